@@ -1,0 +1,191 @@
+"""`mien predict`: the faces of pictures and their perceived expressions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from mien.errors import InputError, MienError
+
+if TYPE_CHECKING:
+    from mien.cli.pictures import Picture
+    from mien.cli.writers import Report
+    from mien.inference.analyzer import Analysis, Analyzer
+
+SOME_FAILED, ALL_FAILED = 1, 2
+_FLAG = Parameter(negative="", show_default=False)
+
+
+def predict(
+    *path: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    output: Path | None = None,
+    json: Annotated[bool, _FLAG] = False,
+    table: Path | None = None,
+    model: str = "expression",
+    max_faces: int | None = None,
+    min_confidence: float = 0.6,
+    detector_side: int = 640,
+    mirror: Annotated[bool, _FLAG] = False,
+    threads: int = 0,
+) -> int:
+    """Find the faces in pictures and read the expression that people would perceive in them.
+
+    It tells how a face looks to others, not what the person feels: nobody can read that off a picture. Where
+    it is not sure enough it says so, and gives no label.
+
+    Exit code: 0 when every picture could be read (faces or not), 1 when some could not, 2 when none could.
+
+    Args:
+        path: pictures, folders (searched with all their subfolders), quoted patterns such as
+            "photos/**/*.jpg", and - for a picture on standard input.
+        output: write an annotated copy of every picture into this folder.
+        json: print one JSON object a picture and line.
+        table: write one row a face to this .csv or .parquet file (Parquet: pip install 'mien[table]').
+        model: a shipped model's name, or the path of an .onnx file with its manifest beside it.
+        max_faces: keep only so many faces of a picture, the largest.
+        min_confidence: least confidence of the face detector, 0..1.
+        detector_side: long side in pixels at which faces are searched; 1280 finds smaller ones, more slowly.
+        mirror: read every face twice, mirrored too, and average: a little better, and slower.
+        threads: of the networks; 0 lets them choose.
+    """
+    from mien.cli.pictures import find_pictures
+
+    _check_words(path)
+    pictures, empty = find_pictures(path, skip=output)
+    if not pictures:
+        raise InputError(" ".join(str(error) for _, error in empty))
+    from mien.inference.analyzer import Analyzer
+
+    analyzer = Analyzer(
+        model,
+        detector_side=detector_side,
+        threshold=min_confidence,
+        max_faces=max_faces,
+        mirror=mirror,
+        threads=threads,
+    )
+    with ExitStack() as stack:
+        reports = _open_reports(stack, analyzer, pictures, json=json, table=table, output=output)
+        return _run(analyzer, pictures, empty, reports, is_printing=not json)
+
+
+def _check_words(words: tuple[str, ...]) -> None:
+    """`-` is standard input, so the parser lets words with a hyphen through; other ones are misspelt options."""
+    if not words:
+        raise InputError("no picture given. Name files, folders or patterns, or - for standard input.")
+    for word in words:
+        if word.startswith("-") and word != "-":
+            raise InputError(
+                f"unknown option: {word}. See mien predict --help (a file of that name is ./{word})."
+            )
+
+
+def _open_reports(
+    stack: ExitStack,
+    analyzer: Analyzer,
+    pictures: list[Picture],
+    *,
+    json: bool,
+    table: Path | None,
+    output: Path | None,
+) -> list[Report]:
+    """All that want to hear of each picture; what cannot be written is refused here, before the work."""
+    from mien.cli import writers
+
+    reports: list[Report] = []
+    if table is not None:
+        reports.append(stack.enter_context(writers.TableWriter(table, analyzer.manifest.labels)))
+    if output is not None:
+        reports.append(writers.CopyWriter(output, pictures))
+    if json:
+        reports.append(writers.JsonLines())
+    else:
+        from mien.cli.screen import Screen
+
+        reports.append(Screen())
+    return reports
+
+
+def _run(
+    analyzer: Analyzer,
+    pictures: list[Picture],
+    empty: list[tuple[str, MienError]],
+    reports: list[Report],
+    *,
+    is_printing: bool,
+) -> int:
+    """Analyze the pictures and tell every report; returns the exit code."""
+    faces = failures = 0
+    total = len(pictures) + len(empty)
+    with _Progress(len(pictures), is_printing) as progress:
+        for picture, analysis in _analyses(analyzer, pictures, empty):
+            if analysis.error is not None:
+                failures += 1
+                progress.tell(f"mien: {analysis.error}")
+            faces += len(analysis.faces)
+            for report in reports:
+                report.add(picture, analysis)
+            progress.advance()
+    if total > 1:
+        unread = f", {failures} could not be read" if failures else ""
+        print(f"mien: {_count(total, 'picture')}, {_count(faces, 'face')}{unread}", file=sys.stderr)
+    return 0 if failures == 0 else ALL_FAILED if failures == total else SOME_FAILED
+
+
+def _analyses(
+    analyzer: Analyzer, pictures: list[Picture], empty: list[tuple[str, MienError]]
+) -> Iterator[tuple[Picture | None, Analysis]]:
+    """What was found, under the names that the user knows; words that mean no picture come first."""
+    from mien.inference.analyzer import Analysis
+
+    for word, error in empty:
+        yield None, Analysis(source=word, error=error)
+    analyses = analyzer.analyze_many(picture.source for picture in pictures)
+    for picture, analysis in zip(pictures, analyses, strict=True):
+        yield picture, replace(analysis, source=picture.name)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+class _Progress:
+    """A bar on standard error for many pictures; none without a terminal, or when results scroll by on it."""
+
+    def __init__(self, total: int, is_printing: bool) -> None:
+        is_shown = total > 1 and sys.stderr.isatty() and not (is_printing and sys.stdout.isatty())
+        self._bar = self._task = None
+        if is_shown:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task("reading", total=total)
+
+    def __enter__(self) -> _Progress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self) -> None:
+        """One picture is done."""
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task)
+
+    def tell(self, line: str) -> None:
+        """A line on standard error, above the bar when there is one."""
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=sys.stderr)

@@ -1,0 +1,232 @@
+"""Results for programs and folders: JSON lines, tables, annotated copies."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from mien.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    import pyarrow.parquet
+
+    from mien.cli.pictures import Picture
+    from mien.inference.analyzer import Analysis
+    from mien.results import Face
+
+ROWS = 4096
+"""Rows of a Parquet file that are written at once."""
+_KEPT_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+_MOST_PIXELS = {"JPEG": 65_500, "WEBP": 16_383}  # of a side; what is larger becomes a PNG
+
+
+class Report(Protocol):
+    """Something that wants to hear of every picture, in order."""
+
+    def add(self, picture: Picture | None, analysis: Analysis) -> None:
+        """Take one picture's analysis; no `picture` when a word of the command line meant none."""
+        ...
+
+
+class JsonLines:
+    """Prints one JSON object a picture to standard output, as soon as it is known."""
+
+    def add(self, picture: Picture | None, analysis: Analysis) -> None:
+        """Print one line."""
+        sys.stdout.write(json.dumps(analysis.to_dict()) + "\n")
+        sys.stdout.flush()
+
+
+class TableWriter:
+    """One row a face in a CSV or Parquet file; a picture without faces has one row too, its face empty.
+
+    Rows are written as they come, under a temporary name that becomes the file's own at the end.
+
+    Raises:
+        InputError: when the file's name ends otherwise, or it cannot be written.
+        MissingExtraError: for Parquet without pyarrow.
+    """
+
+    def __init__(self, path: Path, labels: tuple[str, ...]) -> None:
+        suffix = path.suffix.lower()
+        if suffix not in (".csv", ".parquet"):
+            raise InputError(f"{path}: a table's name must end in .csv or .parquet.")
+        if path.is_dir():
+            raise InputError(f"{path} is a folder.")
+        self._path, self._partial = path, path.with_name(path.name + ".partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            kind = _CsvRows if suffix == ".csv" else _ParquetRows
+            self._rows: _CsvRows | _ParquetRows = kind(self._partial, _columns(labels))
+        except OSError as error:
+            raise _unwritable(path, error) from None
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._rows.close()
+            self._partial.replace(self._path)
+        except OSError as error:
+            raise _unwritable(self._path, error) from None
+
+    def add(self, picture: Picture | None, analysis: Analysis) -> None:
+        """Write the rows of one picture."""
+        shared = {"image": _printable(analysis.source), "width": analysis.width, "height": analysis.height}
+        if analysis.error is not None:
+            shared |= {"error": analysis.error.code, "message": _printable(str(analysis.error))}
+        rows = [
+            {**shared, "face": number, **_face_row(face)}
+            for number, face in enumerate(analysis.faces, start=1)
+        ]
+        try:
+            self._rows.write(rows or [shared])
+        except OSError as error:
+            raise _unwritable(self._path, error) from None
+
+
+class _CsvRows:
+    def __init__(self, path: Path, columns: dict[str, type]) -> None:
+        self._file: IO[str] = path.open("w", newline="", encoding="utf-8")
+        self._writer = csv.DictWriter(self._file, list(columns), restval="")
+        self._writer.writeheader()
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        self._writer.writerows(rows)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _ParquetRows:
+    def __init__(self, path: Path, columns: dict[str, type]) -> None:
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+        except ImportError:
+            raise MissingExtraError("writing Parquet", "table") from None
+        kinds = {str: pa.string(), int: pa.int32(), float: pa.float64()}
+        self._table = pa.Table
+        self._schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
+        self._writer: pyarrow.parquet.ParquetWriter = pq.ParquetWriter(path, self._schema)
+        self._waiting: list[dict[str, Any]] = []
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        self._waiting += rows
+        if len(self._waiting) >= ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(self._table.from_pylist(self._waiting, schema=self._schema))
+        self._waiting = []
+
+
+def _columns(labels: tuple[str, ...]) -> dict[str, type]:
+    """Names and kinds of a table's columns, in order."""
+    return {
+        "image": str, "width": int, "height": int, "face": int,
+        "x1": float, "y1": float, "x2": float, "y2": float, "face_confidence": float,
+        "yaw_deg": float, "pitch_deg": float, "roll_deg": float,
+        "size_px": float, "sharpness": float, "frontality": float, "visible": float,
+        "label": str, "confidence": float,
+        **{f"p_{name}": float for name in labels},
+        "error": str, "message": str,
+    }  # fmt: skip
+
+
+def _face_row(face: Face) -> dict[str, Any]:
+    record = face.to_dict()
+    row: dict[str, Any] = dict(zip(("x1", "y1", "x2", "y2"), record["bbox_xyxy"], strict=True))
+    row["face_confidence"] = record["confidence"]
+    row |= {f"{name}_deg": angle for name, angle in (record["head_pose_deg"] or {}).items()}
+    row |= record["quality"] or {}
+    if expression := record["expression"]:
+        row |= {"label": expression["label"], "confidence": expression["confidence"]}
+        row |= {f"p_{name}": value for name, value in expression["probabilities"].items()}
+    return row
+
+
+class CopyWriter:
+    """Annotated copies in a folder, laid out as the pictures are; no picture nor other copy is written over.
+
+    Raises:
+        InputError: when the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path, pictures: list[Picture]) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(folder, error) from None
+        self._folder = folder
+        self._taken = {_key(picture.source) for picture in pictures if isinstance(picture.source, Path)}
+
+    def add(self, picture: Picture | None, analysis: Analysis) -> None:
+        """Draw and write one picture; one that could not be read has no copy."""
+        if picture is None or analysis.error is not None:
+            return
+        from mien.imaging import read_image
+        from mien.inference.annotate import draw_faces
+
+        drawn = draw_faces(read_image(picture.source), analysis.faces)
+        target = self._free_name(picture.relative, max(drawn.shape[:2]))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _save(drawn, target)
+        except OSError as error:
+            raise _unwritable(target, error) from None
+
+    def _free_name(self, relative: Path, side: int) -> Path:
+        """A path for a copy that is neither a picture's nor another copy's."""
+        suffix = relative.suffix.lower()
+        kept = suffix in _KEPT_FORMATS and side <= _MOST_PIXELS.get(_KEPT_FORMATS[suffix], side)
+        wanted = self._folder / relative if kept else (self._folder / relative).with_suffix(".png")
+        target, number = wanted, 1
+        while _key(target) in self._taken:
+            number += 1
+            target = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
+        self._taken.add(_key(target))
+        return target
+
+
+def _save(image: Any, path: Path) -> None:
+    """Write a picture whole or not at all."""
+    from PIL import Image
+
+    partial = path.with_name(path.name + ".partial")
+    options = {"quality": 92} if _KEPT_FORMATS[path.suffix.lower()] in ("JPEG", "WEBP") else {}
+    Image.fromarray(image).save(partial, format=_KEPT_FORMATS[path.suffix.lower()], **options)
+    partial.replace(path)
+
+
+def _key(path: Path) -> str:
+    """Equal for paths that may be one file, on file systems that ignore case too."""
+    return os.path.realpath(path).casefold()
+
+
+def _printable(text: str) -> str:
+    """File names that are not UTF-8, made so."""
+    return os.fsencode(text).decode("utf-8", errors="replace")
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}.")

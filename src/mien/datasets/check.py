@@ -1,0 +1,190 @@
+"""What is wrong with a data set: missing or unreadable images, duplicates, leaks between splits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from mien.datasets.index import SPLITS, Index, Sample
+from mien.errors import MienError
+from mien.imaging import read_image
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NOT_COUNTED = "not counted"
+"""What the counts call images without a label."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images done and of all images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """What `check_dataset` found. Images are named by their ids."""
+
+    name: str
+    root: str
+    licence: str
+    n: int
+    counts: Mapping[str, Mapping[str, int]]
+    """Images by split and class; `NOT_COUNTED` is the last class where some have no label."""
+    missing: tuple[str, ...]
+    unreadable: Mapping[str, str]
+    """Image: what is wrong with it."""
+    duplicates: tuple[tuple[str, ...], ...]
+    """Images of one split that have the same pixels."""
+    leaks: tuple[tuple[str, ...], ...]
+    """Images of several splits that have the same pixels."""
+    twins_in_later_splits: tuple[str, ...]
+    """Images whose pixels also stand in a later split: to be left out of training."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether every image is there and can be read."""
+        return not self.missing and not self.unreadable
+
+    def to_dict(self) -> dict[str, object]:
+        """The report as JSON takes it."""
+        return asdict(self)
+
+
+def check_dataset(
+    index: Index, *, progress: Progress | None = None, workers: int | None = None
+) -> CheckReport:
+    """Read every image of a data set and report what is wrong. No image of it stops the check.
+
+    Args:
+        index: the data set, all its splits.
+        progress: called after each image.
+        workers: threads that decode; None: one a processor.
+    """
+    split_of = {sample.id: sample.split for sample in index.samples}
+    missing: list[str] = []
+    unreadable: dict[str, str] = {}
+    same: dict[bytes, list[str]] = {}
+    for sample, finding in _look_at_each(index, progress, workers):
+        if finding is None:
+            missing.append(sample.id)
+        elif isinstance(finding, str):
+            unreadable[sample.id] = finding
+        else:
+            same.setdefault(finding, []).append(sample.id)
+    twins = [ids for ids in same.values() if len(ids) > 1]
+    within = [[name for name in ids if split_of[name] == split] for ids in twins for split in _splits(index)]
+    return CheckReport(
+        name=index.name,
+        root=str(index.root),
+        licence=index.licence,
+        n=len(index.samples),
+        counts=count_classes(index),
+        missing=tuple(missing),
+        unreadable=unreadable,
+        duplicates=tuple(tuple(ids) for ids in within if len(ids) > 1),
+        leaks=tuple(tuple(ids) for ids in twins if len({split_of[name] for name in ids}) > 1),
+        twins_in_later_splits=tuple(sorted(_later_twins(twins, split_of))),
+    )
+
+
+def find_twins(
+    index: Index, *, progress: Progress | None = None, workers: int | None = None
+) -> list[tuple[str, ...]]:
+    """Groups of images with the same decoded pixels; images that cannot be read are passed over."""
+    same: dict[bytes, list[str]] = {}
+    for sample, finding in _look_at_each(index, progress, workers):
+        if isinstance(finding, bytes):
+            same.setdefault(finding, []).append(sample.id)
+    return [tuple(ids) for ids in same.values() if len(ids) > 1]
+
+
+def twins_in_later_splits(
+    index: Index, *, progress: Progress | None = None, workers: int | None = None
+) -> set[str]:
+    """The ids of images whose pixels also stand in a later split (train, valid, test): train without them."""
+    split_of = {sample.id: sample.split for sample in index.samples}
+    return _later_twins(find_twins(index, progress=progress, workers=workers), split_of)
+
+
+def count_classes(index: Index) -> dict[str, dict[str, int]]:
+    """Images by split and class, every class in each split; `NOT_COUNTED` where some have no label."""
+    pairs = Counter((sample.split, sample.label) for sample in index.samples)
+    counts: dict[str, dict[str, int]] = {}
+    for split in _splits(index):
+        counts[split] = {name: pairs[split, label] for label, name in enumerate(index.labels)}
+        if pairs[split, None]:
+            counts[split][NOT_COUNTED] = pairs[split, None]
+    return counts
+
+
+def print_check(report: CheckReport, console: Console, *, examples: int = 3) -> None:
+    """Show a report: the counts as a table, then a line for each kind of finding with a few examples."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    console.print(f"{escape(report.root)}: {report.n:,} images", highlight=False, soft_wrap=True)
+    table = Table()
+    table.add_column("class")
+    for split in report.counts:
+        table.add_column(split, justify="right")
+    classes = dict.fromkeys(name for counts in report.counts.values() for name in counts)
+    for name in classes:
+        table.add_row(name, *(f"{counts.get(name, 0):,}" for counts in report.counts.values()))
+    table.add_section()
+    table.add_row("all", *(f"{sum(counts.values()):,}" for counts in report.counts.values()))
+    console.print(table)
+    findings: list[tuple[str, list[str]]] = [
+        ("missing images", list(report.missing)),
+        ("unreadable images", [f"{name} ({problem})" for name, problem in report.unreadable.items()]),
+        ("groups of exact duplicates within a split", [" = ".join(ids) for ids in report.duplicates]),
+        ("groups of the same pixels in several splits", [" = ".join(ids) for ids in report.leaks]),
+        ("images that also stand in a later split: train without them", list(report.twins_in_later_splits)),
+    ]
+    for what, found in findings:
+        more = ", ..." if len(found) > examples else ""
+        shown = f": {', '.join(found[:examples])}{more}" if found else ""
+        console.print(f"{len(found):,} {what}{escape(shown)}", highlight=False, soft_wrap=True)
+    console.print(f"Licence: {escape(report.licence)}", highlight=False)
+
+
+def _splits(index: Index) -> list[str]:
+    """The splits that occur, in their order; a split without a name comes last."""
+    present = {sample.split for sample in index.samples}
+    return [split for split in SPLITS if split in present] + sorted(present.difference(SPLITS))
+
+
+def _later_twins(twins: Iterable[Iterable[str]], split_of: Mapping[str, str]) -> set[str]:
+    later: set[str] = set()
+    for ids in twins:
+        ranks = {name: SPLITS.index(split_of[name]) for name in ids if split_of[name] in SPLITS}
+        last = max(ranks.values(), default=0)
+        later.update(name for name, rank in ranks.items() if rank < last)
+    return later
+
+
+def _look_at_each(
+    index: Index, progress: Progress | None, workers: int | None
+) -> Iterator[tuple[Sample, bytes | str | None]]:
+    """Each sample with the hash of its pixels, or what is wrong with them, or None: missing."""
+
+    def look(sample: Sample) -> bytes | str | None:
+        if not index.has(sample):
+            return None
+        try:
+            image = read_image(index.read(sample))
+        except MienError as error:
+            return str(error)
+        return hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
+
+    total = len(index.samples)
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        for done, (sample, finding) in enumerate(
+            zip(index.samples, pool.map(look, index.samples), strict=True)
+        ):
+            if progress is not None:
+                progress(done + 1, total)
+            yield sample, finding

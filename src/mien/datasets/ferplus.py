@@ -1,0 +1,348 @@
+"""FER+: the faces of FER2013 with ten human votes each, and the two protocols that turn votes into one label.
+
+Source:
+    Barsoum, Zhang, Canton Ferrer, Zhang: Training Deep Networks for Facial Expression Recognition with
+    Crowd-Sourced Label Distribution (ICMI 2016); their `ferplus.py`, mode "majority".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mien.datasets.index import (
+    Files,
+    FolderFiles,
+    ImageStore,
+    Index,
+    Sample,
+    csv_rows,
+    only_top_folder,
+    open_files,
+)
+from mien.emotions import EXPRESSIONS, FERPLUS_COLUMNS
+from mien.errors import AnnotationError, InputError, LayoutError
+
+USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
+"""What `fer2013new.csv` calls the splits."""
+
+FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
+"""What the official layout calls the splits."""
+
+LICENCE = "labels MIT (Microsoft); faces of the FER2013 challenge"
+LAYOUT = (
+    "FER2013Train/, FER2013Valid/ or FER2013Test/ with fer2013new.csv at the top or label.csv in each, "
+    "or the unpacked Kaggle pair fer2013.csv and fer2013new.csv"
+)
+NOT_COUNTED = -1
+"""What the protocols over many images give for an image that does not count."""
+
+_CLASSES = len(EXPRESSIONS)
+_IMAGE_SIDE = 48
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of votes: an empty name means that FER+ dropped the image."""
+
+    split: str
+    name: str
+    votes: tuple[float, ...]
+    file: Path
+    line: int
+
+    @property
+    def id(self) -> str:
+        return f"{FOLDERS[self.split]}/{self.name}"
+
+
+def majority_labels(votes: np.ndarray) -> np.ndarray:
+    """The official protocol: class ids (N,) int64, `NOT_COUNTED` where an image does not count.
+
+    Votes of 1 are zeroed; the largest class must then have more than half of the votes left; images whose
+    largest class is unknown or NF do not count. It keeps 3,199 validation images (published: 3,153 of test).
+
+    Args:
+        votes: (N, 10), the columns of `FERPLUS_COLUMNS`.
+    """
+    kept = _without_single_votes(votes)
+    is_majority = kept.max(axis=1) > 0.5 * kept.sum(axis=1)
+    labels = kept.argmax(axis=1)
+    return np.where(is_majority & (labels < _CLASSES), labels, NOT_COUNTED)
+
+
+def argmax_labels(votes: np.ndarray) -> np.ndarray:
+    """The plain protocol: class ids (N,) int64, `NOT_COUNTED` where an image does not count.
+
+    The class is the one with most raw votes, the first of the columns where several tie; an image counts
+    unless that is unknown or NF. It keeps 3,553 validation images (published: 3,546 of test).
+
+    Args:
+        votes: (N, 10), the columns of `FERPLUS_COLUMNS`.
+    """
+    votes = _as_rows(votes)
+    labels = votes.argmax(axis=1)
+    return np.where((labels < _CLASSES) & (votes.max(axis=1) > 0), labels, NOT_COUNTED)
+
+
+def majority_label(votes: Iterable[float]) -> int | None:
+    """The official label of one image, or None when it does not count: see `majority_labels`.
+
+    Example:
+        >>> majority_label([4, 0, 0, 1, 3, 2, 0, 0, 0, 0]), majority_label([6, 0, 1, 1, 0, 0, 0, 0, 2, 0])
+        (None, 0)
+    """
+    return _label_or_none(majority_labels(np.array([tuple(votes)], dtype=float))[0])
+
+
+def argmax_label(votes: Iterable[float]) -> int | None:
+    """The label of one image by the plain protocol, or None when it does not count: see `argmax_labels`."""
+    return _label_or_none(argmax_labels(np.array([tuple(votes)], dtype=float))[0])
+
+
+def vote_distributions(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Training targets: votes of 1 zeroed, the eight expressions normalised.
+
+    Args:
+        votes: (N, 10), the columns of `FERPLUS_COLUMNS`.
+
+    Returns:
+        (N, 8) label distributions, and (N,) whether each is usable: it is not, and its row is zero, when no
+        vote is left or when unknown or NF has most of them.
+    """
+    kept = _without_single_votes(votes)
+    is_usable = (kept.argmax(axis=1) < _CLASSES) & (kept.sum(axis=1) > 0)
+    expressions = np.where(is_usable[:, None], kept[:, :_CLASSES], 0.0)
+    return expressions / np.maximum(expressions.sum(axis=1, keepdims=True), 1.0), is_usable
+
+
+def read_ferplus(path: str | Path, *, exclude: Collection[str] = frozenset()) -> Index:
+    """Read FER+ from its official layout (a folder or a zip) or from the Kaggle pair of CSV files (a folder).
+
+    Only splits whose images are there are read; each from `fer2013new.csv` where that has rows for it,
+    otherwise from the `label.csv` in the split's folder. An image named twice there (three are) is read once.
+
+    Args:
+        path: the folder or zip; everything may stand below one top folder.
+        exclude: names or ids of images to leave out (`fer0000077.png`); see `read_leaks`.
+
+    Raises:
+        LayoutError: the files are not there.
+        AnnotationError: a line of a label file is wrong.
+    """
+    path = Path(path)
+    files: Files = open_files(path)
+    names = files.names()
+    top = only_top_folder(names)
+    if top is not None and top not in FOLDERS.values():
+        files, names = files.below(top), [name[len(top) + 1 :] for name in names]
+    tops = {name.split("/", 1)[0] for name in names if "/" in name}
+    splits = [split for split, folder in FOLDERS.items() if folder in tops]
+    source: ImageStore
+    if splits:
+        source, rows = files, _read_official(path, files, splits)
+    elif {"fer2013.csv", "fer2013new.csv"} <= set(names) and isinstance(files, FolderFiles):
+        source, rows = _read_kaggle(files)
+    else:
+        raise LayoutError(path, LAYOUT)
+    excluded = frozenset(exclude)
+    samples = _samples([row for row in _each_once(path, rows) if excluded.isdisjoint((row.name, row.id))])
+    return Index(
+        name="ferplus",
+        root=path,
+        labels=EXPRESSIONS,
+        samples=tuple(samples),
+        licence=LICENCE,
+        is_cropped=True,
+        source=source,
+    )
+
+
+def read_leaks(path: str | Path, *, split: str | None = None) -> set[str]:
+    """The image names of a leak list (`Usage,Image name`): images whose pixels also stand in a later split.
+
+    Args:
+        path: the CSV.
+        split: "train", "valid" or "test": only the images of this split; None: all.
+
+    Raises:
+        InputError: the file cannot be read.
+        AnnotationError: a line is wrong.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}. Give a CSV with `Usage,Image name`.") from error
+    leaks: set[str] = set()
+    for line, row in csv_rows(data, path):
+        if line == 1 and row[0] == "Usage":
+            continue
+        if len(row) != 2 or row[0] not in USAGES:
+            raise AnnotationError(
+                path, line, f"is not `Usage,Image name` with a Usage of {', '.join(USAGES)}."
+            )
+        if split in (None, USAGES[row[0]]):
+            leaks.add(row[1])
+    return leaks
+
+
+def _as_rows(votes: np.ndarray) -> np.ndarray:
+    votes = np.asarray(votes, dtype=float)
+    if votes.ndim != 2 or votes.shape[1] != len(FERPLUS_COLUMNS):
+        raise InputError(f"votes have the shape {votes.shape}; give (N, {len(FERPLUS_COLUMNS)}).")
+    return votes
+
+
+def _without_single_votes(votes: np.ndarray) -> np.ndarray:
+    votes = _as_rows(votes)
+    return np.where(votes > 1, votes, 0.0)
+
+
+def _label_or_none(label: int) -> int | None:
+    return None if label == NOT_COUNTED else int(label)
+
+
+def _read_official(path: Path, files: Files, splits: list[str]) -> list[_Row]:
+    table = _read_new_csv(path, files) if files.has("fer2013new.csv") else []
+    rows: list[_Row] = []
+    for split in splits:
+        of_split = [row for row in table if row.split == split]
+        label_csv = f"{FOLDERS[split]}/label.csv"
+        if not of_split and not files.has(label_csv):
+            raise LayoutError(path / FOLDERS[split], "label.csv in it, or rows for it in fer2013new.csv")
+        rows += of_split or _read_label_csv(path, files, label_csv, split)
+    return rows
+
+
+def _read_new_csv(path: Path, files: Files) -> list[_Row]:
+    file = path / "fer2013new.csv"
+    rows: list[_Row] = []
+    for line, cells in csv_rows(files.read("fer2013new.csv"), file):
+        if not rows and cells[0] == "Usage":
+            continue
+        if cells[0] not in USAGES:
+            raise AnnotationError(file, line, f"Usage is {cells[0]!r}, not one of {', '.join(USAGES)}.")
+        rows.append(_parse_row(cells, split=USAGES[cells[0]], name_column=1, file=file, line=line))
+    return rows
+
+
+def _read_label_csv(path: Path, files: Files, name: str, split: str) -> list[_Row]:
+    file = path / name
+    return [
+        _parse_row(cells, split=split, name_column=0, file=file, line=line)
+        for line, cells in csv_rows(files.read(name), file)
+    ]
+
+
+def _parse_row(cells: list[str], *, split: str, name_column: int, file: Path, line: int) -> _Row:
+    """A row of either file: two columns (name and box, or Usage and name), then the ten votes."""
+    expected = 2 + len(FERPLUS_COLUMNS)
+    if len(cells) != expected:
+        raise AnnotationError(file, line, f"has {len(cells)} columns, not {expected}.")
+    try:
+        votes = tuple(map(float, cells[2:]))
+    except ValueError:
+        votes = (-1.0,)
+    if not all(0 <= vote < np.inf for vote in votes):
+        raise AnnotationError(file, line, f"the votes {','.join(cells[2:])} are not all numbers >= 0.")
+    return _Row(split, cells[name_column].strip(), votes, file, line)
+
+
+def _each_once(path: Path, rows: list[_Row]) -> list[_Row]:
+    """The rows that name an image, each image once."""
+    firsts: dict[str, _Row] = {}
+    for row in rows:
+        if row.name and firsts.setdefault(row.id, row).votes != row.votes:
+            problem = f"{row.name} has other votes than in line {firsts[row.id].line}."
+            raise AnnotationError(row.file, row.line, problem)
+    if not firsts:
+        raise LayoutError(path, "at least one labelled image")
+    return list(firsts.values())
+
+
+def _samples(rows: list[_Row]) -> list[Sample]:
+    votes = np.array([row.votes for row in rows], dtype=float).reshape(-1, len(FERPLUS_COLUMNS))
+    labels = majority_labels(votes)
+    distributions, is_usable = vote_distributions(votes)
+    return [
+        Sample(
+            id=row.id,
+            split=row.split,
+            label=_label_or_none(label),
+            label_distribution=tuple(distribution) if usable else None,
+            votes=row.votes,
+            line=row.line,
+        )
+        for row, label, distribution, usable in zip(
+            rows, labels.tolist(), distributions.tolist(), is_usable.tolist(), strict=True
+        )
+    ]
+
+
+class PixelTable:
+    """The images of Kaggle's `fer2013.csv`: 48 x 48 grey values as text, read one row at a time."""
+
+    def __init__(self, path: Path, rows: dict[str, tuple[int, int]]) -> None:
+        self.path = path
+        self.rows = rows
+        """Image id: its line number, and the line's first byte in the file."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is such an image."""
+        return name in self.rows
+
+    def read(self, name: str) -> np.ndarray:
+        """The (48, 48, 3) uint8 RGB pixels of an image. Raises KeyError when there is none."""
+        line, offset = self.rows[name]
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            cells = file.readline().replace(b'"', b"").split(b",")
+        try:
+            grey = np.array([int(value) for value in cells[1].split()])
+            square = grey.reshape(_IMAGE_SIDE, _IMAGE_SIDE)
+        except (ValueError, IndexError):
+            square = np.full((1, 1), -1)
+        if square.min() < 0 or square.max() > 255:
+            raise AnnotationError(self.path, line, f"the pixels are not {_IMAGE_SIDE**2} values 0..255.")
+        return np.repeat(square.astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def _read_kaggle(files: FolderFiles) -> tuple[PixelTable, list[_Row]]:
+    pixels = files.path / "fer2013.csv"
+    rows = _read_new_csv(files.path, files)
+    offsets = _scan_pixel_table(pixels)
+    if len(offsets) != len(rows):
+        raise LayoutError(
+            files.path,
+            f"the same rows in both files: fer2013.csv has {len(offsets)}, fer2013new.csv has {len(rows)}",
+        )
+    for row, (line, _, usage) in zip(rows, offsets, strict=True):
+        if USAGES.get(usage) != row.split:
+            raise AnnotationError(pixels, line, f"Usage is {usage!r}; fer2013new.csv has another here.")
+    places = {
+        row.id: (line, offset) for row, (line, offset, _) in zip(rows, offsets, strict=True) if row.name
+    }
+    return PixelTable(pixels, places), rows
+
+
+def _scan_pixel_table(path: Path) -> list[tuple[int, int, str]]:
+    """Line number, first byte and Usage of every row of `fer2013.csv` (300 MB: never held in memory)."""
+    found: list[tuple[int, int, str]] = []
+    offset = 0
+    with path.open("rb") as file:
+        for line, text in enumerate(file, start=1):
+            cells = text.rsplit(b",", 1)
+            if line > 1 and text.strip():
+                usage = cells[-1].strip().strip(b'"').decode("utf-8", "replace")
+                found.append((line, offset, usage))
+            elif line == 1 and [cell.strip().lower() for cell in text.split(b",")] != _PIXEL_HEADER:
+                raise AnnotationError(path, 1, "the header is not `emotion,pixels,Usage`.")
+            offset += len(text)
+    return found
+
+
+_PIXEL_HEADER = [b"emotion", b"pixels", b"usage"]

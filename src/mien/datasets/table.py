@@ -1,0 +1,148 @@
+"""A table of images: a CSV or Parquet file with the columns `image,label[,split][,group...]`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien.datasets.index import (
+    ANY_SPLIT,
+    SPLIT_NAMES,
+    Index,
+    Sample,
+    csv_rows,
+    labels_present,
+    one_hot,
+)
+from mien.emotions import EXPRESSIONS, canonical_name
+from mien.errors import AnnotationError, DatasetError, LayoutError, MissingExtraError
+
+PARQUET_SUFFIXES = (".parquet", ".pq")
+LAYOUT = "a .csv or .parquet file with the columns image,label[,split][,group...]"
+
+
+@dataclass(frozen=True)
+class _Row:
+    image: str
+    expression: str
+    split: str
+    groups: dict[str, str]
+    line: int
+
+
+def read_table(path: str | Path, *, is_cropped: bool = False) -> Index:
+    """Read a table of images; their paths are relative to the table's folder.
+
+    Labels are named as `mien.emotions.canonical_name` reads them. Without a column `split` every row belongs
+    to whichever split is asked for. Every further column is a group (gender, age ...) of the sample.
+
+    Args:
+        path: the .csv (UTF-8) or .parquet file.
+        is_cropped: whether each image is one face crop, or a whole photograph.
+
+    Raises:
+        LayoutError: there is no such table, or it has no row.
+        AnnotationError: a column is missing or a row is wrong. In Parquet, lines are rows, counted from 1.
+        MissingExtraError: a Parquet file without the extra `table`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        problem = "this is a folder" if path.is_dir() else "there is nothing at this path"
+        raise LayoutError(path, f"{LAYOUT}; {problem}")
+    is_parquet = path.suffix.lower() in PARQUET_SUFFIXES
+    header, lines = _read_parquet(path) if is_parquet else _read_csv(path)
+    columns = _check_header(path, header)
+    rows = _check_rows(path, [_parse_row(path, columns, line, cells) for line, cells in lines])
+    labels = labels_present(row.expression for row in rows)
+    return Index(
+        name="table",
+        root=path.parent,
+        labels=labels,
+        samples=tuple(_sample(row, labels) for row in rows),
+        licence="not stated",
+        is_cropped=is_cropped,
+    )
+
+
+_Lines = Iterable[tuple[int, list[str]]]
+
+
+def _read_csv(path: Path) -> tuple[list[str], _Lines]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror}).") from error
+    rows = csv_rows(data, path)
+    _, header = next(rows, (1, []))
+    return header, rows
+
+
+def _read_parquet(path: Path) -> tuple[list[str], _Lines]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise MissingExtraError("reading Parquet", "table") from None
+    try:
+        table = pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{path}: cannot be read as Parquet ({error}).") from error
+    columns = [
+        ["" if value is None else str(value) for value in column.to_pylist()] for column in table.columns
+    ]
+    rows = [list(cells) for cells in zip(*columns, strict=True)]
+    return table.column_names, enumerate(rows, start=1)
+
+
+def _check_header(path: Path, header: list[str]) -> list[str]:
+    columns = [name.strip() for name in header]
+    known = [name.lower() if name.lower() in ("image", "label", "split") else name for name in columns]
+    if not columns:
+        raise LayoutError(path, f"{LAYOUT}; it is empty")
+    for needed in ("image", "label"):
+        if needed not in known:
+            raise AnnotationError(path, 1, f"there is no column {needed!r} among {', '.join(columns)}.")
+    repeated = sorted({name for name in known if known.count(name) > 1})
+    if repeated:
+        raise AnnotationError(path, 1, f"the column {repeated[0]!r} stands there twice.")
+    return known
+
+
+def _parse_row(path: Path, columns: list[str], line: int, cells: list[str]) -> _Row:
+    if len(cells) != len(columns):
+        raise AnnotationError(path, line, f"has {len(cells)} columns, the header {len(columns)}.")
+    values = {name: cell.strip() for name, cell in zip(columns, cells, strict=True)}
+    image, label, split = values.pop("image"), values.pop("label"), values.pop("split", None)
+    if not image or "\0" in image:
+        raise AnnotationError(path, line, "the column 'image' holds no path.")
+    expression = canonical_name(label)
+    if expression is None:
+        raise AnnotationError(path, line, f"the label {label!r} is none of {', '.join(EXPRESSIONS)}.")
+    if split is not None and split.lower() not in SPLIT_NAMES:
+        raise AnnotationError(path, line, f"the split {split!r} is none of {', '.join(SPLIT_NAMES)}.")
+    return _Row(image, expression, ANY_SPLIT if split is None else SPLIT_NAMES[split.lower()], values, line)
+
+
+def _check_rows(path: Path, rows: list[_Row]) -> list[_Row]:
+    if not rows:
+        raise LayoutError(path, f"{LAYOUT}; it has no row")
+    lines: dict[str, int] = {}
+    for row in rows:
+        first = lines.setdefault(os.path.normpath(row.image), row.line)
+        if first != row.line:
+            raise AnnotationError(path, row.line, f"the image {row.image} stands in line {first} already.")
+    return rows
+
+
+def _sample(row: _Row, labels: tuple[str, ...]) -> Sample:
+    label = labels.index(row.expression)
+    return Sample(
+        id=row.image,
+        split=row.split,
+        label=label,
+        label_distribution=one_hot(label, len(labels)),
+        groups=row.groups,
+        line=row.line,
+    )

@@ -1,0 +1,53 @@
+"""Label sets, their order, and the maps between data sets.
+
+mien's own order is FER+'s: it is the order of the shipped model's output, and it never changes within a model version.
+The tuples that follow are the order in which each data set *stores* its classes.
+"""
+
+from __future__ import annotations
+
+EXPRESSIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+"""The eight perceived expressions, in the order of FER+ and of mien's own models."""
+
+BASIC_EXPRESSIONS = EXPRESSIONS[:7]
+"""The seven without contempt (FER2013, RAF-DB)."""
+
+FERPLUS_COLUMNS = (*EXPRESSIONS, "unknown", "NF")
+"""The vote columns of `fer2013new.csv`, in order (Barsoum et al. 2016)."""
+
+FER2013_CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+"""The class numbers 0..6 of Kaggle's `fer2013.csv`."""
+
+COLOURS = {
+    "neutral": "#7f8c9b",
+    "happiness": "#e8a317",
+    "surprise": "#1fa3b8",
+    "sadness": "#3f6fd1",
+    "anger": "#d1403f",
+    "disgust": "#5d9b41",
+    "fear": "#8456c4",
+    "contempt": "#c05a92",
+}
+"""One colour an expression, the same in every picture, plot and page."""
+
+_ALIASES = {
+    "angry": "anger",
+    "disgusted": "disgust",
+    "fearful": "fear",
+    "happy": "happiness",
+    "joy": "happiness",
+    "sad": "sadness",
+    "surprised": "surprise",
+}
+
+
+def canonical_name(name: str) -> str | None:
+    """The expression that a folder, column or label name means, or None when it means none.
+
+    Example:
+        >>> canonical_name("Happy"), canonical_name("NEUTRAL"), canonical_name("cat")
+        ('happiness', 'neutral', None)
+    """
+    key = name.strip().lower()
+    key = _ALIASES.get(key, key)
+    return key if key in EXPRESSIONS else None

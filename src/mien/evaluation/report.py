@@ -1,0 +1,116 @@
+"""The report of one measurement: `report.json`, three plots, and one HTML page that needs nothing else.
+
+The page holds its pictures and its style, has no script, and follows the reader's light or dark setting.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.errors import InputError
+from mien.evaluation import page, plots
+from mien.evaluation.style import DARK, LIGHT
+from mien.evaluation.summary import json_ready
+
+PLOTS = {
+    "confusion": plots.draw_confusion,
+    "reliability": plots.draw_reliability,
+    "per_class": plots.draw_per_class,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """A face that was read otherwise than it is labelled.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, as the page shows it.
+        name: the file, or whatever leads back to it.
+        truth: the label's name.
+        predicted: the name that was given; None when no face was found.
+        confidence: of that answer, 0..1; None when no face was found.
+    """
+
+    image: np.ndarray
+    name: str
+    truth: str
+    predicted: str | None
+    confidence: float | None
+
+
+def write_report(
+    directory: Path,
+    *,
+    title: str,
+    subject: Mapping[str, str],
+    summary: Mapping[str, Any],
+    protocols: Mapping[str, Mapping[str, Any]] | None = None,
+    mistakes: Iterable[Mistake] = (),
+    shown: int = 24,
+) -> Path:
+    """Write `report.html`, `report.json`, `confusion.png`, `reliability.png` and `per_class.png`.
+
+    Everything is made before the first file is written, and each file is replaced whole or not at all.
+
+    Args:
+        directory: made when it does not exist; files of an earlier report in it are replaced.
+        title: the page's heading.
+        subject: what was measured, in the order to show: model, data set, split.
+        summary: what `summarize` gave; the headline and the plots are of this one.
+        protocols: the summaries to compare, by name; `summary["protocols"]` when left out.
+        mistakes: shown as pictures, the most confident first.
+        shown: how many of them at most.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        MissingExtraError: when matplotlib is not installed.
+        InputError: when the directory cannot be written, or a mistake's picture is not (H, W, 3) uint8.
+    """
+    protocols = protocols if protocols is not None else summary.get("protocols") or {}
+    record = json_ready({"title": title, "subject": subject, **summary, "protocols": protocols})
+    surest = sorted(mistakes, key=lambda mistake: -(mistake.confidence or 0.0))[:shown]
+    record["mistakes"] = [_describe(mistake) for mistake in surest]
+    light = {name: draw(record, LIGHT) for name, draw in PLOTS.items()}
+    dark = {name: draw(record, DARK) for name, draw in PLOTS.items()}
+    faces = [page.encode_face(mistake.image, mistake.name) for mistake in surest]
+    html = page.render_page(record, light, dark, faces)
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    files = {f"{name}.png": data for name, data in light.items()}
+    files |= {"report.json": _encode(text), "report.html": _encode(html)}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            _write_whole(directory / name, data)
+    except OSError as error:
+        raise InputError(f"{directory}: the report cannot be written ({error.strerror}).") from None
+    return directory / "report.html"
+
+
+def _describe(mistake: Mistake) -> dict[str, Any]:
+    return json_ready(
+        {
+            "name": mistake.name,
+            "truth": mistake.truth,
+            "predicted": mistake.predicted,
+            "confidence": mistake.confidence,
+        }
+    )
+
+
+def _encode(text: str) -> bytes:
+    """UTF-8; a file name that is not text (a lone surrogate) becomes question marks."""
+    return text.encode("utf-8", errors="replace")
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(data)
+    partial.replace(path)

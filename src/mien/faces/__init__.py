@@ -1,0 +1,19 @@
+"""Faces in pictures: find them, align them, lay a mesh on them, read head pose and quality. No torch."""
+
+from mien.faces.alignment import TEMPLATES, align_face, alignment_matrix, whole_face
+from mien.faces.detection import FaceDetector
+from mien.faces.landmarks import FittedMesh, LandmarkMesh
+from mien.faces.pose import head_pose
+from mien.faces.quality import face_quality
+
+__all__ = [
+    "TEMPLATES",
+    "FaceDetector",
+    "FittedMesh",
+    "LandmarkMesh",
+    "align_face",
+    "alignment_matrix",
+    "face_quality",
+    "head_pose",
+    "whole_face",
+]

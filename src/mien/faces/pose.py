@@ -1,0 +1,81 @@
+"""Head pose: the rotation that lays the canonical face mesh on a fitted one."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from mien.errors import InputError
+from mien.results import HeadPose
+from mien.runtime import ASSETS
+
+
+@dataclass(frozen=True)
+class CanonicalFace:
+    """The landmarks of an average face that pin down the head's rotation, and how much each counts.
+
+    Attributes:
+        landmarks: (33,) indices into the mesh of 478 points; they move little with expression.
+        weights: (33,) positive.
+        points_xyz: (33, 3) in centimetres; x to the subject's left, y up, z out of the face.
+    """
+
+    landmarks: np.ndarray
+    weights: np.ndarray
+    points_xyz: np.ndarray
+
+
+@cache
+def canonical_face() -> CanonicalFace:
+    """The canonical face that ships with mien (MediaPipe's, Apache-2.0; `assets/face-geometry.json` states its origin)."""
+    record = json.loads((ASSETS / "face-geometry.json").read_text(encoding="utf-8"))
+    table = np.array(record["landmarks"], dtype=np.float64)
+    return CanonicalFace(table[:, 0].astype(np.intp), table[:, 1], table[:, 2:])
+
+
+def head_pose(mesh_xyz: np.ndarray) -> HeadPose:
+    """Yaw, pitch and roll of the head whose mesh (478, 3) this is; see `HeadPose` for the signs.
+
+    The head is first pitched about the line of its ears, then turned about the upright, then rolled in the plane of the
+    picture: R = Rz(-roll) Ry(yaw) Rx(-pitch), axes as in `CanonicalFace`. The roll comes last, so that turning the
+    picture in its plane changes the roll alone, and a roll of 0 means that the line of the eyes is level in the picture.
+    Yaw lies within -90..90; in full profile (90) roll and pitch cannot be told apart.
+
+    Raises:
+        InputError: on a mesh of another shape.
+
+    Source:
+        Weighted Procrustes as in MediaPipe's geometry pipeline, but on pixels without a camera model: within 2 degrees
+        of its matrix on photographs (median).
+    """
+    if mesh_xyz.ndim != 2 or mesh_xyz.shape[0] < 468 or mesh_xyz.shape[1] != 3:
+        raise InputError(f"expected a mesh (478, 3), got {mesh_xyz.shape}.")
+    face = canonical_face()
+    observed = mesh_xyz[face.landmarks].astype(np.float64) * (1, -1, -1)  # pixels point down and away from the camera
+    rotation = fit_rotation(face.points_xyz, observed, face.weights)
+    cos_yaw = math.hypot(rotation[0, 0], rotation[1, 0])
+    return HeadPose(
+        yaw_deg=math.degrees(math.atan2(-rotation[2, 0], cos_yaw)),
+        pitch_deg=-math.degrees(math.atan2(rotation[2, 1], rotation[2, 2])),
+        roll_deg=-math.degrees(math.atan2(rotation[1, 0], rotation[0, 0])),
+    )
+
+
+def fit_rotation(source_xyz: np.ndarray, target_xyz: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The rotation (3, 3), without reflection, that turns source points (N, 3) onto target points best.
+
+    Weighted least squares after the best shift; the best uniform scale does not change the rotation.
+
+    Source:
+        Kabsch (1976), "A solution for the best rotation to relate two sets of vectors".
+    """
+    share = (weights / weights.sum())[:, None]
+    source = source_xyz - (share * source_xyz).sum(axis=0)
+    target = target_xyz - (share * target_xyz).sum(axis=0)
+    left, _, right = np.linalg.svd(target.T @ (share * source))
+    handedness = np.sign(np.linalg.det(left) * np.linalg.det(right))
+    return left @ np.diag([1.0, 1.0, handedness]) @ right

@@ -1,0 +1,228 @@
+"""Decode, warp and resize: the only preprocessing code, used by training and by every way in.
+
+Inside mien an image is `(H, W, 3) uint8 RGB`, upright. Files in BGR, CMYK, 16 bit or with an EXIF rotation end here.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from mien.errors import ImageReadError, InputError
+from mien.geometry import compose, invert, transform_points
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PIXELS = 120_000_000
+"""Largest picture that is decoded (width x height); its pixels take 360 MB."""
+
+ImageSource = str | Path | bytes | IO[bytes] | np.ndarray
+"""What callers may hand over as a picture."""
+
+
+def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read any picture as upright RGB.
+
+    EXIF orientation is applied, 16-bit grey is scaled to 8 bits, transparency is laid over white, palettes and CMYK are
+    converted, and of an animation the first frame is taken.
+
+    Args:
+        source: a path, the encoded bytes, an open binary file, or pixels `(H, W, 3) uint8 RGB`, which are checked and
+            returned as they are.
+        max_pixels: larger pictures are refused before they are decoded.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageReadError: when the file is missing, empty, broken, too large or no picture.
+        InputError: when pixels of another shape or type are handed over.
+    """
+    if isinstance(source, np.ndarray):
+        return check_image(source)
+    name = source if isinstance(source, str | Path) else "the picture"
+    data = _read_bytes(source)
+    if not data:
+        raise ImageReadError(f"{name} is empty (0 bytes).")
+    return _decode(data, str(name), max_pixels)
+
+
+def check_image(image: np.ndarray) -> np.ndarray:
+    """The image itself when it is `(H, W, 3) uint8` and not empty; an InputError otherwise."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(f"expected an image (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}.")
+    if 0 in image.shape:
+        raise InputError(f"the image is empty: {image.shape}.")
+    return image
+
+
+def _read_bytes(source: str | Path | bytes | IO[bytes]) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    if not isinstance(source, str | Path):
+        return source.read()
+    try:
+        return Path(source).read_bytes()
+    except (OSError, ValueError) as error:  # a ValueError where the name itself cannot be
+        problem = getattr(error, "strerror", None) or str(error)
+        raise ImageReadError(f"{source}: {problem.lower()}.") from None
+
+
+def _decode(data: bytes, name: str, max_pixels: int) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with _quiet_pillow(), Image.open(io.BytesIO(data)) as opened:
+            return _load(opened, name, max_pixels)
+    except ImageReadError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageReadError(f"{name} is not a picture that mien can read.") from None
+    except Image.DecompressionBombError:
+        raise ImageReadError(f"{name} is too large: the limit is {max_pixels / 1e6:.0f} million pixels.") from None
+    except Exception as error:  # Pillow's decoders raise many kinds on broken files
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise ImageReadError(f"{name} is broken: {problem}.") from None
+
+
+def _load(opened: Image, name: str, max_pixels: int) -> np.ndarray:
+    from PIL import ImageOps
+
+    width, height = opened.size
+    if width * height > max_pixels:
+        raise ImageReadError(
+            f"{name} is too large: {width} x {height} pixels, the limit is {max_pixels / 1e6:.0f} million."
+        )
+    if opened.format in ("EPS", "WMF"):  # Pillow would start another program to draw them
+        raise ImageReadError(f"{name} is a drawing ({opened.format}), no picture: save it as PNG or JPEG.")
+    return _to_rgb(ImageOps.exif_transpose(opened), name)
+
+
+_quiet_lock = threading.Lock()
+_quiet_count = 0
+_quiet_filters = warnings.catch_warnings()
+
+
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Silence Pillow's warnings about broken EXIF blocks and large pictures, which have our own rules.
+
+    `warnings.catch_warnings` alone is not made for threads: two that overlap would leave the filters of the first.
+    """
+    global _quiet_count, _quiet_filters
+    with _quiet_lock:
+        if _quiet_count == 0:
+            _quiet_filters = warnings.catch_warnings()
+            _quiet_filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _quiet_count += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_count -= 1
+            if _quiet_count == 0:
+                _quiet_filters.__exit__(None, None, None)
+
+
+def _to_rgb(picture: Image, name: str) -> np.ndarray:
+    """Pixels of a decoded Pillow picture of any mode as (H, W, 3) uint8 RGB."""
+    from PIL import Image
+
+    if picture.mode == "F":
+        raise ImageReadError(f"{name} has floating-point pixels of unknown range: save it with 8 or 16 bits.")
+    if picture.mode.startswith("I"):
+        grey = (np.asarray(picture).astype(np.int64).clip(0, 65535) + 128) // 257
+        return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return np.array(picture.convert("RGB"))
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Map an image through a (2, 3) source-to-target transform into a new image of `size_hw`.
+
+    Where the target is smaller than the source, whole blocks of k x k pixels are averaged first (k = the reduction,
+    rounded), so that a large face does not alias; the rest is bilinear. Beyond the border its last pixels repeat.
+
+    Raises:
+        InputError: when the whole image would shrink to less than one pixel.
+
+    Source:
+        The two steps are those of a mip-map; written so that a browser can repeat them pixel by pixel.
+    """
+    from PIL import Image
+
+    height, width = size_hw
+    if not math.sqrt(abs(np.linalg.det(matrix[:, :2]))) * max(image.shape[:2]) >= 1:
+        raise InputError("the transform shrinks the image to nothing: are its landmarks a face's?")
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
+    wanted = transform_points(invert(matrix), corners)
+    patch, to_patch = _reduced_patch(image, wanted, _reduction(matrix))
+    to_source = invert(compose(matrix, invert(to_patch)))
+    warped = Image.fromarray(patch).transform(
+        (width, height), Image.Transform.AFFINE, to_source.ravel().tolist(), Image.Resampling.BILINEAR
+    )
+    return np.array(warped)
+
+
+def _reduction(matrix: np.ndarray) -> int:
+    return max(1, round(1 / math.sqrt(abs(np.linalg.det(matrix[:, :2])))))
+
+
+def _reduced_patch(image: np.ndarray, wanted_xy: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of an image that the points span, k x k pixels averaged to one and padded beyond the border.
+
+    Returns:
+        The patch (h, w, 3) uint8 and the (2, 3) transform from image to patch pixels.
+    """
+    limit = np.array(image.shape[1::-1])
+    low, high = np.floor(wanted_xy.min(axis=0)) - k, np.ceil(wanted_xy.max(axis=0)) + k
+    x1, y1 = np.clip(low, 0, limit - 1).astype(int) // k * k
+    x2, y2 = np.clip(high, [x1 + 1, y1 + 1], np.maximum(limit, [x1 + 1, y1 + 1])).astype(int)
+    patch = _average_blocks(image[y1:y2, x1:x2], k)
+    before = np.maximum(np.ceil((np.array([x1, y1]) - low) / k), 0).astype(int)
+    after = np.maximum(np.ceil((high - [x1, y1]) / k) - patch.shape[1::-1], 0).astype(int)
+    if before.any() or after.any():
+        patch = np.pad(patch, ((before[1], after[1]), (before[0], after[0]), (0, 0)), mode="edge")
+    shift = before - np.array([x1, y1]) / k
+    return patch, np.array([[1 / k, 0, shift[0]], [0, 1 / k, shift[1]]])
+
+
+def _average_blocks(image: np.ndarray, k: int) -> np.ndarray:
+    """Every k x k block averaged to one pixel; blocks at the right and bottom border repeat the last row and column."""
+    if k == 1:
+        return np.ascontiguousarray(image)
+    height, width = image.shape[:2]
+    if height % k or width % k:
+        image = np.pad(image, ((0, -height % k), (0, -width % k), (0, 0)), mode="edge")
+    kind = np.uint16 if k <= 16 else np.uint32  # 16 * 16 * 255 and the rounding fit 16 bits; a narrow type is faster
+    rows = np.zeros((image.shape[0] // k, *image.shape[1:]), dtype=kind)
+    for place in range(k):
+        rows += image[place::k]
+    sums = np.full((rows.shape[0], rows.shape[1] // k, 3), k * k // 2, dtype=kind)
+    for place in range(k):
+        sums += rows[:, place::k]
+    return (sums // (k * k)).astype(np.uint8)
+
+
+def resize(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Stretch an image to `size_hw` (bilinear, antialiased).
+
+    Source:
+        Pillow's `Image.resize` with BILINEAR, whose support grows with the reduction.
+    """
+    from PIL import Image
+
+    height, width = size_hw
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0))

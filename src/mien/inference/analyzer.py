@@ -1,0 +1,233 @@
+"""From pictures to faces: the whole pipeline behind one object."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.errors import InputError, MienError
+from mien.faces import LandmarkMesh, face_quality, head_pose
+from mien.faces.detection import FaceDetector
+from mien.imaging import ImageSource, read_image
+from mien.inference.classifier import ExpressionClassifier
+from mien.manifest import Manifest
+from mien.results import Face
+from mien.runtime import DEFAULT_MODEL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """What one picture of many gave.
+
+    Attributes:
+        source: the path as it was handed over, or `image 3` for pixels and bytes, counted from 0.
+        width: in pixels, upright; 0 when the picture could not be read.
+        height: likewise.
+        faces: largest first; empty when there is none or the picture could not be read.
+        error: why it could not be read, or None.
+    """
+
+    source: str
+    width: int = 0
+    height: int = 0
+    faces: tuple[Face, ...] = ()
+    error: MienError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: one line of `mien predict --json`."""
+        return {
+            "image": self.source,
+            "width": self.width,
+            "height": self.height,
+            "faces": [face.to_dict() for face in self.faces],
+            "error": {"code": self.error.code, "message": str(self.error)} if self.error else None,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Analyzer:
+    """Finds the faces of a picture and reads their perceived expression, head pose and quality.
+
+    Loading takes a moment; keep one and use it for every picture. It never changes, and threads may share it.
+
+    Args:
+        model: a shipped expression model's name or the path of an `.onnx` file with its manifest beside it.
+        detector_side: pictures are shrunk to this long side to find faces; 1280 finds smaller ones, slowly.
+        threshold: least confidence of a face, 0..1.
+        max_faces: keep only the largest ones; None keeps all.
+        pose: fit the landmark mesh and the head pose; without them a face takes less time.
+        mirror: read every face twice, mirrored too, and average: a little better, and slower.
+        threads: of every network; 0 lets ONNX Runtime choose.
+
+    Raises:
+        InputError: when an argument is out of its range.
+        ModelError: when the model is unknown or broken.
+
+    Example:
+        >>> analyzer = Analyzer()  # doctest: +SKIP
+        >>> [face.expression.label for face in analyzer.analyze("photo.jpg")]  # doctest: +SKIP
+        ['happiness']
+    """
+
+    model: str | Path = DEFAULT_MODEL
+    _: KW_ONLY
+    detector_side: int = 640
+    threshold: float = 0.6
+    max_faces: int | None = None
+    pose: bool = True
+    mirror: bool = False
+    threads: int = 0
+    _detector: FaceDetector = field(init=False, repr=False)
+    _mesh: LandmarkMesh | None = field(init=False, repr=False)
+    _classifier: ExpressionClassifier = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.max_faces is not None and self.max_faces < 1:
+            raise InputError(f"max_faces is {self.max_faces}; expected 1 or more.")
+        if self.threads < 0:
+            raise InputError(f"threads is {self.threads}; expected 0 (automatic) or more.")
+        detector = FaceDetector(max_side=self.detector_side, threshold=self.threshold, threads=self.threads)
+        # the only writes: a frozen dataclass sets what it builds itself this way
+        object.__setattr__(self, "_detector", detector)
+        object.__setattr__(self, "_classifier", ExpressionClassifier(self.model, threads=self.threads))
+        object.__setattr__(self, "_mesh", LandmarkMesh(threads=self.threads) if self.pose else None)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the expression model promises: labels, calibration, the data behind it."""
+        return self._classifier.manifest
+
+    def analyze(self, image: ImageSource) -> list[Face]:
+        """The faces of one picture, largest first; an empty list when there is none.
+
+        Args:
+            image: a path, the bytes of a file, an open binary file, or pixels (H, W, 3) uint8 RGB.
+
+        Raises:
+            ImageReadError: when the file is missing, broken, too large or no picture.
+            InputError: when pixels of another shape or type are handed over.
+        """
+        pixels = read_image(image)
+        waiting = _Waiting(self, batch_faces=1)
+        waiting.add("", pixels)
+        return list(next(waiting.finish()).faces)
+
+    def analyze_many(
+        self, images: Iterable[ImageSource], *, batch_faces: int = 32, decode_ahead: int = 4
+    ) -> Iterator[Analysis]:
+        """The faces of many pictures, in the pictures' order; a bad picture is told in its `Analysis.error`.
+
+        Pictures are decoded ahead in other threads, and the faces of several pictures go through the network
+        together. At most `decode_ahead` + 1 pictures and about `batch_faces` crops are in memory, however many
+        pictures there are.
+
+        Args:
+            images: read lazily; see `analyze` for what one may be.
+            batch_faces: results come when this many faces, or pictures, have gathered.
+            decode_ahead: pictures decoded before they are needed.
+
+        Raises:
+            InputError: when `batch_faces` or `decode_ahead` is below 1.
+            ModelError: when the network itself fails.
+        """
+        if batch_faces < 1 or decode_ahead < 1:
+            raise InputError("batch_faces and decode_ahead must be 1 or more.")
+        return self._analyze_many(images, batch_faces, decode_ahead)
+
+    def _analyze_many(
+        self, images: Iterable[ImageSource], batch_faces: int, decode_ahead: int
+    ) -> Iterator[Analysis]:
+        waiting = _Waiting(self, batch_faces=batch_faces)
+        for source, decoded in _decoded_ahead(images, decode_ahead):
+            waiting.add(source, decoded)
+            del decoded  # the pixels: from here on only the crops are needed
+            if waiting.is_full:
+                yield from waiting.finish()
+        yield from waiting.finish()
+
+    def _find(self, image: np.ndarray) -> list[Face]:
+        """The faces of an image with pose and quality, still without expression."""
+        faces = self._detector.detect(image)[: self.max_faces]
+        if self._mesh is not None:
+            fits = self._mesh.fit(image, faces)
+            faces = [
+                face
+                if fit is None
+                else replace(face, mesh_xyz=fit.mesh_xyz, head_pose=head_pose(fit.mesh_xyz))
+                for face, fit in zip(faces, fits, strict=True)
+            ]
+        return [replace(face, quality=face_quality(image, face)) for face in faces]
+
+
+class _Waiting:
+    """Pictures whose faces are found and cut out, and wait for the network to read them together."""
+
+    def __init__(self, analyzer: Analyzer, batch_faces: int) -> None:
+        self._analyzer, self._batch_faces = analyzer, batch_faces
+        self._analyses: list[Analysis] = []
+        self._crops: list[np.ndarray] = []
+
+    @property
+    def is_full(self) -> bool:
+        return max(len(self._crops), len(self._analyses)) >= self._batch_faces
+
+    def add(self, source: str, decoded: np.ndarray | MienError) -> None:
+        if isinstance(decoded, MienError):
+            self._analyses.append(Analysis(source=source, error=decoded))
+            return
+        faces = self._analyzer._find(decoded)
+        self._crops += [self._analyzer._classifier.crop(decoded, face) for face in faces]
+        height, width = decoded.shape[:2]
+        self._analyses.append(Analysis(source=source, width=width, height=height, faces=tuple(faces)))
+
+    def finish(self) -> Iterator[Analysis]:
+        """Read all waiting faces and give their pictures in order; nothing waits afterwards."""
+        analyses, crops = self._analyses, self._crops
+        self._analyses, self._crops = [], []
+        seen = (
+            self._analyzer._classifier.classify(np.stack(crops), mirror=self._analyzer.mirror)
+            if crops
+            else []
+        )
+        expressions = iter(seen)
+        for analysis in analyses:
+            faces = (replace(face, expression=next(expressions)) for face in analysis.faces)
+            yield replace(analysis, faces=tuple(faces))
+
+
+def _decoded_ahead(
+    images: Iterable[ImageSource], decode_ahead: int
+) -> Iterator[tuple[str, np.ndarray | MienError]]:
+    """Names and pixels in order; while one is in use, the next ones are being decoded."""
+    numbered = iter(enumerate(images))
+    queue: deque[tuple[str, Future[np.ndarray | MienError]]] = deque()
+    pool = ThreadPoolExecutor(min(decode_ahead, os.cpu_count() or 1), thread_name_prefix="mien-decode")
+    try:
+        while True:
+            for index, image in islice(numbered, decode_ahead + 1 - len(queue)):
+                name = str(image) if isinstance(image, str | Path) else f"image {index}"
+                queue.append((name, pool.submit(_read_or_error, image)))
+            if not queue:
+                return
+            source, future = queue.popleft()
+            decoded = future.result()
+            del future  # it holds the pixels
+            yield source, decoded
+            del decoded
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read_or_error(image: ImageSource) -> np.ndarray | MienError:
+    try:
+        return read_image(image)
+    except MienError as error:
+        return error

@@ -1,0 +1,120 @@
+"""From aligned face crops to calibrated expressions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mien.errors import InputError, ModelError
+from mien.faces.alignment import align_face
+from mien.manifest import Manifest
+from mien.results import Expression, Face
+from mien.runtime import DEFAULT_MODEL, LoadedModel, load_model
+
+BATCH = 32
+"""Crops that go through the network at once; more costs memory and gains no time on a CPU."""
+
+
+class ExpressionClassifier:
+    """An expression model with everything its manifest promises; safe to call from many threads.
+
+    Args:
+        model: a shipped model's name or the path of an `.onnx` file with its manifest beside it.
+        threads: of ONNX Runtime; 0 lets it choose.
+
+    Raises:
+        ModelError: when the model is unknown, does not fit its manifest, or is no expression model.
+    """
+
+    def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int = 0) -> None:
+        loaded = load_model(model, task="expression", threads=threads)
+        _check_graph(loaded)
+        self._session, self._manifest = loaded.session, loaded.manifest
+        self._path = loaded.path
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model file promises: labels, input size, alignment, temperature."""
+        return self._manifest
+
+    def crop(self, image: np.ndarray, face: Face) -> np.ndarray:
+        """One face of an image as the model wants to see it: (S, S, 3) uint8 RGB."""
+        alignment = self._manifest.alignment
+        assert alignment is not None  # an expression manifest without one is refused when it is read
+        size = self._manifest.input.size
+        return align_face(
+            image, face.landmarks_xy, size=size, template=alignment.template, margin=alignment.margin
+        )
+
+    def logits(self, crops: np.ndarray, *, mirror: bool = False) -> np.ndarray:
+        """Unnormalised scores (N, C) float32, before the temperature.
+
+        Args:
+            crops: (N, S, S, 3) uint8 RGB.
+            mirror: average with the scores of the mirrored crops: a little better, twice the time.
+
+        Raises:
+            InputError: when the crops have another shape or type.
+            ModelError: when the network fails or gives another number of classes than its manifest names.
+        """
+        size = self._manifest.input.size
+        if crops.dtype != np.uint8 or crops.shape[1:] != (size, size, 3):
+            raise InputError(f"expected crops (N, {size}, {size}, 3) uint8, got {crops.shape} {crops.dtype}.")
+        parts = [self._run(crops[start : start + BATCH], mirror) for start in range(0, len(crops), BATCH)]
+        classes = len(self._manifest.labels)
+        return np.concatenate(parts) if parts else np.empty((0, classes), dtype=np.float32)
+
+    def classify(self, crops: np.ndarray, *, mirror: bool = False) -> list[Expression]:
+        """The perceived expression of every crop; see `logits` for the arguments."""
+        probabilities = softmax(self.logits(crops, mirror=mirror) / self._manifest.temperature)
+        return [self._expression(row) for row in probabilities]
+
+    def _run(self, crops: np.ndarray, mirror: bool) -> np.ndarray:
+        logits = self._forward(crops)
+        return (logits + self._forward(crops[:, :, ::-1])) / 2 if mirror else logits
+
+    def _forward(self, crops: np.ndarray) -> np.ndarray:
+        images = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
+        try:
+            logits = np.asarray(self._session.run(["logits"], {"images": images})[0])
+        except Exception as error:  # ONNX Runtime's own classes share no public base
+            raise ModelError(f"{self._path}: {str(error).splitlines()[0]}") from None
+        if logits.shape != (len(crops), len(self._manifest.labels)):
+            raise ModelError(
+                f"{self._path} gave logits {logits.shape} for {len(crops)} crops; its manifest names "
+                f"{len(self._manifest.labels)} labels. Export the model again."
+            )
+        return logits
+
+    def _expression(self, probabilities: np.ndarray) -> Expression:
+        labels, best = self._manifest.labels, int(probabilities.argmax())
+        confidence = float(probabilities[best])
+        is_sure = confidence >= self._manifest.abstain_below
+        return Expression(
+            labels=labels,
+            probabilities=probabilities,
+            label=labels[best] if is_sure else None,
+            confidence=confidence,
+        )
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities along the last axis, in float64."""
+    shifted = logits.astype(np.float64)
+    exponentials = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def _check_graph(model: LoadedModel) -> None:
+    """Refuse a network that does not keep the contract of an expression model."""
+    spec = model.manifest.input
+    if (spec.channels, spec.layout, spec.range) != ("RGB", "NCHW", (0.0, 255.0)):
+        raise ModelError(f"{model.path}: an expression model takes NCHW RGB 0..255. Export the model again.")
+    inputs = [node.name for node in model.session.get_inputs()]
+    outputs = [node.name for node in model.session.get_outputs()]
+    if inputs != ["images"] or "logits" not in outputs:
+        raise ModelError(
+            f"{model.path} takes {', '.join(inputs)} and gives {', '.join(outputs)}; "
+            "an expression model takes 'images' and gives 'logits'. Export the model again."
+        )

@@ -1,0 +1,199 @@
+"""The cards of an annotated picture: one face's expression as text and bars."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from mien.emotions import COLOURS
+from mien.results import Expression, Face, HeadPose
+
+Colour = tuple[int, int, int]
+SMOOTH = 4
+"""Shapes are drawn this many times larger and shrunk, because Pillow does not smooth edges."""
+CARD = (17, 19, 26, 222)
+WHITE = (245, 246, 250)
+_TRACK = (255, 255, 255, 30)
+_SOFT, _UNSURE = (176, 182, 194), (150, 156, 168)
+
+
+class BarsPanel:
+    """A card with the label, one named bar a class, and the head pose."""
+
+    def size(self, expression: Expression, unit: int) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return round(14.2 * unit), round(1.35 * unit * len(expression.labels) + 4.9 * unit)
+
+    def draw(self, face: Face, unit: int) -> Image.Image:
+        """The card as an RGBA picture."""
+        expression = face.expression
+        assert expression is not None  # faces without one get no panel
+        width, height = self.size(expression, unit)
+        tile = _card(width, height, unit)
+        draw = ImageDraw.Draw(tile)
+        pad, top = 0.75 * unit, 1.5 * unit
+        _draw_title(draw, expression, (pad, top, width - pad), unit)
+        longest = max(text_font(unit, 0.95).getlength(name) for name in expression.labels)
+        names_end = pad + min(longest, 5.5 * unit) + 0.55 * unit
+        bars = (names_end, width - pad - 2.3 * unit)
+        for row, (name, probability) in enumerate(
+            zip(expression.labels, expression.probabilities.tolist(), strict=True)
+        ):
+            y = top + (1.65 + 1.35 * row) * unit
+            self._draw_row(tile, name, probability, (pad, *bars, width - pad), y, unit)
+        paste_bar(tile, (pad, height - 1.95 * unit), width - 2 * pad, max(1, unit // 12), _TRACK)
+        self._draw_pose(draw, face.head_pose, (pad, height - 0.95 * unit, width - pad), unit)
+        return tile
+
+    def _draw_row(
+        self,
+        tile: Image.Image,
+        name: str,
+        probability: float,
+        columns: tuple[float, float, float, float],
+        y: float,
+        unit: int,
+    ) -> None:
+        start, bar_start, bar_end, end = columns
+        draw = ImageDraw.Draw(tile)
+        tone = WHITE if probability >= 0.1 else _SOFT
+        _text(draw, (start, y), name, tone, text_font(unit, 0.95), bar_start - start)
+        thick = max(4, round(0.5 * unit))
+        paste_bar(tile, (bar_start, y - thick / 2), bar_end - bar_start, thick, _TRACK)
+        if probability >= 0.005:
+            length = max(thick, (bar_end - bar_start) * probability)
+            paste_bar(tile, (bar_start, y - thick / 2), length, thick, (*class_colour(name), 255))
+            draw.text((end, y), f"{probability:.0%}", fill=tone, font=text_font(unit, 0.9), anchor="rm")
+
+    def _draw_pose(
+        self, draw: ImageDraw.ImageDraw, pose: HeadPose | None, row: tuple[float, float, float], unit: int
+    ) -> None:
+        start, y, end = row
+        font = text_font(unit, 0.85)
+        if pose is None:
+            draw.text((start, y), "head pose unknown", fill=_SOFT, font=font, anchor="lm")
+            return
+        angles = (("yaw", pose.yaw_deg), ("pitch", pose.pitch_deg), ("roll", pose.roll_deg))
+        texts = [f"{name} {round(angle):d}°" for name, angle in angles]
+        for text, x, anchor in zip(texts, (start, (start + end) / 2, end), ("lm", "mm", "rm"), strict=True):
+            draw.text((x, y), text, fill=_SOFT, font=font, anchor=anchor)
+
+
+class StripPanel:
+    """A small card for crowds: the label over one strip whose segments are the probabilities."""
+
+    def size(self, expression: Expression, unit: int) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return round(8.6 * unit), round(2.7 * unit)
+
+    def draw(self, face: Face, unit: int) -> Image.Image:
+        """The card as an RGBA picture."""
+        expression = face.expression
+        assert expression is not None  # faces without one get no panel
+        width, height = self.size(expression, unit)
+        tile = _card(width, height, unit)
+        pad = 0.5 * unit
+        _draw_title(ImageDraw.Draw(tile), expression, (pad, 0.95 * unit, width - pad), unit, scale=1.0)
+        self._draw_strip(tile, expression, (pad, 1.8 * unit, width - pad), round(0.5 * unit))
+        return tile
+
+    def _draw_strip(
+        self, tile: Image.Image, expression: Expression, row: tuple[float, float, float], thick: int
+    ) -> None:
+        start, y, end = (round(value) for value in row)
+        edges = start + np.concatenate([[0.0], np.cumsum(expression.probabilities)]) * (end - start)
+        strip = Image.new("RGBA", tile.size)
+        draw = ImageDraw.Draw(strip)
+        for name, left, right in zip(expression.labels, edges[:-1], edges[1:], strict=True):
+            if round(right) > round(left):
+                draw.rectangle(
+                    [round(left), y, round(right) - 1, y + thick - 1], fill=(*class_colour(name), 255)
+                )
+        mask = Image.new("L", tile.size)
+        mask.paste(rounded(end - start, thick, thick // 2, (255, 255, 255, 255)).getchannel("A"), (start, y))
+        tile.paste(strip, (0, 0), mask)
+
+
+Panel = BarsPanel | StripPanel
+
+
+def _draw_title(
+    draw: ImageDraw.ImageDraw,
+    expression: Expression,
+    row: tuple[float, float, float],
+    unit: int,
+    scale: float = 1.35,
+) -> None:
+    """Label to the left, confidence to the right."""
+    start, y, end = row
+    text = expression.label or "not sure"
+    tint = _mix(face_colour(expression), WHITE, 0.35) if expression.label else _SOFT
+    font = text_font(unit, scale)
+    _text(draw, (start, y), text, tint, font, end - start - font.getlength("100% "))
+    tone = WHITE if expression.label else _SOFT
+    draw.text((end, y), f"{expression.confidence:.0%}", fill=tone, font=font, anchor="rm")
+
+
+def _text(
+    draw: ImageDraw.ImageDraw,
+    start: tuple[float, float],
+    text: str,
+    colour: Colour,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    length: float,
+) -> None:
+    """Text of at most a length; what does not fit ends in two dots."""
+    if font.getlength(text) > length:
+        while text and font.getlength(f"{text}..") > length:
+            text = text[:-1]
+        text = f"{text}.."
+    draw.text(start, text, fill=colour, font=font, anchor="lm")
+
+
+def _card(width: int, height: int, unit: int) -> Image.Image:
+    return rounded(width, height, round(0.55 * unit), CARD)
+
+
+def paste_bar(
+    tile: Image.Image,
+    corner: tuple[float, float],
+    length: float,
+    thick: int,
+    colour: tuple[int, int, int, int],
+) -> None:
+    """Lay a bar with round ends on a tile, its corner at whole pixels."""
+    bar = rounded(max(thick, round(length)), thick, thick // 2, colour)
+    tile.alpha_composite(bar, (round(corner[0]), round(corner[1])))
+
+
+def rounded(width: int, height: int, radius: int, colour: tuple[int, int, int, int]) -> Image.Image:
+    """A smooth rounded rectangle on nothing."""
+    big = Image.new("RGBA", (width * SMOOTH, height * SMOOTH), (*colour[:3], 0))
+    corners = [0, 0, width * SMOOTH - 1, height * SMOOTH - 1]
+    ImageDraw.Draw(big).rounded_rectangle(corners, radius=radius * SMOOTH, fill=colour)
+    return big.resize((width, height), Image.Resampling.BOX)
+
+
+@lru_cache(maxsize=64)
+def text_font(unit: int, scale: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The built-in font, `scale` units high."""
+    return ImageFont.load_default(size=max(10, round(unit * scale)))
+
+
+def face_colour(expression: Expression | None) -> Colour:
+    """The colour of a face: its expression's, grey when there is none."""
+    if expression is None or expression.label is None:
+        return _UNSURE
+    return class_colour(expression.label)
+
+
+def class_colour(name: str) -> Colour:
+    """A class's colour; grey for one that mien does not know."""
+    return ImageColor.getrgb(COLOURS.get(name, "#969ca8"))[:3]
+
+
+def _mix(colour: Colour, other: Colour, share: float) -> Colour:
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(colour, other, strict=True))
+    return red, green, blue

@@ -1,0 +1,202 @@
+"""What a model file promises: the JSON that stands beside every `.onnx`.
+
+Training and runtime meet here and nowhere else. Loading a model without a manifest, or with one whose hash is not the
+file's, is refused: a number that nobody can trace is worse than no number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from mien.errors import ManifestError
+
+SCHEMA = 1
+TASKS = ("expression", "face-detection", "face-landmarks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """The tensor that a model takes: `(N, channels, size, size)` for layout NCHW.
+
+    Attributes:
+        size: height and width in pixels; 0 when both are free.
+        channels: "RGB" or "BGR".
+        layout: "NCHW" or "NHWC".
+        range: the values of black and white.
+    """
+
+    size: int
+    channels: str = "RGB"
+    layout: str = "NCHW"
+    range: tuple[float, float] = (0.0, 255.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignmentSpec:
+    """How `mien.faces.align_face` cuts the crop that a model was trained on."""
+
+    template: str
+    margin: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A model's description; see the field names of the JSON in docs/manifest.md.
+
+    Attributes:
+        temperature: logits are divided by it before the softmax; fitted on validation data.
+        abstain_below: no label is given when the largest probability is smaller.
+        trained_on: name and licence of every data set behind the weights, the pretrained start included.
+        metrics: numbers by data set and split, as `mien evaluate --json` prints them.
+        sha256: of the model file.
+        source: recipe and commit, or the origin of a vendored file.
+    """
+
+    name: str
+    version: str
+    task: str
+    input: InputSpec
+    sha256: str
+    licence: str
+    schema: int = SCHEMA
+    labels: tuple[str, ...] = ()
+    alignment: AlignmentSpec | None = None
+    temperature: float = 1.0
+    abstain_below: float = 0.0
+    trained_on: tuple[dict[str, str], ...] = ()
+    metrics: dict[str, Any] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The manifest as indented JSON, ending in a newline."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def manifest_path(model_path: Path) -> Path:
+    """Where the manifest of a model file stands: the same name, ending in `.json`."""
+    return model_path.with_suffix(".json")
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(manifest: Manifest, model_path: Path) -> Path:
+    """Write the manifest beside its model, whole or not at all; returns its path."""
+    path = manifest_path(model_path)
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(manifest.to_json(), encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def read_manifest(model_path: Path) -> Manifest:
+    """Read and check the manifest of a model file, its hash included.
+
+    Raises:
+        ManifestError: when it is missing, is not JSON, lacks a key, has a value of the wrong kind, or when the model
+            file's SHA-256 is not the one it names.
+    """
+    path = manifest_path(model_path)
+    if not path.is_file():
+        raise ManifestError(f"{model_path} has no manifest: {path.name} must stand beside it (mien export writes both).")
+    manifest = parse_manifest(path.read_bytes(), path)
+    found = file_sha256(model_path)
+    if found != manifest.sha256:
+        raise ManifestError(
+            f"{model_path} is not the file that {path.name} describes: sha256 {found[:12]}..., "
+            f"expected {manifest.sha256[:12]}.... Restore the file or export it again."
+        )
+    return manifest
+
+
+def parse_manifest(data: bytes, origin: Path | str = "manifest") -> Manifest:
+    """Build a `Manifest` from JSON bytes.
+
+    Raises:
+        ManifestError: on anything that is not a manifest of this schema.
+    """
+    try:
+        record = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{origin} is not JSON: {error}.") from None
+    if not isinstance(record, dict):
+        raise ManifestError(f"{origin}: expected a JSON object, found {type(record).__name__}.")
+    if record.get("schema") != SCHEMA:
+        raise ManifestError(
+            f"{origin}: schema {record.get('schema')!r}, this version of mien reads {SCHEMA}. Export the model again."
+        )
+    try:
+        manifest = _build(Manifest, record)
+        _check_values(manifest)
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise ManifestError(f"{origin}: {error}") from None
+    return manifest
+
+
+def _build(kind: type, record: dict[str, Any]) -> Any:
+    """A manifest dataclass from plain JSON; unknown and missing keys and wrong types are errors."""
+    if not isinstance(record, dict):
+        raise TypeError(f"{kind.__name__}: expected an object, found {type(record).__name__}")
+    known = {item.name for item in fields(kind)}
+    if unknown := sorted(set(record) - known):
+        raise KeyError(f"unknown key {unknown[0]!r}")
+    hints = get_type_hints(kind)
+    return kind(**{name: _convert(name, hints[name], value) for name, value in record.items()})
+
+
+def _convert(name: str, hint: Any, value: Any) -> Any:
+    if hint is InputSpec:
+        return _build(InputSpec, value)
+    if hint == AlignmentSpec | None:
+        return None if value is None else _build(AlignmentSpec, value)
+    if hint in (str, int, float):
+        return _scalar(name, hint, value)
+    if hint == dict[str, Any]:
+        return _instance(name, dict, value)
+    items = _instance(name, list, value)
+    if hint == tuple[float, float]:
+        return tuple(_scalar(name, float, item) for item in items)
+    return tuple(_instance(name, str if hint == tuple[str, ...] else dict, item) for item in items)
+
+
+def _scalar(name: str, hint: type, value: Any) -> Any:
+    accepted = (int, float) if hint is float else hint
+    if isinstance(value, bool) or not isinstance(value, accepted):
+        raise TypeError(f"{name}: expected {hint.__name__}, found {value!r}")
+    return hint(value)
+
+
+def _instance(name: str, kind: type, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected {kind.__name__}, found {type(value).__name__}")
+    return value
+
+
+def _check_values(manifest: Manifest) -> None:
+    if manifest.task not in TASKS:
+        raise ValueError(f"task {manifest.task!r} is none of {', '.join(TASKS)}")
+    if manifest.input.channels not in ("RGB", "BGR") or manifest.input.layout not in ("NCHW", "NHWC"):
+        raise ValueError("input: channels are RGB or BGR, layout is NCHW or NHWC")
+    if not 0 <= manifest.input.size <= 4096 or len(manifest.input.range) != 2:
+        raise ValueError("input: size is 0..4096 and range is two numbers")
+    if manifest.task == "expression":
+        _check_expression(manifest)
+
+
+def _check_expression(manifest: Manifest) -> None:
+    if len(manifest.labels) < 2 or len(set(manifest.labels)) != len(manifest.labels):
+        raise ValueError("labels: at least two, all different")
+    if manifest.alignment is None or manifest.input.size == 0:
+        raise ValueError("an expression model states its alignment and input size")
+    if not 0 < manifest.temperature < 1000:
+        raise ValueError(f"temperature {manifest.temperature} is not within (0, 1000)")
+    if not 0 <= manifest.abstain_below <= 1:
+        raise ValueError(f"abstain_below {manifest.abstain_below} is not within [0, 1]")

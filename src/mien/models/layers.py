@@ -1,0 +1,66 @@
+"""Building blocks that several networks share."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in brightness (ITU-R BT.601), as Pillow's `convert("L")` uses them."""
+
+
+class PixelInput(nn.Module):
+    """What stands between a picture and a network: grey, size, mean and deviation, all inside the exported graph.
+
+    Args:
+        upsample: side that crops are enlarged to (bilinear); 0 leaves them.
+        grey: reduce to brightness, repeated over three channels. A network that has learnt from grey pictures alone then
+            sees a colour photograph as one of them.
+        mean: subtracted from the 0..255 pixels of each channel.
+        deviation: they are divided by it.
+    """
+
+    def __init__(
+        self,
+        *,
+        upsample: int = 0,
+        grey: bool = False,
+        mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        deviation: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.upsample, self.grey = upsample, grey
+        self.register_buffer("luminance", torch.tensor(LUMINANCE).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 side side"]:
+        """Pixels 0..255 to the network's own scale."""
+        if self.grey:
+            images = (images * self.luminance).sum(dim=1, keepdim=True)
+        if self.upsample:
+            images = F.interpolate(images, size=(self.upsample, self.upsample), mode="bilinear")
+        return (images - self.mean) / self.deviation
+
+
+class ConvUnit(nn.Sequential):
+    """Convolution, batch norm, ReLU6, with TensorFlow's SAME padding.
+
+    With stride 2 and an even size TensorFlow pads the bottom and the right only, where torch pads both sides.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
+        padding = nn.ZeroPad2d((0, 1, 0, 1)) if stride == 2 else nn.Identity()
+        convolution = nn.Conv2d(
+            inputs, outputs, kernel, stride, padding=kernel // 2 if stride == 1 else 0, groups=groups, bias=False
+        )
+        super().__init__(padding, convolution, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01), nn.ReLU6())
+
+
+class DepthwiseSeparable(nn.Sequential):
+    """MobileNetV1's block: a 3 x 3 convolution in every channel, then a 1 x 1 across channels."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
+        super().__init__(
+            ConvUnit(inputs, inputs, kernel=3, stride=stride, groups=inputs), ConvUnit(inputs, outputs)
+        )

@@ -1,0 +1,111 @@
+"""What callers get: frozen records of faces and their perceived expressions.
+
+`to_dict` gives plain numbers, strings, lists and dicts, ready for JSON; its keys are the JSON of `mien predict --json`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadPose:
+    """Rotation of the head in degrees, zero when the subject looks into the camera.
+
+    `yaw_deg` > 0 when the subject turns to their own left, `pitch_deg` > 0 up, `roll_deg` > 0 when the head tilts to the
+    subject's own left shoulder.
+    """
+
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Yaw, pitch and roll in degrees under the keys `yaw`, `pitch`, `roll`."""
+        return {
+            "yaw": round(self.yaw_deg, 1),
+            "pitch": round(self.pitch_deg, 1),
+            "roll": round(self.roll_deg, 1),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """How well a face can be read.
+
+    Attributes:
+        size_px: shorter side of the face's box, in pixels of the original picture.
+        sharpness: 0 (a blur) .. 1 (crisp), measured on the aligned face at a fixed size.
+        frontality: 1 when the face looks into the camera .. 0 in profile; None when the pose is unknown.
+        visible: share of the face's box inside the picture, 0..1.
+    """
+
+    size_px: float
+    sharpness: float
+    frontality: float | None
+    visible: float
+
+    def to_dict(self) -> dict[str, float | None]:
+        """The four numbers, rounded for reading."""
+        return {key: None if value is None else round(float(value), 3) for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expression:
+    """The perceived expression of one face: calibrated probabilities, and a label unless the tool abstains.
+
+    Attributes:
+        labels: class names, in the order of the model's manifest.
+        probabilities: (C,) float, sums to 1.
+        label: the most probable class, or None when its probability is below the model's `abstain_below`.
+        confidence: the probability of the most probable class.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: np.ndarray
+    label: str | None
+    confidence: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Label, confidence, and the probability of every class by name."""
+        named = {
+            name: round(float(p), 4) for name, p in zip(self.labels, self.probabilities, strict=True)
+        }
+        return {"label": self.label, "confidence": round(self.confidence, 4), "probabilities": named}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Face:
+    """One face found in a picture. Coordinates are pixels of the upright original picture.
+
+    Attributes:
+        bbox_xyxy: (4,) left, top, right, bottom; right and bottom exclusive.
+        landmarks_xy: (5, 2) the subject's right eye, left eye, nose tip, right and left mouth corner.
+        confidence: the detector's, 0..1.
+        mesh_xyz: (478, 3) landmark mesh, or None when it was not asked for.
+        head_pose: or None when the mesh does not fit the face.
+    """
+
+    bbox_xyxy: np.ndarray
+    landmarks_xy: np.ndarray
+    confidence: float
+    mesh_xyz: np.ndarray | None = None
+    head_pose: HeadPose | None = None
+    quality: Quality | None = None
+    track_id: int | None = None
+    expression: Expression | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the mesh, as plain JSON values."""
+        record: dict[str, Any] = {
+            "bbox_xyxy": [round(float(v), 1) for v in self.bbox_xyxy],
+            "confidence": round(self.confidence, 4),
+            "landmarks_xy": [[round(float(v), 1) for v in point] for point in self.landmarks_xy],
+            "head_pose_deg": self.head_pose.to_dict() if self.head_pose else None,
+            "quality": self.quality.to_dict() if self.quality else None,
+            "expression": self.expression.to_dict() if self.expression else None,
+        }
+        return record if self.track_id is None else {**record, "track_id": self.track_id}

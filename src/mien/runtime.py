@@ -1,0 +1,77 @@
+"""Model files opened for inference: the one place that knows ONNX Runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mien.errors import ModelError, UnknownModelError
+from mien.manifest import Manifest, read_manifest
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+ASSETS = Path(__file__).parent / "assets"
+DEFAULT_MODEL = "expression"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """An ONNX Runtime session (safe to call from many threads) and the manifest that it was checked against."""
+
+    session: InferenceSession
+    manifest: Manifest
+    path: Path
+
+
+def shipped_models(task: str = "expression") -> list[str]:
+    """Names of the shipped models for a task, sorted."""
+    names = (path.stem for path in ASSETS.glob("*.onnx"))
+    return sorted(name for name in names if read_manifest(ASSETS / f"{name}.onnx").task == task)
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """The file behind a shipped model's name or a path.
+
+    Raises:
+        UnknownModelError: when there is neither.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".onnx" and path.is_file():
+        return path
+    shipped = ASSETS / f"{name_or_path}.onnx"
+    if path.name == str(name_or_path) and shipped.is_file():
+        return shipped
+    raise UnknownModelError(str(name_or_path), shipped_models())
+
+
+def load_model(name_or_path: str | Path, *, task: str = "expression", threads: int = 0) -> LoadedModel:
+    """Open a model after checking its manifest.
+
+    Args:
+        name_or_path: a shipped model's name or the path of an `.onnx` file with a manifest beside it.
+        task: what the model must be for.
+        threads: of the session; 0 lets ONNX Runtime choose.
+
+    Raises:
+        ModelError: when the model is unknown, its manifest is wrong, or ONNX Runtime cannot read it.
+    """
+    path = find_model(name_or_path)
+    manifest = read_manifest(path)
+    if manifest.task != task:
+        raise ModelError(f"{path} is a model for {manifest.task}, not for {task}.")
+    return LoadedModel(_open_session(path, threads), manifest, path)
+
+
+def _open_session(path: Path, threads: int) -> InferenceSession:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(f"{path}: ONNX Runtime cannot read it: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,1 @@
+"""Training: recipe -> faces -> augmented batches -> network -> checkpoint. Needs the extra `train`."""

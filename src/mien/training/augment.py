@@ -1,0 +1,185 @@
+"""Variation of training faces: one batch at a time, as tensors, repeatable from a generator.
+
+Geometry is composed into a single bilinear sampling from the prepared patch, so that pixels are interpolated once. The
+rest makes clean colour photographs and compressed 48-pixel crops look alike, whichever of them a face came from.
+"""
+
+import io
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from PIL import Image
+from torch import Generator, Tensor
+
+from mien.models.layers import LUMINANCE
+from mien.training.config import AugmentConfig
+
+Images = Float[Tensor, "batch 3 size size"]
+
+
+class Augmenter:
+    """Augments batches as an `AugmentConfig` says.
+
+    Args:
+        config: ranges and chances.
+        size: side of the crops in pixels.
+    """
+
+    def __init__(self, config: AugmentConfig, size: int) -> None:
+        self.config, self.size = config, size
+
+    def __call__(
+        self,
+        patches: Float[Tensor, "batch 3 side side"],
+        to_crop: Float[Tensor, "batch 2 3"],
+        generator: Generator,
+    ) -> Images:
+        """Crops (batch, 3, size, size) with values 0..255.
+
+        Args:
+            patches: prepared patches, 0..255.
+            to_crop: the transform from patch to crop pixels, before variation.
+            generator: the only source of chance, on the CPU.
+        """
+        chance = _Chance(len(patches), self.config.strength, patches.device, generator)
+        images = sample_crops(patches, to_crop, self._geometry(chance), self.size)
+        images = self._light(images, chance)
+        images = self._detail(images, chance)
+        return self._erase(images, chance)
+
+    def _geometry(self, chance: "_Chance") -> Float[Tensor, "batch 2 3"]:
+        """Transforms of the varied crop's pixels to those of the plain crop: a similarity about the centre, mirrored or not."""
+        config, centre = self.config, self.size / 2
+        angle = chance.around(config.rotate * math.pi / 180)
+        scale = torch.exp(chance.around(math.log1p(config.scale)))
+        mirror = 1 - 2 * chance.often(config.flip, scaled=False)
+        cos, sin = scale * angle.cos(), scale * angle.sin()
+        linear = torch.stack([torch.stack([mirror * cos, -sin], 1), torch.stack([mirror * sin, cos], 1)], 1)
+        shift = torch.stack([chance.around(config.shift), chance.around(config.shift)], 1) * self.size
+        middle = torch.full((2, 1), centre, device=linear.device)
+        return torch.cat([linear, middle - linear @ middle + shift[:, :, None]], dim=2)
+
+    def _light(self, images: Images, chance: "_Chance") -> Images:
+        config = self.config
+        gamma = torch.exp(chance.around(config.contrast))[:, None, None, None]
+        images = 255 * (images / 255).clamp(0, 1) ** gamma
+        contrast = torch.exp(chance.around(config.contrast))[:, None, None, None]
+        mean = images.mean(dim=(1, 2, 3), keepdim=True)
+        images = (images - mean) * contrast + mean + 255 * chance.around(config.brightness)[:, None, None, None]
+        tint = torch.exp(torch.stack([chance.around(config.tint) for _ in range(3)], 1))[:, :, None, None]
+        images = (images * tint).clamp(0, 255)
+        weights = torch.tensor(LUMINANCE, device=images.device).view(1, 3, 1, 1)
+        grey = (images * weights).sum(dim=1, keepdim=True).expand_as(images)
+        return _where(chance.often(config.to_grey), grey, images)
+
+    def _detail(self, images: Images, chance: "_Chance") -> Images:
+        config = self.config
+        images = _where(chance.often(config.low_resolution), _shrink_and_enlarge(images, chance), images)
+        blurred = _blur(images)
+        images = _where(chance.often(config.blur), blurred, images)
+        amount = chance.between(0.3, 1.2)[:, None, None, None]
+        images = _where(chance.often(config.sharpen), images + amount * (images - blurred), images)
+        grain = chance.normal(images.shape) * chance.between(2, 9)[:, None, None, None]
+        images = _where(chance.often(config.noise), images + grain, images).clamp(0, 255)
+        return _jpeg(images, chance.often(config.jpeg), chance.between(30, 85))
+
+    def _erase(self, images: Images, chance: "_Chance") -> Images:
+        """One rectangle of 10..40 % of the side each way, filled with one grey."""
+        place = torch.arange(self.size, device=images.device)[None]
+        inside = []
+        for _ in range(2):
+            length = chance.between(0.1, 0.4)[:, None] * self.size
+            start = chance.between(0, 1)[:, None] * (self.size - length)
+            inside.append((place >= start) & (place < start + length))
+        hole = (inside[0][:, None, :, None] & inside[1][:, None, None, :]).float()
+        hole = hole * chance.often(self.config.erase)[:, None, None, None]
+        fill = chance.between(0, 255)[:, None, None, None]
+        return images * (1 - hole) + fill * hole
+
+
+class _Chance:
+    """Random numbers of one batch, (batch,) each, drawn on the CPU so that they are the same on every device."""
+
+    def __init__(self, batch: int, strength: float, device: torch.device, generator: Generator) -> None:
+        self.batch, self.strength, self.device, self.generator = batch, strength, device, generator
+
+    def between(self, low: float, high: float) -> Tensor:
+        return (low + (high - low) * torch.rand(self.batch, generator=self.generator)).to(self.device)
+
+    def around(self, largest: float) -> Tensor:
+        return self.between(-largest * self.strength, largest * self.strength)
+
+    def often(self, chance: float, *, scaled: bool = True) -> Tensor:
+        chance = min(1.0, chance * self.strength) if scaled else chance
+        return (torch.rand(self.batch, generator=self.generator) < chance).float().to(self.device)
+
+    def normal(self, shape: torch.Size) -> Tensor:
+        return torch.randn(shape, generator=self.generator).to(self.device)
+
+
+def sample_crops(
+    patches: Float[Tensor, "batch 3 side side"],
+    to_crop: Float[Tensor, "batch 2 3"],
+    variation: Float[Tensor, "batch 2 3"] | None,
+    size: int,
+) -> Images:
+    """Cut crops out of patches, bilinear, last pixels repeated beyond the border.
+
+    Args:
+        patches: 0..255.
+        to_crop: transform from patch to crop pixels.
+        variation: transform from the pixels of the wanted crop to those of the plain one; None for the plain one.
+        size: side of the crops.
+    """
+    inverse = torch.linalg.inv(_square(to_crop))
+    if variation is not None:
+        inverse = inverse @ _square(variation)
+    side = patches.shape[-1]
+    to_pixels = _square(torch.tensor([[size / 2, 0, size / 2], [0, size / 2, size / 2]])[None]).to(patches)
+    to_unit = _square(torch.tensor([[2 / side, 0, -1.0], [0, 2 / side, -1.0]])[None]).to(patches)
+    theta = (to_unit @ inverse @ to_pixels)[:, :2]
+    grid = F.affine_grid(theta, [len(patches), 3, size, size], align_corners=False)
+    return F.grid_sample(patches, grid, padding_mode="border", align_corners=False)
+
+
+def _square(matrices: Float[Tensor, "batch 2 3"]) -> Float[Tensor, "batch 3 3"]:
+    last = torch.tensor([[[0.0, 0.0, 1.0]]], device=matrices.device).expand(len(matrices), 1, 3)
+    return torch.cat([matrices, last], dim=1)
+
+
+def _where(chosen: Float[Tensor, " batch"], yes: Images, no: Images) -> Images:
+    return torch.where(chosen[:, None, None, None] > 0, yes, no)
+
+
+def _shrink_and_enlarge(images: Images, chance: _Chance) -> Images:
+    """The batch through one smaller size, 45..90 % of its side."""
+    size = images.shape[-1]
+    smaller = max(8, round(size * float(chance.between(0.45, 0.9)[0])))
+    small = F.interpolate(images, size=(smaller, smaller), mode="bilinear", antialias=True)
+    return F.interpolate(small, size=(size, size), mode="bilinear")
+
+
+def _blur(images: Images) -> Images:
+    """Binomial blur over five pixels each way (standard deviation 1)."""
+    kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=images.device) / 16
+    weight = kernel.expand(3, 1, 1, 5)
+    padded = F.pad(images, (2, 2, 2, 2), mode="replicate")
+    return F.conv2d(F.conv2d(padded, weight, groups=3), weight.transpose(2, 3), groups=3)
+
+
+def _jpeg(images: Images, chosen: Float[Tensor, " batch"], quality: Float[Tensor, " batch"]) -> Images:
+    """The chosen images through a JPEG file of the given quality."""
+    rows = torch.nonzero(chosen > 0)[:, 0].tolist()
+    if not rows:
+        return images
+    images = images.clone()
+    for row in rows:
+        pixels = images[row].round().to("cpu", torch.uint8).permute(1, 2, 0).numpy()
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=int(quality[row]))
+        decoded = np.array(Image.open(buffer))
+        images[row] = torch.from_numpy(decoded).permute(2, 0, 1).to(images)
+    return images

@@ -1,0 +1,219 @@
+"""What a training run is told: frozen dataclasses, a TOML recipe over the defaults, overrides over the recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mien.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which network: `name` is a key of `mien.models.MODELS`; see its class for the other fields."""
+
+    name: str = "face-mobilenet"
+    pretrained: str = ""
+    blocks: int = 13
+    frozen: int = 0
+    upsample: int = 0
+    grey: bool = False
+    dropout: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which faces.
+
+    Attributes:
+        dataset: a key of `mien.datasets.ADAPTERS`.
+        path: of the data set.
+        exclude: a leak list (CSV) whose training images are left out; empty keeps all.
+        store: folder of the prepared faces; empty keeps it in the run's folder.
+        patch: side of the prepared patches in pixels.
+        size: side of the crop that the network is given.
+        template: see `mien.faces.alignment`.
+        margin: see `mien.faces.alignment`.
+    """
+
+    dataset: str = "ferplus"
+    path: str = ""
+    exclude: str = ""
+    store: str = ""
+    patch: int = 96
+    size: int = 64
+    template: str = "ferplus"
+    margin: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How training faces are varied. Angles in degrees, lengths as a share of the crop, chances 0..1.
+
+    Attributes:
+        strength: multiplies every range and every chance but the mirror's; 0 switches augmentation off.
+        own_framing: chance of the data set's own framing instead of the aligned crop.
+        flip: chance of the mirror image.
+        rotate: largest rotation either way.
+        scale: largest change of scale.
+        shift: largest shift.
+        brightness: largest change, as a share of the whole range.
+        contrast: largest change of contrast and of gamma.
+        tint: largest change of one colour channel against the others.
+        to_grey: chance of dropping the colours.
+        low_resolution: chance of a detour over a smaller picture.
+        blur: chance of a Gaussian blur.
+        sharpen: chance of an unsharp mask.
+        jpeg: chance of JPEG artefacts.
+        noise: chance of grain.
+        erase: chance of a random rectangle.
+    """
+
+    strength: float = 1.0
+    own_framing: float = 0.4
+    flip: float = 0.5
+    rotate: float = 15.0
+    scale: float = 0.15
+    shift: float = 0.08
+    brightness: float = 0.15
+    contrast: float = 0.25
+    tint: float = 0.1
+    to_grey: float = 0.2
+    low_resolution: float = 0.15
+    blur: float = 0.1
+    sharpen: float = 0.2
+    jpeg: float = 0.15
+    noise: float = 0.15
+    erase: float = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How the network learns.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch: faces a step.
+        lr: peak learning rate of the trunk.
+        head_lr: peak learning rate of the classifier.
+        weight_decay: AdamW's, on weight matrices alone.
+        warmup: steps from 0 to the peak.
+        ema: decay of the running average of the weights, which is what is evaluated and exported.
+        clip: largest norm of the gradient.
+        seed: of everything random.
+        device: "auto", "cpu", "cuda" or "mps".
+        amp: mixed precision (bfloat16) on a GPU.
+        threads: of the CPU; 0 leaves torch's choice.
+        checkpoint_steps: a checkpoint is written every so many steps.
+        evaluate_steps: the validation split is measured every so many steps, and at the end.
+        tensorboard: write TensorBoard events too.
+    """
+
+    epochs: float = 8.0
+    batch: int = 64
+    lr: float = 6e-4
+    head_lr: float = 2e-3
+    weight_decay: float = 0.02
+    warmup: int = 200
+    ema: float = 0.999
+    clip: float = 5.0
+    seed: int = 0
+    device: str = "auto"
+    amp: bool = True
+    threads: int = 0
+    checkpoint_steps: int = 100
+    evaluate_steps: int = 400
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole recipe."""
+
+    name: str = "run"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    training: LoopConfig = field(default_factory=LoopConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved configuration as plain values."""
+        return dataclasses.asdict(self)
+
+
+def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """A TOML recipe over the defaults, and `section.key=value` overrides over the recipe.
+
+    Paths in a recipe that start with `./` are relative to the recipe's folder; other paths to the working folder.
+
+    Raises:
+        ConfigError: when the file is missing or no TOML, a key is unknown, or a value has the wrong type.
+    """
+    try:
+        record = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no recipe at {path}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}.") from None
+    _anchor_paths(record, path.parent)
+    for override in overrides:
+        _apply(record, override)
+    return config_from_dict(record)
+
+
+def config_from_dict(record: dict[str, Any]) -> Config:
+    """A configuration from nested plain values.
+
+    Raises:
+        ConfigError: on an unknown key or a value of the wrong type.
+    """
+    return _build(Config, record, "")
+
+
+def _anchor_paths(record: dict[str, Any], folder: Path) -> None:
+    for section in record.values():
+        for key, value in section.items() if isinstance(section, dict) else ():
+            if isinstance(value, str) and value.startswith("./"):
+                section[key] = str(folder / value)
+
+
+def _apply(record: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"override {override!r}: expected section.key=value.")
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        record = record.setdefault(section, {})
+        if not isinstance(record, dict):
+            raise ConfigError(f"override {override!r}: {section!r} is a value, not a section.")
+    try:
+        record[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        record[last] = text
+
+
+def _build(kind: type, record: object, where: str) -> Any:
+    if not isinstance(record, dict):
+        raise ConfigError(f"{where.rstrip('.')}: expected a section, found {record!r}.")
+    hints = typing.get_type_hints(kind)
+    for key in record:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            hint = f" Did you mean {where}{near[0]}?" if near else f" Known: {', '.join(hints)}."
+            raise ConfigError(f"unknown key {where}{key}.{hint}")
+    return kind(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in record.items()})
+
+
+def _convert(hint: type, value: object, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, f"{where}.")
+    accepted = (int, float) if hint is float else hint
+    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{where}: expected {hint.__name__}, found {value!r}.")
+    return hint(value)

@@ -1,0 +1,141 @@
+"""Training batches: which faces at which step, and their crops. A pure function of the recipe, the seed and the step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mien.datasets import ADAPTERS, Index, read_dataset
+from mien.datasets.ferplus import read_ferplus, read_leaks
+from mien.errors import ConfigError, DatasetError
+from mien.faces.alignment import alignment_matrix, whole_face_matrix
+from mien.facestore import FaceStore, Progress, prepare_faces
+from mien.training.augment import Augmenter
+from mien.training.config import Config, DataConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faces:
+    """The faces of one split that have a target.
+
+    Attributes:
+        store: prepared faces of the whole data set.
+        rows: (N,) their rows in the store.
+        label_distribution: (N, C) float32; rows sum to 1.
+        labels: (N,) int64; -1 where the image does not count in evaluation.
+        names: classes, in order.
+    """
+
+    store: FaceStore
+    rows: np.ndarray
+    label_distribution: Tensor
+    labels: np.ndarray
+    names: tuple[str, ...]
+
+
+def read_index(config: DataConfig) -> Index:
+    """The data set of a recipe, without the training images on its leak list."""
+    if not config.path:
+        raise ConfigError(f"data.path is empty: give the {config.dataset} data set, data.path=FOLDER_OR_ZIP.")
+    if config.exclude and config.dataset == "ferplus":
+        return read_ferplus(config.path, exclude=read_leaks(config.exclude, split="train"))
+    if config.exclude:
+        raise ConfigError("data.exclude is a FER+ leak list; this data set has none.")
+    if config.dataset not in ADAPTERS:
+        raise ConfigError(f"data.dataset is {config.dataset!r}; expected one of {', '.join(ADAPTERS)}.")
+    return read_dataset(config.dataset, config.path)
+
+
+def load_faces(
+    config: DataConfig, directory: Path, progress: Progress | None = None
+) -> tuple[Faces, Faces]:
+    """Prepare a data set (once) and return its training and validation faces.
+
+    Raises:
+        DatasetError: when a split is empty.
+    """
+    index = read_index(config)
+    store = prepare_faces(index, Path(config.store or directory / "faces"), patch=config.patch, progress=progress)
+    return _split(index, store, "train"), _split(index, store, "valid")
+
+
+def _split(index: Index, store: FaceStore, split: str) -> Faces:
+    bad = set(store.unreadable)
+    rows = [
+        row
+        for row, sample in enumerate(index.samples)
+        if sample.split == split and sample.label_distribution is not None and sample.id not in bad
+    ]
+    if not rows:
+        raise DatasetError(f"{index.root}: no usable image in the {split} split.")
+    samples = [index.samples[row] for row in rows]
+    return Faces(
+        store=store,
+        rows=np.array(rows),
+        label_distribution=torch.tensor([sample.label_distribution for sample in samples]),
+        labels=np.array([-1 if sample.label is None else sample.label for sample in samples]),
+        names=index.labels,
+    )
+
+
+class Batches:
+    """Augmented training batches by step number, so that a resumed run sees what the straight one would have seen."""
+
+    def __init__(self, faces: Faces, config: Config) -> None:
+        self.faces, self.config = faces, config
+        self.batch = min(config.training.batch, len(faces.rows))
+        self.steps_per_epoch = len(faces.rows) // self.batch
+        self.augment = Augmenter(config.augment, config.data.size)
+        self.whole, self.aligned = _crop_matrices(faces, config.data)
+        self.found = torch.from_numpy(faces.store.is_found[faces.rows])
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        """Crops (batch, 3, size, size) 0..255 and label distributions (batch, C) of one step."""
+        generator = torch.Generator().manual_seed(_seed(self.config.training.seed, 1, step))
+        chosen = self._indices(step)
+        patches = self.faces.store.patches[self.faces.rows[chosen.numpy()]]
+        own = torch.rand(len(chosen), generator=generator) < self.config.augment.own_framing
+        own |= ~self.found[chosen]
+        to_crop = torch.where(own[:, None, None], self.whole[chosen], self.aligned[chosen])
+        images = torch.from_numpy(patches).permute(0, 3, 1, 2).float()
+        return self.augment(images, to_crop, generator), self.faces.label_distribution[chosen]
+
+    def _indices(self, step: int) -> Tensor:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        generator = torch.Generator().manual_seed(_seed(self.config.training.seed, 0, epoch))
+        order = torch.randperm(len(self.faces.rows), generator=generator)
+        return order[place * self.batch : (place + 1) * self.batch]
+
+
+def _seed(seed: int, stream: int, number: int) -> int:
+    """A seed for one step or epoch that does not repeat between streams."""
+    return int(np.random.SeedSequence([seed, stream, number]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _crop_matrices(faces: Faces, config: DataConfig) -> tuple[Tensor, Tensor]:
+    """The (N, 2, 3) transforms from patch to crop pixels: the data set's own framing, and aligned."""
+    side = faces.store.patches.shape[1]
+    whole = whole_face_matrix((side, side), config.size)
+    landmarks, found = faces.store.landmarks_xy[faces.rows], faces.store.is_found[faces.rows]
+    aligned = np.stack(
+        [
+            alignment_matrix(points, config.size, template=config.template, margin=config.margin) if ok else whole
+            for points, ok in zip(landmarks, found, strict=True)
+        ]
+    )
+    whole = np.broadcast_to(whole, aligned.shape)
+    return torch.from_numpy(whole.astype(np.float32)), torch.from_numpy(aligned.astype(np.float32))
+
+
+def evaluation_crops(faces: Faces, config: DataConfig) -> Tensor:
+    """The aligned crops (N, 3, size, size) uint8 of every face that counts, as evaluation and inference cut them."""
+    counted = faces.rows[faces.labels >= 0]
+    crops = np.stack(
+        [
+            faces.store.crop(int(row), size=config.size, template=config.template, margin=config.margin)
+            for row in counted
+        ]
+    )
+    return torch.from_numpy(crops).permute(0, 3, 1, 2)

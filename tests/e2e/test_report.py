@@ -1,0 +1,234 @@
+"""A report is written, opened and read again: the page, the numbers and the plots."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.errors import InputError, MissingExtraError
+from mien.evaluation import plots
+from mien.evaluation.report import Mistake, write_report
+from mien.evaluation.summary import summarize
+
+HOSTILE = '$x^$ <script>alert("x")</script>&$title'
+HOSTILE_FILE = "a\"b'><img src=x onerror=alert(1)>\udcff.png"
+CLASSES = ("neutral", "happiness", HOSTILE, "怒り")
+VOID = {"meta", "img", "source", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects tags and text, and insists that tags are closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags, self.text, self._open = [], "", []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self._open:
+            self.text += data
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def make_summary(n: int = 120, missed: int = 3) -> dict:
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 4, n)
+    logits = rng.normal(size=(n, 4)) * 2 + 2 * np.eye(4)[labels]
+    logits[:missed] = np.nan
+    return summarize(labels, logits, CLASSES, temperature=1.4)
+
+
+def make_mistakes() -> list[Mistake]:
+    small, large = np.full((48, 48, 3), 90, np.uint8), np.full((500, 300, 3), 200, np.uint8)
+    return [
+        Mistake(image=small, name=HOSTILE_FILE, truth=HOSTILE, predicted="neutral", confidence=0.61),
+        Mistake(image=large, name="missed.png", truth="neutral", predicted=None, confidence=None),
+        Mistake(
+            image=small, name="sure.png", truth="neutral", predicted=HOSTILE, confidence=np.float32(0.97)
+        ),
+    ]
+
+
+def open_uri(uri: str) -> Image.Image:
+    head, data = uri.split(",", 1)
+    assert head in ("data:image/png;base64", "data:image/jpeg;base64")
+    image = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
+    image.load()
+    return image
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("out") / "new" / "folder"
+    summary = make_summary()
+    path = write_report(
+        directory,
+        title=f"Model on {HOSTILE}",
+        subject={"model": "m", "data set": HOSTILE},
+        summary=summary,
+        protocols={"majority": summary, "plurality": make_summary(80, 0)},
+        mistakes=iter(make_mistakes()),
+    )
+    assert path == directory / "report.html"
+    return path, summary
+
+
+def test_no_faces_still_give_a_report(tmp_path):
+    summary = summarize([], [], CLASSES)
+    page = Page(
+        write_report(tmp_path, title="Nothing", subject={}, summary=summary).read_text(encoding="utf-8")
+    )
+    assert "No expression was taken for another" in page.text
+    assert "no confidence to judge" in page.text
+    assert "mistakes" not in page.text
+    assert len(page.all("table")) == 1
+
+
+def test_the_directory_holds_five_whole_files(report):
+    names = sorted(path.name for path in report[0].parent.iterdir())
+    assert names == ["confusion.png", "per_class.png", "reliability.png", "report.html", "report.json"]
+    for name in ("confusion", "per_class", "reliability"):
+        with Image.open(report[0].with_name(f"{name}.png")) as image:
+            image.load()
+            assert min(image.size) > 500
+            assert image.info["dpi"] == pytest.approx((160, 160), abs=0.1)
+            assert len(image.convert("RGB").getcolors(1 << 24) or ()) > 20
+
+
+def test_the_json_has_the_summary_and_the_mistakes(report):
+    record = json.loads(report[0].with_name("report.json").read_text(encoding="utf-8"))
+    assert {key: record[key] for key in report[1]} == report[1]
+    assert list(record["protocols"]) == ["majority", "plurality"]
+    assert [item["name"] for item in record["mistakes"]][::2] == ["sure.png", "missed.png"]
+    assert record["mistakes"][2]["predicted"] is None
+
+
+def test_the_page_needs_nothing_else_and_runs_nothing(report):
+    page = Page(report[0].read_text(encoding="utf-8"))
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert not [attrs for _, attrs in page.tags if any(name.startswith("on") for name in attrs)]
+    sources = [attrs["src"] for attrs in page.all("img")] + [attrs["srcset"] for attrs in page.all("source")]
+    assert len(sources) == 3 + 3 + 3
+    for uri in sources:
+        assert min(open_uri(uri).size) >= 48
+    assert max(open_uri(page.all("img")[-1]["src"]).size) == 224
+
+
+def test_hostile_names_are_shown_as_text(report):
+    page = Page(report[0].read_text(encoding="utf-8"))
+    assert page.text.count(HOSTILE) >= 5
+    assert HOSTILE_FILE.replace("\udcff", "?") in page.text
+    assert any(HOSTILE_FILE.replace("\udcff", "?") in attrs["alt"] for attrs in page.all("img"))
+
+
+def test_the_page_can_be_heard_as_well_as_seen(report):
+    page = Page(report[0].read_text(encoding="utf-8"))
+    assert page.all("html")[0]["lang"] == "en"
+    assert all(attrs["alt"].strip() for attrs in page.all("img"))
+    assert len(page.all("table")) == len(page.all("caption")) == 2
+    assert {attrs["scope"] for attrs in page.all("th")} == {"col", "row"}
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert {attrs["aria-labelledby"] for attrs in page.all("section")} <= set(ids)
+    assert len(page.all("h1")) == 1
+
+
+def test_the_page_says_the_numbers_and_what_they_are_not(report):
+    path, summary = report
+    text = Page(path.read_text(encoding="utf-8")).text
+    assert "not what the person felt" in text
+    assert f"{summary['accuracy']:.1%}" in text
+    assert f"{summary['macro_f1']:.1%}" in text
+    assert "3 not found, counted as errors" in text
+    assert text.index("sure.png") < text.index("missed.png")
+    assert "no face found" in text
+
+
+def test_a_second_report_replaces_the_first(tmp_path):
+    summary = make_summary(20, 0)
+    for title in ("first", "second"):
+        path = write_report(
+            tmp_path, title=title, subject={}, summary=summary, shown=0, mistakes=make_mistakes()
+        )
+    text = path.read_text(encoding="utf-8")
+    assert "second" in text
+    assert "first" not in Page(text).text
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_a_picture_of_the_wrong_kind_is_refused_before_anything_is_written(tmp_path):
+    wrong = Mistake(image=np.zeros((4, 4)), name="x.png", truth="a", predicted="b", confidence=0.5)
+    with pytest.raises(InputError, match=r"x\.png.*uint8"):
+        write_report(tmp_path / "new", title="t", subject={}, summary=make_summary(9, 0), mistakes=[wrong])
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_in_the_way_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_report(tmp_path / "file", title="t", subject={}, summary=make_summary(9, 0))
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtraError, match=r"mien\[report\]"):
+        write_report(tmp_path / "new", title="t", subject={}, summary=make_summary(9, 0))
+    assert not (tmp_path / "new").exists()
+
+
+def write_log(path, lines) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def test_learning_curve(tmp_path):
+    log = tmp_path / "log.jsonl"
+    steps = [{"event": "step", "step": i, "loss": 2 - i / 100, "lr": 1e-3} for i in range(100)]
+    evals = [{"event": "eval", "step": 99, "loss": float("nan"), "accuracy": 0.8}]
+    write_log(log, [{"event": "start", "config": {}}, *steps, *steps[50:], *evals])
+    whole = plots.draw_learning_curve(log)
+    assert Image.open(io.BytesIO(whole)).size == (1664, 832)
+    with log.open("a", encoding="utf-8") as file:
+        file.write('{"event": "step", "st')
+    assert plots.draw_learning_curve(log) == whole
+    for part in (steps[:1], evals):
+        write_log(log, part)
+        assert plots.draw_learning_curve(log) != whole
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no line with an `event`"),
+        ('{"event": "start"}\n', "no line with an `event`"),
+        ('{"event": "step", "loss": 1}\n\n', "line 1"),
+        ('nonsense\n{"event": "step", "step": 1}\n', "line 1"),
+    ],
+)
+def test_a_log_that_is_none_is_refused(tmp_path, text, message):
+    (tmp_path / "log.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        plots.draw_learning_curve(tmp_path / "log.jsonl")
+
+
+def test_a_missing_log_is_refused(tmp_path):
+    with pytest.raises(InputError, match="not a readable training log"):
+        plots.draw_learning_curve(tmp_path / "none.jsonl")

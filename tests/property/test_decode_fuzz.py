@@ -1,0 +1,134 @@
+"""Whatever bytes come in, decoding answers with a result or with our own error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mien.errors import ImageReadError, ManifestError
+from mien.imaging import read_image
+from mien.manifest import Manifest, parse_manifest
+from mien.runtime import ASSETS
+from pictures_made import encoded, portrait, stored_turned
+
+SMALL = np.ascontiguousarray(portrait("astronaut")[60:100, 200:248])
+GREY_16 = Image.fromarray(np.arange(48 * 40, dtype=np.uint16).reshape(40, 48) * 30)
+PALETTE = Image.fromarray(SMALL).quantize(16)
+VALID = {
+    "png": encoded(SMALL, "PNG"),
+    "png 16 bit": encoded(GREY_16, "PNG"),
+    "png palette": encoded(PALETTE, "PNG", transparency=3),
+    "jpeg": stored_turned(SMALL, 6),
+    "jpeg cmyk": encoded(Image.fromarray(SMALL).convert("CMYK"), "JPEG"),
+    "jpeg progressive": encoded(SMALL, "JPEG", progressive=True),
+    "gif": encoded(PALETTE, "GIF", save_all=True, append_images=[PALETTE.rotate(90)], transparency=3),
+    "tiff": encoded(SMALL, "TIFF"),
+    "tiff packed": encoded(SMALL, "TIFF", compression="tiff_lzw"),
+    "webp": encoded(SMALL, "WEBP"),
+    "bmp": encoded(SMALL, "BMP"),
+}
+MANIFEST = json.loads((ASSETS / "face-landmarks.json").read_text(encoding="utf-8"))
+
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def check_reading(data: bytes) -> None:
+    try:
+        image = read_image(data, max_pixels=200_000)
+    except ImageReadError as error:
+        assert "\n" not in str(error)
+        return
+    assert image.dtype == np.uint8
+    assert image.ndim == 3
+    assert image.shape[2] == 3
+    assert 0 not in image.shape
+
+
+def check_parsing(data: bytes) -> None:
+    try:
+        manifest = parse_manifest(data)
+    except ManifestError as error:
+        assert str(error)
+        return
+    assert isinstance(manifest, Manifest)
+    assert parse_manifest(manifest.to_json().encode()) == manifest
+
+
+@st.composite
+def mutated(draw: st.DrawFn, data: bytes) -> bytes:
+    """Bytes of a valid file after a few overwrites, cuts, repetitions and insertions, most of them near its start."""
+    changed = bytearray(data)
+    places = st.one_of(st.integers(0, min(200, len(data))), st.integers(0, len(data)))
+    for _ in range(draw(st.integers(1, 6))):
+        place = draw(places)
+        kind = draw(st.sampled_from(["overwrite", "insert", "remove", "repeat", "cut"]))
+        piece = draw(st.one_of(st.binary(min_size=1, max_size=8), st.sampled_from([b"\0" * 4, b"\xff" * 4, b"\x7f\xff"])))
+        if kind == "overwrite":
+            changed[place : place + len(piece)] = piece
+        elif kind == "insert":
+            changed[place:place] = piece
+        elif kind == "remove":
+            del changed[place : place + len(piece)]
+        elif kind == "repeat":
+            changed[place:place] = changed[place : place + 40]
+        else:
+            del changed[max(place, 20) :]
+    return bytes(changed)
+
+
+@quick
+@given(st.binary(max_size=300))
+def test_random_bytes(data: bytes):
+    check_reading(data)
+    check_parsing(data)
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_mutated_pictures(name: str):
+    read_image(VALID[name])  # or the mutations would prove nothing
+
+    @quick
+    @given(mutated(VALID[name]))
+    def check(data: bytes) -> None:
+        check_reading(data)
+
+    check()
+
+
+@quick
+@given(mutated(json.dumps(MANIFEST).encode()))
+def test_mutated_manifest_text(data: bytes):
+    check_parsing(data)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@quick
+@given(json_values)
+def test_any_json(value: Any):
+    check_parsing(json.dumps(value).encode())
+
+
+def parts(record: dict[str, Any]) -> list[tuple[str, ...]]:
+    inside = [(key, inner) for key, value in record.items() if isinstance(value, dict) for inner in value]
+    return [(key,) for key in record] + inside
+
+
+@settings(quick, max_examples=300)
+@given(st.sampled_from(parts(MANIFEST)), json_values, st.sampled_from(["expression", "face-landmarks"]))
+def test_any_value_in_any_place_of_a_manifest(path: tuple[str, ...], value: Any, task: str):
+    record = json.loads(json.dumps({**MANIFEST, "task": task, "labels": ["a", "b"], "alignment": {"template": "ferplus", "margin": 0}}))
+    target = record[path[0]] if len(path) == 2 else record
+    target[path[-1]] = value
+    check_parsing(json.dumps(record).encode())

@@ -1,0 +1,45 @@
+"""The numpy decoding of YuNet against OpenCV's `FaceDetectorYN`, on the same padded pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mien.faces import FaceDetector
+from mien.geometry import keep_best_boxes
+from mien.imaging import resize
+from mien.runtime import ASSETS
+from pictures_made import mirrored, photo_wall, portrait
+
+cv2 = pytest.importorskip("cv2")
+
+PICTURES = {
+    "astronaut": lambda: portrait("astronaut"),
+    "obama": lambda: resize(portrait("obama"), (640, 512)),
+    "mirrored": lambda: mirrored(portrait("astronaut")),
+    "group": lambda: photo_wall(),
+    "odd size": lambda: photo_wall()[3:640, 5:1000],
+}
+
+
+def reference_rows(image: np.ndarray) -> np.ndarray:
+    """(N, 15) box xyxy, landmarks, confidence by OpenCV, most confident first."""
+    height, width = image.shape[:2]
+    padded = np.pad(image, ((0, -height % 32), (0, -width % 32), (0, 0)))  # OpenCV would pad so as well
+    size = padded.shape[1::-1]
+    reference = cv2.FaceDetectorYN.create(str(ASSETS / "face-detector.onnx"), "", size, 0.6, 0.3, 5000)
+    _, rows = reference.detect(np.ascontiguousarray(padded[:, :, ::-1]))
+    rows = np.empty((0, 15)) if rows is None else rows.copy()
+    rows[:, 2:4] += rows[:, :2]
+    return rows[np.argsort(-rows[:, 14])]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_one_look_is_that_of_opencv(name: str):
+    image = PICTURES[name]()
+    expected = reference_rows(image)
+    rows = FaceDetector(threads=1)._look(image, max(image.shape[:2]), padding=0.0)
+    rows = rows[keep_best_boxes(rows[:, :4], rows[:, 14], 0.3)]
+    assert len(expected) > 0
+    np.testing.assert_allclose(rows[:, :14], expected[:, :14], atol=1e-2)
+    np.testing.assert_allclose(rows[:, 14], expected[:, 14], atol=1e-5)

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.errors import ImageReadError, InputError
+from mien.imaging import check_image, read_image, resize, warp
+from pictures_made import broken_files, encoded, portrait, stored_turned, vast_png
+
+IDENTITY = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return np.ascontiguousarray(portrait("astronaut")[60:160, 170:300])
+
+
+def mean_difference(a: np.ndarray, b: np.ndarray) -> float:
+    assert a.shape == b.shape
+    return float(np.abs(a.astype(int) - b).mean())
+
+
+# --- what is read right
+
+
+def test_pixels_are_returned_as_they_are(image: np.ndarray):
+    assert read_image(image) is image
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_formats(image: np.ndarray, format_name: str):
+    np.testing.assert_array_equal(read_image(encoded(image, format_name)), image)
+
+
+def test_webp(image: np.ndarray):
+    np.testing.assert_array_equal(read_image(encoded(image, "WEBP", lossless=True)), image)
+
+
+def test_jpeg(image: np.ndarray):
+    assert mean_difference(read_image(encoded(image, "JPEG", quality=95, subsampling=0)), image) < 2
+
+
+def test_every_kind_of_source(image: np.ndarray, tmp_path: Path):
+    data = encoded(image, "PNG")
+    path = tmp_path / "a picture with ü.png"
+    path.write_bytes(data)
+    for source in (path, str(path), data, io.BytesIO(data)):
+        np.testing.assert_array_equal(read_image(source), image)
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(read_image(file), image)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])
+def test_grey(image: np.ndarray, format_name: str):
+    picture = Image.fromarray(image).convert("L")
+    read = read_image(encoded(picture, format_name))
+    assert (read == read[:, :, :1]).all() or format_name == "WEBP"
+    assert mean_difference(read, np.array(picture.convert("RGB"))) < 5
+
+
+def test_black_and_white():
+    bits = np.array([[0, 255], [255, 0]], dtype=np.uint8)
+    read = read_image(encoded(Image.fromarray(bits).convert("1"), "PNG"))
+    np.testing.assert_array_equal(read[:, :, 1], bits)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+@pytest.mark.parametrize(("alpha", "expected"), [(255, 60), (0, 255), (128, 157)])
+def test_transparency_lies_over_white(mode: str, alpha: int, expected: int):
+    channels = [60] * (len(mode) - 1) + [alpha]
+    picture = Image.fromarray(np.tile(np.array(channels, dtype=np.uint8), (4, 5, 1)), mode=None)
+    assert picture.mode == mode
+    read = read_image(encoded(picture, "PNG"))
+    assert read.shape == (4, 5, 3)
+    assert np.abs(read.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "GIF", "TIFF", "BMP"])
+def test_palette(image: np.ndarray, format_name: str):
+    palette = Image.fromarray(image).quantize(64)
+    np.testing.assert_array_equal(read_image(encoded(palette, format_name)), np.array(palette.convert("RGB")))
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "GIF"])
+@pytest.mark.parametrize("transparency", [1, b"\xff\x00"])
+def test_palette_with_transparency(format_name: str, transparency: int | bytes):
+    if format_name == "GIF" and isinstance(transparency, bytes):
+        transparency = 1
+    picture = Image.new("P", (3, 2), 0)
+    picture.putpalette([10, 20, 30, 200, 0, 0])
+    picture.putpixel((2, 1), 1)
+    read = read_image(encoded(picture, format_name, transparency=transparency))
+    assert read[0, 0].tolist() == [10, 20, 30]
+    assert read[1, 2].tolist() == [255, 255, 255]
+
+
+def test_sixteen_bit_grey_is_scaled():
+    values = np.array([[0, 257, 65535], [32896, 128, 129]], dtype=np.uint16)
+    for format_name in ("PNG", "TIFF"):
+        read = read_image(encoded(values_picture(values), format_name))
+        assert read[:, :, 0].tolist() == [[0, 1, 255], [128, 0, 1]]
+        assert (read == read[:, :, :1]).all()
+
+
+def values_picture(values: np.ndarray) -> Image.Image:
+    picture = Image.fromarray(values)
+    assert picture.mode == "I;16"
+    return picture
+
+
+def test_sixteen_bit_big_endian_tiff():
+    values = np.array([[0, 65535], [257, 32896]], dtype=">u2")
+    picture = Image.frombytes("I;16B", (2, 2), values.tobytes())
+    assert read_image(encoded(picture, "TIFF"))[:, :, 2].tolist() == [[0, 255], [1, 128]]
+
+
+def test_sixteen_bit_colour(image: np.ndarray):
+    cv2 = pytest.importorskip("cv2")
+    wide = image[:, :, ::-1].astype(np.uint16) * 257
+    data = cv2.imencode(".png", wide)[1].tobytes()
+    assert np.abs(read_image(data).astype(int) - image).max() <= 1
+
+
+def test_cmyk_jpeg(image: np.ndarray):
+    picture = Image.fromarray(image).convert("CMYK")
+    assert mean_difference(read_image(encoded(picture, "JPEG", quality=95)), image) < 4
+
+
+@pytest.mark.parametrize("format_name", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_the_first_frame_of_an_animation(format_name: str):
+    frames = [Image.new("RGB", (6, 4), colour) for colour in ((200, 10, 10), (10, 200, 10))]
+    options = {"lossless": True} if format_name == "WEBP" else {}
+    read = read_image(encoded(frames[0], format_name, save_all=True, append_images=frames[1:], **options))
+    assert np.abs(read.astype(int) - (200, 10, 10)).max() <= 1
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_read_upright(image: np.ndarray, orientation: int, format_name: str):
+    assert mean_difference(read_image(stored_turned(image, orientation, format_name)), image) < 6
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 300])
+def test_an_orientation_that_does_not_exist_is_passed_over(image: np.ndarray, orientation: int):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert mean_difference(read_image(encoded(image, "JPEG", exif=exif)), image) < 6
+
+
+@pytest.mark.parametrize(
+    "block", [b"Exif\0\0", b"Exif\0\0rubbish, rubbish, rubbish", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01"]
+)
+def test_a_broken_exif_block_is_passed_over(image: np.ndarray, block: bytes):
+    data = encoded(image, "JPEG", quality=95)
+    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
+    assert mean_difference(read_image(data), image) < 6
+
+
+def test_one_pixel():
+    assert read_image(encoded(np.full((1, 1, 3), 7, np.uint8), "PNG")).tolist() == [[[7, 7, 7]]]
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize("name", broken_files())
+def test_broken_files_are_named(tmp_path: Path, name: str):
+    path = tmp_path / name
+    path.write_bytes(broken_files()[name])
+    with pytest.raises(ImageReadError) as raised:
+        read_image(path)
+    message = str(raised.value)
+    assert name in message
+    assert "\n" not in message
+    assert raised.value.code == "image_unreadable"
+
+
+def test_missing_file_and_folder(tmp_path: Path):
+    with pytest.raises(ImageReadError, match="none.jpg: no such file"):
+        read_image(tmp_path / "none.jpg")
+    with pytest.raises(ImageReadError, match="directory"):
+        read_image(tmp_path)
+    with pytest.raises(ImageReadError, match="null"):
+        read_image("a\0b.jpg")
+
+
+def test_too_large_is_refused_before_decoding():
+    data = vast_png(20_000, 20_000)
+    assert len(data) < 100_000
+    with pytest.raises(ImageReadError, match=r"too large.*limit is 120 million"):
+        read_image(data)
+    with pytest.raises(ImageReadError, match=r"too large: 300 x 200 pixels, the limit"):
+        read_image(vast_png(300, 200), max_pixels=59_999)
+    assert read_image(vast_png(300, 200), max_pixels=60_000).shape == (200, 300, 3)
+
+
+def test_a_drawing_is_refused_without_starting_another_program(image: np.ndarray):
+    with pytest.raises(ImageReadError, match="EPS"):
+        read_image(encoded(image, "EPS"))
+
+
+def test_floating_point_tiff_is_refused():
+    picture = Image.fromarray(np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4))
+    with pytest.raises(ImageReadError, match="floating-point"):
+        read_image(encoded(picture, "TIFF"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"P6 0 0 255\n",
+        b"GIF89a" + bytes(7) + b",\0\0\0\0\0\0\0\0\0\x02\x02L\x01\0;",
+        b"BM" + struct.pack("<IIIIiiHHIIiiII", 58, 0, 54, 40, 0, 0, 1, 24, 0, 4, 0, 0, 0, 0) + bytes(4),
+    ],
+    ids=["PPM", "GIF", "BMP"],
+)
+def test_a_picture_without_pixels_is_refused(data: bytes):
+    with pytest.raises(ImageReadError):
+        read_image(data)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)],
+)
+def test_pixels_of_another_kind(pixels: np.ndarray):
+    with pytest.raises(InputError):
+        check_image(pixels)
+
+
+def test_many_threads_leave_the_warning_filters_alone(image: np.ndarray):
+    before = list(warnings.filters)
+    block = b"Exif\0\0II*\0\xff\xff\xff\xff"
+    data = encoded(image, "JPEG", quality=95)
+    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
+    with ThreadPoolExecutor(8) as pool:
+        read = list(pool.map(read_image, [data] * 200))
+    assert all(one.shape == image.shape for one in read)
+    assert list(warnings.filters) == before
+
+
+# --- warp and resize
+
+
+def test_warp_with_the_identity(image: np.ndarray):
+    np.testing.assert_array_equal(warp(image, IDENTITY, image.shape[:2]), image)
+
+
+def test_warp_shifts_by_whole_pixels(image: np.ndarray):
+    shifted = warp(image, np.array([[1.0, 0, -7], [0, 1.0, -5]]), (40, 50))
+    np.testing.assert_array_equal(shifted, image[5:45, 7:57])
+
+
+@pytest.mark.parametrize("k", [2, 3, 5, 16, 17, 40])
+def test_warp_averages_whole_blocks(k: int):
+    image = np.random.default_rng(k).integers(0, 256, (4 * k, 6 * k, 3), dtype=np.uint8)
+    image[:k] = 255
+    blocks = image.reshape(4, k, 6, k, 3).astype(np.int64).sum(axis=(1, 3))
+    expected = (blocks + k * k // 2) // (k * k)
+    np.testing.assert_array_equal(warp(image, IDENTITY / k, (4, 6)), expected)
+
+
+def test_warp_repeats_the_border():
+    image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3) * 20
+    far = warp(image, np.array([[1.0, 0, 30], [0, 1.0, 30]]), (62, 62))
+    assert far[0, 0].tolist() == image[0, 0].tolist()
+    assert far[0, -1].tolist() == image[0, -1].tolist()
+    assert far[-1, 0].tolist() == image[-1, 0].tolist()
+    assert far[-1, -1].tolist() == image[-1, -1].tolist()
+
+
+@pytest.mark.parametrize("scale", [0.07, 0.3, 0.49, 0.9, 1.0, 2.3])
+def test_warp_of_an_even_picture_is_even(scale: float):
+    image = np.full((70, 90, 3), 131, dtype=np.uint8)
+    matrix = np.array([[0.8, -0.6, 3.0], [0.6, 0.8, -9.0]]) * scale
+    assert (warp(image, matrix, (64, 48)) == 131).all()
+
+
+@pytest.mark.parametrize("factor", [0.11, 0.26, 0.5, 0.8])
+def test_warp_keeps_places_when_it_shrinks(factor: float):
+    """A ramp keeps its values at its coordinates: no half-pixel shift at any reduction."""
+    columns = np.arange(256, dtype=np.uint8)
+    image = np.repeat(np.repeat(columns[None, :, None], 200, axis=0), 3, axis=2)
+    width = int(256 * factor) - 2
+    shrunk = warp(image, IDENTITY * factor, (20, width))[10, :, 0]
+    expected = (np.arange(width) + 0.5) / factor - 0.5
+    inside = slice(2, -2)
+    assert np.abs(shrunk[inside] - expected[inside]).max() <= 1.0
+
+
+def test_a_shrinking_to_nothing_is_an_input_error(image: np.ndarray):
+    for scale in (0.0, 1e-9):
+        with pytest.raises(InputError, match="shrinks"):
+            warp(image, IDENTITY * scale, (64, 64))
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (50, 65), (100, 130), (333, 20)])
+def test_resize(image: np.ndarray, size_hw: tuple[int, int]):
+    resized = resize(image, size_hw)
+    assert resized.shape == (*size_hw, 3)
+    assert np.abs(resized.mean(axis=(0, 1)) - image.mean(axis=(0, 1))).max() < 3

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mien.errors import ManifestError
+from mien.manifest import (
+    AlignmentSpec,
+    InputSpec,
+    Manifest,
+    file_sha256,
+    manifest_path,
+    parse_manifest,
+    read_manifest,
+    write_manifest,
+)
+
+MANIFEST = Manifest(
+    name="expression",
+    version="1.0",
+    task="expression",
+    input=InputSpec(size=112),
+    sha256="0" * 64,
+    licence="MIT",
+    labels=("neutral", "happiness", "fröhlich"),
+    alignment=AlignmentSpec(template="ferplus", margin=0.1),
+    temperature=1.25,
+    abstain_below=0.3,
+    trained_on=({"name": "FER+", "licence": "MIT"},),
+    metrics={"ferplus/valid": {"accuracy": 0.87, "per_class": [1, 2, None]}},
+    source={"recipe": "recipes/x.toml", "commit": "abc"},
+)
+
+
+def record(**changes: object) -> dict[str, Any]:
+    return {**json.loads(MANIFEST.to_json()), **changes}
+
+
+def parse(value: object) -> Manifest:
+    return parse_manifest(json.dumps(value).encode(), "models/x.json")
+
+
+def test_round_trip():
+    assert parse_manifest(MANIFEST.to_json().encode()) == MANIFEST
+
+
+def test_defaults_need_not_be_written():
+    least = {"schema": 1, "name": "d", "version": "1", "task": "face-detection", "input": {"size": 0}}
+    manifest = parse({**least, "sha256": "0", "licence": "MIT"})
+    assert manifest.input == InputSpec(size=0, channels="RGB", layout="NCHW", range=(0.0, 255.0))
+    assert manifest.temperature == 1
+    assert manifest.alignment is None
+
+
+def test_whole_numbers_are_numbers():
+    manifest = parse(record(temperature=2, input={"size": 112, "range": [0, 1]}))
+    assert (manifest.temperature, manifest.input.range) == (2.0, (0.0, 1.0))
+    assert isinstance(manifest.temperature, float)
+
+
+@pytest.mark.parametrize("key", ["name", "version", "task", "input", "sha256", "licence", "schema"])
+def test_a_missing_key_is_named(key: str):
+    value = record()
+    del value[key]
+    with pytest.raises(ManifestError, match=rf"^models/x\.json: .*{key}"):
+        parse(value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"mean": [0.5]}, "unknown key 'mean'"),
+        ({"input": {"size": 112, "std": 1}}, "unknown key 'std'"),
+        ({"input": {"channels": "RGB"}}, "size"),
+        ({"alignment": {"template": "ferplus"}}, "margin"),
+    ],
+)
+def test_unknown_and_missing_keys_inside(changes: dict, words: str):
+    with pytest.raises(ManifestError, match=words) as raised:
+        parse(record(**changes))
+    assert "__init__" not in str(raised.value)
+    assert '"' not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": 3},
+        {"name": None},
+        {"temperature": "1"},
+        {"temperature": True},
+        {"temperature": None},
+        {"labels": "abc"},
+        {"labels": [1, 2]},
+        {"labels": None},
+        {"input": [112]},
+        {"input": None},
+        {"input": {"size": 112.5}},
+        {"input": {"size": "112"}},
+        {"input": {"size": 112, "range": [0]}},
+        {"input": {"size": 112, "range": [0, 1, 2]}},
+        {"input": {"size": 112, "range": ["0", "1"]}},
+        {"alignment": "ferplus"},
+        {"trained_on": {"name": "FER+"}},
+        {"trained_on": ["FER+"]},
+        {"metrics": []},
+        {"source": "me"},
+    ],
+    ids=str,
+)
+def test_wrong_types(changes: dict):
+    with pytest.raises(ManifestError, match=next(iter(changes)) + "|size|range|AlignmentSpec|InputSpec"):
+        parse(record(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": "voice"},
+        {"input": {"size": -1}},
+        {"input": {"size": 10**6}},
+        {"input": {"size": 0}},
+        {"input": {"size": 112, "channels": "GBR"}},
+        {"input": {"size": 112, "layout": "HWC"}},
+        {"labels": []},
+        {"labels": ["one"]},
+        {"labels": ["one", "one"]},
+        {"alignment": None},
+        {"temperature": 0},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"abstain_below": -0.1},
+        {"abstain_below": 1.5},
+        {"abstain_below": float("nan")},
+    ],
+    ids=str,
+)
+def test_values_out_of_range(changes: dict):
+    with pytest.raises(ManifestError, match=r"models/x\.json"):
+        parse(record(**changes))
+
+
+@pytest.mark.parametrize("schema", [0, 2, "1", None, 1.5, [1], {"1": 1}])
+def test_another_schema(schema: object):
+    with pytest.raises(ManifestError, match="schema"):
+        parse(record(schema=schema))
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"null", b"[]", b"3", b'"text"', b"[" * 100_000])
+def test_what_is_no_json_object(data: bytes):
+    with pytest.raises(ManifestError, match="manifest"):
+        parse_manifest(data)
+
+
+def model_file(folder: Path) -> Path:
+    path = folder / "small.onnx"
+    path.write_bytes(b"weights")
+    return path
+
+
+def test_written_and_read_beside_the_model(tmp_path: Path):
+    path = model_file(tmp_path)
+    manifest = parse(record(sha256=file_sha256(path)))
+    assert write_manifest(manifest, path) == manifest_path(path) == tmp_path / "small.json"
+    assert read_manifest(path) == manifest
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["small.json", "small.onnx"]
+
+
+def test_a_wrong_hash_is_refused(tmp_path: Path):
+    path = model_file(tmp_path)
+    write_manifest(MANIFEST, path)
+    with pytest.raises(ManifestError, match=r"small\.onnx is not the file that small\.json describes"):
+        read_manifest(path)
+
+
+def test_no_manifest_is_refused(tmp_path: Path):
+    with pytest.raises(ManifestError, match=r"small\.json must stand beside it"):
+        read_manifest(model_file(tmp_path))
