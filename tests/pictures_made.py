@@ -29,7 +29,7 @@ def portrait(name: str) -> np.ndarray:
 
 
 def bust(name: str, *, room: float = 0.6) -> np.ndarray:
-    """The head cut out of a portrait, with `room` face heights on every side as far as the picture reaches."""
+    """The head cut out of a portrait, with `room` face heights on every side where the picture has them."""
     image = portrait(name)
     x1, y1, x2, y2 = PORTRAITS[name]
     border = round(room * (y2 - y1))
@@ -88,7 +88,7 @@ def no_face(size_hw: tuple[int, int] = (480, 640)) -> np.ndarray:
 
 
 def crowd(rows: int, columns: int, face_px: int) -> tuple[np.ndarray, np.ndarray]:
-    """A grid of busts whose faces are all `face_px` high, and the centres (rows * columns, 2) of those faces."""
+    """A grid of busts whose faces are `face_px` high, and the centres (rows * columns, 2) of those faces."""
     cell = round(2 * face_px)
     image = no_face((rows * cell, columns * cell)).copy()
     centres = np.zeros((rows * columns, 2))
@@ -131,7 +131,9 @@ GROUP = (
 )
 
 
-def photo_wall(photographs: tuple[Photograph, ...] = GROUP, size_hw: tuple[int, int] = (800, 1280)) -> np.ndarray:
+def photo_wall(
+    photographs: tuple[Photograph, ...] = GROUP, size_hw: tuple[int, int] = (800, 1280)
+) -> np.ndarray:
     """Framed photographs of several sizes on a wall."""
     wall = Image.fromarray(no_face(size_hw))
     for photograph in photographs:
@@ -169,7 +171,7 @@ _UPRIGHT_TO_STORED = {
 
 
 def stored_turned(image: np.ndarray, orientation: int, format_name: str = "JPEG") -> bytes:
-    """A file whose pixels are stored turned or flipped, with the EXIF orientation 1..8 that makes them upright again."""
+    """A file that stores its pixels turned or flipped, with the EXIF orientation that rights them."""
     picture = Image.fromarray(image)
     step = _UPRIGHT_TO_STORED[orientation]
     exif = Image.Exif()

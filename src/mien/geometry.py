@@ -1,7 +1,7 @@
 """Boxes and plane transforms, in numpy.
 
-A transform is a (2, 3) matrix that maps source pixels to target pixels. Pixel centres lie at whole numbers + 0.5: a
-picture of width W spans 0..W, so that halving its size halves every coordinate.
+A transform is a (2, 3) matrix that maps source pixels to target pixels. Pixel centres lie at whole numbers +
+0.5: a picture of width W spans 0..W, so that halving its size halves every coordinate.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def keep_best_boxes(bbox_xyxy: np.ndarray, confidences: np.ndarray, iou: float) 
 
 
 def similarity_transform(source_xy: np.ndarray, target_xy: np.ndarray) -> np.ndarray:
-    """The (2, 3) rotation, uniform scale and shift that maps source points (N, 2) onto target points (N, 2) best.
+    """The (2, 3) rotation, uniform scale and shift that maps source (N, 2) onto target points (N, 2) best.
 
     Least squares, without reflection. Source points that all coincide give the shift alone.
 

@@ -1,6 +1,7 @@
 """Decode, warp and resize: the only preprocessing code, used by training and by every way in.
 
-Inside mien an image is `(H, W, 3) uint8 RGB`, upright. Files in BGR, CMYK, 16 bit or with an EXIF rotation end here.
+Inside mien an image is `(H, W, 3) uint8 RGB`, upright. Files in BGR, CMYK, 16 bit or with an EXIF rotation
+end here.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ ImageSource = str | Path | bytes | IO[bytes] | np.ndarray
 def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read any picture as upright RGB.
 
-    EXIF orientation is applied, 16-bit grey is scaled to 8 bits, transparency is laid over white, palettes and CMYK are
-    converted, and of an animation the first frame is taken.
+    EXIF orientation is applied, 16-bit grey is scaled to 8 bits, transparency is laid over white, palettes
+    and CMYK are converted, and of an animation the first frame is taken.
 
     Args:
-        source: a path, the encoded bytes, an open binary file, or pixels `(H, W, 3) uint8 RGB`, which are checked and
-            returned as they are.
+        source: a path, the encoded bytes, an open binary file, or pixels `(H, W, 3) uint8 RGB`, which are
+            checked and returned as they are.
         max_pixels: larger pictures are refused before they are decoded.
 
     Returns:
@@ -88,7 +89,9 @@ def _decode(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     except UnidentifiedImageError:
         raise ImageReadError(f"{name} is not a picture that mien can read.") from None
     except Image.DecompressionBombError:
-        raise ImageReadError(f"{name} is too large: the limit is {max_pixels / 1e6:.0f} million pixels.") from None
+        raise ImageReadError(
+            f"{name} is too large: the limit is {max_pixels / 1e6:.0f} million pixels."
+        ) from None
     except Exception as error:  # Pillow's decoders raise many kinds on broken files
         problem = " ".join(str(error).split()) or type(error).__name__
         raise ImageReadError(f"{name} is broken: {problem}.") from None
@@ -116,7 +119,8 @@ _quiet_filters = warnings.catch_warnings()
 def _quiet_pillow() -> Iterator[None]:
     """Silence Pillow's warnings about broken EXIF blocks and large pictures, which have our own rules.
 
-    `warnings.catch_warnings` alone is not made for threads: two that overlap would leave the filters of the first.
+    `warnings.catch_warnings` alone is not made for threads: two that overlap would leave the filters of the
+    first.
     """
     global _quiet_count, _quiet_filters
     with _quiet_lock:
@@ -152,8 +156,9 @@ def _to_rgb(picture: Image, name: str) -> np.ndarray:
 def warp(image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     """Map an image through a (2, 3) source-to-target transform into a new image of `size_hw`.
 
-    Where the target is smaller than the source, whole blocks of k x k pixels are averaged first (k = the reduction,
-    rounded), so that a large face does not alias; the rest is bilinear. Beyond the border its last pixels repeat.
+    Where the target is smaller than the source, whole blocks of k x k pixels are averaged first (k = the
+    reduction, rounded), so that a large face does not alias; the rest is bilinear. Beyond the border its last
+    pixels repeat.
 
     Raises:
         InputError: when the whole image would shrink to less than one pixel.
@@ -200,14 +205,14 @@ def _reduced_patch(image: np.ndarray, wanted_xy: np.ndarray, k: int) -> tuple[np
 
 
 def _average_blocks(image: np.ndarray, k: int) -> np.ndarray:
-    """Every k x k block averaged to one pixel; blocks at the right and bottom border repeat the last row and column."""
+    """Every k x k block averaged to one pixel; at the right and bottom the last column and row repeat."""
     if k == 1:
         return np.ascontiguousarray(image)
     height, width = image.shape[:2]
     if height % k or width % k:
         image = np.pad(image, ((0, -height % k), (0, -width % k), (0, 0)), mode="edge")
-    kind = np.uint16 if k <= 16 else np.uint32  # 16 * 16 * 255 and the rounding fit 16 bits; a narrow type is faster
-    rows = np.zeros((image.shape[0] // k, *image.shape[1:]), dtype=kind)
+    kind = np.uint16 if k <= 16 else np.uint32  # narrow is faster; 16 * 16 * 255 and the rounding fit 16 bits
+    rows = np.zeros((image.shape[0] // k, image.shape[1], 3), dtype=kind)
     for place in range(k):
         rows += image[place::k]
     sums = np.full((rows.shape[0], rows.shape[1] // k, 3), k * k // 2, dtype=kind)
@@ -225,4 +230,6 @@ def resize(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     from PIL import Image
 
     height, width = size_hw
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0))
+    return np.array(
+        Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    )

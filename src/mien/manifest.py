@@ -1,15 +1,14 @@
 """What a model file promises: the JSON that stands beside every `.onnx`.
 
-Training and runtime meet here and nowhere else. Loading a model without a manifest, or with one whose hash is not the
-file's, is refused: a number that nobody can trace is worse than no number.
+Training and runtime meet here and nowhere else. Loading a model without a manifest, or with one whose hash is
+not the file's, is refused: a number that nobody can trace is worse than no number.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -93,7 +92,7 @@ def write_manifest(manifest: Manifest, model_path: Path) -> Path:
     path = manifest_path(model_path)
     partial = path.with_suffix(".json.partial")
     partial.write_text(manifest.to_json(), encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
     return path
 
 
@@ -101,12 +100,14 @@ def read_manifest(model_path: Path) -> Manifest:
     """Read and check the manifest of a model file, its hash included.
 
     Raises:
-        ManifestError: when it is missing, is not JSON, lacks a key, has a value of the wrong kind, or when the model
-            file's SHA-256 is not the one it names.
+        ManifestError: when it is missing, is not JSON, lacks a key, has a value of the wrong kind, or when
+            the model file's SHA-256 is not the one it names.
     """
     path = manifest_path(model_path)
     if not path.is_file():
-        raise ManifestError(f"{model_path} has no manifest: {path.name} must stand beside it (mien export writes both).")
+        raise ManifestError(
+            f"{model_path} has no manifest: {path.name} must stand beside it (mien export writes both)."
+        )
     manifest = parse_manifest(path.read_bytes(), path)
     found = file_sha256(model_path)
     if found != manifest.sha256:
@@ -131,12 +132,13 @@ def parse_manifest(data: bytes, origin: Path | str = "manifest") -> Manifest:
         raise ManifestError(f"{origin}: expected a JSON object, found {type(record).__name__}.")
     if record.get("schema") != SCHEMA:
         raise ManifestError(
-            f"{origin}: schema {record.get('schema')!r}, this version of mien reads {SCHEMA}. Export the model again."
+            f"{origin}: schema {record.get('schema')!r}, this version of mien reads {SCHEMA}. "
+            "Export the model again."
         )
     try:
         manifest = _build(Manifest, record)
         _check_values(manifest)
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ManifestError(f"{origin}: {error}") from None
     return manifest
 
@@ -145,9 +147,11 @@ def _build(kind: type, record: dict[str, Any]) -> Any:
     """A manifest dataclass from plain JSON; unknown and missing keys and wrong types are errors."""
     if not isinstance(record, dict):
         raise TypeError(f"{kind.__name__}: expected an object, found {type(record).__name__}")
-    known = {item.name for item in fields(kind)}
-    if unknown := sorted(set(record) - known):
-        raise KeyError(f"unknown key {unknown[0]!r}")
+    known = {item.name: item.default is MISSING and item.default_factory is MISSING for item in fields(kind)}
+    if unknown := sorted(set(record) - set(known)):
+        raise ValueError(f"unknown key {unknown[0]!r}")
+    if missing := [name for name, is_required in known.items() if is_required and name not in record]:
+        raise ValueError(f"missing key {missing[0]!r}")
     hints = get_type_hints(kind)
     return kind(**{name: _convert(name, hints[name], value) for name, value in record.items()})
 

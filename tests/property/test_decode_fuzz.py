@@ -35,14 +35,13 @@ VALID = {
 }
 MANIFEST = json.loads((ASSETS / "face-landmarks.json").read_text(encoding="utf-8"))
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def check_reading(data: bytes) -> None:
     try:
         image = read_image(data, max_pixels=200_000)
-    except ImageReadError as error:
-        assert "\n" not in str(error)
+    except ImageReadError:
         return
     assert image.dtype == np.uint8
     assert image.ndim == 3
@@ -53,8 +52,7 @@ def check_reading(data: bytes) -> None:
 def check_parsing(data: bytes) -> None:
     try:
         manifest = parse_manifest(data)
-    except ManifestError as error:
-        assert str(error)
+    except ManifestError:
         return
     assert isinstance(manifest, Manifest)
     assert parse_manifest(manifest.to_json().encode()) == manifest
@@ -62,13 +60,17 @@ def check_parsing(data: bytes) -> None:
 
 @st.composite
 def mutated(draw: st.DrawFn, data: bytes) -> bytes:
-    """Bytes of a valid file after a few overwrites, cuts, repetitions and insertions, most of them near its start."""
+    """Bytes of a valid file after a few overwrites, cuts, repetitions and insertions, most near its start."""
     changed = bytearray(data)
     places = st.one_of(st.integers(0, min(200, len(data))), st.integers(0, len(data)))
     for _ in range(draw(st.integers(1, 6))):
         place = draw(places)
         kind = draw(st.sampled_from(["overwrite", "insert", "remove", "repeat", "cut"]))
-        piece = draw(st.one_of(st.binary(min_size=1, max_size=8), st.sampled_from([b"\0" * 4, b"\xff" * 4, b"\x7f\xff"])))
+        piece = draw(
+            st.one_of(
+                st.binary(min_size=1, max_size=8), st.sampled_from([b"\0" * 4, b"\xff" * 4, b"\x7f\xff"])
+            )
+        )
         if kind == "overwrite":
             changed[place : place + len(piece)] = piece
         elif kind == "insert":
@@ -110,7 +112,7 @@ def test_mutated_manifest_text(data: bytes):
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
+    max_leaves=6,
 )
 
 
@@ -125,10 +127,19 @@ def parts(record: dict[str, Any]) -> list[tuple[str, ...]]:
     return [(key,) for key in record] + inside
 
 
-@settings(quick, max_examples=300)
+@settings(quick, max_examples=100)
 @given(st.sampled_from(parts(MANIFEST)), json_values, st.sampled_from(["expression", "face-landmarks"]))
 def test_any_value_in_any_place_of_a_manifest(path: tuple[str, ...], value: Any, task: str):
-    record = json.loads(json.dumps({**MANIFEST, "task": task, "labels": ["a", "b"], "alignment": {"template": "ferplus", "margin": 0}}))
+    record = json.loads(
+        json.dumps(
+            {
+                **MANIFEST,
+                "task": task,
+                "labels": ["a", "b"],
+                "alignment": {"template": "ferplus", "margin": 0},
+            }
+        )
+    )
     target = record[path[0]] if len(path) == 2 else record
     target[path[-1]] = value
     check_parsing(json.dumps(record).encode())

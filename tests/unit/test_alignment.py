@@ -59,9 +59,14 @@ def test_the_crop_does_not_depend_on_the_scale(landmarks: np.ndarray, factor: fl
     image = portrait("obama")
     smaller = scaled(image, factor)
     to_smaller = np.array(smaller.shape[1::-1]) / image.shape[1::-1]
-    crop, crop_of_smaller = align_face(image, landmarks, size=96), align_face(smaller, landmarks * to_smaller, size=96)
+    crop, crop_of_smaller = (
+        align_face(image, landmarks, size=96),
+        align_face(smaller, landmarks * to_smaller, size=96),
+    )
     assert mean_difference(crop, crop_of_smaller) < 6
-    assert mean_difference(crop, np.roll(crop_of_smaller, 4, axis=1)) > 8  # the bound above would notice a shift
+    assert (
+        mean_difference(crop, np.roll(crop_of_smaller, 4, axis=1)) > 8
+    )  # the bound above would notice a shift
 
 
 def test_the_crop_does_not_depend_on_the_turn(landmarks: np.ndarray):

@@ -39,13 +39,17 @@ def test_no_face_is_an_empty_list(detector: FaceDetector, size_hw: tuple[int, in
     assert detector.detect(no_face(size_hw)) == []
 
 
-@pytest.mark.parametrize("image", [np.zeros((64, 64), np.uint8), np.zeros((0, 9, 3), np.uint8), np.zeros((9, 9, 3))])
+@pytest.mark.parametrize(
+    "image", [np.zeros((64, 64), np.uint8), np.zeros((0, 9, 3), np.uint8), np.zeros((9, 9, 3))]
+)
 def test_what_is_no_image_is_an_input_error(detector: FaceDetector, image: np.ndarray):
     with pytest.raises(InputError, match=r"image"):
         detector.detect(image)
 
 
-@pytest.mark.parametrize("options", [{"max_side": 10}, {"max_side": 10**6}, {"threshold": 0}, {"threshold": 1}])
+@pytest.mark.parametrize(
+    "options", [{"max_side": 10}, {"max_side": 10**6}, {"threshold": 0}, {"threshold": 1}]
+)
 def test_options_out_of_range(options: dict):
     with pytest.raises(InputError, match=next(iter(options))):
         FaceDetector(**options)

@@ -62,7 +62,9 @@ def test_compose_applies_the_first_first():
 
 
 def test_invert_undoes():
-    np.testing.assert_allclose(compose(invert(QUARTER_TURN), QUARTER_TURN), [[1, 0, 0], [0, 1, 0]], atol=1e-12)
+    np.testing.assert_allclose(
+        compose(invert(QUARTER_TURN), QUARTER_TURN), [[1, 0, 0], [0, 1, 0]], atol=1e-12
+    )
 
 
 def test_similarity_finds_the_transform():
@@ -86,4 +88,6 @@ def test_similarity_of_points_that_coincide_is_a_shift():
 def test_similarity_at_any_scale(scale: float):
     source = np.array([[0, 0], [4, 0], [1, 3], [2, 2]], dtype=np.float64) * scale
     matrix = np.array([[0.6, -0.8, -7.0], [0.8, 0.6, 2.0]])
-    np.testing.assert_allclose(similarity_transform(source, transform_points(matrix, source)), matrix, atol=1e-9)
+    np.testing.assert_allclose(
+        similarity_transform(source, transform_points(matrix, source)), matrix, atol=1e-9
+    )

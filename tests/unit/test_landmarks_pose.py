@@ -87,7 +87,9 @@ def test_where_there_is_no_face_there_is_no_mesh(detector: FaceDetector, mesh: L
 def test_a_box_outside_the_picture_and_an_empty_box(mesh: LandmarkMesh):
     landmarks = np.array([[900, 900], [910, 900], [905, 905], [901, 910], [909, 910]], dtype=np.float32)
     outside = Face(bbox_xyxy=np.array([890, 890, 920, 920], np.float32), landmarks_xy=landmarks, confidence=1)
-    empty = Face(bbox_xyxy=np.full(4, 60, np.float32), landmarks_xy=np.full((5, 2), 60, np.float32), confidence=1)
+    empty = Face(
+        bbox_xyxy=np.full(4, 60, np.float32), landmarks_xy=np.full((5, 2), 60, np.float32), confidence=1
+    )
     assert mesh.fit(no_face((64, 64)), [outside, empty]) == [None, None]
 
 
@@ -109,8 +111,7 @@ def test_every_face_of_the_group_gets_a_mesh(detector: FaceDetector, mesh: Landm
 
 def test_the_crop_is_centred_level_and_one_and_a_half_boxes_wide():
     landmarks = np.array([[40, 50], [60, 70], [45, 65], [35, 70], [50, 85]], dtype=np.float32)
-    face = Face(bbox_xyxy=np.array([20, 30, 80, 110], np.float32), landmarks_xy=landmarks, confidence=1)
-    matrix = mesh_crop_matrix(face, 256)
+    matrix = mesh_crop_matrix(np.array([20, 30, 80, 110], np.float32), landmarks[:2], 256)
     np.testing.assert_allclose(transform_points(matrix, np.array([50, 70])), [128, 128])
     eyes = transform_points(matrix, landmarks[:2])
     assert eyes[1, 1] == pytest.approx(eyes[0, 1])
@@ -126,7 +127,9 @@ def posed_mesh(yaw_deg: float, pitch_deg: float, roll_deg: float) -> np.ndarray:
 
     Built without Euler formulas: each turn moves the tip of one axis towards another.
     """
-    axes = np.eye(3)  # columns: the subject's left, up, out of the face; x right in the picture, y up, z to the camera
+    axes = np.eye(
+        3
+    )  # columns: the subject's left, up, out of the face; x right in the picture, y up, z to the camera
     for degrees, source, target in ((pitch_deg, 2, 1), (yaw_deg, 2, 0), (roll_deg, 1, 0)):
         turn = np.eye(3)
         cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
@@ -145,8 +148,10 @@ def angles(pose: HeadPose) -> tuple[float, float, float]:
 
 @pytest.mark.parametrize(
     "expected",
-    [(0, 0, 0), (30, 0, 0), (-30, 0, 0), (0, 25, 0), (0, -25, 0), (0, 0, 40), (0, 0, -40), (0, 0, 150)]
-    + [(35, -20, 15), (-50, 30, -60), (80, 10, 5), (-80, -40, 100), (1, 80, 0)],
+    [
+        *[(0, 0, 0), (30, 0, 0), (-30, 0, 0), (0, 25, 0), (0, -25, 0), (0, 0, 40), (0, 0, -40), (0, 0, 150)],
+        *[(35, -20, 15), (-50, 30, -60), (80, 10, 5), (-80, -40, 100), (1, 80, 0)],
+    ],
 )
 def test_the_angles_put_in_come_out(expected: tuple[float, float, float]):
     assert angles(head_pose(posed_mesh(*expected))) == pytest.approx(expected, abs=1e-6)
@@ -158,7 +163,9 @@ def test_the_signs_mean_what_the_words_say():
     assert left[nose, 0] > left[[33, 263], 0].mean()
     up = posed_mesh(0, 30, 0)
     assert up[nose, 1] - up[cheek, 1] < posed_mesh(0, 0, 0)[nose, 1] - posed_mesh(0, 0, 0)[cheek, 1]
-    tilted = posed_mesh(0, 0, 30)  # towards the subject's left shoulder: the left eye sinks, the forehead goes right
+    tilted = posed_mesh(
+        0, 0, 30
+    )  # towards the subject's left shoulder: the left eye sinks, the forehead goes right
     assert tilted[left_eye, 1] > tilted[right_eye, 1]
     assert tilted[forehead, 0] > tilted[nose, 0]
 
@@ -170,7 +177,9 @@ def test_a_full_profile_has_a_pose():
 @pytest.mark.parametrize("expected", [(20, 10, 5), (-35, -15, 30)])
 def test_a_mirrored_mesh_negates_yaw_and_roll(expected: tuple[float, float, float]):
     face = canonical_face()
-    opposite = [int(np.abs(face.points_xyz - point * (-1, 1, 1)).sum(axis=1).argmin()) for point in face.points_xyz]
+    opposite = [
+        int(np.abs(face.points_xyz - point * (-1, 1, 1)).sum(axis=1).argmin()) for point in face.points_xyz
+    ]
     assert sorted(opposite) == list(range(33))
     xyz = posed_mesh(*expected)
     flipped = xyz.copy()
@@ -206,7 +215,7 @@ def test_a_mirrored_picture_negates_yaw_and_roll(detector: FaceDetector, mesh: L
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-@pytest.mark.parametrize("clockwise_deg", [-30, -15, 15, 30])
+@pytest.mark.parametrize("clockwise_deg", [-30, 30])
 def test_a_turned_picture_changes_the_roll_alone(
     detector: FaceDetector, mesh: LandmarkMesh, name: str, clockwise_deg: float
 ):

@@ -11,8 +11,14 @@ from cyclopts import App, CycloptsError
 from mien import __version__
 from mien.errors import MienError
 
-VERBS = ("mien.cli.predict:predict",)
-"""Import path of every verb's function, or of its `App` when it has verbs of its own; loaded on first use."""
+VERBS = {
+    "predict": "mien.cli.predict:predict",
+    "evaluate": "mien.cli.evaluate:evaluate",
+    "data": "mien.cli.data:app",
+    "train": "mien.cli.train:train",
+    "export": "mien.cli.export:export",
+}
+"""Where every verb's function is, or its `App` when it has verbs of its own; imported on first use."""
 
 USAGE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 """Exit codes beside a verb's own: nothing could be done, Ctrl-C, and the reader of our output went away."""
@@ -26,9 +32,10 @@ def build_app() -> App:
         version=__version__,
         version_flags=["--version"],
         help_flags=["--help", "-h"],
+        suppress_keyboard_interrupt=False,
     )
-    for path in VERBS:
-        app.command(path)
+    for name, path in VERBS.items():
+        app.command(path, name=name)
     return app
 
 

@@ -76,14 +76,12 @@ def predict(
 
 
 def _check_words(words: tuple[str, ...]) -> None:
-    """`-` is standard input, so the parser lets words with a hyphen through; other ones are misspelt options."""
+    """Words with a hyphen come through for the sake of `-`, standard input; others are misspelt options."""
     if not words:
         raise InputError("no picture given. Name files, folders or patterns, or - for standard input.")
     for word in words:
         if word.startswith("-") and word != "-":
-            raise InputError(
-                f"unknown option: {word}. See mien predict --help (a file of that name is ./{word})."
-            )
+            raise InputError(f"unknown option {word}. Try: mien predict --help")
 
 
 def _open_reports(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from mien.cli.progress import progress_bar
 from mien.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from mien.training.config import Config
 
 
 def train(
@@ -28,45 +32,22 @@ def train(
 
     config = read_recipe(recipe, overrides)
     directory = output or Path("runs") / config.name
-    path, metrics = _train_with_progress(config, directory, resume)
+    path, metrics = _train(config, directory, resume)
     shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
     print(f"{path}  {shown}")
 
 
-def _train_with_progress(config, directory: Path, resume: bool):  # noqa: ANN001, ANN202 - torch stays out of the import
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
+def _train(config: Config, directory: Path, resume: bool) -> tuple[Path, dict[str, float]]:
     try:
         from mien.training.checkpoint import load_checkpoint
         from mien.training.loop import train
     except ImportError as error:
         raise MissingExtraError(f"Training ({error.name} is missing)", "train") from None
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as bar:
-        faces = bar.add_task("finding faces", total=None, note="", visible=False)
-        steps = bar.add_task("training", total=None, note="")
 
-        def on_prepare(done: int, count: int) -> None:
-            bar.update(faces, completed=done, total=count, visible=True)
+    with progress_bar("finding faces") as on_prepare, progress_bar("training") as advance:
 
         def on_step(done: int, count: int, loss: float, rate: float) -> None:
-            bar.update(steps, completed=done, total=count, note=f"loss {loss:.3f}  {rate:.0f} faces/s")
+            advance(done, count, f"loss {loss:.3f}  {rate:.0f} faces/s")
 
         path = train(config, directory, resume=resume, on_step=on_step, on_prepare=on_prepare)
     return path, load_checkpoint(path).metrics

@@ -3,7 +3,6 @@
 import io
 import os
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,37 +24,21 @@ TOLERANCE = 1e-4
 OPSET = 17
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelCard:
-    """What the weights cannot say of themselves.
-
-    Attributes:
-        name: of the model.
-        version: of the weights.
-        licence: of the weights.
-        trained_on: name and licence of every data set behind them, the pretrained start included.
-        source: recipe, commit, and what else leads back to the run.
-    """
-
-    name: str
-    version: str
-    licence: str
-    trained_on: tuple[dict[str, str], ...]
-    source: dict[str, Any]
-
-
 def export_model(
     checkpoint_path: Path,
     output: Path,
-    card: ModelCard,
     *,
-    temperature: float = 1.0,
-    abstain_below: float = 0.0,
-    metrics: dict[str, Any] | None = None,
+    source: dict[str, Any] | None = None,
 ) -> Manifest:
-    """Write `output` (.onnx) and its manifest from a checkpoint's averaged weights.
+    """Write `output` (.onnx) and its manifest from a checkpoint's averaged weights, uncalibrated.
 
-    The graph takes `images` (N, 3, S, S) float32 RGB 0..255 and gives `logits` (N, C).
+    The graph takes `images` (N, 3, S, S) float32 RGB 0..255 and gives `logits` (N, C). Name, version, licence and data
+    sets come from the recipe's `[card]`; `mien.export.calibrate` fits the rest.
+
+    Args:
+        checkpoint_path: of a training run.
+        output: ends in .onnx.
+        source: what else leads back to the run, beside the recipe and the step.
 
     Raises:
         CheckpointError: when the checkpoint cannot be read.
@@ -70,19 +53,16 @@ def export_model(
     partial = output.with_suffix(".onnx.partial")
     partial.write_bytes(graph)
     manifest = Manifest(
-        name=card.name,
-        version=card.version,
+        name=config.name,
+        version=config.card.version,
         task="expression",
         labels=tuple(checkpoint.labels),
         input=InputSpec(size=config.data.size),
         alignment=AlignmentSpec(template=config.data.template, margin=config.data.margin),
-        temperature=temperature,
-        abstain_below=abstain_below,
-        trained_on=card.trained_on,
-        licence=card.licence,
-        metrics=metrics or {},
+        trained_on=config.card.trained_on,
+        licence=config.card.licence,
         sha256=file_sha256(partial),
-        source=card.source,
+        source={"recipe": config.name, "step": checkpoint.step, **(source or {})},
     )
     os.replace(partial, output)
     write_manifest(manifest, output)

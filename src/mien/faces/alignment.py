@@ -1,7 +1,7 @@
 """The crop that an expression model sees: one function for training, evaluation and every way in.
 
-A model trained on crops framed otherwise than those it is served is the commonest reason why expression libraries fail
-on real photographs.
+A model trained on crops framed otherwise than those it is served is the commonest reason why expression
+libraries fail on real photographs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ TEMPLATES = {
 }
 """Where the five landmarks (`landmarks_xy` order) come to lie, in a square of side 1.
 
-`ferplus`: the median position of each landmark in the FER+ training faces, made symmetric, so that an aligned face fills
-its crop as much as the data set's own framing does (`benchmarks/template.py` measures it).
+`ferplus`: the median position of each landmark in the FER+ training faces, made symmetric, so that an aligned
+face fills its crop as much as the data set's own framing does (`benchmarks/template.py` measures it).
 """
 
 
@@ -55,7 +55,7 @@ def align_face(
 
 
 def whole_face_matrix(size_hw: tuple[int, int], size: int) -> np.ndarray:
-    """The (2, 3) transform that fits a picture which is itself one face crop into `size` x `size`, centred."""
+    """The (2, 3) transform that fits a picture that is itself one face crop into `size` x `size`, centred."""
     height, width = size_hw
     scale = size / max(height, width)
     return np.array(
@@ -64,5 +64,5 @@ def whole_face_matrix(size_hw: tuple[int, int], size: int) -> np.ndarray:
 
 
 def whole_face(image: np.ndarray, *, size: int) -> np.ndarray:
-    """A picture that is itself one face crop, as the model's input: for a data-set crop in which no face was found."""
+    """A picture that is itself one face crop, as the model's input: for crops in which no face was found."""
     return warp(image, whole_face_matrix(image.shape[:2], size), (size, size))

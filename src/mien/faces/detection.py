@@ -25,15 +25,16 @@ class FaceDetector:
     """Finds faces and their five landmarks; safe to call from many threads.
 
     Args:
-        max_side: pictures are shrunk until their long side has this many pixels. 640 finds faces from 1/40 of the long
-            side up to the whole picture; take 1280 for crowds.
+        max_side: pictures are shrunk until their long side has this many pixels. 640 finds faces from 1/40 of
+            the long side up to the whole picture; take 1280 for crowds.
         threshold: least confidence of a face, 0..1.
         nms_iou: of two faces that overlap more than this, the less confident is dropped.
         threads: of ONNX Runtime; 0 lets it choose.
 
     Source:
-        Wu, Peng, Yu (2023), "YuNet: A Tiny Millisecond-level Face Detector"; decoding as in OpenCV's FaceDetectorYN.
-        New here: a second look at pictures without a face or with a big one, because YuNet misses huge faces.
+        Wu, Peng, Yu (2023), "YuNet: A Tiny Millisecond-level Face Detector"; decoding as in OpenCV's
+        FaceDetectorYN. New here: a second look at pictures without a face or with a big one, because YuNet
+        misses huge faces.
     """
 
     def __init__(
@@ -57,7 +58,8 @@ class FaceDetector:
         rows = rows[keep_best_boxes(rows[:, :4], rows[:, 14], self.nms_iou)]
         rows = rows[np.argsort(-bbox_area(rows[:, :4]), kind="stable")]
         return [
-            Face(bbox_xyxy=row[:4], landmarks_xy=row[4:14].reshape(5, 2), confidence=float(row[14])) for row in rows
+            Face(bbox_xyxy=row[:4], landmarks_xy=row[4:14].reshape(5, 2), confidence=float(row[14]))
+            for row in rows
         ]
 
     def _is_close_up(self, rows: np.ndarray, image: np.ndarray) -> bool:
@@ -66,7 +68,7 @@ class FaceDetector:
         return bool(bbox_area(rows[:, :4]).max() > BIG_FACE * image.shape[0] * image.shape[1])
 
     def _look(self, image: np.ndarray, side: int, padding: float) -> np.ndarray:
-        """Faces (N, 15) found at one scale: box, landmarks and confidence in pixels of `image`, before suppression."""
+        """Faces (N, 15) at one scale, before suppression: box, landmarks, confidence; in `image` pixels."""
         scale = side / max(image.shape[:2])
         size_hw = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
         small = image if size_hw == image.shape[:2] else resize(image, size_hw)
@@ -85,7 +87,7 @@ _OUTPUTS = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", 
 
 
 def _to_input(image: np.ndarray, border: int) -> np.ndarray:
-    """(1, 3, H, W) float32 BGR, 0..255; black border, and black to the right and below up to multiples of 32."""
+    """(1, 3, H, W) float32 BGR, 0..255; black border, black to the right and below up to multiples of 32."""
     height, width = image.shape[0] + 2 * border, image.shape[1] + 2 * border
     tensor = np.zeros((1, 3, math.ceil(height / 32) * 32, math.ceil(width / 32) * 32), dtype=np.float32)
     inside = tensor[0, :, border : border + image.shape[0], border : border + image.shape[1]]
@@ -94,7 +96,7 @@ def _to_input(image: np.ndarray, border: int) -> np.ndarray:
 
 
 def _decode(outputs: list[np.ndarray], width: int, threshold: float) -> np.ndarray:
-    """Candidates (N, 15) over the threshold: box xyxy, five landmarks xy, confidence, in pixels of the input."""
+    """Candidates (N, 15) over the threshold: box, five landmarks, confidence, in pixels of the input."""
     found = [
         _decode_stride(outputs[4 * place : 4 * place + 4], stride, width // stride, threshold)
         for place, stride in enumerate(STRIDES)

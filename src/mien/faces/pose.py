@@ -31,7 +31,7 @@ class CanonicalFace:
 
 @cache
 def canonical_face() -> CanonicalFace:
-    """The canonical face that ships with mien (MediaPipe's, Apache-2.0; `assets/face-geometry.json` states its origin)."""
+    """The canonical face that ships with mien; `assets/face-geometry.json` states its origin and licence."""
     record = json.loads((ASSETS / "face-geometry.json").read_text(encoding="utf-8"))
     table = np.array(record["landmarks"], dtype=np.float64)
     return CanonicalFace(table[:, 0].astype(np.intp), table[:, 1], table[:, 2:])
@@ -40,22 +40,23 @@ def canonical_face() -> CanonicalFace:
 def head_pose(mesh_xyz: np.ndarray) -> HeadPose:
     """Yaw, pitch and roll of the head whose mesh (478, 3) this is; see `HeadPose` for the signs.
 
-    The head is first pitched about the line of its ears, then turned about the upright, then rolled in the plane of the
-    picture: R = Rz(-roll) Ry(yaw) Rx(-pitch), axes as in `CanonicalFace`. The roll comes last, so that turning the
-    picture in its plane changes the roll alone, and a roll of 0 means that the line of the eyes is level in the picture.
-    Yaw lies within -90..90; in full profile (90) roll and pitch cannot be told apart.
+    The head is first pitched about the line of its ears, then turned about the upright, then rolled in the
+    plane of the picture: R = Rz(-roll) Ry(yaw) Rx(-pitch), axes as in `CanonicalFace`. The roll comes last,
+    so that turning the picture in its plane changes the roll alone, and a roll of 0 means that the line of the
+    eyes is level in the picture. Yaw lies within -90..90; in full profile (90) roll and pitch cannot be told
+    apart.
 
     Raises:
         InputError: on a mesh of another shape.
 
     Source:
-        Weighted Procrustes as in MediaPipe's geometry pipeline, but on pixels without a camera model: within 2 degrees
-        of its matrix on photographs (median).
+        Weighted Procrustes as in MediaPipe's geometry pipeline, but on pixels without a camera model: within
+        2 degrees of its matrix on photographs (median).
     """
     if mesh_xyz.ndim != 2 or mesh_xyz.shape[0] < 468 or mesh_xyz.shape[1] != 3:
         raise InputError(f"expected a mesh (478, 3), got {mesh_xyz.shape}.")
     face = canonical_face()
-    observed = mesh_xyz[face.landmarks].astype(np.float64) * (1, -1, -1)  # pixels point down and away from the camera
+    observed = mesh_xyz[face.landmarks] * np.array([1.0, -1.0, -1.0])  # a mesh points down and away from us
     rotation = fit_rotation(face.points_xyz, observed, face.weights)
     cos_yaw = math.hypot(rotation[0, 0], rotation[1, 0])
     return HeadPose(

@@ -1,4 +1,4 @@
-"""How well a face can be read: its size, sharpness, frontality, and how much of it lies inside the picture."""
+"""How well a face can be read: its size, sharpness, frontality, and the share inside the picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mien.geometry import bbox_area
 from mien.results import Face, HeadPose, Quality
 
 SHARPNESS_SIZE = 64
-"""Side of the aligned face on which sharpness is measured: a larger face is judged as if it were this small."""
+"""Side of the aligned face on which sharpness is measured: larger faces are judged as if this small."""
 HALF_SHARP = 0.05
 """Energy of the Laplacian, as a share of the face's variance, at which sharpness is 1/2."""
 
@@ -30,8 +30,8 @@ def face_quality(image: np.ndarray, face: Face) -> Quality:
 def sharpness(crop: np.ndarray) -> float:
     """Sharpness of an aligned face, 0 (a blur) .. 1 (crisp): e / (e + HALF_SHARP).
 
-    e is the variance of the Laplacian divided by the variance of the grey values, so that neither light nor contrast
-    counts. An even surface has sharpness 0.
+    e is the variance of the Laplacian divided by the variance of the grey values, so that neither light nor
+    contrast counts. An even surface has sharpness 0.
     """
     grey = crop @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
@@ -41,12 +41,12 @@ def sharpness(crop: np.ndarray) -> float:
 
 
 def frontality(pose: HeadPose) -> float:
-    """Cosine of the angle between the face and the camera, cos(yaw) cos(pitch): 1 frontal, 0 in profile and beyond."""
+    """Cosine of the angle between face and camera, cos(yaw) cos(pitch): 1 frontal, 0 in profile."""
     return max(0.0, math.cos(math.radians(pose.yaw_deg)) * math.cos(math.radians(pose.pitch_deg)))
 
 
 def visible_share(bbox_xyxy: np.ndarray, size_hw: tuple[int, ...]) -> float:
-    """Share of a box (4,) that lies inside a picture of height and width `size_hw`, 0..1; 0 for an empty box."""
+    """Share of a box (4,) inside a picture of height and width `size_hw`, 0..1; 0 for an empty box."""
     height, width = size_hw
     area = float(bbox_area(bbox_xyxy))
     inside = np.clip(bbox_xyxy, 0, [width, height, width, height])

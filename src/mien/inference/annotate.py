@@ -92,21 +92,27 @@ def _plan(size_wh: tuple[int, int], faces: Sequence[Face]) -> _Plan:
     """The first layout in which every face has room for all its bars; when there is none, for a strip."""
     least = max(1, math.ceil(LEAST_SIDE / max(size_wh)))
     most = max(least, MOST_ENLARGED // max(size_wh))
+    doubled = [least * 2**times for times in range(3) if least * 2**times <= most]
     usual, *smaller = TEXT_SHARES
-    tries = [(least, usual), *((k, share) for k in range(least, most + 1) for share in smaller)]
-    plans: list[_Plan] = []
-    is_crowd = sum(face.expression is not None for face in faces) > 1
-    for panel in (BarsPanel(), StripPanel()) if is_crowd else (BarsPanel(),):
-        plans = []
-        for enlargement, share in tries:
-            plans.append(_layout(size_wh, faces, enlargement, share, panel))
-            if plans[-1].is_clear:
-                return plans[-1]
-    return min(plans, key=lambda plan: (round(plan.placement.covered, 1), plan.enlargement, -plan.unit))
+    tries = [(least, usual), *((enlargement, share) for enlargement in doubled for share in smaller)]
+    if sum(face.expression is not None for face in faces) <= 1:
+        plans = [_layout(size_wh, faces, *settings, BarsPanel()) for settings in tries]
+        return min(plans, key=lambda plan: (not plan.is_clear, round(plan.placement.covered, 1)))
+    for panel in (BarsPanel(), StripPanel()):
+        for settings in tries:
+            plan = _layout(size_wh, faces, *settings, panel, most_covered=CROWD_COVERED)
+            if plan.is_clear:
+                return plan
+    return _layout(size_wh, faces, *tries[-1], StripPanel())
 
 
 def _layout(
-    size_wh: tuple[int, int], faces: Sequence[Face], enlargement: int, share: int, panel: Panel
+    size_wh: tuple[int, int],
+    faces: Sequence[Face],
+    enlargement: int,
+    share: int,
+    panel: Panel,
+    most_covered: float = math.inf,
 ) -> _Plan:
     width, height = size_wh[0] * enlargement, size_wh[1] * enlargement
     unit = max(LEAST_TEXT, round(max(width, height) / share))
@@ -114,9 +120,8 @@ def _layout(
     boxes = np.clip(boxes, 0, [width, height, width, height]).round()
     read = [index for index, face in enumerate(faces) if face.expression]
     sizes = [panel.size(face.expression, unit) for face in faces if face.expression][:1]
-    placement = place_panels(
-        (width, height), boxes, read, sizes[0] if sizes else (1, 1), gap=round(0.6 * unit)
-    )
+    panel_wh = sizes[0] if sizes else (1, 1)
+    placement = place_panels((width, height), boxes, read, panel_wh, round(0.6 * unit), most_covered)
     return _Plan(enlargement, unit, panel, boxes, placement)
 
 
@@ -185,7 +190,7 @@ def _draw_axes(canvas: Image.Image, face: Face, plan: _Plan) -> None:
 def axes_xyz(pose: HeadPose) -> np.ndarray:
     """The head's axes as columns (3, 3): to the subject's left, up, out of the face.
 
-    x points right in the picture, y up, z to the viewer; the order of the rotations is `mien.faces.head_pose`'s.
+    x points right in the picture, y up, z to the viewer; the order of the turns is `mien.faces.head_pose`'s.
     """
     yaw, pitch, roll = (math.radians(angle) for angle in (pose.yaw_deg, -pose.pitch_deg, -pose.roll_deg))
     about_x = np.array(

@@ -1,7 +1,8 @@
-"""Where the panels of an annotated picture go: beside their faces, inside, over no face and no other panel."""
+"""Where the panels of an annotated picture go: beside their faces, over no face and no other panel."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,7 @@ def place_panels(
     wanted: Sequence[int],
     panel_wh: tuple[int, int],
     gap: int,
+    most_covered: float = math.inf,
 ) -> Placement:
     """Find a place for a panel of the same size beside the wanted faces, the first face first.
 
@@ -49,6 +51,7 @@ def place_panels(
         wanted: indices of the faces that get a panel.
         panel_wh: of every panel.
         gap: wanted between a panel and the head, and least distance to the border, in pixels.
+        most_covered: give up as soon as a panel must be covered more than this; the rest gets no place.
     """
     panels = np.empty((0, 4))
     heads = head_boxes(faces_xyxy)
@@ -65,6 +68,8 @@ def place_panels(
         panels = np.vstack([panels, candidates[best]])
         covered = max(covered, float(over_faces[best] + over_panels[best]))
         distance = max(distance, float(away[best]))
+        if covered > most_covered:
+            break
     if panel_wh[0] > size_wh[0] or panel_wh[1] > size_wh[1]:
         covered = 1.0
     return Placement(panels.astype(int), covered, distance)
@@ -101,9 +106,10 @@ def _candidates(
 
 def _covered_share(candidates: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Share (K,) of each candidate that the boxes cover, each box counted for itself."""
-    top_left = np.maximum(candidates[:, None, :2], boxes[None, :, :2])
-    bottom_right = np.minimum(candidates[:, None, 2:], boxes[None, :, 2:])
-    return bbox_area(np.concatenate([top_left, bottom_right], axis=-1)).sum(axis=1) / bbox_area(candidates)
+    left, top, right, bottom = candidates.T[:, :, None]
+    wide = (np.minimum(right, boxes[:, 2]) - np.maximum(left, boxes[:, 0])).clip(min=0)
+    high = (np.minimum(bottom, boxes[:, 3]) - np.maximum(top, boxes[:, 1])).clip(min=0)
+    return (wide * high).sum(axis=1) / bbox_area(candidates)
 
 
 def panel_distances(panels_xyxy: np.ndarray, head_xyxy: np.ndarray) -> np.ndarray:

@@ -62,8 +62,7 @@ class FaceMobileNet(nn.Module):
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch channels rows columns"]:
         """Pixels through the layers that do not learn."""
-        pixels = self.pixels(images)
-        return self.fixed(pixels.expand(-1, 3, -1, -1))
+        return self.fixed(self.pixels(images))
 
     def from_features(
         self, features: Float[Tensor, "batch channels rows columns"]
@@ -94,7 +93,7 @@ class FaceMobileNet(nn.Module):
         if not path.is_file():
             raise ModelError(f"no pretrained weights at {path}.")
         folded = load_file(path)
-        features = self.pixels(images).expand(-1, 3, -1, -1)
+        features = self.pixels(images)
         for name, unit in self._named_units():
             if f"{name}.weight" not in folded:
                 raise ModelError(f"{path} has no layer {name!r}.")

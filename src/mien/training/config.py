@@ -133,10 +133,26 @@ class LoopConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CardConfig:
+    """What the exported model's manifest says of its origin.
+
+    Attributes:
+        version: of the weights.
+        licence: of the weights.
+        trained_on: name and licence of every data set behind them, the pretrained start included.
+    """
+
+    version: str = "0"
+    licence: str = "unstated"
+    trained_on: tuple[dict[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole recipe."""
 
     name: str = "run"
+    card: CardConfig = field(default_factory=CardConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -213,7 +229,16 @@ def _build(kind: type, record: object, where: str) -> Any:
 def _convert(hint: type, value: object, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, f"{where}.")
+    if hint == tuple[dict[str, str], ...]:
+        return _records(value, where)
     accepted = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{where}: expected {hint.__name__}, found {value!r}.")
     return hint(value)
+
+
+def _records(value: object, where: str) -> tuple[dict[str, str], ...]:
+    is_list = isinstance(value, list | tuple) and all(isinstance(item, dict) for item in value)
+    if not is_list or not all(isinstance(text, str) for item in value for text in item.values()):
+        raise ConfigError(f"{where}: expected a list of {{ name = ..., licence = ... }}, found {value!r}.")
+    return tuple(value)

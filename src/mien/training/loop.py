@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -59,9 +60,8 @@ def train(
     run = _Run(config, faces, validation)
     if path.exists():
         run.restore(load_checkpoint(path))
-    log = RunLog(directory, step=run.step, tensorboard=config.training.tensorboard)
-    _loop(run, log, path, on_step)
-    log.close()
+    with closing(RunLog(directory, step=run.step, tensorboard=config.training.tensorboard)) as log:
+        _loop(run, log, path, on_step)
     return path
 
 

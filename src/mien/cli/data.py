@@ -1,0 +1,79 @@
+"""`mien data`: look at a data set before training on it, and find its faces once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from mien.cli.progress import progress_bar
+
+app = App(name="data", help="Check a data set, and find its faces once for training.")
+
+Dataset = Literal["ferplus", "folder", "table"]
+
+
+@app.command
+def check(
+    path: Path,
+    *,
+    dataset: Dataset = "ferplus",
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Count classes and find missing, unreadable and repeated images, and leaks between splits.
+
+    Exit code 1 when images are missing or unreadable.
+
+    Args:
+        path: folder or zip; for `table` the CSV or Parquet file.
+        dataset: ferplus, folder or table.
+        as_json: print one JSON object.
+    """
+    from rich.console import Console
+
+    from mien.datasets import check_dataset, print_check, read_dataset
+
+    index = read_dataset(dataset, path)
+    with progress_bar("reading images") as advance:
+        report = check_dataset(index, progress=advance)
+    if as_json:
+        print(json.dumps(report.to_dict()))
+    else:
+        print_check(report, Console())
+    return 0 if report.is_usable else 1
+
+
+@app.command
+def prepare(
+    path: Path,
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    dataset: Dataset = "ferplus",
+    patch: int = 96,
+    workers: int = 0,
+) -> None:
+    """Find the largest face of every image once; `mien train` reads the result (data.store=FOLDER).
+
+    A run that is stopped goes on where it was.
+
+    Args:
+        path: folder or zip; for `table` the CSV or Parquet file.
+        output: folder of the prepared faces.
+        dataset: ferplus, folder or table.
+        patch: side of the stored patches in pixels; 48 keeps FER+ as it is.
+        workers: processes; 0 takes one for each core.
+    """
+    from mien.datasets import read_dataset
+    from mien.facestore import prepare_faces
+
+    index = read_dataset(dataset, path)
+    with progress_bar("finding faces") as advance:
+        store = prepare_faces(index, output, patch=patch, workers=workers, progress=advance)
+    count, found = len(index.samples), int(store.is_found.sum())
+    print(f"{output}: {count:,} images, a face found in {found:,}.")
+    print(f"{count - found - len(store.unreadable):,} without a face keep the whole picture.")
+    if store.unreadable:
+        shown = ", ".join(store.unreadable[:3])
+        print(f"{len(store.unreadable):,} could not be read: {shown}{', ...' if len(store.unreadable) > 3 else ''}")

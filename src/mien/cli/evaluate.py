@@ -1,0 +1,100 @@
+"""`mien evaluate`: a model measured on a data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from mien.cli.progress import progress_bar
+from mien.runtime import DEFAULT_MODEL
+
+
+def evaluate(
+    *,
+    data: Path,
+    dataset: Literal["ferplus", "folder", "table"] = "ferplus",
+    model: str = DEFAULT_MODEL,
+    split: Literal["train", "valid", "test"] = "test",
+    report: Path | None = None,
+    mirror: bool = False,
+    twins: Annotated[bool, Parameter(negative="--without-twins")] = True,
+    threads: int = 0,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Measure a model on a data set of labelled faces.
+
+    What is measured is how often the model names the expression that people *perceived* in a picture; nobody can see
+    from a picture what a person feels.
+
+    Args:
+        data: folder or zip; for `table` the CSV or Parquet file, its image paths relative to it.
+        dataset: ferplus (official layout), folder (one folder a class), table (image,label[,split][,group...]).
+        model: a shipped model's name or an .onnx file.
+        split: data sets without splits are measured whole.
+        report: write JSON, plots and an HTML page into this folder.
+        mirror: average each face with its mirror image.
+        twins: --without-twins leaves out images whose exact pixels also stand in another split.
+        threads: of the network; 0 chooses.
+        as_json: print one JSON object and nothing else.
+    """
+    from mien.datasets import read_dataset
+    from mien.evaluation.evaluate import evaluate as measure
+    from mien.evaluation.evaluate import without_twins
+    from mien.inference.classifier import ExpressionClassifier
+
+    classifier = ExpressionClassifier(model, threads=threads)
+    index = read_dataset(dataset, data)
+    with progress_bar("reading faces") as advance:
+        chosen = index.select(split) if twins else without_twins(index, split)
+        evaluation = measure(classifier, chosen, mirror=mirror, progress=advance)
+    subject = {
+        "model": f"{classifier.manifest.name} {classifier.manifest.version}",
+        "data set": index.name,
+        "split": split if twins else f"{split}, without twins",
+        "test-time averaging": "mirrored" if mirror else "none",
+    }
+    if report:
+        from mien.evaluation.report import write_report
+
+        write_report(
+            report,
+            title=f"{classifier.manifest.name} on {index.name}, {split}",
+            subject=subject,
+            summary=evaluation.summary,
+            mistakes=evaluation.mistakes,
+        )
+    if as_json:
+        print(json.dumps({**subject, **evaluation.summary}))
+    else:
+        _print(subject, evaluation.summary, report)
+
+
+def _print(subject: dict[str, str], summary: dict[str, Any], report: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.print(", ".join(f"{key}: {value}" for key, value in subject.items()))
+    for name, part in (summary.get("protocols") or {"accuracy": summary}).items():
+        low, high = (f"{100 * bound:.1f}" for bound in part["accuracy_interval"])
+        console.print(
+            f"[bold]{name}[/bold]  {_percent(part['accuracy'])} (95 %: {low} to {high}, n = {part['n']:,})   "
+            f"balanced {_percent(part['balanced_accuracy'])}   macro F1 {_percent(part['macro_f1'])}   "
+            f"ECE {part['ece']:.3f} (uncalibrated {part['ece_uncalibrated']:.3f})   Brier {part['brier']:.3f}"
+        )
+    table = Table("class", "precision", "recall", "F1", "n")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, scores in summary["per_class"].items():
+        table.add_row(name, *(_percent(scores[key]) for key in ("precision", "recall", "f1")), f"{scores['n']:,}")
+    console.print(table)
+    console.print(f"No face found: {summary['missed_faces']}. Unreadable: {len(summary['unreadable'])}.")
+    if report:
+        console.print(f"Report: {report / 'report.html'}")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"

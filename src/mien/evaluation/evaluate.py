@@ -1,0 +1,227 @@
+"""A model measured on a data set: faces found, cut and read exactly as `mien predict` does it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mien import metrics
+from mien.datasets.check import find_twins
+from mien.datasets.ferplus import argmax_label, majority_label
+from mien.datasets.index import SPLITS, Index, Sample
+from mien.errors import DatasetError, ImageReadError, InputError
+from mien.evaluation.report import Mistake
+from mien.evaluation.summary import summarize
+from mien.faces.alignment import whole_face
+from mien.faces.detection import FaceDetector
+from mien.imaging import read_image
+from mien.inference.classifier import ExpressionClassifier
+
+AHEAD = 256
+"""Images whose crops are in memory before the network reads them."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images done and of all images."""
+
+PROTOCOLS = {"majority": majority_label, "argmax": argmax_label}
+"""FER+'s two ways from ten votes to one label; the first is the official one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readings:
+    """What a model answered for every image of an index, row by row.
+
+    Attributes:
+        index: the images.
+        crops: (N, S, S, 3) uint8, what the network saw; black where nothing could be shown to it.
+        logits: (N, C) float32; NaN where no face was found in a photograph, or the picture is unreadable.
+        is_found: (N,) whether a face was found; of a data set of face crops the whole crop is read all the same.
+        unreadable: ids of the pictures that could not be read.
+    """
+
+    index: Index
+    crops: np.ndarray
+    logits: np.ndarray
+    is_found: np.ndarray
+    unreadable: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The numbers of a measurement, and the answers that were wrong."""
+
+    summary: dict[str, Any]
+    mistakes: tuple[Mistake, ...]
+
+
+def evaluate(
+    classifier: ExpressionClassifier,
+    index: Index,
+    *,
+    mirror: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure a model on a data set; an image without a label does not count.
+
+    In photographs (`index.is_cropped` false) the largest face is read, and a missed face is an error. In data sets of
+    face crops a crop without a face found is read whole, and counted in `missed_faces`.
+
+    Args:
+        classifier: the model.
+        index: the data set, one split of it.
+        mirror: average with the mirrored crop.
+        progress: told how many images are done.
+
+    Returns:
+        See `mien.evaluation.summary.summarize`; for FER+ the official protocol at the top, both in `protocols`.
+
+    Raises:
+        InputError: when the data set has a class that the model does not know.
+        DatasetError: when no image has a label.
+    """
+    _check_classes(classifier, index)
+    readings = read_faces(classifier, _labelled(index), mirror=mirror, progress=progress)
+    return judge(classifier, readings)
+
+
+def judge(classifier: ExpressionClassifier, readings: Readings) -> Evaluation:
+    """The numbers behind a model's answers; see `evaluate`."""
+    protocols = {name: _labels(classifier, readings.index, name) for name in _protocol_names(readings.index)}
+    summaries = {name: _summarize(classifier, readings, labels) for name, labels in protocols.items()}
+    official = next(iter(protocols))
+    summary = {**summaries[official], "unreadable": list(readings.unreadable)}
+    if len(protocols) > 1:
+        summary["protocols"] = summaries
+    return Evaluation(summary=summary, mistakes=_mistakes(classifier, readings, protocols[official]))
+
+
+def official_labels(classifier: ExpressionClassifier, index: Index) -> np.ndarray:
+    """(N,) class numbers of the model by the data set's official protocol; -1 where an image does not count."""
+    return _labels(classifier, index, _protocol_names(index)[0])
+
+
+def without_twins(index: Index, split: str, *, progress: Progress | None = None) -> Index:
+    """One split without the images whose exact pixels also stand in another: the honest figure."""
+    splits = {sample.id: sample.split for sample in index.samples}
+    leaked = {
+        name
+        for group in find_twins(index, progress=progress)
+        if {splits[other] for other in group} & (set(SPLITS) - {split})
+        for name in group
+    }
+    chosen = index.select(split)
+    return replace(chosen, samples=tuple(sample for sample in chosen.samples if sample.id not in leaked))
+
+
+def read_faces(
+    classifier: ExpressionClassifier, index: Index, *, mirror: bool = False, progress: Progress | None = None
+) -> Readings:
+    """Find, cut and read the largest face of every image, labelled or not."""
+    size = classifier.manifest.input.size
+    count = len(index.samples)
+    crops = np.zeros((count, size, size, 3), dtype=np.uint8)
+    logits = np.full((count, len(classifier.manifest.labels)), np.nan, dtype=np.float32)
+    is_found = np.zeros(count, dtype=bool)
+    unreadable: list[str] = []
+    done = 0
+    for cuts in _cut_ahead(classifier, index):
+        rows = np.arange(done, done + len(cuts))
+        shown = np.array([cut.crop is not None for cut in cuts], dtype=bool)
+        is_found[rows] = [cut.is_found for cut in cuts]
+        unreadable += [index.samples[row].id for row, cut in zip(rows, cuts, strict=True) if cut.is_unreadable]
+        if shown.any():
+            crops[rows[shown]] = np.stack([cut.crop for cut in cuts if cut.crop is not None])
+            logits[rows[shown]] = classifier.logits(crops[rows[shown]], mirror=mirror)
+        done += len(cuts)
+        if progress:
+            progress(done, count)
+    return Readings(index=index, crops=crops, logits=logits, is_found=is_found, unreadable=tuple(unreadable))
+
+
+@dataclass(frozen=True)
+class _Cut:
+    crop: np.ndarray | None
+    is_found: bool = False
+    is_unreadable: bool = False
+
+
+def _cut_ahead(classifier: ExpressionClassifier, index: Index) -> Iterator[list[_Cut]]:
+    """The crops of `AHEAD` images at a time, cut in several threads."""
+    detector = FaceDetector(threads=1)
+
+    def cut(sample: Sample) -> _Cut:
+        try:
+            image = read_image(index.read(sample))
+        except (ImageReadError, DatasetError):
+            return _Cut(None, is_unreadable=True)
+        faces = detector.detect(image)
+        if faces:
+            return _Cut(classifier.crop(image, faces[0]), is_found=True)
+        return _Cut(whole_face(image, size=classifier.manifest.input.size) if index.is_cropped else None)
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for start in range(0, len(index.samples), AHEAD):
+            yield list(pool.map(cut, index.samples[start : start + AHEAD]))
+
+
+def _labelled(index: Index) -> Index:
+    samples = tuple(
+        sample
+        for sample in index.samples
+        if sample.label is not None or (sample.votes is not None and argmax_label(sample.votes) is not None)
+    )
+    if not samples:
+        raise DatasetError(f"{index.root}: no image with a label.")
+    return replace(index, samples=samples)
+
+
+def _protocol_names(index: Index) -> list[str]:
+    has_votes = any(sample.votes is not None for sample in index.samples)
+    return list(PROTOCOLS) if has_votes else ["labels"]
+
+
+def _labels(classifier: ExpressionClassifier, index: Index, protocol: str) -> np.ndarray:
+    numbers = [classifier.manifest.labels.index(name) for name in index.labels]
+    found = (
+        PROTOCOLS[protocol](sample.votes) if protocol in PROTOCOLS and sample.votes is not None else sample.label
+        for sample in index.samples
+    )
+    return np.array([-1 if label is None else numbers[label] for label in found], dtype=np.int64)
+
+
+def _summarize(classifier: ExpressionClassifier, readings: Readings, labels: np.ndarray) -> dict[str, Any]:
+    counted = labels >= 0
+    manifest = classifier.manifest
+    summary = summarize(labels[counted], readings.logits[counted], manifest.labels, manifest.temperature)
+    return {**summary, "missed_faces": int((~readings.is_found[counted]).sum())}
+
+
+def _mistakes(
+    classifier: ExpressionClassifier, readings: Readings, labels: np.ndarray
+) -> tuple[Mistake, ...]:
+    names, predictions = classifier.manifest.labels, metrics.choose_labels(readings.logits)
+    probabilities = metrics.softmax(readings.logits, classifier.manifest.temperature)
+    wrong = np.flatnonzero((labels >= 0) & (labels != predictions))
+    return tuple(
+        Mistake(
+            image=readings.crops[row],
+            name=readings.index.samples[row].id,
+            truth=names[labels[row]],
+            predicted=None if predictions[row] < 0 else names[predictions[row]],
+            confidence=None if predictions[row] < 0 else float(probabilities[row].max()),
+        )
+        for row in wrong
+    )
+
+
+def _check_classes(classifier: ExpressionClassifier, index: Index) -> None:
+    missing = [name for name in index.labels if name not in classifier.manifest.labels]
+    if missing:
+        raise InputError(
+            f"the data set has {', '.join(missing)}, which the model {classifier.manifest.name} does not know."
+        )

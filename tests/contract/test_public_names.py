@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+import mien
+from mien.cli.main import VERBS, build_app, main
+
+NAMES = {
+    "Analyzer",
+    "EXPRESSIONS",
+    "Expression",
+    "Face",
+    "HeadPose",
+    "MienError",
+    "__version__",
+    "read_image",
+}
+
+
+def run_python(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_the_public_names_are_these():
+    assert set(mien.__all__) == NAMES
+    assert set(dir(mien)) >= NAMES
+    for name in NAMES:
+        assert getattr(mien, name) is not None
+    with pytest.raises(AttributeError, match="'mien' has no attribute 'nothing'"):
+        _ = mien.nothing
+
+
+def test_the_version_is_the_projects(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert mien.__version__ == project["version"]
+
+
+def test_import_loads_nothing_heavy():
+    heavy = ("numpy", "onnxruntime", "torch", "PIL", "cyclopts", "rich")
+    code = f"import sys, mien; print([name for name in {heavy} if name in sys.modules])"
+    assert run_python(code).stdout.strip() == "[]"
+
+
+def test_the_runtime_never_loads_torch(tiny_model, examples):
+    code = (
+        "import sys, mien\n"
+        f"faces = mien.Analyzer({str(tiny_model)!r}).analyze({str(examples / 'astronaut.jpg')!r})\n"
+        "print(len(faces), [m for m in ('torch', 'cv2', 'matplotlib', 'scipy') if m in sys.modules])"
+    )
+    assert run_python(code).stdout.strip() == "1 []"
+
+
+def test_help_and_version(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in build_app() if not name.startswith("-"))
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == mien.__version__
+
+
+@pytest.mark.parametrize("words", [*([verb] for verb in VERBS), ["data", "prepare"], ["data", "check"]])
+def test_every_verb_has_help_without_heavy_imports(words):
+    code = (
+        "import sys; from mien.cli.main import main\n"
+        f"code = main([*{words}, '--help'])\n"
+        "heavy = [m for m in ('torch', 'onnxruntime', 'numpy', 'PIL') if m in sys.modules]\n"
+        "sys.exit(code or bool(heavy))"
+    )
+    result = run_python(code)
+    assert result.returncode == 0, result.stderr
+    assert " ".join(words) in result.stdout
+
+
+def test_predict_says_perceived(capsys):
+    assert main(["predict", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "not what the person feels" in shown

@@ -1,0 +1,312 @@
+"""`mien predict` from the outside: what it prints, writes, and tells the shell."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import make_model
+from mien.cli.main import main
+from mien.emotions import EXPRESSIONS
+
+FACE_KEYS = {"bbox_xyxy", "confidence", "landmarks_xy", "head_pose_deg", "quality", "expression"}
+
+
+class Shell:
+    """Runs `mien predict` in this process with the tiny model; keeps code, out and err."""
+
+    def __init__(self, model, capsys):
+        self.model, self.capsys = model, capsys
+
+    def __call__(self, *words, model=None):
+        arguments = ["predict", *map(str, words), "--model", str(model or self.model), "--threads", "1"]
+        self.code = main(arguments)
+        self.out, self.err = self.capsys.readouterr()
+        assert "Traceback" not in self.err
+        return self.code
+
+    @property
+    def records(self):
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def shell(tiny_model, capsys):
+    return Shell(tiny_model, capsys)
+
+
+@pytest.fixture
+def photo(examples, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return shutil.copy(examples / "astronaut.jpg", folder / "photo.jpg")
+
+
+def huge_png(path, side=20_000):
+    """A valid one-bit PNG of side x side pixels, a few kB."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(side * (1 + side // 8)), 1)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+def test_json_has_the_promised_keys(shell, photo):
+    assert shell(photo, "--json") == 0
+    (record,) = shell.records
+    assert list(record) == ["image", "width", "height", "faces", "error"]
+    assert (record["image"], record["width"], record["height"], record["error"]) == (
+        str(photo),
+        512,
+        512,
+        None,
+    )
+    (face,) = record["faces"]
+    assert set(face) == FACE_KEYS
+    assert len(face["bbox_xyxy"]) == 4
+    assert np.shape(face["landmarks_xy"]) == (5, 2)
+    assert set(face["head_pose_deg"]) == {"yaw", "pitch", "roll"}
+    assert set(face["quality"]) == {"size_px", "sharpness", "frontality", "visible"}
+    assert set(face["expression"]) == {"label", "confidence", "probabilities"}
+    assert list(face["expression"]["probabilities"]) == list(EXPRESSIONS)
+    assert sum(face["expression"]["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    assert shell.err == ""
+
+
+def test_the_table_for_people_is_plain_text_in_a_pipe(shell, photo):
+    assert shell(photo) == 0
+    assert "512 x 512, 1 face" in shell.out
+    assert "yaw pitch roll" in shell.out
+    assert "\x1b" not in shell.out
+    assert shell.err == ""
+
+
+def test_files_folders_and_patterns(shell, photo, examples, tmp_path):
+    folder = photo.parent
+    deep = folder / "deep" / "er"
+    deep.mkdir(parents=True)
+    shutil.copy(examples / "astronaut.jpg", deep / "OTHER.JPG")
+    (folder / "notes.txt").write_text("no picture")
+    (folder / ".hidden.jpg").write_bytes(b"")
+    assert shell(folder, "--json") == 0
+    assert [record["image"] for record in shell.records] == [str(photo), str(deep / "OTHER.JPG")]
+    assert "2 pictures, 2 faces" in shell.err
+    assert shell(folder / "**" / "*", "--json") == 0
+    assert sorted(record["image"] for record in shell.records) == sorted(
+        [str(photo), str(deep / "OTHER.JPG")]
+    )
+    assert shell(folder / "*.jpg", "--json") == 0
+    assert [record["image"] for record in shell.records] == [str(photo)]
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_file(shell, photo, tmp_path):
+    odd = shutil.copy(photo, tmp_path / "a[1].jpg")
+    assert shell(odd, "--json") == 0
+    assert shell.records[0]["image"] == str(odd)
+
+
+def test_standard_input(shell, photo, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
+    assert shell("-", "--json", "--output", tmp_path / "out") == 0
+    assert shell.records[0]["image"] == "-"
+    assert len(shell.records[0]["faces"]) == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["stdin.png"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert shell("-", "--json") == 2
+    assert "empty" in shell.err
+
+
+def test_csv_has_a_row_a_face_and_a_row_for_none(shell, photo, examples, tmp_path):
+    Image.new("RGB", (50, 40)).save(photo.parent / "blank.png")
+    (photo.parent / "broken.jpg").write_bytes(b"no picture")
+    table = tmp_path / "new" / "faces.csv"
+    assert shell(photo.parent, examples / "group.jpg", "--table", table, "--json") == 1
+    rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
+    counts = {record["image"]: max(1, len(record["faces"])) for record in shell.records}
+    assert len(rows) == sum(counts.values())
+    blank, broken, face = rows[:3]
+    assert (blank["face"], blank["error"], blank["width"]) == ("", "", "50")
+    assert broken["error"] == "image_unreadable"
+    assert "broken.jpg" in broken["message"]
+    assert float(face["x2"]) > float(face["x1"])
+    assert sum(float(face[f"p_{name}"]) for name in EXPRESSIONS) == pytest.approx(1, abs=1e-3)
+    assert list(tmp_path.joinpath("new").iterdir()) == [table]
+
+
+def test_parquet_says_the_same(shell, photo, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    Image.new("RGB", (50, 40)).save(photo.parent / "blank.png")
+    table = tmp_path / "faces.parquet"
+    assert shell(photo.parent, "--table", table, "--json") == 0
+    blank, face = parquet.read_table(table).to_pylist()
+    assert (blank["face"], blank["label"], blank["x1"]) == (None, None, None)
+    record = shell.records[1]["faces"][0]
+    assert [face[name] for name in ("x1", "y1", "x2", "y2")] == record["bbox_xyxy"]
+    assert face["yaw_deg"] == record["head_pose_deg"]["yaw"]
+    assert face["label"] == record["expression"]["label"]
+
+
+def test_parquet_without_its_extra_names_it(shell, photo, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert shell(photo, "--table", tmp_path / "faces.parquet") == 2
+    assert shell.err == "mien: writing Parquet needs more packages: pip install 'mien[table]'\n"
+    assert list(tmp_path.iterdir()) == [photo.parent]
+
+
+def test_copies_keep_the_folders_and_never_write_over_a_picture(shell, photo, examples, tmp_path):
+    other = tmp_path / "others"
+    (other / "deep").mkdir(parents=True)
+    shutil.copy(examples / "astronaut.jpg", other / "photo.jpg")
+    shutil.copy(examples / "astronaut.jpg", other / "deep" / "x.gif.png")
+    before = photo.read_bytes()
+    output = tmp_path / "out"
+    assert shell(photo.parent, other, "--output", output, "--json") == 0
+    made = sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
+    assert made == [str(Path("deep", "x.gif.png")), "photo-2.jpg", "photo.jpg"]
+    with Image.open(output / "photo.jpg") as copy:
+        assert copy.size == (1024, 1024)
+    assert shell(photo, "--output", photo.parent, "--json") == 0
+    assert photo.read_bytes() == before
+    assert (photo.parent / "photo-2.jpg").is_file()
+
+
+def test_copies_are_not_read_as_pictures(shell, photo):
+    output = photo.parent / "out"
+    for _ in range(2):
+        assert shell(photo.parent, "--output", output, "--json") == 0
+        assert len(shell.records) == 1
+        assert [path.name for path in output.iterdir()] == ["photo.jpg"]
+
+
+@pytest.fixture
+def bad_files(examples, tmp_path):
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.jpg").write_text("this is no picture")
+    (folder / "truncated.jpg").write_bytes((examples / "astronaut.jpg").read_bytes()[:30_000])
+    huge_png(folder / "huge.png")
+    return folder
+
+
+def test_bad_files_are_told_and_the_others_are_all_there(shell, photo, bad_files):
+    Image.new("RGB", (1, 1)).save(bad_files / "one.png")
+    shutil.copy(photo, bad_files / "a.jpg")
+    shutil.copy(photo, bad_files / "z.jpg")
+    assert shell(bad_files, "--json") == 1
+    records = {Path(record["image"]).name: record for record in shell.records}
+    assert len(records) == 7
+    assert [name for name, record in records.items() if record["error"]] == [
+        *("empty.jpg", "huge.png", "text.jpg", "truncated.jpg")
+    ]
+    assert len(records["a.jpg"]["faces"]) == len(records["z.jpg"]["faces"]) == 1
+    assert (records["one.png"]["faces"], records["one.png"]["width"]) == ([], 1)
+    lines = shell.err.splitlines()
+    assert len(lines) == 5
+    assert all(line.startswith("mien: ") for line in lines)
+    assert lines[-1] == "mien: 7 pictures, 2 faces, 4 could not be read"
+
+
+@pytest.mark.parametrize("name", ["empty.jpg", "text.jpg", "truncated.jpg", "huge.png"])
+def test_a_bad_file_alone_gives_one_line_and_its_record(shell, bad_files, name):
+    assert shell(bad_files / name, "--json") == 2
+    (record,) = shell.records
+    assert (record["faces"], record["error"]["code"]) == ([], "image_unreadable")
+    assert shell.err.count("\n") == 1
+    assert name in shell.err
+
+
+def test_nothing_to_read(shell, tmp_path):
+    for words in [(tmp_path / "missing.jpg",), (tmp_path,), (tmp_path / "*.jpg",), (), ("--jsom",)]:
+        assert shell(*words) == 2
+        assert (shell.out, shell.err.count("\n")) == ("", 1)
+        assert shell.err.startswith("mien: ")
+
+
+def test_a_missing_file_among_others(shell, photo, tmp_path):
+    assert shell(tmp_path / "missing.jpg", photo, tmp_path / "*.png", "--json") == 1
+    assert [record["error"] is None for record in shell.records] == [False, False, True]
+    assert "3 pictures, 1 face, 2 could not be read" in shell.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--max-faces", "0"),
+        ("--threads", "-2"),
+        ("--min-confidence", "2"),
+        ("--detector-side", "5"),
+        ("--max-faces", "many"),
+        ("--table", "faces.xlsx"),
+        ("--nonsense",),
+    ],
+)
+def test_bad_options_give_one_line(shell, photo, options):
+    assert shell(photo, *options) == 2
+    assert (shell.out, shell.err.count("\n")) == ("", 1)
+
+
+def test_options_that_cannot_be_written_to(shell, photo, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert shell(photo, "--output", tmp_path / "file") == 2
+    assert "cannot be written" in shell.err
+    assert shell(photo, "--table", tmp_path / "file" / "t.csv") == 2
+    assert "cannot be written" in shell.err
+
+
+def test_bad_models(shell, photo, tmp_path):
+    assert shell(photo, model=tmp_path / "missing.onnx") == 2
+    assert "no model" in shell.err
+    assert shell(photo, model=make_model(tmp_path / "hash.onnx", sha256="0" * 64)) == 2
+    assert "not the file that hash.json describes" in shell.err
+    (tmp_path / "hash.json").unlink()
+    assert shell(photo, model=tmp_path / "hash.onnx") == 2
+    assert "no manifest" in shell.err
+    assert (shell.out, shell.err.count("\n")) == ("", 1)
+
+
+def run_mien(*words, **options):
+    code = "import sys; from mien.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.run(command, capture_output=True, check=False, timeout=120, **options)
+
+
+def test_as_a_process(photo, tiny_model):
+    result = run_mien("predict", "-", "--json", "--model", tiny_model, input=photo.read_bytes())
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert len(json.loads(result.stdout)["faces"]) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")
+def test_a_reader_that_goes_away_is_no_error(photo, tiny_model):
+    code = "import sys; from mien.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "predict", str(photo), "--json", "--model", str(tiny_model)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    with process:
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 141
+
+
+def test_interrupt_is_quiet(shell, photo, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mien.inference.analyzer.read_image", interrupt)
+    assert shell(photo) == 130
+    assert shell.err == ""

@@ -1,0 +1,116 @@
+"""Training as a user runs it: it learns, it resumes bit for bit, it survives being killed."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from training_made import write_recipe, write_stripes
+
+from mien.errors import CheckpointError
+from mien.training.checkpoint import load_checkpoint
+from mien.training.config import read_recipe
+from mien.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def stripes(tmp_path_factory):
+    return write_stripes(tmp_path_factory.mktemp("stripes") / "data")
+
+
+def weights(path):
+    checkpoint = load_checkpoint(path)
+    return {**{f"model.{k}": v for k, v in checkpoint.model.items()}, **checkpoint.ema}
+
+
+def assert_same(first, second):
+    one, two = weights(first), weights(second)
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        assert torch.equal(value, two[name]), name
+
+
+def test_learns_sixteen_faces_by_heart(stripes, tmp_path):
+    config = read_recipe(write_recipe(tmp_path, stripes, epochs=60, strength=0))
+    losses = []
+    train(config, tmp_path / "run", on_step=lambda _done, _count, loss, _rate: losses.append(loss))
+    records = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    evaluations = [record for record in records if record["event"] == "eval"]
+    assert sum(losses[-6:]) / 6 < 0.2
+    assert evaluations[-1]["accuracy"] > 0.9
+    assert evaluations[-1]["step"] == len(losses) == 360
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_four_steps_are_two_and_two_more(stripes, tmp_path, frozen):
+    """The second run is stopped by an exception between two checkpoints, and has to repeat a step."""
+    config = read_recipe(write_recipe(tmp_path, stripes, epochs=2, frozen=frozen))
+    straight = train(config, tmp_path / "straight")
+
+    def stop(done, *_):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "stopped", on_step=stop)
+    assert load_checkpoint(tmp_path / "stopped/last.ckpt").step == 3
+    assert_same(straight, train(config, tmp_path / "stopped", resume=True))
+    logs = [
+        [
+            {**json.loads(line), "faces_per_s": 0}
+            for line in (tmp_path / name / "log.jsonl").read_text().splitlines()
+        ]
+        for name in ("straight", "stopped")
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_refuses_to_overwrite_or_to_mix_recipes(stripes, tmp_path):
+    recipe = write_recipe(tmp_path, stripes, epochs=1)
+    train(read_recipe(recipe), tmp_path / "run")
+    with pytest.raises(CheckpointError, match="--resume"):
+        train(read_recipe(recipe), tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"training\.lr"):
+        train(read_recipe(recipe, ["training.lr=0.5"]), tmp_path / "run", resume=True)
+
+
+def test_a_truncated_checkpoint_is_told_in_one_line(stripes, tmp_path):
+    path = train(read_recipe(write_recipe(tmp_path, stripes, epochs=1)), tmp_path / "run")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="not a whole checkpoint"):
+        load_checkpoint(path)
+
+
+@pytest.mark.slow
+def test_ten_kills_end_with_the_weights_of_one_straight_run(stripes, tmp_path):
+    recipe = write_recipe(tmp_path, stripes, epochs=100)
+    straight = train(read_recipe(recipe), tmp_path / "straight")
+    command = [sys.executable, "-m", "mien.cli.main", "train", str(recipe)]
+    command += ["--resume", "--output", str(tmp_path / "killed")]
+    chance, reached = random.Random(0), []
+    for kill in range(10):
+        _kill_after_progress(command, tmp_path / "killed", chance.uniform(0, 0.4))
+        path = tmp_path / "killed/last.ckpt"
+        reached.append(load_checkpoint(path).step if path.exists() else 0)
+        assert kill == 0 or reached[-1] >= reached[-2]
+    assert 0 < reached[-1] < 600
+    subprocess.run(command, check=True, capture_output=True)
+    assert_same(straight, tmp_path / "killed/last.ckpt")
+
+
+def _kill_after_progress(command, directory, wait_s):
+    """SIGKILL a run a moment after it wrote its next line of log, or while it starts."""
+    log = directory / "log.jsonl"
+    size = log.stat().st_size if log.exists() else 0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (log.exists() and log.stat().st_size > size):
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(wait_s)
+        assert process.poll() is None, "the run ended before it could be killed"
+        process.send_signal(signal.SIGKILL)

@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+from mien.errors import ModelError
+from mien.models import FaceMobileNet
+
+WEIGHTS = Path(__file__).parents[2] / "recipes/faceres.safetensors"
+
+
+def folded_forward(weights, images, blocks):
+    """The network as it was published: no batch norm, ReLU6, TensorFlow's SAME padding."""
+    strides = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
+
+    def same(x, name, stride, groups=1):
+        weight = weights[f"{name}.weight"].float()
+        pad = (0, 1, 0, 1) if stride == 2 else (1, 1, 1, 1)
+        x = F.pad(x, pad if weight.shape[-1] == 3 else (0, 0, 0, 0))
+        return F.relu6(F.conv2d(x, weight, weights[f"{name}.bias"].float(), stride, groups=groups))
+
+    x = same(images, "stem", 2)
+    for place in range(blocks):
+        x = same(x, f"blocks.{place}.depthwise", strides[place], groups=x.shape[1])
+        x = same(x, f"blocks.{place}.pointwise", 1)
+    return x
+
+
+def test_batch_norms_put_back_leave_the_function_unchanged():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(8, 3, 64, 64, generator=generator) * 255
+    model = FaceMobileNet(8, frozen=6).eval()
+    model.load_pretrained(WEIGHTS, images)
+    other = torch.rand(2, 3, 64, 64, generator=generator) * 255
+    with torch.no_grad():
+        found = model.trunk(model.frozen_features(other))
+        expected = folded_forward(load_file(WEIGHTS), other, 13)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    assert expected.abs().max() > 0.1
+
+
+def test_says_which_file_is_missing(tmp_path):
+    with pytest.raises(ModelError, match=r"nothing\.safetensors"):
+        FaceMobileNet(8).load_pretrained(tmp_path / "nothing.safetensors", torch.zeros(1, 3, 32, 32))

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+
+from mien.errors import ImageReadError, InputError
+from mien.inference.analyzer import Analyzer
+
+
+@pytest.fixture(scope="module")
+def analyzer(tiny_model):
+    return Analyzer(tiny_model, threads=1)
+
+
+def plain(faces):
+    return [face.to_dict() for face in faces]
+
+
+def test_no_pictures_no_faces(analyzer):
+    assert list(analyzer.analyze_many([])) == []
+    assert analyzer.analyze(np.full((120, 160, 3), 90, dtype=np.uint8)) == []
+
+
+def test_a_portrait_gives_one_whole_face(analyzer, portrait):
+    (face,) = analyzer.analyze(portrait)
+    assert face.mesh_xyz.shape == (478, 3)
+    assert abs(face.head_pose.yaw_deg) < 10
+    assert face.quality.frontality > 0.9
+    assert face.expression.probabilities.sum() == pytest.approx(1)
+    assert face.expression.labels == analyzer.manifest.labels
+
+
+def test_every_source_gives_the_same(analyzer, examples, portrait):
+    path = examples / "astronaut.jpg"
+    expected = plain(analyzer.analyze(portrait))
+    assert plain(analyzer.analyze(path)) == expected
+    assert plain(analyzer.analyze(str(path))) == expected
+    assert plain(analyzer.analyze(path.read_bytes())) == expected
+    with path.open("rb") as file:
+        assert plain(analyzer.analyze(file)) == expected
+
+
+def test_bad_pictures_raise(analyzer, tmp_path):
+    with pytest.raises(ImageReadError):
+        analyzer.analyze(tmp_path / "missing.jpg")
+    with pytest.raises(InputError):
+        analyzer.analyze(np.zeros((5, 5), dtype=np.uint8))
+
+
+def test_it_cannot_be_changed(analyzer):
+    with pytest.raises(FrozenInstanceError):
+        analyzer.threshold = 0.1
+    with pytest.raises(FrozenInstanceError):
+        analyzer._classifier = None
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"max_faces": 0}, {"threads": -1}, {"threshold": 0}, {"detector_side": 1}]
+)
+def test_arguments_out_of_range_are_refused(tiny_model, arguments):
+    with pytest.raises(InputError):
+        Analyzer(tiny_model, **arguments)
+
+
+def test_options(tiny_model, group, portrait):
+    analyzer = Analyzer(tiny_model, max_faces=2, pose=False, mirror=True, threads=1)
+    faces = analyzer.analyze(group)
+    everyone = Analyzer(tiny_model, threads=1).analyze(group)
+    assert len(faces) == 2 < len(everyone)
+    for face, same in zip(faces, everyone, strict=False):
+        np.testing.assert_array_equal(face.bbox_xyxy, same.bbox_xyxy)
+        assert face.mesh_xyz is None
+        assert face.head_pose is None
+        assert face.quality.frontality is None
+    mirrored = analyzer.analyze(np.ascontiguousarray(portrait[:, ::-1]))[0].expression
+    np.testing.assert_allclose(
+        analyzer.analyze(portrait)[0].expression.probabilities, mirrored.probabilities, atol=0.1
+    )
+
+
+def test_eight_threads_give_what_one_gives(analyzer, portrait, group):
+    pictures = [portrait, group[::2, ::2].copy(), portrait[:, ::-1].copy(), portrait[:20]]
+    expected = [plain(analyzer.analyze(picture)) for picture in pictures] * 4
+    with ThreadPoolExecutor(8) as pool:
+        assert [plain(faces) for faces in pool.map(analyzer.analyze, pictures * 4)] == expected
+
+
+@pytest.mark.parametrize("batch_faces", [1, 3, 100])
+def test_many_keep_their_order_and_pass_over_bad_ones(
+    analyzer, examples, portrait, group, tmp_path, batch_faces
+):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes((examples / "astronaut.jpg").read_bytes()[:2000])
+    blank = np.zeros((64, 80, 3), dtype=np.uint8)
+    sources = [portrait, blank, broken, group, b"", examples / "astronaut.jpg", blank]
+    analyses = list(analyzer.analyze_many(sources, batch_faces=batch_faces, decode_ahead=2))
+    assert [analysis.error is None for analysis in analyses] == [True, True, False, True, False, True, True]
+    assert [analysis.source for analysis in analyses] == [
+        *("image 0", "image 1", str(broken), "image 3", "image 4", str(examples / "astronaut.jpg"), "image 6")
+    ]
+    assert (analyses[1].width, analyses[1].height, analyses[1].faces) == (80, 64, ())
+    alone = analyzer.analyze(group)
+    assert len(analyses[3].faces) == len(alone) > 1
+    for face, same in zip(analyses[3].faces, alone, strict=True):
+        np.testing.assert_array_equal(face.bbox_xyxy, same.bbox_xyxy)
+        np.testing.assert_allclose(face.expression.probabilities, same.expression.probabilities, atol=1e-4)
+    record = analyses[2].to_dict()
+    assert (record["width"], record["height"], record["faces"]) == (0, 0, [])
+    assert record["error"]["code"] == "image_unreadable"
+    assert str(broken) in record["error"]["message"]
+
+
+def test_many_read_no_further_ahead_than_told(analyzer):
+    taken = 0
+    blank = np.zeros((64, 64, 3), dtype=np.uint8)
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield blank
+
+    analyses = analyzer.analyze_many(endless(), batch_faces=4, decode_ahead=3)
+    assert taken == 0
+    for _ in range(8):
+        next(analyses)
+    assert taken <= 8 + 3 + 1
+    analyses.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("mien-decode")]
+
+
+def test_many_refuses_impossible_bounds_at_once(analyzer):
+    with pytest.raises(InputError):
+        analyzer.analyze_many([], batch_faces=0)
+    with pytest.raises(InputError):
+        analyzer.analyze_many([], decode_ahead=0)

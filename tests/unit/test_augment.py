@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+
+from mien.faces.alignment import align_face, alignment_matrix
+from mien.training.augment import Augmenter, sample_crops
+from mien.training.config import AugmentConfig
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def patches():
+    ramp = np.add.outer(np.arange(48), np.arange(48) * 2.0) + np.arange(3)[:, None, None] * 20
+    return torch.from_numpy(np.stack([ramp, 255 - ramp])).float()
+
+
+@pytest.fixture
+def to_crop():
+    return torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]).expand(2, 2, 3)
+
+
+def test_strength_zero_changes_nothing_but_the_mirror(patches, to_crop):
+    config = AugmentConfig(strength=0, flip=0)
+    torch.testing.assert_close(Augmenter(config, 48)(patches, to_crop, generator()), patches, atol=0.02, rtol=0)
+
+
+def test_flip_mirrors(patches, to_crop):
+    config = AugmentConfig(strength=0, flip=1)
+    found = Augmenter(config, 48)(patches, to_crop, generator())
+    torch.testing.assert_close(found, patches.flip(3), atol=0.02, rtol=0)
+
+
+def test_same_seed_same_pixels_and_other_seed_others(patches, to_crop):
+    augment = Augmenter(AugmentConfig(), 48)
+    first = augment(patches, to_crop, generator(1))
+    assert torch.equal(first, augment(patches, to_crop, generator(1)))
+    assert not torch.equal(first, augment(patches, to_crop, generator(2)))
+    assert first.min() >= 0
+    assert first.max() <= 255
+
+
+PARTS = (
+    "rotate scale shift brightness contrast tint to_grey low_resolution blur sharpen jpeg noise erase".split()
+)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_does_something_alone(part, patches, to_crop):
+    off = {name: 0.0 for name in (*PARTS, "flip")}
+    value = 1.0 if part in ("to_grey", "low_resolution", "blur", "sharpen", "jpeg", "noise", "erase") else 0.3
+    if part == "rotate":
+        value = 20.0
+    textured = (patches + 30 * torch.randn(patches.shape, generator=generator())).clamp(0, 255)
+    found = Augmenter(AugmentConfig(**{**off, part: value}), 48)(textured, to_crop, generator())
+    assert (found - textured).abs().mean() > 0.5
+
+
+def test_training_cuts_the_crop_that_inference_cuts():
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 255, (12, 12, 3)).astype(np.uint8)
+    patch = np.kron(small, np.ones((4, 4, 1), dtype=np.uint8))
+    landmarks = np.array([[15, 18], [33, 20], [24, 29], [17, 37], [31, 38]], dtype=float)
+    matrix = torch.from_numpy(alignment_matrix(landmarks, 64)).float()[None]
+    tensor = torch.from_numpy(patch).permute(2, 0, 1).float()[None]
+    found = sample_crops(tensor, matrix, None, 64)[0].permute(1, 2, 0).numpy()
+    assert np.abs(found - align_face(patch, landmarks, size=64)).max() <= 1.01

@@ -1,0 +1,58 @@
+import pytest
+
+from mien.errors import ConfigError
+from mien.training.config import config_from_dict, read_recipe
+
+
+def test_empty_recipe_gives_the_defaults(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text("")
+    assert read_recipe(path) == config_from_dict({})
+
+
+def test_overrides_win_over_the_recipe(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text("[training]\nepochs = 3\nlr = 0.1\n")
+    config = read_recipe(path, ["training.lr=0.2", "data.path=some/where.zip", "model.grey=true"])
+    assert (config.training.epochs, config.training.lr) == (3.0, 0.2)
+    assert (config.data.path, config.model.grey) == ("some/where.zip", True)
+
+
+def test_paths_beside_the_recipe_are_found_from_anywhere(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text('[model]\npretrained = "./w.safetensors"\n')
+    assert read_recipe(path).model.pretrained == str(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[training]\nepoch = 3", "Did you mean training.epochs"),
+        ("[trainin]\nx = 3", "Did you mean training"),
+        ('[training]\nepochs = "three"', "training.epochs: expected float"),
+        ("[training]\nbatch = true", "training.batch: expected int"),
+        ("training = 3", "training: expected a section"),
+        ("[card]\ntrained_on = [3]", "card.trained_on: expected a list"),
+        ("[[[", "is not TOML"),
+    ],
+)
+def test_names_what_is_wrong(tmp_path, text, message):
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
+        read_recipe(path)
+
+
+def test_missing_recipe_and_malformed_override(tmp_path):
+    with pytest.raises(ConfigError, match="no recipe"):
+        read_recipe(tmp_path / "none.toml")
+    (tmp_path / "r.toml").write_text("name = 'x'")
+    with pytest.raises(ConfigError, match="section.key=value"):
+        read_recipe(tmp_path / "r.toml", ["training.lr"])
+    with pytest.raises(ConfigError, match="is a value"):
+        read_recipe(tmp_path / "r.toml", ["name.lr=3"])
+
+
+def test_resolved_configuration_can_be_read_back():
+    config = config_from_dict({"card": {"trained_on": [{"name": "x", "licence": "y"}]}})
+    assert config_from_dict(config.to_dict()) == config
