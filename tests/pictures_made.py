@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-PORTRAITS = {"astronaut": (178, 63, 269, 176), "obama": (326, 79, 537, 368)}
+PORTRAITS = {"astronaut": (178, 63, 269, 176), "obama": (326, 79, 537, 368), "biden": (291, 115, 480, 384)}
 """File stem of each portrait, and its one face's box (x1, y1, x2, y2)."""
 
 
@@ -93,7 +93,7 @@ def crowd(rows: int, columns: int, face_px: int) -> tuple[np.ndarray, np.ndarray
     image = no_face((rows * cell, columns * cell)).copy()
     centres = np.zeros((rows * columns, 2))
     for place in range(rows * columns):
-        name = list(PORTRAITS)[place % 2]
+        name = ("astronaut", "obama")[place % 2]
         head = scaled_to_face(name, face_px, room=0.4)
         if place // columns % 2:
             head = mirrored(head)
@@ -119,15 +119,15 @@ class Photograph:
 GROUP = (
     Photograph("obama", (240, 300), 250),
     Photograph("astronaut", (606, 250), 150, is_mirrored=True),
-    Photograph("obama", (880, 180), 110, clockwise_deg=-12, is_grey=True),
+    Photograph("biden", (880, 180), 110, clockwise_deg=-12, is_grey=True),
     Photograph("astronaut", (1120, 200), 130, clockwise_deg=8),
     Photograph("astronaut", (600, 610), 120, is_grey=True),
-    Photograph("obama", (900, 565), 175, is_mirrored=True),
+    Photograph("biden", (900, 565), 175, is_mirrored=True),
     Photograph("astronaut", (1160, 480), 64, is_mirrored=True),
     Photograph("obama", (1160, 650), 48),
     Photograph("obama", (90, 700), 36, is_mirrored=True),
     Photograph("astronaut", (200, 700), 44, clockwise_deg=-6),
-    Photograph("obama", (320, 700), 56, is_grey=True),
+    Photograph("biden", (320, 700), 56),
 )
 
 

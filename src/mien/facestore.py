@@ -106,7 +106,10 @@ def _run(index: Index, directory: Path, patch: int, starts: list[int], workers: 
             yield _make_chunk(index, directory, patch, start, detector)
         return
     with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(index, directory, patch)
+        workers,
+        mp_context=get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(index, directory, patch),
     ) as pool:
         yield from pool.map(_work, starts)
 
@@ -138,7 +141,7 @@ def _make_chunk(index: Index, directory: Path, patch: int, start: int, detector:
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         np.savez(file, patches=patches, landmarks=landmarks, unreadable=np.array(unreadable, dtype=str))
-    os.replace(partial, path)
+    partial.replace(path)
     return start
 
 
@@ -190,7 +193,7 @@ def _join(directory: Path, starts: list[int], count: int, patch: int, fingerprin
     record = {**fingerprint, "unreadable": unreadable}
     partial = directory / "store.json.partial"
     partial.write_text(json.dumps(record, indent=1))
-    os.replace(partial, directory / "store.json")
+    partial.replace(directory / "store.json")
     shutil.rmtree(directory / "chunks")
 
 
@@ -207,4 +210,6 @@ def _open(directory: Path, fingerprint: dict[str, object]) -> FaceStore:
 
 
 def _other_store(directory: Path) -> DatasetError:
-    return DatasetError(f"{directory} holds faces of another data set or size. Remove it or name another folder.")
+    return DatasetError(
+        f"{directory} holds faces of another data set or size. Remove it or name another folder."
+    )

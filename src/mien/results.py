@@ -15,8 +15,8 @@ import numpy as np
 class HeadPose:
     """Rotation of the head in degrees, zero when the subject looks into the camera.
 
-    `yaw_deg` > 0 when the subject turns to their own left, `pitch_deg` > 0 up, `roll_deg` > 0 when the head tilts to the
-    subject's own left shoulder.
+    `yaw_deg` > 0 when the subject turns to their own left, `pitch_deg` > 0 up, `roll_deg` > 0 when the head tilts to
+    the subject's own left shoulder.
     """
 
     yaw_deg: float
@@ -71,9 +71,7 @@ class Expression:
 
     def to_dict(self) -> dict[str, Any]:
         """Label, confidence, and the probability of every class by name."""
-        named = {
-            name: round(float(p), 4) for name, p in zip(self.labels, self.probabilities, strict=True)
-        }
+        named = {name: round(float(p), 4) for name, p in zip(self.labels, self.probabilities, strict=True)}
         return {"label": self.label, "confidence": round(self.confidence, 4), "probabilities": named}
 
 

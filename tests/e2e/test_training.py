@@ -9,12 +9,12 @@ import time
 
 import pytest
 import torch
-from training_made import write_recipe, write_stripes
 
 from mien.errors import CheckpointError
 from mien.training.checkpoint import load_checkpoint
 from mien.training.config import read_recipe
 from mien.training.loop import train
+from training_made import write_recipe, write_stripes
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 import onnxruntime as ort
 import pytest
 import torch
-from training_made import write_recipe, write_stripes
 
 from mien.datasets import read_dataset
 from mien.errors import ModelError, ParityError
@@ -12,6 +11,7 @@ from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import read_manifest
 from mien.training.config import read_recipe
 from mien.training.loop import train
+from training_made import write_recipe, write_stripes
 
 
 @pytest.fixture(scope="module")

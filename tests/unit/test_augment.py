@@ -1,3 +1,5 @@
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,9 @@ def to_crop():
 
 def test_strength_zero_changes_nothing_but_the_mirror(patches, to_crop):
     config = AugmentConfig(strength=0, flip=0)
-    torch.testing.assert_close(Augmenter(config, 48)(patches, to_crop, generator()), patches, atol=0.02, rtol=0)
+    torch.testing.assert_close(
+        Augmenter(config, 48)(patches, to_crop, generator()), patches, atol=0.02, rtol=0
+    )
 
 
 def test_flip_mirrors(patches, to_crop):
@@ -42,14 +46,14 @@ def test_same_seed_same_pixels_and_other_seed_others(patches, to_crop):
     assert first.max() <= 255
 
 
-PARTS = (
-    "rotate scale shift brightness contrast tint to_grey low_resolution blur sharpen jpeg noise erase".split()
-)
+PARTS = [
+    field.name for field in fields(AugmentConfig) if field.name not in ("strength", "own_framing", "flip")
+]
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_does_something_alone(part, patches, to_crop):
-    off = {name: 0.0 for name in (*PARTS, "flip")}
+    off = dict.fromkeys((*PARTS, "flip"), 0.0)
     value = 1.0 if part in ("to_grey", "low_resolution", "blur", "sharpen", "jpeg", "noise", "erase") else 0.3
     if part == "rotate":
         value = 20.0

@@ -47,7 +47,7 @@ def test_missing_recipe_and_malformed_override(tmp_path):
     with pytest.raises(ConfigError, match="no recipe"):
         read_recipe(tmp_path / "none.toml")
     (tmp_path / "r.toml").write_text("name = 'x'")
-    with pytest.raises(ConfigError, match="section.key=value"):
+    with pytest.raises(ConfigError, match=r"section\.key=value"):
         read_recipe(tmp_path / "r.toml", ["training.lr"])
     with pytest.raises(ConfigError, match="is a value"):
         read_recipe(tmp_path / "r.toml", ["name.lr=3"])

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from training_made import write_stripes
 
 from mien import facestore
 from mien.datasets import read_dataset
 from mien.errors import DatasetError
 from mien.facestore import prepare_faces
+from training_made import write_stripes
 
 
 @pytest.fixture

@@ -76,4 +76,6 @@ def prepare(
     print(f"{count - found - len(store.unreadable):,} without a face keep the whole picture.")
     if store.unreadable:
         shown = ", ".join(store.unreadable[:3])
-        print(f"{len(store.unreadable):,} could not be read: {shown}{', ...' if len(store.unreadable) > 3 else ''}")
+        print(
+            f"{len(store.unreadable):,} could not be read: {shown}{', ...' if len(store.unreadable) > 3 else ''}"
+        )

@@ -89,7 +89,9 @@ def _print(subject: dict[str, str], summary: dict[str, Any], report: Path | None
     for column in table.columns[1:]:
         column.justify = "right"
     for name, scores in summary["per_class"].items():
-        table.add_row(name, *(_percent(scores[key]) for key in ("precision", "recall", "f1")), f"{scores['n']:,}")
+        table.add_row(
+            name, *(_percent(scores[key]) for key in ("precision", "recall", "f1")), f"{scores['n']:,}"
+        )
     console.print(table)
     console.print(f"No face found: {summary['missed_faces']}. Unreadable: {len(summary['unreadable'])}.")
     if report:

@@ -42,5 +42,9 @@ def export(
         with progress_bar("calibrating") as advance:
             index = read_dataset(dataset, data).select("valid")
             manifest = calibrate(output, index, abstain=abstain, progress=advance)
-    state = f"temperature {manifest.temperature}, abstains below {manifest.abstain_below}" if data else "uncalibrated"
+    state = (
+        f"temperature {manifest.temperature}, abstains below {manifest.abstain_below}"
+        if data
+        else "uncalibrated"
+    )
     print(f"{output}  {output.stat().st_size / 1e6:.1f} MB  {state}")

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """Tells a bar how far the job is."""
+
+    def __call__(self, done: int, count: int, note: str = "") -> None:
+        """`done` of `count`, and a few words to show beside it."""
+        ...
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(what: str) -> Iterator[Advance]:
     """Draw the progress of one job; call what it gives with the number done and of all.
 
     Args:

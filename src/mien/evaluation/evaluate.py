@@ -133,7 +133,9 @@ def read_faces(
         rows = np.arange(done, done + len(cuts))
         shown = np.array([cut.crop is not None for cut in cuts], dtype=bool)
         is_found[rows] = [cut.is_found for cut in cuts]
-        unreadable += [index.samples[row].id for row, cut in zip(rows, cuts, strict=True) if cut.is_unreadable]
+        unreadable += [
+            index.samples[row].id for row, cut in zip(rows, cuts, strict=True) if cut.is_unreadable
+        ]
         if shown.any():
             crops[rows[shown]] = np.stack([cut.crop for cut in cuts if cut.crop is not None])
             logits[rows[shown]] = classifier.logits(crops[rows[shown]], mirror=mirror)
@@ -188,7 +190,9 @@ def _protocol_names(index: Index) -> list[str]:
 def _labels(classifier: ExpressionClassifier, index: Index, protocol: str) -> np.ndarray:
     numbers = [classifier.manifest.labels.index(name) for name in index.labels]
     found = (
-        PROTOCOLS[protocol](sample.votes) if protocol in PROTOCOLS and sample.votes is not None else sample.label
+        PROTOCOLS[protocol](sample.votes)
+        if protocol in PROTOCOLS and sample.votes is not None
+        else sample.label
         for sample in index.samples
     )
     return np.array([-1 if label is None else numbers[label] for label in found], dtype=np.int64)

@@ -14,7 +14,16 @@ from mien.evaluation.evaluate import Progress, judge, official_labels, read_face
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, write_manifest
 
-KEPT = ("n", "accuracy", "accuracy_interval", "balanced_accuracy", "macro_f1", "ece", "ece_uncalibrated", "brier")
+KEPT = (
+    "n",
+    "accuracy",
+    "accuracy_interval",
+    "balanced_accuracy",
+    "macro_f1",
+    "ece",
+    "ece_uncalibrated",
+    "brier",
+)
 """The numbers of `mien evaluate --json` that a manifest keeps, for every protocol."""
 
 

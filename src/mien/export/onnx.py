@@ -1,8 +1,5 @@
 """A checkpoint becomes a model file: an `.onnx` that takes plain pixels, and the manifest that vouches for it."""
 
-import io
-import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +11,13 @@ from torch import nn
 
 from mien.errors import ModelError, ParityError
 from mien.manifest import AlignmentSpec, InputSpec, Manifest, file_sha256, write_manifest
+from mien.models.network import trace_graph
 from mien.training.checkpoint import Checkpoint, load_checkpoint
 from mien.training.config import Config, config_from_dict
 from mien.training.loop import build_model
 
 TOLERANCE = 1e-4
 """Largest difference of a logit between torch and the exported graph."""
-
-OPSET = 17
 
 
 def export_model(
@@ -64,7 +60,7 @@ def export_model(
         sha256=file_sha256(partial),
         source={"recipe": config.name, "step": checkpoint.step, **(source or {})},
     )
-    os.replace(partial, output)
+    partial.replace(output)
     write_manifest(manifest, output)
     return manifest
 
@@ -81,20 +77,7 @@ def export_graph(model: nn.Module, size: int) -> bytes:
     Raises:
         ParityError: see `export_model`.
     """
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own deprecation
-        torch.onnx.export(
-            model,
-            (torch.zeros(2, 3, size, size),),
-            buffer,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
-        )
-    graph = buffer.getvalue()
+    graph = trace_graph(model, size, "logits")
     onnx.checker.check_model(onnx.load_from_string(graph))
     _check_parity(model, graph, size)
     return graph
@@ -108,4 +91,6 @@ def _check_parity(model: nn.Module, graph: bytes, size: int) -> None:
     found = np.asarray(session.run(["logits"], {"images": images.numpy()})[0])
     difference = float(np.abs(expected - found).max())
     if not difference <= TOLERANCE:
-        raise ParityError(f"the exported graph differs from the network by {difference:.2g}, allowed {TOLERANCE}.")
+        raise ParityError(
+            f"the exported graph differs from the network by {difference:.2g}, allowed {TOLERANCE}."
+        )

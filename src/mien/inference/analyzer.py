@@ -126,8 +126,7 @@ class Analyzer:
         """The faces of many pictures, in the pictures' order; a bad picture is told in its `Analysis.error`.
 
         Pictures are decoded ahead in other threads, and the faces of several pictures go through the network
-        together. However many there are, at most `decode_ahead` + 1 pictures and about `batch_faces` crops are
-        held.
+        together. Only about `decode_ahead` + 1 pictures and `batch_faces` crops are in memory at once.
 
         Args:
             images: read lazily; see `analyze` for what one may be.

@@ -96,14 +96,15 @@ def _plan(size_wh: tuple[int, int], faces: Sequence[Face]) -> _Plan:
     usual, *smaller = TEXT_SHARES
     tries = [(least, usual), *((enlargement, share) for enlargement in doubled for share in smaller)]
     if sum(face.expression is not None for face in faces) <= 1:
-        plans = [_layout(size_wh, faces, *settings, BarsPanel()) for settings in tries]
+        plans = [_layout(size_wh, faces, enlargement, share, BarsPanel()) for enlargement, share in tries]
         return min(plans, key=lambda plan: (not plan.is_clear, round(plan.placement.covered, 1)))
     for panel in (BarsPanel(), StripPanel()):
-        for settings in tries:
-            plan = _layout(size_wh, faces, *settings, panel, most_covered=CROWD_COVERED)
+        for enlargement, share in tries:
+            plan = _layout(size_wh, faces, enlargement, share, panel, most_covered=CROWD_COVERED)
             if plan.is_clear:
                 return plan
-    return _layout(size_wh, faces, *tries[-1], StripPanel())
+    enlargement, share = tries[-1]
+    return _layout(size_wh, faces, enlargement, share, StripPanel())
 
 
 def _layout(

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-from torch import nn
-
 from mien.models.backbones import FaceMobileNet
+from mien.models.network import ExpressionNetwork
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"face-mobilenet": FaceMobileNet}
+MODELS: dict[str, Callable[..., ExpressionNetwork]] = {"face-mobilenet": FaceMobileNet}
 
-__all__ = ["MODELS", "FaceMobileNet"]
+__all__ = ["MODELS", "ExpressionNetwork", "FaceMobileNet"]

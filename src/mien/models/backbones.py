@@ -1,5 +1,6 @@
 """Networks that turn a face into features."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -8,12 +9,13 @@ from torch import Tensor, nn
 
 from mien.errors import ModelError
 from mien.models.layers import ConvUnit, DepthwiseSeparable, PixelInput
+from mien.models.network import ExpressionNetwork
 
 _CHANNELS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 _STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 
 
-class FaceMobileNet(nn.Module):
+class FaceMobileNet(ExpressionNetwork):
     """MobileNetV1 with a linear head; its trunk can start from a face-recognition network.
 
     Args:
@@ -41,9 +43,13 @@ class FaceMobileNet(nn.Module):
         super().__init__()
         if not 0 <= frozen < blocks <= len(_STRIDES):
             raise ModelError(f"expected 0 <= frozen < blocks <= {len(_STRIDES)}, got {frozen} and {blocks}.")
-        units: list[nn.Module] = [ConvUnit(3, _CHANNELS[0], kernel=3, stride=2)]
-        for place in range(blocks):
-            units.append(DepthwiseSeparable(_CHANNELS[place], _CHANNELS[place + 1], stride=_STRIDES[place]))
+        units = [
+            ConvUnit(3, _CHANNELS[0], kernel=3, stride=2),
+            *(
+                DepthwiseSeparable(_CHANNELS[place], _CHANNELS[place + 1], stride=_STRIDES[place])
+                for place in range(blocks)
+            ),
+        ]
         split = frozen + 1 if frozen else 0
         self.pixels = PixelInput(upsample=upsample, grey=grey)
         self.fixed = nn.Sequential(*units[:split])
@@ -70,10 +76,6 @@ class FaceMobileNet(nn.Module):
         """Logits from what `frozen_features` gave."""
         return self.classifier(self.head(self.trunk(features)))
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
-        """Logits for RGB crops with values 0..255."""
-        return self.from_features(self.frozen_features(images))
-
     @torch.no_grad()
     def load_pretrained(self, path: Path, images: Float[Tensor, "batch 3 height width"]) -> None:
         """Start the trunk from folded weights, with batch norms put back so that the function stays the same.
@@ -99,24 +101,29 @@ class FaceMobileNet(nn.Module):
                 raise ModelError(f"{path} has no layer {name!r}.")
             features = _restore_unit(unit, folded[f"{name}.weight"], folded[f"{name}.bias"], features)
 
-    def _named_units(self) -> list[tuple[str, ConvUnit]]:
-        stem, *blocks = [*self.fixed, *self.trunk]
-        named = [("stem", stem)]
-        for place, block in enumerate(blocks):
-            named += [(f"blocks.{place}.depthwise", block[0]), (f"blocks.{place}.pointwise", block[1])]
-        return named
+    def _named_units(self) -> Iterator[tuple[str, ConvUnit]]:
+        """The convolutions in order, with the names that the published weights have."""
+        units = [module for module in self.modules() if isinstance(module, ConvUnit)]
+        yield "stem", units[0]
+        for place, unit in enumerate(units[1:]):
+            yield f"blocks.{place // 2}.{('depthwise', 'pointwise')[place % 2]}", unit
 
 
 def _restore_unit(unit: ConvUnit, weight: Tensor, bias: Tensor, features: Tensor) -> Tensor:
     """Fill one unit from a folded layer; returns its output for the measuring images."""
-    padding, convolution, norm, _ = unit
-    convolution.weight.copy_(weight.float())
-    outputs = convolution(padding(features))
+    unit.convolution.weight.copy_(weight.float())
+    outputs = unit.convolution(unit[0](features))  # the padding stands first
     mean, variance = outputs.mean(dim=(0, 2, 3)), outputs.var(dim=(0, 2, 3), unbiased=False)
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(variance)
-    norm.weight.copy_((variance + norm.eps).sqrt())
-    norm.bias.copy_(bias.float() + mean)
+    norm = unit.norm
+    norm.load_state_dict(
+        {
+            "running_mean": mean,
+            "running_var": variance,
+            "weight": (variance + norm.eps).sqrt(),
+            "bias": bias.float() + mean,
+            "num_batches_tracked": torch.tensor(0),
+        }
+    )
     was_training = unit.training
     result = unit.eval()(features)
     unit.train(was_training)

@@ -1,5 +1,7 @@
 """Building blocks that several networks share."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -10,12 +12,12 @@ LUMINANCE = (0.299, 0.587, 0.114)
 
 
 class PixelInput(nn.Module):
-    """What stands between a picture and a network: grey, size, mean and deviation, all inside the exported graph.
+    """What stands between a picture and a network: grey, size, mean, deviation, all inside the exported graph.
 
     Args:
         upsample: side that crops are enlarged to (bilinear); 0 leaves them.
-        grey: reduce to brightness, repeated over three channels. A network that has learnt from grey pictures alone then
-            sees a colour photograph as one of them.
+        grey: reduce to brightness, repeated over three channels. A network that has learnt from grey pictures alone
+            then sees a colour photograph as one of them.
         mean: subtracted from the 0..255 pixels of each channel.
         deviation: they are divided by it.
     """
@@ -30,6 +32,9 @@ class PixelInput(nn.Module):
     ) -> None:
         super().__init__()
         self.upsample, self.grey = upsample, grey
+        self.luminance: Tensor
+        self.mean: Tensor
+        self.deviation: Tensor
         self.register_buffer("luminance", torch.tensor(LUMINANCE).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1), persistent=False)
@@ -49,12 +54,24 @@ class ConvUnit(nn.Sequential):
     With stride 2 and an even size TensorFlow pads the bottom and the right only, where torch pads both sides.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
+    ) -> None:
+        border = kernel // 2 if stride == 1 else 0
         padding = nn.ZeroPad2d((0, 1, 0, 1)) if stride == 2 else nn.Identity()
-        convolution = nn.Conv2d(
-            inputs, outputs, kernel, stride, padding=kernel // 2 if stride == 1 else 0, groups=groups, bias=False
-        )
-        super().__init__(padding, convolution, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01), nn.ReLU6())
+        convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=border, groups=groups, bias=False)
+        norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
+        super().__init__(padding, convolution, norm, nn.ReLU6())
+
+    @property
+    def convolution(self) -> nn.Conv2d:
+        """The convolution, which has no bias."""
+        return cast(nn.Conv2d, self[1])
+
+    @property
+    def norm(self) -> nn.BatchNorm2d:
+        """The batch norm behind it."""
+        return cast(nn.BatchNorm2d, self[2])
 
 
 class DepthwiseSeparable(nn.Sequential):

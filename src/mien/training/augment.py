@@ -51,7 +51,7 @@ class Augmenter:
         return self._erase(images, chance)
 
     def _geometry(self, chance: "_Chance") -> Float[Tensor, "batch 2 3"]:
-        """Transforms of the varied crop's pixels to those of the plain crop: a similarity about the centre, mirrored or not."""
+        """Transforms of the varied crop's pixels to those of the plain one: similarities about the centre."""
         config, centre = self.config, self.size / 2
         angle = chance.around(config.rotate * math.pi / 180)
         scale = torch.exp(chance.around(math.log1p(config.scale)))
@@ -68,7 +68,9 @@ class Augmenter:
         images = 255 * (images / 255).clamp(0, 1) ** gamma
         contrast = torch.exp(chance.around(config.contrast))[:, None, None, None]
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        images = (images - mean) * contrast + mean + 255 * chance.around(config.brightness)[:, None, None, None]
+        images = (
+            (images - mean) * contrast + mean + 255 * chance.around(config.brightness)[:, None, None, None]
+        )
         tint = torch.exp(torch.stack([chance.around(config.tint) for _ in range(3)], 1))[:, :, None, None]
         images = (images * tint).clamp(0, 255)
         weights = torch.tensor(LUMINANCE, device=images.device).view(1, 3, 1, 1)

@@ -36,7 +36,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         torch.save({"schema": SCHEMA, **vars(checkpoint)}, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -226,8 +226,8 @@ def _build(kind: type, record: object, where: str) -> Any:
     return kind(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in record.items()})
 
 
-def _convert(hint: type, value: object, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _build(hint, value, f"{where}.")
     if hint == tuple[dict[str, str], ...]:
         return _records(value, where)
@@ -237,7 +237,7 @@ def _convert(hint: type, value: object, where: str) -> Any:
     return hint(value)
 
 
-def _records(value: object, where: str) -> tuple[dict[str, str], ...]:
+def _records(value: Any, where: str) -> tuple[dict[str, str], ...]:
     is_list = isinstance(value, list | tuple) and all(isinstance(item, dict) for item in value)
     if not is_list or not all(isinstance(text, str) for item in value for text in item.values()):
         raise ConfigError(f"{where}: expected a list of {{ name = ..., licence = ... }}, found {value!r}.")

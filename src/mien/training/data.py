@@ -1,4 +1,4 @@
-"""Training batches: which faces at which step, and their crops. A pure function of the recipe, the seed and the step."""
+"""Training batches: which faces at which step, and their crops; a function of recipe, seed and step alone."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,16 +48,16 @@ def read_index(config: DataConfig) -> Index:
     return read_dataset(config.dataset, config.path)
 
 
-def load_faces(
-    config: DataConfig, directory: Path, progress: Progress | None = None
-) -> tuple[Faces, Faces]:
+def load_faces(config: DataConfig, directory: Path, progress: Progress | None = None) -> tuple[Faces, Faces]:
     """Prepare a data set (once) and return its training and validation faces.
 
     Raises:
         DatasetError: when a split is empty.
     """
     index = read_index(config)
-    store = prepare_faces(index, Path(config.store or directory / "faces"), patch=config.patch, progress=progress)
+    store = prepare_faces(
+        index, Path(config.store or directory / "faces"), patch=config.patch, progress=progress
+    )
     return _split(index, store, "train"), _split(index, store, "valid")
 
 
@@ -121,7 +121,9 @@ def _crop_matrices(faces: Faces, config: DataConfig) -> tuple[Tensor, Tensor]:
     landmarks, found = faces.store.landmarks_xy[faces.rows], faces.store.is_found[faces.rows]
     aligned = np.stack(
         [
-            alignment_matrix(points, config.size, template=config.template, margin=config.margin) if ok else whole
+            alignment_matrix(points, config.size, template=config.template, margin=config.margin)
+            if ok
+            else whole
             for points, ok in zip(landmarks, found, strict=True)
         ]
     )

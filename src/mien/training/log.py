@@ -1,7 +1,6 @@
 """The story of a run: one JSON object a line, and TensorBoard events when asked for."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,8 @@ class RunLog:
         """One record; it is on disk when this returns."""
         self._file.write(json.dumps({"event": event, "step": step, **values}) + "\n")
         self._file.flush()
-        for name, value in values.items() if self._board else ():
-            if isinstance(value, int | float):
+        for name, value in values.items():
+            if self._board and isinstance(value, int | float):
                 self._board.add_scalar(f"{event}/{name}", value, step)
 
     def close(self) -> None:
@@ -43,7 +42,7 @@ class RunLog:
         kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _is_until(line, step)]
         partial = self.path.with_suffix(".partial")
         partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        os.replace(partial, self.path)
+        partial.replace(self.path)
 
 
 def _is_until(line: str, step: int) -> bool:

@@ -16,7 +16,7 @@ from mien import metrics
 from mien.errors import CheckpointError, ConfigError
 from mien.facestore import Progress
 from mien.losses import label_distribution_loss
-from mien.models import MODELS
+from mien.models import MODELS, ExpressionNetwork
 from mien.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mien.training.config import Config, ModelConfig
 from mien.training.data import Batches, Faces, evaluation_crops, load_faces
@@ -100,7 +100,9 @@ class _Run:
         self._use_frozen_layers()
 
     def _calibration_faces(self, faces: Faces) -> Tensor:
-        chosen = np.random.default_rng(self.config.training.seed).permutation(len(faces.rows))[:CALIBRATION_FACES]
+        chosen = np.random.default_rng(self.config.training.seed).permutation(len(faces.rows))[
+            :CALIBRATION_FACES
+        ]
         config = self.config.data
         crops = [
             faces.store.crop(int(row), size=config.size, template=config.template, margin=config.margin)
@@ -121,7 +123,9 @@ class _Run:
         torch.manual_seed(options.seed * 1_000_003 + self.step)  # dropout
         images, targets = (tensor.to(self.device) for tensor in self.batches.at(self.step))
         self.model.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=options.amp and self.device.type == "cuda"):
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=options.amp and self.device.type == "cuda"
+        ):
             logits = self.model.from_features(self.features(images))
         loss = label_distribution_loss(logits.float(), targets)
         self.optimizer.zero_grad()
@@ -145,7 +149,9 @@ class _Run:
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.config.training.ema, (self.step + 1) / (self.step + 10))
-        for average, value in zip(self.ema.state_dict().values(), self.model.state_dict().values(), strict=True):
+        for average, value in zip(
+            self.ema.state_dict().values(), self.model.state_dict().values(), strict=True
+        ):
             if average.is_floating_point():
                 average.lerp_(value, 1 - decay)
             else:
@@ -207,7 +213,7 @@ def _check_same_recipe(saved: dict, wanted: dict) -> None:
             )
 
 
-def build_model(config: ModelConfig, classes: int) -> nn.Module:
+def build_model(config: ModelConfig, classes: int) -> ExpressionNetwork:
     """The network of a recipe, with random weights."""
     if config.name not in MODELS:
         raise ConfigError(f"model.name is {config.name!r}; expected one of {', '.join(MODELS)}.")

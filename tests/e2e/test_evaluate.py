@@ -1,0 +1,138 @@
+"""`mien evaluate`, `mien data` and `mien export` as a user calls them."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from datasets_made import write_ferplus, zip_folder
+from mien.cli.main import main
+from pictures_made import no_face, portrait
+from training_made import write_recipe, write_stripes
+
+
+def run(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+NEEDED = {
+    "n", "accuracy", "accuracy_interval", "balanced_accuracy", "macro_f1", "ece", "per_class", "missed_faces",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_ferplus_reports_both_protocols(tiny_model, tmp_path, capsys, packed):
+    root = write_ferplus(tmp_path / "ferplus")
+    root = zip_folder(root, tmp_path / "ferplus.zip") if packed else root
+    arguments = [
+        "evaluate",
+        "--model",
+        tiny_model,
+        "--dataset",
+        "ferplus",
+        "--data",
+        root,
+        "--split",
+        "valid",
+    ]
+    code, out, err = run(capsys, *arguments, "--json")
+    assert (code, err) == (0, "")
+    record = json.loads(out)
+    assert record.keys() >= NEEDED
+    assert set(record["protocols"]) == {"majority", "argmax"}
+    assert record["n"] == record["protocols"]["majority"]["n"] > 0
+    assert record["protocols"]["argmax"]["n"] >= record["n"]
+
+
+def test_table_of_photographs_counts_a_missed_face_as_an_error(tiny_model, tmp_path, capsys):
+    Image.fromarray(portrait("astronaut")).save(tmp_path / "face.png")
+    Image.fromarray(no_face()).save(tmp_path / "wall.png")
+    (tmp_path / "t.csv").write_text("image,label\nface.png,happiness\nwall.png,happiness\n")
+    code, out, _ = run(
+        capsys,
+        "evaluate",
+        "--model",
+        tiny_model,
+        "--dataset",
+        "table",
+        "--data",
+        tmp_path / "t.csv",
+        "--json",
+    )
+    record = json.loads(out)
+    assert code == 0
+    assert (record["n"], record["missed_faces"]) == (2, 1)
+    assert record["accuracy"] <= 0.5
+
+
+def test_prints_a_table_and_writes_the_report(tiny_model, tmp_path, capsys):
+    root = write_ferplus(tmp_path / "ferplus")
+    report = tmp_path / "report"
+    code, out, _ = run(
+        capsys, "evaluate", "--model", tiny_model, "--data", root, "--split", "train", "--report", report
+    )
+    assert code == 0
+    assert "majority" in out
+    assert "precision" in out
+    assert {path.name for path in report.iterdir()} >= {"report.html", "report.json", "confusion.png"}
+
+
+def test_a_bad_row_is_told_with_its_line(tiny_model, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("image,label\na.png,hapiness\n")
+    code, out, err = run(
+        capsys, "evaluate", "--model", tiny_model, "--dataset", "table", "--data", tmp_path / "t.csv"
+    )
+    assert (code, out) == (2, "")
+    assert "line 2" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "check"])
+def test_a_missing_data_set_is_one_line(tiny_model, tmp_path, capsys, verb):
+    arguments = {
+        "evaluate": ["evaluate", "--model", tiny_model, "--data", tmp_path / "none"],
+        "check": ["data", "check", tmp_path / "none"],
+    }
+    code, out, err = run(capsys, *arguments[verb])
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "none" in err
+
+
+def test_data_check_and_prepare(tmp_path, capsys):
+    root = write_ferplus(tmp_path / "ferplus")
+    code, out, _ = run(capsys, "data", "check", root, "--json")
+    assert code == 0
+    assert "counts" in json.loads(out)
+    code, out, _ = run(
+        capsys, "data", "prepare", root, "-o", tmp_path / "store", "--patch", 48, "--workers", 1
+    )
+    assert code == 0
+    assert "without a face keep the whole picture" in out
+
+
+def test_from_recipe_to_prediction(tmp_path, capsys):
+    """Train, export, calibrate and predict with the verbs alone."""
+    data = write_stripes(tmp_path / "data")
+    recipe = write_recipe(tmp_path, data, epochs=2)
+    assert run(capsys, "train", recipe, "-o", tmp_path / "run", "training.lr=0.002")[0] == 0
+    model = tmp_path / "m.onnx"
+    code, out, err = run(
+        capsys, "export", tmp_path / "run/last.ckpt", "-o", model, "--data", data, "--dataset", "folder"
+    )
+    assert (code, err) == (0, "")
+    assert "temperature" in out
+    picture = tmp_path / "face.png"
+    Image.fromarray(portrait("obama")).save(picture)
+    code, out, _ = run(capsys, "predict", picture, "--model", model, "--json")
+    (face,) = json.loads(out)["faces"]
+    assert code == 0
+    assert set(face["expression"]["probabilities"]) == {"neutral", "happiness", "surprise"}
+
+
+def test_resume_hint_and_unknown_key(tmp_path, capsys):
+    recipe = write_recipe(tmp_path, tmp_path / "none")
+    code, _, err = run(capsys, "train", recipe, "training.epoch=1")
+    assert code == 2
+    assert "training.epochs" in err
