@@ -9,6 +9,7 @@ import numpy as np
 from mien.errors import InputError, ModelError
 from mien.faces.alignment import align_face
 from mien.manifest import Manifest
+from mien.metrics import softmax
 from mien.results import Expression, Face
 from mien.runtime import DEFAULT_MODEL, LoadedModel, load_model
 
@@ -67,7 +68,7 @@ class ExpressionClassifier:
 
     def classify(self, crops: np.ndarray, *, mirror: bool = False) -> list[Expression]:
         """The perceived expression of every crop; see `logits` for the arguments."""
-        probabilities = softmax(self.logits(crops, mirror=mirror) / self._manifest.temperature)
+        probabilities = softmax(self.logits(crops, mirror=mirror), self._manifest.temperature)
         return [self._expression(row) for row in probabilities]
 
     def _run(self, crops: np.ndarray, mirror: bool) -> np.ndarray:
@@ -97,13 +98,6 @@ class ExpressionClassifier:
             label=labels[best] if is_sure else None,
             confidence=confidence,
         )
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities along the last axis, in float64."""
-    shifted = logits.astype(np.float64)
-    exponentials = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 def _check_graph(model: LoadedModel) -> None:
