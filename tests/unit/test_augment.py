@@ -25,14 +25,14 @@ def to_crop():
 
 
 def test_strength_zero_changes_nothing_but_the_mirror(patches, to_crop):
-    config = AugmentConfig(strength=0, flip=0)
+    config = AugmentConfig(strength=0.0, flip=0.0)
     torch.testing.assert_close(
         Augmenter(config, 48)(patches, to_crop, generator()), patches, atol=0.02, rtol=0
     )
 
 
 def test_flip_mirrors(patches, to_crop):
-    config = AugmentConfig(strength=0, flip=1)
+    config = AugmentConfig(strength=0.0, flip=1.0)
     found = Augmenter(config, 48)(patches, to_crop, generator())
     torch.testing.assert_close(found, patches.flip(3), atol=0.02, rtol=0)
 

@@ -84,9 +84,9 @@ class Augmenter:
         images = _where(chance.often(config.blur), blurred, images)
         amount = chance.between(0.3, 1.2)[:, None, None, None]
         images = _where(chance.often(config.sharpen), images + amount * (images - blurred), images)
-        grain = chance.normal(images.shape) * chance.between(2, 9)[:, None, None, None]
+        grain = chance.normal(images.shape) * chance.between(2.0, 9.0)[:, None, None, None]
         images = _where(chance.often(config.noise), images + grain, images).clamp(0, 255)
-        return _jpeg(images, chance.often(config.jpeg), chance.between(30, 85))
+        return _jpeg(images, chance.often(config.jpeg), chance.between(30.0, 85.0))
 
     def _erase(self, images: Images, chance: "_Chance") -> Images:
         """One rectangle of 10..40 % of the side each way, filled with one grey."""
@@ -94,11 +94,11 @@ class Augmenter:
         inside = []
         for _ in range(2):
             length = chance.between(0.1, 0.4)[:, None] * self.size
-            start = chance.between(0, 1)[:, None] * (self.size - length)
+            start = chance.between(0.0, 1.0)[:, None] * (self.size - length)
             inside.append((place >= start) & (place < start + length))
         hole = (inside[0][:, None, :, None] & inside[1][:, None, None, :]).float()
         hole = hole * chance.often(self.config.erase)[:, None, None, None]
-        fill = chance.between(0, 255)[:, None, None, None]
+        fill = chance.between(0.0, 255.0)[:, None, None, None]
         return images * (1 - hole) + fill * hole
 
 

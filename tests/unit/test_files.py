@@ -1,0 +1,23 @@
+import pytest
+
+from mien.files import write_whole, written_whole
+
+
+def test_an_empty_file_is_whole_too(tmp_path):
+    write_whole(tmp_path / "a.txt", "")
+    assert (tmp_path / "a.txt").read_bytes() == b""
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.json"
+    write_whole(path, "old")
+
+    def fail():
+        with written_whole(path) as file:
+            file.write(b"ne")
+            assert path.read_text() == "old"
+            raise KeyboardInterrupt
+
+    pytest.raises(KeyboardInterrupt, fail)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+    assert path.read_text() == "old"
