@@ -14,6 +14,7 @@ stopped goes on where it was.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +31,11 @@ from mien.datasets.index import Index, Sample
 from mien.errors import DatasetError, ImageReadError
 from mien.faces.alignment import align_face, alignment_matrix, whole_face, whole_face_matrix
 from mien.faces.detection import FaceDetector
+from mien.files import write_whole
 from mien.geometry import transform_points
 from mien.imaging import read_image
+from mien.manifest import read_manifest
+from mien.runtime import find_model
 
 CHUNK = 256
 ROOM = 0.5
@@ -86,24 +91,25 @@ def prepare_faces(
     if (directory / "store.json").is_file():
         return _open(directory, fingerprint)
     _claim(directory, fingerprint)
-    starts = range(0, len(index.samples), CHUNK)
-    missing = [start for start in starts if not _chunk_path(directory, start).is_file()]
-    done = len(index.samples) - sum(len(index.samples[start : start + CHUNK]) for start in missing)
-    for start in _run(index, directory, patch, missing, workers):
-        done += len(index.samples[start : start + CHUNK])
+    count = len(index.samples)
+    chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    missing = [rows for rows in chunks if not _chunk_path(directory, rows).is_file()]
+    done = count - sum(map(len, missing))
+    for rows in _run(index, directory, patch, missing, workers):
+        done += len(rows)
         if progress:
-            progress(done, len(index.samples))
-    _join(directory, list(starts), len(index.samples), patch, fingerprint)
+            progress(done, count)
+    _join(directory, chunks, patch, fingerprint)
     return _open(directory, fingerprint)
 
 
-def _run(index: Index, directory: Path, patch: int, starts: list[int], workers: int) -> Iterator[int]:
-    """Make the missing chunks; yields the start of each when it is on disk."""
-    workers = min(workers or os.cpu_count() or 1, len(starts))
+def _run(index: Index, directory: Path, patch: int, chunks: list[range], workers: int) -> Iterator[range]:
+    """Make the missing chunks; yields the rows of each when it is on disk."""
+    workers = min(workers or os.cpu_count() or 1, len(chunks))
     if workers <= 1:
         detector = FaceDetector(threads=1)
-        for start in starts:
-            yield _make_chunk(index, directory, patch, start, detector)
+        for rows in chunks:
+            yield _make_chunk(index, directory, patch, rows, detector)
         return
     with ProcessPoolExecutor(
         workers,
@@ -111,7 +117,7 @@ def _run(index: Index, directory: Path, patch: int, starts: list[int], workers: 
         initializer=_start_worker,
         initargs=(index, directory, patch),
     ) as pool:
-        yield from pool.map(_work, starts)
+        yield from pool.map(_work, chunks)
 
 
 _worker: tuple[Index, Path, int, FaceDetector]
@@ -122,13 +128,13 @@ def _start_worker(index: Index, directory: Path, patch: int) -> None:
     _worker = (index, directory, patch, FaceDetector(threads=1))
 
 
-def _work(start: int) -> int:
+def _work(rows: range) -> range:
     index, directory, patch, detector = _worker
-    return _make_chunk(index, directory, patch, start, detector)
+    return _make_chunk(index, directory, patch, rows, detector)
 
 
-def _make_chunk(index: Index, directory: Path, patch: int, start: int, detector: FaceDetector) -> int:
-    samples = index.samples[start : start + CHUNK]
+def _make_chunk(index: Index, directory: Path, patch: int, rows: range, detector: FaceDetector) -> range:
+    samples = index.samples[rows.start : rows.stop]
     patches = np.zeros((len(samples), patch, patch, 3), dtype=np.uint8)
     landmarks = np.full((len(samples), 5, 2), np.nan, dtype=np.float32)
     unreadable = []
@@ -137,12 +143,10 @@ def _make_chunk(index: Index, directory: Path, patch: int, start: int, detector:
             patches[row], landmarks[row] = _cut(index, sample, patch, detector)
         except (ImageReadError, DatasetError):
             unreadable.append(sample.id)
-    path = _chunk_path(directory, start)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez(file, patches=patches, landmarks=landmarks, unreadable=np.array(unreadable, dtype=str))
-    partial.replace(path)
-    return start
+    buffer = io.BytesIO()
+    np.savez(buffer, patches=patches, landmarks=landmarks, unreadable=np.array(unreadable, dtype=str))
+    write_whole(_chunk_path(directory, rows), buffer.getvalue())
+    return rows
 
 
 def _cut(index: Index, sample: Sample, patch: int, detector: FaceDetector) -> tuple[np.ndarray, np.ndarray]:
@@ -158,58 +162,80 @@ def _cut(index: Index, sample: Sample, patch: int, detector: FaceDetector) -> tu
     return pixels, landmarks
 
 
-def _chunk_path(directory: Path, start: int) -> Path:
-    return directory / "chunks" / f"{start:08d}.npz"
+def _chunk_path(directory: Path, rows: range) -> Path:
+    return directory / "chunks" / f"{rows.start:08d}-{rows.stop:08d}.npz"
 
 
 def _fingerprint(index: Index, patch: int) -> dict[str, object]:
-    names = hashlib.sha256("\n".join(sample.id for sample in index.samples).encode()).hexdigest()
-    return {"schema": 1, "dataset": index.name, "samples": len(index.samples), "ids": names, "patch": patch}
+    """What a store depends on. Pixels changed under the same names are not noticed: remove the store yourself."""
+    return {
+        "schema": 1,
+        "data set": index.name,
+        "samples": len(index.samples),
+        "ids": hashlib.sha256("\n".join(sample.id for sample in index.samples).encode()).hexdigest(),
+        "face crops": index.is_cropped,
+        "patch": patch,
+        "detector": read_manifest(find_model("face-detector")).sha256,
+    }
 
 
 def _claim(directory: Path, fingerprint: dict[str, object]) -> None:
     """Mark the folder as being filled from this data; chunks left by other data are refused."""
     claim = directory / "chunks" / "claim.json"
-    if claim.is_file() and json.loads(claim.read_text()) != fingerprint:
-        raise _other_store(directory)
+    if claim.is_file():
+        _check_same(directory, _read_record(claim), fingerprint)
+        return
     claim.parent.mkdir(parents=True, exist_ok=True)
-    claim.write_text(json.dumps(fingerprint))
+    write_whole(claim, json.dumps(fingerprint))
 
 
-def _join(directory: Path, starts: list[int], count: int, patch: int, fingerprint: dict[str, object]) -> None:
+def _join(directory: Path, chunks: list[range], patch: int, fingerprint: dict[str, object]) -> None:
     """Put the chunks together; `store.json` comes last, so a folder with it is whole."""
+    count = sum(map(len, chunks))
     patches = np.lib.format.open_memmap(
         directory / "patches.npy", mode="w+", dtype=np.uint8, shape=(count, patch, patch, 3)
     )
     landmarks = np.empty((count, 5, 2), dtype=np.float32)
     unreadable: list[str] = []
-    for start in starts:
-        with np.load(_chunk_path(directory, start)) as chunk:
-            rows = slice(start, start + len(chunk["landmarks"]))
-            patches[rows], landmarks[rows] = chunk["patches"], chunk["landmarks"]
+    for rows in chunks:
+        with np.load(_chunk_path(directory, rows)) as chunk:
+            patches[rows.start : rows.stop] = chunk["patches"]
+            landmarks[rows.start : rows.stop] = chunk["landmarks"]
             unreadable += chunk["unreadable"].tolist()
     patches.flush()
     np.save(directory / "landmarks.npy", landmarks)
-    record = {**fingerprint, "unreadable": unreadable}
-    partial = directory / "store.json.partial"
-    partial.write_text(json.dumps(record, indent=1))
-    partial.replace(directory / "store.json")
+    write_whole(directory / "store.json", json.dumps({**fingerprint, "unreadable": unreadable}, indent=1))
     shutil.rmtree(directory / "chunks")
 
 
 def _open(directory: Path, fingerprint: dict[str, object]) -> FaceStore:
-    record = json.loads((directory / "store.json").read_text())
-    unreadable = record.pop("unreadable")
-    if record != fingerprint:
-        raise _other_store(directory)
-    return FaceStore(
-        patches=np.load(directory / "patches.npy", mmap_mode="r"),
-        landmarks_xy=np.load(directory / "landmarks.npy"),
-        unreadable=tuple(unreadable),
-    )
+    record = _read_record(directory / "store.json")
+    unreadable = record.pop("unreadable", ())
+    _check_same(directory, record, fingerprint)
+    try:
+        patches = np.load(directory / "patches.npy", mmap_mode="r")
+        landmarks = np.load(directory / "landmarks.npy")
+    except (OSError, ValueError, EOFError) as error:
+        raise _broken(directory, error) from None
+    return FaceStore(patches=patches, landmarks_xy=landmarks, unreadable=tuple(unreadable))
 
 
-def _other_store(directory: Path) -> DatasetError:
-    return DatasetError(
-        f"{directory} holds faces of another data set or size. Remove it or name another folder."
-    )
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise _broken(path, error) from None
+
+
+def _broken(path: Path, error: Exception) -> DatasetError:
+    return DatasetError(f"{path} is broken ({error}). Remove the folder; it will be made again.")
+
+
+def _check_same(directory: Path, found: dict[str, Any], wanted: dict[str, object]) -> None:
+    """Refuse faces of other data or settings, naming the first difference."""
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            raise DatasetError(
+                f"{directory} holds faces of another data set or size ({key}: {found.get(key)}, wanted {value}). "
+                "Remove it or name another folder."
+            )

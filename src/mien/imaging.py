@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 MAX_PIXELS = 120_000_000
 """Largest picture that is decoded (width x height); its pixels take 360 MB."""
 
-ImageSource = str | Path | bytes | IO[bytes] | np.ndarray
+PICTURE_SUFFIXES = (
+    *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+)
+"""File name endings, in lower case, of the formats that Pillow reads by itself: pictures in a folder or a zip."""
+
+ImageSource: TypeAlias = "str | Path | bytes | bytearray | memoryview | IO[bytes] | Image | np.ndarray"
 """What callers may hand over as a picture."""
 
 
@@ -37,8 +44,8 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
     and CMYK are converted, and of an animation the first frame is taken.
 
     Args:
-        source: a path, the encoded bytes, an open binary file, or pixels `(H, W, 3) uint8 RGB`, which are
-            checked and returned as they are.
+        source: a path, the encoded bytes, an open binary file, a Pillow image, or pixels
+            `(H, W, 3) uint8 RGB`, which are checked and returned as they are.
         max_pixels: larger pictures are refused before they are decoded.
 
     Returns:
@@ -46,15 +53,17 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
 
     Raises:
         ImageReadError: when the file is missing, empty, broken, too large or no picture.
-        InputError: when pixels of another shape or type are handed over.
+        InputError: when pixels of another shape or type, or something else, are handed over.
     """
     if isinstance(source, np.ndarray):
         return check_image(source)
-    name = source if isinstance(source, str | Path) else "the picture"
-    data = _read_bytes(source)
+    if _is_pillow(source):
+        return check_image(_decode(lambda: nullcontext(source), "the picture", max_pixels))
+    name = str(source) if isinstance(source, str | Path) else "the picture"
+    data = _read_bytes(source, name)
     if not data:
         raise ImageReadError(f"{name} is empty (0 bytes).")
-    return _decode(data, str(name), max_pixels)
+    return _decode(lambda: _open(data), name, max_pixels)
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
@@ -66,23 +75,47 @@ def check_image(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def _read_bytes(source: str | Path | bytes | IO[bytes]) -> bytes:
-    if isinstance(source, bytes):
-        return source
-    if not isinstance(source, str | Path):
-        return source.read()
+def _is_pillow(source: object) -> TypeGuard[Image]:
+    """Whether this is a Pillow image; Pillow is not loaded to find out."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(source, pillow.Image)
+
+
+def _read_bytes(source: object, name: str) -> bytes:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
     try:
-        return Path(source).read_bytes()
-    except (OSError, ValueError) as error:  # a ValueError where the name itself cannot be
+        if isinstance(source, str | Path):
+            return Path(source).read_bytes()
+        read = getattr(source, "read", None)
+        data = read() if callable(read) and not isinstance(source, io.TextIOBase) else None
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # a ValueError where the name itself cannot be, or the file is closed
         problem = getattr(error, "strerror", None) or str(error)
-        raise ImageReadError(f"{source}: {problem.lower()}.") from None
+        raise ImageReadError(f"{name}: {problem.lower()}.") from None
+    if not isinstance(data, bytes):
+        raise InputError(
+            "expected a picture's path, its bytes, a file opened in binary mode, a Pillow image or pixels "
+            f"(H, W, 3) uint8 RGB, got {type(source).__name__}."
+        )
+    return data
 
 
-def _decode(data: bytes, name: str, max_pixels: int) -> np.ndarray:
+def _open(data: bytes) -> Image:
+    from PIL import Image
+
+    return Image.open(io.BytesIO(data))
+
+
+def _decode(
+    open_picture: Callable[[], AbstractContextManager[Image]], name: str, max_pixels: int
+) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with _quiet_pillow(), Image.open(io.BytesIO(data)) as opened:
+        with _quiet_pillow(), open_picture() as opened:
             return _load(opened, name, max_pixels)
     except ImageReadError:
         raise

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from mien.errors import ManifestError
+from mien.files import write_whole
 
 SCHEMA = 1
 TASKS = ("expression", "face-detection", "face-landmarks")
@@ -90,9 +91,7 @@ def file_sha256(path: Path) -> str:
 def write_manifest(manifest: Manifest, model_path: Path) -> Path:
     """Write the manifest beside its model, whole or not at all; returns its path."""
     path = manifest_path(model_path)
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(manifest.to_json(), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, manifest.to_json())
     return path
 
 

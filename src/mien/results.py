@@ -71,8 +71,8 @@ class Expression:
 
     def to_dict(self) -> dict[str, Any]:
         """Label, confidence, and the probability of every class by name."""
-        named = {name: round(float(p), 4) for name, p in zip(self.labels, self.probabilities, strict=True)}
-        return {"label": self.label, "confidence": round(self.confidence, 4), "probabilities": named}
+        named = {name: round(float(p), 6) for name, p in zip(self.labels, self.probabilities, strict=True)}
+        return {"label": self.label, "confidence": round(self.confidence, 6), "probabilities": named}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class Face:
         """Everything but the mesh, as plain JSON values."""
         record: dict[str, Any] = {
             "bbox_xyxy": [round(float(v), 1) for v in self.bbox_xyxy],
-            "confidence": round(self.confidence, 4),
+            "confidence": round(self.confidence, 6),
             "landmarks_xy": [[round(float(v), 1) for v in point] for point in self.landmarks_xy],
             "head_pose_deg": self.head_pose.to_dict() if self.head_pose else None,
             "quality": self.quality.to_dict() if self.quality else None,

@@ -36,14 +36,18 @@ def find_model(name_or_path: str | Path) -> Path:
 
     Raises:
         UnknownModelError: when there is neither.
+        ModelError: when the file system does not let us look.
     """
     path = Path(name_or_path)
-    if path.suffix == ".onnx" and path.is_file():
-        return path
     shipped = ASSETS / f"{name_or_path}.onnx"
-    if path.name == str(name_or_path) and shipped.is_file():
-        return shipped
-    raise UnknownModelError(str(name_or_path), shipped_models())
+    try:
+        if path.suffix == ".onnx" and path.is_file():
+            return path
+        if path.name == str(name_or_path) and shipped.is_file():
+            return shipped
+    except OSError as error:  # a name too long, or a folder that may not be entered
+        raise _unreadable(path, error) from None
+    raise UnknownModelError(str(name_or_path), shipped_models() or ["(none is shipped)"])
 
 
 def load_model(name_or_path: str | Path, *, task: str = "expression", threads: int = 0) -> LoadedModel:
@@ -58,10 +62,17 @@ def load_model(name_or_path: str | Path, *, task: str = "expression", threads: i
         ModelError: when the model is unknown, its manifest is wrong, or ONNX Runtime cannot read it.
     """
     path = find_model(name_or_path)
-    manifest = read_manifest(path)
+    try:
+        manifest = read_manifest(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
     if manifest.task != task:
         raise ModelError(f"{path} is a model for {manifest.task}, not for {task}.")
     return LoadedModel(_open_session(path, threads), manifest, path)
+
+
+def _unreadable(path: Path, error: OSError) -> ModelError:
+    return ModelError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}.")
 
 
 def _open_session(path: Path, threads: int) -> InferenceSession:

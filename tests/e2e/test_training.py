@@ -74,8 +74,10 @@ def test_refuses_to_overwrite_or_to_mix_recipes(stripes, tmp_path):
     train(read_recipe(recipe), tmp_path / "run")
     with pytest.raises(CheckpointError, match="--resume"):
         train(read_recipe(recipe), tmp_path / "run")
-    with pytest.raises(CheckpointError, match=r"training\.lr"):
-        train(read_recipe(recipe, ["training.lr=0.5"]), tmp_path / "run", resume=True)
+    for change in ("training.lr=0.5", "data.margin=0.1", "training.clip=1", "augment.flip=0"):
+        with pytest.raises(CheckpointError, match=change.split("=")[0].replace(".", r"\.")):
+            train(read_recipe(recipe, [change]), tmp_path / "run", resume=True)
+    train(read_recipe(recipe, ["training.evaluate_steps=7"]), tmp_path / "run", resume=True)
 
 
 def test_a_truncated_checkpoint_is_told_in_one_line(stripes, tmp_path):
@@ -85,32 +87,44 @@ def test_a_truncated_checkpoint_is_told_in_one_line(stripes, tmp_path):
         load_checkpoint(path)
 
 
+STEPS = 600
+
+
 @pytest.mark.slow
 def test_ten_kills_end_with_the_weights_of_one_straight_run(stripes, tmp_path):
-    recipe = write_recipe(tmp_path, stripes, epochs=100)
+    """Each run lives until it has passed the next tenth of the steps, and then a random moment longer."""
+    recipe = write_recipe(tmp_path, stripes, epochs=STEPS / 6)
+    started = time.monotonic()
     straight = train(read_recipe(recipe), tmp_path / "straight")
+    step_s = (time.monotonic() - started) / STEPS
     command = [sys.executable, "-m", "mien.cli.main", "train", str(recipe)]
     command += ["--resume", "--output", str(tmp_path / "killed")]
     chance, reached = random.Random(0), []
     for kill in range(10):
-        _kill_after_progress(command, tmp_path / "killed", chance.uniform(0, 0.4))
+        _kill_after(command, tmp_path / "killed/log.jsonl", 40 * kill, chance.uniform(0, 20 * step_s))
         path = tmp_path / "killed/last.ckpt"
         reached.append(load_checkpoint(path).step if path.exists() else 0)
-        assert kill == 0 or reached[-1] >= reached[-2]
-    assert 0 < reached[-1] < 600
+    assert reached == sorted(reached)
+    assert 0 < reached[-1] < STEPS
     subprocess.run(command, check=True, capture_output=True)
     assert_same(straight, tmp_path / "killed/last.ckpt")
 
 
-def _kill_after_progress(command, directory, wait_s):
-    """SIGKILL a run a moment after it wrote its next line of log, or while it starts."""
-    log = directory / "log.jsonl"
-    size = log.stat().st_size if log.exists() else 0
+def _kill_after(command, log, step, wait_s):
+    """SIGKILL a run a moment after its log has passed a step."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not (log.exists() and log.stat().st_size > size):
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and _last_step(log) <= step:
             assert process.poll() is None
-            time.sleep(0.01)
+            time.sleep(0.005)
         time.sleep(wait_s)
         assert process.poll() is None, "the run ended before it could be killed"
         process.send_signal(signal.SIGKILL)
+
+
+def _last_step(log):
+    lines = log.read_text().splitlines() if log.exists() else []
+    try:
+        return json.loads(lines[-1])["step"] if lines else 0
+    except ValueError:  # half a line, being written
+        return 0

@@ -1,3 +1,5 @@
+import copy
+
 import onnxruntime as ort
 import pytest
 import torch
@@ -9,6 +11,7 @@ from mien.export import onnx as export
 from mien.export.calibrate import calibrate
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import read_manifest
+from mien.models.network import trace_graph
 from mien.training.config import read_recipe
 from mien.training.loop import train
 from training_made import write_recipe, write_stripes
@@ -50,10 +53,17 @@ def test_every_batch_size_and_both_engines_agree(run, tmp_path):
 
 
 def test_refuses_a_graph_that_differs(run, tmp_path, monkeypatch):
-    _, checkpoint = run
-    monkeypatch.setattr(export, "TOLERANCE", -1.0)
-    with pytest.raises(ParityError, match="differs"):
-        export.export_model(checkpoint, tmp_path / "tiny.onnx")
+    """One weight changed on the way to ONNX is enough."""
+
+    def trace_changed(network, size, output):
+        changed = copy.deepcopy(network)
+        with torch.no_grad():
+            changed.classifier.bias[0] += 0.01
+        return trace_graph(changed, size, output)
+
+    monkeypatch.setattr(export, "trace_graph", trace_changed)
+    with pytest.raises(ParityError, match=r"differs from the network by 0\.01"):
+        export.export_model(run[1], tmp_path / "tiny.onnx")
     assert not list(tmp_path.iterdir())
 
 

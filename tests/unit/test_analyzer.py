@@ -6,8 +6,9 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from mien.errors import ImageReadError, InputError
+from mien.errors import ImageReadError, InputError, ModelError
 from mien.inference.analyzer import Analyzer
 
 
@@ -42,6 +43,7 @@ def test_every_source_gives_the_same(analyzer, examples, portrait):
     assert plain(analyzer.analyze(path.read_bytes())) == expected
     with path.open("rb") as file:
         assert plain(analyzer.analyze(file)) == expected
+    assert plain(analyzer.analyze(Image.fromarray(portrait))) == expected
 
 
 def test_bad_pictures_raise(analyzer, tmp_path):
@@ -49,6 +51,8 @@ def test_bad_pictures_raise(analyzer, tmp_path):
         analyzer.analyze(tmp_path / "missing.jpg")
     with pytest.raises(InputError):
         analyzer.analyze(np.zeros((5, 5), dtype=np.uint8))
+    with pytest.raises(InputError, match="NoneType"):
+        analyzer.analyze(None)
 
 
 def test_it_cannot_be_changed(analyzer):
@@ -112,6 +116,43 @@ def test_many_keep_their_order_and_pass_over_bad_ones(
     assert (record["width"], record["height"], record["faces"]) == (0, 0, [])
     assert record["error"]["code"] == "image_unreadable"
     assert str(broken) in record["error"]["message"]
+
+
+@pytest.mark.parametrize("stage", ["_find", "_classifier"])
+def test_many_go_on_when_a_later_stage_refuses_a_picture(tiny_model, portrait, group, monkeypatch, stage):
+    analyzer = Analyzer(tiny_model, threads=1)
+    home, name = (Analyzer, "_find") if stage == "_find" else (type(analyzer._classifier), "crop")
+    usual = getattr(home, name)
+
+    def refuse(self, image, *rest):
+        if image is group:
+            raise InputError("the transform shrinks the image to nothing")
+        return usual(self, image, *rest)
+
+    monkeypatch.setattr(home, name, refuse)
+    before, refused, after = analyzer.analyze_many([portrait, group, portrait])
+    assert plain(before.faces) == plain(after.faces) == plain(analyzer.analyze(portrait))
+    assert (refused.faces, refused.error.code) == ((), "input")
+    with pytest.raises(InputError, match="to nothing"):
+        analyzer.analyze(group)
+
+
+def test_many_end_when_the_model_fails(tiny_model, portrait, monkeypatch):
+    analyzer = Analyzer(tiny_model, threads=1)
+
+    def fail(*_):
+        raise ModelError("the network fails")
+
+    monkeypatch.setattr(Analyzer, "_find", fail)
+    with pytest.raises(ModelError):
+        list(analyzer.analyze_many([portrait]))
+
+
+def test_a_records_probabilities_sum_to_one(analyzer, group):
+    for face in analyzer.analyze(group):
+        record = face.to_dict()["expression"]
+        assert abs(sum(record["probabilities"].values()) - 1) < 1e-5
+        assert abs(record["confidence"] - face.expression.confidence) < 1e-6
 
 
 def test_many_read_no_further_ahead_than_told(analyzer):

@@ -8,15 +8,14 @@ import pytest
 from rich.console import Console
 
 from datasets_made import write_ferplus, write_picture, zip_folder
+from mien.cli.tables import print_check
 from mien.datasets import (
     Index,
     check_dataset,
     count_classes,
     find_twins,
-    print_check,
     read_ferplus,
     read_folder,
-    twins_in_later_splits,
 )
 
 
@@ -62,7 +61,6 @@ def test_every_kind_of_fault_is_found(tmp_path, as_zip):
     assert report.duplicates == (("FER2013Train/fer0000000.png", "FER2013Train/fer0000001.png"),)
     assert report.leaks == ((*report.duplicates[0], "FER2013Valid/fer0028638.png"),)
     assert report.twins_in_later_splits == report.duplicates[0]
-    assert twins_in_later_splits(index) == set(report.duplicates[0])
     assert not report.is_usable
     assert json.loads(json.dumps(report.to_dict()))["missing"] == ["FER2013Valid/fer0028639.png"]
     shown = _shown(report)
@@ -79,8 +77,9 @@ def test_the_same_pixels_in_another_format_are_twins(tmp_path):
         picture.convert("RGB").save(tmp_path / "test" / "sad" / "[b].bmp")
     index = read_folder(tmp_path)
     assert find_twins(index) == [("test/sad/[b].bmp", "train/happy/a.png")]
-    assert twins_in_later_splits(index) == {"train/happy/a.png"}
-    assert "[b].bmp" in _shown(check_dataset(index))
+    report = check_dataset(index)
+    assert report.twins_in_later_splits == ("train/happy/a.png",)
+    assert "[b].bmp" in _shown(report)
 
 
 def test_without_splits_twins_are_duplicates_and_no_leaks(tmp_path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from conftest import TINY_SIDE, make_model
 from mien.errors import InputError, ManifestError, ModelError, UnknownModelError
 from mien.faces import FaceDetector, align_face
 from mien.inference.classifier import BATCH, ExpressionClassifier
-from mien.manifest import InputSpec
+from mien.manifest import AlignmentSpec, InputSpec, file_sha256, read_manifest, write_manifest
 from mien.metrics import softmax
 
 
@@ -94,15 +96,62 @@ def test_a_model_that_breaks_the_contract_is_refused(tmp_path):
     wrong_range = make_model(tmp_path / "range.onnx", input=InputSpec(size=TINY_SIDE, range=(0.0, 1.0)))
     with pytest.raises(ModelError, match=r"RGB 0\.\.255"):
         ExpressionClassifier(wrong_range)
-    seven = ExpressionClassifier(make_model(tmp_path / "seven.onnx", labels=tuple("abcdefg")))
-    with pytest.raises(ModelError, match="7 labels"):
-        seven.classify(random_crops(1))
-    other_side = ExpressionClassifier(make_model(tmp_path / "side.onnx", input=InputSpec(size=TINY_SIDE + 8)))
-    with pytest.raises(ModelError):
-        other_side.classify(np.zeros((1, TINY_SIDE + 8, TINY_SIDE + 8, 3), dtype=np.uint8))
+    with pytest.raises(ModelError, match=r"\(n, 8\); its manifest names 7 labels"):
+        ExpressionClassifier(make_model(tmp_path / "seven.onnx", labels=tuple("abcdefg")))
+    with pytest.raises(ModelError, match=r"\(n, 3, 48, 48\); its manifest names an input size of 56"):
+        ExpressionClassifier(make_model(tmp_path / "side.onnx", input=InputSpec(size=TINY_SIDE + 8)))
     with pytest.raises(ManifestError, match="not the file"):
         ExpressionClassifier(make_model(tmp_path / "hash.onnx", sha256="0" * 64))
     with pytest.raises(UnknownModelError, match="nothing-here"):
         ExpressionClassifier("nothing-here")
     with pytest.raises(ModelError, match="face-detection"):
         ExpressionClassifier("face-detector")
+
+
+@pytest.mark.parametrize(
+    ("template", "margin", "problem"),
+    [
+        ("unheard-of", 0.1, "no alignment template 'unheard-of'; there are: .*ferplus"),
+        ("ferplus", -0.3, "margin of -0.3"),
+        ("ferplus", 2.5, "margin of 2.5"),
+        ("ferplus", float("nan"), "margin of nan"),
+    ],
+)
+def test_an_alignment_that_cannot_be_is_refused_at_load(tmp_path, template, margin, problem):
+    model = make_model(tmp_path / "a.onnx", alignment=AlignmentSpec(template=template, margin=margin))
+    with pytest.raises(ModelError, match=problem):
+        ExpressionClassifier(model)
+
+
+def freed(source, path, *, weight=None):
+    """The tiny model with all its sizes left free, and one weight changed."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(source)
+    for node in (*model.graph.input, *model.graph.output):
+        for place, size in enumerate(node.type.tensor_type.shape.dim):
+            size.dim_param = f"{node.name}_{place}"
+    if weight is not None:
+        weights = numpy_helper.to_array(model.graph.initializer[0]).copy()
+        weights[0, 0] = weight
+        model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "weights"))
+    onnx.save(model, path)
+    manifest = read_manifest(source)
+    write_manifest(replace(manifest, sha256=file_sha256(path)), path)
+    return path
+
+
+def test_a_graph_with_free_sizes_is_checked_when_it_runs(tmp_path, classifier, tiny_model):
+    free = ExpressionClassifier(freed(tiny_model, tmp_path / "free.onnx"))
+    np.testing.assert_array_equal(free.logits(random_crops(2)), classifier.logits(random_crops(2)))
+    seven = freed(make_model(tmp_path / "seven.onnx", labels=tuple("abcdefg")), tmp_path / "free7.onnx")
+    with pytest.raises(ModelError, match="7 labels"):
+        ExpressionClassifier(seven).classify(random_crops(1))
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_are_a_model_error(tmp_path, tiny_model, weight):
+    broken = ExpressionClassifier(freed(tiny_model, tmp_path / "broken.onnx", weight=weight))
+    with pytest.raises(ModelError, match="no numbers"):
+        broken.classify(random_crops(1))

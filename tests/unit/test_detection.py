@@ -7,6 +7,7 @@ import pytest
 
 from mien.errors import InputError
 from mien.faces import FaceDetector
+from mien.faces.detection import MOST_CANDIDATES
 from mien.geometry import bbox_iou
 from mien.imaging import read_image
 from mien.results import Face
@@ -143,3 +144,16 @@ def test_threads_share_a_detector(detector: FaceDetector):
     with ThreadPoolExecutor(4) as pool:
         together = [faces[0].bbox_xyxy for faces in pool.map(detector.detect, images)]
     np.testing.assert_array_equal(alone, together)
+
+
+def test_only_the_most_confident_candidates_are_compared(monkeypatch: pytest.MonkeyPatch):
+    detector = FaceDetector(threads=1)
+    count = MOST_CANDIDATES + 300
+    rows = np.zeros((count, 15), dtype=np.float32)
+    rows[:, 0] = rows[:, 1] = np.arange(count) * 2
+    rows[:, 2:4] = rows[:, :2] + 1
+    rows[:, 14] = np.random.default_rng(0).permutation(np.linspace(0.6, 1, count))
+    monkeypatch.setattr(detector, "_look", lambda *_, **__: rows)
+    faces = detector.detect(no_face((480, 640)))
+    assert len(faces) == MOST_CANDIDATES
+    assert min(face.confidence for face in faces) == pytest.approx(np.sort(rows[:, 14])[300])

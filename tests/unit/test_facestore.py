@@ -55,3 +55,13 @@ def test_two_processes_make_the_same_store(index, tmp_path, monkeypatch):
     monkeypatch.setattr(facestore, "CHUNK", 4)
     two = prepare_faces(index, tmp_path / "two", patch=32, workers=2)
     np.testing.assert_array_equal(one.patches, two.patches)
+    np.testing.assert_array_equal(one.landmarks_xy, two.landmarks_xy)
+    assert one.unreadable == two.unreadable == ("train/neutral/broken.png",)
+
+
+@pytest.mark.parametrize("name", ["store.json", "patches.npy", "landmarks.npy"])
+def test_a_broken_store_is_told(index, tmp_path, name):
+    prepare_faces(index, tmp_path / "store", patch=32, workers=1)
+    (tmp_path / "store" / name).write_bytes(b"")
+    with pytest.raises(DatasetError, match="Remove the folder"):
+        prepare_faces(index, tmp_path / "store", patch=32, workers=1)

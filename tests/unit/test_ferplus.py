@@ -96,13 +96,21 @@ def _layouts(tmp_path: Path) -> dict[str, Path]:
     folder = write_ferplus(tmp_path / "official")
     labels_only = write_ferplus(tmp_path / "labels", with_table=False)
     write_ferplus(tmp_path / "above" / "inside")
+    write_ferplus(tmp_path / "beside" / "two" / "tops")
+    (tmp_path / "beside" / "README.md").write_text("read me")
+    (tmp_path / "beside" / "two" / "LICENSE").write_text("free")
+    write_kaggle(tmp_path / "pair" / "fer2013")
+    (tmp_path / "pair" / "README.md").write_text("read me")
     return {
         "official": folder,
         "labels": labels_only,
         "nested": tmp_path / "above",
         "zip": zip_folder(folder, tmp_path / "flat.zip"),
         "zip below a top folder": zip_folder(folder, tmp_path / "top.zip", top="ferplus"),
+        "beside other files": tmp_path / "beside",
+        "zip beside other files": zip_folder(tmp_path / "beside", tmp_path / "beside.zip", top="a/b"),
         "kaggle": write_kaggle(tmp_path / "kaggle"),
+        "kaggle beside other files": tmp_path / "pair",
     }
 
 
@@ -119,6 +127,19 @@ def test_every_layout_gives_the_same_samples_and_pixels(tmp_path):
             assert index.has(sample)
             image = read_image(index.read(sample))
             np.testing.assert_array_equal(image[:, :, 0], pixels_of(sample.id))
+
+
+def test_two_data_sets_side_by_side_are_refused(tmp_path):
+    write_ferplus(tmp_path / "one")
+    write_kaggle(tmp_path / "two")
+    with pytest.raises(LayoutError, match="several: one, two"):
+        read_ferplus(tmp_path)
+
+
+def test_a_table_above_the_folders_does_not_hide_them(tmp_path):
+    write_ferplus(tmp_path / "data", with_table=False)
+    write_new_csv(tmp_path / "fer2013new.csv")
+    assert len(read_ferplus(tmp_path).samples) == 6
 
 
 def test_labels_targets_and_splits(tmp_path):

@@ -8,16 +8,18 @@ def test_an_empty_file_is_whole_too(tmp_path):
     assert (tmp_path / "a.txt").read_bytes() == b""
 
 
+def stop_half_way(path):
+    with written_whole(path) as file:
+        file.write(b"ne")
+        assert path.read_text() == "old"
+        raise KeyboardInterrupt
+
+
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.json"
     write_whole(path, "old")
 
-    def fail():
-        with written_whole(path) as file:
-            file.write(b"ne")
-            assert path.read_text() == "old"
-            raise KeyboardInterrupt
-
-    pytest.raises(KeyboardInterrupt, fail)
+    with pytest.raises(KeyboardInterrupt):
+        stop_half_way(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
     assert path.read_text() == "old"

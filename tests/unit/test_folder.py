@@ -24,13 +24,14 @@ def tree(tmp_path):
     return root
 
 
-@pytest.mark.parametrize("kind", ["folder", "nested", "zip", "top"])
+@pytest.mark.parametrize("kind", ["folder", "nested", "zip", "top", "two tops"])
 def test_splits_and_classes(tree, tmp_path, kind):
     path = {
         "folder": lambda: tree,
         "nested": lambda: tmp_path,
         "zip": lambda: zip_folder(tree, tmp_path / "flat.zip"),
         "top": lambda: zip_folder(tree, tmp_path / "top.zip", top="my faces"),
+        "two tops": lambda: zip_folder(tree, tmp_path / "top.zip", top="download/my faces"),
     }[kind]()
     index = read_dataset("folder", path)
     assert index.labels == ("happiness", "sadness", "fear")
@@ -60,11 +61,30 @@ def test_one_class_or_one_split_is_no_top_folder(tmp_path):
     assert read_folder(tmp_path / "one").select("test").samples[0].id == "test/sad/a.png"
 
 
-@pytest.mark.parametrize("name", ["cat/a.png", "train/cat/a.png", "cat.png", "train/cat.png"])
+@pytest.mark.parametrize("name", ["cat/a.png", "train/cat/a.png", "train/cat.png"])
 def test_what_is_no_class_is_named_with_the_known_ones(tree, name):
     write_picture(tree / name)
     with pytest.raises(LayoutError, match=r"cat.*neutral, happiness, .*contempt"):
         read_folder(tree)
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_stray_files_at_the_top_are_passed_over(tmp_path, as_zip):
+    root = tmp_path / "download"
+    write_picture(root / "deep" / "er" / "happy" / "a.png")
+    for stray in ("logo.png", "deep/logo.png", "deep/er/logo.png"):
+        write_picture(root / stray)
+    (root / "LICENSE").write_text("free")
+    index = read_folder(zip_folder(root, tmp_path / "a.zip") if as_zip else root)
+    assert [sample.id for sample in index.samples] == ["happy/a.png"]
+    assert index.read(index.samples[0]) == png_of(pixels_of("a.png"))
+
+
+def test_a_problem_below_the_top_is_named_with_its_whole_path(tmp_path):
+    write_picture(tmp_path / "one" / "two" / "happy" / "a.png")
+    write_picture(tmp_path / "one" / "two" / "cat" / "a.png")
+    with pytest.raises(LayoutError, match=r"one.two.cat: "):
+        read_folder(tmp_path)
 
 
 def test_only_pictures_without_folders(tmp_path):

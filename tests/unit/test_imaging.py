@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from mien.errors import ImageReadError, InputError
-from mien.imaging import check_image, read_image, resize, warp
+from mien.imaging import PICTURE_SUFFIXES, check_image, read_image, resize, warp
 from pictures_made import broken_files, encoded, portrait, stored_turned, vast_png
 
 IDENTITY = np.array([[1.0, 0, 0], [0, 1.0, 0]])
@@ -51,7 +51,9 @@ def test_every_kind_of_source(image: np.ndarray, tmp_path: Path):
     data = encoded(image, "PNG")
     path = tmp_path / "a picture with ü.png"
     path.write_bytes(data)
-    for source in (path, str(path), data, io.BytesIO(data)):
+    opened = Image.open(io.BytesIO(data))
+    sources = (path, str(path), data, bytearray(data), memoryview(data), io.BytesIO(data), opened)
+    for source in sources:
         np.testing.assert_array_equal(read_image(source), image)
     with path.open("rb") as file:
         np.testing.assert_array_equal(read_image(file), image)
@@ -244,6 +246,47 @@ def test_a_picture_without_pixels_is_refused(data: bytes):
 def test_pixels_of_another_kind(pixels: np.ndarray):
     with pytest.raises(InputError):
         check_image(pixels)
+
+
+@pytest.mark.parametrize("source", [None, 7, [], object(), np.float32(1), io.StringIO("text")])
+def test_what_is_no_source_is_an_input_error(source: object):
+    with pytest.raises(InputError, match=f"got {type(source).__name__}"):
+        read_image(source)
+
+
+def test_pillow_images_are_checked_too(image: np.ndarray):
+    turned = Image.open(io.BytesIO(stored_turned(image, 6, "PNG")))
+    np.testing.assert_array_equal(read_image(turned), image)
+    with pytest.raises(InputError, match="empty"):
+        read_image(Image.new("RGB", (0, 4)))
+    with pytest.raises(ImageReadError, match="too large"):
+        read_image(Image.new("RGB", (30, 20)), max_pixels=599)
+    with pytest.raises(ImageReadError, match="broken"):
+        read_image(Image.open(io.BytesIO(encoded(image, "PNG")[:3000])))
+    with pytest.raises(ImageReadError, match="EPS"):
+        read_image(Image.open(io.BytesIO(encoded(image, "EPS"))))
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path):
+    closed = io.BytesIO(b"data")
+    closed.close()
+    with pytest.raises(ImageReadError, match="closed"):
+        read_image(closed)
+    (tmp_path / "a.png").write_bytes(b"data")
+    with (tmp_path / "a.png").open() as text, pytest.raises(InputError, match="binary mode"):
+        read_image(text)
+
+
+@pytest.mark.parametrize("suffix", PICTURE_SUFFIXES)
+def test_pillow_reads_every_suffix_of_the_list(image: np.ndarray, tmp_path: Path, suffix: str):
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("this Pillow is built without AVIF")
+    path = tmp_path / f"a{suffix}"
+    if suffix in (".pbm", ".pgm"):
+        Image.fromarray(image).convert("1" if suffix == ".pbm" else "L").save(path)
+    else:
+        Image.fromarray(image).save(path)
+    assert read_image(path).shape == image.shape
 
 
 def test_many_threads_leave_the_warning_filters_alone(image: np.ndarray):

@@ -33,7 +33,8 @@ def check(
     """
     from rich.console import Console
 
-    from mien.datasets import check_dataset, print_check, read_dataset
+    from mien.cli.tables import print_check
+    from mien.datasets import check_dataset, read_dataset
 
     index = read_dataset(dataset, path)
     with progress_bar("reading images") as advance:

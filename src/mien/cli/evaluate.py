@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from mien.cli.progress import progress_bar
+from mien.errors import MissingExtraError
 from mien.runtime import DEFAULT_MODEL
 
 
@@ -23,7 +26,7 @@ def evaluate(
     twins: Annotated[bool, Parameter(negative="--without-twins")] = True,
     threads: int = 0,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
-) -> None:
+) -> int:
     """Measure a model on a data set of labelled faces.
 
     What is measured is how often the model names the expression that people *perceived* in a picture; nobody can see
@@ -43,22 +46,28 @@ def evaluate(
     from mien.datasets import read_dataset
     from mien.evaluation.evaluate import evaluate as measure
     from mien.evaluation.evaluate import without_twins
+    from mien.evaluation.report import write_report
     from mien.inference.classifier import ExpressionClassifier
 
+    if report and find_spec("matplotlib") is None:
+        raise MissingExtraError("Reports", "report")
     classifier = ExpressionClassifier(model, threads=threads)
     index = read_dataset(dataset, data)
+    with progress_bar("looking for twins") as advance:
+        chosen = index.select(split) if twins else without_twins(index, split, progress=advance)
     with progress_bar("reading faces") as advance:
-        chosen = index.select(split) if twins else without_twins(index, split)
         evaluation = measure(classifier, chosen, mirror=mirror, progress=advance)
     subject = {
         "model": f"{classifier.manifest.name} {classifier.manifest.version}",
-        "data set": index.name,
+        "dataset": index.name,
         "split": split if twins else f"{split}, without twins",
-        "test-time averaging": "mirrored" if mirror else "none",
+        "averaging": "mirrored" if mirror else "none",
     }
+    if as_json:
+        print(json.dumps({**subject, **evaluation.summary}))
+    else:
+        _print(subject, evaluation.summary)
     if report:
-        from mien.evaluation.report import write_report
-
         write_report(
             report,
             title=f"{classifier.manifest.name} on {index.name}, {split}",
@@ -66,24 +75,31 @@ def evaluate(
             summary=evaluation.summary,
             mistakes=evaluation.mistakes,
         )
-    if as_json:
-        print(json.dumps({**subject, **evaluation.summary}))
-    else:
-        _print(subject, evaluation.summary, report)
+    return _warn_of_unreadable(evaluation.summary["unreadable"])
 
 
-def _print(subject: dict[str, str], summary: dict[str, Any], report: Path | None) -> None:
+def _warn_of_unreadable(names: list[str]) -> int:
+    """Exit code 1, and one line on standard error, when pictures were missing or broken."""
+    if not names:
+        return 0
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    print(f"mien: {len(names)} missing or broken pictures count as errors: {shown}", file=sys.stderr)
+    return 1
+
+
+def _print(subject: dict[str, str], summary: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False)
     console.print(", ".join(f"{key}: {value}" for key, value in subject.items()))
     for name, part in (summary.get("protocols") or {"accuracy": summary}).items():
-        low, high = (f"{100 * bound:.1f}" for bound in part["accuracy_interval"])
+        low, high = part["accuracy_interval"] or (None, None)
         console.print(
-            f"[bold]{name}[/bold]  {_percent(part['accuracy'])} (95 %: {low} to {high}, n = {part['n']:,})   "
-            f"balanced {_percent(part['balanced_accuracy'])}   macro F1 {_percent(part['macro_f1'])}   "
-            f"ECE {part['ece']:.3f} (uncalibrated {part['ece_uncalibrated']:.3f})   Brier {part['brier']:.3f}"
+            f"[bold]{name}[/bold]  {_percent(part['accuracy'])} (95 %: {_percent(low)} to {_percent(high)}, "
+            f"n = {part['n']:,})   balanced {_percent(part['balanced_accuracy'])}   "
+            f"macro F1 {_percent(part['macro_f1'])}   ECE {_percent(part['ece'])} "
+            f"(uncalibrated {_percent(part['ece_uncalibrated'])})   Brier {_number(part['brier'])}"
         )
     table = Table("class", "precision", "recall", "F1", "n")
     for column in table.columns[1:]:
@@ -93,10 +109,12 @@ def _print(subject: dict[str, str], summary: dict[str, Any], report: Path | None
             name, *(_percent(scores[key]) for key in ("precision", "recall", "f1")), f"{scores['n']:,}"
         )
     console.print(table)
-    console.print(f"No face found: {summary['missed_faces']}. Unreadable: {len(summary['unreadable'])}.")
-    if report:
-        console.print(f"Report: {report / 'report.html'}")
+    console.print(f"No face found: {summary['missed_faces']}.")
 
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -37,10 +37,10 @@ def export(
         raise MissingExtraError(f"Export ({error.name} is missing)", "train") from None
     from mien.datasets import read_dataset
 
+    index = read_dataset(dataset, data).select("valid") if data else None
     manifest = export_model(checkpoint, output, source={"commit": commit} if commit else None)
-    if data:
+    if index:
         with progress_bar("calibrating") as advance:
-            index = read_dataset(dataset, data).select("valid")
             manifest = calibrate(output, index, abstain=abstain, progress=advance)
     state = (
         f"temperature {manifest.temperature}, abstains below {manifest.abstain_below}"

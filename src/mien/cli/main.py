@@ -71,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python flushes stdout once more when it ends: let that go nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
+    except OSError as error:  # a disk that is full, a folder that may not be entered
+        problem = (error.strerror or str(error)).lower()
+        return _complain(f"{error.filename}: {problem}." if error.filename else f"{problem}.")
     return code if isinstance(code, int) else 0
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mien.errors import InputError, MienError
+from mien.cli.progress import progress_bar
+from mien.errors import ImageReadError, InputError, MienError
+from mien.runtime import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from mien.cli.pictures import Picture
@@ -27,7 +29,7 @@ def predict(
     output: Path | None = None,
     json: Annotated[bool, _FLAG] = False,
     table: Path | None = None,
-    model: str = "expression",
+    model: str = DEFAULT_MODEL,
     max_faces: int | None = None,
     min_confidence: float = 0.6,
     detector_side: int = 640,
@@ -121,19 +123,31 @@ def _run(
     """Analyze the pictures and tell every report; returns the exit code."""
     faces = failures = 0
     total = len(pictures) + len(empty)
-    with _Progress(len(pictures), is_printing) as progress:
-        for picture, analysis in _analyses(analyzer, pictures, empty):
-            if analysis.error is not None:
-                failures += 1
-                progress.tell(f"mien: {analysis.error}")
+    is_scrolling = is_printing and sys.stdout.isatty()  # the results go by on the same terminal
+    with progress_bar("reading", is_wanted=len(pictures) > 1 and not is_scrolling) as progress:
+        for done, (picture, analysis) in enumerate(_analyses(analyzer, pictures, empty), start=1):
             faces += len(analysis.faces)
-            for report in reports:
-                report.add(picture, analysis)
-            progress.advance()
+            problems = [analysis.error] if analysis.error is not None else []
+            problems += _tell(reports, picture, analysis)
+            for problem in problems:
+                progress.tell(f"mien: {problem}")
+            failures += bool(problems)
+            progress(done, total)
     if total > 1:
         unread = f", {failures} could not be read" if failures else ""
         print(f"mien: {_count(total, 'picture')}, {_count(faces, 'face')}{unread}", file=sys.stderr)
     return 0 if failures == 0 else ALL_FAILED if failures == total else SOME_FAILED
+
+
+def _tell(reports: list[Report], picture: Picture | None, analysis: Analysis) -> list[ImageReadError]:
+    """Every report hears of a picture; what went wrong with this one picture is given back."""
+    problems: list[ImageReadError] = []
+    for report in reports:
+        try:
+            report.add(picture, analysis)
+        except ImageReadError as error:
+            problems.append(error)
+    return problems
 
 
 def _analyses(
@@ -151,39 +165,3 @@ def _analyses(
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-class _Progress:
-    """A bar on standard error for many pictures; none without a terminal, or when results scroll by on it."""
-
-    def __init__(self, total: int, is_printing: bool) -> None:
-        is_shown = total > 1 and sys.stderr.isatty() and not (is_printing and sys.stdout.isatty())
-        self._bar = self._task = None
-        if is_shown:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task("reading", total=total)
-
-    def __enter__(self) -> _Progress:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def advance(self) -> None:
-        """One picture is done."""
-        if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task)
-
-    def tell(self, line: str) -> None:
-        """A line on standard error, above the bar when there is one."""
-        if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        else:
-            print(line, file=sys.stderr)

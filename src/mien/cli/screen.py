@@ -84,8 +84,7 @@ def _label(expression: Expression | None) -> Text:
     if expression is None:
         return Text("")
     if expression.label is None:
-        best = expression.labels[int(expression.probabilities.argmax())]
-        return Text.assemble("not sure ", (f"({best}?)", "dim"))
+        return Text("not sure")
     return Text(expression.label, style=f"bold {COLOURS.get(expression.label, '')}".strip())
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from mien.errors import InputError, MissingExtraError
+from mien.errors import ImageReadError, InputError, MissingExtraError
+from mien.files import written_whole
 
 if TYPE_CHECKING:
     import pyarrow.parquet
@@ -36,7 +40,11 @@ class Report(Protocol):
     """Something that wants to hear of every picture, in order."""
 
     def add(self, picture: Picture | None, analysis: Analysis) -> None:
-        """Take one picture's analysis; no `picture` when a word of the command line meant none."""
+        """Take one picture's analysis; no `picture` when a word of the command line meant none.
+
+        Raises:
+            ImageReadError: this picture failed; others may follow.
+        """
         ...
 
 
@@ -52,7 +60,8 @@ class JsonLines:
 class TableWriter:
     """One row a face in a CSV or Parquet file; a picture without faces has one row too, its face empty.
 
-    Rows are written as they come, under a temporary name that becomes the file's own at the end.
+    Rows are written as they come, under a temporary name that becomes the file's own when the block ends well;
+    otherwise an older file stays as it was.
 
     Raises:
         InputError: when the file's name ends otherwise, or it cannot be written.
@@ -63,25 +72,33 @@ class TableWriter:
         suffix = path.suffix.lower()
         if suffix not in (".csv", ".parquet"):
             raise InputError(f"{path}: a table's name must end in .csv or .parquet.")
-        if path.is_dir():
-            raise InputError(f"{path} is a folder.")
-        self._path, self._partial = path, path.with_name(path.name + ".partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            kind = _CsvRows if suffix == ".csv" else _ParquetRows
-            self._rows: _CsvRows | _ParquetRows = kind(self._partial, _columns(labels))
-        except OSError as error:
-            raise _unwritable(path, error) from None
+        self._path, self._labels = path, labels
+        self._kind = _CsvRows if suffix == ".csv" else _ParquetRows
 
     def __enter__(self) -> TableWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
         try:
-            self._rows.close()
-            self._partial.replace(self._path)
+            if self._path.is_dir():
+                raise InputError(f"{self._path} is a folder.")
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with ExitStack() as stack:
+                file = stack.enter_context(written_whole(self._path))
+                self._rows: _CsvRows | _ParquetRows = self._kind(file, _columns(self._labels))
+                stack.callback(self._rows.close)
+                self._stack = stack.pop_all()
         except OSError as error:
             raise _unwritable(self._path, error) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        try:
+            self._stack.close()
+        except OSError as problem:
+            raise _unwritable(self._path, problem) from None
 
     def add(self, picture: Picture | None, analysis: Analysis) -> None:
         """Write the rows of one picture."""
@@ -99,21 +116,20 @@ class TableWriter:
 
 
 class _CsvRows:
-    def __init__(self, path: Path, columns: dict[str, type]) -> None:
-        self._file: IO[str] = path.open("w", newline="", encoding="utf-8")
+    def __init__(self, file: IO[bytes], columns: dict[str, type]) -> None:
+        self._file = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         self._writer = csv.DictWriter(self._file, list(columns), restval="")
         self._writer.writeheader()
 
     def write(self, rows: list[dict[str, Any]]) -> None:
         self._writer.writerows(rows)
-        self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        self._file.detach()  # the binary file below stays open: it is not ours
 
 
 class _ParquetRows:
-    def __init__(self, path: Path, columns: dict[str, type]) -> None:
+    def __init__(self, file: IO[bytes], columns: dict[str, type]) -> None:
         try:
             import pyarrow as pa
             import pyarrow.parquet as pq
@@ -122,7 +138,7 @@ class _ParquetRows:
         kinds = {str: pa.string(), int: pa.int32(), float: pa.float64()}
         self._table = pa.Table
         self._schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
-        self._writer: pyarrow.parquet.ParquetWriter = pq.ParquetWriter(path, self._schema)
+        self._writer: pyarrow.parquet.ParquetWriter = pq.ParquetWriter(file, self._schema)
         self._waiting: list[dict[str, Any]] = []
 
     def write(self, rows: list[dict[str, Any]]) -> None:
@@ -181,13 +197,23 @@ class CopyWriter:
         self._taken = {_key(picture.source) for picture in pictures if isinstance(picture.source, Path)}
 
     def add(self, picture: Picture | None, analysis: Analysis) -> None:
-        """Draw and write one picture; one that could not be read has no copy."""
+        """Draw and write one picture; one that could not be read has no copy.
+
+        The picture is read anew, so that the pixels of no other have to wait in memory.
+
+        Raises:
+            ImageReadError: when it went away or was changed meanwhile.
+            InputError: when the copy cannot be written.
+        """
         if picture is None or analysis.error is not None:
             return
         from mien.imaging import read_image
         from mien.inference.annotate import draw_faces
 
-        drawn = draw_faces(read_image(picture.source), analysis.faces)
+        image = read_image(picture.source)
+        if image.shape[:2] != (analysis.height, analysis.width):
+            raise ImageReadError(f"{picture.name} was changed while it was being read.")
+        drawn = draw_faces(image, analysis.faces)
         target = self._free_name(picture.relative, max(drawn.shape[:2]))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -212,10 +238,10 @@ def _save(image: Any, path: Path) -> None:
     """Write a picture whole or not at all."""
     from PIL import Image
 
-    partial = path.with_name(path.name + ".partial")
-    options = {"quality": 92} if _KEPT_FORMATS[path.suffix.lower()] in ("JPEG", "WEBP") else {}
-    Image.fromarray(image).save(partial, format=_KEPT_FORMATS[path.suffix.lower()], **options)
-    partial.replace(path)
+    format_name = _KEPT_FORMATS[path.suffix.lower()]
+    options = {"quality": 92} if format_name in ("JPEG", "WEBP") else {}
+    with written_whole(path) as file:
+        Image.fromarray(image).save(file, format=format_name, **options)
 
 
 def _key(path: Path) -> str:

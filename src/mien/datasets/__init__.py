@@ -10,8 +10,6 @@ from mien.datasets.check import (
     check_dataset,
     count_classes,
     find_twins,
-    print_check,
-    twins_in_later_splits,
 )
 from mien.datasets.ferplus import (
     argmax_label,
@@ -41,13 +39,11 @@ __all__ = [
     "find_twins",
     "majority_label",
     "majority_labels",
-    "print_check",
     "read_dataset",
     "read_ferplus",
     "read_folder",
     "read_leaks",
     "read_table",
-    "twins_in_later_splits",
     "vote_distributions",
 ]
 

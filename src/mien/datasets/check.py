@@ -8,14 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 from mien.datasets.index import SPLITS, Index, Sample
 from mien.errors import MienError
 from mien.imaging import read_image
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 NOT_COUNTED = "not counted"
 """What the counts call images without a label."""
@@ -102,14 +98,6 @@ def find_twins(
     return [tuple(ids) for ids in same.values() if len(ids) > 1]
 
 
-def twins_in_later_splits(
-    index: Index, *, progress: Progress | None = None, workers: int | None = None
-) -> set[str]:
-    """The ids of images whose pixels also stand in a later split (train, valid, test): train without them."""
-    split_of = {sample.id: sample.split for sample in index.samples}
-    return _later_twins(find_twins(index, progress=progress, workers=workers), split_of)
-
-
 def count_classes(index: Index) -> dict[str, dict[str, int]]:
     """Images by split and class, every class in each split; `NOT_COUNTED` where some have no label."""
     pairs = Counter((sample.split, sample.label) for sample in index.samples)
@@ -119,36 +107,6 @@ def count_classes(index: Index) -> dict[str, dict[str, int]]:
         if pairs[split, None]:
             counts[split][NOT_COUNTED] = pairs[split, None]
     return counts
-
-
-def print_check(report: CheckReport, console: Console, *, examples: int = 3) -> None:
-    """Show a report: the counts as a table, then a line for each kind of finding with a few examples."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    console.print(f"{escape(report.root)}: {report.n:,} images", highlight=False, soft_wrap=True)
-    table = Table()
-    table.add_column("class")
-    for split in report.counts:
-        table.add_column(split, justify="right")
-    classes = dict.fromkeys(name for counts in report.counts.values() for name in counts)
-    for name in classes:
-        table.add_row(name, *(f"{counts.get(name, 0):,}" for counts in report.counts.values()))
-    table.add_section()
-    table.add_row("all", *(f"{sum(counts.values()):,}" for counts in report.counts.values()))
-    console.print(table)
-    findings: list[tuple[str, list[str]]] = [
-        ("missing images", list(report.missing)),
-        ("unreadable images", [f"{name} ({problem})" for name, problem in report.unreadable.items()]),
-        ("groups of exact duplicates within a split", [" = ".join(ids) for ids in report.duplicates]),
-        ("groups of the same pixels in several splits", [" = ".join(ids) for ids in report.leaks]),
-        ("images that also stand in a later split: train without them", list(report.twins_in_later_splits)),
-    ]
-    for what, found in findings:
-        more = ", ..." if len(found) > examples else ""
-        shown = f": {', '.join(found[:examples])}{more}" if found else ""
-        console.print(f"{len(found):,} {what}{escape(shown)}", highlight=False, soft_wrap=True)
-    console.print(f"Licence: {escape(report.licence)}", highlight=False)
 
 
 def _splits(index: Index) -> list[str]:

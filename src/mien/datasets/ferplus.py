@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from mien.datasets.index import (
     Index,
     Sample,
     csv_rows,
-    only_top_folder,
     open_files,
 )
 from mien.emotions import EXPRESSIONS, FERPLUS_COLUMNS
@@ -31,6 +30,8 @@ USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
 
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
 """What the official layout calls the splits."""
+
+KAGGLE_PAIR = ("fer2013.csv", "fer2013new.csv")
 
 LICENCE = "labels MIT (Microsoft); faces of the FER2013 challenge"
 LAYOUT = (
@@ -126,7 +127,7 @@ def read_ferplus(path: str | Path, *, exclude: Collection[str] = frozenset()) ->
     otherwise from the `label.csv` in the split's folder. An image named twice there (three are) is read once.
 
     Args:
-        path: the folder or zip; everything may stand below one top folder.
+        path: the folder or zip; everything may stand in a folder further down, beside other files.
         exclude: names or ids of images to leave out (`fer0000077.png`); see `read_leaks`.
 
     Raises:
@@ -136,20 +137,21 @@ def read_ferplus(path: str | Path, *, exclude: Collection[str] = frozenset()) ->
     path = Path(path)
     files: Files = open_files(path)
     names = files.names()
-    top = only_top_folder(names)
-    if top is not None and top not in FOLDERS.values():
-        files, names = files.below(top), [name[len(top) + 1 :] for name in names]
+    if home := _home(path, names):
+        files = files.below(home)
+        names = files.names()
+    where = path / home
     tops = {name.split("/", 1)[0] for name in names if "/" in name}
     splits = [split for split, folder in FOLDERS.items() if folder in tops]
     source: ImageStore
     if splits:
-        source, rows = files, _read_official(path, files, splits)
-    elif {"fer2013.csv", "fer2013new.csv"} <= set(names) and isinstance(files, FolderFiles):
+        source, rows = files, _read_official(where, files, splits)
+    elif set(KAGGLE_PAIR) <= set(names) and isinstance(files, FolderFiles):
         source, rows = _read_kaggle(files)
     else:
         raise LayoutError(path, LAYOUT)
     excluded = frozenset(exclude)
-    samples = _samples([row for row in _each_once(path, rows) if excluded.isdisjoint((row.name, row.id))])
+    samples = _samples([row for row in _each_once(where, rows) if excluded.isdisjoint((row.name, row.id))])
     return Index(
         name="ferplus",
         root=path,
@@ -188,6 +190,27 @@ def read_leaks(path: str | Path, *, split: str | None = None) -> set[str]:
         if split in (None, USAGES[row[0]]):
             leaks.add(row[1])
     return leaks
+
+
+def _home(path: Path, names: list[str]) -> str:
+    """The folder, nearest to the top, that holds the splits' folders or the Kaggle pair; "" for the top itself."""
+    parents = {file: {_parent(name) for name in names if name.split("/")[-1] == file} for file in KAGGLE_PAIR}
+    homes = set.intersection(*parents.values())
+    for name in names:
+        folders = name.split("/")[:-1]
+        depth = next((depth for depth, folder in enumerate(folders) if folder in FOLDERS.values()), None)
+        if depth is not None:
+            homes.add("/".join(folders[:depth]))
+    depths = {home: len(PurePosixPath(home).parts) for home in homes}
+    least = min(depths.values(), default=0)
+    nearest = sorted(home for home, depth in depths.items() if depth == least)
+    if len(nearest) > 1:
+        raise LayoutError(path, f"one data set; there are several: {', '.join(nearest[:3])}")
+    return nearest[0] if nearest else ""
+
+
+def _parent(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def _as_rows(votes: np.ndarray) -> np.ndarray:

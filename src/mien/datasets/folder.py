@@ -6,18 +6,17 @@ from pathlib import Path
 
 from mien.datasets.index import (
     ANY_SPLIT,
-    IMAGE_SUFFIXES,
     SPLIT_NAMES,
     Files,
     Index,
     Sample,
     labels_present,
     one_hot,
-    only_top_folder,
     open_files,
 )
 from mien.emotions import EXPRESSIONS, canonical_name
 from mien.errors import LayoutError
+from mien.imaging import PICTURE_SUFFIXES
 
 CLASS_FOLDERS = f"folders named {', '.join(EXPRESSIONS)}, which may stand in train, valid and test"
 
@@ -27,10 +26,10 @@ def read_folder(path: str | Path, *, is_cropped: bool = True) -> Index:
 
     Without folders for the splits every image belongs to whichever split is asked for. Classes are named as
     `mien.emotions.canonical_name` reads them ("Happy", "sad"); "val" and "validation" mean "valid". Files
-    that are no pictures by their ending are passed over.
+    that are no pictures by their ending, and pictures beside the folders at the top, are passed over.
 
     Args:
-        path: the folder or zip; everything may stand below one top folder.
+        path: the folder or zip; everything may stand below one top folder, or below several nested ones.
         is_cropped: whether each image is one face crop, or a whole photograph.
 
     Raises:
@@ -38,15 +37,15 @@ def read_folder(path: str | Path, *, is_cropped: bool = True) -> Index:
     """
     path = Path(path)
     files: Files = open_files(path)
-    names = [name for name in files.names() if name.lower().endswith(IMAGE_SUFFIXES)]
-    top = only_top_folder(names)
-    if top is not None and top.strip().lower() not in SPLIT_NAMES and canonical_name(top) is None:
-        below = [name[len(top) + 1 :] for name in names]
-        if any("/" in name for name in below):
-            files, names = files.below(top), below
+    names = [name for name in files.names() if name.lower().endswith(PICTURE_SUFFIXES)]
     if not names:
         raise LayoutError(path, f"pictures in {CLASS_FOLDERS}; there is no picture")
-    placed = [(name, *_split_and_class(path, name)) for name in names]
+    inside = Path()
+    while (top := _top_folder(names)) is not None:
+        files, inside = files.below(top), inside / top
+        names = [name.removeprefix(f"{top}/") for name in names if name.startswith(f"{top}/")]
+    in_folders = [name for name in names if "/" in name]
+    placed = [(name, *_split_and_class(path / inside, name)) for name in in_folders or names]
     labels = labels_present(expression for _, _, expression in placed)
     return Index(
         name="folder",
@@ -57,6 +56,16 @@ def read_folder(path: str | Path, *, is_cropped: bool = True) -> Index:
         is_cropped=is_cropped,
         source=files,
     )
+
+
+def _top_folder(names: list[str]) -> str | None:
+    """The one folder that holds all pictures but stray ones, when it is no class, no split, and holds folders."""
+    tops = {name.split("/", 1)[0] for name in names if "/" in name}
+    if len(tops) != 1:
+        return None
+    [top] = tops
+    is_known = top.strip().lower() in SPLIT_NAMES or canonical_name(top) is not None
+    return None if is_known or not any(name.count("/") > 1 for name in names) else top
 
 
 def _split_and_class(path: Path, name: str) -> tuple[str, str]:

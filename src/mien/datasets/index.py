@@ -30,9 +30,6 @@ SPLIT_NAMES = {"train": "train", "valid": "valid", "val": "valid", "validation":
 ANY_SPLIT = "any"
 """The split of samples whose data set names none: they belong to every split asked for."""
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-"""File name endings, in lower case, that a folder adapter takes for pictures."""
-
 
 class ImageStore(Protocol):
     """Where an index gets its images from. Safe to use from many threads, and to pickle or fork."""
@@ -171,17 +168,6 @@ def open_files(path: str | Path) -> FolderFiles | ZipFiles:
         return ZipFiles(path)
     problem = "this file is neither" if path.exists() else "there is nothing at this path"
     raise LayoutError(path, f"a folder or a .zip file; {problem}")
-
-
-def only_top_folder(names: list[str]) -> str | None:
-    """The folder that holds all of these files, or None when there are several, or a file beside it.
-
-    Example:
-        >>> only_top_folder(["data/a.png", "data/b/c.png"]), only_top_folder(["a.png", "b/c.png"])
-        ('data', None)
-    """
-    tops = {name.split("/", 1)[0] for name in names}
-    return tops.pop() if len(tops) == 1 and all("/" in name for name in names) else None
 
 
 def csv_rows(data: bytes, file: str | Path) -> Iterator[tuple[int, list[str]]]:

@@ -21,9 +21,13 @@ from mien.faces.alignment import whole_face
 from mien.faces.detection import FaceDetector
 from mien.imaging import read_image
 from mien.inference.classifier import ExpressionClassifier
+from mien.manifest import Manifest
 
-AHEAD = 256
+AHEAD = 64
 """Images whose crops are in memory before the network reads them."""
+
+SHOWN = 24
+"""Mistakes that are kept with their pictures, the most confident ones."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done and of all images."""
@@ -41,14 +45,14 @@ class Readings:
         crops: (N, S, S, 3) uint8, what the network saw; black where nothing could be shown to it.
         logits: (N, C) float32; NaN where no face was found in a photograph, or the picture is unreadable.
         is_found: (N,) whether a face was found; of a data set of face crops the whole crop is read all the same.
-        unreadable: ids of the pictures that could not be read.
+        is_readable: (N,) whether the picture was there and could be read.
     """
 
     index: Index
     crops: np.ndarray
     logits: np.ndarray
     is_found: np.ndarray
-    unreadable: tuple[str, ...]
+    is_readable: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,25 +88,24 @@ def evaluate(
         InputError: when the data set has a class that the model does not know.
         DatasetError: when no image has a label.
     """
-    _check_classes(classifier, index)
     readings = read_faces(classifier, _labelled(index), mirror=mirror, progress=progress)
-    return judge(classifier, readings)
+    return judge(classifier.manifest, readings)
 
 
-def judge(classifier: ExpressionClassifier, readings: Readings) -> Evaluation:
+def judge(manifest: Manifest, readings: Readings) -> Evaluation:
     """The numbers behind a model's answers; see `evaluate`."""
-    protocols = {name: _labels(classifier, readings.index, name) for name in _protocol_names(readings.index)}
-    summaries = {name: _summarize(classifier, readings, labels) for name, labels in protocols.items()}
+    protocols = {name: _labels(manifest, readings.index, name) for name in _protocol_names(readings.index)}
+    summaries = {name: _summarize(manifest, readings, labels) for name, labels in protocols.items()}
     official = next(iter(protocols))
-    summary = {**summaries[official], "unreadable": list(readings.unreadable)}
+    summary = {**summaries[official], "unreadable": _unreadable(readings)}
     if len(protocols) > 1:
         summary["protocols"] = summaries
-    return Evaluation(summary=summary, mistakes=_mistakes(classifier, readings, protocols[official]))
+    return Evaluation(summary=summary, mistakes=_mistakes(manifest, readings, protocols[official]))
 
 
-def official_labels(classifier: ExpressionClassifier, index: Index) -> np.ndarray:
+def official_labels(manifest: Manifest, index: Index) -> np.ndarray:
     """(N,) class numbers of the model by the data set's official protocol; -1 where an image does not count."""
-    return _labels(classifier, index, _protocol_names(index)[0])
+    return _labels(manifest, index, _protocol_names(index)[0])
 
 
 def without_twins(index: Index, split: str, *, progress: Progress | None = None) -> Index:
@@ -121,35 +124,38 @@ def without_twins(index: Index, split: str, *, progress: Progress | None = None)
 def read_faces(
     classifier: ExpressionClassifier, index: Index, *, mirror: bool = False, progress: Progress | None = None
 ) -> Readings:
-    """Find, cut and read the largest face of every image, labelled or not."""
+    """Find, cut and read the largest face of every image, labelled or not.
+
+    Raises:
+        InputError: when the data set has a class that the model does not know.
+    """
+    _check_classes(classifier.manifest, index)
     size = classifier.manifest.input.size
     count = len(index.samples)
     crops = np.zeros((count, size, size, 3), dtype=np.uint8)
     logits = np.full((count, len(classifier.manifest.labels)), np.nan, dtype=np.float32)
     is_found = np.zeros(count, dtype=bool)
-    unreadable: list[str] = []
+    is_readable = np.ones(count, dtype=bool)
     done = 0
     for cuts in _cut_ahead(classifier, index):
         rows = np.arange(done, done + len(cuts))
         shown = np.array([cut.crop is not None for cut in cuts], dtype=bool)
         is_found[rows] = [cut.is_found for cut in cuts]
-        unreadable += [
-            index.samples[row].id for row, cut in zip(rows, cuts, strict=True) if cut.is_unreadable
-        ]
+        is_readable[rows] = [cut.is_readable for cut in cuts]
         if shown.any():
             crops[rows[shown]] = np.stack([cut.crop for cut in cuts if cut.crop is not None])
             logits[rows[shown]] = classifier.logits(crops[rows[shown]], mirror=mirror)
         done += len(cuts)
         if progress:
             progress(done, count)
-    return Readings(index=index, crops=crops, logits=logits, is_found=is_found, unreadable=tuple(unreadable))
+    return Readings(index=index, crops=crops, logits=logits, is_found=is_found, is_readable=is_readable)
 
 
 @dataclass(frozen=True)
 class _Cut:
     crop: np.ndarray | None
     is_found: bool = False
-    is_unreadable: bool = False
+    is_readable: bool = True
 
 
 def _cut_ahead(classifier: ExpressionClassifier, index: Index) -> Iterator[list[_Cut]]:
@@ -160,7 +166,7 @@ def _cut_ahead(classifier: ExpressionClassifier, index: Index) -> Iterator[list[
         try:
             image = read_image(index.read(sample))
         except (ImageReadError, DatasetError):
-            return _Cut(None, is_unreadable=True)
+            return _Cut(None, is_readable=False)
         faces = detector.detect(image)
         if faces:
             return _Cut(classifier.crop(image, faces[0]), is_found=True)
@@ -169,6 +175,11 @@ def _cut_ahead(classifier: ExpressionClassifier, index: Index) -> Iterator[list[
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for start in range(0, len(index.samples), AHEAD):
             yield list(pool.map(cut, index.samples[start : start + AHEAD]))
+
+
+def _unreadable(readings: Readings) -> list[str]:
+    """Ids of the pictures that are missing or broken; in accuracy they count as errors."""
+    return [readings.index.samples[row].id for row in np.flatnonzero(~readings.is_readable)]
 
 
 def _labelled(index: Index) -> Index:
@@ -187,8 +198,8 @@ def _protocol_names(index: Index) -> list[str]:
     return list(PROTOCOLS) if has_votes else ["labels"]
 
 
-def _labels(classifier: ExpressionClassifier, index: Index, protocol: str) -> np.ndarray:
-    numbers = [classifier.manifest.labels.index(name) for name in index.labels]
+def _labels(manifest: Manifest, index: Index, protocol: str) -> np.ndarray:
+    numbers = [manifest.labels.index(name) for name in index.labels]
     found = (
         PROTOCOLS[protocol](sample.votes)
         if protocol in PROTOCOLS and sample.votes is not None
@@ -198,22 +209,21 @@ def _labels(classifier: ExpressionClassifier, index: Index, protocol: str) -> np
     return np.array([-1 if label is None else numbers[label] for label in found], dtype=np.int64)
 
 
-def _summarize(classifier: ExpressionClassifier, readings: Readings, labels: np.ndarray) -> dict[str, Any]:
+def _summarize(manifest: Manifest, readings: Readings, labels: np.ndarray) -> dict[str, Any]:
     counted = labels >= 0
-    manifest = classifier.manifest
     summary = summarize(labels[counted], readings.logits[counted], manifest.labels, manifest.temperature)
-    return {**summary, "missed_faces": int((~readings.is_found[counted]).sum())}
+    return {**summary, "missed_faces": int((~readings.is_found & readings.is_readable)[counted].sum())}
 
 
-def _mistakes(
-    classifier: ExpressionClassifier, readings: Readings, labels: np.ndarray
-) -> tuple[Mistake, ...]:
-    names, predictions = classifier.manifest.labels, metrics.choose_labels(readings.logits)
-    probabilities = metrics.softmax(readings.logits, classifier.manifest.temperature)
+def _mistakes(manifest: Manifest, readings: Readings, labels: np.ndarray) -> tuple[Mistake, ...]:
+    names, predictions = manifest.labels, metrics.choose_labels(readings.logits)
+    probabilities = metrics.softmax(readings.logits, manifest.temperature)
     wrong = np.flatnonzero((labels >= 0) & (labels != predictions))
+    surest_first = np.nan_to_num(probabilities[wrong].max(axis=1), nan=-1.0)
+    wrong = wrong[np.argsort(-surest_first, kind="stable")][:SHOWN]
     return tuple(
         Mistake(
-            image=readings.crops[row],
+            image=readings.crops[row].copy(),
             name=readings.index.samples[row].id,
             truth=names[labels[row]],
             predicted=None if predictions[row] < 0 else names[predictions[row]],
@@ -223,9 +233,8 @@ def _mistakes(
     )
 
 
-def _check_classes(classifier: ExpressionClassifier, index: Index) -> None:
-    missing = [name for name in index.labels if name not in classifier.manifest.labels]
-    if missing:
+def _check_classes(manifest: Manifest, index: Index) -> None:
+    if missing := [name for name in index.labels if name not in manifest.labels]:
         raise InputError(
-            f"the data set has {', '.join(missing)}, which the model {classifier.manifest.name} does not know."
+            f"the data set has {', '.join(missing)}, which the model {manifest.name} does not know."
         )

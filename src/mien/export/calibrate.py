@@ -10,6 +10,7 @@ import numpy as np
 
 from mien import metrics
 from mien.datasets.index import Index
+from mien.errors import InputError
 from mien.evaluation.evaluate import Progress, judge, official_labels, read_faces
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, write_manifest
@@ -38,16 +39,17 @@ def calibrate(
         abstain: share of validation faces, the least sure ones, that get no label.
         progress: told how many images are done.
     """
+    if not 0 <= abstain < 1:
+        raise InputError(f"abstain is {abstain}; expected a share from 0 to below 1.")
     classifier = ExpressionClassifier(model)
     readings = read_faces(classifier, index, progress=progress)
-    labels = official_labels(classifier, index)
+    labels = official_labels(classifier.manifest, index)
     counted = (labels >= 0) & np.isfinite(readings.logits).all(axis=1)
     temperature = round(metrics.fit_temperature(readings.logits[counted], labels[counted]), 4)
     confidence = metrics.softmax(readings.logits[counted], temperature).max(axis=1)
     threshold = round(float(np.quantile(confidence, abstain)), 3)
     fitted = replace(classifier.manifest, temperature=temperature, abstain_below=threshold)
-    write_manifest(fitted, model)
-    summary = judge(ExpressionClassifier(model), readings).summary
+    summary = judge(fitted, readings).summary
     measured = replace(fitted, metrics={**fitted.metrics, f"{index.name}/valid": _kept(summary)})
     write_manifest(measured, model)
     return measured

@@ -1,5 +1,6 @@
 """A checkpoint becomes a model file: an `.onnx` that takes plain pixels, and the manifest that vouches for it."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 from torch import nn
 
 from mien.errors import ModelError, ParityError
-from mien.manifest import AlignmentSpec, InputSpec, Manifest, file_sha256, write_manifest
+from mien.files import write_whole
+from mien.manifest import AlignmentSpec, InputSpec, Manifest, write_manifest
 from mien.models.network import trace_graph
 from mien.training.checkpoint import Checkpoint, load_checkpoint
 from mien.training.config import Config, config_from_dict
@@ -46,8 +48,6 @@ def export_model(
     config = config_from_dict(checkpoint.config)
     graph = export_graph(_restore(checkpoint, config), config.data.size)
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_suffix(".onnx.partial")
-    partial.write_bytes(graph)
     manifest = Manifest(
         name=config.name,
         version=config.card.version,
@@ -57,10 +57,10 @@ def export_model(
         alignment=AlignmentSpec(template=config.data.template, margin=config.data.margin),
         trained_on=config.card.trained_on,
         licence=config.card.licence,
-        sha256=file_sha256(partial),
+        sha256=hashlib.sha256(graph).hexdigest(),
         source={"recipe": config.name, "step": checkpoint.step, **(source or {})},
     )
-    partial.replace(output)
+    write_whole(output, graph)
     write_manifest(manifest, output)
     return manifest
 

@@ -20,6 +20,9 @@ CLOSE_UP_PADDING = 0.25
 BIG_FACE = 0.25
 """A face that covers more of the picture than this is looked at again, smaller."""
 
+MOST_CANDIDATES = 5000
+"""So many of the most confident candidates go into the suppression, whose cost is their number squared."""
+
 
 class FaceDetector:
     """Finds faces and their five landmarks; safe to call from many threads.
@@ -55,6 +58,8 @@ class FaceDetector:
             rows = self._look(image, min(long_side, self.max_side), padding=0.0)
         if self._is_close_up(rows, image):
             rows = np.concatenate([rows, self._look(image, CLOSE_UP_SIDE, padding=CLOSE_UP_PADDING)])
+        if len(rows) > MOST_CANDIDATES:
+            rows = rows[np.argsort(-rows[:, 14], kind="stable")[:MOST_CANDIDATES]]
         rows = rows[keep_best_boxes(rows[:, :4], rows[:, 14], self.nms_iou)]
         rows = rows[np.argsort(-bbox_area(rows[:, :4]), kind="stable")]
         return [

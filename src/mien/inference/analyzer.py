@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.errors import InputError, MienError
+from mien.errors import InputError, MienError, ModelError
 from mien.faces import LandmarkMesh, face_quality, head_pose
 from mien.faces.detection import FaceDetector
 from mien.imaging import ImageSource, read_image
@@ -114,16 +114,20 @@ class Analyzer:
         """The faces of one picture, largest first; an empty list when there is none.
 
         Args:
-            image: a path, the bytes of a file, an open binary file, or pixels (H, W, 3) uint8 RGB.
+            image: a path, the bytes of a file, an open binary file, a Pillow image, or pixels (H, W, 3)
+                uint8 RGB.
 
         Raises:
             ImageReadError: when the file is missing, broken, too large or no picture.
-            InputError: when pixels of another shape or type are handed over.
+            InputError: when pixels of another shape or type, or something else, are handed over.
+            ModelError: when a network fails.
         """
-        pixels = read_image(image)
         waiting = _Waiting(self, batch_faces=1)
-        waiting.add("", pixels)
-        return list(next(waiting.finish()).faces)
+        waiting.add("", read_image(image))
+        analysis = next(waiting.finish())
+        if analysis.error is not None:
+            raise analysis.error
+        return list(analysis.faces)
 
     def analyze_many(
         self, images: Iterable[ImageSource], *, batch_faces: int = 32, decode_ahead: int = 4
@@ -140,7 +144,7 @@ class Analyzer:
 
         Raises:
             InputError: when `batch_faces` or `decode_ahead` is below 1.
-            ModelError: when the network itself fails.
+            ModelError: when a network itself fails: no picture's fault.
         """
         if batch_faces < 1 or decode_ahead < 1:
             raise InputError("batch_faces and decode_ahead must be 1 or more.")
@@ -187,8 +191,15 @@ class _Waiting:
         if isinstance(decoded, MienError):
             self._analyses.append(Analysis(source=source, error=decoded))
             return
-        faces = self._analyzer._find(decoded)
-        self._crops += [self._analyzer._classifier.crop(decoded, face) for face in faces]
+        try:
+            faces = self._analyzer._find(decoded)
+            crops = [self._analyzer._classifier.crop(decoded, face) for face in faces]
+        except ModelError:
+            raise
+        except MienError as error:
+            self._analyses.append(Analysis(source=source, error=error))
+            return
+        self._crops += crops
         height, width = decoded.shape[:2]
         self._analyses.append(Analysis(source=source, width=width, height=height, faces=tuple(faces)))
 

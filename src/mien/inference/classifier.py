@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mien.errors import InputError, ModelError
-from mien.faces.alignment import align_face
+from mien.faces.alignment import TEMPLATES, align_face
 from mien.manifest import Manifest
 from mien.metrics import softmax
 from mien.results import Expression, Face
@@ -15,6 +16,8 @@ from mien.runtime import DEFAULT_MODEL, LoadedModel, load_model
 
 BATCH = 32
 """Crops that go through the network at once; more costs memory and gains no time on a CPU."""
+MARGINS = (-0.2, 2.0)
+"""Least and most margin of an alignment: beyond, a crop shows no face, or next to nothing of it."""
 
 
 class ExpressionClassifier:
@@ -57,7 +60,8 @@ class ExpressionClassifier:
 
         Raises:
             InputError: when the crops have another shape or type.
-            ModelError: when the network fails or gives another number of classes than its manifest names.
+            ModelError: when the network fails, gives another number of classes than its manifest names, or
+                something that is no number.
         """
         size = self._manifest.input.size
         if crops.dtype != np.uint8 or crops.shape[1:] != (size, size, 3):
@@ -86,6 +90,8 @@ class ExpressionClassifier:
                 f"{self._path} gave logits {logits.shape} for {len(crops)} crops; its manifest names "
                 f"{len(self._manifest.labels)} labels. Export the model again."
             )
+        if not np.isfinite(logits).all():
+            raise ModelError(f"{self._path} gave logits that are no numbers: its weights are broken.")
         return logits
 
     def _expression(self, probabilities: np.ndarray) -> Expression:
@@ -102,13 +108,44 @@ class ExpressionClassifier:
 
 def _check_graph(model: LoadedModel) -> None:
     """Refuse a network that does not keep the contract of an expression model."""
-    spec = model.manifest.input
+    manifest, spec = model.manifest, model.manifest.input
     if (spec.channels, spec.layout, spec.range) != ("RGB", "NCHW", (0.0, 255.0)):
         raise ModelError(f"{model.path}: an expression model takes NCHW RGB 0..255. Export the model again.")
-    inputs = [node.name for node in model.session.get_inputs()]
-    outputs = [node.name for node in model.session.get_outputs()]
-    if inputs != ["images"] or "logits" not in outputs:
+    alignment = manifest.alignment
+    if alignment is not None and alignment.template not in TEMPLATES:
+        raise ModelError(
+            f"{model.path}: no alignment template {alignment.template!r}; there are: {', '.join(TEMPLATES)}."
+        )
+    if alignment is not None and not MARGINS[0] <= alignment.margin <= MARGINS[1]:
+        raise ModelError(
+            f"{model.path}: an alignment margin of {alignment.margin} is not within {MARGINS[0]}..{MARGINS[1]}."
+        )
+    inputs = {node.name: node.shape for node in model.session.get_inputs()}
+    outputs = {node.name: node.shape for node in model.session.get_outputs()}
+    if list(inputs) != ["images"] or "logits" not in outputs:
         raise ModelError(
             f"{model.path} takes {', '.join(inputs)} and gives {', '.join(outputs)}; "
             "an expression model takes 'images' and gives 'logits'. Export the model again."
         )
+    wanted = (
+        ("takes images", inputs["images"], (3, spec.size, spec.size), f"an input size of {spec.size}"),
+        ("gives logits", outputs["logits"], (len(manifest.labels),), f"{len(manifest.labels)} labels"),
+    )
+    for verb, shape, sizes, promise in wanted:
+        if not _fits(shape, sizes):
+            raise ModelError(
+                f"{model.path} {verb} {_shown(shape)}; its manifest names {promise}. Export the model again."
+            )
+
+
+def _fits(shape: Sequence[object], sizes: tuple[int, ...]) -> bool:
+    """Whether a graph's shape is (N, *sizes), where a size that it leaves free fits any."""
+    if not shape:  # nothing is said
+        return True
+    return len(shape) == 1 + len(sizes) and all(
+        found == size or not isinstance(found, int) for found, size in zip(shape[1:], sizes, strict=True)
+    )
+
+
+def _shown(shape: Sequence[object]) -> str:
+    return f"({', '.join(map(str, shape))})"

@@ -1,6 +1,5 @@
 """Checkpoints: everything that a run needs to go on, in one file that is whole or absent."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 
 from mien.errors import CheckpointError
+from mien.files import written_whole
 
 SCHEMA = 1
 
@@ -31,12 +31,8 @@ class Checkpoint:
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint beside its old version, then put it in its place: a kill at any instant leaves one whole."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with written_whole(path) as file:
         torch.save({"schema": SCHEMA, **vars(checkpoint)}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -49,8 +45,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"no checkpoint at {path}.")
     try:
         record = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(f"{path} is not a whole checkpoint: {str(error).splitlines()[0]}") from None
+    except Exception:  # torch's own message would advise to run code from the file
+        raise CheckpointError(f"{path} is not a whole checkpoint of mien; resume from another.") from None
     if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:
         raise CheckpointError(f"{path} is no checkpoint of this version of mien.")
     return Checkpoint(**record)

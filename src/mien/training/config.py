@@ -131,6 +131,17 @@ class LoopConfig:
     evaluate_steps: int = 400
     tensorboard: bool = False
 
+    def __post_init__(self) -> None:
+        positive = ("epochs", "batch", "lr", "head_lr", "clip", "checkpoint_steps", "evaluate_steps")
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"training.{name} is {getattr(self, name)}; expected more than 0.")
+        for name in ("weight_decay", "warmup", "seed", "threads"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"training.{name} is {getattr(self, name)}; expected 0 or more.")
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"training.ema is {self.ema}; expected 0 to below 1.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CardConfig:
@@ -173,7 +184,7 @@ def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Config:
     """
     try:
         record = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except OSError:
         raise ConfigError(f"no recipe at {path}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None

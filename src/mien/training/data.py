@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mien.datasets import ADAPTERS, Index, read_dataset
-from mien.datasets.ferplus import read_ferplus, read_leaks
+from mien.datasets.ferplus import read_leaks
 from mien.errors import ConfigError, DatasetError
 from mien.faces.alignment import alignment_matrix, whole_face_matrix
 from mien.facestore import FaceStore, Progress, prepare_faces
@@ -36,13 +36,9 @@ class Faces:
 
 
 def read_index(config: DataConfig) -> Index:
-    """The data set of a recipe, without the training images on its leak list."""
+    """The whole data set of a recipe, leaks included: its faces are prepared once for every recipe."""
     if not config.path:
         raise ConfigError(f"data.path is empty: give the {config.dataset} data set, data.path=FOLDER_OR_ZIP.")
-    if config.exclude and config.dataset == "ferplus":
-        return read_ferplus(config.path, exclude=read_leaks(config.exclude, split="train"))
-    if config.exclude:
-        raise ConfigError("data.exclude is a FER+ leak list; this data set has none.")
     if config.dataset not in ADAPTERS:
         raise ConfigError(f"data.dataset is {config.dataset!r}; expected one of {', '.join(ADAPTERS)}.")
     return read_dataset(config.dataset, config.path)
@@ -58,18 +54,25 @@ def load_faces(config: DataConfig, directory: Path, progress: Progress | None = 
     store = prepare_faces(
         index, Path(config.store or directory / "faces"), patch=config.patch, progress=progress
     )
-    return _split(index, store, "train"), _split(index, store, "valid")
+    leaks = read_leaks(config.exclude, split="train") if config.exclude else set()
+    return _split(index, store, "train", leaks), _split(index, store, "valid", set())
 
 
-def _split(index: Index, store: FaceStore, split: str) -> Faces:
+def _split(index: Index, store: FaceStore, split: str, leaks: set[str]) -> Faces:
     bad = set(store.unreadable)
     rows = [
         row
         for row, sample in enumerate(index.samples)
-        if sample.split == split and sample.label_distribution is not None and sample.id not in bad
+        if sample.split == split
+        and sample.label_distribution is not None
+        and sample.id not in bad
+        and sample.id.rsplit("/", 1)[-1] not in leaks
     ]
     if not rows:
-        raise DatasetError(f"{index.root}: no usable image in the {split} split.")
+        raise DatasetError(
+            f"{index.root}: no usable image in the {split} split. Training wants train and valid: folders of these "
+            "names, or a split column."
+        )
     samples = [index.samples[row] for row in rows]
     return Faces(
         store=store,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import MissingExtraError
+from mien.files import write_whole
 
 
 class RunLog:
@@ -40,9 +41,7 @@ class RunLog:
         if not self.path.is_file():
             return
         kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _is_until(line, step)]
-        partial = self.path.with_suffix(".partial")
-        partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        partial.replace(self.path)
+        write_whole(self.path, "".join(f"{line}\n" for line in kept))
 
 
 def _is_until(line: str, step: int) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,6 +98,7 @@ class _Run:
         self.model.to(self.device)
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(_parameter_groups(self.model, config))
+        self.validation_crops = evaluation_crops(validation, config.data)
         self._use_frozen_layers()
 
     def _calibration_faces(self, faces: Faces) -> Tensor:
@@ -161,11 +163,10 @@ class _Run:
     def evaluate(self) -> dict[str, float]:
         """The averaged weights on the validation split: loss (nats), accuracy, balanced accuracy, macro F1."""
         self.ema.eval()
-        crops = evaluation_crops(self.validation, self.config.data)
         logits = torch.cat(
             [
                 self.ema.from_features(self.features(batch.float().to(self.device))).float().cpu()
-                for batch in crops.split(128)
+                for batch in self.validation_crops.split(128)
             ]
         )
         counted = self.validation.labels >= 0
@@ -194,6 +195,10 @@ class _Run:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of the same recipe."""
         _check_same_recipe(checkpoint.config, self.config.to_dict())
+        if tuple(checkpoint.labels) != self.validation.names:
+            raise CheckpointError(
+                f"the checkpoint knows the classes {', '.join(checkpoint.labels)}, the data others."
+            )
         self.model.load_state_dict(checkpoint.model)
         self.ema.load_state_dict(checkpoint.ema)
         self.optimizer.load_state_dict(checkpoint.optimizer)
@@ -201,15 +206,31 @@ class _Run:
         self._use_frozen_layers()
 
 
-def _check_same_recipe(saved: dict, wanted: dict) -> None:
-    for section in ("model", "augment"):
-        if saved[section] != wanted[section]:
-            raise CheckpointError(f"the checkpoint was made with another [{section}]: {saved[section]}.")
-    for key in ("epochs", "batch", "lr", "head_lr", "weight_decay", "warmup", "ema", "seed"):
-        if saved["training"][key] != wanted["training"][key]:
+FREE_TO_CHANGE = {
+    "name",
+    "card",
+    "data.path",
+    "data.store",
+    "training.device",
+    "training.amp",
+    "training.threads",
+    "training.checkpoint_steps",
+    "training.evaluate_steps",
+    "training.tensorboard",
+}
+"""What a resumed run may be told anew; the last bits of the weights may then differ for device, amp and threads."""
+
+
+def _check_same_recipe(saved: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> None:
+    for key, value in wanted.items():
+        name, before = f"{prefix}{key}", saved.get(key)
+        if name in FREE_TO_CHANGE:
+            continue
+        if isinstance(value, dict) and isinstance(before, dict):
+            _check_same_recipe(before, value, f"{name}.")
+        elif before != value:
             raise CheckpointError(
-                f"the checkpoint was made with training.{key}={saved['training'][key]}, "
-                f"not {wanted['training'][key]}. Give the same recipe to resume."
+                f"the checkpoint was made with {name}={before}, not {value}. Give the same recipe to resume."
             )
 
 
@@ -225,10 +246,11 @@ def pick_device(name: str) -> torch.device:
     """The device of that name; "auto" takes CUDA, then Apple's MPS, then the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        return torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"training.device is {name!r}; expected auto, cpu, cuda or mps.") from None
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(name, False):
+        here = ", ".join(device for device, is_there in available.items() if is_there)
+        raise ConfigError(f"training.device is {name!r}; this machine has: {here}.")
+    return torch.device(name)
 
 
 def _parameter_groups(model: nn.Module, config: Config) -> list[dict]:
