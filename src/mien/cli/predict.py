@@ -44,8 +44,7 @@ def predict(
     Exit code: 0 when every picture could be read (faces or not), 1 when some could not, 2 when none could.
 
     Args:
-        path: pictures, folders (searched with all their subfolders), quoted patterns such as
-            "photos/**/*.jpg", and - for a picture on standard input.
+        path: pictures, folders (subfolders too), quoted patterns ("photos/**/*.jpg"), - for standard input.
         output: write an annotated copy of every picture into this folder.
         json: print one JSON object a picture and line.
         table: write one row a face to this .csv or .parquet file (Parquet: pip install 'mien[table]').
