@@ -88,25 +88,36 @@ def _warn_of_unreadable(names: list[str]) -> int:
 
 
 def _print(subject: dict[str, str], summary: dict[str, Any]) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    is_terminal = sys.stdout.isatty()
+    console = Console(highlight=False, width=None if is_terminal else 110, no_color=not is_terminal)
     console.print(", ".join(f"{key}: {value}" for key, value in subject.items()))
-    for name, part in (summary.get("protocols") or {"accuracy": summary}).items():
+    numbers = Table(
+        "protocol", "n", "accuracy", "95 %", "balanced", "macro F1", "ECE", "before", "Brier", box=SIMPLE
+    )
+    for name, part in (summary.get("protocols") or {"labels": summary}).items():
         low, high = part["accuracy_interval"] or (None, None)
-        console.print(
-            f"[bold]{name}[/bold]  {_percent(part['accuracy'])} (95 %: {_percent(low)} to {_percent(high)}, "
-            f"n = {part['n']:,})   balanced {_percent(part['balanced_accuracy'])}   "
-            f"macro F1 {_percent(part['macro_f1'])}   ECE {_percent(part['ece'])} "
-            f"(uncalibrated {_percent(part['ece_uncalibrated'])})   Brier {_number(part['brier'])}"
+        numbers.add_row(
+            name,
+            f"{part['n']:,}",
+            f"[bold]{_percent(part['accuracy'])}[/bold]",
+            f"{_percent(low)} to {_percent(high)}",
+            _percent(part["balanced_accuracy"]),
+            _percent(part["macro_f1"]),
+            _number(part["ece"]),
+            _number(part["ece_uncalibrated"]),
+            _number(part["brier"]),
         )
-    table = Table("class", "precision", "recall", "F1", "n")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    console.print(numbers)
+    table = Table("class", "n", "precision", "recall", "F1", box=SIMPLE)
+    for column in [*numbers.columns[1:], *table.columns[1:]]:
+        column.justify, column.no_wrap = "right", True
     for name, scores in summary["per_class"].items():
         table.add_row(
-            name, *(_percent(scores[key]) for key in ("precision", "recall", "f1")), f"{scores['n']:,}"
+            name, f"{scores['n']:,}", *(_percent(scores[key]) for key in ("precision", "recall", "f1"))
         )
     console.print(table)
     console.print(f"No face found: {summary['missed_faces']}.")
