@@ -18,7 +18,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from mien.datasets.check import Progress
 from mien.datasets.index import Index, Sample
 from mien.errors import DatasetError, ImageReadError
 from mien.faces.alignment import align_face, alignment_matrix, whole_face, whole_face_matrix
@@ -40,9 +41,6 @@ from mien.runtime import find_model
 CHUNK = 256
 ROOM = 0.5
 """Margin around the face that a patch of a whole photograph keeps: its face fills the middle half."""
-
-Progress = Callable[[int, int], None]
-"""Called with the number of samples done and of all samples."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,14 +68,19 @@ def load_model(name_or_path: str | Path, *, task: str = "expression", threads: i
         raise _unreadable(path, error) from None
     if manifest.task != task:
         raise ModelError(f"{path} is a model for {manifest.task}, not for {task}.")
-    return LoadedModel(_open_session(path, threads), manifest, path)
+    return LoadedModel(open_session(path, threads), manifest, path)
 
 
 def _unreadable(path: Path, error: OSError) -> ModelError:
     return ModelError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}.")
 
 
-def _open_session(path: Path, threads: int) -> InferenceSession:
+def open_session(model: Path | bytes, threads: int = 0) -> InferenceSession:
+    """An ONNX Runtime session on the CPU for a file, or for a graph in memory.
+
+    Raises:
+        ModelError: when ONNX Runtime cannot read it.
+    """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -83,6 +88,8 @@ def _open_session(path: Path, threads: int) -> InferenceSession:
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        source = model if isinstance(model, bytes) else str(model)
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ModelError(f"{path}: ONNX Runtime cannot read it: {str(error).splitlines()[0]}") from None
+        name = "the graph" if isinstance(model, bytes) else model
+        raise ModelError(f"{name}: ONNX Runtime cannot read it: {str(error).splitlines()[0]}") from None

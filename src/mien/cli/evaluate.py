@@ -50,7 +50,7 @@ def evaluate(
     from mien.inference.classifier import ExpressionClassifier
 
     if report and find_spec("matplotlib") is None:
-        raise MissingExtraError("Reports", "report")
+        raise MissingExtraError("A report", "report")
     classifier = ExpressionClassifier(model, threads=threads)
     index = read_dataset(dataset, data)
     with progress_bar("looking for twins") as advance:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mien import metrics
-from mien.datasets.check import find_twins
+from mien.datasets.check import Progress, find_twins
 from mien.datasets.ferplus import argmax_label, majority_label
 from mien.datasets.index import SPLITS, Index, Sample
 from mien.errors import DatasetError, ImageReadError, InputError
@@ -28,9 +28,6 @@ AHEAD = 64
 
 SHOWN = 24
 """Mistakes that are kept with their pictures, the most confident ones."""
-
-Progress = Callable[[int, int], None]
-"""Called with the number of images done and of all images."""
 
 PROTOCOLS = {"majority": majority_label, "argmax": argmax_label}
 """FER+'s two ways from ten votes to one label; the first is the official one."""

@@ -77,7 +77,7 @@ def make_figure(width: float, height: float, theme: Theme) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingExtraError("Reports", "report") from None
+        raise MissingExtraError("A report", "report") from None
     return Figure(figsize=(width, height), dpi=DPI, facecolor=theme.paper)
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from mien import metrics
+from mien.datasets.check import Progress
 from mien.datasets.index import Index
 from mien.errors import InputError
-from mien.evaluation.evaluate import Progress, judge, official_labels, read_faces
+from mien.evaluation.evaluate import judge, official_labels, read_faces
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, write_manifest
 

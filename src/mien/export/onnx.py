@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from torch import nn
 
@@ -14,6 +13,7 @@ from mien.errors import ModelError, ParityError
 from mien.files import write_whole
 from mien.manifest import AlignmentSpec, InputSpec, Manifest, write_manifest
 from mien.models.network import trace_graph
+from mien.runtime import open_session
 from mien.training.checkpoint import Checkpoint, load_checkpoint
 from mien.training.config import Config, config_from_dict
 from mien.training.loop import build_model
@@ -87,7 +87,7 @@ def _check_parity(model: nn.Module, graph: bytes, size: int) -> None:
     images = torch.rand(5, 3, size, size, generator=torch.Generator().manual_seed(0)) * 255
     with torch.no_grad():
         expected = model(images).numpy()
-    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = open_session(graph)
     found = np.asarray(session.run(["logits"], {"images": images.numpy()})[0])
     difference = float(np.abs(expected - found).max())
     if not difference <= TOLERANCE:

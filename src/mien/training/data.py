@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from mien.datasets import ADAPTERS, Index, read_dataset
+from mien.datasets.check import Progress
 from mien.datasets.ferplus import read_leaks
 from mien.errors import ConfigError, DatasetError
 from mien.faces.alignment import alignment_matrix, whole_face_matrix
-from mien.facestore import FaceStore, Progress, prepare_faces
+from mien.facestore import FaceStore, prepare_faces
 from mien.training.augment import Augmenter
 from mien.training.config import Config, DataConfig
 

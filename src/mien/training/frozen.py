@@ -4,11 +4,11 @@ On the CPU they run in ONNX Runtime, three times faster than in torch; elsewhere
 """
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
 from mien.models.network import ExpressionNetwork, trace_graph
+from mien.runtime import open_session
 
 
 class FrozenLayers:
@@ -24,7 +24,7 @@ class FrozenLayers:
     def __init__(self, model: ExpressionNetwork, size: int, device: torch.device, threads: int = 0) -> None:
         self.model, self.session = model, None
         if device.type == "cpu":
-            self.session = _open(trace_graph(_Frozen(model), size, "features"), threads)
+            self.session = open_session(trace_graph(_Frozen(model), size, "features"), threads)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features for crops (batch, 3, size, size) with values 0..255."""
@@ -42,10 +42,3 @@ class _Frozen(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.model.frozen_features(images)
-
-
-def _open(graph: bytes, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from mien import metrics
+from mien.datasets.check import Progress
 from mien.errors import CheckpointError, ConfigError
-from mien.facestore import Progress
 from mien.losses import label_distribution_loss
 from mien.models import MODELS, ExpressionNetwork
 from mien.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
