@@ -140,6 +140,7 @@ def test_prints_a_table_and_writes_the_report(tiny_model, tmp_path, capsys):
     assert "majority" in out
     assert "precision" in out
     assert {path.name for path in report.iterdir()} >= {"report.html", "report.json", "confusion.png"}
+    assert "not found, read whole" in (report / "report.html").read_text()
 
 
 def test_a_bad_row_is_told_with_its_line(tiny_model, tmp_path, capsys):

@@ -99,8 +99,18 @@ def _subject(subject: dict[str, str]) -> str:
     return f'<dl class="subject">{items}</dl>' if items else ""
 
 
-def _headline(record: dict[str, Any]) -> str:
+def _missed(record: dict[str, Any]) -> str:
+    """What became of the faces that were not found: errors in photographs, read whole in data sets of crops."""
     missed = record["missed_faces"]
+    unanswered = sum(scores.get("missed", 0) for scores in record["per_class"].values())
+    return (
+        f"{missed:,} not found, {'counted as errors' if unanswered else 'read whole'}"
+        if missed
+        else "all found"
+    )
+
+
+def _headline(record: dict[str, Any]) -> str:
     tiles = [
         ("accuracy", _percent(record["accuracy"]), f"95% interval {_interval(record)}"),
         ("balanced accuracy", _percent(record["balanced_accuracy"]), "mean recall of the classes"),
@@ -111,7 +121,7 @@ def _headline(record: dict[str, Any]) -> str:
             f"{_decimal(record['ece_uncalibrated'])} uncalibrated",
         ),
         ("Brier score", _decimal(record["brier"]), "0 is best, 2 is worst"),
-        ("faces", f"{record['n']:,}", f"{missed:,} not found, counted as errors" if missed else "all found"),
+        ("faces", f"{record['n']:,}", _missed(record)),
     ]
     main = ' class="main"'
     items = "".join(
