@@ -1,0 +1,51 @@
+"""What the documents promise is there."""
+
+import re
+import tomllib
+
+import pytest
+
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/responsible-use.md",
+    "docs/manifest.md",
+    "docs/models/expression.md",
+)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_link_leads_somewhere(root, name):
+    path = root / name
+    links = re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (path.parent / link).exists()]
+    assert not missing
+    assert "@@" not in path.read_text(encoding="utf-8")
+
+
+def test_ci_runs_the_readme_s_test_command(root):
+    commands = re.findall(r"^    (python3 -m venv .*pytest)$", (root / "README.md").read_text(), re.MULTILINE)
+    assert len(commands) == 1
+
+
+def test_every_picture_has_its_licence_written_down(root):
+    licences = (root / "examples/LICENCE.md").read_text()
+    pictures = [path.name for path in (root / "examples").iterdir() if path.suffix == ".jpg"]
+    assert pictures
+    assert all(f"`{name}`" in licences for name in pictures)
+
+
+def test_every_recipe_names_what_its_weights_learnt_from(root):
+    recipes = [tomllib.loads(path.read_text()) for path in (root / "recipes").glob("*.toml")]
+    assert recipes
+    for recipe in recipes:
+        assert recipe["card"]["licence"]
+        assert all({"name", "licence"} == set(source) for source in recipe["card"]["trained_on"])
+
+
+def test_every_asset_has_a_manifest_that_fits(root):
+    from mien.manifest import read_manifest
+
+    models = sorted((root / "src/mien/assets").glob("*.onnx"))
+    assert models
+    assert all(read_manifest(path).trained_on for path in models)
