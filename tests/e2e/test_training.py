@@ -80,6 +80,13 @@ def test_refuses_to_overwrite_or_to_mix_recipes(stripes, tmp_path):
     train(read_recipe(recipe, ["training.evaluate_steps=7"]), tmp_path / "run", resume=True)
 
 
+def test_tensorboard_gets_what_the_log_gets(stripes, tmp_path):
+    train(read_recipe(write_recipe(tmp_path, stripes, epochs=2), ["training.tensorboard=true"]), tmp_path / "run")
+    (events,) = (tmp_path / "run/tensorboard").iterdir()
+    assert b"eval/accuracy" in events.read_bytes()
+    assert b"step/loss" in events.read_bytes()
+
+
 def test_a_truncated_checkpoint_is_told_in_one_line(stripes, tmp_path):
     path = train(read_recipe(write_recipe(tmp_path, stripes, epochs=1)), tmp_path / "run")
     path.write_bytes(path.read_bytes()[:1000])

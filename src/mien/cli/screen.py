@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mien.results import Expression, Face, HeadPose, Quality
 
 BAR = 14
-LEAST_WIDTH = 96
+LEAST_WIDTH = 110
 """Columns of a file or a pipe, which have no width of their own."""
 
 
@@ -50,7 +50,7 @@ class Screen:
 
     def _table(self, faces: tuple[Face, ...]) -> Table:
         table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
-        table.add_column("face", justify="right")
+        table.add_column("face", justify="right", no_wrap=True, min_width=4)
         for name in ("perceived expression", "confidence", "yaw pitch roll", "quality"):
             table.add_column(name, no_wrap=True)
         for number, face in enumerate(faces, start=1):
