@@ -11,6 +11,7 @@ DOCUMENTS = (
     "docs/responsible-use.md",
     "docs/manifest.md",
     "docs/models/expression.md",
+    "docs/models/open.md",
 )
 
 

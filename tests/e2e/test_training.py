@@ -81,7 +81,10 @@ def test_refuses_to_overwrite_or_to_mix_recipes(stripes, tmp_path):
 
 
 def test_tensorboard_gets_what_the_log_gets(stripes, tmp_path):
-    train(read_recipe(write_recipe(tmp_path, stripes, epochs=2), ["training.tensorboard=true"]), tmp_path / "run")
+    train(
+        read_recipe(write_recipe(tmp_path, stripes, epochs=2), ["training.tensorboard=true"]),
+        tmp_path / "run",
+    )
     (events,) = (tmp_path / "run/tensorboard").iterdir()
     assert b"eval/accuracy" in events.read_bytes()
     assert b"step/loss" in events.read_bytes()
