@@ -141,7 +141,7 @@ class ZipFiles:
                 return archive.read(self.prefix + name)
         except KeyError:
             raise KeyError(name) from None
-        except Exception as error:  # zlib.error, BadZipFile, RuntimeError (a password), NotImplementedError
+        except Exception as error:  # broken data, a password, an unknown method: zipfile raises many kinds
             raise DatasetError(f"{self.path}: {self.prefix}{name} cannot be unpacked ({error}).") from error
 
     def below(self, folder: str) -> ZipFiles:

@@ -17,6 +17,7 @@ from mien.errors import InputError
 from mien.evaluation import page, plots
 from mien.evaluation.style import DARK, LIGHT
 from mien.evaluation.summary import json_ready
+from mien.files import write_whole
 
 PLOTS = {
     "confusion": plots.draw_confusion,
@@ -88,7 +89,7 @@ def write_report(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
-            _write_whole(directory / name, data)
+            write_whole(directory / name, data)
     except OSError as error:
         raise InputError(f"{directory}: the report cannot be written ({error.strerror}).") from None
     return directory / "report.html"
@@ -108,9 +109,3 @@ def _describe(mistake: Mistake) -> dict[str, Any]:
 def _encode(text: str) -> bytes:
     """UTF-8; a file name that is not text (a lone surrogate) becomes question marks."""
     return text.encode("utf-8", errors="replace")
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
