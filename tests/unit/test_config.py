@@ -15,7 +15,7 @@ def test_overrides_win_over_the_recipe(tmp_path):
     path.write_text("[training]\nepochs = 3\nlr = 0.1\n")
     config = read_recipe(path, ["training.lr=0.2", "data.path=some/where.zip", "model.grey=true"])
     assert (config.training.epochs, config.training.lr) == (3.0, 0.2)
-    assert (config.data.path, config.model.grey) == ("some/where.zip", True)
+    assert (config.data.path, config.model.options["grey"]) == ("some/where.zip", True)
 
 
 def test_paths_beside_the_recipe_are_found_from_anywhere(tmp_path):

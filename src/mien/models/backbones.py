@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mien.errors import ModelError
 from mien.models.layers import ConvUnit, DepthwiseSeparable, PixelInput
-from mien.models.network import ExpressionNetwork
+from mien.models.network import ExpressionNetwork, Reading
 
 _CHANNELS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 _STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
@@ -57,6 +57,7 @@ class FaceMobileNet(ExpressionNetwork):
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout))
         self.classifier = nn.Linear(_CHANNELS[blocks], classes)
         self.fixed.requires_grad_(False)
+        self.has_frozen_layers = frozen > 0
 
     def train(self, mode: bool = True) -> "FaceMobileNet":
         """Training mode for the trunk and the head; the frozen layers keep their statistics."""
@@ -70,11 +71,10 @@ class FaceMobileNet(ExpressionNetwork):
         """Pixels through the layers that do not learn."""
         return self.fixed(self.pixels(images))
 
-    def from_features(
-        self, features: Float[Tensor, "batch channels rows columns"]
-    ) -> Float[Tensor, "batch classes"]:
-        """Logits from what `frozen_features` gave."""
-        return self.classifier(self.head(self.trunk(features)))
+    def read(self, features: Float[Tensor, "batch channels rows columns"]) -> Reading:
+        """Logits and the trunk's last map from what `frozen_features` gave."""
+        feature_map = self.trunk(features)
+        return Reading(self.classifier(self.head(feature_map)), feature_map, None)
 
     @torch.no_grad()
     def load_pretrained(self, path: Path, images: Float[Tensor, "batch 3 height width"]) -> None:

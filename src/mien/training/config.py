@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import tomllib
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,17 @@ from mien.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Which network: `name` is a key of `mien.models.MODELS`; see its class for the other fields."""
+    """Which network, and how it starts.
+
+    Attributes:
+        name: a key of `mien.models.MODELS`.
+        pretrained: weights to start from, a file; empty starts from random ones. See the network's `load_pretrained`.
+        options: every other key of the section: the keyword arguments of the network's class.
+    """
 
     name: str = "face-mobilenet"
     pretrained: str = ""
-    blocks: int = 13
-    frozen: int = 0
-    upsample: int = 0
-    grey: bool = False
-    dropout: float = 0.2
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +172,10 @@ class Config:
     training: LoopConfig = field(default_factory=LoopConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """The resolved configuration as plain values."""
-        return dataclasses.asdict(self)
+        """The resolved configuration as plain values, as a recipe would have them."""
+        record = dataclasses.asdict(self)
+        record["model"] |= record["model"].pop("options")
+        return record
 
 
 def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Config:
@@ -200,6 +204,10 @@ def config_from_dict(record: dict[str, Any]) -> Config:
     Raises:
         ConfigError: on an unknown key or a value of the wrong type.
     """
+    record = dict(record)
+    if isinstance(model := record.get("model"), dict):
+        own = {key: value for key, value in model.items() if key in ("name", "pretrained")}
+        record["model"] = own | {"options": {key: value for key, value in model.items() if key not in own}}
     return _build(Config, record, "")
 
 
@@ -228,13 +236,26 @@ def _apply(record: dict[str, Any], override: str) -> None:
 def _build(kind: type, record: object, where: str) -> Any:
     if not isinstance(record, dict):
         raise ConfigError(f"{where.rstrip('.')}: expected a section, found {record!r}.")
-    hints = typing.get_type_hints(kind)
+    return kind(**convert_values(typing.get_type_hints(kind), record, where))
+
+
+def convert_values(hints: Mapping[str, Any], record: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Values of the types that `hints` names.
+
+    Args:
+        hints: the type of every known key.
+        record: what a recipe says.
+        where: its section, with a dot behind it, for messages.
+
+    Raises:
+        ConfigError: on an unknown key or a value of the wrong type.
+    """
     for key in record:
         if key not in hints:
             near = difflib.get_close_matches(key, hints, n=1)
             hint = f" Did you mean {where}{near[0]}?" if near else f" Known: {', '.join(hints)}."
             raise ConfigError(f"unknown key {where}{key}.{hint}")
-    return kind(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in record.items()})
+    return {key: _convert(hints[key], value, f"{where}{key}") for key, value in record.items()}
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -242,6 +263,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _build(hint, value, f"{where}.")
     if hint == tuple[dict[str, str], ...]:
         return _records(value, where)
+    if hint == dict[str, Any]:
+        return dict(value)
     accepted = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{where}: expected {hint.__name__}, found {value!r}.")

@@ -1,11 +1,12 @@
 """The training loop."""
 
 import copy
+import inspect
 import math
 import time
+import typing
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mien.errors import CheckpointError, ConfigError
 from mien.losses import label_distribution_loss
 from mien.models import MODELS, ExpressionNetwork
 from mien.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mien.training.config import Config, ModelConfig
+from mien.training.config import Config, ModelConfig, convert_values
 from mien.training.data import Batches, Faces, evaluation_crops, load_faces
 from mien.training.frozen import FrozenLayers
 from mien.training.log import RunLog
@@ -115,7 +116,7 @@ class _Run:
     def _use_frozen_layers(self) -> None:
         options = self.config.training
         self.features = self.model.frozen_features
-        if self.config.model.frozen:
+        if self.model.has_frozen_layers:
             self.features = FrozenLayers(self.model, self.config.data.size, self.device, options.threads)
 
     def learn(self) -> float:
@@ -235,11 +236,17 @@ def _check_same_recipe(saved: dict[str, Any], wanted: dict[str, Any], prefix: st
 
 
 def build_model(config: ModelConfig, classes: int) -> ExpressionNetwork:
-    """The network of a recipe, with random weights."""
+    """The network of a recipe, with random weights.
+
+    Raises:
+        ConfigError: on an unknown network, or an option that it does not have.
+    """
     if config.name not in MODELS:
         raise ConfigError(f"model.name is {config.name!r}; expected one of {', '.join(MODELS)}.")
-    options = {key: value for key, value in asdict(config).items() if key not in ("name", "pretrained")}
-    return MODELS[config.name](classes, **options)
+    network = MODELS[config.name]
+    hints = typing.get_type_hints(network.__init__)
+    known = {name: hints[name] for name in inspect.signature(network).parameters if name != "classes"}
+    return network(classes, **convert_values(known, config.options, "model."))
 
 
 def pick_device(name: str) -> torch.device:
