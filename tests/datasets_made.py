@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 USAGES = {"FER2013Train": "Training", "FER2013Valid": "PublicTest", "FER2013Test": "PrivateTest"}
 HEADER = ["Usage", "Image name", "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"]
@@ -84,4 +84,186 @@ def zip_folder(folder: Path, path: Path, *, top: str = "") -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted(folder.rglob("*")):
             archive.write(file, str(Path(top) / file.relative_to(folder)))
+    return path
+
+
+# RAF-DB, AffectNet and FER2013 with drawn faces: the mouth and brows show the class, so that a network can learn it.
+
+RAFDB = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+AFFECTNET = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
+FER2013 = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+"""The classes in the order of each data set's numbers."""
+
+LOOKS = {
+    "neutral": (0.0, 0.02, 0.0),
+    "happiness": (0.09, 0.05, 0.0),
+    "surprise": (0.0, 0.2, -0.05),
+    "sadness": (-0.07, 0.02, -0.06),
+    "anger": (-0.04, 0.04, 0.09),
+    "disgust": (-0.09, 0.09, 0.03),
+    "fear": (-0.02, 0.13, -0.09),
+    "contempt": (0.03, 0.02, 0.04),
+}
+"""How far mouth corners go up, how wide the mouth opens, how far the brows go down inside; parts of the side."""
+
+FACE_POINTS = ((0.34, 0.42), (0.66, 0.42), (0.5, 0.58), (0.37, 0.74), (0.63, 0.74))
+"""Where a drawn face has its subject's right eye, left eye, nose, right and left mouth corner; parts of the side."""
+
+
+def drawn_face(expression: str, number: int = 0, side: int = 100) -> np.ndarray:
+    """A drawn face (side, side, 3) uint8 RGB; every number has its own skin, ground, grain and small offsets."""
+    rng = np.random.default_rng(number)
+    up, gap, brow = np.array(LOOKS[expression]) + rng.normal(0, 0.008, 3)
+    big = 4 * side
+    picture = Image.new("RGB", (big, big), tuple(rng.integers(30, 220, 3).tolist()))
+    draw = ImageDraw.Draw(picture)
+    tone = rng.uniform(0.45, 1.0)
+
+    def shape(box: tuple[float, float, float, float], colour: tuple[int, int, int]) -> None:
+        draw.ellipse([value * big for value in box], fill=colour)
+
+    shape((0.12, 0.02, 0.88, 0.98), tuple(int(part * tone) for part in (240, 200, 170)))
+    for x, inside in ((0.34, 1), (0.66, -1)):
+        shape((x - 0.07, 0.38, x + 0.07, 0.46), (245, 245, 245))
+        shape((x - 0.03, 0.385, x + 0.03, 0.455), (35, 25, 20))
+        brows = [(x - 0.09 * inside, 0.32 - brow / 2), (x + 0.09 * inside, 0.32 + brow / 2)]
+        draw.line([(a * big, b * big) for a, b in brows], fill=(50, 35, 25), width=big // 40)
+    draw.line(
+        [(0.5 * big, 0.45 * big), (0.47 * big, 0.58 * big), (0.53 * big, 0.58 * big)], (90, 60, 50), big // 90
+    )
+    bend = [(x, 0.74 - up * (abs(x - 0.5) / 0.13) ** 2 + 0.5 * up) for x in np.linspace(0.37, 0.63, 21)]
+    lips = [(x, y - gap / 2 * np.sin((x - 0.37) / 0.26 * np.pi)) for x, y in bend]
+    lips += [(x, y + gap / 2 * np.sin((x - 0.37) / 0.26 * np.pi)) for x, y in reversed(bend)]
+    draw.polygon(
+        [(x * big, y * big) for x, y in lips], fill=(110, 25, 35), outline=(120, 40, 45), width=big // 60
+    )
+    pixels = np.array(picture.resize((side, side), Image.Resampling.BOX)) + rng.normal(0, 4, (side, side, 1))
+    return pixels.clip(0, 255).astype(np.uint8)
+
+
+def jpeg_of(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=92)
+    return buffer.getvalue()
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def _made_faces(classes: tuple[str, ...], train: int, test: int) -> list[tuple[str, int, str, int]]:
+    """Split, number within the split (from 1), class and seed of every face; classes take turns."""
+    return [
+        (split, number + 1, classes[number % len(classes)], start + number)
+        for split, count, start in (("train", train, 0), ("test", test, 100_000))
+        for number in range(count * len(classes))
+    ]
+
+
+def write_rafdb(
+    root: Path, layout: str = "official", *, train: int = 10, test: int = 4, images: str = "aligned"
+) -> Path:
+    """RAF-DB with drawn faces, 100 x 100.
+
+    Args:
+        root: made; holds `basic/`, or `DATASET/`, or `train/` and `test/`.
+        layout: "official", "repacked" or "efficientface".
+        train: faces a class in train; the adapter holds out a tenth of them as valid, one at least.
+        test: faces a class in test.
+        images: of the official layout: "aligned", or "original": photographs 200 x 160 whose face is off the middle.
+    """
+    codes: dict[str, list[str]] = {"train": [], "test": []}
+    for split, number, expression, seed in _made_faces(RAFDB, train, test):
+        stem, code = f"{split}_{number:05d}", RAFDB.index(expression) + 1
+        face = drawn_face(expression, seed)
+        if layout == "official":
+            codes[split].append(f"{stem}.jpg {code}\n")
+            _write_rafdb_face(root / "basic", stem, face, seed, images)
+        elif layout == "repacked":
+            codes[split].append(f"{stem}_aligned.jpg,{code}\n")
+            _write_bytes(root / "DATASET" / split / str(code) / f"{stem}_aligned.jpg", jpeg_of(face))
+        else:
+            _write_bytes(
+                root / split / str(AFFECTNET.index(expression)) / f"{stem}_aligned.jpg", jpeg_of(face)
+            )
+    if layout == "official":
+        lines = "".join(codes["train"] + codes["test"])
+        _write_bytes(root / "basic/EmoLabel/list_patition_label.txt", lines.encode())
+    elif layout == "repacked":
+        for split, lines in codes.items():
+            (root / f"{split}_labels.csv").write_text("".join(["image,label\n", *lines]), encoding="utf-8")
+    return root
+
+
+RAFDB_PLACE = (70, 30)
+"""Left and upper edge of the face in a made photograph of RAF-DB."""
+
+
+def _write_rafdb_face(basic: Path, stem: str, face: np.ndarray, seed: int, images: str) -> None:
+    """One image of the official layout and its annotation; the landmarks are those of the original."""
+    x, y = RAFDB_PLACE
+    if images == "original":
+        photograph = np.full((160, 200, 3), 60, dtype=np.uint8)
+        photograph[y : y + 100, x : x + 100] = face
+        _write_bytes(basic / "Image/original" / f"{stem}.jpg", jpeg_of(photograph))
+    else:
+        _write_bytes(basic / "Image/aligned" / f"{stem}_aligned.jpg", jpeg_of(face))
+    points = [f"{x + 100 * a:.2f}\t{y + 100 * b:.2f}" for a, b in FACE_POINTS]
+    lines = [*points, seed % 3, seed // 3 % 3, seed // 2 % 5]
+    text = "".join(f"{line}\n" for line in lines)
+    _write_bytes(basic / "Annotation/manual" / f"{stem}_manu_attri.txt", text.encode())
+
+
+def write_affectnet(root: Path, *, train: int = 10, test: int = 4, landmarks: bool = True) -> Path:
+    """AffectNet with drawn faces, 112 x 112: `train_set/` and `val_set/`, and one image without a face in each.
+
+    Args:
+        root: made.
+        train: faces of each of the eight classes in train_set; the adapter holds out a twentieth, one at least.
+        test: faces a class in val_set.
+        landmarks: write the 68 points too.
+    """
+    for split, number, expression, seed in _made_faces(AFFECTNET, train, test):
+        folder = root / {"train": "train_set", "test": "val_set"}[split]
+        _write_bytes(folder / "images" / f"{number}.jpg", jpeg_of(drawn_face(expression, seed, 112)))
+        notes = folder / "annotations"
+        notes.mkdir(exist_ok=True)
+        np.save(notes / f"{number}_exp.npy", np.array(str(AFFECTNET.index(expression))))
+        np.save(notes / f"{number}_val.npy", np.array(str(round(LOOKS[expression][0] * 10, 3))))
+        np.save(notes / f"{number}_aro.npy", np.array(str(round(LOOKS[expression][1] * 4, 3))))
+        if landmarks:
+            np.save(notes / f"{number}_lnd.npy", _sixty_eight_points(112).reshape(-1))
+    for folder in ("train_set", "val_set"):
+        _write_bytes(root / folder / "images" / "900000.jpg", jpeg_of(np.full((112, 112, 3), 90, np.uint8)))
+        for name, value in (("exp", "10"), ("val", "-2"), ("aro", "-2")):
+            np.save(root / folder / "annotations" / f"900000_{name}.npy", np.array(value))
+    return root
+
+
+def _sixty_eight_points(side: int) -> np.ndarray:
+    """The 68 points of a drawn face: the eyes as rings about their middles, the rest rough."""
+    points = np.full((68, 2), 0.5)
+    ring = 0.05 * np.stack([np.cos(np.arange(6) * np.pi / 3), np.sin(np.arange(6) * np.pi / 3)], axis=1)
+    right, left, nose, mouth_right, mouth_left = np.array(FACE_POINTS)
+    points[36:42], points[42:48] = right + ring, left + ring
+    points[30], points[48], points[54] = nose, mouth_right, mouth_left
+    return points * side
+
+
+def write_fer2013(root: Path, *, train: int = 10, valid: int = 4, test: int = 4) -> Path:
+    """`fer2013.csv` with drawn grey faces, so many a class and split. Gives the path of the file."""
+    root.mkdir(parents=True, exist_ok=True)
+    lines = ["emotion,pixels,Usage"]
+    for usage, count, start in (
+        ("Training", train, 0),
+        ("PublicTest", valid, 50_000),
+        ("PrivateTest", test, 100_000),
+    ):
+        for number in range(count * len(FER2013)):
+            code = number % len(FER2013)
+            face = Image.fromarray(drawn_face(FER2013[code], start + number, 48)).convert("L")
+            lines.append(f"{code},{' '.join(map(str, np.array(face).ravel().tolist()))},{usage}")
+    path = root / "fer2013.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

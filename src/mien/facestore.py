@@ -75,6 +75,8 @@ def prepare_faces(
 ) -> FaceStore:
     """Find and cut the largest face of every sample, in parallel; goes on from where an earlier run stopped.
 
+    Where the data set gives the landmarks of the labelled face, they stand for the face found.
+
     Args:
         index: the data set.
         directory: where the store is kept; made when missing.
@@ -150,14 +152,21 @@ def _make_chunk(index: Index, directory: Path, patch: int, rows: range, detector
 def _cut(index: Index, sample: Sample, patch: int, detector: FaceDetector) -> tuple[np.ndarray, np.ndarray]:
     """The patch of one sample and the landmarks in it (NaN when there is no face)."""
     image = read_image(index.read(sample))
-    faces = detector.detect(image)
-    if index.is_cropped or not faces:
+    found = _landmarks(image, sample, detector)
+    if index.is_cropped or found is None:
         matrix, pixels = whole_face_matrix(image.shape[:2], patch), whole_face(image, size=patch)
     else:
-        matrix = alignment_matrix(faces[0].landmarks_xy, patch, margin=ROOM)
-        pixels = align_face(image, faces[0].landmarks_xy, size=patch, margin=ROOM)
-    landmarks = transform_points(matrix, faces[0].landmarks_xy) if faces else np.full((5, 2), np.nan)
-    return pixels, landmarks
+        matrix = alignment_matrix(found, patch, margin=ROOM)
+        pixels = align_face(image, found, size=patch, margin=ROOM)
+    return pixels, np.full((5, 2), np.nan) if found is None else transform_points(matrix, found)
+
+
+def _landmarks(image: np.ndarray, sample: Sample, detector: FaceDetector) -> np.ndarray | None:
+    """Those that the data set gives of the labelled face, otherwise those of the largest face found."""
+    if sample.landmarks_xy is not None:
+        return np.array(sample.landmarks_xy)
+    faces = detector.detect(image)
+    return faces[0].landmarks_xy if faces else None
 
 
 def _chunk_path(directory: Path, rows: range) -> Path:
@@ -166,6 +175,7 @@ def _chunk_path(directory: Path, rows: range) -> Path:
 
 def _fingerprint(index: Index, patch: int) -> dict[str, object]:
     """What a store depends on. Pixels changed under the same names are not noticed: remove the store yourself."""
+    given = sum(sample.landmarks_xy is not None for sample in index.samples)
     return {
         "schema": 1,
         "data set": index.name,
@@ -174,6 +184,7 @@ def _fingerprint(index: Index, patch: int) -> dict[str, object]:
         "face crops": index.is_cropped,
         "patch": patch,
         "detector": read_manifest(find_model("face-detector")).sha256,
+        **({"landmarks given": given} if given else {}),
     }
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from datasets_made import pixels_of, png_of, write_picture, zip_folder
-from mien.datasets import read_dataset, read_folder
+from mien.datasets import ADAPTERS, read_dataset, read_folder
 from mien.errors import InputError, LayoutError
 
 
@@ -94,5 +94,5 @@ def test_only_pictures_without_folders(tmp_path):
 
 
 def test_an_unknown_kind_names_the_known(tmp_path):
-    with pytest.raises(InputError, match="ferplus, folder, table"):
+    with pytest.raises(InputError, match=", ".join(ADAPTERS)):
         read_dataset("imagenet", tmp_path)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from mien.cli.progress import progress_bar
+from mien.emotions import DatasetKind
 
 app = App(name="data", help="Check a data set, and find its faces once for training.")
-
-Dataset = Literal["ferplus", "folder", "table"]
 
 
 @app.command
 def check(
     path: Path,
     *,
-    dataset: Dataset = "ferplus",
+    dataset: DatasetKind = "ferplus",
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Count classes and find missing, unreadable and repeated images, and leaks between splits.
@@ -51,7 +50,7 @@ def prepare(
     path: Path,
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"])],
-    dataset: Dataset = "ferplus",
+    dataset: DatasetKind = "ferplus",
     patch: int = 96,
     workers: int = 0,
 ) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from mien.datasets.affectnet import read_affectnet, read_affectnet7
 from mien.datasets.check import (
     CheckReport,
     check_dataset,
     count_classes,
     find_twins,
 )
+from mien.datasets.fer2013 import read_fer2013
 from mien.datasets.ferplus import (
     argmax_label,
     argmax_labels,
@@ -22,7 +24,10 @@ from mien.datasets.ferplus import (
 )
 from mien.datasets.folder import read_folder
 from mien.datasets.index import ANY_SPLIT, SPLITS, Index, Sample
+from mien.datasets.joined import join, split_parts
+from mien.datasets.rafdb import read_rafdb
 from mien.datasets.table import read_table
+from mien.emotions import DatasetKind
 from mien.errors import InputError
 
 __all__ = [
@@ -30,6 +35,7 @@ __all__ = [
     "ANY_SPLIT",
     "SPLITS",
     "CheckReport",
+    "DatasetKind",
     "Index",
     "Sample",
     "argmax_label",
@@ -37,20 +43,45 @@ __all__ = [
     "check_dataset",
     "count_classes",
     "find_twins",
+    "join",
     "majority_label",
     "majority_labels",
+    "read_affectnet",
+    "read_affectnet7",
     "read_dataset",
+    "read_fer2013",
     "read_ferplus",
     "read_folder",
+    "read_joined",
     "read_leaks",
+    "read_rafdb",
     "read_table",
     "vote_distributions",
 ]
 
+
+def read_joined(path: str | Path) -> Index:
+    """Read several data sets as one (see `join`), given as `KIND=PATH,KIND=PATH`.
+
+    Raises:
+        InputError: the text is not like that, or a kind is unknown.
+        DatasetError: a data set cannot be used, or they cannot be joined.
+    """
+    parts = split_parts(path)
+    if any(kind == "joined" for kind, _ in parts):
+        raise InputError("joined data sets cannot be joined again. Name their parts.")
+    return join([read_dataset(kind, part) for kind, part in parts])
+
+
 ADAPTERS: dict[str, Callable[[str | Path], Index]] = {
     "ferplus": read_ferplus,
+    "rafdb": read_rafdb,
+    "affectnet": read_affectnet,
+    "affectnet7": read_affectnet7,
+    "fer2013": read_fer2013,
     "folder": read_folder,
     "table": read_table,
+    "joined": read_joined,
 }
 """The kinds of data set: each reads a path into an `Index`."""
 

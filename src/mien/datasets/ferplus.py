@@ -13,20 +13,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from mien.datasets.index import (
-    Files,
-    FolderFiles,
-    ImageStore,
-    Index,
-    Sample,
-    csv_rows,
-    open_files,
-)
+from mien.datasets.fer2013 import USAGES, PixelTable, scan_pixel_table
+from mien.datasets.index import Files, ImageStore, Index, Sample, csv_rows, open_files
 from mien.emotions import EXPRESSIONS, FERPLUS_COLUMNS
 from mien.errors import AnnotationError, InputError, LayoutError
-
-USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
-"""What `fer2013new.csv` calls the splits."""
 
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
 """What the official layout calls the splits."""
@@ -36,13 +26,12 @@ KAGGLE_PAIR = ("fer2013.csv", "fer2013new.csv")
 LICENCE = "labels MIT (Microsoft); faces of the FER2013 challenge"
 LAYOUT = (
     "FER2013Train/, FER2013Valid/ or FER2013Test/ with fer2013new.csv at the top or label.csv in each, "
-    "or the unpacked Kaggle pair fer2013.csv and fer2013new.csv"
+    "or the Kaggle pair fer2013.csv and fer2013new.csv"
 )
 NOT_COUNTED = -1
 """What the protocols over many images give for an image that does not count."""
 
 _CLASSES = len(EXPRESSIONS)
-_IMAGE_SIDE = 48
 
 
 @dataclass(frozen=True)
@@ -121,7 +110,7 @@ def vote_distributions(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_ferplus(path: str | Path, *, exclude: Collection[str] = frozenset()) -> Index:
-    """Read FER+ from its official layout (a folder or a zip) or from the Kaggle pair of CSV files (a folder).
+    """Read FER+ from its official layout or from the Kaggle pair of CSV files, in a folder or a zip.
 
     Only splits whose images are there are read; each from `fer2013new.csv` where that has rows for it,
     otherwise from the `label.csv` in the split's folder. An image named twice there (three are) is read once.
@@ -146,8 +135,8 @@ def read_ferplus(path: str | Path, *, exclude: Collection[str] = frozenset()) ->
     source: ImageStore
     if splits:
         source, rows = files, _read_official(where, files, splits)
-    elif set(KAGGLE_PAIR) <= set(names) and isinstance(files, FolderFiles):
-        source, rows = _read_kaggle(files)
+    elif set(KAGGLE_PAIR) <= set(names):
+        source, rows = _read_kaggle(where, files)
     else:
         raise LayoutError(path, LAYOUT)
     excluded = frozenset(exclude)
@@ -306,66 +295,19 @@ def _samples(rows: list[_Row]) -> list[Sample]:
     ]
 
 
-class PixelTable:
-    """The images of Kaggle's `fer2013.csv`: 48 x 48 grey values as text, read one row at a time."""
-
-    def __init__(self, path: Path, rows: dict[str, tuple[int, int]]) -> None:
-        self.path = path
-        self.rows = rows
-        """Image id: its line number, and the line's first byte in the file."""
-
-    def has(self, name: str) -> bool:
-        """Whether there is such an image."""
-        return name in self.rows
-
-    def read(self, name: str) -> np.ndarray:
-        """The (48, 48, 3) uint8 RGB pixels of an image. Raises KeyError when there is none."""
-        line, offset = self.rows[name]
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            cells = file.readline().replace(b'"', b"").split(b",")
-        try:
-            grey = np.array([int(value) for value in cells[1].split()])
-            square = grey.reshape(_IMAGE_SIDE, _IMAGE_SIDE)
-        except (ValueError, IndexError):
-            square = np.full((1, 1), -1)
-        if square.min() < 0 or square.max() > 255:
-            raise AnnotationError(self.path, line, f"the pixels are not {_IMAGE_SIDE**2} values 0..255.")
-        return np.repeat(square.astype(np.uint8)[:, :, None], 3, axis=2)
-
-
-def _read_kaggle(files: FolderFiles) -> tuple[PixelTable, list[_Row]]:
-    pixels = files.path / "fer2013.csv"
-    rows = _read_new_csv(files.path, files)
-    offsets = _scan_pixel_table(pixels)
-    if len(offsets) != len(rows):
+def _read_kaggle(path: Path, files: Files) -> tuple[PixelTable, list[_Row]]:
+    pixels = path / "fer2013.csv"
+    rows = _read_new_csv(path, files)
+    places = scan_pixel_table(files, "fer2013.csv", pixels)
+    if len(places) != len(rows):
         raise LayoutError(
-            files.path,
-            f"the same rows in both files: fer2013.csv has {len(offsets)}, fer2013new.csv has {len(rows)}",
+            path,
+            f"the same rows in both files: fer2013.csv has {len(places)}, fer2013new.csv has {len(rows)}",
         )
-    for row, (line, _, usage) in zip(rows, offsets, strict=True):
-        if USAGES.get(usage) != row.split:
-            raise AnnotationError(pixels, line, f"Usage is {usage!r}; fer2013new.csv has another here.")
-    places = {
-        row.id: (line, offset) for row, (line, offset, _) in zip(rows, offsets, strict=True) if row.name
-    }
-    return PixelTable(pixels, places), rows
-
-
-def _scan_pixel_table(path: Path) -> list[tuple[int, int, str]]:
-    """Line number, first byte and Usage of every row of `fer2013.csv` (300 MB: never held in memory)."""
-    found: list[tuple[int, int, str]] = []
-    offset = 0
-    with path.open("rb") as file:
-        for line, text in enumerate(file, start=1):
-            cells = text.rsplit(b",", 1)
-            if line > 1 and text.strip():
-                usage = cells[-1].strip().strip(b'"').decode("utf-8", "replace")
-                found.append((line, offset, usage))
-            elif line == 1 and [cell.strip().lower() for cell in text.split(b",")] != _PIXEL_HEADER:
-                raise AnnotationError(path, 1, "the header is not `emotion,pixels,Usage`.")
-            offset += len(text)
-    return found
-
-
-_PIXEL_HEADER = [b"emotion", b"pixels", b"usage"]
+    for row, place in zip(rows, places, strict=True):
+        if USAGES.get(place.usage) != row.split:
+            raise AnnotationError(
+                pixels, place.line, f"Usage is {place.usage!r}; fer2013new.csv has another here."
+            )
+    named = {row.id: (place.line, place.offset) for row, place in zip(rows, places, strict=True) if row.name}
+    return PixelTable(files, "fer2013.csv", pixels, named), rows

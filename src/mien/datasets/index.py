@@ -1,11 +1,12 @@
 """What a data set is, whichever files it came in: samples with labels, and the bytes of their images.
 
-An adapter (`ferplus.py`, `folder.py`, `table.py`) reads label files into an `Index`; pictures stay encoded.
+An adapter (`ferplus.py`, `rafdb.py`, `folder.py` ...) reads label files into an `Index`; pictures stay encoded.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 import threading
@@ -203,7 +204,11 @@ class Sample:
     votes: tuple[float, ...] | None = None
     """The raw votes, when there are any (FER+: the ten columns)."""
     groups: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """The further columns of a table (gender, age ...)."""
+    """What else is said of the person or the picture (gender, age ...): reports are split by it."""
+    landmarks_xy: tuple[tuple[float, float], ...] | None = None
+    """Five points of the labelled face in pixels of its image, in the order of `mien.faces`; None: to be found."""
+    valence_arousal: tuple[float, float] | None = None
+    """Perceived pleasure and activation, -1..1 each (AffectNet)."""
     line: int | None = None
     """The line in the label file, for messages."""
 
@@ -224,12 +229,13 @@ class Index:
     """Where the images come from; None: the files below `root`, named by the samples' ids."""
 
     @cached_property
-    def _images(self) -> ImageStore:
+    def images(self) -> ImageStore:
+        """The images, under the samples' ids."""
         return self.source if self.source is not None else open_files(self.root)
 
     def has(self, sample: Sample) -> bool:
         """Whether the sample's image is there (it may still be broken)."""
-        return self._images.has(sample.id)
+        return self.images.has(sample.id)
 
     def read(self, sample: Sample) -> bytes | np.ndarray:
         """The encoded bytes of an image, or (H, W, 3) uint8 RGB where the data set stores pixels as text.
@@ -240,7 +246,7 @@ class Index:
             DatasetError: the image is missing or cannot be got out of the zip.
         """
         try:
-            return self._images.read(sample.id)
+            return self.images.read(sample.id)
         except KeyError:
             where = "" if sample.line is None else f" (line {sample.line} of its label file)"
             raise DatasetError(
@@ -263,6 +269,35 @@ class Index:
                 f"{self.root}: no sample in the split {split!r}. It has: {', '.join(present) or 'none'}."
             )
         return replace(self, samples=chosen)
+
+
+def hold_out(samples: Iterable[Sample], share: float) -> tuple[Sample, ...]:
+    """The samples, a share of every class's training samples moved to the split "valid".
+
+    For data sets without a validation split: to choose on the test split is to cheat. Which samples move is decided
+    by a hash of their file names, so it does not depend on the order of the files, nor on where they were unpacked; a
+    class with two samples or more gives at least one.
+
+    Args:
+        samples: in any order; that order is kept.
+        share: of every class, 0..1.
+    """
+    samples = tuple(samples)
+    classes: dict[int | None, list[Sample]] = {}
+    for sample in samples:
+        if sample.split == "train":
+            classes.setdefault(sample.label, []).append(sample)
+    held: set[str] = set()
+    for members in classes.values():
+        count = max(round(share * len(members)), int(len(members) > 1))
+        held.update(sample.id for sample in sorted(members, key=_draw)[:count])
+    return tuple(replace(sample, split="valid") if sample.id in held else sample for sample in samples)
+
+
+def _draw(sample: Sample) -> tuple[bytes, str]:
+    """A number that belongs to a file name without its ending: RAF-DB's aligned images draw as its originals."""
+    name = sample.id.rsplit("/", 1)[-1].rsplit(".", 1)[0].removesuffix("_aligned")
+    return hashlib.blake2b(name.encode(), digest_size=8).digest(), sample.id
 
 
 def one_hot(label: int, count: int) -> tuple[float, ...]:

@@ -1,0 +1,235 @@
+"""RAF-DB, its seven basic expressions, in three layouts: the owners', the common re-packed one, and EfficientFace's.
+
+Source:
+    Li, Deng, Du: Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression Recognition in the Wild
+    (CVPR 2017). The data is given to those who ask its owners.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mien.datasets.index import Files, Index, Sample, csv_rows, hold_out, one_hot, open_files
+from mien.emotions import BASIC_EXPRESSIONS, EFFICIENTFACE_CLASSES, RAFDB_CLASSES
+from mien.errors import AnnotationError, LayoutError
+from mien.imaging import PICTURE_SUFFIXES
+
+HELD_OUT = 0.1
+"""The share of every class's training images that is the validation split."""
+
+GENDERS = ("male", "female", "unsure")
+RACES = ("Caucasian", "African-American", "Asian")
+AGES = ("0-3", "4-19", "20-39", "40-69", "70+")
+"""What the numbers of the owners' annotations mean; ages in years."""
+
+LICENCE = "research only; ask the owners of RAF-DB"
+LABEL_LIST = "EmoLabel/list_patition_label.txt"
+LAYOUT = (
+    f"basic/{LABEL_LIST} with basic/Image/aligned/ or basic/Image/original/; "
+    "DATASET/{train,test}/{1..7}/; or EfficientFace's {train,test}/{0..6}/"
+)
+_IN_CLASS = re.compile(r"(?P<home>(?:.*/)?)(?P<split>train|test)/(?P<number>[0-7])/(?P<file>[^/]+)")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One image; what the owners' annotation adds, where that is there."""
+
+    id: str
+    split: str
+    expression: str
+    line: int | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    landmarks_xy: tuple[tuple[float, float], ...] | None = None
+
+
+def read_rafdb(path: str | Path) -> Index:
+    """Read RAF-DB (basic) from any of three layouts, in a folder or a zip.
+
+    - the owners': `basic/EmoLabel/list_patition_label.txt`; the aligned images where they are there, otherwise the
+      originals: whole photographs, whose five landmarks are taken from `basic/Annotation/manual/`. That also gives
+      the groups gender, race and age, as the annotators perceived them.
+    - re-packed: `DATASET/{train,test}/{1..7}/`; `train_labels.csv` and `test_labels.csv` must not contradict it.
+    - EfficientFace's: `{train,test}/{0..6}/`, another order of the classes.
+
+    RAF-DB has no validation split: a tenth of every class of the training split is held out as "valid" (see
+    `hold_out`), the same images in every layout that keeps the owners' file names.
+
+    Args:
+        path: the folder or zip; everything may stand in a folder further down.
+
+    Raises:
+        LayoutError: the files are not there.
+        AnnotationError: a line of a label or annotation file is wrong.
+    """
+    path = Path(path)
+    files: Files = open_files(path)
+    names = files.names()
+    lists = [name for name in names if f"/{name}".endswith(f"/{LABEL_LIST}")]
+    is_cropped = True
+    if len(lists) > 1:
+        raise LayoutError(path, f"one {LABEL_LIST}; there are several: {', '.join(lists[:3])}")
+    if lists:
+        home = lists[0].removesuffix(LABEL_LIST).rstrip("/")
+        files = files.below(home) if home else files
+        is_cropped, rows = _read_official(path / home, files)
+    else:
+        rows = _read_folders(path, files, names)
+    return Index(
+        name="rafdb",
+        root=path,
+        labels=BASIC_EXPRESSIONS,
+        samples=hold_out(map(_sample, rows), HELD_OUT),
+        licence=LICENCE,
+        is_cropped=is_cropped,
+        source=files,
+    )
+
+
+def _sample(row: _Row) -> Sample:
+    label = BASIC_EXPRESSIONS.index(row.expression)
+    return Sample(
+        id=row.id,
+        split=row.split,
+        label=label,
+        label_distribution=one_hot(label, len(BASIC_EXPRESSIONS)),
+        groups=row.groups,
+        landmarks_xy=row.landmarks_xy,
+        line=row.line,
+    )
+
+
+def _read_official(path: Path, files: Files) -> tuple[bool, list[_Row]]:
+    """Whether the images are the aligned ones, and a row for every line of the label list."""
+    names = set(files.names())
+    folders = [folder for folder in ("aligned", "original") if _has_pictures(names, f"Image/{folder}/")]
+    if not folders:
+        raise LayoutError(path / "Image", "pictures in Image/aligned/ or Image/original/")
+    is_aligned = folders[0] == "aligned"
+    file = path / LABEL_LIST
+    rows: list[_Row] = []
+    for line, text in enumerate(files.read(LABEL_LIST).decode("utf-8", "replace").splitlines(), start=1):
+        if text.strip():
+            rows.append(_parse_line(path, files, names, text.split(), line, is_aligned))
+    if not rows:
+        raise LayoutError(file, "lines like `train_00001.jpg 5`; it is empty")
+    firsts: dict[str, int | None] = {}
+    for row in rows:
+        if firsts.setdefault(row.id, row.line) != row.line:
+            raise AnnotationError(file, row.line or 0, f"{row.id} stands in line {firsts[row.id]} already.")
+    return is_aligned, rows
+
+
+def _has_pictures(names: set[str], folder: str) -> bool:
+    return any(name.startswith(folder) and name.lower().endswith(PICTURE_SUFFIXES) for name in names)
+
+
+def _parse_line(
+    path: Path, files: Files, names: set[str], cells: list[str], line: int, is_aligned: bool
+) -> _Row:
+    """A line of the label list, `train_00001.jpg 5`, with the image's annotation where there is one."""
+    split = cells[0].split("_", 1)[0]
+    is_known = len(cells) == 2 and split in ("train", "test") and cells[1] in set("1234567")
+    if not is_known:
+        problem = (
+            f"is {' '.join(cells)[:80]!r}, not like `train_00001.jpg 5` with train or test and a class 1..7."
+        )
+        raise AnnotationError(path / LABEL_LIST, line, problem)
+    stem, dot, suffix = cells[0].rpartition(".")
+    image = f"Image/aligned/{stem}_aligned{dot}{suffix}" if is_aligned else f"Image/original/{cells[0]}"
+    note = f"Annotation/manual/{stem}_manu_attri.txt"
+    groups, landmarks = _parse_note(files.read(note), path / note) if note in names else ({}, None)
+    expression = RAFDB_CLASSES[int(cells[1]) - 1]
+    return _Row(image, split, expression, line, groups, None if is_aligned else landmarks)
+
+
+def _parse_note(data: bytes, file: Path) -> tuple[dict[str, str], tuple[tuple[float, float], ...]]:
+    """The groups, and the landmarks in mien's order: five lines `x y`, then gender, race and age group."""
+    lines = [text.split() for text in data.decode("utf-8", "replace").splitlines() if text.strip()]
+    if len(lines) != 8:
+        raise AnnotationError(
+            file, len(lines), f"has {len(lines)} lines, not 5 landmarks, gender, race and age."
+        )
+    points = np.array([_parse_point(cells, file, line) for line, cells in enumerate(lines[:5], start=1)])
+    groups = {
+        name: _parse_code(lines[line - 1], words, file, line)
+        for line, (name, words) in enumerate((("gender", GENDERS), ("race", RACES), ("age", AGES)), start=6)
+    }
+    return groups, tuple((float(x), float(y)) for x, y in _subjects_right_first(points))
+
+
+def _parse_point(cells: list[str], file: Path, line: int) -> tuple[float, float]:
+    try:
+        x, y = map(float, cells)
+    except ValueError:
+        x = y = np.nan
+    if not np.isfinite([x, y]).all():
+        raise AnnotationError(file, line, f"{' '.join(cells)[:80]!r} is not a landmark `x y` in pixels.")
+    return x, y
+
+
+def _parse_code(cells: list[str], words: tuple[str, ...], file: Path, line: int) -> str:
+    text = " ".join(cells)
+    if text not in map(str, range(len(words))):
+        raise AnnotationError(
+            file, line, f"{text[:80]!r} is none of 0..{len(words) - 1} ({', '.join(words)})."
+        )
+    return words[int(text)]
+
+
+def _subjects_right_first(points: np.ndarray) -> np.ndarray:
+    """Eyes, nose, mouth corners (5, 2) with the subject's right of each pair first, whatever order they came in.
+
+    With the face's own down (from the eyes to the mouth) as axis, the subject's right lies to the picture's left.
+    """
+    down = points[3:].mean(axis=0) - points[:2].mean(axis=0)
+    for pair in (slice(0, 2), slice(3, 5)):
+        across = points[pair][1] - points[pair][0]
+        if across[0] * down[1] - across[1] * down[0] < 0:
+            points[pair] = points[pair][::-1].copy()
+    return points
+
+
+def _read_folders(path: Path, files: Files, names: list[str]) -> list[_Row]:
+    """The rows of both layouts with numbered folders; which one it is, the numbers 0 and 7 tell."""
+    matches = [match for name in names if (match := _IN_CLASS.fullmatch(name)) and _is_picture(name)]
+    homes = sorted({match["home"] for match in matches})
+    if len(homes) != 1:
+        raise LayoutError(path, f"{LAYOUT}; there are several: {', '.join(homes[:3])}" if homes else LAYOUT)
+    numbers = {match["number"] for match in matches}
+    tables = [name for name in names if name.split("/")[-1] in ("train_labels.csv", "test_labels.csv")]
+    is_repacked = "7" in numbers or (bool(tables) and "0" not in numbers)
+    if is_repacked == ("0" in numbers):
+        problem = (
+            "the folders 0 and 7 are both there" if is_repacked else "without 0 and 7 the classes are unclear"
+        )
+        raise LayoutError(path / homes[0], f"{LAYOUT}; {problem}")
+    if is_repacked:
+        _check_tables(
+            path, files, tables, {f"{match['split']}/{match['file']}": match["number"] for match in matches}
+        )
+    classes = (
+        dict(enumerate(RAFDB_CLASSES, start=1)) if is_repacked else dict(enumerate(EFFICIENTFACE_CLASSES))
+    )
+    return [_Row(match[0], match["split"], classes[int(match["number"])]) for match in matches]
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(PICTURE_SUFFIXES)
+
+
+def _check_tables(path: Path, files: Files, tables: list[str], numbers: Mapping[str, str]) -> None:
+    """Refuse `image,label` tables that put an image (`train/NAME`) in another class than its folder."""
+    for table in tables:
+        split = table.split("/")[-1].removesuffix("_labels.csv")
+        for line, cells in csv_rows(files.read(table), path / table):
+            found = numbers.get(f"{split}/{cells[0]}")
+            if found is not None and cells[1:] != [found]:
+                raise AnnotationError(
+                    path / table, line, f"{cells[0]} is {','.join(cells[1:])!r} here and in folder {found}."
+                )
