@@ -1,6 +1,7 @@
 """`mien evaluate`, `mien data` and `mien export` as a user calls them."""
 
 import json
+import sys
 
 import pytest
 from PIL import Image
@@ -67,6 +68,38 @@ def test_table_of_photographs_counts_a_missed_face_as_an_error(tiny_model, tmp_p
     _, out, _ = run(capsys, "predict", tmp_path / "face.png", "--model", tiny_model, "--json")
     seen = json.loads(out)["faces"][0]["expression"]["probabilities"]
     assert record["accuracy"] == (0.5 if max(seen, key=seen.get) == "happiness" else 0.0)
+
+
+def write_groups(folder):
+    """A table of pictures without a face, in two groups of one column and too many of another."""
+    folder.mkdir(exist_ok=True)
+    for row in range(41):
+        Image.fromarray(no_face((60, 60))).save(folder / f"{row}.png")
+    rows = [f"{row}.png,happiness,{'ab'[row % 2]},{row},x" for row in range(41)]
+    (folder / "t.csv").write_text("\n".join(["image,label,kind,person,same", *rows]) + "\n")
+    return folder / "t.csv"
+
+
+def test_groups_of_a_table_are_measured(tiny_model, tmp_path, capsys):
+    arguments = ["evaluate", "--model", tiny_model, "--dataset", "table", "--data", write_groups(tmp_path)]
+    code, out, _ = run(capsys, *arguments, "--json")
+    groups = json.loads(out)["groups"]
+    assert code == 0
+    assert list(groups) == ["kind"]
+    assert {name: item["n"] for name, item in groups["kind"]["groups"].items()} == {"a": 21, "b": 20}
+    assert groups["kind"]["accuracy_difference"] == 0.0
+    code, out, _ = run(capsys, *arguments)
+    assert (code, "best to worst 0.0 points" in out) == (0, True)
+
+
+def test_groups_need_an_extra_and_can_be_done_without(tiny_model, tmp_path, capsys, monkeypatch):
+    arguments = ["evaluate", "--model", tiny_model, "--dataset", "table", "--data", write_groups(tmp_path)]
+    monkeypatch.setitem(sys.modules, "fairlearn.metrics", None)
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert "mien[report]" in err
+    code, out, err = run(capsys, *arguments, "--no-groups", "--json")
+    assert (code, err, "groups" in json.loads(out)) == (0, "", False)
 
 
 def test_missing_and_broken_pictures_are_errors_told_by_name(tiny_model, tmp_path, capsys):

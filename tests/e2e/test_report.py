@@ -14,6 +14,7 @@ from PIL import Image
 
 from mien.errors import InputError, MissingExtraError
 from mien.evaluation import plots
+from mien.evaluation.groups import group_results
 from mien.evaluation.report import Mistake, write_report
 from mien.evaluation.summary import summarize
 
@@ -173,6 +174,25 @@ def test_a_second_report_replaces_the_first(tmp_path):
     assert "second" in text
     assert "first" not in Page(text).text
     assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_groups_get_a_table_each_and_a_plot(tmp_path):
+    labels = np.zeros(60, dtype=int)
+    answers = np.repeat([0, 1, 0, 0], [20, 10, 25, 5])
+    names = ["4-19"] * 30 + [HOSTILE] * 25 + ["20-39"] * 5
+    summary = {
+        **make_summary(60, 0),
+        "groups": group_results(labels, answers, {f"age {HOSTILE}": names}, 4),
+    }
+    page = Page(write_report(tmp_path, title="t", subject={}, summary=summary).read_text(encoding="utf-8"))
+    assert "best and worst group are 33.3 points of accuracy apart" in page.text
+    assert page.text.count("too few to judge") == 1
+    assert "no statement about a person" in page.text
+    assert page.text.index("4-19") < page.text.index("20-39")
+    assert HOSTILE in page.text
+    assert (tmp_path / "groups.png").stat().st_size > 10_000
+    write_report(tmp_path, title="t", subject={}, summary=make_summary(60, 0))
+    assert not (tmp_path / "groups.png").exists()
 
 
 def test_a_picture_of_the_wrong_kind_is_refused_before_anything_is_written(tmp_path):

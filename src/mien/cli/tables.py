@@ -1,16 +1,27 @@
-"""A data set's check for people: its counts as a table, its faults in a line each."""
+"""Numbers for people: the check of a data set, and the measurement of a model, as tables on the terminal."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mien.datasets import CheckReport
+
+
+WIDTH = 110
+"""Columns of a file or a pipe, which have no width of their own."""
+
+
+def open_console() -> Console:
+    """Standard output: as wide as the terminal, or plain and `WIDTH` wide where it is none."""
+    is_terminal = sys.stdout.isatty()
+    return Console(highlight=False, width=None if is_terminal else WIDTH, no_color=not is_terminal)
 
 
 def print_check(report: CheckReport, console: Console, *, examples: int = 3) -> None:
@@ -38,3 +49,70 @@ def print_check(report: CheckReport, console: Console, *, examples: int = 3) -> 
         shown = f": {', '.join(found[:examples])}{more}" if found else ""
         console.print(f"{len(found):,} {what}{escape(shown)}", highlight=False, soft_wrap=True)
     console.print(f"Licence: {escape(report.licence)}", highlight=False)
+
+
+def print_summary(subject: dict[str, str], summary: dict[str, Any], console: Console) -> None:
+    """Show a measurement: its protocols, its classes, and its groups where it has some."""
+    console.print(escape(", ".join(f"{key}: {value}" for key, value in subject.items())), soft_wrap=True)
+    protocols = numbers_table(
+        "protocol", "n", "accuracy", "95 %", "balanced", "macro F1", "ECE", "before", "Brier"
+    )
+    for name, part in (summary.get("protocols") or {"labels": summary}).items():
+        protocols.add_row(
+            name,
+            f"{part['n']:,}",
+            f"[bold]{percent(part['accuracy'])}[/bold]",
+            interval(part),
+            percent(part["balanced_accuracy"]),
+            percent(part["macro_f1"]),
+            *(_number(part[key]) for key in ("ece", "ece_uncalibrated", "brier")),
+        )
+    classes = numbers_table("class", "n", "precision", "recall", "F1")
+    for name, scores in summary["per_class"].items():
+        shares = (percent(scores[key]) for key in ("precision", "recall", "f1"))
+        classes.add_row(escape(name), f"{scores['n']:,}", *shares)
+    console.print(protocols, classes, sep="\n")
+    if groups := summary.get("groups"):
+        for name, column in groups.items():
+            _print_groups(name, column, console)
+        console.print("Groups show whom the model reads worse; they are no statement about a person.\n")
+    console.print(f"No face found: {summary['missed_faces']}.")
+
+
+def _print_groups(name: str, column: dict[str, Any], console: Console) -> None:
+    table = numbers_table(escape(name), "n", "accuracy", "95 %", "balanced", "")
+    for group, item in column["groups"].items():
+        table.add_row(
+            escape(group),
+            f"{item['n']:,}",
+            percent(item["accuracy"]),
+            interval(item),
+            percent(item["balanced_accuracy"]),
+            "" if item["is_enough"] else "too few to judge",
+        )
+    gap = column["accuracy_difference"]
+    told = "too few faces to compare its groups" if gap is None else f"best to worst {100 * gap:.1f} points"
+    console.print(table, f"{escape(name)}: {told}.", "", sep="\n")
+
+
+def numbers_table(name: str, *columns: str) -> Table:
+    """An empty table of names and their numbers."""
+    table = Table(name, box=SIMPLE)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def percent(value: float | None) -> str:
+    """A share with one decimal; a dash when it is not defined."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def interval(part: dict[str, Any]) -> str:
+    """The `accuracy_interval` of a record."""
+    low, high = part["accuracy_interval"]
+    return f"{percent(low)} to {percent(high)}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -15,6 +15,7 @@ from mien.datasets.check import Progress, find_twins
 from mien.datasets.ferplus import argmax_label, majority_label
 from mien.datasets.index import SPLITS, Index, Sample
 from mien.errors import DatasetError, ImageReadError, InputError
+from mien.evaluation.groups import check_installed, group_columns, group_results
 from mien.evaluation.report import Mistake
 from mien.evaluation.summary import summarize
 from mien.faces.alignment import whole_face
@@ -65,6 +66,7 @@ def evaluate(
     index: Index,
     *,
     mirror: bool = False,
+    by_group: bool = True,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure a model on a data set; an image without a label does not count.
@@ -76,17 +78,28 @@ def evaluate(
         classifier: the model.
         index: the data set, one split of it.
         mirror: average with the mirrored crop.
+        by_group: where the images have groups, measure each of them too.
         progress: told how many images are done.
 
     Returns:
-        See `mien.evaluation.summary.summarize`; for FER+ the official protocol at the top, both in `protocols`.
+        See `mien.evaluation.summary.summarize`; for FER+ the official protocol at the top, both in `protocols`; where
+        the images have groups, `mien.evaluation.groups.group_results` in `groups`.
 
     Raises:
         InputError: when the data set has a class that the model does not know.
         DatasetError: when no image has a label.
+        MissingExtraError: when the images have groups and fairlearn is not installed.
     """
-    readings = read_faces(classifier, _labelled(index), mirror=mirror, progress=progress)
-    return judge(classifier.manifest, readings)
+    labelled = select_labelled(index)
+    is_grouped = by_group and bool(group_columns(labelled.samples))
+    if is_grouped:
+        check_installed()
+    readings = read_faces(classifier, labelled, mirror=mirror, progress=progress)
+    evaluation = judge(classifier.manifest, readings)
+    if not is_grouped:
+        return evaluation
+    groups = _judge_groups(classifier.manifest, readings)
+    return replace(evaluation, summary={**evaluation.summary, "groups": groups})
 
 
 def judge(manifest: Manifest, readings: Readings) -> Evaluation:
@@ -103,6 +116,13 @@ def judge(manifest: Manifest, readings: Readings) -> Evaluation:
 def official_labels(manifest: Manifest, index: Index) -> np.ndarray:
     """(N,) class numbers of the model by the data set's official protocol; -1 where an image does not count."""
     return _labels(manifest, index, _protocol_names(index)[0])
+
+
+def _judge_groups(manifest: Manifest, readings: Readings) -> dict[str, Any]:
+    labels, predictions = official_labels(manifest, readings.index), metrics.choose_labels(readings.logits)
+    rows = np.flatnonzero(labels >= 0)
+    columns = group_columns([readings.index.samples[row] for row in rows])
+    return group_results(labels[rows], predictions[rows], columns, len(manifest.labels))
 
 
 def without_twins(index: Index, split: str, *, progress: Progress | None = None) -> Index:
@@ -179,7 +199,12 @@ def _unreadable(readings: Readings) -> list[str]:
     return [readings.index.samples[row].id for row in np.flatnonzero(~readings.is_readable)]
 
 
-def _labelled(index: Index) -> Index:
+def select_labelled(index: Index) -> Index:
+    """The images that count by some protocol.
+
+    Raises:
+        DatasetError: when there are none.
+    """
     samples = tuple(
         sample
         for sample in index.samples

@@ -1,4 +1,4 @@
-"""The report of one measurement: `report.json`, three plots, and one HTML page that needs nothing else.
+"""The report of one measurement: `report.json`, its plots, and one HTML page that needs nothing else.
 
 The page holds its pictures and its style, has no script, and follows the reader's light or dark setting.
 """
@@ -15,6 +15,8 @@ import numpy as np
 
 from mien.errors import InputError
 from mien.evaluation import page, plots
+from mien.evaluation.group_plot import draw_groups
+from mien.evaluation.pieces import encode_face
 from mien.evaluation.style import DARK, LIGHT
 from mien.evaluation.summary import json_ready
 from mien.files import write_whole
@@ -23,7 +25,9 @@ PLOTS = {
     "confusion": plots.draw_confusion,
     "reliability": plots.draw_reliability,
     "per_class": plots.draw_per_class,
+    "groups": draw_groups,
 }
+"""What a report draws; the groups only where there are some."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,8 @@ def write_report(
 ) -> Path:
     """Write `report.html`, `report.json`, `confusion.png`, `reliability.png` and `per_class.png`.
 
-    Everything is made before the first file is written, and each file is replaced whole or not at all.
+    A summary with groups gives `groups.png` too. Everything is made before the first file is written, and each file is
+    replaced whole or not at all.
 
     Args:
         directory: made when it does not exist; files of an earlier report in it are replaced.
@@ -79,20 +84,33 @@ def write_report(
     record = json_ready({"title": title, "subject": subject, **summary, "protocols": protocols})
     surest = sorted(mistakes, key=lambda mistake: -(mistake.confidence or 0.0))[:shown]
     record["mistakes"] = [_describe(mistake) for mistake in surest]
-    light = {name: draw(record, LIGHT) for name, draw in PLOTS.items()}
-    dark = {name: draw(record, DARK) for name, draw in PLOTS.items()}
-    faces = [page.encode_face(mistake.image, mistake.name) for mistake in surest]
+    wanted = {name: draw for name, draw in PLOTS.items() if name != "groups" or record.get("groups")}
+    light = {name: draw(record, LIGHT) for name, draw in wanted.items()}
+    dark = {name: draw(record, DARK) for name, draw in wanted.items()}
+    faces = [encode_face(mistake.image, mistake.name) for mistake in surest]
     html = page.render_page(record, light, dark, faces)
+    write_files(
+        directory, record, {"report.html": html, **{f"{name}.png": light.get(name) for name in PLOTS}}
+    )
+    return directory / "report.html"
+
+
+def write_files(directory: Path, record: Mapping[str, Any], files: Mapping[str, bytes | str | None]) -> None:
+    """Write a report's files and its record as `report.json`; None removes the file of an earlier report.
+
+    Raises:
+        InputError: when the directory cannot be written.
+    """
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    files = {f"{name}.png": data for name, data in light.items()}
-    files |= {"report.json": _encode(text), "report.html": _encode(html)}
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            write_whole(directory / name, data)
+        for name, data in {"report.json": text, **files}.items():
+            if data is None:
+                (directory / name).unlink(missing_ok=True)
+            else:
+                write_whole(directory / name, _encode(data) if isinstance(data, str) else data)
     except OSError as error:
         raise InputError(f"{directory}: the report cannot be written ({error.strerror}).") from None
-    return directory / "report.html"
 
 
 def _describe(mistake: Mistake) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""Results by group: no faces first, then small groups, differences, and which columns are groups at all."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from mien import metrics
+from mien.datasets.index import Sample
+from mien.errors import MissingExtraError
+from mien.evaluation.groups import LEAST_FACES, MOST_GROUPS, group_columns, group_results
+
+
+def sample(number: int, **groups: str) -> Sample:
+    return Sample(id=str(number), split="test", label=0, label_distribution=None, groups=groups)
+
+
+def test_no_faces_and_no_groups():
+    assert group_columns([]) == {}
+    assert group_columns([sample(0), sample(1)]) == {}
+    assert group_results(np.empty(0, int), np.empty(0, int), {}, 3) == {}
+
+
+def test_columns_that_divide_nothing_or_too_much_are_left_out():
+    count = MOST_GROUPS + 1
+    samples = [sample(row, person=str(row), same="x", gender="fm"[row % 2]) for row in range(count)]
+    assert list(group_columns(samples)) == ["gender"]
+
+
+def test_an_empty_cell_is_a_group_of_its_own():
+    columns = group_columns([sample(0, age="young"), sample(1, age=""), sample(2)])
+    assert columns == {"age": ["young", "not stated", "not stated"]}
+
+
+def test_numbers_of_a_group_are_those_of_its_faces_alone():
+    rng = np.random.default_rng(1)
+    labels, predictions = rng.integers(0, 3, 200), rng.integers(-1, 3, 200)
+    names = rng.choice(["a", "b"], 200)
+    column = group_results(labels, predictions, {"g": list(names)}, 3)["g"]
+    for name in "ab":
+        chosen, item = names == name, column["groups"][name]
+        assert item["n"] == chosen.sum()
+        assert item["correct"] == (labels == predictions)[chosen].sum()
+        assert item["accuracy"] == pytest.approx(
+            metrics.accuracy(labels[chosen], predictions[chosen]), abs=1e-6
+        )
+        assert item["balanced_accuracy"] == pytest.approx(
+            metrics.balanced_accuracy(labels[chosen], predictions[chosen], 3), abs=1e-6
+        )
+        low, high = item["accuracy_interval"]
+        assert low < item["accuracy"] < high
+    first, second = (column["groups"][name]["accuracy"] for name in "ab")
+    assert column["accuracy_difference"] == pytest.approx(abs(first - second), abs=2e-6)
+    assert json.loads(json.dumps(column, allow_nan=False)) == column
+
+
+def test_a_small_group_is_shown_but_takes_no_part_in_the_differences():
+    few = LEAST_FACES - 1
+    names = ["a"] * LEAST_FACES + ["b"] * LEAST_FACES + ["few"] * few
+    labels = np.zeros(len(names), dtype=int)
+    predictions = np.repeat([0, 1, 0, 1], [LEAST_FACES, 2, LEAST_FACES - 2, few])
+    column = group_results(labels, predictions, {"g": names}, 2)["g"]
+    assert [item["is_enough"] for item in column["groups"].values()] == [True, True, False]
+    assert column["groups"]["few"]["accuracy"] == 0
+    assert column["accuracy_difference"] == pytest.approx(2 / LEAST_FACES)
+    kept = group_results(labels[few:], predictions[few:], {"g": names[few:]}, 2)["g"]
+    assert kept["accuracy_difference"] is None
+
+
+def test_ages_stand_in_the_order_of_their_numbers():
+    ages = ["70+", "4-19", "0-3", "20-39"]
+    labels = np.zeros(4, dtype=int)
+    assert list(group_results(labels, labels, {"age": ages}, 2)["age"]["groups"]) == [
+        "0-3",
+        "4-19",
+        "20-39",
+        "70+",
+    ]
+
+
+def test_without_fairlearn_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fairlearn.metrics", None)
+    with pytest.raises(MissingExtraError, match=r"mien\[report\]"):
+        group_results(np.zeros(2, int), np.zeros(2, int), {"g": ["a", "b"]}, 2)
