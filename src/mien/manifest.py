@@ -45,12 +45,26 @@ class AlignmentSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegionSpec:
+    """A part of the face that a model weighs.
+
+    Attributes:
+        name: as it is shown.
+        bbox_xyxy: left, top, right, bottom as shares 0..1 of the crop.
+    """
+
+    name: str
+    bbox_xyxy: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """A model's description; see the field names of the JSON in docs/manifest.md.
 
     Attributes:
         temperature: logits are divided by it before the softmax; fitted on validation data.
         abstain_below: no label is given when the largest probability is smaller.
+        regions: the parts of the face behind the graph's output `regions`, in its order; empty when it has none.
         trained_on: name and licence of every data set behind the weights, the pretrained start included.
         metrics: numbers by data set and split, as `mien evaluate --json` prints them.
         sha256: of the model file.
@@ -68,6 +82,7 @@ class Manifest:
     alignment: AlignmentSpec | None = None
     temperature: float = 1.0
     abstain_below: float = 0.0
+    regions: tuple[RegionSpec, ...] = ()
     trained_on: tuple[dict[str, str], ...] = ()
     metrics: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
@@ -165,8 +180,10 @@ def _convert(name: str, hint: Any, value: Any) -> Any:
     if hint == dict[str, Any]:
         return _instance(name, dict, value)
     items = _instance(name, list, value)
-    if hint == tuple[float, float]:
+    if hint in (tuple[float, float], tuple[float, float, float, float]):
         return tuple(_scalar(name, float, item) for item in items)
+    if hint == tuple[RegionSpec, ...]:
+        return tuple(_build(RegionSpec, item) for item in items)
     return tuple(_instance(name, str if hint == tuple[str, ...] else dict, item) for item in items)
 
 
@@ -203,3 +220,15 @@ def _check_expression(manifest: Manifest) -> None:
         raise ValueError(f"temperature {manifest.temperature} is not within (0, 1000)")
     if not 0 <= manifest.abstain_below <= 1:
         raise ValueError(f"abstain_below {manifest.abstain_below} is not within [0, 1]")
+    if len({region.name for region in manifest.regions}) != len(manifest.regions):
+        raise ValueError("regions: their names are all different")
+    for region in manifest.regions:
+        _check_region(region)
+
+
+def _check_region(region: RegionSpec) -> None:
+    if len(region.bbox_xyxy) != 4:
+        raise ValueError(f"bbox_xyxy of {region.name}: expected 4 numbers, found {len(region.bbox_xyxy)}")
+    left, top, right, bottom = region.bbox_xyxy
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ValueError(f"bbox_xyxy of {region.name}: {list(region.bbox_xyxy)} is no box within 0..1")

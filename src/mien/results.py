@@ -76,6 +76,44 @@ class Expression:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """What a model looked at when it read a face. It tells about the model, not why a person feels anything.
+
+    Attributes:
+        expression: what was read.
+        maps: (C, h, w) float32 class-activation maps, row and column as in the crop: how strongly each place speaks
+            for each class.
+        region_weights: how much each part of the face counted, by name, summing to 1; empty when the model has none.
+    """
+
+    expression: Expression
+    maps: np.ndarray
+    region_weights: dict[str, float]
+
+    def heat(self, label: str) -> np.ndarray:
+        """Where the crop speaks for a class rather than for the others: (h, w), 0 (nowhere) .. 1 (most).
+
+        A map minus the mean of all maps, because the softmax looks at differences alone; what speaks against the class
+        is 0. It says where, not how much: the largest value is always 1, unless nothing speaks for the class.
+
+        Raises:
+            ValueError: when the model has no such class.
+        """
+        index = self.expression.labels.index(label)
+        evidence = (self.maps[index] - self.maps.mean(axis=0)).clip(min=0)
+        return evidence / evidence.max() if evidence.max() > 0 else evidence
+
+    def to_dict(self) -> dict[str, Any]:
+        """The expression, the map of every class by name as rows of numbers, and the regions' weights."""
+        named = zip(self.expression.labels, self.maps.tolist(), strict=True)
+        return {
+            "expression": self.expression.to_dict(),
+            "maps": {name: [[round(value, 4) for value in row] for row in rows] for name, rows in named},
+            "region_weights": {name: round(weight, 6) for name, weight in self.region_weights.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Face:
     """One face found in a picture. Coordinates are pixels of the upright original picture.
 

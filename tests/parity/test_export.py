@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
@@ -11,7 +12,8 @@ from mien.export import onnx as export
 from mien.export.calibrate import calibrate
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import read_manifest
-from mien.models.network import trace_graph
+from mien.models.network import ExpressionNetwork, Reading, Region, trace_graph
+from mien.runtime import open_session
 from mien.training.config import read_recipe
 from mien.training.loop import train
 from training_made import write_recipe, write_stripes
@@ -41,6 +43,54 @@ def test_checkpoint_to_model_file_to_numbers(run, tmp_path):
     assert (summary["n"], summary["missed_faces"]) == (18, 18)
 
 
+def test_a_model_file_tells_where_it_looked(run, tmp_path):
+    path = tmp_path / "tiny.onnx"
+    manifest = export.export_model(run[1], path)
+    assert manifest.regions == read_manifest(path).regions == ()
+    crops = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    classifier = ExpressionClassifier(path)
+    maps = np.stack([explanation.maps for explanation in classifier.explain(crops)])
+    biases = classifier.logits(crops) - maps.mean(axis=(2, 3))
+    np.testing.assert_allclose(biases, np.broadcast_to(biases[0], biases.shape), atol=1e-4)
+
+
+class WithRegions(ExpressionNetwork):
+    """Averages colours over the places of a face, and weighs its two halves by their brightness."""
+
+    regions = (Region("upper", (0.0, 0.0, 1.0, 0.5)), Region("lower", (0.0, 0.5, 1.0, 1.0)))
+
+    def __init__(self):
+        super().__init__()
+        self.classifier = torch.nn.Linear(3, 2)
+
+    def frozen_features(self, images):
+        return images / 255
+
+    def read(self, features):
+        weights = features.mean(dim=(1, 3)).unflatten(1, (2, -1)).mean(dim=2).softmax(dim=1)
+        return Reading(self.classifier(features.mean(dim=(2, 3))), features, weights)
+
+
+def test_regions_are_exported_and_checked(monkeypatch):
+    network = WithRegions()
+    graph = export.export_graph(network, 32)
+    images = torch.rand(2, 3, 32, 32).numpy() * 255
+    logits, maps, weights = open_session(graph).run(None, {"images": images})
+    assert (logits.shape, maps.shape, weights.shape) == ((2, 2), (2, 2, 32, 32), (2, 2))
+    bias = network.classifier.bias.detach().numpy()
+    np.testing.assert_allclose(maps.mean(axis=(2, 3)) + bias, logits, atol=1e-5)
+
+    def trace_changed(explaining, size, *outputs):
+        changed = copy.deepcopy(explaining)
+        own = changed.network
+        own.activation_maps = lambda feature_map: WithRegions.activation_maps(own, feature_map) + 0.01
+        return trace_graph(changed, size, *outputs)
+
+    monkeypatch.setattr(export, "trace_graph", trace_changed)
+    with pytest.raises(ParityError, match="maps differ"):
+        export.export_graph(network, 32)
+
+
 def test_every_batch_size_and_both_engines_agree(run, tmp_path):
     _, checkpoint = run
     path = tmp_path / "tiny.onnx"
@@ -55,14 +105,14 @@ def test_every_batch_size_and_both_engines_agree(run, tmp_path):
 def test_refuses_a_graph_that_differs(run, tmp_path, monkeypatch):
     """One weight changed on the way to ONNX is enough."""
 
-    def trace_changed(network, size, output):
-        changed = copy.deepcopy(network)
+    def trace_changed(explaining, size, *outputs):
+        changed = copy.deepcopy(explaining)
         with torch.no_grad():
-            changed.classifier.bias[0] += 0.01
-        return trace_graph(changed, size, output)
+            changed.network.classifier.bias[0] += 0.01
+        return trace_graph(changed, size, *outputs)
 
     monkeypatch.setattr(export, "trace_graph", trace_changed)
-    with pytest.raises(ParityError, match=r"differs from the network by 0\.01"):
+    with pytest.raises(ParityError, match=r"logits differ from the network's by 0\.01, allowed 0\.0001"):
         export.export_model(run[1], tmp_path / "tiny.onnx")
     assert not list(tmp_path.iterdir())
 

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from conftest import TINY_SIDE, make_model
+from conftest import TINY_SIDE, make_explainable, make_model
 from mien.errors import InputError, ManifestError, ModelError, UnknownModelError
 from mien.faces import FaceDetector, align_face
 from mien.inference.classifier import BATCH, ExpressionClassifier
-from mien.manifest import AlignmentSpec, InputSpec, file_sha256, read_manifest, write_manifest
+from mien.manifest import AlignmentSpec, InputSpec, RegionSpec, file_sha256, read_manifest, write_manifest
 from mien.metrics import softmax
 
 
@@ -155,3 +156,66 @@ def test_logits_that_are_no_numbers_are_a_model_error(tmp_path, tiny_model, weig
     broken = ExpressionClassifier(freed(tiny_model, tmp_path / "broken.onnx", weight=weight))
     with pytest.raises(ModelError, match="no numbers"):
         broken.classify(random_crops(1))
+
+
+def test_a_crop_to_look_at_shows_the_same_part_of_the_picture(classifier, portrait):
+    face = FaceDetector(threads=1).detect(portrait)[0]
+    large = classifier.crop(portrait, face, size=4 * TINY_SIDE)
+    shrunk = large.reshape(TINY_SIDE, 4, TINY_SIDE, 4, 3).mean(axis=(1, 3))
+    assert np.abs(shrunk - classifier.crop(portrait, face)).mean() < 6
+
+
+def test_no_crops_have_no_explanations(explainable_model):
+    assert ExpressionClassifier(explainable_model).explain(random_crops(0)) == []
+
+
+def test_explanations_tell_what_was_read_and_from_where(explainable_model):
+    classifier, crops = ExpressionClassifier(explainable_model, threads=1), random_crops(BATCH + 1)
+    explanations = classifier.explain(crops)
+    for explanation, expression in zip(explanations, classifier.classify(crops), strict=True):
+        assert explanation.expression.label == expression.label
+        np.testing.assert_allclose(explanation.expression.probabilities, expression.probabilities)
+        assert (explanation.maps.shape, explanation.maps.dtype) == ((8, 6, 6), np.float32)
+        assert list(explanation.region_weights) == ["upper", "lower"]
+        assert sum(explanation.region_weights.values()) == pytest.approx(1)
+    np.testing.assert_allclose(
+        explanations[0].maps.mean(axis=(1, 2)), classifier.logits(crops[:1])[0], atol=1e-3
+    )
+    json.dumps(explanations[0].to_dict(), allow_nan=False)
+
+
+def test_heat_is_where_a_class_stands_out(explainable_model):
+    (explanation,) = ExpressionClassifier(explainable_model).explain(random_crops(1))
+    heat = explanation.heat("anger")
+    anger = explanation.maps[list(explanation.expression.labels).index("anger")]
+    assert heat.shape == (6, 6)
+    assert (heat.min(), heat.max()) == (0.0, 1.0)
+    assert heat.argmax() == (anger - explanation.maps.mean(axis=0)).argmax()
+    assert not replace(explanation, maps=np.ones((8, 6, 6), np.float32)).heat("anger").any()
+
+
+def test_a_model_file_without_maps_is_to_be_exported_again(classifier):
+    with pytest.raises(ModelError, match=r"does not give maps\. Export it again"):
+        classifier.explain(random_crops(1))
+
+
+def test_maps_and_regions_must_be_those_of_the_manifest(tmp_path):
+    three = tuple(RegionSpec(name=name, bbox_xyxy=(0, 0, 1, 1)) for name in "abc")
+    model = ExpressionClassifier(make_explainable(tmp_path / "x.onnx", regions=three))
+    with pytest.raises(ModelError, match=r"region weights \(1, 2\) .* 3 regions"):
+        model.explain(random_crops(1))
+
+
+def test_reading_computes_no_maps(explainable_model):
+    """Only the logits are asked of the graph, so the maps cost nothing where nobody wants them."""
+    classifier = ExpressionClassifier(explainable_model)
+    asked, session = [], classifier._session
+
+    class Listening:
+        def run(self, names, feeds):
+            asked.append(names)
+            return session.run(names, feeds)
+
+    classifier._session = Listening()
+    classifier.classify(random_crops(1))
+    assert asked == [["logits"]]

@@ -11,6 +11,7 @@ from mien.manifest import (
     AlignmentSpec,
     InputSpec,
     Manifest,
+    RegionSpec,
     file_sha256,
     manifest_path,
     parse_manifest,
@@ -29,6 +30,7 @@ MANIFEST = Manifest(
     alignment=AlignmentSpec(template="ferplus", margin=0.1),
     temperature=1.25,
     abstain_below=0.3,
+    regions=(RegionSpec(name="eyes", bbox_xyxy=(0.0, 0.1, 1.0, 0.5)),),
     trained_on=({"name": "FER+", "licence": "MIT"},),
     metrics={"ferplus/valid": {"accuracy": 0.87, "per_class": [1, 2, None]}},
     source={"recipe": "recipes/x.toml", "commit": "abc"},
@@ -53,6 +55,7 @@ def test_defaults_need_not_be_written():
     assert manifest.input == InputSpec(size=0, channels="RGB", layout="NCHW", range=(0.0, 255.0))
     assert manifest.temperature == 1
     assert manifest.alignment is None
+    assert manifest.regions == ()
 
 
 def test_whole_numbers_are_numbers():
@@ -104,6 +107,8 @@ def test_unknown_and_missing_keys_inside(changes: dict, words: str):
         {"input": {"size": 112, "range": [0, 1, 2]}},
         {"input": {"size": 112, "range": ["0", "1"]}},
         {"alignment": "ferplus"},
+        {"regions": ["eyes"]},
+        {"regions": [{"name": "eyes", "bbox_xyxy": [0, 0, "1", 1]}]},
         {"trained_on": {"name": "FER+"}},
         {"trained_on": ["FER+"]},
         {"metrics": []},
@@ -112,7 +117,9 @@ def test_unknown_and_missing_keys_inside(changes: dict, words: str):
     ids=str,
 )
 def test_wrong_types(changes: dict):
-    with pytest.raises(ManifestError, match=next(iter(changes)) + "|size|range|AlignmentSpec|InputSpec"):
+    with pytest.raises(
+        ManifestError, match=next(iter(changes)) + "|size|range|bbox|AlignmentSpec|InputSpec|RegionSpec"
+    ):
         parse(record(**changes))
 
 
@@ -129,6 +136,10 @@ def test_wrong_types(changes: dict):
         {"labels": ["one"]},
         {"labels": ["one", "one"]},
         {"alignment": None},
+        {"regions": [{"name": "eyes", "bbox_xyxy": [0, 0, 1]}]},
+        {"regions": [{"name": "eyes", "bbox_xyxy": [0, 0, 1, 1.1]}]},
+        {"regions": [{"name": "eyes", "bbox_xyxy": [0.5, 0, 0.5, 1]}]},
+        {"regions": [{"name": "eyes", "bbox_xyxy": [0, 0, 1, 1]}] * 2},
         {"temperature": 0},
         {"temperature": float("nan")},
         {"temperature": float("inf")},

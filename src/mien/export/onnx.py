@@ -7,19 +7,18 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from torch import nn
 
 from mien.errors import ModelError, ParityError
 from mien.files import write_whole
-from mien.manifest import AlignmentSpec, InputSpec, Manifest, write_manifest
-from mien.models.network import trace_graph
+from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, write_manifest
+from mien.models.network import ExplainingGraph, ExpressionNetwork, trace_graph
 from mien.runtime import open_session
 from mien.training.checkpoint import Checkpoint, load_checkpoint
 from mien.training.config import Config, config_from_dict
 from mien.training.loop import build_model
 
 TOLERANCE = 1e-4
-"""Largest difference of a logit between torch and the exported graph."""
+"""Largest difference between torch and the exported graph; of maps that exceed 1, in parts of their largest value."""
 
 
 def export_model(
@@ -30,7 +29,8 @@ def export_model(
 ) -> Manifest:
     """Write `output` (.onnx) and its manifest from a checkpoint's averaged weights, uncalibrated.
 
-    The graph takes `images` (N, 3, S, S) float32 RGB 0..255 and gives `logits` (N, C). Name, version, licence and data
+    The graph takes `images` (N, 3, S, S) float32 RGB 0..255 and gives `logits` (N, C), class-activation `maps`
+    (N, C, h, w) and, where the network has regions, their weights `regions` (N, R). Name, version, licence and data
     sets come from the recipe's `[card]`; `mien.export.calibrate` fits the rest.
 
     Args:
@@ -46,7 +46,8 @@ def export_model(
         raise ModelError(f"{output}: a model file ends in .onnx.")
     checkpoint = load_checkpoint(checkpoint_path)
     config = config_from_dict(checkpoint.config)
-    graph = export_graph(_restore(checkpoint, config), config.data.size)
+    network = _restore(checkpoint, config)
+    graph = export_graph(network, config.data.size)
     output.parent.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(
         name=config.name,
@@ -55,6 +56,7 @@ def export_model(
         labels=tuple(checkpoint.labels),
         input=InputSpec(size=config.data.size),
         alignment=AlignmentSpec(template=config.data.template, margin=config.data.margin),
+        regions=tuple(RegionSpec(name=name, bbox_xyxy=bbox_xyxy) for name, bbox_xyxy in network.regions),
         trained_on=config.card.trained_on,
         licence=config.card.licence,
         sha256=hashlib.sha256(graph).hexdigest(),
@@ -65,32 +67,34 @@ def export_model(
     return manifest
 
 
-def _restore(checkpoint: Checkpoint, config: Config) -> nn.Module:
-    model = build_model(config.model, len(checkpoint.labels))
-    model.load_state_dict(checkpoint.ema)
-    return model.eval()
+def _restore(checkpoint: Checkpoint, config: Config) -> ExpressionNetwork:
+    network = build_model(config.model, len(checkpoint.labels))
+    network.load_state_dict(checkpoint.ema)
+    return network.eval()
 
 
-def export_graph(model: nn.Module, size: int) -> bytes:
-    """The ONNX graph of a network in evaluation mode, checked against torch.
+def export_graph(network: ExpressionNetwork, size: int) -> bytes:
+    """The ONNX graph of a network in evaluation mode, all its outputs checked against torch.
 
     Raises:
         ParityError: see `export_model`.
     """
-    graph = trace_graph(model, size, "logits")
+    explaining = ExplainingGraph(network)
+    graph = trace_graph(explaining, size, *explaining.outputs)
     onnx.checker.check_model(onnx.load_from_string(graph))
-    _check_parity(model, graph, size)
+    _check_parity(explaining, graph, size)
     return graph
 
 
-def _check_parity(model: nn.Module, graph: bytes, size: int) -> None:
+def _check_parity(network: ExplainingGraph, graph: bytes, size: int) -> None:
     images = torch.rand(5, 3, size, size, generator=torch.Generator().manual_seed(0)) * 255
     with torch.no_grad():
-        expected = model(images).numpy()
-    session = open_session(graph)
-    found = np.asarray(session.run(["logits"], {"images": images.numpy()})[0])
-    difference = float(np.abs(expected - found).max())
-    if not difference <= TOLERANCE:
-        raise ParityError(
-            f"the exported graph differs from the network by {difference:.2g}, allowed {TOLERANCE}."
-        )
+        expected = [output.numpy() for output in network.eval()(images)]
+    found = open_session(graph).run(list(network.outputs), {"images": images.numpy()})
+    for name, wanted, given in zip(network.outputs, expected, found, strict=True):
+        difference = float(np.abs(wanted - np.asarray(given)).max())
+        allowed = TOLERANCE * max(1.0, float(np.abs(wanted).max())) if name == "maps" else TOLERANCE
+        if not difference <= allowed:
+            raise ParityError(
+                f"the exported graph's {name} differ from the network's by {difference:.2g}, allowed {allowed:.2g}."
+            )

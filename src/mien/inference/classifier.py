@@ -11,7 +11,7 @@ from mien.errors import InputError, ModelError
 from mien.faces.alignment import TEMPLATES, align_face
 from mien.manifest import Manifest
 from mien.metrics import softmax
-from mien.results import Expression, Face
+from mien.results import Explanation, Expression, Face
 from mien.runtime import DEFAULT_MODEL, LoadedModel, load_model
 
 BATCH = 32
@@ -42,11 +42,17 @@ class ExpressionClassifier:
         """What the model file promises: labels, input size, alignment, temperature."""
         return self._manifest
 
-    def crop(self, image: np.ndarray, face: Face) -> np.ndarray:
-        """One face of an image as the model wants to see it: (S, S, 3) uint8 RGB."""
+    def crop(self, image: np.ndarray, face: Face, *, size: int | None = None) -> np.ndarray:
+        """One face of an image as the model wants to see it: (S, S, 3) uint8 RGB.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            face: of that image.
+            size: another side S than the model's own: the same part of the image, for people to look at.
+        """
         alignment = self._manifest.alignment
         assert alignment is not None  # an expression manifest without one is refused when it is read
-        size = self._manifest.input.size
+        size = size or self._manifest.input.size
         return align_face(
             image, face.landmarks_xy, size=size, template=alignment.template, margin=alignment.margin
         )
@@ -63,9 +69,7 @@ class ExpressionClassifier:
             ModelError: when the network fails, gives another number of classes than its manifest names, or
                 something that is no number.
         """
-        size = self._manifest.input.size
-        if crops.dtype != np.uint8 or crops.shape[1:] != (size, size, 3):
-            raise InputError(f"expected crops (N, {size}, {size}, 3) uint8, got {crops.shape} {crops.dtype}.")
+        self._check_crops(crops)
         parts = [self._run(crops[start : start + BATCH], mirror) for start in range(0, len(crops), BATCH)]
         classes = len(self._manifest.labels)
         return np.concatenate(parts) if parts else np.empty((0, classes), dtype=np.float32)
@@ -75,24 +79,86 @@ class ExpressionClassifier:
         probabilities = softmax(self.logits(crops, mirror=mirror), self._manifest.temperature)
         return [self._expression(row) for row in probabilities]
 
+    def explain(self, crops: np.ndarray) -> list[Explanation]:
+        """What the model read in every crop, and where it looked: its class-activation maps and region weights.
+
+        Args:
+            crops: (N, S, S, 3) uint8 RGB.
+
+        Raises:
+            InputError: when the crops have another shape or type.
+            ModelError: when the model file gives no maps, or the network fails.
+
+        Source:
+            Zhou et al. (CVPR 2016). For a head of average pooling and one linear layer Grad-CAM gives the same maps, up
+            to a factor (Selvaraju et al., ICCV 2017).
+        """
+        self._check_crops(crops)
+        wanted = self._explaining_outputs()
+        return [
+            explanation
+            for start in range(0, len(crops), BATCH)
+            for explanation in self._explain(crops[start : start + BATCH], wanted)
+        ]
+
+    def _explain(self, crops: np.ndarray, wanted: list[str]) -> list[Explanation]:
+        logits, maps, *found = self._outputs(crops, wanted)
+        names = [region.name for region in self._manifest.regions]
+        weights = found[0] if found else np.empty((len(crops), 0))
+        if maps.ndim != 4 or maps.shape[:2] != logits.shape or weights.shape != (len(crops), len(names)):
+            raise ModelError(
+                f"{self._path} gave maps {maps.shape} and region weights {weights.shape} for {len(crops)} crops, "
+                f"{logits.shape[1]} labels and {len(names)} regions. Export the model again."
+            )
+        return [
+            Explanation(
+                expression=self._expression(row),
+                maps=own_maps,
+                region_weights=dict(zip(names, own_weights.tolist(), strict=True)),
+            )
+            for row, own_maps, own_weights in zip(
+                softmax(logits, self._manifest.temperature), maps, weights, strict=True
+            )
+        ]
+
+    def _explaining_outputs(self) -> list[str]:
+        wanted = ["logits", "maps", *(["regions"] if self._manifest.regions else [])]
+        present = [node.name for node in self._session.get_outputs()]
+        if missing := [name for name in wanted if name not in present]:
+            raise ModelError(
+                f"{self._path} cannot be explained: it does not give {' and '.join(missing)}. "
+                "Export it again with this version of mien."
+            )
+        return wanted
+
+    def _check_crops(self, crops: np.ndarray) -> None:
+        size = self._manifest.input.size
+        if crops.dtype != np.uint8 or crops.shape[1:] != (size, size, 3):
+            raise InputError(f"expected crops (N, {size}, {size}, 3) uint8, got {crops.shape} {crops.dtype}.")
+
     def _run(self, crops: np.ndarray, mirror: bool) -> np.ndarray:
         logits = self._forward(crops)
         return (logits + self._forward(crops[:, :, ::-1])) / 2 if mirror else logits
 
     def _forward(self, crops: np.ndarray) -> np.ndarray:
+        return self._outputs(crops, ["logits"])[0]
+
+    def _outputs(self, crops: np.ndarray, names: list[str]) -> list[np.ndarray]:
+        """The graph's outputs of these names, the logits first; nothing else is computed."""
         images = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
         try:
-            logits = np.asarray(self._session.run(["logits"], {"images": images})[0])
+            found = [np.asarray(output) for output in self._session.run(names, {"images": images})]
         except Exception as error:  # ONNX Runtime's own classes share no public base
             raise ModelError(f"{self._path}: {str(error).splitlines()[0]}") from None
-        if logits.shape != (len(crops), len(self._manifest.labels)):
+        if found[0].shape != (len(crops), len(self._manifest.labels)):
             raise ModelError(
-                f"{self._path} gave logits {logits.shape} for {len(crops)} crops; its manifest names "
+                f"{self._path} gave logits {found[0].shape} for {len(crops)} crops; its manifest names "
                 f"{len(self._manifest.labels)} labels. Export the model again."
             )
-        if not np.isfinite(logits).all():
-            raise ModelError(f"{self._path} gave logits that are no numbers: its weights are broken.")
-        return logits
+        for name, output in zip(names, found, strict=True):
+            if not np.isfinite(output).all():
+                raise ModelError(f"{self._path} gave {name} that are no numbers: its weights are broken.")
+        return found
 
     def _expression(self, probabilities: np.ndarray) -> Expression:
         labels, best = self._manifest.labels, int(probabilities.argmax())
