@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from datasets_made import write_ferplus, write_picture, zip_folder
+from datasets_made import write_affectnet, write_ferplus, write_picture, write_rafdb, zip_folder
 from mien.cli.tables import print_check
 from mien.datasets import (
     Index,
     check_dataset,
     count_classes,
+    count_groups,
     find_twins,
+    read_dataset,
     read_ferplus,
     read_folder,
 )
@@ -89,3 +91,23 @@ def test_without_splits_twins_are_duplicates_and_no_leaks(tmp_path):
     assert report.duplicates == (("happy/a.png", "sad/b.png"),)
     assert report.leaks == report.twins_in_later_splits == ()
     assert "any" in report.counts
+
+
+def test_groups_are_counted(tmp_path):
+    rafdb = write_rafdb(tmp_path / "rafdb", train=2, test=1)
+    affectnet = write_affectnet(tmp_path / "affectnet", train=1, test=1)
+    report = check_dataset(read_dataset("joined", f"rafdb={rafdb},affectnet={affectnet}"))
+    assert report.is_usable
+    assert report.groups["dataset"] == {"rafdb": 21, "affectnet": 14}
+    assert sum(report.groups["gender"].values()) == 21
+    assert list(report.groups) == ["gender", "race", "age", "dataset"]
+    assert "dataset: rafdb 21, affectnet 14" in _shown(report)
+    assert count_groups(read_dataset("affectnet", affectnet)) == {}
+
+
+def test_a_column_of_many_values_is_cut_short(tmp_path):
+    text = "".join(f"{n}.png,sad,{n or ''}\n" for n in range(20))
+    (tmp_path / "t.csv").write_text(f"image,label,who\n{text}")
+    shown = _shown(check_dataset(read_dataset("table", tmp_path / "t.csv")))
+    assert "who: (none) 1, 1 1, " in shown
+    assert "and 12 more" in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ from cyclopts import App, Parameter
 
 from mien.cli.progress import progress_bar
 from mien.emotions import DatasetKind
+from mien.errors import MissingExtraError
 
 app = App(name="data", help="Check a data set, and find its faces once for training.")
 
@@ -79,3 +81,34 @@ def prepare(
         print(
             f"{len(store.unreadable):,} could not be read: {shown}{', ...' if len(store.unreadable) > 3 else ''}"
         )
+
+
+@app.command
+def preview(
+    recipe: Path,
+    *overrides: str,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("preview.png"),
+    faces: int = 8,
+    views: int = 8,
+) -> None:
+    """Draw training faces as a recipe varies them: one row a face, its plain crop first.
+
+    Args:
+        recipe: a TOML file, as for `mien train`.
+        overrides: section.key=value, over the recipe: data.path=ferplus.zip augment.strength=2
+        output: the picture, a PNG.
+        faces: how many faces, the classes taking turns.
+        views: variations of each face.
+    """
+    from mien.files import write_whole
+    from mien.training.config import read_recipe
+
+    config = read_recipe(recipe, overrides)
+    try:
+        from mien.training.preview import draw_preview
+    except ImportError as error:
+        raise MissingExtraError(f"A preview ({error.name} is missing)", "train") from None
+    buffer = io.BytesIO()
+    draw_preview(config, faces=faces, views=views).save(buffer, "PNG")
+    write_whole(output, buffer.getvalue())
+    print(output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
@@ -37,6 +38,8 @@ def print_check(report: CheckReport, console: Console, *, examples: int = 3) -> 
     table.add_section()
     table.add_row("all", *(f"{sum(counts.values()):,}" for counts in report.counts.values()))
     console.print(table)
+    for name, values in report.groups.items():
+        console.print(f"{escape(name)}: {escape(_listed(values))}", highlight=False, soft_wrap=True)
     findings: list[tuple[str, list[str]]] = [
         ("missing images", list(report.missing)),
         ("unreadable images", [f"{name} ({problem})" for name, problem in report.unreadable.items()]),
@@ -49,6 +52,12 @@ def print_check(report: CheckReport, console: Console, *, examples: int = 3) -> 
         shown = f": {', '.join(found[:examples])}{more}" if found else ""
         console.print(f"{len(found):,} {what}{escape(shown)}", highlight=False, soft_wrap=True)
     console.print(f"Licence: {escape(report.licence)}", highlight=False)
+
+
+def _listed(values: Mapping[str, int], most: int = 8) -> str:
+    """Values with their counts, and how many are left out."""
+    shown = [f"{value or '(none)'} {count:,}" for value, count in list(values.items())[:most]]
+    return ", ".join(shown) + (f" and {len(values) - most:,} more" if len(values) > most else "")
 
 
 def print_summary(subject: dict[str, str], summary: dict[str, Any], console: Console) -> None:

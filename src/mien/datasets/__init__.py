@@ -10,6 +10,7 @@ from mien.datasets.check import (
     CheckReport,
     check_dataset,
     count_classes,
+    count_groups,
     find_twins,
 )
 from mien.datasets.fer2013 import read_fer2013
@@ -42,6 +43,7 @@ __all__ = [
     "argmax_labels",
     "check_dataset",
     "count_classes",
+    "count_groups",
     "find_twins",
     "join",
     "majority_label",

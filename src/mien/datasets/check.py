@@ -30,6 +30,8 @@ class CheckReport:
     n: int
     counts: Mapping[str, Mapping[str, int]]
     """Images by split and class; `NOT_COUNTED` is the last class where some have no label."""
+    groups: Mapping[str, Mapping[str, int]]
+    """Images by group (gender, age ...) and its values, the commonest first."""
     missing: tuple[str, ...]
     unreadable: Mapping[str, str]
     """Image: what is wrong with it."""
@@ -79,6 +81,7 @@ def check_dataset(
         licence=index.licence,
         n=len(index.samples),
         counts=count_classes(index),
+        groups=count_groups(index),
         missing=tuple(missing),
         unreadable=unreadable,
         duplicates=tuple(tuple(ids) for ids in within if len(ids) > 1),
@@ -107,6 +110,15 @@ def count_classes(index: Index) -> dict[str, dict[str, int]]:
         if pairs[split, None]:
             counts[split][NOT_COUNTED] = pairs[split, None]
     return counts
+
+
+def count_groups(index: Index) -> dict[str, dict[str, int]]:
+    """Images by group and value, the commonest value first; a sample that names no value is not counted."""
+    found: dict[str, Counter[str]] = {}
+    for sample in index.samples:
+        for name, value in sample.groups.items():
+            found.setdefault(name, Counter())[value] += 1
+    return {name: dict(values.most_common()) for name, values in found.items()}
 
 
 def _splits(index: Index) -> list[str]:
