@@ -14,3 +14,23 @@ def label_distribution_loss(
         Zhao, Liu, Zhou (AAAI 2021), eq. 5. Their code averages over classes too: 1/C of this value.
     """
     return -(label_distribution * logits.log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def adjust_logits(
+    logits: Float[Tensor, "batch classes"],
+    prior: Float[Tensor, " classes"],
+    tau: float,
+) -> Float[Tensor, "batch classes"]:
+    """Logits as the training loss sees them, with tau * log(prior) added: rare classes then need larger logits.
+
+    The network's own logits stay as they are and come out balanced: what is frequent in training has no head start.
+
+    Args:
+        logits: of the network.
+        prior: how frequent each class is in training; sums to 1, no class is 0.
+        tau: 0 changes nothing; 1 aims at the balanced error.
+
+    Source:
+        Menon et al. (ICLR 2021), "Long-tail learning via logit adjustment", eq. 10.
+    """
+    return logits + tau * prior.log()

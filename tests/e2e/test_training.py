@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
 from mien.errors import CheckpointError
+from mien.export.onnx import export_model
 from mien.training.checkpoint import load_checkpoint
 from mien.training.config import read_recipe
 from mien.training.loop import train
@@ -50,15 +52,7 @@ def test_four_steps_are_two_and_two_more(stripes, tmp_path, frozen):
     """The second run is stopped by an exception between two checkpoints, and has to repeat a step."""
     config = read_recipe(write_recipe(tmp_path, stripes, epochs=2, frozen=frozen))
     straight = train(config, tmp_path / "straight")
-
-    def stop(done, *_):
-        if done == 5:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "stopped", on_step=stop)
-    assert load_checkpoint(tmp_path / "stopped/last.ckpt").step == 3
-    assert_same(straight, train(config, tmp_path / "stopped", resume=True))
+    assert_same(straight, stop_and_go_on(config, tmp_path / "stopped", 5))
     logs = [
         [
             {**json.loads(line), "faces_per_s": 0}
@@ -67,6 +61,89 @@ def test_four_steps_are_two_and_two_more(stripes, tmp_path, frozen):
         for name in ("straight", "stopped")
     ]
     assert logs[0] == logs[1]
+
+
+@pytest.fixture(scope="module")
+def trained(stripes, tmp_path_factory):
+    """A checkpoint of a short run, and the model file made from it."""
+    folder = tmp_path_factory.mktemp("trained")
+    checkpoint = train(read_recipe(write_recipe(folder, stripes, epochs=1)), folder / "run")
+    export_model(checkpoint, folder / "teacher.onnx")
+    return checkpoint, folder / "teacher.onnx"
+
+
+def stop_and_go_on(config, directory, after):
+    """A run that is stopped by an exception after so many steps, and resumed."""
+
+    def stop(done, *_):
+        if done == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, directory, on_step=stop)
+    path = directory / "last.ckpt"
+    assert (load_checkpoint(path).step if path.exists() else 0) == after // 3 * 3
+    return train(config, directory, resume=True)
+
+
+def eval_losses(run):
+    records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [record["loss"] for record in records if record["event"] == "eval"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["target.votes=0", "target.teacher=1", "target.temperature=2"],
+        ["target.teacher=1", "target.cache=false", "augment.mixup=0.4"],
+        ["data.balance=0.5", "training.logit_adjustment=1", "target.smoothing=0.1"],
+    ],
+)
+def test_every_way_to_learn_resumes_bit_for_bit(stripes, trained, tmp_path, changes):
+    recipe = write_recipe(tmp_path, stripes, epochs=2)
+    config = read_recipe(recipe, [*changes, f"target.teachers=['{trained[1]}']"])
+    straight = train(config, tmp_path / "straight")
+    assert_same(straight, stop_and_go_on(config, tmp_path / "stopped", 7))
+    train(read_recipe(recipe), tmp_path / "plain")
+    assert eval_losses(tmp_path / "straight") != eval_losses(tmp_path / "plain")
+
+
+def test_label_distribution_training_follows_its_teacher(stripes, trained, tmp_path):
+    """The only lesson is a teacher; the student ends near what it says, in a folder that others can read from."""
+    shared = tmp_path / "shared"
+    changes = [
+        f"target.teachers=['{trained[1]}']",
+        "target.votes=0",
+        "target.teacher=1",
+        f"target.store={shared}",
+    ]
+    asked = []
+    config = read_recipe(write_recipe(tmp_path, stripes, epochs=15, strength=0), changes)
+    train(config, tmp_path / "run", on_teach=lambda done, count: asked.append((done, count)))
+    assert asked == [(48, 48)]
+    (readings,) = shared.iterdir()
+    teacher = torch.from_numpy(np.load(readings)).softmax(1)
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    entropy = -(teacher * teacher.log()).sum(1).mean().item()
+    assert abs(losses[-2] - entropy) < 0.05
+    config = read_recipe(write_recipe(tmp_path, stripes, epochs=0.1), changes)
+    train(config, tmp_path / "another", on_teach=lambda *_: pytest.fail("the readings were there"))
+
+
+def test_a_run_starts_from_the_weights_of_another(stripes, trained, tmp_path):
+    recipe = write_recipe(tmp_path, stripes, epochs=2)
+    config = read_recipe(
+        recipe, [f"model.pretrained={trained[0]}", "training.lr=1e-9", "training.head_lr=1e-9"]
+    )
+    path = train(config, tmp_path / "run")
+    first = json.loads((tmp_path / "run/log.jsonl").read_text().splitlines()[0])
+    assert (first["event"], first["step"], first["left"]) == ("start", 0, 0)
+    start, end = load_checkpoint(trained[0]).ema, load_checkpoint(path).model
+    torch.testing.assert_close(end["classifier.weight"], start["classifier.weight"])
+    stop_and_go_on(config, tmp_path / "stopped", 2)  # before the first checkpoint
+    assert_same(path, tmp_path / "stopped/last.ckpt")
+    story = (tmp_path / "stopped/log.jsonl").read_text()
+    assert story.count('"start"') == 1
 
 
 def test_refuses_to_overwrite_or_to_mix_recipes(stripes, tmp_path):

@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from mien.losses import label_distribution_loss
+from mien.losses import adjust_logits, label_distribution_loss
 
 
 def test_equals_torch_cross_entropy_with_probabilities():
@@ -17,3 +17,23 @@ def test_one_hot_is_the_usual_cross_entropy():
     labels = torch.tensor([0, 0])
     found = label_distribution_loss(logits, F.one_hot(labels, 2).float())
     torch.testing.assert_close(found, F.cross_entropy(logits, labels))
+
+
+def test_adjusted_logits_give_the_loss_of_the_paper():
+    """Menon et al., eq. 10: log(1 + sum over y' of (p(y') / p(y)) ** tau * exp(f(y') - f(y)))."""
+    generator = torch.Generator().manual_seed(0)
+    logits, prior = torch.randn(6, 3, generator=generator), torch.tensor([0.7, 0.2, 0.1])
+    labels = torch.tensor([0, 1, 2, 2, 1, 0])
+    found = label_distribution_loss(adjust_logits(logits, prior, 1.5), F.one_hot(labels, 3).float())
+    expected = 0.0
+    for row, label in zip(logits, labels, strict=True):
+        others = [
+            (prior[o] / prior[label]) ** 1.5 * (row[o] - row[label]).exp() for o in range(3) if o != label
+        ]
+        expected += torch.log(1 + torch.stack(others).sum()) / 6
+    torch.testing.assert_close(found, expected)
+
+
+def test_no_adjustment_is_exactly_none():
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(adjust_logits(logits, torch.tensor([0.9, 0.05, 0.05]), 0.0), logits)

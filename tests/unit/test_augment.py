@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mien.faces.alignment import align_face, alignment_matrix
-from mien.training.augment import Augmenter, sample_crops
+from mien.training.augment import Augmenter, draw_mixing, mix, sample_crops
 from mien.training.config import AugmentConfig
 
 
@@ -47,7 +47,9 @@ def test_same_seed_same_pixels_and_other_seed_others(patches, to_crop):
 
 
 PARTS = [
-    field.name for field in fields(AugmentConfig) if field.name not in ("strength", "own_framing", "flip")
+    field.name
+    for field in fields(AugmentConfig)
+    if field.name not in ("strength", "own_framing", "flip", "mixup")
 ]
 
 
@@ -60,6 +62,19 @@ def test_every_part_does_something_alone(part, patches, to_crop):
     textured = (patches + 30 * torch.randn(patches.shape, generator=generator())).clamp(0, 255)
     found = Augmenter(AugmentConfig(**{**off, part: value}), 48)(textured, to_crop, generator())
     assert (found - textured).abs().mean() > 0.5
+
+
+def test_mixing_is_of_pairs_in_shares_that_a_seed_gives():
+    values = torch.arange(6.0)[:, None].expand(6, 2)
+    partners, shares = draw_mixing(6, 0.4, 1)
+    torch.testing.assert_close(
+        mix(values, partners, shares)[:, 1], shares * torch.arange(6) + (1 - shares) * partners
+    )
+    assert sorted(partners.tolist()) == list(range(6))
+    assert torch.equal(draw_mixing(6, 0.4, 1)[1], shares)
+    assert not torch.equal(draw_mixing(6, 0.4, 2)[1], shares)
+    _, even = draw_mixing(1000, 50.0, 1)
+    assert 0.4 < even.quantile(0.1) < even.quantile(0.9) < 0.6
 
 
 def test_training_cuts_the_crop_that_inference_cuts():

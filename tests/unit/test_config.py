@@ -22,6 +22,8 @@ def test_paths_beside_the_recipe_are_found_from_anywhere(tmp_path):
     path = tmp_path / "r.toml"
     path.write_text('[model]\npretrained = "./w.safetensors"\n')
     assert read_recipe(path).model.pretrained == str(tmp_path / "w.safetensors")
+    path.write_text('[target]\nteacher = 1\nteachers = ["./a.onnx", "expression"]\n')
+    assert read_recipe(path).target.teachers == (str(tmp_path / "a.onnx"), "expression")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,16 @@ def test_paths_beside_the_recipe_are_found_from_anywhere(tmp_path):
         ("[training]\nbatch = true", "training.batch: expected int"),
         ("training = 3", "training: expected a section"),
         ("[card]\ntrained_on = [3]", "card.trained_on: expected a list"),
+        ("[target]\nteachers = 'a.onnx'", "target.teachers: expected a list of texts"),
+        ("[target]\nteachers = [3]", "target.teachers: expected a list of texts"),
+        ("[target]\nteacher = 1.0", "name the models"),
+        ("[target]\nvotes = 0", "not all 0"),
+        ("[target]\nhard = -1", "not all 0"),
+        ("[target]\ntemperature = 0", "target.temperature is 0"),
+        ("[target]\nsmoothing = 1", "target.smoothing is 1"),
+        ("[augment]\nmixup = -0.1", "augment.mixup is -0.1"),
+        ("[data]\nbalance = 1.5", "data.balance is 1.5"),
+        ("[training]\nlogit_adjustment = -1", "training.logit_adjustment is -1"),
         ("[[[", "is not TOML"),
     ],
 )
@@ -54,5 +66,7 @@ def test_missing_recipe_and_malformed_override(tmp_path):
 
 
 def test_resolved_configuration_can_be_read_back():
-    config = config_from_dict({"card": {"trained_on": [{"name": "x", "licence": "y"}]}})
+    config = config_from_dict(
+        {"card": {"trained_on": [{"name": "x", "licence": "y"}]}, "target": {"teachers": ["x.onnx"]}}
+    )
     assert config_from_dict(config.to_dict()) == config

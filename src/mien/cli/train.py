@@ -44,10 +44,16 @@ def _train(config: Config, directory: Path, resume: bool) -> tuple[Path, dict[st
     except ImportError as error:
         raise MissingExtraError(f"Training ({error.name} is missing)", "train") from None
 
-    with progress_bar("finding faces") as on_prepare, progress_bar("training") as advance:
+    with (
+        progress_bar("finding faces") as on_prepare,
+        progress_bar("asking the teachers") as on_teach,
+        progress_bar("training") as advance,
+    ):
 
         def on_step(done: int, count: int, loss: float, rate: float) -> None:
             advance(done, count, f"loss {loss:.3f}  {rate:.0f} faces/s")
 
-        path = train(config, directory, resume=resume, on_step=on_step, on_prepare=on_prepare)
+        path = train(
+            config, directory, resume=resume, on_step=on_step, on_prepare=on_prepare, on_teach=on_teach
+        )
     return path, load_checkpoint(path).metrics

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Generator, Tensor
 
@@ -120,6 +120,25 @@ class _Chance:
 
     def normal(self, shape: torch.Size) -> Tensor:
         return torch.randn(shape, generator=self.generator).to(self.device)
+
+
+def draw_mixing(batch: int, alpha: float, seed: int) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """With which other face of the batch each one is mixed, and its own share, from Beta(alpha, alpha).
+
+    Source:
+        Zhang et al. (ICLR 2018), "mixup: beyond empirical risk minimization". Their code draws one share a batch.
+    """
+    chance = np.random.default_rng(seed)
+    partners, shares = chance.permutation(batch), chance.beta(alpha, alpha, batch)
+    return torch.from_numpy(partners), torch.from_numpy(shares).float()
+
+
+def mix(
+    values: Float[Tensor, "batch *rest"], partners: Int[Tensor, " batch"], shares: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch *rest"]:
+    """Every row of a batch mixed with its partner's row."""
+    shares = shares.view(-1, *[1] * (values.ndim - 1))
+    return shares * values + (1 - shares) * values[partners]
 
 
 def sample_crops(

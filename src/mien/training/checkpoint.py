@@ -1,5 +1,6 @@
 """Checkpoints: everything that a run needs to go on, in one file that is whole or absent."""
 
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,25 @@ import torch
 
 from mien.errors import CheckpointError
 from mien.files import written_whole
+from mien.models import MODELS
+from mien.training.config import Config, config_from_dict
 
 SCHEMA = 1
+
+FREE_TO_CHANGE = {
+    "name",
+    "card",
+    "data.path",
+    "data.store",
+    "target.store",
+    "training.device",
+    "training.amp",
+    "training.threads",
+    "training.checkpoint_steps",
+    "training.evaluate_steps",
+    "training.tensorboard",
+}
+"""What a resumed run may be told anew; the last bits of the weights may then differ for device, amp and threads."""
 
 
 @dataclass(kw_only=True)
@@ -50,3 +68,34 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:
         raise CheckpointError(f"{path} is no checkpoint of this version of mien.")
     return Checkpoint(**record)
+
+
+def check_same_recipe(saved: dict[str, Any], config: Config) -> None:
+    """Refuse to go on from the checkpoint of another recipe. What the saved one does not name is at its default.
+
+    Raises:
+        CheckpointError: naming the first difference.
+    """
+    _compare(_complete(config_from_dict(saved)), _complete(config))
+
+
+def _complete(config: Config) -> dict[str, Any]:
+    """A recipe as plain values, with the network's own options that it leaves at their defaults."""
+    record = config.to_dict()
+    options = inspect.signature(MODELS[config.model.name]).parameters if config.model.name in MODELS else {}
+    defaults = {name: option.default for name, option in options.items() if name != "classes"}
+    record["model"] = defaults | record["model"]
+    return record
+
+
+def _compare(saved: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> None:
+    for key in wanted | saved:
+        name, before, value = f"{prefix}{key}", saved.get(key), wanted.get(key)
+        if name in FREE_TO_CHANGE:
+            continue
+        if isinstance(value, dict) and isinstance(before, dict):
+            _compare(before, value, f"{name}.")
+        elif before != value:
+            raise CheckpointError(
+                f"the checkpoint was made with {name}={before}, not {value}. Give the same recipe to resume."
+            )

@@ -20,7 +20,8 @@ class ModelConfig:
 
     Attributes:
         name: a key of `mien.models.MODELS`.
-        pretrained: weights to start from, a file; empty starts from random ones. See the network's `load_pretrained`.
+        pretrained: weights to start from, a file; empty starts from random ones. A checkpoint (.ckpt) gives the weights
+            that fit; for other files see the network's `load_pretrained`.
         options: every other key of the section: the keyword arguments of the network's class.
     """
 
@@ -42,6 +43,8 @@ class DataConfig:
         size: side of the crop that the network is given.
         template: see `mien.faces.alignment`.
         margin: see `mien.faces.alignment`.
+        balance: 0 shows every face once an epoch. Above 0 faces are drawn with replacement, a class as often as its
+            size to the power of 1 - balance: 1 shows all classes equally often.
     """
 
     dataset: str = "ferplus"
@@ -52,6 +55,50 @@ class DataConfig:
     size: int = 64
     template: str = "ferplus"
     margin: float = 0.0
+    balance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.balance <= 1:
+            raise ConfigError(f"data.balance is {self.balance}; expected 0 to 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetConfig:
+    """What the network is asked to say of a training face: a mixture, whose weights are brought to a sum of 1.
+
+    Attributes:
+        votes: weight of the data set's own label distribution.
+        teacher: weight of what trained models say. 1 with votes = 0 is label distribution training as published (Zhao,
+            Liu, Zhou, AAAI 2021).
+        hard: weight of the likeliest class alone.
+        temperature: the teachers' logits are divided by it; the one in their manifests is left aside.
+        smoothing: share of the mixture that is spread evenly over the classes.
+        teachers: model files (.onnx) or names of shipped models; the mean of their probabilities counts.
+        mirror: a teacher averages a face and its mirror image.
+        cache: teachers read the plain crop of every face once; otherwise the varied crops, at every step.
+        store: folder where their readings are kept for other runs; empty keeps them in the run's folder.
+    """
+
+    votes: float = 1.0
+    teacher: float = 0.0
+    hard: float = 0.0
+    temperature: float = 1.0
+    smoothing: float = 0.0
+    teachers: tuple[str, ...] = ()
+    mirror: bool = True
+    cache: bool = True
+    store: str = ""
+
+    def __post_init__(self) -> None:
+        weights = (self.votes, self.teacher, self.hard)
+        if min(weights) < 0 or sum(weights) <= 0:
+            raise ConfigError("target.votes, teacher and hard are 0 or more, and not all 0.")
+        if self.teacher > 0 and not self.teachers:
+            raise ConfigError("target.teacher is above 0: name the models, target.teachers = ['model.onnx'].")
+        if self.temperature <= 0:
+            raise ConfigError(f"target.temperature is {self.temperature}; expected more than 0.")
+        if not 0 <= self.smoothing < 1:
+            raise ConfigError(f"target.smoothing is {self.smoothing}; expected 0 to below 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +122,7 @@ class AugmentConfig:
         jpeg: chance of JPEG artefacts.
         noise: chance of grain.
         erase: chance of a random rectangle.
+        mixup: alpha of the Beta distribution that the shares of two mixed faces are drawn from; 0 mixes none.
     """
 
     strength: float = 1.0
@@ -93,6 +141,11 @@ class AugmentConfig:
     jpeg: float = 0.15
     noise: float = 0.15
     erase: float = 0.25
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.mixup < 0:
+            raise ConfigError(f"augment.mixup is {self.mixup}; expected 0 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +161,7 @@ class LoopConfig:
         warmup: steps from 0 to the peak.
         ema: decay of the running average of the weights, which is what is evaluated and exported.
         clip: largest norm of the gradient.
+        logit_adjustment: how strongly rare classes are made up for, tau of `mien.losses.adjust_logits`; 0 not at all.
         seed: of everything random.
         device: "auto", "cpu", "cuda" or "mps".
         amp: mixed precision (bfloat16) on a GPU.
@@ -125,6 +179,7 @@ class LoopConfig:
     warmup: int = 200
     ema: float = 0.999
     clip: float = 5.0
+    logit_adjustment: float = 0.0
     seed: int = 0
     device: str = "auto"
     amp: bool = True
@@ -138,7 +193,7 @@ class LoopConfig:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}; expected more than 0.")
-        for name in ("weight_decay", "warmup", "seed", "threads"):
+        for name in ("weight_decay", "warmup", "logit_adjustment", "seed", "threads"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}; expected 0 or more.")
         if not 0 <= self.ema < 1:
@@ -168,6 +223,7 @@ class Config:
     card: CardConfig = field(default_factory=CardConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    target: TargetConfig = field(default_factory=TargetConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     training: LoopConfig = field(default_factory=LoopConfig)
 
@@ -214,8 +270,14 @@ def config_from_dict(record: dict[str, Any]) -> Config:
 def _anchor_paths(record: dict[str, Any], folder: Path) -> None:
     for section in record.values():
         for key, value in section.items() if isinstance(section, dict) else ():
-            if isinstance(value, str) and value.startswith("./"):
-                section[key] = str(folder / value)
+            if isinstance(value, str):
+                section[key] = _anchored(value, folder)
+            elif isinstance(value, list):
+                section[key] = [_anchored(item, folder) if isinstance(item, str) else item for item in value]
+
+
+def _anchored(path: str, folder: Path) -> str:
+    return str(folder / path) if path.startswith("./") else path
 
 
 def _apply(record: dict[str, Any], override: str) -> None:
@@ -263,12 +325,20 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _build(hint, value, f"{where}.")
     if hint == tuple[dict[str, str], ...]:
         return _records(value, where)
+    if hint == tuple[str, ...]:
+        return _texts(value, where)
     if hint == dict[str, Any]:
         return dict(value)
     accepted = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{where}: expected {hint.__name__}, found {value!r}.")
     return hint(value)
+
+
+def _texts(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ConfigError(f"{where}: expected a list of texts, found {value!r}.")
+    return tuple(value)
 
 
 def _records(value: Any, where: str) -> tuple[dict[str, str], ...]:

@@ -1,11 +1,12 @@
 """Training batches: which faces at which step, and their crops; a function of recipe, seed and step alone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from mien.datasets import ADAPTERS, Index, read_dataset
 from mien.datasets.check import Progress
@@ -13,8 +14,12 @@ from mien.datasets.ferplus import read_leaks
 from mien.errors import ConfigError, DatasetError
 from mien.faces.alignment import alignment_matrix, whole_face_matrix
 from mien.facestore import FaceStore, prepare_faces
-from mien.training.augment import Augmenter
+from mien.training.augment import Augmenter, draw_mixing, mix
 from mien.training.config import Config, DataConfig
+from mien.training.sampling import epoch_order
+
+TargetSource = Callable[[Tensor, Tensor], Tensor]
+"""Gives the target distributions (batch, C) of faces: their places in the split, and their crops."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +90,17 @@ def _split(index: Index, store: FaceStore, split: str, leaks: set[str]) -> Faces
 
 
 class Batches:
-    """Augmented training batches by step number, so that a resumed run sees what the straight one would have seen."""
+    """Augmented training batches by step number, so that a resumed run sees what the straight one would have seen.
 
-    def __init__(self, faces: Faces, config: Config) -> None:
+    Args:
+        faces: of the training split.
+        config: the recipe.
+        targets: what the network is asked to say; None takes the label distributions as they are.
+    """
+
+    def __init__(self, faces: Faces, config: Config, targets: TargetSource | None = None) -> None:
         self.faces, self.config = faces, config
+        self.targets = targets or (lambda places, _: faces.label_distribution[places])
         self.batch = min(config.training.batch, len(faces.rows))
         self.steps_per_epoch = len(faces.rows) // self.batch
         self.augment = Augmenter(config.augment, config.data.size)
@@ -96,20 +108,28 @@ class Batches:
         self.found = torch.from_numpy(faces.store.is_found[faces.rows])
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Crops (batch, 3, size, size) 0..255 and label distributions (batch, C) of one step."""
-        generator = torch.Generator().manual_seed(_seed(self.config.training.seed, 1, step))
+        """Crops (batch, 3, size, size) 0..255 and target distributions (batch, C) of one step."""
+        seed, alpha = self.config.training.seed, self.config.augment.mixup
         chosen = self._indices(step)
+        images = self._crops(chosen, Generator().manual_seed(_seed(seed, 1, step)))
+        targets = self.targets(chosen, images)
+        if alpha:
+            partners, shares = draw_mixing(self.batch, alpha, _seed(seed, 2, step))
+            images, targets = mix(images, partners, shares), mix(targets, partners, shares)
+        return images, targets
+
+    def _crops(self, chosen: Tensor, generator: Generator) -> Tensor:
         patches = self.faces.store.patches[self.faces.rows[chosen.numpy()]]
         own = torch.rand(len(chosen), generator=generator) < self.config.augment.own_framing
         own |= ~self.found[chosen]
         to_crop = torch.where(own[:, None, None], self.whole[chosen], self.aligned[chosen])
         images = torch.from_numpy(patches).permute(0, 3, 1, 2).float()
-        return self.augment(images, to_crop, generator), self.faces.label_distribution[chosen]
+        return self.augment(images, to_crop, generator)
 
     def _indices(self, step: int) -> Tensor:
         epoch, place = divmod(step, self.steps_per_epoch)
-        generator = torch.Generator().manual_seed(_seed(self.config.training.seed, 0, epoch))
-        order = torch.randperm(len(self.faces.rows), generator=generator)
+        seed = _seed(self.config.training.seed, 0, epoch)
+        order = epoch_order(self.faces.label_distribution, self.config.data.balance, seed)
         return order[place * self.batch : (place + 1) * self.batch]
 
 

@@ -13,15 +13,15 @@ class RunLog:
 
     Args:
         directory: of the run.
-        step: where the run goes on; records of later steps, which will be written again, are dropped.
+        step: where the run goes on; records that will be written again are dropped: those of later steps, at 0 all.
         tensorboard: write TensorBoard events too.
     """
 
     def __init__(self, directory: Path, *, step: int, tensorboard: bool = False) -> None:
         self.path = directory / "log.jsonl"
-        self._keep_until(step)
-        self._file = self.path.open("a", encoding="utf-8")
+        self._keep_until(step if step else -1)
         self._board = _open_board(directory / "tensorboard", step) if tensorboard else None
+        self._file = self.path.open("a", encoding="utf-8")
 
     def write(self, event: str, step: int, **values: Any) -> None:
         """One record; it is on disk when this returns."""

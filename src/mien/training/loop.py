@@ -1,32 +1,31 @@
 """The training loop."""
 
 import copy
-import inspect
-import math
 import time
-import typing
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mien import metrics
 from mien.datasets.check import Progress
-from mien.errors import CheckpointError, ConfigError
-from mien.losses import label_distribution_loss
-from mien.models import MODELS, ExpressionNetwork
-from mien.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mien.training.config import Config, ModelConfig, convert_values
+from mien.errors import CheckpointError
+from mien.losses import adjust_logits, label_distribution_loss
+from mien.training.checkpoint import Checkpoint, check_same_recipe, load_checkpoint, save_checkpoint
+from mien.training.config import Config
 from mien.training.data import Batches, Faces, evaluation_crops, load_faces
 from mien.training.frozen import FrozenLayers
 from mien.training.log import RunLog
+from mien.training.optimizer import build_optimizer, set_learning_rate
+from mien.training.start import build_model, load_start, pick_device
+from mien.training.targets import Targets
 
 LOG_STEPS = 10
-CALIBRATION_FACES = 256
+RAREST = 1e-4
+"""Least share of a class when logits are adjusted: one without a single face would ask for infinite logits."""
 
 StepCallback = Callable[[int, int, float, float], None]
 """Called after every step with: steps done, all steps, loss, faces a second."""
@@ -39,16 +38,18 @@ def train(
     resume: bool = False,
     on_step: StepCallback | None = None,
     on_prepare: Progress | None = None,
+    on_teach: Progress | None = None,
 ) -> Path:
     """Train as a recipe says; returns the path of the last checkpoint, `directory/last.ckpt`.
 
     Args:
         config: the recipe.
         directory: of the run; made when missing. Holds the checkpoint, `log.jsonl` and, unless the recipe names another
-            place, the prepared faces.
+            place, the prepared faces and what teachers say of them.
         resume: go on from `last.ckpt` where there is one. On the CPU the result is the same, bit for bit.
         on_step: told of every step.
         on_prepare: told while faces are prepared.
+        on_teach: told while teachers read them.
 
     Raises:
         CheckpointError: when there is a checkpoint and `resume` is not set, or it is of another configuration.
@@ -59,7 +60,8 @@ def train(
         raise CheckpointError(f"{path} exists: add --resume to go on with it, or give another --output.")
     torch.set_num_threads(config.training.threads or torch.get_num_threads())
     faces, validation = load_faces(config.data, directory, on_prepare)
-    run = _Run(config, faces, validation)
+    targets = Targets(faces, config, directory, on_teach)
+    run = _Run(config, Batches(faces, config, targets), validation)
     if path.exists():
         run.restore(load_checkpoint(path))
     with closing(RunLog(directory, step=run.step, tensorboard=config.training.tensorboard)) as log:
@@ -69,6 +71,8 @@ def train(
 
 def _loop(run: "_Run", log: RunLog, path: Path, on_step: StepCallback | None) -> None:
     options, started, first = run.config.training, time.perf_counter(), run.step
+    if run.step == 0 and run.start:
+        log.write("start", 0, **run.start)
     while run.step < run.steps:
         loss = run.learn()
         rate = (run.step - first) * run.batches.batch / (time.perf_counter() - started)
@@ -86,32 +90,20 @@ def _loop(run: "_Run", log: RunLog, path: Path, on_step: StepCallback | None) ->
 class _Run:
     """A run's state and its two acts: learn one step, evaluate."""
 
-    def __init__(self, config: Config, faces: Faces, validation: Faces) -> None:
-        self.config, self.validation = config, validation
+    def __init__(self, config: Config, batches: Batches, validation: Faces) -> None:
+        self.config, self.batches, self.validation = config, batches, validation
         self.device = pick_device(config.training.device)
-        self.batches = Batches(faces, config)
-        self.steps = max(1, round(config.training.epochs * self.batches.steps_per_epoch))
+        self.steps = max(1, round(config.training.epochs * batches.steps_per_epoch))
         self.step, self.lr, self.metrics = 0, 0.0, {}
         torch.manual_seed(config.training.seed)
-        self.model = build_model(config.model, len(faces.names))
-        if config.model.pretrained:
-            self.model.load_pretrained(Path(config.model.pretrained), self._calibration_faces(faces))
+        self.model = build_model(config.model, len(validation.names))
+        self.start = load_start(self.model, config, batches.faces)
         self.model.to(self.device)
+        self.prior = batches.faces.label_distribution.mean(0).clamp(min=RAREST).to(self.device)
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(_parameter_groups(self.model, config))
+        self.optimizer = build_optimizer(self.model, config)
         self.validation_crops = evaluation_crops(validation, config.data)
         self._use_frozen_layers()
-
-    def _calibration_faces(self, faces: Faces) -> Tensor:
-        chosen = np.random.default_rng(self.config.training.seed).permutation(len(faces.rows))[
-            :CALIBRATION_FACES
-        ]
-        config = self.config.data
-        crops = [
-            faces.store.crop(int(row), size=config.size, template=config.template, margin=config.margin)
-            for row in faces.rows[chosen]
-        ]
-        return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float()
 
     def _use_frozen_layers(self) -> None:
         options = self.config.training
@@ -122,7 +114,7 @@ class _Run:
     def learn(self) -> float:
         """One step of the optimiser; returns the loss in nats."""
         options = self.config.training
-        self._set_learning_rate()
+        self.lr = set_learning_rate(self.optimizer, options, self.step, self.steps)
         torch.manual_seed(options.seed * 1_000_003 + self.step)  # dropout
         images, targets = (tensor.to(self.device) for tensor in self.batches.at(self.step))
         self.model.train()
@@ -130,7 +122,8 @@ class _Run:
             self.device.type, torch.bfloat16, enabled=options.amp and self.device.type == "cuda"
         ):
             logits = self.model.from_features(self.features(images))
-        loss = label_distribution_loss(logits.float(), targets)
+        adjusted = adjust_logits(logits.float(), self.prior, options.logit_adjustment)
+        loss = label_distribution_loss(adjusted, targets)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), options.clip)
@@ -138,16 +131,6 @@ class _Run:
         self.step += 1
         self._average()
         return loss.item()
-
-    def _set_learning_rate(self) -> None:
-        """Linear warm-up, then a cosine to 0."""
-        warmup = min(self.config.training.warmup, self.steps // 2)
-        share = (self.step + 1) / (warmup + 1) if self.step < warmup else 1.0
-        done = max(0, self.step - warmup) / max(1, self.steps - warmup)
-        factor = share * 0.5 * (1 + math.cos(math.pi * done))
-        self.lr = self.config.training.lr * factor
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * factor
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -195,7 +178,7 @@ class _Run:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of the same recipe."""
-        _check_same_recipe(checkpoint.config, self.config.to_dict())
+        check_same_recipe(checkpoint.config, self.config)
         if tuple(checkpoint.labels) != self.validation.names:
             raise CheckpointError(
                 f"the checkpoint knows the classes {', '.join(checkpoint.labels)}, the data others."
@@ -205,73 +188,3 @@ class _Run:
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.step, self.metrics = checkpoint.step, checkpoint.metrics
         self._use_frozen_layers()
-
-
-FREE_TO_CHANGE = {
-    "name",
-    "card",
-    "data.path",
-    "data.store",
-    "training.device",
-    "training.amp",
-    "training.threads",
-    "training.checkpoint_steps",
-    "training.evaluate_steps",
-    "training.tensorboard",
-}
-"""What a resumed run may be told anew; the last bits of the weights may then differ for device, amp and threads."""
-
-
-def _check_same_recipe(saved: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> None:
-    for key, value in wanted.items():
-        name, before = f"{prefix}{key}", saved.get(key)
-        if name in FREE_TO_CHANGE:
-            continue
-        if isinstance(value, dict) and isinstance(before, dict):
-            _check_same_recipe(before, value, f"{name}.")
-        elif before != value:
-            raise CheckpointError(
-                f"the checkpoint was made with {name}={before}, not {value}. Give the same recipe to resume."
-            )
-
-
-def build_model(config: ModelConfig, classes: int) -> ExpressionNetwork:
-    """The network of a recipe, with random weights.
-
-    Raises:
-        ConfigError: on an unknown network, or an option that it does not have.
-    """
-    if config.name not in MODELS:
-        raise ConfigError(f"model.name is {config.name!r}; expected one of {', '.join(MODELS)}.")
-    network = MODELS[config.name]
-    hints = typing.get_type_hints(network.__init__)
-    known = {name: hints[name] for name in inspect.signature(network).parameters if name != "classes"}
-    return network(classes, **convert_values(known, config.options, "model."))
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; "auto" takes CUDA, then Apple's MPS, then the CPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(name, False):
-        here = ", ".join(device for device, is_there in available.items() if is_there)
-        raise ConfigError(f"training.device is {name!r}; this machine has: {here}.")
-    return torch.device(name)
-
-
-def _parameter_groups(model: nn.Module, config: Config) -> list[dict]:
-    """Weight decay on matrices alone, and a higher rate for the classifier."""
-    options = config.training
-    groups = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault((name.startswith("classifier."), parameter.ndim > 1), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "peak_lr": options.head_lr if is_head else options.lr,
-            "weight_decay": options.weight_decay if is_matrix else 0.0,
-        }
-        for (is_head, is_matrix), parameters in groups.items()
-    ]

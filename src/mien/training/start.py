@@ -1,0 +1,95 @@
+"""How a run starts: on which device, with which network and which weights."""
+
+import inspect
+import typing
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mien.errors import CheckpointError, ConfigError
+from mien.models import MODELS, ExpressionNetwork
+from mien.training.checkpoint import load_checkpoint
+from mien.training.config import Config, ModelConfig, convert_values
+from mien.training.data import Faces
+
+CALIBRATION_FACES = 256
+
+
+def build_model(config: ModelConfig, classes: int) -> ExpressionNetwork:
+    """The network of a recipe, with random weights.
+
+    Raises:
+        ConfigError: on an unknown network, or an option that it does not have.
+    """
+    if config.name not in MODELS:
+        raise ConfigError(f"model.name is {config.name!r}; expected one of {', '.join(MODELS)}.")
+    network = MODELS[config.name]
+    hints = typing.get_type_hints(network.__init__)
+    known = {name: hints[name] for name in inspect.signature(network).parameters if name != "classes"}
+    return network(classes, **convert_values(known, config.options, "model."))
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; "auto" takes CUDA, then Apple's MPS, then the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(name, False):
+        here = ", ".join(device for device, is_there in available.items() if is_there)
+        raise ConfigError(f"training.device is {name!r}; this machine has: {here}.")
+    return torch.device(name)
+
+
+def load_start(model: ExpressionNetwork, config: Config, faces: Faces) -> dict[str, int]:
+    """Fill a network with the weights that the recipe starts from, if it names any.
+
+    Returns:
+        For a checkpoint how many tensors were `taken` from it and how many of the network's were `left`.
+
+    Raises:
+        ModelError: when the file is missing or does not fit.
+    """
+    path = Path(config.model.pretrained)
+    if not config.model.pretrained:
+        return {}
+    if path.suffix == ".ckpt":
+        return take_weights(model, path, faces.names)
+    model.load_pretrained(path, _calibration_faces(config, faces))
+    return {}
+
+
+def take_weights(model: ExpressionNetwork, path: Path, names: tuple[str, ...]) -> dict[str, int]:
+    """Copy a checkpoint's averaged weights where name and shape are the network's; the rest stays as it is.
+
+    The classifier is taken only from a checkpoint of the same classes in the same order.
+
+    Raises:
+        CheckpointError: when it cannot be read, or nothing in it fits.
+    """
+    checkpoint, own = load_checkpoint(path), model.state_dict()
+    same_classes = tuple(checkpoint.labels) == names
+    taken = {
+        name: value
+        for name, value in checkpoint.ema.items()
+        if name in own
+        and own[name].shape == value.shape
+        and (same_classes or not name.startswith("classifier."))
+    }
+    if not taken:
+        raise CheckpointError(
+            f"{path} has no weights for this network: model.name and its options have to be like the checkpoint's."
+        )
+    model.load_state_dict(taken, strict=False)
+    return {"taken": len(taken), "left": len(own) - len(taken)}
+
+
+def _calibration_faces(config: Config, faces: Faces) -> Tensor:
+    order = np.random.default_rng(config.training.seed).permutation(len(faces.rows))
+    data = config.data
+    crops = [
+        faces.store.crop(int(row), size=data.size, template=data.template, margin=data.margin)
+        for row in faces.rows[order[:CALIBRATION_FACES]]
+    ]
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float()
