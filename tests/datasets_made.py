@@ -175,7 +175,8 @@ def write_rafdb(
     """
     codes: dict[str, list[str]] = {"train": [], "test": []}
     for split, number, expression, seed in _made_faces(RAFDB, train, test):
-        stem, code = f"{split}_{number:05d}", RAFDB.index(expression) + 1
+        stem = f"{split}_{number:05d}" if split == "train" else f"{split}_{number:04d}"
+        code = RAFDB.index(expression) + 1
         face = drawn_face(expression, seed)
         if layout == "official":
             codes[split].append(f"{stem}.jpg {code}\n")

@@ -119,6 +119,20 @@ def test_two_of_one_name_are_told_apart(tmp_path):
     assert index.read(index.samples[0]) != index.read(index.samples[1])
 
 
+def test_a_leak_list_knows_joined_images_by_their_file_names(tmp_path, parts):
+    from mien.training.config import DataConfig
+    from mien.training.data import load_faces
+
+    leaks = tmp_path / "leaks.csv"
+    leaks.write_text("Usage,Image name\nTraining,fer0000000.png\n")
+    path = f"ferplus={parts[0]},rafdb={parts[1]}"
+    data = DataConfig(dataset="joined", path=path, patch=48, store=str(tmp_path / "store"))
+    whole, valid = load_faces(data, tmp_path)
+    without, _ = load_faces(replace(data, exclude=str(leaks)), tmp_path)
+    assert (len(whole.rows), len(without.rows), len(valid.rows)) == (9, 8, 9)
+    assert whole.names == BASIC_EXPRESSIONS
+
+
 def test_crops_and_photographs_are_not_joined(tmp_path, parts):
     originals = write_rafdb(tmp_path / "originals", images="original", train=1, test=1)
     with pytest.raises(DatasetError, match="face crops: ferplus; whole photographs: rafdb"):

@@ -40,8 +40,8 @@ def test_every_layout_says_the_same_of_every_image(tmp_path):
         assert all(read_image(index.read(sample)).shape == (100, 100, 3) for sample in index.samples[::5])
         facts.append(_facts(index))
     assert facts[0] == facts[1] == facts[2]
-    assert facts[0]["train_00001"][1] == facts[0]["test_00001"][1] == "surprise"
-    assert [facts[0][f"test_{number:05d}"] for number in range(1, 8)] == [("test", name) for name in RAFDB]
+    assert facts[0]["train_00001"][1] == facts[0]["test_0001"][1] == "surprise"
+    assert [facts[0][f"test_{number:04d}"] for number in range(1, 8)] == [("test", name) for name in RAFDB]
     assert len(facts[0]) == 28
 
 
@@ -175,7 +175,7 @@ def test_a_list_without_images(tmp_path):
 def test_a_table_that_contradicts_its_folders_is_refused(tmp_path):
     write_rafdb(tmp_path, "repacked", train=2, test=1)
     file = tmp_path / "test_labels.csv"
-    file.write_text(file.read_text().replace("test_00002_aligned.jpg,2", "test_00002_aligned.jpg,5"))
+    file.write_text(file.read_text().replace("test_0002_aligned.jpg,2", "test_0002_aligned.jpg,5"))
     with pytest.raises(AnnotationError, match=r"test_labels.csv, line 3: .*'5' here and in folder 2"):
         read_rafdb(tmp_path)
 

@@ -1,4 +1,4 @@
-"""`mien data`: look at a data set before training on it, and find its faces once."""
+"""`mien data`: look at a data set and its variations before training on it, and find its faces once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from mien.cli.progress import progress_bar
 from mien.emotions import DatasetKind
 from mien.errors import MissingExtraError
 
-app = App(name="data", help="Check a data set, and find its faces once for training.")
+app = App(
+    name="data", help="Check a data set, find its faces once for training, and see how a recipe varies them."
+)
 
 
 @app.command
@@ -28,8 +30,8 @@ def check(
     Exit code 1 when images are missing or unreadable.
 
     Args:
-        path: folder or zip; for `table` the CSV or Parquet file.
-        dataset: ferplus, folder or table.
+        path: folder or zip; for `table` the CSV or Parquet file; for `joined` KIND=PATH,KIND=PATH.
+        dataset: the layout of the files; docs/data-sets.md shows each.
         as_json: print one JSON object.
     """
     from rich.console import Console
@@ -61,9 +63,9 @@ def prepare(
     A run that is stopped goes on where it was.
 
     Args:
-        path: folder or zip; for `table` the CSV or Parquet file.
+        path: folder or zip; for `table` the CSV or Parquet file; for `joined` KIND=PATH,KIND=PATH.
         output: folder of the prepared faces.
-        dataset: ferplus, folder or table.
+        dataset: the layout of the files; docs/data-sets.md shows each.
         patch: side of the stored patches in pixels; 48 keeps FER+ as it is.
         workers: processes; 0 takes one for each core.
     """
