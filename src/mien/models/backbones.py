@@ -1,7 +1,9 @@
 """Networks that turn a face into features."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -43,21 +45,27 @@ class FaceMobileNet(ExpressionNetwork):
         super().__init__()
         if not 0 <= frozen < blocks <= len(_STRIDES):
             raise ModelError(f"expected 0 <= frozen < blocks <= {len(_STRIDES)}, got {frozen} and {blocks}.")
-        units = [
-            ConvUnit(3, _CHANNELS[0], kernel=3, stride=2),
-            *(
-                DepthwiseSeparable(_CHANNELS[place], _CHANNELS[place + 1], stride=_STRIDES[place])
-                for place in range(blocks)
-            ),
-        ]
-        split = frozen + 1 if frozen else 0
         self.pixels = PixelInput(upsample=upsample, grey=grey)
-        self.fixed = nn.Sequential(*units[:split])
-        self.trunk = nn.Sequential(*units[split:])
+        self.stages = nn.ModuleList(_face_stages(blocks))
+        self.split = frozen + 1 if frozen else 0
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout))
         self.classifier = nn.Linear(_CHANNELS[blocks], classes)
-        self.fixed.requires_grad_(False)
         self.has_frozen_layers = frozen > 0
+        self.fixed.requires_grad_(False)
+
+    @property
+    def fixed(self) -> nn.Sequential:
+        """The layers that do not learn."""
+        return nn.Sequential(*self._units[: self.split])
+
+    @property
+    def trunk(self) -> nn.Sequential:
+        """The layers that do."""
+        return nn.Sequential(*self._units[self.split :])
+
+    @property
+    def _units(self) -> list[nn.Module]:
+        return [unit for stage in self.stages for unit in cast(nn.Sequential, stage)]
 
     def train(self, mode: bool = True) -> "FaceMobileNet":
         """Training mode for the trunk and the head; the frozen layers keep their statistics."""
@@ -76,37 +84,133 @@ class FaceMobileNet(ExpressionNetwork):
         feature_map = self.trunk(features)
         return Reading(self.classifier(self.head(feature_map)), feature_map, None)
 
-    @torch.no_grad()
     def load_pretrained(self, path: Path, images: Float[Tensor, "batch 3 height width"]) -> None:
-        """Start the trunk from folded weights, with batch norms put back so that the function stays the same.
+        """Start the trunk from a face-recognition network; see `load_folded`."""
+        load_folded(self, path, self.pixels(images))
 
-        For every layer the mean m and variance v of the convolution's output are measured on `images` (a few hundred
-        training faces); then running_mean = m, running_var = v, gamma = sqrt(v + eps) and beta = bias + m.
 
-        Args:
-            path: safetensors with `stem.*`, `blocks.{i}.depthwise.*` and `blocks.{i}.pointwise.*`, weight and bias.
-            images: crops with values 0..255.
+def _face_stages(blocks: int = len(_STRIDES)) -> list[nn.Module]:
+    """The stem and the blocks of MobileNetV1, in stages of equal resolution (the first: the stem and three blocks)."""
+    stem = ConvUnit(3, _CHANNELS[0], kernel=3, stride=2)
+    units = [
+        stem,
+        *(
+            DepthwiseSeparable(_CHANNELS[place], _CHANNELS[place + 1], stride=_STRIDES[place])
+            for place in range(blocks)
+        ),
+    ]
+    stages = [nn.Sequential(*units[first:last]) for first, last in ((0, 4), (4, 6), (6, 12), (12, 14))]
+    return [stage for stage in stages if len(stage)]
 
-        Raises:
-            ModelError: when the file is missing or has other layers.
-        """
-        from safetensors.torch import load_file
 
-        if not path.is_file():
-            raise ModelError(f"no pretrained weights at {path}.")
-        folded = load_file(path)
-        features = self.pixels(images)
-        for name, unit in self._named_units():
-            if f"{name}.weight" not in folded:
-                raise ModelError(f"{path} has no layer {name!r}.")
-            features = _restore_unit(unit, folded[f"{name}.weight"], folded[f"{name}.bias"], features)
+def _resnet_stages() -> list[nn.Module]:
+    """ResNet-50 (He et al., CVPR 2016) from torchvision."""
+    from torchvision.models import resnet50
 
-    def _named_units(self) -> Iterator[tuple[str, ConvUnit]]:
-        """The convolutions in order, with the names that the published weights have."""
-        units = [module for module in self.modules() if isinstance(module, ConvUnit)]
-        yield "stem", units[0]
-        for place, unit in enumerate(units[1:]):
-            yield f"blocks.{place // 2}.{('depthwise', 'pointwise')[place % 2]}", unit
+    net = resnet50(weights=None)
+    stem = (net.conv1, net.bn1, net.relu, net.maxpool)
+    return [nn.Sequential(*stem, *net.layer1), net.layer2, net.layer3, net.layer4]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A trunk in four stages: the first quarters rows and columns, each further one halves them.
+
+    Attributes:
+        build: makes the stages, with random weights.
+        load: fills the stages from a file; the tensor holds training faces as the first stage takes them.
+        channels: that each stage gives.
+        mean: of the 0..255 pixels, subtracted before the first stage.
+        deviation: what they are divided by.
+    """
+
+    build: Callable[[], list[nn.Module]]
+    load: Callable[[nn.Module, Path, Tensor], None]
+    channels: tuple[int, int, int, int]
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+def load_resnet(stages: nn.Module, path: Path, features: Tensor) -> None:
+    """Fill the stages from torchvision's weights: their file (.pth or .safetensors), or `imagenet` to fetch it.
+
+    Raises:
+        ModelError: when the file is missing or of another network.
+    """
+    weights = _fetch_imagenet() if path.name == "imagenet" else _read_weights(path)
+    try:
+        stages.load_state_dict(
+            {_stage_name(name): value for name, value in weights.items() if name[:2] != "fc"}
+        )
+    except RuntimeError as error:
+        raise ModelError(
+            f"{path} is not torchvision's ResNet-50: {str(error).splitlines()[1].strip()}"
+        ) from None
+
+
+def _stage_name(name: str) -> str:
+    """The published name of a weight as our stages have it: `layer1.0.bn1.bias` is `0.4.bn1.bias`."""
+    part, *rest = name.split(".")
+    if part in ("conv1", "bn1"):
+        return ".".join(("0", str(("conv1", "bn1").index(part)), *rest))
+    if part == "layer1":
+        return ".".join(("0", str(int(rest[0]) + 4), *rest[1:]))
+    return ".".join((str(int(part[-1]) - 1), *rest)) if part[-1].isdigit() else name
+
+
+def _fetch_imagenet() -> dict[str, Tensor]:
+    from torchvision.models import ResNet50_Weights
+
+    try:
+        return dict(ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=True))
+    except OSError as error:
+        raise ModelError(
+            f"ImageNet's weights cannot be fetched ({error}). Give model.pretrained the path of torchvision's file, "
+            'or "" to start from random weights.'
+        ) from None
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ModelError(f"no pretrained weights at {path}.")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception:  # torch's own message would advise to run code from the file
+        raise ModelError(f"{path} holds no weights that can be read safely.") from None
+
+
+@torch.no_grad()
+def load_folded(network: nn.Module, path: Path, features: Float[Tensor, "batch 3 height width"]) -> None:
+    """Fill the `ConvUnit`s of a MobileNetV1 from folded weights, batch norms put back so that the function stays.
+
+    For every layer the mean m and variance v of the convolution's output are measured on `features`; then
+    running_mean = m, running_var = v, gamma = sqrt(v + eps) and beta = bias + m.
+
+    Args:
+        network: its `ConvUnit`s in order are the stem and, block by block, depthwise and pointwise.
+        path: safetensors with `stem.*`, `blocks.{i}.depthwise.*` and `blocks.{i}.pointwise.*`, weight and bias.
+        features: a few hundred training faces, as the first unit takes them.
+
+    Raises:
+        ModelError: when the file is missing or has other layers.
+    """
+    folded = _read_weights(path)
+    for name, unit in _named_units(network):
+        if f"{name}.weight" not in folded:
+            raise ModelError(f"{path} has no layer {name!r}.")
+        features = _restore_unit(unit, folded[f"{name}.weight"], folded[f"{name}.bias"], features)
+
+
+def _named_units(network: nn.Module) -> Iterator[tuple[str, ConvUnit]]:
+    """The convolutions in order, with the names that the published weights have."""
+    units = [module for module in network.modules() if isinstance(module, ConvUnit)]
+    yield "stem", units[0]
+    for place, unit in enumerate(units[1:]):
+        yield f"blocks.{place // 2}.{('depthwise', 'pointwise')[place % 2]}", unit
 
 
 def _restore_unit(unit: ConvUnit, weight: Tensor, bias: Tensor, features: Tensor) -> Tensor:
@@ -128,3 +232,16 @@ def _restore_unit(unit: ConvUnit, weight: Tensor, bias: Tensor, features: Tensor
     result = unit.eval()(features)
     unit.train(was_training)
     return result
+
+
+BACKBONES: dict[str, Backbone] = {
+    "face-mobilenet": Backbone(build=_face_stages, load=load_folded, channels=(128, 256, 512, 1024)),
+    "resnet50": Backbone(
+        build=_resnet_stages,
+        load=load_resnet,
+        channels=(256, 512, 1024, 2048),
+        mean=(123.675, 116.28, 103.53),
+        deviation=(58.395, 57.12, 57.375),
+    ),
+}
+"""Trunks that `HybridNet` can be built on."""

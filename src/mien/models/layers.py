@@ -48,17 +48,28 @@ class PixelInput(nn.Module):
         return (images - self.mean) / self.deviation
 
 
-class ConvUnit(nn.Sequential):
-    """Convolution, batch norm, ReLU6, with TensorFlow's SAME padding.
+class HalvingPad(nn.Module):
+    """The zeros that TensorFlow's SAME puts around a map before a 3 x 3 convolution with stride 2.
 
-    With stride 2 and an even size TensorFlow pads the bottom and the right only, where torch pads both sides.
+    An even side gets one at its end only, where torch would pad both ends; an odd side gets one at both.
     """
+
+    def forward(
+        self, features: Float[Tensor, "batch channels rows columns"]
+    ) -> Float[Tensor, "batch channels padded_rows padded_columns"]:
+        """The map with zeros around it."""
+        rows, columns = features.shape[2:]
+        return F.pad(features, (columns % 2, 1, rows % 2, 1))
+
+
+class ConvUnit(nn.Sequential):
+    """Convolution, batch norm, ReLU6, with TensorFlow's SAME padding."""
 
     def __init__(
         self, inputs: int, outputs: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
     ) -> None:
         border = kernel // 2 if stride == 1 else 0
-        padding = nn.ZeroPad2d((0, 1, 0, 1)) if stride == 2 else nn.Identity()
+        padding = HalvingPad() if stride == 2 else nn.Identity()
         convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=border, groups=groups, bias=False)
         norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
         super().__init__(padding, convolution, norm, nn.ReLU6())

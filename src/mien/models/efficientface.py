@@ -1,0 +1,155 @@
+"""EfficientFace: ShuffleNetV2, with quadrants looked at one by one and a modulator after its first stage."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mien.errors import ModelError
+from mien.models.attention import Modulator
+from mien.models.layers import PixelInput
+from mien.models.local import REGIONS, LocalFeatureExtractor
+from mien.models.network import ExpressionNetwork, Reading
+
+CHANNELS = (29, 116, 232, 464, 1024)
+REPEATS = (4, 8, 4)
+
+_MIDDLE, _DEVIATION = (127.5, 127.5, 127.5), (64.0, 64.0, 64.0)
+
+
+class EfficientFace(ExpressionNetwork):
+    """The network of "Robust Lightweight Facial Expression Recognition Network with Label Distribution Training".
+
+    1.28 M parameters; 150 M multiply-adds at 224 px (see `tests/models`). Any input of 32 px and more is taken.
+
+    Args:
+        classes: number of logits.
+        upsample: side that crops are enlarged to inside the network; 0 leaves them.
+        grey: see brightness alone.
+        dropout: share of features dropped before the head (0 in the paper).
+        local: look at the quadrants one by one; False leaves the trunk alone.
+        attention: the channel-spatial modulator.
+
+    Source:
+        Zhao, Liu, Zhou (AAAI 2021) and their code. The trunk: Ma et al. (ECCV 2018), "ShuffleNet V2", with 29 channels
+        in front, of which a depthwise convolution makes 116.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        *,
+        upsample: int = 0,
+        grey: bool = False,
+        dropout: float = 0.0,
+        local: bool = True,
+        attention: bool = True,
+    ) -> None:
+        super().__init__()
+        stem, first, second, third, last = CHANNELS
+        self.pixels = PixelInput(upsample=upsample, grey=grey, mean=_MIDDLE, deviation=_DEVIATION)
+        self.stem = nn.Sequential(
+            *_unit(3, stem, kernel=3, stride=2), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1)
+        )
+        self.local = _quadrants(stem, first) if local else None
+        self.stage2 = _stage(stem, first, REPEATS[0])
+        self.modulator = Modulator(first) if attention else nn.Identity()
+        self.trunk = nn.Sequential(
+            _stage(first, second, REPEATS[1]),
+            _stage(second, third, REPEATS[2]),
+            *_unit(third, last, kernel=1),
+            nn.ReLU(),
+        )
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout))
+        self.classifier = nn.Linear(last, classes)
+
+    def frozen_features(self, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
+        """The pixels as they are: every layer learns."""
+        return images
+
+    def read(self, features: Float[Tensor, "batch 3 height width"]) -> Reading:
+        """Logits and the last feature map for crops with values 0..255."""
+        pixels = self.pixels(features)
+        if min(pixels.shape[2:]) < 32:
+            raise ModelError(f"EfficientFace takes 32 px and more, got {tuple(pixels.shape[2:])}.")
+        early = self.stem(pixels)
+        middle = self.modulator(self.stage2(early))
+        if self.local is not None:
+            middle = middle + self.local(early)[0]
+        feature_map = self.trunk(middle)
+        return Reading(self.classifier(self.head(feature_map)), feature_map, None)
+
+
+def _unit(
+    inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int = 1
+) -> tuple[nn.Module, nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return convolution, nn.BatchNorm2d(outputs)
+
+
+def _quadrants(inputs: int, outputs: int) -> LocalFeatureExtractor:
+    def make_layers() -> nn.Module:
+        return nn.Sequential(
+            *_unit(inputs, outputs, kernel=3, stride=2, groups=inputs),
+            nn.ReLU(),
+            *_unit(outputs, outputs, kernel=3, groups=outputs),
+            nn.ReLU(),
+        )
+
+    return LocalFeatureExtractor(REGIONS["quadrants"], make_layers, channels=outputs, attention=False)
+
+
+def _stage(inputs: int, outputs: int, repeats: int) -> nn.Sequential:
+    return nn.Sequential(_Halving(inputs, outputs), *(_Shuffled(outputs) for _ in range(repeats - 1)))
+
+
+class _Shuffled(nn.Module):
+    """ShuffleNetV2's block: one half of the channels passes, the other learns, then both are interleaved."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.branch = nn.Sequential(
+            *_unit(half, half, kernel=1),
+            nn.ReLU(),
+            *_unit(half, half, kernel=3, groups=half),
+            *_unit(half, half, kernel=1),
+            nn.ReLU(),
+        )
+
+    def forward(
+        self, features: Float[Tensor, "batch channels rows columns"]
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        passing, learning = features.chunk(2, dim=1)
+        return _interleave(passing, self.branch(learning))
+
+
+class _Halving(nn.Module):
+    """ShuffleNetV2's first block of a stage: half the rows and columns, two learning branches."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        half = outputs // 2
+        self.short = nn.Sequential(
+            *_unit(inputs, inputs, kernel=3, stride=2, groups=inputs),
+            *_unit(inputs, half, kernel=1),
+            nn.ReLU(),
+        )
+        self.long = nn.Sequential(
+            *_unit(inputs, half, kernel=1),
+            nn.ReLU(),
+            *_unit(half, half, kernel=3, stride=2, groups=half),
+            *_unit(half, half, kernel=1),
+            nn.ReLU(),
+        )
+
+    def forward(
+        self, features: Float[Tensor, "batch inputs rows columns"]
+    ) -> Float[Tensor, "batch outputs halfrows halfcolumns"]:
+        return _interleave(self.short(features), self.long(features))
+
+
+def _interleave(
+    first: Float[Tensor, "batch half rows columns"], second: Float[Tensor, "batch half rows columns"]
+) -> Float[Tensor, "batch channels rows columns"]:
+    """Channels of both in turn (a channel shuffle of two groups)."""
+    return torch.stack([first, second], dim=2).flatten(1, 2)

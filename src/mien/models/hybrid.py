@@ -1,0 +1,196 @@
+"""The hybrid network: a global trunk, a local branch with layers for every region, attention, and their fusion."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mien.errors import ModelError
+from mien.models.attention import Modulator
+from mien.models.backbones import BACKBONES
+from mien.models.layers import DepthwiseSeparable, PixelInput
+from mien.models.local import REGIONS, LocalFeatureExtractor
+from mien.models.network import ExpressionNetwork, Reading
+
+
+class HybridNet(ExpressionNetwork):
+    """Global and local features of a face, with attention at three levels: channels and places, regions, fusion.
+
+    Args:
+        classes: number of logits.
+        backbone: a key of `BACKBONES`.
+        regions: a key of `REGIONS`; "none" leaves out the local branch.
+        local_stage: the local branch reads what this stage gives (1..3); what it finds is fused behind the next one.
+        attention: modulators behind the stages that learn, and weights for the regions of every face.
+        fusion: a key of `FUSIONS`.
+        frozen: stages that keep their pretrained weights and statistics, 0..local_stage.
+        upsample: side that crops are enlarged to inside the network; 0 leaves them.
+        grey: see brightness alone.
+        dropout: share of features dropped before the head.
+
+    Source:
+        Zhao, Liu, Zhou (AAAI 2021) for the local branch, the modulator and their sum; the rest is mien's own, see
+        docs/models/study.md.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        *,
+        backbone: str = "face-mobilenet",
+        regions: str = "anatomical",
+        local_stage: int = 2,
+        attention: bool = True,
+        fusion: str = "gated",
+        frozen: int = 0,
+        upsample: int = 0,
+        grey: bool = False,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        _check(backbone, regions, fusion, local_stage, frozen)
+        trunk = BACKBONES[backbone]
+        inputs, outputs = trunk.channels[local_stage - 1 : local_stage + 1]
+        self.frozen, self.local_stage = frozen, local_stage
+        self.pixels = PixelInput(upsample=upsample, grey=grey, mean=trunk.mean, deviation=trunk.deviation)
+        self.load_stages = trunk.load
+        self.stages = nn.ModuleList(trunk.build())
+        self.modulators = nn.ModuleList(
+            Modulator(channels, neutral=True) if attention and number >= frozen else nn.Identity()
+            for number, channels in enumerate(trunk.channels)
+        )
+        self.local = self.fusion = None
+        if regions != "none":
+            self.local = _local_branch(regions, inputs, outputs, attention)
+            self.fusion = FUSIONS[fusion](outputs)
+            self.regions = self.local.regions if attention else ()
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout))
+        self.classifier = nn.Linear(trunk.channels[-1], classes)
+        self.has_frozen_layers = frozen > 0
+        self.stages[:frozen].requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "HybridNet":
+        """Training mode for the layers that learn; the frozen stages keep their statistics."""
+        super().train(mode)
+        self.stages[: self.frozen].eval()
+        return self
+
+    def frozen_features(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        """Pixels through the stages that do not learn."""
+        features = self.pixels(images)
+        for stage in self.stages[: self.frozen]:
+            features = stage(features)
+        return features
+
+    def read(self, features: Float[Tensor, "batch channels rows columns"]) -> Reading:
+        """Logits, the last feature map, and how much each region counted."""
+        region_weights = None
+        for number in range(self.frozen, len(self.stages)):
+            before, features = features, self.modulators[number](self.stages[number](features))
+            if number == self.local_stage and self.local is not None and self.fusion is not None:
+                local, region_weights = self.local(before)
+                features = self.fusion(features, local)
+        return Reading(self.classifier(self.head(features)), features, region_weights)
+
+    def load_pretrained(self, path: Path, images: Float[Tensor, "batch 3 height width"]) -> None:
+        """Start the trunk from weights in a file; see `Backbone.load`."""
+        self.load_stages(self.stages, path, self.pixels(images))
+
+
+def _check(backbone: str, regions: str, fusion: str, local_stage: int, frozen: int) -> None:
+    for name, value, known in (
+        ("backbone", backbone, tuple(BACKBONES)),
+        ("regions", regions, (*REGIONS, "none")),
+        ("fusion", fusion, tuple(FUSIONS)),
+    ):
+        if value not in known:
+            raise ModelError(f"model.{name} is {value!r}; expected one of {', '.join(known)}.")
+    if not 1 <= local_stage <= 3:
+        raise ModelError(f"model.local_stage is {local_stage}; expected 1, 2 or 3.")
+    if not 0 <= frozen <= local_stage:
+        raise ModelError(f"model.frozen is {frozen}; expected 0 to local_stage ({local_stage}).")
+
+
+def _local_branch(regions: str, inputs: int, outputs: int, attention: bool) -> LocalFeatureExtractor:
+    def make_layers() -> nn.Module:
+        return nn.Sequential(
+            DepthwiseSeparable(inputs, inputs, stride=2), DepthwiseSeparable(inputs, outputs)
+        )
+
+    return LocalFeatureExtractor(REGIONS[regions], make_layers, channels=outputs, attention=attention)
+
+
+class SumFusion(nn.Module):
+    """Global plus local, as in EfficientFace; the local part counts little at first, so that a trained trunk goes on.
+
+    Args:
+        channels: of either map.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((channels, 1, 1), 0.1))
+
+    def forward(
+        self,
+        whole: Float[Tensor, "batch channels rows columns"],
+        local: Float[Tensor, "batch channels rows columns"],
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        """One map of two."""
+        return whole + self.scale * local
+
+
+class ConcatFusion(nn.Module):
+    """Both maps side by side through a 1 x 1 convolution, which starts by passing the global one.
+
+    Args:
+        channels: of either map.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(2 * channels, channels, 1, bias=False)
+        with torch.no_grad():
+            self.mix.weight[:, channels:] *= 0.1
+            self.mix.weight[:, :channels] = torch.eye(channels)[:, :, None, None]
+
+    def forward(
+        self,
+        whole: Float[Tensor, "batch channels rows columns"],
+        local: Float[Tensor, "batch channels rows columns"],
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        """One map of two."""
+        return self.mix(torch.cat([whole, local], dim=1))
+
+
+class GatedFusion(nn.Module):
+    """Global plus local, the local part times a gate for every channel that both maps' averages decide on.
+
+    Args:
+        channels: of either map.
+        reduction: of the gate's hidden layer.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = channels // reduction
+        last = nn.Linear(hidden, channels)
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, -2.0)  # the local part counts little at first
+        self.gate = nn.Sequential(nn.Linear(2 * channels, hidden), nn.ReLU(), last, nn.Sigmoid())
+
+    def forward(
+        self,
+        whole: Float[Tensor, "batch channels rows columns"],
+        local: Float[Tensor, "batch channels rows columns"],
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        """One map of two."""
+        averages = torch.cat([whole.mean(dim=(2, 3)), local.mean(dim=(2, 3))], dim=1)
+        return whole + self.gate(averages)[:, :, None, None] * local
+
+
+FUSIONS: dict[str, type[nn.Module]] = {"sum": SumFusion, "concat": ConcatFusion, "gated": GatedFusion}
+"""How global and local maps become one."""
