@@ -13,6 +13,7 @@ from mien.errors import MienError
 
 VERBS = {
     "predict": "mien.cli.predict:predict",
+    "explain": "mien.cli.explain:explain",
     "evaluate": "mien.cli.evaluate:evaluate",
     "data": "mien.cli.data:app",
     "train": "mien.cli.train:train",

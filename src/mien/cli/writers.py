@@ -16,6 +16,7 @@ from mien.errors import ImageReadError, InputError, MissingExtraError
 from mien.files import written_whole
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow.parquet
 
     from mien.cli.pictures import Picture
@@ -214,12 +215,7 @@ class CopyWriter:
         if image.shape[:2] != (analysis.height, analysis.width):
             raise ImageReadError(f"{picture.name} was changed while it was being read.")
         drawn = draw_faces(image, analysis.faces)
-        target = self._free_name(picture.relative, max(drawn.shape[:2]))
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _save(drawn, target)
-        except OSError as error:
-            raise _unwritable(target, error) from None
+        save_picture(drawn, self._free_name(picture.relative, max(drawn.shape[:2])))
 
     def _free_name(self, relative: Path, side: int) -> Path:
         """A path for a copy that is neither a picture's nor another copy's."""
@@ -234,14 +230,34 @@ class CopyWriter:
         return target
 
 
-def _save(image: Any, path: Path) -> None:
-    """Write a picture whole or not at all."""
+def check_picture_name(path: Path, *, source: Path) -> None:
+    """Refuse a name that `save_picture` could not use, or that is the picture's own.
+
+    Raises:
+        InputError: see above.
+    """
+    if path.suffix.lower() not in _KEPT_FORMATS:
+        raise InputError(f"{path}: a picture's name must end in {', '.join(_KEPT_FORMATS)}.")
+    if _key(path) == _key(source):
+        raise InputError(f"{path} is the picture itself. Give another --output.")
+
+
+def save_picture(image: np.ndarray, path: Path) -> None:
+    """Write pixels (H, W, 3) uint8 RGB whole or not at all, in the format of the name; makes its folder.
+
+    Raises:
+        InputError: when it cannot be written.
+    """
     from PIL import Image
 
     format_name = _KEPT_FORMATS[path.suffix.lower()]
     options = {"quality": 92} if format_name in ("JPEG", "WEBP") else {}
-    with written_whole(path) as file:
-        Image.fromarray(image).save(file, format=format_name, **options)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as file:
+            Image.fromarray(image).save(file, format=format_name, **options)
+    except OSError as error:
+        raise _unwritable(path, error) from None
 
 
 def _key(path: Path) -> str:

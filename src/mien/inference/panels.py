@@ -1,7 +1,9 @@
-"""The cards of an annotated picture: one face's expression as text and bars."""
+"""The cards of annotated pictures: one face's expression as text and bars."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -16,7 +18,9 @@ SMOOTH = 4
 CARD = (17, 19, 26, 222)
 WHITE = (245, 246, 250)
 _TRACK = (255, 255, 255, 30)
-_SOFT, _UNSURE = (176, 182, 194), (150, 156, 168)
+SOFT, _UNSURE = (176, 182, 194), (150, 156, 168)
+ROW = 1.35
+"""Units from one row of a card to the next."""
 
 
 class BarsPanel:
@@ -24,7 +28,7 @@ class BarsPanel:
 
     def size(self, expression: Expression, unit: int) -> tuple[int, int]:
         """Width and height in pixels."""
-        return round(14.2 * unit), round(1.35 * unit * len(expression.labels) + 4.9 * unit)
+        return round(14.2 * unit), round(ROW * unit * len(expression.labels) + 4.9 * unit)
 
     def draw(self, face: Face, unit: int) -> Image.Image:
         """The card as an RGBA picture."""
@@ -34,38 +38,11 @@ class BarsPanel:
         tile = _card(width, height, unit)
         draw = ImageDraw.Draw(tile)
         pad, top = 0.75 * unit, 1.5 * unit
-        _draw_title(draw, expression, (pad, top, width - pad), unit)
-        longest = max(text_font(unit, 0.95).getlength(name) for name in expression.labels)
-        names_end = pad + min(longest, 5.5 * unit) + 0.55 * unit
-        bars = (names_end, width - pad - 2.3 * unit)
-        for row, (name, probability) in enumerate(
-            zip(expression.labels, expression.probabilities.tolist(), strict=True)
-        ):
-            y = top + (1.65 + 1.35 * row) * unit
-            self._draw_row(tile, name, probability, (pad, *bars, width - pad), y, unit)
+        draw_title(draw, expression, (pad, top, width - pad), unit)
+        draw_bars(tile, expression_bars(expression), (pad, top + 1.65 * unit, width - pad), unit)
         paste_bar(tile, (pad, height - 1.95 * unit), width - 2 * pad, max(1, unit // 12), _TRACK)
         self._draw_pose(draw, face.head_pose, (pad, height - 0.95 * unit, width - pad), unit)
         return tile
-
-    def _draw_row(
-        self,
-        tile: Image.Image,
-        name: str,
-        probability: float,
-        columns: tuple[float, float, float, float],
-        y: float,
-        unit: int,
-    ) -> None:
-        start, bar_start, bar_end, end = columns
-        draw = ImageDraw.Draw(tile)
-        tone = WHITE if probability >= 0.1 else _SOFT
-        _text(draw, (start, y), name, tone, text_font(unit, 0.95), bar_start - start)
-        thick = max(4, round(0.5 * unit))
-        paste_bar(tile, (bar_start, y - thick / 2), bar_end - bar_start, thick, _TRACK)
-        if probability >= 0.005:
-            length = max(thick, (bar_end - bar_start) * probability)
-            paste_bar(tile, (bar_start, y - thick / 2), length, thick, (*class_colour(name), 255))
-            draw.text((end, y), f"{probability:.0%}", fill=tone, font=text_font(unit, 0.9), anchor="rm")
 
     def _draw_pose(
         self, draw: ImageDraw.ImageDraw, pose: HeadPose | None, row: tuple[float, float, float], unit: int
@@ -73,12 +50,12 @@ class BarsPanel:
         start, y, end = row
         font = text_font(unit, 0.85)
         if pose is None:
-            draw.text((start, y), "head pose unknown", fill=_SOFT, font=font, anchor="lm")
+            draw.text((start, y), "head pose unknown", fill=SOFT, font=font, anchor="lm")
             return
         angles = (("yaw", pose.yaw_deg), ("pitch", pose.pitch_deg), ("roll", pose.roll_deg))
         texts = [f"{name} {round(angle):d}°" for name, angle in angles]
         for text, x, anchor in zip(texts, (start, (start + end) / 2, end), ("lm", "mm", "rm"), strict=True):
-            draw.text((x, y), text, fill=_SOFT, font=font, anchor=anchor)
+            draw.text((x, y), text, fill=SOFT, font=font, anchor=anchor)
 
 
 class StripPanel:
@@ -95,7 +72,7 @@ class StripPanel:
         width, height = self.size(expression, unit)
         tile = _card(width, height, unit)
         pad = 0.5 * unit
-        _draw_title(ImageDraw.Draw(tile), expression, (pad, 0.95 * unit, width - pad), unit, scale=1.0)
+        draw_title(ImageDraw.Draw(tile), expression, (pad, 0.95 * unit, width - pad), unit, scale=1.0)
         self._draw_strip(tile, expression, (pad, 1.8 * unit, width - pad), round(0.5 * unit))
         return tile
 
@@ -119,7 +96,60 @@ class StripPanel:
 Panel = BarsPanel | StripPanel
 
 
-def _draw_title(
+@dataclass(frozen=True)
+class Bar:
+    """One row of a card: a name, a share 0..1, and the colour of its bar."""
+
+    name: str
+    share: float
+    colour: Colour
+
+
+def expression_bars(expression: Expression) -> list[Bar]:
+    """The probability of every class."""
+    shares = zip(expression.labels, expression.probabilities.tolist(), strict=True)
+    return [Bar(name, probability, class_colour(name)) for name, probability in shares]
+
+
+def draw_bars(
+    tile: Image.Image,
+    bars: Sequence[Bar],
+    row: tuple[float, float, float],
+    unit: int,
+    longest: float = 5.5,
+) -> None:
+    """Names, bars and per cents, `ROW` units apart; below half a per cent there is a name alone.
+
+    Args:
+        tile: the card.
+        bars: from top to bottom.
+        row: left end, middle of the first row, right end, in pixels.
+        unit: height of text in pixels.
+        longest: names take at most so many units.
+    """
+    start, y, end = row
+    names = max(text_font(unit, 0.95).getlength(bar.name) for bar in bars)
+    columns = start + min(names, longest * unit) + 0.55 * unit, end - 2.5 * unit
+    for number, bar in enumerate(bars):
+        _draw_bar(tile, bar, (start, *columns, end), y + ROW * number * unit, unit)
+
+
+def _draw_bar(
+    tile: Image.Image, bar: Bar, columns: tuple[float, float, float, float], y: float, unit: int
+) -> None:
+    start, bar_start, bar_end, end = columns
+    draw = ImageDraw.Draw(tile)
+    tone = WHITE if bar.share >= 0.1 else SOFT
+    _text(draw, (start, y), bar.name, tone, text_font(unit, 0.95), bar_start - start)
+    thick = max(4, round(0.5 * unit))
+    paste_bar(tile, (bar_start, y - thick / 2), bar_end - bar_start, thick, _TRACK)
+    if bar.share >= 0.005:
+        length = max(thick, (bar_end - bar_start) * bar.share)
+        paste_bar(tile, (bar_start, y - thick / 2), length, thick, (*bar.colour, 255))
+        draw.text((end, y), f"{bar.share:.0%}", fill=tone, font=text_font(unit, 0.9), anchor="rm")
+
+
+def draw_title(
     draw: ImageDraw.ImageDraw,
     expression: Expression,
     row: tuple[float, float, float],
@@ -129,10 +159,10 @@ def _draw_title(
     """Label to the left, confidence to the right."""
     start, y, end = row
     text = expression.label or "not sure"
-    tint = _mix(face_colour(expression), WHITE, 0.35) if expression.label else _SOFT
+    tint = _mix(face_colour(expression), WHITE, 0.35) if expression.label else SOFT
     font = text_font(unit, scale)
     _text(draw, (start, y), text, tint, font, end - start - font.getlength("100% "))
-    tone = WHITE if expression.label else _SOFT
+    tone = WHITE if expression.label else SOFT
     draw.text((end, y), f"{expression.confidence:.0%}", fill=tone, font=font, anchor="rm")
 
 

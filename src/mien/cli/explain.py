@@ -1,0 +1,74 @@
+"""`mien explain`: where a model looked when it read the faces of a picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from mien.runtime import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from mien.inference.explain import ExplainedFace
+
+
+def explain(
+    picture: Path,
+    *,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    model: str = DEFAULT_MODEL,
+    label: str | None = None,
+    min_confidence: float = 0.6,
+    detector_side: int = 640,
+    threads: int = 0,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Draw where a model looked when it read the faces of a picture.
+
+    Every face gets its class-activation map (bright places speak for the class), the probabilities and, when the model
+    weighs regions of the face, their weights. A map shows what the network used, not why a person feels anything.
+
+    Args:
+        picture: a photograph.
+        output: the drawing to write (default: NAME-explained.png in this folder; with --json none).
+        model: a shipped model's name, or the path of an .onnx file that gives maps.
+        label: the class to explain (default: the most probable one of each face).
+        min_confidence: least confidence of the face detector, 0..1.
+        detector_side: long side in pixels at which faces are searched; 1280 finds smaller ones, more slowly.
+        threads: of the networks; 0 lets them choose.
+        as_json: print the expressions, maps and weights as one JSON object and nothing else.
+    """
+    from mien.cli.writers import check_picture_name, save_picture
+    from mien.faces.detection import FaceDetector
+    from mien.imaging import read_image
+    from mien.inference.classifier import ExpressionClassifier
+    from mien.inference.explain import draw_explanations, explain_faces
+
+    target = output or (None if as_json else Path(f"{picture.stem}-explained.png"))
+    if target is not None:
+        check_picture_name(target, source=picture)
+    classifier = ExpressionClassifier(model, threads=threads)
+    detector = FaceDetector(max_side=detector_side, threshold=min_confidence, threads=threads)
+    faces = explain_faces(classifier, detector, read_image(picture), label=label)
+    if target is not None and faces:
+        save_picture(draw_explanations(faces, classifier.manifest.regions), target)
+    if as_json:
+        print(json.dumps({"image": str(picture), "faces": [face.to_dict() for face in faces]}))
+    elif not faces:
+        print(f"{picture}: no face found")
+    else:
+        _print(faces, str(target))
+
+
+def _print(faces: list[ExplainedFace], target: str) -> None:
+    for number, face in enumerate(faces, start=1):
+        print(f"face {number}: {_told(face)}")
+    print(target)
+
+
+def _told(face: ExplainedFace) -> str:
+    expression, weights = face.explanation.expression, face.explanation.region_weights
+    told = f"{expression.label or 'not sure'} {expression.confidence:.0%}"
+    return told + "".join(f", {name} {weight:.0%}" for name, weight in weights.items())
