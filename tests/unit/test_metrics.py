@@ -168,3 +168,38 @@ def test_risk_coverage_by_hand():
 def test_bad_input_says_what_is_wrong(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "p", "kind"),
+    [
+        ((0, 0), 1.0, "exact"),
+        ((5, 5), 1.0, "exact"),
+        ((0, 5), 2 / 32, "exact"),
+        ((8, 2), 2 * (1 + 10 + 45) / 1024, "exact"),
+        ((20, 20), 1.0, "chi-square"),
+        ((59, 6), 1.1190e-10, "chi-square"),
+    ],
+)
+def test_mcnemar_by_hand(pairs, p, kind):
+    assert metrics.mcnemar_test(*pairs) == (pytest.approx(p, rel=1e-3), kind)
+    assert metrics.mcnemar_test(*pairs[::-1])[0] == metrics.mcnemar_test(*pairs)[0]
+
+
+def test_difference_interval():
+    assert all(math.isnan(end) for end in metrics.difference_interval(0, 0, 0))
+    low, high = metrics.difference_interval(10, 10, 100)
+    assert low == -high < 0
+    low, high = metrics.difference_interval(30, 10, 100)
+    first, second = 31 / 102, 11 / 102
+    half = 1.959964 * math.sqrt((first + second - (first - second) ** 2) / 102)
+    assert (low, high) == (pytest.approx(20 / 102 - half), pytest.approx(20 / 102 + half))
+    assert metrics.difference_interval(1, 0, 1)[1] == 1.0
+
+
+@pytest.mark.parametrize(
+    "call", [lambda: metrics.mcnemar_test(-1, 3), lambda: metrics.difference_interval(3, 2, 4)]
+)
+def test_impossible_pairs_are_refused(call):
+    with pytest.raises(InputError, match="expected counts from 0 up"):
+        call()

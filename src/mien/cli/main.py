@@ -15,6 +15,7 @@ VERBS = {
     "predict": "mien.cli.predict:predict",
     "explain": "mien.cli.explain:explain",
     "evaluate": "mien.cli.evaluate:evaluate",
+    "compare": "mien.cli.compare:compare",
     "data": "mien.cli.data:app",
     "train": "mien.cli.train:train",
     "export": "mien.cli.export:export",

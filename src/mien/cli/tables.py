@@ -88,6 +88,34 @@ def print_summary(subject: dict[str, str], summary: dict[str, Any], console: Con
     console.print(f"No face found: {summary['missed_faces']}.")
 
 
+def print_comparison(
+    subject: dict[str, str], summary: dict[str, Any], names: tuple[str, str], console: Console
+) -> None:
+    """Show a comparison of two models: both accuracies, the faces on which they differ, and the classes."""
+    console.print(escape(", ".join(f"{key}: {value}" for key, value in subject.items())), soft_wrap=True)
+    models = numbers_table("model", "n", "accuracy", "95 %", "balanced", "macro F1", "right alone")
+    for name, key in zip(names, ("first", "second"), strict=True):
+        part = summary[key]
+        models.add_row(
+            escape(name),
+            f"{summary['n']:,}",
+            f"[bold]{percent(part['accuracy'])}[/bold]",
+            interval(part),
+            percent(part["balanced_accuracy"]),
+            percent(part["macro_f1"]),
+            f"{summary['table'][f'only_{key}']:,}",
+        )
+    classes = numbers_table("class", "n", *(escape(name) for name in names), "points")
+    for name, item in summary["per_class"].items():
+        shares = percent(item["first"]), percent(item["second"])
+        classes.add_row(escape(name), f"{item['n']:,}", *shares, _points(item["difference"]))
+    console.print(models, classes, sep="\n")
+    table, (low, high) = summary["table"], summary["difference_interval"]
+    console.print(f"Both right: {table['both_right']:,}, both wrong: {table['both_wrong']:,}.")
+    told = f"{_points(summary['difference'])} points (95 %: {_points(low)} to {_points(high)})"
+    console.print(f"Difference: {told}, first minus second.")
+
+
 def _print_groups(name: str, column: dict[str, Any], console: Console) -> None:
     table = numbers_table(escape(name), "n", "accuracy", "95 %", "balanced", "")
     for group, item in column["groups"].items():
@@ -121,6 +149,10 @@ def interval(part: dict[str, Any]) -> str:
     """The `accuracy_interval` of a record."""
     low, high = part["accuracy_interval"]
     return f"{percent(low)} to {percent(high)}"
+
+
+def _points(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:+.1f}"
 
 
 def _number(value: float | None) -> str:

@@ -89,28 +89,31 @@ def write_report(
     dark = {name: draw(record, DARK) for name, draw in wanted.items()}
     faces = [encode_face(mistake.image, mistake.name) for mistake in surest]
     html = page.render_page(record, light, dark, faces)
-    write_files(
-        directory, record, {"report.html": html, **{f"{name}.png": light.get(name) for name in PLOTS}}
-    )
+    pictures = {f"{name}.png": light.get(name) for name in PLOTS}
+    write_files(directory, {"report.json": record_text(record), "report.html": html, **pictures})
     return directory / "report.html"
 
 
-def write_files(directory: Path, record: Mapping[str, Any], files: Mapping[str, bytes | str | None]) -> None:
-    """Write a report's files and its record as `report.json`; None removes the file of an earlier report.
+def write_files(directory: Path, files: Mapping[str, bytes | str | None]) -> None:
+    """Write a report's files by name; None removes the file of an earlier report.
 
     Raises:
         InputError: when the directory cannot be written.
     """
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, data in {"report.json": text, **files}.items():
+        for name, data in files.items():
             if data is None:
                 (directory / name).unlink(missing_ok=True)
             else:
                 write_whole(directory / name, _encode(data) if isinstance(data, str) else data)
     except OSError as error:
         raise InputError(f"{directory}: the report cannot be written ({error.strerror}).") from None
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """A report's record as the text of its JSON file."""
+    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _describe(mistake: Mistake) -> dict[str, Any]:

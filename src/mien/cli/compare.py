@@ -1,0 +1,69 @@
+"""`mien compare`: two models measured on the same faces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from mien.cli.evaluate import Chosen, check_report, warn_of_unreadable
+from mien.cli.progress import progress_bar
+
+
+def compare(
+    first: str,
+    second: str,
+    *,
+    chosen: Chosen,
+    report: Path | None = None,
+    mirror: bool = False,
+    threads: int = 0,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Measure two models on the same labelled faces: which is better, and may that be chance?
+
+    Gives both accuracies with their 95 % intervals, the difference, McNemar's test, and the recall of every class. The
+    report shows the faces that one of them alone reads right.
+
+    Args:
+        first: a shipped model's name or an .onnx file.
+        second: another one of the same classes.
+        chosen: the faces.
+        report: write JSON, plots and an HTML page into this folder.
+        mirror: average each face with its mirror image.
+        threads: of the networks; 0 chooses.
+        as_json: print one JSON object and nothing else.
+    """
+    from mien.evaluation.compare import check_same_classes
+    from mien.evaluation.compare import compare as measure
+    from mien.evaluation.comparison_report import verdict, write_comparison
+    from mien.inference.classifier import ExpressionClassifier
+
+    check_report(report)
+    models = [ExpressionClassifier(word, threads=threads) for word in (first, second)]
+    check_same_classes(models[0].manifest, models[1].manifest)
+    index = chosen.read()
+    with progress_bar("reading faces") as advance:
+        comparison = measure(models[0], models[1], index, mirror=mirror, progress=advance)
+    names = _names(first, second)
+    versions = " and ".join(f"{model.manifest.name} {model.manifest.version}" for model in models)
+    subject = {"models": versions, **chosen.subject(index, mirror=mirror)}
+    if as_json:
+        print(json.dumps({**subject, **comparison.summary}))
+    else:
+        from mien.cli.tables import open_console, print_comparison
+
+        print_comparison(subject, comparison.summary, names, open_console())
+        print(verdict(comparison.summary, names))
+    if report:
+        title = f"{names[0]} and {names[1]} on {index.name}, {chosen.split}"
+        write_comparison(report, title=title, subject=subject, names=names, comparison=comparison)
+    return warn_of_unreadable(comparison.summary["unreadable"])
+
+
+def _names(first: str, second: str) -> tuple[str, str]:
+    """What the models are called in tables: their files' names, or the words themselves where these are alike."""
+    short = Path(first).stem, Path(second).stem
+    return short if short[0] != short[1] else (first, second)

@@ -1,0 +1,144 @@
+"""Two models on the same faces: the counts, the faces on which they differ, and their page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mien.datasets.index import Index, Sample
+from mien.errors import InputError, MissingExtraError
+from mien.evaluation.compare import check_same_classes, compare_readings
+from mien.evaluation.comparison_report import verdict, write_comparison
+from mien.evaluation.evaluate import Readings
+from mien.manifest import AlignmentSpec, InputSpec, Manifest
+
+LABELS = ("neutral", "happiness", "fear")
+FIRST = Manifest(
+    name="a",
+    version="1",
+    task="expression",
+    input=InputSpec(size=8),
+    sha256="0",
+    licence="MIT",
+    labels=LABELS,
+    alignment=AlignmentSpec(template="ferplus", margin=0.0),
+)
+SECOND = replace(FIRST, name="b", labels=LABELS[::-1])
+HOSTILE = "<b>$x^$"
+
+
+def make_index(labels: list[int | None], root) -> Index:
+    samples = tuple(
+        Sample(id=f"{row}{HOSTILE}.png", split="test", label=label, label_distribution=None)
+        for row, label in enumerate(labels)
+    )
+    return Index(name="made", root=root, labels=LABELS, samples=samples, licence="CC0", is_cropped=True)
+
+
+def make_readings(index: Index, answers: list[int], manifest: Manifest, sure: list[float]) -> Readings:
+    """Answers are class numbers of `LABELS`; -1: no face found."""
+    logits = np.zeros((len(answers), 3), dtype=np.float32)
+    for row, (answer, strength) in enumerate(zip(answers, sure, strict=True)):
+        logits[row, manifest.labels.index(LABELS[answer])] = strength
+    is_found = np.array(answers) >= 0
+    logits[~is_found] = np.nan
+    crops = np.random.default_rng(0).integers(0, 256, (len(answers), 8, 8, 3), dtype=np.uint8)
+    is_readable = np.ones(len(answers), dtype=bool)
+    return Readings(index=index, crops=crops, logits=logits, is_found=is_found, is_readable=is_readable)
+
+
+@pytest.fixture
+def comparison(tmp_path):
+    index = make_index([0, 0, 1, 1, 2, 2, None, 0], tmp_path)
+    sure = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    mine = make_readings(index, [0, 0, 1, 0, 2, 0, 1, -1], FIRST, sure)
+    other = make_readings(index, [0, 1, 0, 1, 2, 1, 1, -1], SECOND, sure)
+    return compare_readings(FIRST, SECOND, mine, other)
+
+
+def test_no_face_that_counts(tmp_path):
+    index = make_index([None], tmp_path)
+    readings = [make_readings(index, [0], manifest, [1.0]) for manifest in (FIRST, SECOND)]
+    summary = compare_readings(FIRST, SECOND, *readings).summary
+    assert (summary["n"], summary["difference"], summary["mcnemar"]["p_value"]) == (0, None, 1.0)
+    assert summary["difference_interval"] == [None, None]
+    write_comparison(
+        tmp_path / "new",
+        title="t",
+        subject={},
+        names=("a", "b"),
+        comparison=compare_readings(FIRST, SECOND, *readings),
+    )
+
+
+def test_counts_do_not_depend_on_the_order_of_the_classes(comparison):
+    summary = comparison.summary
+    assert summary["n"] == 7
+    assert summary["table"] == {"both_right": 2, "only_first": 2, "only_second": 1, "both_wrong": 2}
+    assert (summary["first"]["correct"], summary["second"]["correct"]) == (4, 3)
+    assert summary["difference"] == pytest.approx(1 / 7, abs=1e-6)
+    assert summary["difference_interval"][0] < 1 / 7 < summary["difference_interval"][1]
+    assert summary["mcnemar"] == {"p_value": 1.0, "test": "exact"}
+    assert summary["per_class"]["happiness"] == {
+        "n": 2, "first": 0.5, "second": 0.5, "difference": 0.0, "only_first": 1, "only_second": 1,
+    }  # fmt: skip
+    assert summary["missed_faces"] == 1
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_faces_on_which_they_differ_stand_with_both_readings_the_surest_mistake_first(comparison):
+    assert [face.name[0] for face in comparison.only_first] == ["2", "1"]
+    (face,) = comparison.only_second
+    assert (face.name[0], face.truth, face.readings) == ("3", "happiness", ("neutral", "happiness"))
+    assert face.confidences[0] == pytest.approx(np.exp(4) / (np.exp(4) + 2))
+
+
+def test_models_of_other_classes_are_refused():
+    for one, other in ((FIRST, SECOND), (SECOND, FIRST)):
+        check_same_classes(one, other)
+        with pytest.raises(InputError, match="knows fear, which"):
+            check_same_classes(one, replace(other, labels=LABELS[:2]))
+        with pytest.raises(InputError, match="knows fear, which"):
+            check_same_classes(replace(one, labels=LABELS[:2]), other)
+
+
+def test_the_page_shows_both_readings_and_escapes_names(comparison, tmp_path):
+    names = (f"a {HOSTILE}", "b")
+    path = write_comparison(
+        tmp_path / "new", title=HOSTILE, subject={"models": HOSTILE}, names=names, comparison=comparison
+    )
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        "comparison.html", "comparison.json", "faces.png", "recalls.png",
+    ]  # fmt: skip
+    html = path.read_text(encoding="utf-8")
+    assert "<b>" not in html
+    assert html.count("data:image/") == 2 + 3
+    assert "The difference may be chance" in html
+    assert "not what the person felt" in html
+    record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert {key: record[key] for key in comparison.summary} == comparison.summary
+    assert [len(side) for side in record["differences"]] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("p_value", "difference", "told"),
+    [
+        (0.0001, 0.1, "a is better by more than chance: McNemar's test gives p < 0.001."),
+        (0.04, -0.1, "b is better by more than chance: McNemar's test gives p = 0.040."),
+        (0.2, -0.1, "The difference may be chance: McNemar's test gives p = 0.200."),
+        (1.0, 0.0, "Both are right equally often (p = 1.000)."),
+    ],
+)
+def test_verdict(p_value, difference, told):
+    assert verdict({"mcnemar": {"p_value": p_value}, "difference": difference}, ("a", "b")) == told
+
+
+def test_without_matplotlib_the_extra_is_named(comparison, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtraError, match=r"mien\[report\]"):
+        write_comparison(tmp_path / "new", title="t", subject={}, names=("a", "b"), comparison=comparison)
+    assert not (tmp_path / "new").exists()
