@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from mien.cli.progress import progress_bar
+from mien.emotions import DatasetKind
 from mien.errors import MissingExtraError
 
 
@@ -16,7 +17,7 @@ def export(
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"])],
     data: Path | None = None,
-    dataset: Literal["ferplus", "folder", "table"] = "ferplus",
+    dataset: DatasetKind = "ferplus",
     abstain: float = 0.02,
     commit: str = "",
 ) -> None:
@@ -26,7 +27,7 @@ def export(
         checkpoint: last.ckpt of a training run.
         output: the model file to write, ending in .onnx.
         data: data set whose validation split fits the temperature; without it the model stays uncalibrated.
-        dataset: ferplus, folder or table.
+        dataset: layout of its files; folder: one folder a class; table: image,label[,split].
         abstain: share of the validation faces, the least sure ones, that get no label.
         commit: of the repository that trained it, for the manifest.
     """

@@ -11,6 +11,7 @@ from mien.evaluation.style import (
     Theme,
     encode_png,
     make_figure,
+    make_rows,
     printable_name,
     strip_axes,
     write_class,
@@ -26,19 +27,11 @@ _COLUMNS = 8
 def draw_recalls(summary: dict[str, Any], names: tuple[str, str], theme: Theme = LIGHT) -> bytes:
     """Recall of each class, a dot for each model and a line between them. PNG."""
     per_class: dict[str, dict[str, Any]] = summary["per_class"]
-    rows = len(per_class)
-    figure = make_figure(9.2, 1.62 + 0.56 * rows, theme)
+    figure, axes = make_rows(len(per_class), 0.56, theme, right=1.25)
     width, height = figure.get_size_inches()
-    axes = figure.add_axes((1.95 / width, 0.55 / height, (width - 3.2) / width, 0.56 * rows / height))
-    strip_axes(axes)
-    for tick in (0, 0.25, 0.5, 0.75, 1.0):
-        axes.axvline(tick, color=theme.line, lw=1, zorder=0)
-        axes.text(tick, rows - 0.42, f"{tick:.0%}", color=theme.quiet, fontsize=9, ha="center", va="top")
     for index, (name, item) in enumerate(per_class.items()):
         write_class(axes, -0.03, index, name, theme, note=f"{item['n']:,}", step=0.0095)
         _draw_pair(axes, index, item, theme)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(rows - 0.5, -0.5)
     for name, colour, inches in zip(names, (theme.accent, theme.warm), (4.3, 2.35), strict=True):
         x, y = 1 - inches / width, 1 - 0.42 / height
         figure.text(x, y, "●", color=colour, fontsize=11, va="center")
@@ -54,9 +47,7 @@ def draw_differences(
 ) -> bytes:
     """The faces that one model alone reads right, with both readings under each. PNG."""
     lines = [-(-len(side) // _COLUMNS) for side in sides]
-    figure = make_figure(
-        0.6 + 1.35 * _COLUMNS, 1.0 + sum(0.65 + 1.85 * max(count, 0.2) for count in lines), theme
-    )
+    figure = make_figure(0.6 + 1.35 * _COLUMNS, 1.0 + sum(0.65 + 1.85 * count for count in lines), theme)
     width, height = figure.get_size_inches()
     top = height - 0.95
     for number, (side, name, count) in enumerate(zip(sides, names, lines, strict=True)):
@@ -75,7 +66,7 @@ def draw_differences(
             box = (0.3 + 1.35 * column, top - 1.85 * row - 1.2, 1.2, 1.2)
             axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
             _draw_face(axes, face, right=number, theme=theme)
-        top -= 0.15 + 1.85 * max(count, 0.2)
+        top -= 0.15 + 1.85 * count
     note = "under each face: its label, then what the two models said; the surest mistakes first"
     write_head(figure, "Where they differ", note, theme)
     return encode_png(figure)

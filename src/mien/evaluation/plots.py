@@ -22,6 +22,7 @@ from mien.evaluation.style import (
     encode_png,
     frame_axes,
     make_figure,
+    make_rows,
     make_shades,
     printable_name,
     strip_axes,
@@ -94,20 +95,12 @@ def draw_reliability(summary: dict[str, Any], theme: Theme = LIGHT) -> bytes:
 def draw_per_class(summary: dict[str, Any], theme: Theme = LIGHT) -> bytes:
     """Precision, recall and F1 of every class as bars. PNG."""
     per_class: dict[str, dict[str, Any]] = summary["per_class"]
-    rows = len(per_class)
-    figure = make_figure(9.2, 1.62 + 0.72 * rows, theme)
+    figure, axes = make_rows(len(per_class), 0.72, theme, right=0.65)
     width, height = figure.get_size_inches()
-    axes = figure.add_axes((1.95 / width, 0.55 / height, (width - 2.6) / width, 0.72 * rows / height))
-    strip_axes(axes)
-    for tick in (0, 0.25, 0.5, 0.75, 1.0):
-        axes.axvline(tick, color=theme.line, lw=1, zorder=0)
-        axes.text(tick, rows - 0.42, f"{tick:.0%}", color=theme.quiet, fontsize=9, ha="center", va="top")
     for index, (name, scores) in enumerate(per_class.items()):
         write_class(axes, -0.022, index, name, theme, note=f"{scores['n']:,}", step=0.0085)
         for offset, (key, alpha) in enumerate(_PER_CLASS_BARS):
             _draw_bar(axes, index + 0.235 * (offset - 1), scores[key], class_colour(name), alpha, theme)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(rows - 0.5, -0.5)
     for (key, alpha), inches in zip(_PER_CLASS_BARS, (2.85, 1.78, 0.95), strict=True):
         x, y = 1 - inches / width, 1 - 0.42 / height
         draw_swatch(figure, x, y, theme.ink, alpha)

@@ -116,6 +116,29 @@ def make_shades(theme: Theme) -> Any:
     return LinearSegmentedColormap.from_list("mien", [theme.cell, theme.accent])
 
 
+def make_rows(rows: int, inches: float, theme: Theme, *, right: float) -> tuple[Figure, Axes]:
+    """A figure with a row for each class on a scale from 0 to 100 %, under a head.
+
+    Args:
+        rows: how many.
+        inches: height of a row.
+        theme: its colours.
+        right: inches that stay free to the right of the scale.
+    """
+    figure = make_figure(9.2, 1.62 + inches * rows, theme)
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes(
+        (1.95 / width, 0.55 / height, (width - 1.95 - right) / width, inches * rows / height)
+    )
+    strip_axes(axes)
+    for tick in (0, 0.25, 0.5, 0.75, 1.0):
+        axes.axvline(tick, color=theme.line, lw=1, zorder=0)
+        axes.text(tick, rows - 0.42, f"{tick:.0%}", color=theme.quiet, fontsize=9, ha="center", va="top")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(rows - 0.5, -0.5)
+    return figure, axes
+
+
 def class_colour(name: str) -> str:
     """The colour of an expression; that of neutral for any other class name."""
     return COLOURS.get(name, COLOURS["neutral"])
