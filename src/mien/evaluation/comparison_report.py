@@ -117,7 +117,7 @@ def _headline(record: dict[str, Any], names: tuple[str, str]) -> str:
             (
                 "balanced accuracy",
                 f"{percent(first['balanced_accuracy'])}",
-                f"{names[1]}: {percent(second['balanced_accuracy'])}",
+                f"of {names[0]}; {names[1]}: {percent(second['balanced_accuracy'])}",
             ),
         ]
     )
@@ -171,7 +171,7 @@ def _caption(face: Difference, names: tuple[str, str], right: int) -> str:
             zip(names, face.readings, face.confidences, strict=True)
         )
     ]
-    return "<br>".join(told) + f'<span class="name">{escape(face.name)}</span>'
+    return "".join(told) + f'<span class="name">{escape(face.name)}</span>'
 
 
 def _describe(face: Difference) -> dict[str, Any]:
