@@ -23,6 +23,7 @@ from mien.faces.detection import FaceDetector
 from mien.imaging import read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest
+from mien.results import Face
 
 AHEAD = 64
 """Images whose crops are in memory before the network reads them."""
@@ -71,8 +72,9 @@ def evaluate(
 ) -> Evaluation:
     """Measure a model on a data set; an image without a label does not count.
 
-    In photographs (`index.is_cropped` false) the largest face is read, and a missed face is an error. In data sets of
-    face crops a crop without a face found is read whole, and counted in `missed_faces`.
+    In photographs (`index.is_cropped` false) the labelled face is read, and a missed one is an error: the face found
+    around the landmarks that the data set states, the largest face where it states none. In data sets of face crops a
+    crop without a face found is read whole, and counted in `missed_faces`.
 
     Args:
         classifier: the model.
@@ -141,7 +143,7 @@ def without_twins(index: Index, split: str, *, progress: Progress | None = None)
 def read_faces(
     classifier: ExpressionClassifier, index: Index, *, mirror: bool = False, progress: Progress | None = None
 ) -> Readings:
-    """Find, cut and read the largest face of every image, labelled or not.
+    """Find, cut and read the face of every image (see `evaluate`), with a label or without.
 
     Raises:
         InputError: when the data set has a class that the model does not know.
@@ -184,14 +186,26 @@ def _cut_ahead(classifier: ExpressionClassifier, index: Index) -> Iterator[list[
             image = read_image(index.read(sample))
         except (ImageReadError, DatasetError):
             return _Cut(None, is_readable=False)
-        faces = detector.detect(image)
-        if faces:
-            return _Cut(classifier.crop(image, faces[0]), is_found=True)
+        face = _labelled_face(detector.detect(image), sample)
+        if face is not None:
+            return _Cut(classifier.crop(image, face), is_found=True)
         return _Cut(whole_face(image, size=classifier.manifest.input.size) if index.is_cropped else None)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for start in range(0, len(index.samples), AHEAD):
             yield list(pool.map(cut, index.samples[start : start + AHEAD]))
+
+
+def _labelled_face(faces: list[Face], sample: Sample) -> Face | None:
+    """Of the faces found, the largest around the stated landmarks' middle; the largest of all where none are stated."""
+    if sample.landmarks_xy is not None:
+        middle = np.mean(sample.landmarks_xy, axis=0)
+        faces = [
+            face
+            for face in faces
+            if (face.bbox_xyxy[:2] <= middle).all() and (middle < face.bbox_xyxy[2:]).all()
+        ]
+    return faces[0] if faces else None
 
 
 def _unreadable(readings: Readings) -> list[str]:
