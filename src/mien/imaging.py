@@ -77,8 +77,8 @@ def check_image(image: np.ndarray) -> np.ndarray:
 
 def _is_pillow(source: object) -> TypeGuard[Image]:
     """Whether this is a Pillow image; Pillow is not loaded to find out."""
-    pillow = sys.modules.get("PIL.Image")
-    return pillow is not None and isinstance(source, pillow.Image)
+    image = getattr(sys.modules.get("PIL.Image"), "Image", None)  # another thread may be loading it just now
+    return image is not None and isinstance(source, image)
 
 
 def _read_bytes(source: object, name: str) -> bytes:

@@ -10,8 +10,11 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/responsible-use.md",
     "docs/manifest.md",
+    "docs/data-sets.md",
+    "docs/training.md",
     "docs/models/expression.md",
     "docs/models/open.md",
+    "docs/models/study.md",
 )
 
 

@@ -64,7 +64,9 @@ def test_help_and_version(capsys):
     assert capsys.readouterr().out.strip() == mien.__version__
 
 
-@pytest.mark.parametrize("words", [*([verb] for verb in VERBS), ["data", "prepare"], ["data", "check"]])
+@pytest.mark.parametrize(
+    "words", [*([verb] for verb in VERBS), ["data", "prepare"], ["data", "check"], ["data", "preview"]]
+)
 def test_every_verb_has_help_without_heavy_imports(words):
     code = (
         "import sys; from mien.cli.main import main\n"

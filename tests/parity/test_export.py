@@ -1,15 +1,18 @@
 import copy
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from onnx import numpy_helper
 
 from mien.datasets import read_dataset
 from mien.errors import ModelError, ParityError
 from mien.evaluation.evaluate import evaluate
 from mien.export import onnx as export
 from mien.export.calibrate import calibrate
+from mien.export.half import store_half
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import read_manifest
 from mien.models.network import ExpressionNetwork, Reading, Region, trace_graph
@@ -52,6 +55,29 @@ def test_a_model_file_tells_where_it_looked(run, tmp_path):
     maps = np.stack([explanation.maps for explanation in classifier.explain(crops)])
     biases = classifier.logits(crops) - maps.mean(axis=(2, 3))
     np.testing.assert_allclose(biases, np.broadcast_to(biases[0], biases.shape), atol=1e-4)
+
+
+def test_half_precision_halves_the_file_and_hardly_moves_the_logits(run, tmp_path):
+    halved = export.export_model(run[1], tmp_path / "half.onnx")
+    full = export.export_model(run[1], tmp_path / "full.onnx", half=False)
+    assert halved.sha256 != full.sha256
+    weights = [
+        sum(value.nbytes for value in map(numpy_helper.to_array, onnx.load(path).graph.initializer))
+        for path in (tmp_path / "half.onnx", tmp_path / "full.onnx")
+    ]
+    assert weights[0] < 0.6 * weights[1]
+    crops = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    logits = [ExpressionClassifier(tmp_path / name).logits(crops) for name in ("half.onnx", "full.onnx")]
+    assert 0 < np.abs(logits[0] - logits[1]).max() < export.HALF_TOLERANCE
+
+
+def test_values_beyond_half_precision_stay_single():
+    graph = trace_graph(torch.nn.Conv2d(3, 64, 3), 8, "out")
+    model = onnx.load_from_string(graph)
+    weight = next(t for t in model.graph.initializer if len(t.dims) == 4)
+    weight.CopyFrom(numpy_helper.from_array(np.full((64, 3, 3, 3), 1e6, np.float32), weight.name))
+    stored = onnx.load_from_string(store_half(model.SerializeToString()))
+    assert {t.data_type for t in stored.graph.initializer} == {onnx.TensorProto.FLOAT}
 
 
 class WithRegions(ExpressionNetwork):

@@ -20,6 +20,7 @@ def export(
     dataset: DatasetKind = "ferplus",
     abstain: float = 0.02,
     commit: str = "",
+    half: Annotated[bool, Parameter(negative="--full")] = True,
 ) -> None:
     """Turn a checkpoint into an .onnx file with its manifest, checked against torch and calibrated.
 
@@ -30,6 +31,7 @@ def export(
         dataset: layout of its files; folder: one folder a class; table: image,label[,split].
         abstain: share of the validation faces, the least sure ones, that get no label.
         commit: of the repository that trained it, for the manifest.
+        half: store the weights as float16, half the size; --full keeps float32.
     """
     try:
         from mien.export.calibrate import calibrate
@@ -39,7 +41,7 @@ def export(
     from mien.datasets import read_dataset
 
     index = read_dataset(dataset, data).select("valid") if data else None
-    manifest = export_model(checkpoint, output, source={"commit": commit} if commit else None)
+    manifest = export_model(checkpoint, output, half=half, source={"commit": commit} if commit else None)
     if index:
         with progress_bar("calibrating") as advance:
             manifest = calibrate(output, index, abstain=abstain, progress=advance)

@@ -9,6 +9,7 @@ import onnx
 import torch
 
 from mien.errors import ModelError, ParityError
+from mien.export.half import store_half
 from mien.files import write_whole
 from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, write_manifest
 from mien.models.network import ExplainingGraph, ExpressionNetwork, trace_graph
@@ -20,11 +21,15 @@ from mien.training.loop import build_model
 TOLERANCE = 1e-4
 """Largest difference between torch and the exported graph; of maps that exceed 1, in parts of their largest value."""
 
+HALF_TOLERANCE = 0.05
+"""The same for weights that were rounded to float16; a label changes only where two classes are as near as that."""
+
 
 def export_model(
     checkpoint_path: Path,
     output: Path,
     *,
+    half: bool = True,
     source: dict[str, Any] | None = None,
 ) -> Manifest:
     """Write `output` (.onnx) and its manifest from a checkpoint's averaged weights, uncalibrated.
@@ -36,11 +41,13 @@ def export_model(
     Args:
         checkpoint_path: of a training run.
         output: ends in .onnx.
+        half: store the weights as float16; see `mien.export.half`.
         source: what else leads back to the run, beside the recipe and the step.
 
     Raises:
         CheckpointError: when the checkpoint cannot be read.
-        ParityError: when torch and ONNX Runtime differ by more than `TOLERANCE` on random pictures; nothing is written.
+        ParityError: when torch and ONNX Runtime differ by more than `TOLERANCE`, with
+            rounded weights `HALF_TOLERANCE`, on random pictures; nothing is written.
     """
     if output.suffix != ".onnx":
         raise ModelError(f"{output}: a model file ends in .onnx.")
@@ -48,6 +55,9 @@ def export_model(
     config = config_from_dict(checkpoint.config)
     network = _restore(checkpoint, config)
     graph = export_graph(network, config.data.size)
+    if half:
+        graph = store_half(graph)
+        _check_parity(ExplainingGraph(network), graph, config.data.size, HALF_TOLERANCE)
     output.parent.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(
         name=config.name,
@@ -82,18 +92,18 @@ def export_graph(network: ExpressionNetwork, size: int) -> bytes:
     explaining = ExplainingGraph(network)
     graph = trace_graph(explaining, size, *explaining.outputs)
     onnx.checker.check_model(onnx.load_from_string(graph))
-    _check_parity(explaining, graph, size)
+    _check_parity(explaining, graph, size, TOLERANCE)
     return graph
 
 
-def _check_parity(network: ExplainingGraph, graph: bytes, size: int) -> None:
+def _check_parity(network: ExplainingGraph, graph: bytes, size: int, tolerance: float) -> None:
     images = torch.rand(5, 3, size, size, generator=torch.Generator().manual_seed(0)) * 255
     with torch.no_grad():
         expected = [output.numpy() for output in network.eval()(images)]
     found = open_session(graph).run(list(network.outputs), {"images": images.numpy()})
     for name, wanted, given in zip(network.outputs, expected, found, strict=True):
         difference = float(np.abs(wanted - np.asarray(given)).max())
-        allowed = TOLERANCE * max(1.0, float(np.abs(wanted).max())) if name == "maps" else TOLERANCE
+        allowed = tolerance * max(1.0, float(np.abs(wanted).max())) if name == "maps" else tolerance
         if not difference <= allowed:
             raise ParityError(
                 f"the exported graph's {name} differ from the network's by {difference:.2g}, allowed {allowed:.2g}."

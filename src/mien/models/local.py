@@ -60,7 +60,7 @@ class LocalFeatureExtractor(nn.Module):
         self, features: Float[Tensor, "batch channels rows columns"]
     ) -> tuple[Float[Tensor, "batch outputs halfrows halfcolumns"], Float[Tensor, "batch regions"] | None]:
         """The local map, and how much each region counted when there is attention."""
-        rows, columns = features.shape[2:]
+        rows, columns = map(int, features.shape[2:])  # plain numbers in a traced graph, too
         half = ((rows + 1) // 2, (columns + 1) // 2)
         places = [_place(region, half) for region in self.regions]
         found = [

@@ -1,0 +1,106 @@
+"""What each part of the networks is worth: one short run a row, written as tables into docs/models/study.md.
+
+python benchmarks/study.py --data ferplus.zip [--only hybrid-full hybrid-trunk] [--table-only]
+
+A run that was stopped goes on where it was; one that is finished is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from mien.models.cost import measure_cost
+from mien.training.config import Config, read_recipe
+from mien.training.start import build_model
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs/models/study.md"
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+HEAD = (
+    "| what | PublicTest, official majority | balanced | parameters | multiply-adds | epochs | minutes |\n"
+    "|---|---|---|---|---|---|---|\n"
+)
+CLASSES = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="ferplus.zip")
+    parser.add_argument("--store", default="runs/study/faces", help="folder of the prepared faces")
+    parser.add_argument("--only", nargs="*", default=[], help="names of rows")
+    parser.add_argument("--table-only", action="store_true", help="write the tables of what has been run")
+    options = parser.parse_args()
+    groups = tomllib.loads((HERE / "study.toml").read_text())["group"]
+    if not options.table_only:
+        for group in groups:
+            for row in group["row"]:
+                if not options.only or row["name"] in options.only:
+                    run(group, row, options)
+    write_page(groups)
+
+
+def words_of(group: dict[str, Any], row: dict[str, Any]) -> tuple[str, list[str]]:
+    """The recipe of a row and its overrides."""
+    overrides = [*group.get("overrides", []), *row.get("overrides", [])]
+    return row.get("recipe") or group["recipe"], overrides
+
+
+def folder_of(row: dict[str, Any]) -> Path:
+    """Where a row's run lies."""
+    return Path(row.get("run", f"runs/study/{row['name']}"))
+
+
+def run(group: dict[str, Any], row: dict[str, Any], options: argparse.Namespace) -> None:
+    """Train a row, in a process of its own."""
+    recipe, overrides = words_of(group, row)
+    shared = [f"data.path={options.data}", f"data.store={options.store}", "target.store=runs/teachers"]
+    command = [sys.executable, "-m", "mien.cli.main", "train", recipe, *overrides, *shared]
+    print(f"{row['name']}: {row['changed']}", flush=True)
+    subprocess.run([*command, "--output", str(folder_of(row)), "--resume"], check=True)
+
+
+def write_page(groups: list[dict[str, Any]]) -> None:
+    """Put the tables between the marks of the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    tables = "\n".join(filter(None, map(table, groups)))
+    PAGE.write_text(f"{before}{BEGIN}\n\n{tables}\n{END}{after}", encoding="utf-8")
+
+
+def table(group: dict[str, Any]) -> str:
+    """One group's heading and rows; those that have not ended are left out."""
+    lines = [line for row in group["row"] if (line := describe(group, row))]
+    return f"### {group['title']}\n\n{group['about']}\n\n{HEAD}{''.join(lines)}" if lines else ""
+
+
+def describe(group: dict[str, Any], row: dict[str, Any]) -> str:
+    """A line of the table, or nothing."""
+    log = folder_of(row) / "log.jsonl"
+    records = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    evaluations = [record for record in records if record["event"] == "eval"]
+    recipe, overrides = words_of(group, row)
+    config = read_recipe(HERE.parent / recipe, overrides)
+    if not evaluations or evaluations[-1]["epoch"] < config.training.epochs - 0.01:
+        return ""
+    last, cost = evaluations[-1], measure_cost(build_model(config.model, CLASSES), config.data.size)
+    return (
+        f"| {row['changed']} | **{last['accuracy']:.1%}** | {last['balanced_accuracy']:.1%} "
+        f"| {cost.parameters / 1e6:.2f} M | {cost.macs / 1e6:.0f} M | {config.training.epochs:g} "
+        f"| {minutes(records, config):.0f} |\n"
+    )
+
+
+def minutes(records: list[dict[str, Any]], config: Config) -> float:
+    """How long the steps took, at the rate that the log ends with."""
+    steps = [record for record in records if record["event"] == "step"]
+    return steps[-1]["step"] * config.training.batch / steps[-1]["faces_per_s"] / 60
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What an owner of RAF-DB does, on drawn faces in the official layout: train, stop, go on, export, evaluate, report."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from datasets_made import write_ferplus, write_rafdb
+from mien.cli.main import main
+from mien.datasets import read_dataset
+from mien.training.checkpoint import load_checkpoint
+from mien.training.config import read_recipe
+from mien.training.loop import train
+
+RECIPE = Path(__file__).parents[2] / "recipes/rafdb-hybrid-resnet50.toml"
+SMALL = [
+    'model.pretrained=""',
+    "model.upsample=0",
+    "data.patch=48",
+    "data.size=48",
+    "training.batch=16",
+    "training.epochs=1",
+    "training.warmup=2",
+    "training.checkpoint_steps=1",
+    "training.threads=1",
+    'training.device="cpu"',
+]
+
+pytest.importorskip("fairlearn")
+
+
+@pytest.fixture(scope="module")
+def rafdb(tmp_path_factory):
+    return write_rafdb(tmp_path_factory.mktemp("rafdb"), "official", train=8, test=4)
+
+
+def test_the_recipe_trains_stops_goes_on_and_reports(rafdb, tmp_path, capsys):
+    words = ["train", str(RECIPE), *SMALL, f"data.path={rafdb}", f"data.store={tmp_path / 'faces'}"]
+    config = read_recipe(RECIPE, words[2:])
+    train(config, tmp_path / "straight")
+
+    def stop(done, *_):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", on_step=stop)
+    assert main([*words, "--output", str(tmp_path / "run"), "--resume"]) == 0
+    checkpoints = [load_checkpoint(tmp_path / name / "last.ckpt") for name in ("straight", "run")]
+    for name, value in checkpoints[0].ema.items():
+        assert torch.equal(value, checkpoints[1].ema[name]), name
+    assert {path.name for path in (tmp_path / "run").glob("*.png")} >= {"confusion.png", "per_class.png"}
+
+    model = str(tmp_path / "raf.onnx")
+    words = ["export", str(tmp_path / "run/last.ckpt"), "-o", model]
+    assert main([*words, "--data", str(rafdb), "--dataset", "rafdb"]) == 0
+    capsys.readouterr()
+    words = ["evaluate", "--model", model, "--data", str(rafdb), "--dataset", "rafdb", "--split", "test"]
+    assert main([*words, "--json", "--report", str(tmp_path / "report")]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["n"] == 28
+    groups = {group["column"] for group in summary["groups"]}
+    assert groups == {"gender", "race", "age"}
+    assert (tmp_path / "report/groups.png").stat().st_size > 1000
+    assert "Is it the same for everybody?" in (tmp_path / "report/report.html").read_text()
+
+
+def test_ferplus_and_rafdb_train_together_over_seven_classes(rafdb, tmp_path):
+    ferplus = write_ferplus(tmp_path / "ferplus")
+    path = f"ferplus={ferplus},rafdb={rafdb}"
+    words = ["train", str(RECIPE), *SMALL, f"data.path={path}", 'data.dataset="joined"']
+    words += ["model.backbone=face-mobilenet", "--output", str(tmp_path / "run")]
+    assert main(words) == 0
+    checkpoint = load_checkpoint(tmp_path / "run/last.ckpt")
+    assert len(checkpoint.labels) == 7
+    assert "contempt" not in checkpoint.labels
+    index = read_dataset("joined", path)
+    assert {sample.groups["dataset"] for sample in index.select("train").samples} == {"ferplus", "rafdb"}
