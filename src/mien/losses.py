@@ -34,3 +34,23 @@ def adjust_logits(
         Menon et al. (ICLR 2021), "Long-tail learning via logit adjustment", eq. 10.
     """
     return logits + tau * prior.log()
+
+
+def attention_consistency_loss(
+    maps: Float[Tensor, "batch classes rows columns"],
+    mirrored_maps: Float[Tensor, "batch classes rows columns"],
+) -> Float[Tensor, ""]:
+    """Mean squared difference between class-activation maps of faces and of their mirror images.
+
+    A network that remembers a wrong label by some detail looks at different places of the two; one that reads the face
+    does not.
+
+    Args:
+        maps: of the faces.
+        mirrored_maps: of their mirror images, as the network gives them; they are flipped back here.
+
+    Source:
+        Zhang et al. (ECCV 2022), "Learn from all: erasing attention consistency for noisy label facial expression
+        recognition", eq. 3. The erasing is `augment.erase`; they weigh this loss by 5.
+    """
+    return (maps - mirrored_maps.flip(3)).square().mean()

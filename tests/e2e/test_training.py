@@ -13,6 +13,7 @@ import torch
 
 from mien.errors import CheckpointError
 from mien.export.onnx import export_model
+from mien.training import loop
 from mien.training.checkpoint import load_checkpoint
 from mien.training.config import read_recipe
 from mien.training.loop import train
@@ -22,6 +23,13 @@ from training_made import write_recipe, write_stripes
 @pytest.fixture(scope="module")
 def stripes(tmp_path_factory):
     return write_stripes(tmp_path_factory.mktemp("stripes") / "data")
+
+
+@pytest.fixture(autouse=True)
+def _without_report(request, monkeypatch):
+    """Plots take longer than these runs."""
+    if "report" not in request.node.name:
+        monkeypatch.setattr(loop, "write_run_report", lambda *_, **__: [])
 
 
 def weights(path):
@@ -97,6 +105,7 @@ def eval_losses(run):
         ["target.votes=0", "target.teacher=1", "target.temperature=2"],
         ["target.teacher=1", "target.cache=false", "augment.mixup=0.4"],
         ["data.balance=0.5", "training.logit_adjustment=1", "target.smoothing=0.1"],
+        ["training.accumulate=3", "training.sam=0.05", "training.consistency=5"],
     ],
 )
 def test_every_way_to_learn_resumes_bit_for_bit(stripes, trained, tmp_path, changes):
@@ -144,6 +153,16 @@ def test_a_run_starts_from_the_weights_of_another(stripes, trained, tmp_path):
     assert_same(path, tmp_path / "stopped/last.ckpt")
     story = (tmp_path / "stopped/log.jsonl").read_text()
     assert story.count('"start"') == 1
+
+
+def test_a_run_leaves_its_report(stripes, tmp_path):
+    config = read_recipe(write_recipe(tmp_path, stripes, epochs=1))
+    path = train(config, tmp_path / "run")
+    numbers = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert numbers["accuracy"] == pytest.approx(load_checkpoint(path).metrics["accuracy"], abs=1e-4)
+    (tmp_path / "run/metrics.json").unlink()
+    train(config, tmp_path / "run", resume=True)  # killed after its last checkpoint
+    assert json.loads((tmp_path / "run/metrics.json").read_text()) == numbers
 
 
 def test_refuses_to_overwrite_or_to_mix_recipes(stripes, tmp_path):

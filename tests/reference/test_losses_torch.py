@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from mien.losses import adjust_logits, label_distribution_loss
+from mien.losses import adjust_logits, attention_consistency_loss, label_distribution_loss
 
 
 def test_equals_torch_cross_entropy_with_probabilities():
@@ -37,3 +37,15 @@ def test_adjusted_logits_give_the_loss_of_the_paper():
 def test_no_adjustment_is_exactly_none():
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     assert torch.equal(adjust_logits(logits, torch.tensor([0.9, 0.05, 0.05]), 0.0), logits)
+
+
+def test_attention_consistency_is_the_squared_error_to_the_flipped_map():
+    """As the authors compute it: the second map sampled on a grid that runs from right to left."""
+    generator = torch.Generator().manual_seed(0)
+    maps, mirrored = (torch.randn(4, 3, 5, 5, generator=generator) for _ in range(2))
+    theta = torch.tensor([[-1.0, 0, 0], [0, 1, 0]]).expand(4, 2, 3)
+    flipped = F.grid_sample(
+        mirrored, F.affine_grid(theta, [4, 3, 5, 5], align_corners=True), align_corners=True
+    )
+    torch.testing.assert_close(attention_consistency_loss(maps, mirrored), F.mse_loss(maps, flipped))
+    assert attention_consistency_loss(maps, maps.flip(3)) == 0

@@ -64,11 +64,22 @@ def test_every_part_does_something_alone(part, patches, to_crop):
     assert (found - textured).abs().mean() > 0.5
 
 
+def test_faces_come_out_alike_alone_and_among_others():
+    """Every process cuts its own share of a batch."""
+    patches = torch.rand(6, 3, 48, 48, generator=generator()) * 255
+    to_crop = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]).expand(6, 2, 3)
+    augment = Augmenter(AugmentConfig(strength=2.0), 48)
+    whole = augment(patches, to_crop, generator(3))
+    for rows in (torch.tensor([0, 1]), torch.tensor([5, 2, 3])):
+        found = augment(patches[rows], to_crop[rows], generator(3), rows, 6)
+        torch.testing.assert_close(found, whole[rows], atol=0.01, rtol=0)
+
+
 def test_mixing_is_of_pairs_in_shares_that_a_seed_gives():
     values = torch.arange(6.0)[:, None].expand(6, 2)
     partners, shares = draw_mixing(6, 0.4, 1)
     torch.testing.assert_close(
-        mix(values, partners, shares)[:, 1], shares * torch.arange(6) + (1 - shares) * partners
+        mix(values, values[partners], shares)[:, 1], shares * torch.arange(6) + (1 - shares) * partners
     )
     assert sorted(partners.tolist()) == list(range(6))
     assert torch.equal(draw_mixing(6, 0.4, 1)[1], shares)

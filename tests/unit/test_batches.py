@@ -5,6 +5,7 @@ import torch
 from mien.facestore import FaceStore
 from mien.training.config import Config, config_from_dict
 from mien.training.data import Batches, Faces
+from mien.training.distributed import Group
 
 SIDE = 16
 
@@ -71,3 +72,19 @@ def test_a_batch_larger_than_the_split_is_the_split(faces):
     batches = Batches(faces, recipe(training={"batch": 64}))
     assert batches.steps_per_epoch == 1
     assert len(batches.at(0)[0]) == 10
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.5])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_processes_see_together_what_one_sees(faces, mixup, accumulate):
+    config = recipe(augment={"mixup": mixup}, training={"batch": 7, "accumulate": accumulate})
+    images, targets = Batches(faces, config).at(1)
+    seen = torch.zeros(7)
+    for rank in range(3):
+        batches = Batches(faces, config, group=Group(torch.device("cpu"), rank, 3))
+        own_images, own_targets = batches.at(1)
+        seen[batches.rows] += 1
+        torch.testing.assert_close(own_images, images[batches.rows], atol=0.01, rtol=0)
+        assert torch.equal(own_targets, targets[batches.rows])
+        assert len(own_images) == sum(part.own for part in batches.parts)
+    assert seen.tolist() == [1] * 7

@@ -45,6 +45,9 @@ def test_paths_beside_the_recipe_are_found_from_anywhere(tmp_path):
         ("[augment]\nmixup = -0.1", "augment.mixup is -0.1"),
         ("[data]\nbalance = 1.5", "data.balance is 1.5"),
         ("[training]\nlogit_adjustment = -1", "training.logit_adjustment is -1"),
+        ("[training]\naccumulate = 0", "training.accumulate is 0"),
+        ("[training]\nsam = -1", "training.sam is -1"),
+        ("[training]\nconsistency = -1", "training.consistency is -1"),
         ("[[[", "is not TOML"),
     ],
 )

@@ -20,40 +20,42 @@ def train(
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     resume: bool = False,
 ) -> None:
-    """Train a model as a recipe says.
+    """Train a model as a recipe says; under torchrun its processes share every batch.
 
     Args:
         recipe: a TOML file; see recipes/ for those behind the published numbers.
         overrides: section.key=value, over the recipe: data.path=ferplus.zip training.epochs=1
-        output: folder of the run (default: runs/NAME). Gets last.ckpt and log.jsonl.
+        output: folder of the run (default: runs/NAME). Gets last.ckpt, log.jsonl, metrics.json and plots.
         resume: go on from the folder's last checkpoint where there is one.
     """
     from mien.training.config import read_recipe
 
     config = read_recipe(recipe, overrides)
     directory = output or Path("runs") / config.name
-    path, metrics = _train(config, directory, resume)
-    shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-    print(f"{path}  {shown}")
+    _train(config, directory, resume)
 
 
-def _train(config: Config, directory: Path, resume: bool) -> tuple[Path, dict[str, float]]:
+def _train(config: Config, directory: Path, resume: bool) -> None:
     try:
         from mien.training.checkpoint import load_checkpoint
+        from mien.training.distributed import is_main_process
         from mien.training.loop import train
+        from mien.training.report import ADVICE
     except ImportError as error:
         raise MissingExtraError(f"Training ({error.name} is missing)", "train") from None
 
-    with (
-        progress_bar("finding faces") as on_prepare,
-        progress_bar("asking the teachers") as on_teach,
-        progress_bar("training") as advance,
-    ):
-
-        def on_step(done: int, count: int, loss: float, rate: float) -> None:
-            advance(done, count, f"loss {loss:.3f}  {rate:.0f} faces/s")
-
+    is_main = is_main_process()
+    with progress_bar("training", is_wanted=is_main) as bar:
         path = train(
-            config, directory, resume=resume, on_step=on_step, on_prepare=on_prepare, on_teach=on_teach
+            config,
+            directory,
+            resume=resume,
+            on_step=lambda done, count, loss, rate: bar(done, count, f"loss {loss:.3f}  {rate:.0f} faces/s"),
+            on_prepare=lambda done, count: bar(done, count, "finding faces"),
+            on_teach=lambda done, count: bar(done, count, "asking the teachers"),
         )
-    return path, load_checkpoint(path).metrics
+        if is_main and not (directory / "confusion.png").exists():
+            bar.tell(ADVICE)
+    if is_main:
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in load_checkpoint(path).metrics.items())
+        print(f"{path}  {shown}")

@@ -36,6 +36,8 @@ class Augmenter:
         patches: Float[Tensor, "batch 3 side side"],
         to_crop: Float[Tensor, "batch 2 3"],
         generator: Generator,
+        rows: Int[Tensor, " batch"] | None = None,
+        whole: int = 0,
     ) -> Images:
         """Crops (batch, 3, size, size) with values 0..255.
 
@@ -43,8 +45,12 @@ class Augmenter:
             patches: prepared patches, 0..255.
             to_crop: the transform from patch to crop pixels, before variation.
             generator: the only source of chance, on the CPU.
+            rows: which faces of a larger batch these are; they come out as they would among the others.
+            whole: size of that batch.
         """
-        chance = _Chance(len(patches), self.config.strength, patches.device, generator)
+        if rows is None:
+            rows = torch.arange(len(patches))
+        chance = _Chance(rows, max(whole, len(patches)), self.config.strength, patches.device, generator)
         images = sample_crops(patches, to_crop, self._geometry(chance), self.size)
         images = self._light(images, chance)
         images = self._detail(images, chance)
@@ -103,23 +109,37 @@ class Augmenter:
 
 
 class _Chance:
-    """Random numbers of one batch, (batch,) each, drawn on the CPU so that they are the same on every device."""
+    """Random numbers of a batch, one a face, drawn on the CPU so that they are the same on every device.
 
-    def __init__(self, batch: int, strength: float, device: torch.device, generator: Generator) -> None:
-        self.batch, self.strength, self.device, self.generator = batch, strength, device, generator
+    They are drawn for the whole batch; only those of the wanted rows are given.
+    """
+
+    def __init__(
+        self, rows: Tensor, whole: int, strength: float, device: torch.device, generator: Generator
+    ) -> None:
+        self.rows, self.whole, self.strength = rows, whole, strength
+        self.device, self.generator = device, generator
 
     def between(self, low: float, high: float) -> Tensor:
-        return (low + (high - low) * torch.rand(self.batch, generator=self.generator)).to(self.device)
+        return (low + (high - low) * self._uniform()[self.rows]).to(self.device)
+
+    def once_between(self, low: float, high: float) -> float:
+        """One number for the whole batch."""
+        return float(low + (high - low) * self._uniform()[0])
 
     def around(self, largest: float) -> Tensor:
         return self.between(-largest * self.strength, largest * self.strength)
 
     def often(self, chance: float, *, scaled: bool = True) -> Tensor:
         chance = min(1.0, chance * self.strength) if scaled else chance
-        return (torch.rand(self.batch, generator=self.generator) < chance).float().to(self.device)
+        return (self._uniform()[self.rows] < chance).float().to(self.device)
 
     def normal(self, shape: torch.Size) -> Tensor:
-        return torch.randn(shape, generator=self.generator).to(self.device)
+        whole = (self.whole, *shape[1:])
+        return torch.randn(whole, generator=self.generator)[self.rows].to(self.device)
+
+    def _uniform(self) -> Tensor:
+        return torch.rand(self.whole, generator=self.generator)
 
 
 def draw_mixing(batch: int, alpha: float, seed: int) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"]]:
@@ -134,11 +154,13 @@ def draw_mixing(batch: int, alpha: float, seed: int) -> tuple[Int[Tensor, " batc
 
 
 def mix(
-    values: Float[Tensor, "batch *rest"], partners: Int[Tensor, " batch"], shares: Float[Tensor, " batch"]
+    values: Float[Tensor, "batch *rest"],
+    partners: Float[Tensor, "batch *rest"],
+    shares: Float[Tensor, " batch"],
 ) -> Float[Tensor, "batch *rest"]:
-    """Every row of a batch mixed with its partner's row."""
+    """Every row, in its share, with its partner's row."""
     shares = shares.view(-1, *[1] * (values.ndim - 1))
-    return shares * values + (1 - shares) * values[partners]
+    return shares * values + (1 - shares) * partners
 
 
 def sample_crops(
@@ -178,7 +200,7 @@ def _where(chosen: Float[Tensor, " batch"], yes: Images, no: Images) -> Images:
 def _shrink_and_enlarge(images: Images, chance: _Chance) -> Images:
     """The batch through one smaller size, 45..90 % of its side."""
     size = images.shape[-1]
-    smaller = max(8, round(size * float(chance.between(0.45, 0.9)[0])))
+    smaller = max(8, round(size * chance.once_between(0.45, 0.9)))
     small = F.interpolate(images, size=(smaller, smaller), mode="bilinear", antialias=True)
     return F.interpolate(small, size=(size, size), mode="bilinear")
 

@@ -1,7 +1,7 @@
 """Checkpoints: everything that a run needs to go on, in one file that is whole or absent."""
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Checkpoint:
     ema: dict[str, Any]
     optimizer: dict[str, Any]
     metrics: dict[str, Any]
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """Of float16 gradients; empty where there are none."""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

@@ -154,7 +154,8 @@ class LoopConfig:
 
     Attributes:
         epochs: passes over the training split.
-        batch: faces a step.
+        batch: faces a step, of all processes together.
+        accumulate: pieces that a step's faces go through the network in, one after another, where memory is short.
         lr: peak learning rate of the trunk.
         head_lr: peak learning rate of the classifier.
         weight_decay: AdamW's, on weight matrices alone.
@@ -162,9 +163,11 @@ class LoopConfig:
         ema: decay of the running average of the weights, which is what is evaluated and exported.
         clip: largest norm of the gradient.
         logit_adjustment: how strongly rare classes are made up for, tau of `mien.losses.adjust_logits`; 0 not at all.
+        sam: how far sharpness-aware minimisation steps aside (rho, 0.05 is usual); 0 does without. Twice the time.
+        consistency: weight of `mien.losses.attention_consistency_loss`; 0 does without. Twice the time.
         seed: of everything random.
         device: "auto", "cpu", "cuda" or "mps".
-        amp: mixed precision (bfloat16) on a GPU.
+        amp: mixed precision on a GPU: bfloat16, or float16 where it lacks that.
         threads: of the CPU; 0 leaves torch's choice.
         checkpoint_steps: a checkpoint is written every so many steps.
         evaluate_steps: the validation split is measured every so many steps, and at the end.
@@ -173,6 +176,7 @@ class LoopConfig:
 
     epochs: float = 8.0
     batch: int = 64
+    accumulate: int = 1
     lr: float = 6e-4
     head_lr: float = 2e-3
     weight_decay: float = 0.02
@@ -180,6 +184,8 @@ class LoopConfig:
     ema: float = 0.999
     clip: float = 5.0
     logit_adjustment: float = 0.0
+    sam: float = 0.0
+    consistency: float = 0.0
     seed: int = 0
     device: str = "auto"
     amp: bool = True
@@ -189,11 +195,12 @@ class LoopConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch", "lr", "head_lr", "clip", "checkpoint_steps", "evaluate_steps")
-        for name in positive:
+        positive = ("epochs", "batch", "accumulate", "lr", "head_lr", "clip")
+        for name in (*positive, "checkpoint_steps", "evaluate_steps"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}; expected more than 0.")
-        for name in ("weight_decay", "warmup", "logit_adjustment", "seed", "threads"):
+        not_negative = ("weight_decay", "warmup", "logit_adjustment", "sam", "consistency", "seed", "threads")
+        for name in not_negative:
             if getattr(self, name) < 0:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}; expected 0 or more.")
         if not 0 <= self.ema < 1:

@@ -16,6 +16,7 @@ from mien.faces.alignment import alignment_matrix, whole_face_matrix
 from mien.facestore import FaceStore, prepare_faces
 from mien.training.augment import Augmenter, draw_mixing, mix
 from mien.training.config import Config, DataConfig
+from mien.training.distributed import ALONE, Group
 from mien.training.sampling import epoch_order
 
 TargetSource = Callable[[Tensor, Tensor], Tensor]
@@ -96,35 +97,51 @@ class Batches:
         faces: of the training split.
         config: the recipe.
         targets: what the network is asked to say; None takes the label distributions as they are.
+        group: the processes that share every batch.
+
+    Raises:
+        ConfigError: when a batch has too few faces for the processes.
     """
 
-    def __init__(self, faces: Faces, config: Config, targets: TargetSource | None = None) -> None:
+    def __init__(
+        self, faces: Faces, config: Config, targets: TargetSource | None = None, group: Group = ALONE
+    ) -> None:
         self.faces, self.config = faces, config
         self.targets = targets or (lambda places, _: faces.label_distribution[places])
         self.batch = min(config.training.batch, len(faces.rows))
         self.steps_per_epoch = len(faces.rows) // self.batch
+        rows, self.parts = zip(*group.split(self.batch, config.training.accumulate), strict=True)
+        self.rows = torch.cat(rows)
         self.augment = Augmenter(config.augment, config.data.size)
         self.whole, self.aligned = _crop_matrices(faces, config.data)
         self.found = torch.from_numpy(faces.store.is_found[faces.rows])
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Crops (batch, 3, size, size) 0..255 and target distributions (batch, C) of one step."""
-        seed, alpha = self.config.training.seed, self.config.augment.mixup
-        chosen = self._indices(step)
-        images = self._crops(chosen, Generator().manual_seed(_seed(seed, 1, step)))
-        targets = self.targets(chosen, images)
-        if alpha:
-            partners, shares = draw_mixing(self.batch, alpha, _seed(seed, 2, step))
-            images, targets = mix(images, partners, shares), mix(targets, partners, shares)
-        return images, targets
+        """This process's crops (n, 3, size, size) 0..255 and target distributions (n, C) of one step.
 
-    def _crops(self, chosen: Tensor, generator: Generator) -> Tensor:
-        patches = self.faces.store.patches[self.faces.rows[chosen.numpy()]]
-        own = torch.rand(len(chosen), generator=generator) < self.config.augment.own_framing
+        All of the batch when it is alone; in the order of `parts`.
+        """
+        seed, alpha = self.config.training.seed, self.config.augment.mixup
+        if not alpha:
+            return self._plain(step, self.rows)
+        partners, shares = draw_mixing(self.batch, alpha, _seed(seed, 2, step))
+        wanted = torch.cat([self.rows, partners[self.rows]]).unique()
+        own, other = torch.searchsorted(wanted, self.rows), torch.searchsorted(wanted, partners[self.rows])
+        images, targets = self._plain(step, wanted)
+        shares = shares[self.rows]
+        return mix(images[own], images[other], shares), mix(targets[own], targets[other], shares)
+
+    def _plain(self, step: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Crops and targets of some rows of a batch, not mixed."""
+        generator = Generator().manual_seed(_seed(self.config.training.seed, 1, step))
+        own = torch.rand(self.batch, generator=generator)[rows] < self.config.augment.own_framing
+        chosen = self._indices(step)[rows]
         own |= ~self.found[chosen]
         to_crop = torch.where(own[:, None, None], self.whole[chosen], self.aligned[chosen])
-        images = torch.from_numpy(patches).permute(0, 3, 1, 2).float()
-        return self.augment(images, to_crop, generator)
+        patches = self.faces.store.patches[self.faces.rows[chosen.numpy()]]
+        pixels = torch.from_numpy(patches).permute(0, 3, 1, 2).float()
+        images = self.augment(pixels, to_crop, generator, rows, self.batch)
+        return images, self.targets(chosen, images)
 
     def _indices(self, step: int) -> Tensor:
         epoch, place = divmod(step, self.steps_per_epoch)
@@ -155,13 +172,18 @@ def _crop_matrices(faces: Faces, config: DataConfig) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(whole.astype(np.float32)), torch.from_numpy(aligned.astype(np.float32))
 
 
-def evaluation_crops(faces: Faces, config: DataConfig) -> Tensor:
-    """The aligned crops (N, 3, size, size) uint8 of every face that counts, as evaluation and inference cut them."""
-    counted = faces.rows[faces.labels >= 0]
-    crops = np.stack(
-        [
-            faces.store.crop(int(row), size=config.size, template=config.template, margin=config.margin)
-            for row in counted
-        ]
-    )
+def evaluation_crops(faces: Faces, config: DataConfig, share: slice) -> Tensor:
+    """The aligned crops (N, 3, size, size) uint8 of faces that count, as evaluation and inference cut them.
+
+    Args:
+        faces: of a split.
+        config: their data set.
+        share: which of those that count.
+    """
+    counted = faces.rows[faces.labels >= 0][share]
+    crops = np.empty((len(counted), config.size, config.size, 3), dtype=np.uint8)
+    for place, row in enumerate(counted):
+        crops[place] = faces.store.crop(
+            int(row), size=config.size, template=config.template, margin=config.margin
+        )
     return torch.from_numpy(crops).permute(0, 3, 1, 2)

@@ -44,6 +44,16 @@ class RunLog:
         write_whole(self.path, "".join(f"{line}\n" for line in kept))
 
 
+class NoLog:
+    """The log of a process that writes none."""
+
+    def write(self, event: str, step: int, **values: Any) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def _is_until(line: str, step: int) -> bool:
     """Whether a line is a whole record of this step or an earlier one."""
     try:

@@ -8,22 +8,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
 from mien import metrics
 from mien.datasets.check import Progress
 from mien.errors import CheckpointError
-from mien.losses import adjust_logits, label_distribution_loss
+from mien.losses import label_distribution_loss
 from mien.training.checkpoint import Checkpoint, check_same_recipe, load_checkpoint, save_checkpoint
 from mien.training.config import Config
 from mien.training.data import Batches, Faces, evaluation_crops, load_faces
+from mien.training.distributed import Group, joined_group
 from mien.training.frozen import FrozenLayers
-from mien.training.log import RunLog
-from mien.training.optimizer import build_optimizer, set_learning_rate
-from mien.training.start import build_model, load_start, pick_device
+from mien.training.learner import Learner
+from mien.training.log import NoLog, RunLog
+from mien.training.optimizer import set_learning_rate
+from mien.training.report import write_run_report
+from mien.training.start import build_model, load_start
 from mien.training.targets import Targets
 
 LOG_STEPS = 10
+EVALUATION_BATCH = 128
 RAREST = 1e-4
 """Least share of a class when logits are adjusted: one without a single face would ask for infinite logits."""
 
@@ -42,10 +46,12 @@ def train(
 ) -> Path:
     """Train as a recipe says; returns the path of the last checkpoint, `directory/last.ckpt`.
 
+    Under `torchrun` every process calls this; they share each batch, and the first one writes the files.
+
     Args:
         config: the recipe.
-        directory: of the run; made when missing. Holds the checkpoint, `log.jsonl` and, unless the recipe names another
-            place, the prepared faces and what teachers say of them.
+        directory: of the run; made when missing. Holds the checkpoint, `log.jsonl`, what `write_run_report` makes and,
+            unless the recipe names another place, the prepared faces and what teachers say of them.
         resume: go on from `last.ckpt` where there is one. On the CPU the result is the same, bit for bit.
         on_step: told of every step.
         on_prepare: told while faces are prepared.
@@ -59,17 +65,43 @@ def train(
     if path.exists() and not resume:
         raise CheckpointError(f"{path} exists: add --resume to go on with it, or give another --output.")
     torch.set_num_threads(config.training.threads or torch.get_num_threads())
-    faces, validation = load_faces(config.data, directory, on_prepare)
-    targets = Targets(faces, config, directory, on_teach)
-    run = _Run(config, Batches(faces, config, targets), validation)
-    if path.exists():
-        run.restore(load_checkpoint(path))
-    with closing(RunLog(directory, step=run.step, tensorboard=config.training.tensorboard)) as log:
-        _loop(run, log, path, on_step)
+    with joined_group(config.training.device) as group:
+        checkpoint = _open_checkpoint(path, config)
+        with group.main_first():
+            faces, validation = load_faces(config.data, directory, on_prepare)
+            targets = Targets(faces, config, directory, on_teach)
+        run = _Run(config, Batches(faces, config, targets, group), validation, group, checkpoint)
+        with closing(_open_log(run, directory)) as log:
+            _loop(run, log, path, on_step)
+        _report(run, directory)
     return path
 
 
-def _loop(run: "_Run", log: RunLog, path: Path, on_step: StepCallback | None) -> None:
+def _open_checkpoint(path: Path, config: Config) -> Checkpoint | None:
+    """What a resumed run goes on from."""
+    if not path.exists():
+        return None
+    checkpoint = load_checkpoint(path)
+    check_same_recipe(checkpoint.config, config)
+    return checkpoint
+
+
+def _open_log(run: "_Run", directory: Path) -> RunLog | NoLog:
+    if not run.group.is_main:
+        return NoLog()
+    return RunLog(directory, step=run.step, tensorboard=run.config.training.tensorboard)
+
+
+def _report(run: "_Run", directory: Path) -> None:
+    """What the run leaves for people; no process ends before it is written."""
+    logits = run.read_validation() if run.logits is None else run.logits
+    if run.group.is_main:
+        names, labels = run.validation.names, run.validation_labels
+        write_run_report(directory, names=names, labels=labels, logits=logits.numpy())
+    run.group.wait()
+
+
+def _loop(run: "_Run", log: RunLog | NoLog, path: Path, on_step: StepCallback | None) -> None:
     options, started, first = run.config.training, time.perf_counter(), run.step
     if run.step == 0 and run.start:
         log.write("start", 0, **run.start)
@@ -83,54 +115,63 @@ def _loop(run: "_Run", log: RunLog, path: Path, on_step: StepCallback | None) ->
         if run.step % options.evaluate_steps == 0 or run.step == run.steps:
             run.metrics = run.evaluate()
             log.write("eval", run.step, epoch=round(run.step / run.batches.steps_per_epoch, 3), **run.metrics)
-        if run.step % options.checkpoint_steps == 0 or run.step == run.steps:
+        if run.group.is_main and (run.step % options.checkpoint_steps == 0 or run.step == run.steps):
             save_checkpoint(run.checkpoint(), path)
 
 
 class _Run:
-    """A run's state and its two acts: learn one step, evaluate."""
+    """A run's state and its two acts: learn one step, evaluate.
 
-    def __init__(self, config: Config, batches: Batches, validation: Faces) -> None:
-        self.config, self.batches, self.validation = config, batches, validation
-        self.device = pick_device(config.training.device)
+    Args:
+        config: the recipe.
+        batches: of the training split.
+        validation: the faces to evaluate on.
+        group: the processes that share the work.
+        checkpoint: of the same recipe, to go on from; None starts.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        batches: Batches,
+        validation: Faces,
+        group: Group,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        self.config, self.batches, self.validation, self.group = config, batches, validation, group
         self.steps = max(1, round(config.training.epochs * batches.steps_per_epoch))
-        self.step, self.lr, self.metrics = 0, 0.0, {}
+        self.step, self.lr, self.metrics, self.start = 0, 0.0, {}, {}
+        self.logits: Tensor | None = None
+        self.validation_labels = validation.labels[validation.labels >= 0]
+        share = group.share(len(self.validation_labels))
+        self.validation_crops = evaluation_crops(validation, config.data, share)
         torch.manual_seed(config.training.seed)
         self.model = build_model(config.model, len(validation.names))
-        self.start = load_start(self.model, config, batches.faces)
-        self.model.to(self.device)
-        self.prior = batches.faces.label_distribution.mean(0).clamp(min=RAREST).to(self.device)
+        if checkpoint is None:
+            self.start = load_start(self.model, config, batches.faces)
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
-        self.optimizer = build_optimizer(self.model, config)
-        self.validation_crops = evaluation_crops(validation, config.data)
-        self._use_frozen_layers()
-
-    def _use_frozen_layers(self) -> None:
-        options = self.config.training
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        self.model.to(group.device)
+        self.ema.to(group.device)
         self.features = self.model.frozen_features
         if self.model.has_frozen_layers:
-            self.features = FrozenLayers(self.model, self.config.data.size, self.device, options.threads)
+            self.features = FrozenLayers(self.model, config.data.size, group.device, config.training.threads)
+        prior = batches.faces.label_distribution.mean(0).clamp(min=RAREST).to(group.device)
+        self.learner = Learner(self.model, self.features, config, prior, group)
+        if checkpoint is not None:
+            self.learner.restore(checkpoint)
 
     def learn(self) -> float:
         """One step of the optimiser; returns the loss in nats."""
         options = self.config.training
-        self.lr = set_learning_rate(self.optimizer, options, self.step, self.steps)
-        torch.manual_seed(options.seed * 1_000_003 + self.step)  # dropout
-        images, targets = (tensor.to(self.device) for tensor in self.batches.at(self.step))
-        self.model.train()
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=options.amp and self.device.type == "cuda"
-        ):
-            logits = self.model.from_features(self.features(images))
-        adjusted = adjust_logits(logits.float(), self.prior, options.logit_adjustment)
-        loss = label_distribution_loss(adjusted, targets)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), options.clip)
-        self.optimizer.step()
+        self.lr = set_learning_rate(self.learner.optimizer, options, self.step, self.steps)
+        images, targets = (tensor.to(self.group.device) for tensor in self.batches.at(self.step))
+        seed = options.seed * 1_000_003 + self.step
+        loss = self.learner.learn(images, targets, self.batches.parts, seed)
         self.step += 1
         self._average()
-        return loss.item()
+        return loss
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -144,18 +185,22 @@ class _Run:
                 average.copy_(value)
 
     @torch.no_grad()
+    def read_validation(self) -> Tensor:
+        """Logits (N, C) of the averaged weights for the validation faces that count, on the CPU."""
+        self.ema.eval()
+        logits = torch.zeros(len(self.validation_labels), len(self.validation.names))
+        own = logits[self.group.share(len(logits))]
+        for crops, place in zip(
+            self.validation_crops.split(EVALUATION_BATCH), own.split(EVALUATION_BATCH), strict=True
+        ):
+            place.copy_(self.ema.from_features(self.features(crops.float().to(self.group.device))))
+        return self.group.sum(logits)
+
     def evaluate(self) -> dict[str, float]:
         """The averaged weights on the validation split: loss (nats), accuracy, balanced accuracy, macro F1."""
-        self.ema.eval()
-        logits = torch.cat(
-            [
-                self.ema.from_features(self.features(batch.float().to(self.device))).float().cpu()
-                for batch in self.validation_crops.split(128)
-            ]
-        )
-        counted = self.validation.labels >= 0
-        labels, predictions = self.validation.labels[counted], logits.argmax(1).numpy()
-        targets = self.validation.label_distribution[torch.from_numpy(counted)]
+        logits = self.logits = self.read_validation()
+        labels, predictions = self.validation_labels, logits.argmax(1).numpy()
+        targets = self.validation.label_distribution[torch.from_numpy(self.validation.labels >= 0)]
         classes = len(self.validation.names)
         return {
             "loss": round(label_distribution_loss(logits, targets).item(), 5),
@@ -172,19 +217,17 @@ class _Run:
             labels=self.validation.names,
             model=self.model.state_dict(),
             ema=self.ema.state_dict(),
-            optimizer=self.optimizer.state_dict(),
+            optimizer=self.learner.optimizer.state_dict(),
             metrics=self.metrics,
+            scaler=self.learner.scaler.state_dict(),
         )
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def _restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of the same recipe."""
-        check_same_recipe(checkpoint.config, self.config)
         if tuple(checkpoint.labels) != self.validation.names:
             raise CheckpointError(
                 f"the checkpoint knows the classes {', '.join(checkpoint.labels)}, the data others."
             )
         self.model.load_state_dict(checkpoint.model)
         self.ema.load_state_dict(checkpoint.ema)
-        self.optimizer.load_state_dict(checkpoint.optimizer)
         self.step, self.metrics = checkpoint.step, checkpoint.metrics
-        self._use_frozen_layers()

@@ -1,4 +1,4 @@
-"""How a run starts: on which device, with which network and which weights."""
+"""How a run starts: with which network and which weights."""
 
 import inspect
 import typing
@@ -29,17 +29,6 @@ def build_model(config: ModelConfig, classes: int) -> ExpressionNetwork:
     hints = typing.get_type_hints(network.__init__)
     known = {name: hints[name] for name in inspect.signature(network).parameters if name != "classes"}
     return network(classes, **convert_values(known, config.options, "model."))
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; "auto" takes CUDA, then Apple's MPS, then the CPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(name, False):
-        here = ", ".join(device for device, is_there in available.items() if is_there)
-        raise ConfigError(f"training.device is {name!r}; this machine has: {here}.")
-    return torch.device(name)
 
 
 def load_start(model: ExpressionNetwork, config: Config, faces: Faces) -> dict[str, int]:
