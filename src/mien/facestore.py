@@ -242,9 +242,10 @@ def _broken(path: Path, error: Exception) -> DatasetError:
 
 def _check_same(directory: Path, found: dict[str, Any], wanted: dict[str, object]) -> None:
     """Refuse faces of other data or settings, naming the first difference."""
-    for key, value in wanted.items():
-        if found.get(key) != value:
+    for key in {**wanted, **found}:
+        if found.get(key) != wanted.get(key):
             raise DatasetError(
-                f"{directory} holds faces of another data set or size ({key}: {found.get(key)}, wanted {value}). "
+                f"{directory} holds faces of another data set or size ({key}: {found.get(key)}, "
+                f"wanted {wanted.get(key)}). "
                 "Remove it or name another folder."
             )

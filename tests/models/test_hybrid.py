@@ -25,14 +25,14 @@ def test_every_combination_reads_a_face(regions, fusion, attention):
         assert model.regions == ()
 
 
-@pytest.mark.parametrize(("local_stage", "size"), [(1, 64), (1, 70), (2, 97), (3, 70)])
+@pytest.mark.parametrize(("local_stage", "size"), [(1, 64), (1, 70), (2, 97), (3, 32), (3, 70)])
 def test_local_branch_reads_any_stage_at_any_size(local_stage, size):
     model = HybridNet(3, local_stage=local_stage).eval()
     assert model(torch.rand(1, 3, size, size) * 255).shape == (1, 3)
 
 
 def test_resnet50_trunk_has_its_parameters_and_learns():
-    trunk = BACKBONES["resnet50"]()
+    trunk = torch.nn.ModuleList(BACKBONES["resnet50"].build())
     assert (
         sum(value.numel() for value in trunk.parameters()) == 23_508_032
     )  # torchvision's, without the classifier

@@ -80,7 +80,8 @@ def _home(path: Path, names: list[str]) -> str:
         if name.endswith("_exp.npy") and len(folders) > 1 and folders[-2] in FOLDERS.values():
             homes.add("/".join(folders[:-2]))
     if len(homes) != 1:
-        raise LayoutError(path, f"{LAYOUT}; there are several" if homes else LAYOUT)
+        several = ", ".join(sorted(home or "." for home in homes)[:3])
+        raise LayoutError(path, f"{LAYOUT}; there are several: {several}" if homes else LAYOUT)
     return homes.pop()
 
 

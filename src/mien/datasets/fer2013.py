@@ -6,6 +6,7 @@ Source:
 
 from __future__ import annotations
 
+import codecs
 import io
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -127,7 +128,8 @@ def scan_pixel_table(files: Files, name: str, path: Path) -> list[PixelRow]:
     with _open(files, name) as file:
         for line, text in enumerate(file, start=1):
             first, last = text.split(b",", 1)[0], text.rsplit(b",", 1)[-1]
-            if line == 1 and [_cell(cell).lower() for cell in text.split(b",")] != _HEADER:
+            header = text.removeprefix(codecs.BOM_UTF8).split(b",") if line == 1 else []
+            if line == 1 and [_cell(cell).lower() for cell in header] != _HEADER:
                 raise AnnotationError(path, 1, "the header is not `emotion,pixels,Usage`.")
             if line > 1 and text.strip():
                 found.append(PixelRow(line, offset, _cell(first), _cell(last)))

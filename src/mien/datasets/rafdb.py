@@ -109,7 +109,10 @@ def _read_official(path: Path, files: Files) -> tuple[bool, list[_Row]]:
     names = set(files.names())
     folders = [folder for folder in ("aligned", "original") if _has_pictures(names, f"Image/{folder}/")]
     if not folders:
-        raise LayoutError(path / "Image", "pictures in Image/aligned/ or Image/original/")
+        raise LayoutError(
+            path / "Image",
+            "pictures in Image/aligned/ or Image/original/; unpack the archives that stand there",
+        )
     is_aligned = folders[0] == "aligned"
     file = path / LABEL_LIST
     rows: list[_Row] = []
@@ -227,7 +230,8 @@ def _check_tables(path: Path, files: Files, tables: list[str], numbers: Mapping[
     """Refuse `image,label` tables that put an image (`train/NAME`) in another class than its folder."""
     for table in tables:
         split = table.split("/")[-1].removesuffix("_labels.csv")
-        for line, cells in csv_rows(files.read(table), path / table):
+        for line, row in csv_rows(files.read(table), path / table):
+            cells = [cell.strip() for cell in row]
             found = numbers.get(f"{split}/{cells[0]}")
             if found is not None and cells[1:] != [found]:
                 raise AnnotationError(

@@ -172,7 +172,10 @@ def _fetch_imagenet() -> dict[str, Tensor]:
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ModelError(f"no pretrained weights at {path}.")
+        raise ModelError(
+            f"no pretrained weights at {path}. Give model.pretrained the path of a file that is there, "
+            'or "" to start from random weights.'
+        )
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -81,10 +81,11 @@ def _place(region: Region, size_hw: tuple[int, int]) -> tuple[int, int, int, int
     """The cells (left, top, right, bottom; the last two exclusive) of a map that a region touches most of."""
     left, top, right, bottom = region.bbox_xyxy
     rows, columns = size_hw
-    first_column, first_row = math.floor(left * columns + 0.5), math.floor(top * rows + 0.5)
+    first_column = min(math.floor(left * columns + 0.5), columns - 1)
+    first_row = min(math.floor(top * rows + 0.5), rows - 1)
     return (
-        min(first_column, columns - 1),
-        min(first_row, rows - 1),
+        first_column,
+        first_row,
         max(first_column + 1, math.floor(right * columns + 0.5)),
         max(first_row + 1, math.floor(bottom * rows + 0.5)),
     )
