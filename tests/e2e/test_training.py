@@ -80,8 +80,8 @@ def trained(stripes, tmp_path_factory):
     return checkpoint, folder / "teacher.onnx"
 
 
-def stop_and_go_on(config, directory, after):
-    """A run that is stopped by an exception after so many steps, and resumed."""
+def train_until(config, directory, after):
+    """A run that is stopped by an exception after so many steps."""
 
     def stop(done, *_):
         if done == after:
@@ -91,6 +91,11 @@ def stop_and_go_on(config, directory, after):
         train(config, directory, on_step=stop)
     path = directory / "last.ckpt"
     assert (load_checkpoint(path).step if path.exists() else 0) == after // 3 * 3
+
+
+def stop_and_go_on(config, directory, after):
+    """A run that is stopped, and resumed."""
+    train_until(config, directory, after)
     return train(config, directory, resume=True)
 
 
@@ -115,6 +120,22 @@ def test_every_way_to_learn_resumes_bit_for_bit(stripes, trained, tmp_path, chan
     assert_same(straight, stop_and_go_on(config, tmp_path / "stopped", 7))
     train(read_recipe(recipe), tmp_path / "plain")
     assert eval_losses(tmp_path / "straight") != eval_losses(tmp_path / "plain")
+
+
+def test_a_checkpoint_from_before_the_newer_options_goes_on(stripes, tmp_path):
+    config = read_recipe(write_recipe(tmp_path, stripes, epochs=2))
+    straight = train(config, tmp_path / "straight")
+    train_until(config, tmp_path / "stopped", 7)
+    path = tmp_path / "stopped/last.ckpt"
+    record = torch.load(path, weights_only=True)
+    del record["scaler"], record["config"]["target"], record["config"]["augment"]["mixup"]
+    del record["config"]["training"]["sam"], record["config"]["data"]["balance"]
+    torch.save(record, path)
+    assert_same(straight, train(config, tmp_path / "stopped", resume=True))
+    record["model"] = {f"trunk.{name}": value for name, value in record["model"].items()}
+    torch.save(record, path)
+    with pytest.raises(CheckpointError, match="other layers than this version's"):
+        train(config, tmp_path / "stopped", resume=True)
 
 
 def test_label_distribution_training_follows_its_teacher(stripes, trained, tmp_path):

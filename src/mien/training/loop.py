@@ -228,6 +228,11 @@ class _Run:
             raise CheckpointError(
                 f"the checkpoint knows the classes {', '.join(checkpoint.labels)}, the data others."
             )
-        self.model.load_state_dict(checkpoint.model)
-        self.ema.load_state_dict(checkpoint.ema)
+        try:
+            self.model.load_state_dict(checkpoint.model)
+            self.ema.load_state_dict(checkpoint.ema)
+        except RuntimeError:
+            raise CheckpointError(
+                "the checkpoint's network has other layers than this version's: go on with the version that made it."
+            ) from None
         self.step, self.metrics = checkpoint.step, checkpoint.metrics
