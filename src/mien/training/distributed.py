@@ -1,7 +1,8 @@
 """One run over several processes, which `torchrun` starts: each takes its share of every batch.
 
 N processes see exactly what one sees. They make the random choices of the whole batch and keep their own share of it;
-batch norms measure over all shares; gradients are summed. Only the first process writes files.
+batch norms measure over all shares; gradients are summed. Only the first process writes files; on several machines the
+folders of the run and of the data are shared ones.
 """
 
 import os
