@@ -88,8 +88,14 @@ class Manifest:
     source: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The manifest as indented JSON, ending in a newline."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        """The manifest as indented JSON, ending in a newline; without regions also without their key.
+
+        Releases before `regions` refuse a key that they do not know, and can read every other model.
+        """
+        record = asdict(self)
+        if not self.regions:
+            del record["regions"]
+        return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
 def manifest_path(model_path: Path) -> Path:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,13 @@ def test_defaults_need_not_be_written():
     assert manifest.temperature == 1
     assert manifest.alignment is None
     assert manifest.regions == ()
+
+
+def test_regions_are_written_only_where_there_are_some():
+    assert "regions" in json.loads(MANIFEST.to_json())
+    plain = replace(MANIFEST, regions=())
+    assert "regions" not in json.loads(plain.to_json())
+    assert parse_manifest(plain.to_json().encode()) == plain
 
 
 def test_whole_numbers_are_numbers():
