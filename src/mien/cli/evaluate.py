@@ -89,6 +89,7 @@ def evaluate(
     check_report(report)
     classifier = ExpressionClassifier(model, threads=threads)
     index = chosen.read()
+    groups = groups and _can_measure_groups(index, is_reported=report is not None)
     with progress_bar("reading faces") as advance:
         evaluation = measure(classifier, index, mirror=mirror, by_group=groups, progress=advance)
     named = f"{classifier.manifest.name} {classifier.manifest.version}"
@@ -108,6 +109,23 @@ def evaluate(
             mistakes=evaluation.mistakes,
         )
     return warn_of_unreadable(evaluation.summary["unreadable"])
+
+
+def _can_measure_groups(index: Index, *, is_reported: bool) -> bool:
+    """Whether what groups need is installed; where it is not, one line on standard error, or an error for a report."""
+    from mien.evaluation.evaluate import select_labelled
+    from mien.evaluation.groups import check_installed, group_columns
+
+    if not group_columns(select_labelled(index).samples):
+        return True
+    try:
+        check_installed()
+    except MissingExtraError as error:
+        if is_reported:
+            raise
+        print(f"mien: measured without groups. {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def check_report(report: Path | None) -> None:
