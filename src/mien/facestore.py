@@ -36,11 +36,15 @@ from mien.files import write_whole
 from mien.geometry import transform_points
 from mien.imaging import read_image
 from mien.manifest import read_manifest
+from mien.results import Face
 from mien.runtime import find_model
 
 CHUNK = 256
 ROOM = 0.5
 """Margin around the face that a patch of a whole photograph keeps: its face fills the middle half."""
+
+LEAST_EYES_PX = 2.0
+"""Stated landmarks whose eyes are nearer to each other count as not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +77,10 @@ class FaceStore:
 def prepare_faces(
     index: Index, directory: Path, *, patch: int, workers: int = 0, progress: Progress | None = None
 ) -> FaceStore:
-    """Find and cut the largest face of every sample, in parallel; goes on from where an earlier run stopped.
+    """Find and cut the face of every sample, in parallel; goes on from where an earlier run stopped.
 
-    Where the data set gives the landmarks of the labelled face, they stand for the face found.
+    It is the one that evaluation reads (`labelled_face`). Where none is found, landmarks that the data set states
+    stand for it.
 
     Args:
         index: the data set.
@@ -161,12 +166,40 @@ def _cut(index: Index, sample: Sample, patch: int, detector: FaceDetector) -> tu
     return pixels, np.full((5, 2), np.nan) if found is None else transform_points(matrix, found)
 
 
+def labelled_face(image: np.ndarray, sample: Sample, detector: FaceDetector) -> Face | None:
+    """The face that a sample is about, for training and evaluation alike; None where none is found.
+
+    Of the faces found, the largest around the stated landmarks' middle; the largest of all where none are stated.
+    """
+    faces, stated = detector.detect(image), _stated_landmarks(image, sample)
+    if stated is not None:
+        middle = stated.mean(axis=0)
+        faces = [
+            face
+            for face in faces
+            if (face.bbox_xyxy[:2] <= middle).all() and (middle < face.bbox_xyxy[2:]).all()
+        ]
+    return faces[0] if faces else None
+
+
 def _landmarks(image: np.ndarray, sample: Sample, detector: FaceDetector) -> np.ndarray | None:
-    """Those that the data set gives of the labelled face, otherwise those of the largest face found."""
-    if sample.landmarks_xy is not None:
-        return np.array(sample.landmarks_xy)
-    faces = detector.detect(image)
-    return faces[0].landmarks_xy if faces else None
+    """Those of the labelled face; the stated ones only where none is found there."""
+    face = labelled_face(image, sample, detector)
+    return _stated_landmarks(image, sample) if face is None else face.landmarks_xy
+
+
+def _stated_landmarks(image: np.ndarray, sample: Sample) -> np.ndarray | None:
+    """Those that the data set gives, unless they cannot be a face's in this picture."""
+    if sample.landmarks_xy is None:
+        return None
+    points = np.array(sample.landmarks_xy, dtype=np.float64)
+    height, width = image.shape[:2]
+    middle, spread = points.mean(axis=0), np.ptp(points, axis=0)
+    is_inside = (middle >= 0).all() and (middle < (width, height)).all()
+    is_face_sized = (
+        np.linalg.norm(points[1] - points[0]) >= LEAST_EYES_PX and (spread <= (2 * width, 2 * height)).all()
+    )
+    return points if is_inside and is_face_sized else None
 
 
 def _chunk_path(directory: Path, rows: range) -> Path:
@@ -184,7 +217,7 @@ def _fingerprint(index: Index, patch: int) -> dict[str, object]:
         "face crops": index.is_cropped,
         "patch": patch,
         "detector": read_manifest(find_model("face-detector")).sha256,
-        **({"landmarks given": given} if given else {}),
+        **({"landmarks where no face is found": given} if given else {}),
     }
 
 

@@ -8,7 +8,12 @@ import pytest
 from mien.datasets.index import Index, Sample
 from mien.evaluation.evaluate import read_faces
 from mien.faces import FaceDetector
+from mien.faces.alignment import align_face
+from mien.facestore import ROOM, prepare_faces
 from mien.inference.classifier import ExpressionClassifier
+
+CORNER = np.array([[9.0, 8.0], [15.0, 8.0], [12.0, 11.0], [10.0, 14.0], [14.0, 14.0]])
+"""Five points of a small face where the picture shows none."""
 
 
 @pytest.fixture(scope="module")
@@ -16,23 +21,42 @@ def classifier(tiny_model):
     return ExpressionClassifier(tiny_model, threads=1)
 
 
-def read(classifier, examples, landmarks_xy):
+def make_index(examples, landmarks_xy):
     points = None if landmarks_xy is None else tuple(tuple(map(float, point)) for point in landmarks_xy)
     sample = Sample(id="group.jpg", split="test", label=0, label_distribution=None, landmarks_xy=points)
-    index = Index(
+    return Index(
         name="made", root=examples, labels=("neutral",), samples=(sample,), licence="CC0", is_cropped=False
     )
-    return read_faces(classifier, index)
 
 
 def test_landmarks_where_no_face_is_found_are_a_missed_face(classifier, examples):
-    readings = read(classifier, examples, np.full((5, 2), 2.0))
+    readings = read_faces(classifier, make_index(examples, CORNER))
     assert (readings.is_found.tolist(), np.isnan(readings.logits).all()) == ([False], True)
 
 
 @pytest.mark.parametrize("number", [None, 0, 1, 4])
-def test_the_face_that_is_meant_is_read(classifier, examples, group, number):
+def test_training_and_evaluation_cut_the_face_that_is_meant(classifier, examples, group, tmp_path, number):
+    """By the points found, not by those stated: one alignment."""
     faces = FaceDetector(threads=1).detect(group)
-    landmarks = None if number is None else faces[number].landmarks_xy + 1.5
-    readings = read(classifier, examples, landmarks)
-    np.testing.assert_array_equal(readings.crops[0], classifier.crop(group, faces[number or 0]))
+    index = make_index(examples, None if number is None else faces[number].landmarks_xy + 1.5)
+    meant = faces[number or 0]
+    np.testing.assert_array_equal(read_faces(classifier, index).crops[0], classifier.crop(group, meant))
+    store = prepare_faces(index, tmp_path / "store", patch=64, workers=1)
+    expected = align_face(group, meant.landmarks_xy, size=64, margin=ROOM)
+    np.testing.assert_array_equal(store.patches[0], expected)
+
+
+def test_training_cuts_by_the_stated_points_where_no_face_is_found(examples, group, tmp_path):
+    store = prepare_faces(make_index(examples, CORNER), tmp_path / "store", patch=64, workers=1)
+    assert store.is_found.all()
+    np.testing.assert_array_equal(store.patches[0], align_face(group, CORNER, size=64, margin=ROOM))
+
+
+@pytest.mark.parametrize(
+    "points", [np.zeros((5, 2)), CORNER + 1e7, CORNER - 100, CORNER * [1e6, 1] - [1.2e7, 0], CORNER * np.nan]
+)
+def test_points_that_are_no_face_of_the_picture_count_as_not_given(examples, group, tmp_path, points):
+    [largest, *_] = FaceDetector(threads=1).detect(group)
+    store = prepare_faces(make_index(examples, points), tmp_path / "store", patch=64, workers=1)
+    expected = align_face(group, largest.landmarks_xy, size=64, margin=ROOM)
+    np.testing.assert_array_equal(store.patches[0], expected)

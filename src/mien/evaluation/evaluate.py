@@ -15,15 +15,15 @@ from mien.datasets.check import Progress, find_twins
 from mien.datasets.ferplus import argmax_label, majority_label
 from mien.datasets.index import SPLITS, Index, Sample
 from mien.errors import DatasetError, ImageReadError, InputError
-from mien.evaluation.groups import check_installed, group_columns, group_results
+from mien.evaluation.groups import check_installed, columns_left_out, group_columns, group_results
 from mien.evaluation.report import Mistake
 from mien.evaluation.summary import summarize
 from mien.faces.alignment import whole_face
 from mien.faces.detection import FaceDetector
+from mien.facestore import labelled_face
 from mien.imaging import read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest
-from mien.results import Face
 
 AHEAD = 64
 """Images whose crops are in memory before the network reads them."""
@@ -85,7 +85,8 @@ def evaluate(
 
     Returns:
         See `mien.evaluation.summary.summarize`; for FER+ the official protocol at the top, both in `protocols`; where
-        the images have groups, `mien.evaluation.groups.group_results` in `groups`.
+        the images have groups, `mien.evaluation.groups.group_results` in `groups`, and `columns_left_out` in
+        `groups_left_out`.
 
     Raises:
         InputError: when the data set has a class that the model does not know.
@@ -93,15 +94,13 @@ def evaluate(
         MissingExtraError: when the images have groups and fairlearn is not installed.
     """
     labelled = select_labelled(index)
-    is_grouped = by_group and bool(group_columns(labelled.samples))
-    if is_grouped:
+    if by_group and group_columns(labelled.samples):
         check_installed()
     readings = read_faces(classifier, labelled, mirror=mirror, progress=progress)
     evaluation = judge(classifier.manifest, readings)
-    if not is_grouped:
+    if not by_group:
         return evaluation
-    groups = _judge_groups(classifier.manifest, readings)
-    return replace(evaluation, summary={**evaluation.summary, "groups": groups})
+    return replace(evaluation, summary={**evaluation.summary, **_judge_groups(classifier.manifest, readings)})
 
 
 def judge(manifest: Manifest, readings: Readings) -> Evaluation:
@@ -123,8 +122,13 @@ def official_labels(manifest: Manifest, index: Index) -> np.ndarray:
 def _judge_groups(manifest: Manifest, readings: Readings) -> dict[str, Any]:
     labels, predictions = official_labels(manifest, readings.index), metrics.choose_labels(readings.logits)
     rows = np.flatnonzero(labels >= 0)
-    columns = group_columns([readings.index.samples[row] for row in rows])
-    return group_results(labels[rows], predictions[rows], columns, len(manifest.labels))
+    samples = [readings.index.samples[row] for row in rows]
+    found: dict[str, Any] = {}
+    if columns := group_columns(samples):
+        found["groups"] = group_results(labels[rows], predictions[rows], columns, len(manifest.labels))
+    if left_out := columns_left_out(samples):
+        found["groups_left_out"] = left_out
+    return found
 
 
 def without_twins(index: Index, split: str, *, progress: Progress | None = None) -> Index:
@@ -186,7 +190,7 @@ def _cut_ahead(classifier: ExpressionClassifier, index: Index) -> Iterator[list[
             image = read_image(index.read(sample))
         except (ImageReadError, DatasetError):
             return _Cut(None, is_readable=False)
-        face = _labelled_face(detector.detect(image), sample)
+        face = labelled_face(image, sample, detector)
         if face is not None:
             return _Cut(classifier.crop(image, face), is_found=True)
         return _Cut(whole_face(image, size=classifier.manifest.input.size) if index.is_cropped else None)
@@ -194,18 +198,6 @@ def _cut_ahead(classifier: ExpressionClassifier, index: Index) -> Iterator[list[
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for start in range(0, len(index.samples), AHEAD):
             yield list(pool.map(cut, index.samples[start : start + AHEAD]))
-
-
-def _labelled_face(faces: list[Face], sample: Sample) -> Face | None:
-    """Of the faces found, the largest around the stated landmarks' middle; the largest of all where none are stated."""
-    if sample.landmarks_xy is not None:
-        middle = np.mean(sample.landmarks_xy, axis=0)
-        faces = [
-            face
-            for face in faces
-            if (face.bbox_xyxy[:2] <= middle).all() and (middle < face.bbox_xyxy[2:]).all()
-        ]
-    return faces[0] if faces else None
 
 
 def _unreadable(readings: Readings) -> list[str]:
