@@ -13,6 +13,7 @@ DOCUMENTS = (
     "docs/data-sets.md",
     "docs/training.md",
     "docs/models/expression.md",
+    "docs/models/hybrid.md",
     "docs/models/open.md",
     "docs/models/study.md",
 )
