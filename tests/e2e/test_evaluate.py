@@ -85,11 +85,13 @@ def test_groups_of_a_table_are_measured(tiny_model, tmp_path, capsys):
     code, out, _ = run(capsys, *arguments, "--json")
     groups = json.loads(out)["groups"]
     assert code == 0
+    assert json.loads(out)["groups_left_out"] == {"person": "41 values, more than 40"}
     assert list(groups) == ["kind"]
     assert {name: item["n"] for name, item in groups["kind"]["groups"].items()} == {"a": 21, "b": 20}
     assert groups["kind"]["accuracy_difference"] == 0.0
     code, out, _ = run(capsys, *arguments)
     assert (code, "best to worst 0.0 points" in out) == (0, True)
+    assert "Not measured by person: 41 values, more than 40." in out
 
 
 def test_groups_need_an_extra_and_can_be_done_without(tiny_model, tmp_path, capsys, monkeypatch):

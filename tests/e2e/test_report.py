@@ -183,10 +183,12 @@ def test_groups_get_a_table_each_and_a_plot(tmp_path):
     summary = {
         **make_summary(60, 0),
         "groups": group_results(labels, answers, {f"age {HOSTILE}": names}, 4),
+        "groups_left_out": {f"person {HOSTILE}": "41 values, more than 40"},
     }
     page = Page(write_report(tmp_path, title="t", subject={}, summary=summary).read_text(encoding="utf-8"))
     assert "best and worst group are 33.3 points of accuracy apart" in page.text
     assert page.text.count("too few to judge") == 1
+    assert f"Not measured: person {HOSTILE} (41 values, more than 40)." in page.text
     assert "no statement about a person" in page.text
     assert page.text.index("4-19") < page.text.index("20-39")
     assert HOSTILE in page.text

@@ -11,7 +11,7 @@ import pytest
 from mien import metrics
 from mien.datasets.index import Sample
 from mien.errors import MissingExtraError
-from mien.evaluation.groups import LEAST_FACES, MOST_GROUPS, group_columns, group_results
+from mien.evaluation.groups import LEAST_FACES, MOST_GROUPS, columns_left_out, group_columns, group_results
 
 
 def sample(number: int, **groups: str) -> Sample:
@@ -28,6 +28,8 @@ def test_columns_that_divide_nothing_or_too_much_are_left_out():
     count = MOST_GROUPS + 1
     samples = [sample(row, person=str(row), same="x", gender="fm"[row % 2]) for row in range(count)]
     assert list(group_columns(samples)) == ["gender"]
+    assert columns_left_out(samples) == {"person": "41 values, more than 40"}
+    assert columns_left_out(samples[1:]) == columns_left_out([]) == {}
 
 
 def test_an_empty_cell_is_a_group_of_its_own():
@@ -68,6 +70,17 @@ def test_a_small_group_is_shown_but_takes_no_part_in_the_differences():
     assert column["accuracy_difference"] == pytest.approx(2 / LEAST_FACES)
     kept = group_results(labels[few:], predictions[few:], {"g": names[few:]}, 2)["g"]
     assert kept["accuracy_difference"] is None
+
+
+def test_not_stated_takes_no_part_in_the_differences():
+    names = np.repeat(["a", "b", "not stated"], LEAST_FACES)
+    labels = np.zeros(len(names), dtype=int)
+    predictions = np.repeat([0, 1], [2 * LEAST_FACES, LEAST_FACES])
+    column = group_results(labels, predictions, {"g": list(names)}, 2)["g"]
+    assert column["groups"]["not stated"]["accuracy"] == 0
+    assert column["accuracy_difference"] == column["balanced_accuracy_difference"] == 0
+    half = group_results(labels, predictions, {"g": list(np.where(names == "a", "not stated", names))}, 2)
+    assert half["g"]["accuracy_difference"] is None
 
 
 def test_ages_stand_in_the_order_of_their_numbers():

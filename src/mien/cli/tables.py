@@ -85,6 +85,8 @@ def print_summary(subject: dict[str, str], summary: dict[str, Any], console: Con
         for name, column in groups.items():
             _print_groups(name, column, console)
         console.print("Groups show whom the model reads worse; they are no statement about a person.\n")
+    for name, reason in summary.get("groups_left_out", {}).items():
+        console.print(f"Not measured by {escape(name)}: {reason}.", soft_wrap=True)
     console.print(f"No face found: {summary['missed_faces']}.")
 
 

@@ -21,9 +21,9 @@ from mien.evaluation.summary import json_ready
 LEAST_FACES = 20
 """A group of fewer faces is shown, but is too small to be judged: it takes no part in the differences."""
 MOST_GROUPS = 40
-"""A column of more values than this names the faces (a person, a file) rather than groups of them; it is left out."""
+"""A column of more values than this names the faces (a person, a file) rather than groups; it is not measured."""
 UNSTATED = "not stated"
-"""The group of the faces whose column is empty."""
+"""The group of the faces whose column is empty; it is shown, but takes no part in the differences."""
 
 
 def check_installed() -> None:
@@ -43,9 +43,22 @@ def group_columns(samples: Sequence[Sample]) -> dict[str, list[str]]:
 
     A column with one value divides nothing, and one with more than `MOST_GROUPS` divides too much: both are left out.
     """
+    return {name: values for name, values in _columns(samples).items() if 1 < len(set(values)) <= MOST_GROUPS}
+
+
+def columns_left_out(samples: Sequence[Sample]) -> dict[str, str]:
+    """Column -> why it is not measured, for the columns that divide these samples too much."""
+    counts = {name: len(set(values)) for name, values in _columns(samples).items()}
+    return {
+        name: f"{count:,} values, more than {MOST_GROUPS}"
+        for name, count in counts.items()
+        if count > MOST_GROUPS
+    }
+
+
+def _columns(samples: Sequence[Sample]) -> dict[str, list[str]]:
     names = dict.fromkeys(name for sample in samples for name in sample.groups)
-    columns = {name: [sample.groups.get(name) or UNSTATED for sample in samples] for name in names}
-    return {name: values for name, values in columns.items() if 1 < len(set(values)) <= MOST_GROUPS}
+    return {name: [sample.groups.get(name) or UNSTATED for sample in samples] for name in names}
 
 
 def group_results(
@@ -63,7 +76,7 @@ def group_results(
         Ready for JSON: column -> `groups`, `accuracy_difference` and `balanced_accuracy_difference`. Each of `groups`
         has n, correct, accuracy, its 95 % interval, balanced accuracy (over the classes that the group has) and
         `is_enough`, whether it has `LEAST_FACES`. A difference is the largest minus the smallest value among the
-        groups that are enough; None when they are fewer than two.
+        groups that are enough and not `UNSTATED`; None when they are fewer than two.
 
     Raises:
         MissingExtraError: when fairlearn is not installed.
@@ -80,7 +93,7 @@ def group_results(
 def _column(labels: np.ndarray, predictions: np.ndarray, names: np.ndarray, classes: int) -> dict[str, Any]:
     rows = _frame(labels, predictions, names, classes).by_group.to_dict("index")
     groups = {name: _group(rows[name]) for name in sorted(rows, key=_natural)}
-    enough = [name for name, group in groups.items() if group["is_enough"]]
+    enough = [name for name, group in groups.items() if group["is_enough"] and name != UNSTATED]
     differences = dict.fromkeys(("accuracy", "balanced_accuracy"))
     if len(enough) > 1:
         kept = np.isin(names, enough)

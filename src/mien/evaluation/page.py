@@ -51,9 +51,11 @@ def render_page(
             _class_table(record["per_class"]) + plot("per_class", "Bars of each expression", bars),
         ),
     ]
-    if groups := record.get("groups"):
+    groups, left_out = record.get("groups"), record.get("groups_left_out")
+    if groups or left_out:
         bars = "The accuracy of each group with its interval, as in the tables."
-        tables = _group_tables(groups) + plot("groups", "Accuracy of each group", bars)
+        drawn = plot("groups", "Accuracy of each group", bars) if groups else ""
+        tables = _group_tables(groups or {}, left_out or {}) + drawn
         body.append(pieces.section("groups", "Is it the same for everybody?", tables))
     body += [
         pieces.section(
@@ -133,9 +135,11 @@ def _class_table(per_class: dict[str, dict[str, Any]]) -> str:
     return pieces.table("Precision, recall and F1 of each expression", head, rows)
 
 
-def _group_tables(columns: dict[str, dict[str, Any]]) -> str:
+def _group_tables(columns: dict[str, dict[str, Any]], left_out: dict[str, str]) -> str:
     tables = "".join(_group_table(name, column) for name, column in columns.items())
-    return pieces.paragraph(_GROUPS) + tables
+    told = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
+    note = pieces.paragraph(f"Not measured: {told}.", "quiet") if told else ""
+    return pieces.paragraph(_GROUPS) + tables + note
 
 
 def _group_table(name: str, column: dict[str, Any]) -> str:
