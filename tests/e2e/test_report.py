@@ -190,6 +190,7 @@ def test_groups_get_a_table_each_and_a_plot(tmp_path):
     assert page.text.count("too few to judge") == 1
     assert f"Not measured: person {HOSTILE} (41 values, more than 40)." in page.text
     assert "no statement about a person" in page.text
+    assert "some gap between the best and the worst is expected by chance alone" in page.text
     assert page.text.index("4-19") < page.text.index("20-39")
     assert HOSTILE in page.text
     assert (tmp_path / "groups.png").stat().st_size > 10_000

@@ -15,7 +15,8 @@ from mien.evaluation.pieces import decimal, interval, percent
 PERCEIVED = "mien reports the expression that people perceive in a face, not what the person felt."
 _GROUPS = (
     "Groups are what annotators of the data set perceived, or where a face comes from. They show whom the model "
-    "reads worse; they are no statement about a person. Where two intervals overlap, the difference may be chance."
+    "reads worse; they are no statement about a person. With many groups, or small ones, some gap between the best and "
+    "the worst is expected by chance alone."
 )
 
 
