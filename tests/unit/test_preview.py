@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -5,7 +7,7 @@ from PIL import Image
 from datasets_made import write_rafdb
 from mien.cli.main import main
 from mien.datasets import Index, read_dataset
-from mien.errors import DatasetError, InputError
+from mien.errors import ConfigError, DatasetError, InputError
 from mien.training.config import AugmentConfig, Config, DataConfig, LoopConfig
 from mien.training.data import Batches, load_faces
 from mien.training.preview import CELL, choose_faces, describe_augmentation, draw_preview
@@ -40,6 +42,27 @@ def test_classes_take_turns_and_only_training_faces_are_shown(config):
     ]
     assert {sample.split for sample in chosen} == {"train"}
     assert len(choose_faces(index, config, 64)) == 12
+
+
+def test_what_training_leaves_out_is_not_shown(config, tmp_path):
+    index, leaks = read_dataset("folder", config.data.path), tmp_path / "leaks.csv"
+    leaks.write_text("Usage,Image name\nTraining,train/neutral/0.png\nTraining,3.png\n")
+    leaky = replace(config, data=replace(config.data, exclude=str(leaks)))
+    shown = {sample.id for sample in choose_faces(index, leaky, 64)}
+    assert len(shown) == 12 - 1 - 3
+    assert "train/neutral/0.png" not in shown
+
+
+@pytest.mark.parametrize("line", ["Training,fer0000000.png", "PublicTest,0.png"])
+def test_a_leak_list_of_another_data_set_is_told(config, tmp_path, line):
+    leaks = tmp_path / "leaks.csv"
+    leaks.write_text(f"Usage,Image name\n{line}\n")
+    data = replace(config.data, exclude=str(leaks))
+    advice = r"leaks.csv names no training image of .*`Training,0.png`"
+    with pytest.raises(ConfigError, match=advice):
+        draw_preview(replace(config, data=data), faces=3, views=1)
+    with pytest.raises(ConfigError, match=advice):
+        load_faces(data, tmp_path)
 
 
 def test_without_variation_every_view_is_the_plain_crop(config):

@@ -1,6 +1,6 @@
 """Training batches: which faces at which step, and their crops; a function of recipe, seed and step alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from mien.datasets import ADAPTERS, Index, read_dataset
+from mien.datasets import ADAPTERS, Index, Sample, read_dataset
 from mien.datasets.check import Progress
 from mien.datasets.ferplus import read_leaks
 from mien.errors import ConfigError, DatasetError
@@ -55,31 +55,68 @@ def load_faces(config: DataConfig, directory: Path, progress: Progress | None = 
     """Prepare a data set (once) and return its training and validation faces.
 
     Raises:
+        ConfigError: when the leak list names no training image.
         DatasetError: when a split is empty.
     """
     index = read_index(config)
+    leaks = read_excluded(index, config)
     store = prepare_faces(
         index, Path(config.store or directory / "faces"), patch=config.patch, progress=progress
     )
-    leaks = read_leaks(config.exclude, split="train") if config.exclude else set()
     return _split(index, store, "train", leaks), _split(index, store, "valid", set())
 
 
-def _split(index: Index, store: FaceStore, split: str, leaks: set[str]) -> Faces:
-    bad = set(store.unreadable)
+def read_excluded(index: Index, config: DataConfig) -> set[str]:
+    """The images that a recipe keeps out of training, by id or file name; none without a leak list.
+
+    Raises:
+        ConfigError: when the list names no training image of the data set.
+    """
+    if not config.exclude:
+        return set()
+    leaks = read_leaks(config.exclude, split="train")
+    if not any(sample.split == "train" and _is_named(sample, leaks) for sample in index.samples):
+        raise ConfigError(
+            f"data.exclude={config.exclude} names no training image of {index.root}. Give a list of "
+            f"lines like `Training,{_training_name(index)}`, or leave data.exclude empty."
+        )
+    return leaks
+
+
+def _is_named(sample: Sample, names: Set[str]) -> bool:
+    return not names.isdisjoint((sample.id, sample.id.rsplit("/", 1)[-1]))
+
+
+def _training_name(index: Index) -> str:
+    ids = (sample.id for sample in index.samples if sample.split == "train")
+    return next(ids, "NAME").rsplit("/", 1)[-1]
+
+
+def usable_rows(index: Index, split: str, leaks: Set[str], unreadable: Collection[str] = ()) -> list[int]:
+    """The samples of a split that have a target, can be read, and are not left out by id or file name.
+
+    Raises:
+        DatasetError: when there are none.
+    """
+    bad = set(unreadable)
     rows = [
         row
         for row, sample in enumerate(index.samples)
         if sample.split == split
         and sample.label_distribution is not None
         and sample.id not in bad
-        and sample.id.rsplit("/", 1)[-1] not in leaks
+        and not _is_named(sample, leaks)
     ]
     if not rows:
         raise DatasetError(
             f"{index.root}: no usable image in the {split} split. Training wants train and valid: folders of these "
             "names, or a split column."
         )
+    return rows
+
+
+def _split(index: Index, store: FaceStore, split: str, leaks: Set[str]) -> Faces:
+    rows = usable_rows(index, split, leaks, store.unreadable)
     samples = [index.samples[row] for row in rows]
     return Faces(
         store=store,

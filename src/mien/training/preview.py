@@ -11,13 +11,12 @@ from PIL import Image, ImageColor, ImageDraw
 from torch import Tensor
 
 from mien.datasets import Index, Sample
-from mien.datasets.ferplus import read_leaks
 from mien.errors import DatasetError, InputError
 from mien.evaluation.style import LIGHT, class_colour, printable_name
 from mien.facestore import prepare_faces
 from mien.inference.panels import rounded, text_font
 from mien.training.config import AugmentConfig, Config
-from mien.training.data import Batches, Faces, read_index
+from mien.training.data import Batches, Faces, read_excluded, read_index, usable_rows
 
 CELL, GAP, RADIUS = 128, 10, 8
 """Side of a crop on the sheet, the space between two, and how round the corners are, in pixels."""
@@ -71,22 +70,13 @@ def draw_preview(config: Config, *, faces: int = 8, views: int = 8) -> Image.Ima
 
 def choose_faces(index: Index, config: Config, count: int) -> list[Sample]:
     """Samples that training would use, drawn by the recipe's seed, classes taking turns in their order."""
-    leaks = read_leaks(config.data.exclude, split="train") if config.data.exclude else set()
+    rows = usable_rows(index, "train", read_excluded(index, config.data))
     classes: dict[int, list[Sample]] = {label: [] for label in range(len(index.labels))}
-    usable = [
-        sample
-        for sample in index.samples
-        if sample.split == "train"
-        and sample.label_distribution is not None
-        and sample.id.rsplit("/", 1)[-1] not in leaks
-    ]
-    for place in np.random.default_rng(config.training.seed).permutation(len(usable)):
-        sample = usable[place]
+    for place in np.random.default_rng(config.training.seed).permutation(len(rows)):
+        sample = index.samples[rows[place]]
         classes[int(np.argmax(sample.label_distribution))].append(sample)
     turns = [(turn, label) for label, members in classes.items() for turn in range(len(members))]
     chosen = sorted(sorted(turns)[:count], key=lambda place: (place[1], place[0]))
-    if not chosen:
-        raise DatasetError(f"{index.root}: no usable image in the train split.")
     return [classes[label][turn] for turn, label in chosen]
 
 
