@@ -65,15 +65,26 @@ def test_without_landmarks_valence_or_image(tmp_path):
         ("3_exp", np.array("sad"), "no .npy file of numbers"),
         ("3_exp", np.array(["1", "2"]), "one class number"),
         ("3_exp", np.array([None]), "no .npy file of numbers"),
-        ("3_val", np.array("1.5"), "from -1 to 1"),
-        ("3_val", np.array("nan"), "from -1 to 1"),
     ],
 )
-def test_a_bad_annotation_is_named(tmp_path, name, value, problem):
+def test_a_bad_label_is_named(tmp_path, name, value, problem):
     root = write_affectnet(tmp_path, train=2, test=1)
     np.save(root / "train_set/annotations" / f"{name}.npy", value)
     with pytest.raises(DatasetError, match=f"{name}.npy: .*{problem}"):
         read_affectnet(root)
+
+
+@pytest.mark.parametrize("kind", ["val", "aro", "lnd"])
+@pytest.mark.parametrize("value", [None, "1.5", "nan", "calm", ["0", "0"]])
+def test_a_broken_side_file_counts_as_not_given(tmp_path, kind, value):
+    file = write_affectnet(tmp_path, train=2, test=1) / f"val_set/annotations/3_{kind}.npy"
+    if value is None:
+        file.write_bytes(file.read_bytes()[:-5])
+    else:
+        np.save(file, np.array(value))
+    index = read_affectnet(tmp_path)
+    lacking = {s.id for s in index.samples if s.landmarks_xy is None or s.valence_arousal is None}
+    assert (len(index.samples), lacking) == (24, {"val_set/images/3.jpg"})
 
 
 def test_names_are_listed_and_never_looked_up(tmp_path, monkeypatch):

@@ -35,14 +35,15 @@ def read_affectnet(path: str | Path) -> Index:
 
     `val_set` is the split "test", since it is what papers report; a twentieth of every class of `train_set` is held
     out as "valid" (see `hold_out`). Images annotated as none, uncertain or no face are left out. Valence and arousal
-    are kept, and of the 68 landmarks the five that mien aligns faces by.
+    are kept, and of the 68 landmarks the five that mien aligns faces by; where they cannot be read, they count as not
+    given.
 
     Args:
         path: the folder or zip; everything may stand in a folder further down.
 
     Raises:
         LayoutError: the files are not there.
-        DatasetError: an annotation cannot be read.
+        DatasetError: a label cannot be read.
     """
     return _read(path, "affectnet", EXPRESSIONS)
 
@@ -118,26 +119,31 @@ def _read_number(path: Path, files: Files, name: str) -> int:
 def _read_valence_arousal(
     path: Path, files: Files, stem: str, present: set[str]
 ) -> tuple[float, float] | None:
-    """Both, -1..1; None where one is not there, or is the -2 of an image without an answer."""
-    found: list[float] = []
-    for name in (f"{stem}_val.npy", f"{stem}_aro.npy"):
-        values = _read_values(path, files, name) if name in present else np.array([-2.0])
-        if values.size != 1 or not -2 <= values[0] <= 1:
-            raise DatasetError(f"{path / name}: expected one number from -1 to 1.")
-        found.append(float(values[0]))
-    return None if min(found) < -1 else (found[0], found[1])
+    """Both, -1..1; None where one is not there or unreadable, or is the -2 of an image without an answer."""
+    values = [_read_if_any(path, files, f"{stem}_{kind}.npy", present) for kind in ("val", "aro")]
+    if any(value.size != 1 or not -1 <= value[0] <= 1 for value in values):
+        return None
+    return float(values[0][0]), float(values[1][0])
 
 
 def _read_landmarks(
     path: Path, files: Files, name: str, present: set[str]
 ) -> tuple[tuple[float, float], ...] | None:
     """Eyes, nose tip and mouth corners out of 68 points, the subject's right first; None without 68 points."""
-    values = _read_values(path, files, name) if name in present else np.empty(0)
+    values = _read_if_any(path, files, name, present)
     if values.size != 2 * 68 or not np.isfinite(values).all():
         return None
     points = values.reshape(68, 2)
     five = [points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[30], points[48], points[54]]
     return tuple((float(x), float(y)) for x, y in five)
+
+
+def _read_if_any(path: Path, files: Files, name: str, present: set[str]) -> np.ndarray:
+    """The numbers of an annotation that is no label: none where the file is missing or broken."""
+    try:
+        return _read_values(path, files, name) if name in present else np.empty(0)
+    except DatasetError:
+        return np.empty(0)
 
 
 def _read_values(path: Path, files: Files, name: str) -> np.ndarray:

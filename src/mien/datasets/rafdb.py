@@ -65,7 +65,7 @@ def read_rafdb(path: str | Path) -> Index:
 
     Raises:
         LayoutError: the files are not there.
-        AnnotationError: a line of a label or annotation file is wrong.
+        AnnotationError: a line of a label file is wrong, or names an image that is not there.
     """
     path = Path(path)
     files: Files = open_files(path)
@@ -146,43 +146,33 @@ def _parse_line(
     stem, dot, suffix = cells[0].rpartition(".")
     image = f"Image/aligned/{stem}_aligned{dot}{suffix}" if is_aligned else f"Image/original/{cells[0]}"
     note = f"Annotation/manual/{stem}_manu_attri.txt"
-    groups, landmarks = _parse_note(files.read(note), path / note) if note in names else ({}, None)
+    groups, landmarks = _parse_note(files.read(note)) if note in names else ({}, None)
     expression = RAFDB_CLASSES[int(cells[1]) - 1]
     return _Row(image, split, expression, line, groups, None if is_aligned else landmarks)
 
 
-def _parse_note(data: bytes, file: Path) -> tuple[dict[str, str], tuple[tuple[float, float], ...]]:
-    """The groups, and the landmarks in mien's order: five lines `x y`, then gender, race and age group."""
+def _parse_note(data: bytes) -> tuple[dict[str, str], tuple[tuple[float, float], ...] | None]:
+    """The groups, and the landmarks in mien's order: five lines `x y`, then gender, race and age group.
+
+    Of a note that reads otherwise, nothing: labels do not depend on it.
+    """
     lines = [text.split() for text in data.decode("utf-8", "replace").splitlines() if text.strip()]
-    if len(lines) != 8:
-        raise AnnotationError(
-            file, len(lines), f"has {len(lines)} lines, not 5 landmarks, gender, race and age."
-        )
-    points = np.array([_parse_point(cells, file, line) for line, cells in enumerate(lines[:5], start=1)])
-    groups = {
-        name: _parse_code(lines[line - 1], words, file, line)
-        for line, (name, words) in enumerate((("gender", GENDERS), ("race", RACES), ("age", AGES)), start=6)
-    }
-    return groups, tuple((float(x), float(y)) for x, y in _subjects_right_first(points))
-
-
-def _parse_point(cells: list[str], file: Path, line: int) -> tuple[float, float]:
     try:
-        x, y = map(float, cells)
-    except ValueError:
-        x = y = np.nan
-    if not np.isfinite([x, y]).all():
-        raise AnnotationError(file, line, f"{' '.join(cells)[:80]!r} is not a landmark `x y` in pixels.")
-    return x, y
-
-
-def _parse_code(cells: list[str], words: tuple[str, ...], file: Path, line: int) -> str:
-    text = " ".join(cells)
-    if text not in map(str, range(len(words))):
-        raise AnnotationError(
-            file, line, f"{text[:80]!r} is none of 0..{len(words) - 1} ({', '.join(words)})."
-        )
-    return words[int(text)]
+        points = np.array(lines[:5], dtype=float).reshape(5, 2)
+        [gender], [race], [age] = lines[5:]
+        groups = {
+            name: dict(zip("01234", words, strict=False))[code]
+            for name, words, code in (
+                ("gender", GENDERS, gender),
+                ("race", RACES, race),
+                ("age", AGES, age),
+            )
+        }
+    except (ValueError, KeyError):
+        return {}, None
+    if not np.isfinite(points).all():
+        return {}, None
+    return groups, tuple((float(x), float(y)) for x, y in _subjects_right_first(points))
 
 
 def _subjects_right_first(points: np.ndarray) -> np.ndarray:
@@ -227,13 +217,23 @@ def _is_picture(name: str) -> bool:
 
 
 def _check_tables(path: Path, files: Files, tables: list[str], numbers: Mapping[str, str]) -> None:
-    """Refuse `image,label` tables that put an image (`train/NAME`) in another class than its folder."""
+    """Refuse `image,label` tables that say otherwise than the folders (`train/NAME` and its number)."""
     for table in tables:
         split = table.split("/")[-1].removesuffix("_labels.csv")
         for line, row in csv_rows(files.read(table), path / table):
             cells = [cell.strip() for cell in row]
+            if line == 1 and cells[0] == "image":
+                continue
             found = numbers.get(f"{split}/{cells[0]}")
-            if found is not None and cells[1:] != [found]:
-                raise AnnotationError(
-                    path / table, line, f"{cells[0]} is {','.join(cells[1:])!r} here and in folder {found}."
+            if found is None:
+                problem = (
+                    f"{cells[0]} is not in the folders of {split}: the data set is not whole. "
+                    "Unpack it anew, or remove the table to read what is there."
                 )
+                raise AnnotationError(path / table, line, problem)
+            if cells[1:] != [found]:
+                problem = (
+                    f"{cells[0]} is {','.join(cells[1:])!r} here and in folder {found}. "
+                    "Unpack the data set anew, or correct the one that is wrong."
+                )
+                raise AnnotationError(path / table, line, problem)
