@@ -2,8 +2,11 @@
 
 import json
 
+import pytest
+
 from conftest import make_model
 from datasets_made import write_ferplus
+from mien.cli.compare import _names
 from mien.cli.main import main
 
 
@@ -19,6 +22,7 @@ def test_two_models_on_the_same_faces(tiny_model, explainable_model, tmp_path, c
     record = json.loads(out)
     assert (code, err, record["n"]) == (0, "", 2)
     assert sum(record["table"].values()) == record["n"]
+    assert len({record[key]["sha256"] for key in ("first", "second")}) == 2
     for model, key in ((tiny_model, "first"), (explainable_model, "second")):
         alone = json.loads(run(capsys, "evaluate", "--model", model, *data, "--json")[1])
         assert alone["accuracy"] == record[key]["accuracy"]
@@ -29,6 +33,20 @@ def test_two_models_on_the_same_faces(tiny_model, explainable_model, tmp_path, c
     assert code == 0
     assert "McNemar's test" in out or "equally often" in out
     assert {path.name for path in report.iterdir()} >= {"comparison.html", "recalls.png", "faces.png"}
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("expression", "runs/mine.onnx"), ("expression", "mine")),
+        (("runs/full/model.onnx", "runs/sum/model.onnx"), ("full", "sum")),
+        (("full/best/model.onnx", "/else/sum/best/model.onnx"), ("full", "sum")),
+        (("open", "runs/open.onnx"), ("open", "runs/open.onnx")),
+        (("a/m.onnx", "a/m.onnx"), ("a/m.onnx", "a/m.onnx")),
+    ],
+)
+def test_labels_tell_the_models_apart(words, names):
+    assert _names(*words) == names
 
 
 def test_a_model_is_no_better_than_itself(tiny_model, tmp_path, capsys):

@@ -80,6 +80,8 @@ def test_counts_do_not_depend_on_the_order_of_the_classes(comparison):
     assert summary["n"] == 7
     assert summary["table"] == {"both_right": 2, "only_first": 2, "only_second": 1, "both_wrong": 2}
     assert (summary["first"]["correct"], summary["second"]["correct"]) == (4, 3)
+    assert [summary[key]["name"] for key in ("first", "second")] == ["a", "b"]
+    assert (summary["first"]["version"], summary["first"]["sha256"]) == ("1", "0")
     assert summary["difference"] == pytest.approx(1 / 7, abs=1e-6)
     assert summary["difference_interval"][0] < 1 / 7 < summary["difference_interval"][1]
     assert summary["mcnemar"] == {"p_value": 1.0, "test": "exact"}

@@ -64,6 +64,13 @@ def compare(
 
 
 def _names(first: str, second: str) -> tuple[str, str]:
-    """What the models are called in tables: their files' names, or the words themselves where these are alike."""
-    short = Path(first).stem, Path(second).stem
-    return short if short[0] != short[1] else (first, second)
+    """What the models are called in tables: by their files, else by the nearest folders that differ, else as given."""
+    paths = Path(first), Path(second)
+    if paths[0].stem != paths[1].stem:
+        return paths[0].stem, paths[1].stem
+    if all(path.suffix for path in paths):
+        folders = (reversed(path.absolute().parent.parts) for path in paths)
+        for one, other in zip(*folders, strict=False):
+            if one != other:
+                return one, other
+    return first, second

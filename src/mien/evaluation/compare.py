@@ -74,10 +74,10 @@ def compare(
         progress: told how many readings are done, of both models together.
 
     Returns:
-        A summary that is ready for JSON: `n`; `first` and `second`, each with correct, accuracy, its 95 % interval,
-        balanced accuracy and macro F1; `difference` of the accuracies, first minus second, and `difference_interval`;
-        `table` with the faces that both, one or none reads right; `mcnemar` with the p value and the test; `per_class`
-        with the recall of both; `missed_faces` and `unreadable`.
+        A summary that is ready for JSON: `n`; `first` and `second`, each with the model's name, version and sha256,
+        correct, accuracy, its 95 % interval, balanced accuracy and macro F1; `difference` of the accuracies, first
+        minus second, and `difference_interval`; `table` with the faces that both, one or none reads right; `mcnemar`
+        with the p value and the test; `per_class` with the recall of both; `missed_faces` and `unreadable`.
 
     Raises:
         InputError: when the models do not know the same classes, or the data set has another one.
@@ -115,6 +115,8 @@ def compare_readings(first: Manifest, second: Manifest, mine: Readings, other: R
     predictions = [metrics.choose_labels(part) for part in logits]
     is_right = [part == labels[rows] for part in predictions]
     summary = _summarize(labels[rows], predictions, first.labels)
+    for key, manifest in (("first", first), ("second", second)):
+        summary[key] = {**_identity(manifest), **summary[key]}
     summary["missed_faces"] = int((~mine.is_found & mine.is_readable)[rows].sum())
     summary["unreadable"] = [mine.index.samples[row].id for row in np.flatnonzero(~mine.is_readable)]
     probabilities = [
@@ -167,6 +169,10 @@ def _summarize(labels: np.ndarray, predictions: list[np.ndarray], names: tuple[s
             for number, name in enumerate(names)
         },
     }
+
+
+def _identity(manifest: Manifest) -> dict[str, str]:
+    return {"name": manifest.name, "version": manifest.version, "sha256": manifest.sha256}
 
 
 def _numbers(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[str, Any]:
