@@ -114,6 +114,16 @@ def test_the_verb_writes_a_picture(tmp_path, capsys):
         assert sheet.size[0] == 44 + 176 + CELL + 30 + 3 * (CELL + 10) - 10 + 44
 
 
+def test_the_name_says_the_format_and_is_checked_first(config, tmp_path, capsys):
+    recipe = write_recipe(tmp_path, tmp_path / "nowhere")
+    assert main(["data", "preview", str(recipe), "-o", str(tmp_path / "sheet.pdf")]) == 2
+    assert "a picture's name must end in .jpg" in capsys.readouterr().err
+    words = ["data", "preview", str(recipe), f"data.path={config.data.path}", "--faces", "1", "--views", "1"]
+    assert main([*words, "-o", str(tmp_path / "new" / "sheet.jpg")]) == 0
+    with Image.open(tmp_path / "new" / "sheet.jpg") as sheet:
+        assert sheet.format == "JPEG"
+
+
 def test_an_unreadable_picture_is_left_out(config, tmp_path):
     root = write_stripes(tmp_path / "data", train=1, valid=1)
     for broken in ("train/neutral/0.png", "train/happiness/0.png"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Annotated
@@ -98,19 +97,20 @@ def preview(
     Args:
         recipe: a TOML file, as for `mien train`.
         overrides: section.key=value, over the recipe: data.path=ferplus.zip augment.strength=2
-        output: the picture, a PNG.
+        output: the picture to write; its name says the format.
         faces: how many faces, the classes taking turns.
         views: variations of each face.
     """
-    from mien.files import write_whole
+    import numpy as np
+
+    from mien.cli.writers import check_picture_name, save_picture
     from mien.training.config import read_recipe
 
+    check_picture_name(output, source=recipe)
     config = read_recipe(recipe, overrides)
     try:
         from mien.training.preview import draw_preview
     except ImportError as error:
         raise MissingExtraError(f"A preview ({error.name} is missing)", "train") from None
-    buffer = io.BytesIO()
-    draw_preview(config, faces=faces, views=views).save(buffer, "PNG")
-    write_whole(output, buffer.getvalue())
+    save_picture(np.asarray(draw_preview(config, faces=faces, views=views)), output)
     print(output)
