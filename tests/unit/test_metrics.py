@@ -171,19 +171,20 @@ def test_bad_input_says_what_is_wrong(call, message):
 
 
 @pytest.mark.parametrize(
-    ("pairs", "p", "kind"),
+    ("pairs", "p"),
     [
-        ((0, 0), 1.0, "exact"),
-        ((5, 5), 1.0, "exact"),
-        ((0, 5), 2 / 32, "exact"),
-        ((8, 2), 2 * (1 + 10 + 45) / 1024, "exact"),
-        ((20, 20), 1.0, "chi-square"),
-        ((59, 6), 1.1190e-10, "chi-square"),
+        ((0, 0), 1.0),
+        ((5, 5), 1.0),
+        ((5, 6), 1.0),
+        ((0, 5), 2 / 32),
+        ((8, 2), 2 * (1 + 10 + 45) / 1024),
+        ((40, 0), 2 / 2**40),
+        ((500_000, 500), 0.0),
     ],
 )
-def test_mcnemar_by_hand(pairs, p, kind):
-    assert metrics.mcnemar_test(*pairs) == (pytest.approx(p, rel=1e-3), kind)
-    assert metrics.mcnemar_test(*pairs[::-1])[0] == metrics.mcnemar_test(*pairs)[0]
+def test_mcnemar_by_hand(pairs, p):
+    assert metrics.mcnemar_test(*pairs) == pytest.approx(p, rel=1e-9, abs=0)
+    assert metrics.mcnemar_test(*pairs[::-1]) == metrics.mcnemar_test(*pairs)
 
 
 def test_difference_interval():

@@ -107,7 +107,7 @@ def _headline(record: dict[str, Any], names: tuple[str, str]) -> str:
             (
                 "McNemar's test",
                 _told(mcnemar["p_value"]),
-                f"{mcnemar['test']}, on the faces that one alone reads right",
+                "exact, on the faces that one alone reads right",
             ),
             (
                 "they differ on",
