@@ -1,3 +1,6 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -48,6 +51,19 @@ def test_refuses_the_store_of_other_data(index, tmp_path):
     prepare_faces(index, tmp_path / "store", patch=32, workers=1)
     with pytest.raises(DatasetError, match="another data set or size"):
         prepare_faces(index, tmp_path / "store", patch=16, workers=1)
+
+
+def test_stores_of_data_without_landmarks_stay_valid_and_those_cut_by_stated_ones_do_not(index, tmp_path):
+    file = tmp_path / "store" / "store.json"
+    prepare_faces(index, tmp_path / "store", patch=32, workers=1)
+    record = json.loads(file.read_text())
+    plain = {"schema", "data set", "samples", "ids", "face crops", "patch", "detector", "unreadable"}
+    assert set(record) == plain
+    points = ((9.0, 9.0), (20.0, 9.0), (15.0, 15.0), (10.0, 22.0), (20.0, 22.0))
+    stated = replace(index, samples=tuple(replace(s, landmarks_xy=points) for s in index.samples))
+    file.write_text(json.dumps({**record, "landmarks given": 13}))
+    with pytest.raises(DatasetError, match="another data set or size"):
+        prepare_faces(stated, tmp_path / "store", patch=32, workers=1)
 
 
 def test_two_processes_make_the_same_store(index, tmp_path, monkeypatch):
