@@ -44,6 +44,8 @@ COLOURS = {
 }
 """One colour an expression, the same in every picture, plot and page."""
 
+_OTHER_COLOUR = "#969ca8"
+
 _ALIASES = {
     "angry": "anger",
     "disgusted": "disgust",
@@ -53,6 +55,16 @@ _ALIASES = {
     "sad": "sadness",
     "surprised": "surprise",
 }
+
+
+def class_colour(name: str) -> str:
+    """The colour of a class as #rrggbb; grey for a name that is no expression.
+
+    Example:
+        >>> class_colour("anger"), class_colour("cat")
+        ('#d1403f', '#969ca8')
+    """
+    return COLOURS.get(name, _OTHER_COLOUR)
 
 
 def canonical_name(name: str) -> str | None:

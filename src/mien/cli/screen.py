@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mien.emotions import COLOURS
+from mien.emotions import COLOURS, class_colour
 
 if TYPE_CHECKING:
     from mien.cli.pictures import Picture
@@ -68,7 +68,7 @@ class Screen:
             return Text("")
         full, empty, _ = self._marks
         filled = round(expression.confidence * BAR)
-        colour = COLOURS.get(expression.label or "", "#969ca8")
+        colour = class_colour(expression.label or "")
         return Text.assemble(
             (full * filled, colour), (empty * (BAR - filled), "dim"), f" {expression.confidence:4.0%}"
         )

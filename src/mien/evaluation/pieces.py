@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mien.emotions import class_colour
 from mien.errors import InputError
-from mien.evaluation.style import class_colour
 
 FACE_SIDE = 224
 """Longest side in pixels of a face on a page."""

@@ -10,7 +10,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mien.emotions import COLOURS
+from mien.emotions import class_colour
 from mien.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -137,11 +137,6 @@ def make_rows(rows: int, inches: float, theme: Theme, *, right: float) -> tuple[
     axes.set_xlim(0, 1)
     axes.set_ylim(rows - 0.5, -0.5)
     return figure, axes
-
-
-def class_colour(name: str) -> str:
-    """The colour of an expression; that of neutral for any other class name."""
-    return COLOURS.get(name, COLOURS["neutral"])
 
 
 def printable_name(name: str) -> str:

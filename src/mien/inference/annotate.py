@@ -19,7 +19,7 @@ from mien.inference.panels import (
     Colour,
     Panel,
     StripPanel,
-    class_colour,
+    class_rgb,
     face_colour,
     paste_bar,
     text_font,
@@ -225,7 +225,7 @@ def _with_legend(canvas: Image.Image, face: Face, unit: int) -> Image.Image:
     for index, name in enumerate(labels):
         x, y = left + index % columns * step, (index // columns + 0.5) * line + unit / 2
         side = round(0.7 * unit)
-        paste_bar(legend, (x + 0.4 * unit, y - side / 2), side, side, (*class_colour(name), 255))
+        paste_bar(legend, (x + 0.4 * unit, y - side / 2), side, side, (*class_rgb(name), 255))
         ImageDraw.Draw(legend).text((x + 1.5 * unit, y), name, fill=WHITE, font=font, anchor="lm")
     extended = Image.new("RGB", (canvas.width, canvas.height + legend.height))
     extended.paste(canvas, (0, 0))

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from mien.emotions import COLOURS
+from mien.emotions import class_colour
 from mien.results import Expression, Face, HeadPose
 
 Colour = tuple[int, int, int]
@@ -86,7 +86,7 @@ class StripPanel:
         for name, left, right in zip(expression.labels, edges[:-1], edges[1:], strict=True):
             if round(right) > round(left):
                 draw.rectangle(
-                    [round(left), y, round(right) - 1, y + thick - 1], fill=(*class_colour(name), 255)
+                    [round(left), y, round(right) - 1, y + thick - 1], fill=(*class_rgb(name), 255)
                 )
         mask = Image.new("L", tile.size)
         mask.paste(rounded(end - start, thick, thick // 2, (255, 255, 255, 255)).getchannel("A"), (start, y))
@@ -108,7 +108,7 @@ class Bar:
 def expression_bars(expression: Expression) -> list[Bar]:
     """The probability of every class."""
     shares = zip(expression.labels, expression.probabilities.tolist(), strict=True)
-    return [Bar(name, probability, class_colour(name)) for name, probability in shares]
+    return [Bar(name, probability, class_rgb(name)) for name, probability in shares]
 
 
 def draw_bars(
@@ -216,12 +216,12 @@ def face_colour(expression: Expression | None) -> Colour:
     """The colour of a face: its expression's, grey when there is none."""
     if expression is None or expression.label is None:
         return _UNSURE
-    return class_colour(expression.label)
+    return class_rgb(expression.label)
 
 
-def class_colour(name: str) -> Colour:
-    """A class's colour; grey for one that mien does not know."""
-    return ImageColor.getrgb(COLOURS.get(name, "#969ca8"))[:3]
+def class_rgb(name: str) -> Colour:
+    """A class's colour (see `mien.emotions.class_colour`) as red, green and blue."""
+    return ImageColor.getrgb(class_colour(name))[:3]
 
 
 def _mix(colour: Colour, other: Colour, share: float) -> Colour:
