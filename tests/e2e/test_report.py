@@ -16,6 +16,7 @@ from mien.errors import InputError, MissingExtraError
 from mien.evaluation import plots
 from mien.evaluation.groups import group_results
 from mien.evaluation.report import Mistake, write_report
+from mien.evaluation.style import LIGHT, make_figure
 from mien.evaluation.summary import summarize
 
 HOSTILE = '$x^$ <script>alert("x")</script>&$title'
@@ -235,6 +236,21 @@ def test_learning_curve(tmp_path):
     for part in (steps[:1], evals):
         write_log(log, part)
         assert plots.draw_learning_curve(log) != whole
+
+
+def test_the_axis_of_accuracy_is_too_wide_to_enlarge_noise():
+    figure = make_figure(4, 3, LIGHT)
+    for accuracy, span in (([0.885, 0.8865, np.nan], 0.02), ([0.2, 0.7], 0.6)):
+        axes = figure.add_subplot()
+        evals = {"step": np.arange(len(accuracy)), "accuracy": np.array(accuracy)}
+        plots._draw_accuracy(axes, evals, LIGHT)
+        low, high = axes.get_ylim()
+        middle = (np.nanmin(accuracy) + np.nanmax(accuracy)) / 2
+        assert (high - low, (low + high) / 2) == pytest.approx((span, middle))
+        figure.canvas.draw()
+        for tick, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True):
+            assert float(label.get_text().removesuffix("%")) == pytest.approx(100 * tick)
+            assert len(label.get_text()) <= len("88.5%")
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mien.emotions import class_colour
 from mien.errors import InputError
 from mien.evaluation.style import (
     LIGHT,
     Theme,
-    class_colour,
     draw_swatch,
     encode_png,
     frame_axes,
@@ -144,6 +144,7 @@ def draw_learning_curve(log: Path, theme: Theme = LIGHT) -> bytes:
 
 _PER_CLASS_BARS = (("precision", 0.38), ("recall", 0.66), ("f1", 1.0))
 _SHORT = {"f1": "F1"}
+_LEAST_SPAN = 0.02
 
 
 def _draw_bar(axes: Axes, y: float, value: float | None, colour: str, alpha: float, theme: Theme) -> None:
@@ -231,9 +232,10 @@ def _draw_rate(axes: Axes, steps: dict[str, np.ndarray], theme: Theme) -> None:
 
 
 def _draw_accuracy(axes: Axes, evals: dict[str, np.ndarray], theme: Theme) -> None:
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import MaxNLocator
 
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.1f}".removesuffix(".0") + "%")
     if not np.isfinite(evals["accuracy"]).any():
         axes.text(0.5, 0.5, "no evaluation yet", transform=axes.transAxes, color=theme.quiet, ha="center")
         return
@@ -244,7 +246,14 @@ def _draw_accuracy(axes: Axes, evals: dict[str, np.ndarray], theme: Theme) -> No
         [at], [value], s=110, facecolors="none", edgecolors=theme.warm, lw=2, zorder=3, clip_on=False
     )
     axes.set_title(f"best {value:.1%} at step {int(at):,}", loc="right", fontsize=10, color=theme.ink, pad=9)
-    axes.margins(y=0.1)
+    axes.set_ylim(*_accuracy_range(evals["accuracy"]))
+
+
+def _accuracy_range(accuracy: np.ndarray) -> tuple[float, float]:
+    """Where the axis starts and ends: around the middle of the values, and wide enough not to enlarge noise."""
+    low, high = float(np.nanmin(accuracy)), float(np.nanmax(accuracy))
+    half = max(0.6 * (high - low), _LEAST_SPAN / 2)
+    return (low + high) / 2 - half, (low + high) / 2 + half
 
 
 def _read_log(log: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
