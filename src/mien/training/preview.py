@@ -11,8 +11,9 @@ from PIL import Image, ImageColor, ImageDraw
 from torch import Tensor
 
 from mien.datasets import Index, Sample
+from mien.emotions import class_colour
 from mien.errors import DatasetError, InputError
-from mien.evaluation.style import LIGHT, class_colour, printable_name
+from mien.evaluation.style import LIGHT, printable_name
 from mien.facestore import prepare_faces
 from mien.inference.panels import rounded, text_font
 from mien.training.config import AugmentConfig, Config
