@@ -73,11 +73,12 @@ def make_explainable(path: Path, **changes: object) -> Path:
         helper.make_node("Conv", ["pooled", "kernel"], ["maps"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
         helper.make_node("ReduceMean", ["maps"], ["logits"], axes=[2, 3], keepdims=0),
         helper.make_node("ReduceMean", ["pooled"], ["grey"], axes=[1], keepdims=0),
+        helper.make_node("ReduceMean", ["pooled"], ["embedding"], axes=[2, 3], keepdims=0),
         helper.make_node("Flatten", ["grey"], ["flat"]),
         helper.make_node("MatMul", ["flat", "by_region"], ["sums"]),
         helper.make_node("Softmax", ["sums"], ["regions"]),
     ]
-    outputs = {"logits": ["n", 8], "maps": ["n", 8, 6, 6], "regions": ["n", 2]}
+    outputs = {"logits": ["n", 8], "maps": ["n", 8, 6, 6], "embedding": ["n", 3], "regions": ["n", 2]}
     tensors = [numpy_helper.from_array(weights, "kernel"), numpy_helper.from_array(by_region, "by_region")]
     return write_model(path, nodes, outputs, tensors, **{"regions": HALVES, **changes})
 

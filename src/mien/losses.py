@@ -36,6 +36,21 @@ def adjust_logits(
     return logits + tau * prior.log()
 
 
+def embedding_loss(
+    embedding: Float[Tensor, "batch channels"],
+    wanted: Float[Tensor, "batch channels"],
+) -> Float[Tensor, ""]:
+    """Mean squared difference between a network's pooled features and a teacher's.
+
+    Teacher's features of unit variance make it the share of that variance which the network does not explain.
+
+    Source:
+        Chen et al. (CVPR 2022), "Knowledge distillation with the reused teacher classifier", eq. 3; theirs has a
+        projector before, ours wants networks of one width.
+    """
+    return (embedding - wanted).square().mean()
+
+
 def attention_consistency_loss(
     maps: Float[Tensor, "batch classes rows columns"],
     mirrored_maps: Float[Tensor, "batch classes rows columns"],

@@ -101,7 +101,8 @@ def test_regions_are_exported_and_checked(monkeypatch):
     network = WithRegions()
     graph = export.export_graph(network, 32)
     images = torch.rand(2, 3, 32, 32).numpy() * 255
-    logits, maps, weights = open_session(graph).run(None, {"images": images})
+    names = ["logits", "maps", "regions"]
+    logits, maps, weights = open_session(graph).run(names, {"images": images})
     assert (logits.shape, maps.shape, weights.shape) == ((2, 2), (2, 2, 32, 32), (2, 2))
     bias = network.classifier.bias.detach().numpy()
     np.testing.assert_allclose(maps.mean(axis=(2, 3)) + bias, logits, atol=1e-5)

@@ -99,6 +99,17 @@ def test_sam_puts_everything_back(batch):
     assert not torch.equal(model.norm.running_mean, before["norm.running_mean"])
 
 
+def test_features_are_drawn_to_those_that_are_wanted(batch):
+    images, targets = batch
+    learner = build()
+    learner.imitation = 2.0
+    reading = learner.model.read(learner.model.frozen_features(images))
+    wanted = reading.embedding.detach() + 3.0
+    plain = label_distribution_loss(reading.logits, targets)
+    loss = learner._loss(images, torch.cat([targets, wanted], dim=1))
+    assert torch.isclose(loss, plain + 2.0 * 9.0)
+
+
 def test_consistency_asks_for_the_same_maps_of_the_mirror_image(batch):
     loss, found = learn(build(consistency=5), batch)
     plain, expected = learn(build(), batch)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import TINY_SIDE, make_model
+from conftest import TINY_SIDE, make_explainable, make_model
 from mien.emotions import EXPRESSIONS
-from mien.errors import ConfigError, DatasetError
+from mien.errors import ConfigError, DatasetError, ModelError
 from mien.facestore import FaceStore
 from mien.inference.classifier import ExpressionClassifier
 from mien.metrics import softmax
@@ -146,3 +146,26 @@ def test_without_a_cache_the_teacher_reads_the_varied_crops(faces, tmp_path, tin
 def test_without_a_cache_crops_have_to_be_framed_as_the_teacher_wants(faces, tmp_path, tiny_model):
     with pytest.raises(ConfigError, match=r"margin 0\.1; data has ferplus, 0\.0"):
         build(faces, tmp_path, teacher=1, teachers=[tiny_model], cache=False)
+
+
+def test_the_embedding_follows_the_distribution_with_unit_variance(faces, tmp_path):
+    embedder = make_explainable(tmp_path / "embedder.onnx")
+    targets = build(faces, tmp_path, embedding=1.0, embedder=str(embedder), mirror=False)(PLACES, NO_CROPS)
+    assert torch.equal(targets[:, :8], faces.label_distribution)
+    crops = [faces.store.crop(row, size=TINY_SIDE, template="ferplus", margin=0.1) for row in faces.rows]
+    seen = torch.from_numpy(ExpressionClassifier(embedder).embeddings(np.stack(crops)))
+    assert targets.shape == (COUNT, 8 + seen.shape[1])
+    assert targets[:, 8:].var(dim=0).mean() == pytest.approx(1.0, abs=1e-4)
+    ratio = targets[:, 8:] / seen
+    assert torch.allclose(ratio, ratio[0, 0].expand_as(ratio), rtol=1e-4)
+    assert [path.name.split("-")[0] for path in tmp_path.glob("*.npy")] == ["embedding"]
+
+
+def test_an_embedder_has_to_be_named():
+    with pytest.raises(ConfigError, match="embedder"):
+        config_from_dict({"target": {"embedding": 1.0}})
+
+
+def test_an_embedder_has_to_give_an_embedding(faces, tmp_path, tiny_model):
+    with pytest.raises(ModelError, match="embedding"):
+        build(faces, tmp_path, embedding=1.0, embedder=str(tiny_model))

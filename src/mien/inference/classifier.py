@@ -79,6 +79,24 @@ class ExpressionClassifier:
         probabilities = softmax(self.logits(crops, mirror=mirror), self._manifest.temperature)
         return [self._expression(row) for row in probabilities]
 
+    def embeddings(self, crops: np.ndarray, *, mirror: bool = False) -> np.ndarray:
+        """Features (N, D) float32 that the classes are decided by; faces that look alike in expression lie near.
+
+        They are no means to recognise a person. See `logits` for the arguments.
+
+        Raises:
+            InputError: when the crops have another shape or type.
+            ModelError: when the model file gives no embedding, or the network fails.
+        """
+        self._check_crops(crops)
+        self._check_outputs("give embeddings", ["logits", "embedding"])
+        parts = []
+        for start in range(0, len(crops), BATCH):
+            batch = crops[start : start + BATCH]
+            views = [batch, batch[:, :, ::-1]] if mirror else [batch]
+            parts.append(np.mean([self._outputs(view, ["logits", "embedding"])[1] for view in views], axis=0))
+        return np.concatenate(parts)
+
     def explain(self, crops: np.ndarray) -> list[Explanation]:
         """What the model read in every crop, and where it looked: its class-activation maps and region weights.
 
@@ -123,13 +141,16 @@ class ExpressionClassifier:
 
     def _explaining_outputs(self) -> list[str]:
         wanted = ["logits", "maps", *(["regions"] if self._manifest.regions else [])]
+        self._check_outputs("be explained", wanted)
+        return wanted
+
+    def _check_outputs(self, act: str, wanted: list[str]) -> None:
         present = [node.name for node in self._session.get_outputs()]
         if missing := [name for name in wanted if name not in present]:
             raise ModelError(
-                f"{self._path} cannot be explained: it does not give {' and '.join(missing)}. "
+                f"{self._path} cannot {act}: it does not give {' and '.join(missing)}. "
                 "Export it again with this version of mien."
             )
-        return wanted
 
     def _check_crops(self, crops: np.ndarray) -> None:
         size = self._manifest.input.size

@@ -33,6 +33,11 @@ class Reading(NamedTuple):
     region_weights: Float[Tensor, "batch regions"] | None
     """How much each region counts for each face; rows sum to 1. None: the network knows no regions."""
 
+    @property
+    def embedding(self) -> Float[Tensor, "batch channels"]:
+        """The feature map's mean over places: what the classifier decides by."""
+        return self.feature_map.mean(dim=(2, 3))
+
 
 class ExpressionNetwork(nn.Module, ABC):
     """Pixels 0..255 to logits, in two halves: layers that do not learn, and those that do.
@@ -84,7 +89,7 @@ class ExpressionNetwork(nn.Module, ABC):
 
 
 class ExplainingGraph(nn.Module):
-    """A network as it is exported: logits, class-activation maps and, when it has regions, their weights."""
+    """A network as it is exported: logits, class-activation maps, embedding and, when it has regions, their weights."""
 
     def __init__(self, network: ExpressionNetwork) -> None:
         super().__init__()
@@ -93,13 +98,13 @@ class ExplainingGraph(nn.Module):
     @property
     def outputs(self) -> tuple[str, ...]:
         """The names of what `forward` gives."""
-        return ("logits", "maps", "regions") if self.network.regions else ("logits", "maps")
+        return ("logits", "maps", "embedding", *(("regions",) if self.network.regions else ()))
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> tuple[Tensor, ...]:
         """Everything that the network can tell of RGB crops with values 0..255."""
         reading = self.network.read(self.network.frozen_features(images))
         maps = self.network.activation_maps(reading.feature_map)
-        given = (reading.logits, maps, reading.region_weights)
+        given = (reading.logits, maps, reading.embedding, reading.region_weights)
         return given[: len(self.outputs)]  # pyright: ignore[reportReturnType]
 
 

@@ -74,6 +74,8 @@ class TargetConfig:
         temperature: the teachers' logits are divided by it; the one in their manifests is left aside.
         smoothing: share of the mixture that is spread evenly over the classes.
         teachers: model files (.onnx) or names of shipped models; the mean of their probabilities counts.
+        embedding: weight of the loss that draws the network's pooled features to the embedder's; 0 does without.
+        embedder: a model file (.onnx) whose embedding is as wide as the network's.
         mirror: a teacher averages a face and its mirror image.
         cache: teachers read the plain crop of every face once; otherwise the varied crops, at every step.
         store: folder where their readings are kept for other runs; empty keeps them in the run's folder.
@@ -85,6 +87,8 @@ class TargetConfig:
     temperature: float = 1.0
     smoothing: float = 0.0
     teachers: tuple[str, ...] = ()
+    embedding: float = 0.0
+    embedder: str = ""
     mirror: bool = True
     cache: bool = True
     store: str = ""
@@ -95,6 +99,10 @@ class TargetConfig:
             raise ConfigError("target.votes, teacher and hard are 0 or more, and not all 0.")
         if self.teacher > 0 and not self.teachers:
             raise ConfigError("target.teacher is above 0: name the models, target.teachers = ['model.onnx'].")
+        if self.embedding < 0:
+            raise ConfigError(f"target.embedding is {self.embedding}; expected 0 or more.")
+        if self.embedding > 0 and not self.embedder:
+            raise ConfigError("target.embedding is above 0: name the model, target.embedder = 'model.onnx'.")
         if self.temperature <= 0:
             raise ConfigError(f"target.temperature is {self.temperature}; expected more than 0.")
         if not 0 <= self.smoothing < 1:

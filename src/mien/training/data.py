@@ -20,7 +20,7 @@ from mien.training.distributed import ALONE, Group
 from mien.training.sampling import epoch_order
 
 TargetSource = Callable[[Tensor, Tensor], Tensor]
-"""Gives the target distributions (batch, C) of faces: their places in the split, and their crops."""
+"""Gives what is wanted of faces, (batch, C) or more columns, from their places in the split and their crops."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ class Batches:
         self.found = torch.from_numpy(faces.store.is_found[faces.rows])
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """This process's crops (n, 3, size, size) 0..255 and target distributions (n, C) of one step.
+        """This process's crops (n, 3, size, size) 0..255 and their targets (n, C) or more of one step; see `Targets`.
 
         All of the batch when it is alone; in the order of `parts`.
         """

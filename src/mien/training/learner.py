@@ -6,7 +6,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mien.losses import adjust_logits, attention_consistency_loss, label_distribution_loss
+from mien.losses import (
+    adjust_logits,
+    attention_consistency_loss,
+    embedding_loss,
+    label_distribution_loss,
+)
 from mien.models import ExpressionNetwork
 from mien.training.checkpoint import Checkpoint
 from mien.training.config import Config, LoopConfig
@@ -35,6 +40,7 @@ class Learner:
     ) -> None:
         self.model, self.features, self.prior, self.group = model, features, prior, group
         self.options: LoopConfig = config.training
+        self.imitation = config.target.embedding
         self.optimizer = build_optimizer(model, config)
         self.precision = pick_precision(group.device, self.options.amp)
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=self.precision == torch.float16)
@@ -44,7 +50,7 @@ class Learner:
 
         Args:
             images: this process's crops, 0..255, part after part.
-            targets: their target distributions.
+            targets: their target distributions and, where the recipe asks for it, the embeddings to imitate.
             parts: what is learnt from at once.
             seed: of dropout.
         """
@@ -84,7 +90,10 @@ class Learner:
         with self._autocast():
             reading = self.model.read(self.features(images))
         logits = adjust_logits(reading.logits.float(), self.prior, options.logit_adjustment)
-        loss = label_distribution_loss(logits, targets)
+        classes = logits.shape[1]
+        loss = label_distribution_loss(logits, targets[:, :classes])
+        if self.imitation:
+            loss = loss + self.imitation * embedding_loss(reading.embedding.float(), targets[:, classes:])
         if options.consistency:
             with self._autocast():
                 mirrored = self.model.read(self.features(images.flip(3)))

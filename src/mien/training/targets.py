@@ -50,6 +50,7 @@ class Targets:
         one_hot = F.one_hot(faces.label_distribution.argmax(1), classes).float()
         mixed = (options.votes * faces.label_distribution + options.hard * one_hot) / total
         self._fixed = kept * mixed + options.smoothing / classes
+        folder = Path(options.store or directory)
         self._live: list[Teacher] = []
         if options.teacher > 0:
             teachers = [
@@ -57,22 +58,32 @@ class Targets:
                 for model in options.teachers
             ]
             if options.cache:
-                folder = Path(options.store or directory)
-                readings = [cached_logits(teacher, faces, folder, progress) for teacher in teachers]
+                readings = [cached_readings(teacher, faces, folder, progress) for teacher in teachers]
                 self._fixed += self.teacher_weight * self._mean(readings)
             else:
                 for teacher in teachers:
                     teacher.check_framing(config.data)
                 self._live = teachers
+        self._embeddings: Tensor | None = None
+        if options.embedding > 0:
+            embedder = Embedder(
+                options.embedder, faces.names, mirror=options.mirror, threads=config.training.threads
+            )
+            self._embeddings = _unit_variance(cached_readings(embedder, faces, folder, progress))
 
     def __call__(
         self, places: Int[Tensor, " batch"], crops: Float[Tensor, "batch 3 size size"]
-    ) -> Float[Tensor, "batch classes"]:
-        """Targets of the faces at these places of the split; `crops` (0..255) are what the network sees of them."""
+    ) -> Float[Tensor, "batch wanted"]:
+        """Targets of the faces at these places of the split; `crops` (0..255) are what the network sees of them.
+
+        The first columns are a distribution over the classes; where features are to be imitated, the embedding follows.
+        """
         targets = self._fixed[places]
         if self._live:
             readings = [teacher.read_varied(crops) for teacher in self._live]
             targets = targets + self.teacher_weight * self._mean(readings)
+        if self._embeddings is not None:
+            targets = torch.cat([targets, self._embeddings[places]], dim=1)
         return targets
 
     def _mean(self, readings: list[Float[Tensor, "batch classes"]]) -> Float[Tensor, "batch classes"]:
@@ -90,6 +101,9 @@ class Teacher:
         threads: of ONNX Runtime; 0 lets it choose.
     """
 
+    kind = "teacher"
+    """What the files of its readings are called."""
+
     def __init__(self, model: str, names: tuple[str, ...], *, mirror: bool, threads: int) -> None:
         self.model, self.mirror = model, mirror
         self.classifier = ExpressionClassifier(model, threads)
@@ -101,8 +115,8 @@ class Teacher:
             )
         self.columns = [known.index(name) for name in names]
 
-    def read_plain(self, faces: Faces, rows: np.ndarray) -> Float[Tensor, "faces classes"]:
-        """Logits of faces as they are, cut as this teacher wants them."""
+    def read_plain(self, faces: Faces, rows: np.ndarray) -> Float[Tensor, "faces columns"]:
+        """What it makes of faces as they are, cut as it wants them: its logits."""
         size, alignment = self.classifier.manifest.input.size, self.classifier.manifest.alignment
         assert alignment is not None  # a classifier has one
         crops = [
@@ -133,15 +147,29 @@ class Teacher:
         return torch.from_numpy(self.classifier.logits(crops, mirror=self.mirror)[:, self.columns])
 
 
-def cached_logits(
+class Embedder(Teacher):
+    """A trained model whose pooled features another one imitates; takes what a `Teacher` takes."""
+
+    kind = "embedding"
+
+    def _read(self, crops: np.ndarray) -> Float[Tensor, "faces channels"]:
+        return torch.from_numpy(self.classifier.embeddings(crops, mirror=self.mirror))
+
+
+def _unit_variance(embeddings: Float[Tensor, "faces channels"]) -> Float[Tensor, "faces channels"]:
+    """Embeddings divided by one number, so that they vary by 1 from face to face, the mean over channels."""
+    return embeddings / embeddings.var(dim=0).mean().sqrt()
+
+
+def cached_readings(
     teacher: Teacher, faces: Faces, folder: Path, progress: Progress | None = None
-) -> Float[Tensor, "faces classes"]:
-    """A teacher's logits of the plain faces: from the folder, or read now and kept there.
+) -> Float[Tensor, "faces columns"]:
+    """What a teacher makes of the plain faces: from the folder, or read now and kept there.
 
     Raises:
         DatasetError: when the file in the folder is broken.
     """
-    path = folder / f"teacher-{_fingerprint(teacher, faces)}.npy"
+    path = folder / f"{teacher.kind}-{_fingerprint(teacher, faces)}.npy"
     if path.is_file():
         try:
             return torch.from_numpy(np.load(path))
@@ -152,11 +180,11 @@ def cached_logits(
         parts.append(teacher.read_plain(faces, faces.rows[start : start + CHUNK]))
         if progress:
             progress(min(start + CHUNK, count), count)
-    logits = torch.cat(parts)
+    readings = torch.cat(parts)
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as file:
-        np.save(file, logits.numpy())
-    return logits
+        np.save(file, readings.numpy())
+    return readings
 
 
 def _fingerprint(teacher: Teacher, faces: Faces) -> str:
