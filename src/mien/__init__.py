@@ -1,4 +1,4 @@
-"""mien reads perceived facial expression from pictures: offline, calibrated, without torch.
+"""mien reads perceived facial expression from pictures and video: offline, calibrated, without torch.
 
 Example:
     >>> from mien import Analyzer
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from mien.errors import MienError
     from mien.imaging import read_image
     from mien.inference.analyzer import Analyzer
-    from mien.results import Expression, Face, HeadPose
+    from mien.results import Expression, Face, HeadPose, VideoFrame
+    from mien.video.analysis import analyze_video
 
 __version__ = "0.1.0"
 
@@ -28,7 +29,9 @@ __all__ = [
     "Face",
     "HeadPose",
     "MienError",
+    "VideoFrame",
     "__version__",
+    "analyze_video",
     "read_image",
 ]
 
@@ -39,6 +42,8 @@ _HOMES = {
     "Face": "mien.results",
     "HeadPose": "mien.results",
     "MienError": "mien.errors",
+    "VideoFrame": "mien.results",
+    "analyze_video": "mien.video.analysis",
     "read_image": "mien.imaging",
 }
 

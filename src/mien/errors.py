@@ -27,6 +27,12 @@ class ImageReadError(InputError):
     code = "image_unreadable"
 
 
+class VideoReadError(InputError):
+    """A video or stream cannot be read: missing, empty, no video at all, or no camera there."""
+
+    code = "video_unreadable"
+
+
 class DatasetError(MienError):
     """A data set cannot be used."""
 

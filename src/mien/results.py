@@ -123,6 +123,9 @@ class Face:
         confidence: the detector's, 0..1.
         mesh_xyz: (478, 3) landmark mesh, or None when it was not asked for.
         head_pose: or None when the mesh does not fit the face.
+        track_id: in video, the number of the person in this scene, from 1.
+        expression: what this picture alone shows; in video None in the frames between two readings.
+        smoothed: in video, the expression over the last moments, its label steady; see `mien.video.smoothing`.
     """
 
     bbox_xyxy: np.ndarray
@@ -133,9 +136,10 @@ class Face:
     quality: Quality | None = None
     track_id: int | None = None
     expression: Expression | None = None
+    smoothed: Expression | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the mesh, as plain JSON values."""
+        """Everything but the mesh, as plain JSON values; `track_id` and `smoothed` in video alone."""
         record: dict[str, Any] = {
             "bbox_xyxy": [round(float(v), 1) for v in self.bbox_xyxy],
             "confidence": round(self.confidence, 6),
@@ -144,4 +148,35 @@ class Face:
             "quality": self.quality.to_dict() if self.quality else None,
             "expression": self.expression.to_dict() if self.expression else None,
         }
-        return record if self.track_id is None else {**record, "track_id": self.track_id}
+        if self.track_id is None:
+            return record
+        smoothed = self.smoothed.to_dict() if self.smoothed else None
+        return {"track_id": self.track_id, **record, "smoothed": smoothed}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFrame:
+    """One frame of a video and the faces that are followed in it.
+
+    Attributes:
+        index: number of the frame in its source, from 0; a frame that was dropped or broken leaves a gap.
+        timestamp_s: when it is shown, in seconds since the first frame.
+        scene: number of the scene, from 1; after a cut nobody keeps a track.
+        image: (H, W, 3) uint8 RGB, upright.
+        faces: each with its `track_id`, in the order of their numbers.
+    """
+
+    index: int
+    timestamp_s: float
+    scene: int
+    image: np.ndarray
+    faces: tuple[Face, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the pixels, as plain JSON values."""
+        return {
+            "frame_index": self.index,
+            "timestamp_s": round(self.timestamp_s, 6),
+            "scene": self.scene,
+            "faces": [face.to_dict() for face in self.faces],
+        }

@@ -16,7 +16,9 @@ NAMES = {
     "Face",
     "HeadPose",
     "MienError",
+    "VideoFrame",
     "__version__",
+    "analyze_video",
     "read_image",
 }
 

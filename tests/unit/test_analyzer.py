@@ -118,10 +118,10 @@ def test_many_keep_their_order_and_pass_over_bad_ones(
     assert str(broken) in record["error"]["message"]
 
 
-@pytest.mark.parametrize("stage", ["_find", "_classifier"])
+@pytest.mark.parametrize("stage", ["_measure", "_classifier"])
 def test_many_go_on_when_a_later_stage_refuses_a_picture(tiny_model, portrait, group, monkeypatch, stage):
     analyzer = Analyzer(tiny_model, threads=1)
-    home, name = (Analyzer, "_find") if stage == "_find" else (type(analyzer._classifier), "crop")
+    home, name = (Analyzer, "_measure") if stage == "_measure" else (type(analyzer._classifier), "crop")
     usual = getattr(home, name)
 
     def refuse(self, image, *rest):
@@ -143,7 +143,7 @@ def test_many_end_when_the_model_fails(tiny_model, portrait, monkeypatch):
     def fail(*_):
         raise ModelError("the network fails")
 
-    monkeypatch.setattr(Analyzer, "_find", fail)
+    monkeypatch.setattr(Analyzer, "_measure", fail)
     with pytest.raises(ModelError):
         list(analyzer.analyze_many([portrait]))
 

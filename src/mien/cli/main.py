@@ -13,6 +13,8 @@ from mien.errors import MienError
 
 VERBS = {
     "predict": "mien.cli.predict:predict",
+    "video": "mien.cli.video:video",
+    "camera": "mien.cli.camera:camera",
     "explain": "mien.cli.explain:explain",
     "evaluate": "mien.cli.evaluate:evaluate",
     "compare": "mien.cli.compare:compare",
@@ -30,7 +32,7 @@ def build_app() -> App:
     """The command line with all its verbs, none of them loaded yet."""
     app = App(
         name="mien",
-        help="Read perceived facial expression from pictures: offline, calibrated, without torch.",
+        help="Read perceived facial expression from pictures and video: offline, calibrated, without torch.",
         version=__version__,
         version_flags=["--version"],
         help_flags=["--help", "-h"],

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import sys
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from mien.errors import ImageReadError, InputError, MissingExtraError
+from mien.errors import ImageReadError, InputError
 from mien.files import written_whole
+from mien.tables import FACE_COLUMNS, TableFile, face_row, unwritable
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow.parquet
 
     from mien.cli.pictures import Picture
     from mien.inference.analyzer import Analysis
-    from mien.results import Face
 
-ROWS = 4096
-"""Rows of a Parquet file that are written at once."""
 _KEPT_FORMATS = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -58,48 +51,14 @@ class JsonLines:
         sys.stdout.flush()
 
 
-class TableWriter:
-    """One row a face in a CSV or Parquet file; a picture without faces has one row too, its face empty.
+class TableWriter(TableFile):
+    """One row a face in a CSV, JSON Lines or Parquet file; a picture without faces has one row too, its face empty.
 
-    Rows are written as they come, under a temporary name that becomes the file's own when the block ends well;
-    otherwise an older file stays as it was.
-
-    Raises:
-        InputError: when the file's name ends otherwise, or it cannot be written.
-        MissingExtraError: for Parquet without pyarrow.
+    See `TableFile` for how it is written and what is refused.
     """
 
     def __init__(self, path: Path, labels: tuple[str, ...]) -> None:
-        suffix = path.suffix.lower()
-        if suffix not in (".csv", ".parquet"):
-            raise InputError(f"{path}: a table's name must end in .csv or .parquet.")
-        self._path, self._labels = path, labels
-        self._kind = _CsvRows if suffix == ".csv" else _ParquetRows
-
-    def __enter__(self) -> TableWriter:
-        try:
-            if self._path.is_dir():
-                raise InputError(f"{self._path} is a folder.")
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with ExitStack() as stack:
-                file = stack.enter_context(written_whole(self._path))
-                self._rows: _CsvRows | _ParquetRows = self._kind(file, _columns(self._labels))
-                stack.callback(self._rows.close)
-                self._stack = stack.pop_all()
-        except OSError as error:
-            raise _unwritable(self._path, error) from None
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self._stack.__exit__(kind, error, trace)
-            return
-        try:
-            self._stack.close()
-        except OSError as problem:
-            raise _unwritable(self._path, problem) from None
+        super().__init__(path, _columns(labels))
 
     def add(self, picture: Picture | None, analysis: Analysis) -> None:
         """Write the rows of one picture."""
@@ -107,79 +66,20 @@ class TableWriter:
         if analysis.error is not None:
             shared |= {"error": analysis.error.code, "message": _printable(str(analysis.error))}
         rows = [
-            {**shared, "face": number, **_face_row(face)}
+            {**shared, "face": number, **face_row(face)}
             for number, face in enumerate(analysis.faces, start=1)
         ]
-        try:
-            self._rows.write(rows or [shared])
-        except OSError as error:
-            raise _unwritable(self._path, error) from None
-
-
-class _CsvRows:
-    def __init__(self, file: IO[bytes], columns: dict[str, type]) -> None:
-        self._file = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-        self._writer = csv.DictWriter(self._file, list(columns), restval="")
-        self._writer.writeheader()
-
-    def write(self, rows: list[dict[str, Any]]) -> None:
-        self._writer.writerows(rows)
-
-    def close(self) -> None:
-        self._file.detach()  # the binary file below stays open: it is not ours
-
-
-class _ParquetRows:
-    def __init__(self, file: IO[bytes], columns: dict[str, type]) -> None:
-        try:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-        except ImportError:
-            raise MissingExtraError("writing Parquet", "table") from None
-        kinds = {str: pa.string(), int: pa.int32(), float: pa.float64()}
-        self._table = pa.Table
-        self._schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
-        self._writer: pyarrow.parquet.ParquetWriter = pq.ParquetWriter(file, self._schema)
-        self._waiting: list[dict[str, Any]] = []
-
-    def write(self, rows: list[dict[str, Any]]) -> None:
-        self._waiting += rows
-        if len(self._waiting) >= ROWS:
-            self._flush()
-
-    def close(self) -> None:
-        self._flush()
-        self._writer.close()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            self._writer.write_table(self._table.from_pylist(self._waiting, schema=self._schema))
-        self._waiting = []
+        self.write(rows or [shared])
 
 
 def _columns(labels: tuple[str, ...]) -> dict[str, type]:
     """Names and kinds of a table's columns, in order."""
     return {
         "image": str, "width": int, "height": int, "face": int,
-        "x1": float, "y1": float, "x2": float, "y2": float, "face_confidence": float,
-        "yaw_deg": float, "pitch_deg": float, "roll_deg": float,
-        "size_px": float, "sharpness": float, "frontality": float, "visible": float,
-        "label": str, "confidence": float,
+        **FACE_COLUMNS, "label": str, "confidence": float,
         **{f"p_{name}": float for name in labels},
         "error": str, "message": str,
     }  # fmt: skip
-
-
-def _face_row(face: Face) -> dict[str, Any]:
-    record = face.to_dict()
-    row: dict[str, Any] = dict(zip(("x1", "y1", "x2", "y2"), record["bbox_xyxy"], strict=True))
-    row["face_confidence"] = record["confidence"]
-    row |= {f"{name}_deg": angle for name, angle in (record["head_pose_deg"] or {}).items()}
-    row |= record["quality"] or {}
-    if expression := record["expression"]:
-        row |= {"label": expression["label"], "confidence": expression["confidence"]}
-        row |= {f"p_{name}": value for name, value in expression["probabilities"].items()}
-    return row
 
 
 class CopyWriter:
@@ -193,7 +93,7 @@ class CopyWriter:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unwritable(folder, error) from None
+            raise unwritable(folder, error) from None
         self._folder = folder
         self._taken = {_key(picture.source) for picture in pictures if isinstance(picture.source, Path)}
 
@@ -257,7 +157,7 @@ def save_picture(image: np.ndarray, path: Path) -> None:
         with written_whole(path) as file:
             Image.fromarray(image).save(file, format=format_name, **options)
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise unwritable(path, error) from None
 
 
 def _key(path: Path) -> str:
@@ -268,7 +168,3 @@ def _key(path: Path) -> str:
 def _printable(text: str) -> str:
     """File names that are not UTF-8, made so."""
     return os.fsencode(text).decode("utf-8", errors="replace")
-
-
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}.")

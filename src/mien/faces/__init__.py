@@ -5,14 +5,17 @@ from mien.faces.detection import FaceDetector
 from mien.faces.landmarks import FittedMesh, LandmarkMesh
 from mien.faces.pose import head_pose
 from mien.faces.quality import face_quality
+from mien.faces.tracking import FaceTracker, face_look
 
 __all__ = [
     "TEMPLATES",
     "FaceDetector",
+    "FaceTracker",
     "FittedMesh",
     "LandmarkMesh",
     "align_face",
     "alignment_matrix",
+    "face_look",
     "face_quality",
     "head_pose",
     "whole_face",

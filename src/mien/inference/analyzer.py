@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import islice
@@ -161,18 +161,37 @@ class Analyzer:
                 yield from waiting.finish()
         yield from waiting.finish()
 
-    def _find(self, image: np.ndarray) -> list[Face]:
-        """The faces of an image with pose and quality, still without expression."""
-        faces = self._detector.detect(image)[: self.max_faces]
-        if self._mesh is not None:
-            fits = self._mesh.fit(image, faces)
-            faces = [
-                face
-                if fit is None
-                else replace(face, mesh_xyz=fit.mesh_xyz, head_pose=head_pose(fit.mesh_xyz))
-                for face, fit in zip(faces, fits, strict=True)
-            ]
-        return [replace(face, quality=face_quality(image, face)) for face in faces]
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Boxes and landmarks of the faces in an image (H, W, 3) uint8 RGB, largest first: the first half of `analyze`.
+
+        Raises:
+            InputError: when pixels of another shape or type are handed over.
+            ModelError: when the network fails.
+        """
+        return self._detector.detect(image)[: self.max_faces]
+
+    def read_faces(self, image: np.ndarray, faces: Sequence[Face]) -> list[Face]:
+        """Faces of an image (H, W, 3) uint8 RGB with pose, quality and expression, in order: the second half.
+
+        Raises:
+            InputError: when pixels of another shape or type are handed over.
+            ModelError: when a network fails.
+        """
+        if not faces:
+            return []
+        measured = self._measure(image, faces)
+        crops = np.stack([self._classifier.crop(image, face) for face in measured])
+        expressions = self._classifier.classify(crops, mirror=self.mirror)
+        return [replace(face, expression=seen) for face, seen in zip(measured, expressions, strict=True)]
+
+    def _measure(self, image: np.ndarray, faces: Sequence[Face]) -> list[Face]:
+        """Faces of an image with pose and quality."""
+        fits = [None] * len(faces) if self._mesh is None else self._mesh.fit(image, faces)
+        posed = [
+            face if fit is None else replace(face, mesh_xyz=fit.mesh_xyz, head_pose=head_pose(fit.mesh_xyz))
+            for face, fit in zip(faces, fits, strict=True)
+        ]
+        return [replace(face, quality=face_quality(image, face)) for face in posed]
 
 
 class _Waiting:
@@ -192,7 +211,7 @@ class _Waiting:
             self._analyses.append(Analysis(source=source, error=decoded))
             return
         try:
-            faces = self._analyzer._find(decoded)
+            faces = self._analyzer._measure(decoded, self._analyzer.detect(decoded))
             crops = [self._analyzer._classifier.crop(decoded, face) for face in faces]
         except ModelError:
             raise

@@ -61,8 +61,8 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     if plan.enlargement > 1:
         canvas = canvas.resize((width, height), Image.Resampling.BICUBIC)
     for face, box in zip(faces, plan.faces_xyxy, strict=True):
-        _draw_box(canvas, box, face_colour(face.expression), plan.unit)
-        _draw_axes(canvas, face, plan)
+        draw_box(canvas, box, face_colour(face.expression), plan.unit)
+        draw_axes(canvas, face, plan.unit, plan.enlargement)
     read = [(face, box) for face, box in zip(faces, plan.faces_xyxy, strict=True) if face.expression]
     for (face, box), place in zip(read, plan.placement.boxes_xyxy, strict=True):
         _draw_leader(canvas, box, place, face_colour(face.expression), plan.unit)
@@ -126,8 +126,8 @@ def _layout(
     return _Plan(enlargement, unit, panel, boxes, placement)
 
 
-def _draw_box(canvas: Image.Image, box: np.ndarray, colour: Colour, unit: int) -> None:
-    """A hairline rectangle with strong round corners."""
+def draw_box(canvas: Image.Image, box: np.ndarray, colour: Colour, unit: int) -> None:
+    """A hairline rectangle with strong round corners around a box (4,) in whole pixels; `unit` is the text's height."""
     left, top, right, bottom = (int(value) for value in box)
     side = min(right - left, bottom - top)
     if side < 4:
@@ -166,16 +166,16 @@ def _corner(arm: int, thick: int, colour: Colour) -> Image.Image:
     return tile.resize((arm, arm), Image.Resampling.BOX)
 
 
-def _draw_axes(canvas: Image.Image, face: Face, plan: _Plan) -> None:
-    """Three short lines from the nose: to the subject's left, up, and out of the face."""
-    box = face.bbox_xyxy * plan.enlargement
+def draw_axes(canvas: Image.Image, face: Face, unit: int, enlargement: int = 1) -> None:
+    """Three short lines from the nose: to the subject's left, up, and out of the face; none without a head pose."""
+    box = face.bbox_xyxy * enlargement
     length = 0.17 * float((box[2:] - box[:2]).min())
     if face.head_pose is None or length < 4:
         return
     half = math.ceil(1.2 * length)
     tile = Image.new("RGBA", (2 * half * SMOOTH, 2 * half * SMOOTH), (*WHITE, 0))
     draw = ImageDraw.Draw(tile)
-    thick = max(1.5, min(plan.unit / 6, length / 9)) * SMOOTH
+    thick = max(1.5, min(unit / 6, length / 9)) * SMOOTH
     middle = half * SMOOTH
     nearest_last = sorted(zip(axes_xyz(face.head_pose).T, _AXES, strict=True), key=lambda axis: axis[0][2])
     for axis_xyz, colour in nearest_last:
@@ -184,7 +184,7 @@ def _draw_axes(canvas: Image.Image, face: Face, plan: _Plan) -> None:
         _dot(draw, end, thick / 2, (*colour, 240))
     _dot(draw, (middle, middle), thick * 0.8, (*WHITE, 240))
     small = tile.resize((2 * half, 2 * half), Image.Resampling.BOX)
-    x, y = (round(float(value)) - half for value in face.landmarks_xy[2] * plan.enlargement)
+    x, y = (round(float(value)) - half for value in face.landmarks_xy[2] * enlargement)
     canvas.paste(small, (x, y), small)
 
 

@@ -1,0 +1,136 @@
+"""Faces in a video, frame by frame: one loop for files, streams and cameras."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mien.inference.analyzer import Analyzer
+from mien.results import VideoFrame
+from mien.runtime import DEFAULT_MODEL
+from mien.video.follow import EVERY, FaceFollower
+from mien.video.queues import FrameQueue
+from mien.video.reading import VideoReader
+from mien.video.smoothing import TIME_CONSTANT_S
+from mien.video.sources import VideoInfo
+
+MOST_EVERY = 15
+"""A live source is never searched less often than in one frame of so many."""
+_BUSY = 0.85  # share of the time between two frames that may be worked, so that some is left to show them
+
+
+def analyze_video(
+    source: str | Path | int,
+    *,
+    model: str | Path = DEFAULT_MODEL,
+    analyzer: Analyzer | None = None,
+    every: int | None = None,
+    smoothing_s: float = TIME_CONSTANT_S,
+    fps: float | None = None,
+) -> Iterator[VideoFrame]:
+    """Follow and read the faces of a video, frame by frame.
+
+    Args:
+        source: a file, an address (rtsp, http), a camera (0 or "camera:0"), a folder of pictures or a pattern.
+        model: a shipped model's name or the path of an `.onnx` file; not used when an analyzer is given.
+        analyzer: with other settings than the usual ones.
+        every: faces are searched and read in one frame of so many, followed in between; 3 unless told, for a live
+            source as often as the machine keeps up with.
+        smoothing_s: time constant of the filter of the probabilities, in seconds.
+        fps: of a folder of pictures (25 unless told), or what is asked of a camera.
+
+    Yields:
+        Every frame with its faces. For a live source the newest one: those that came meanwhile are dropped.
+
+    Raises:
+        VideoReadError: when not a single frame can be had.
+        InputError: when an argument is out of its range.
+        ModelError: when a model is unknown or fails.
+        MissingExtraError: when PyAV is not installed.
+
+    Example:
+        >>> for frame in analyze_video("clip.mp4"):  # doctest: +SKIP
+        ...     print(frame.timestamp_s, [(face.track_id, face.smoothed.label) for face in frame.faces])
+    """
+    analyzer = analyzer or Analyzer(model)
+    with VideoAnalysis(source, analyzer, every=every, smoothing_s=smoothing_s, fps=fps) as analysis:
+        yield from analysis
+
+
+class VideoAnalysis:
+    """One pass over a video: a context manager, and an iterator of its frames; see `analyze_video` for the arguments.
+
+    Attributes:
+        info: what is known of the video.
+        follower: what is remembered between frames.
+        dropped: frames of a live source that were not looked at, because newer ones were there.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | int,
+        analyzer: Analyzer,
+        *,
+        every: int | None = None,
+        smoothing_s: float = TIME_CONSTANT_S,
+        fps: float | None = None,
+    ) -> None:
+        self.source = source
+        self.follower = FaceFollower(
+            analyzer, every=EVERY if every is None else every, smoothing_s=smoothing_s
+        )
+        self.reader = VideoReader(source, fps=fps)
+        self.info: VideoInfo = self.reader.info
+        self.dropped = 0
+        self._pace = _Pace(self.info.fps) if self.info.is_live and every is None else None
+
+    @property
+    def broken(self) -> int:
+        """Frames that were left out so far because they are broken."""
+        return self.reader.broken
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        with FrameQueue(self.reader, newest=self.info.is_live) as frames:
+            for frame in frames:
+                started, is_reading = time.perf_counter(), self.follower.is_reading
+                found = self.follower.step(frame)
+                if self._pace is not None:
+                    self._pace.note(time.perf_counter() - started, is_reading)
+                    self.follower.every = self._pace.every
+                self.dropped = frames.dropped
+                yield found
+
+    def close(self) -> None:
+        """Let go of the source."""
+        self.reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Pace:
+    """How often faces can be read without falling behind: from what frames with and without a reading take."""
+
+    def __init__(self, fps: float | None) -> None:
+        self._step_s = 1 / fps if fps else 0.04
+        self._with_s, self._without_s = 0.0, 0.0
+        self.every = EVERY
+
+    def note(self, seconds: float, is_reading: bool) -> None:
+        """Take what the last frame took."""
+        if is_reading:
+            self._with_s = seconds if self._with_s == 0 else 0.7 * self._with_s + 0.3 * seconds
+        else:
+            self._without_s = seconds if self._without_s == 0 else 0.7 * self._without_s + 0.3 * seconds
+        spare = _BUSY * self._step_s - self._without_s
+        wanted = (self._with_s - self._without_s) / spare if spare > 0 else math.inf
+        self.every = int(min(max(1, math.ceil(wanted)), MOST_EVERY)) if wanted < MOST_EVERY else MOST_EVERY

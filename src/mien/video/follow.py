@@ -1,0 +1,158 @@
+"""From frames to followed faces: detect every few frames, follow in between, read, and steady what was read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mien.errors import InputError, ModelError
+from mien.faces.tracking import FaceTracker, face_look
+from mien.inference.analyzer import Analyzer
+from mien.results import Face, HeadPose, Quality, VideoFrame
+from mien.video.scenes import CutDetector
+from mien.video.smoothing import TIME_CONSTANT_S, Smoother, reading_weight
+from mien.video.sources import DecodedFrame
+
+EVERY = 3
+"""Faces are searched and read in one frame of so many; in between they are followed."""
+MEMORY_S = 1.0
+"""How long a face may be out of sight and keep its number."""
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What a face's last reading told of its head, and still counts in the frames after it."""
+
+    head_pose: HeadPose | None
+    quality: Quality | None
+
+
+class FaceFollower:
+    """Takes the frames of one video in turn and tells who is where and what their faces show.
+
+    It holds nothing of a frame once it has answered; `state` and `restore` let another process go on exactly.
+
+    Args:
+        analyzer: finds and reads faces.
+        every: search and read in one frame of so many; 1 in all.
+        smoothing_s: time constant of the filter of the probabilities, in seconds; 0 does not filter.
+
+    Raises:
+        InputError: when an argument is out of its range.
+    """
+
+    def __init__(
+        self, analyzer: Analyzer, *, every: int = EVERY, smoothing_s: float = TIME_CONSTANT_S
+    ) -> None:
+        if every < 1:
+            raise InputError(f"every is {every}; expected 1 (all frames) or more.")
+        manifest = analyzer.manifest
+        self.every, self._analyzer = every, analyzer
+        self.smoother = Smoother(manifest.labels, manifest.abstain_below, time_constant_s=smoothing_s)
+        self._tracker, self._cuts = FaceTracker(memory_s=MEMORY_S), CutDetector()
+        self._held: dict[int, _Held] = {}
+        self._scene, self._followed = 1, 0
+
+    def step(self, frame: DecodedFrame) -> VideoFrame:
+        """What is to be seen in the next frame.
+
+        Raises:
+            ModelError: when a network fails.
+        """
+        if self._cuts.is_cut(frame.image):
+            self._begin_scene()
+        if self.is_reading:
+            faces = self._read(frame)
+            self._followed = 1
+        else:
+            faces = [self._carry(face) for face in self._tracker.advance(frame.timestamp_s)]
+            self._followed += 1
+        return VideoFrame(
+            index=frame.index,
+            timestamp_s=frame.timestamp_s,
+            scene=self._scene,
+            image=frame.image,
+            faces=tuple(faces),
+        )
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether faces are searched and read in the next frame, unless a cut makes it so."""
+        return self._followed == 0 or self._followed >= self.every
+
+    def state(self) -> dict[str, Any]:
+        """All that is remembered between frames, as plain JSON values, exact."""
+        return {
+            "scene": self._scene,
+            "followed": self._followed,
+            "tracker": self._tracker.state(),
+            "smoother": self.smoother.state(),
+            "cuts": self._cuts.state(),
+            "held": {str(number): asdict(held) for number, held in self._held.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave, exactly as if nothing had been in between."""
+        self._scene, self._followed = state["scene"], state["followed"]
+        self._tracker.restore(state["tracker"])
+        self.smoother.restore(state["smoother"])
+        self._cuts.restore(state["cuts"])
+        self._held = {
+            int(number): _Held(
+                head_pose=HeadPose(**held["head_pose"]) if held["head_pose"] else None,
+                quality=Quality(**held["quality"]) if held["quality"] else None,
+            )
+            for number, held in state["held"].items()
+        }
+
+    def _begin_scene(self) -> None:
+        self._tracker.cut()
+        self.smoother.forget()
+        self._held, self._followed = {}, 0
+        self._scene += 1
+
+    def _read(self, frame: DecodedFrame) -> list[Face]:
+        """Search, follow and read the faces of a frame."""
+        now, image = frame.timestamp_s, frame.image
+        seen = [
+            (face, look) for face in self._analyzer.detect(image) if (look := _look(image, face)) is not None
+        ]
+        looks = np.stack([look for _, look in seen]) if seen else np.empty((0, 1))
+        followed = self._tracker.update(now, [face for face, _ in seen], looks)
+        faces = [self._steady(face, now) for face in self._analyzer.read_faces(image, followed)]
+        self.smoother.forget(before_s=now - MEMORY_S)
+        self._held = {_number(face): _Held(face.head_pose, face.quality) for face in faces}
+        return faces
+
+    def _steady(self, face: Face, now: float) -> Face:
+        if face.expression is None:
+            return face
+        weight = reading_weight(face.quality)
+        return replace(face, smoothed=self.smoother.add(_number(face), now, face.expression, weight))
+
+    def _carry(self, face: Face) -> Face:
+        """A face between two readings: its head and its steady expression are still those of the last one."""
+        held = self._held.get(_number(face), _Held(None, None))
+        return replace(
+            face,
+            head_pose=held.head_pose,
+            quality=held.quality,
+            smoothed=self.smoother.last(_number(face)),
+        )
+
+
+def _look(image: np.ndarray, face: Face) -> np.ndarray | None:
+    """How a face looks; None where its landmarks lie so that no face can be cut out."""
+    try:
+        return face_look(image, face)
+    except ModelError:
+        raise
+    except InputError:
+        return None
+
+
+def _number(face: Face) -> int:
+    assert face.track_id is not None  # the tracker gives every face one
+    return face.track_id
