@@ -98,6 +98,25 @@ class TableFile:
             raise unwritable(self._path, error) from None
 
 
+def check_writable(suffix: str) -> None:
+    """Make sure that a format can be written here, before anything is worked on for it.
+
+    Raises:
+        MissingExtraError: for Parquet without pyarrow.
+    """
+    if suffix == ".parquet":
+        _load_parquet()
+
+
+def _load_parquet() -> tuple[Any, Any]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise MissingExtraError("writing Parquet", "table") from None
+    return pa, pq
+
+
 def unwritable(path: Path, error: OSError) -> InputError:
     """What to tell when a file cannot be written."""
     return InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}.")
@@ -135,11 +154,7 @@ def json_line(record: Mapping[str, Any]) -> bytes:
 
 class _ParquetRows:
     def __init__(self, file: IO[bytes], columns: dict[str, type]) -> None:
-        try:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-        except ImportError:
-            raise MissingExtraError("writing Parquet", "table") from None
+        pa, pq = _load_parquet()
         kinds = {str: pa.string(), int: pa.int32(), float: pa.float64()}
         self._table = pa.Table
         self._schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])

@@ -28,7 +28,7 @@ _FLAG = Parameter(negative="", show_default=False)
 def video(
     source: str,
     *,
-    output: Path | None = None,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     table: Literal["csv", "jsonl", "parquet"] = "csv",
     annotate: Annotated[bool, Parameter(negative="--no-annotate")] = True,
     report: Annotated[bool, Parameter(negative="--no-report")] = True,

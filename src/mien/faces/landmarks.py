@@ -58,15 +58,22 @@ class LandmarkMesh:
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()[:2]]
 
-    def fit(self, image: np.ndarray, faces: Sequence[Face]) -> list[FittedMesh | None]:
-        """The mesh of every face in an image (H, W, 3) uint8 RGB, in order; None where it does not fit."""
+    def fit(
+        self, image: np.ndarray, faces: Sequence[Face], *, level_deg: float = LEVEL_DEG
+    ) -> list[FittedMesh | None]:
+        """The mesh of every face in an image (H, W, 3) uint8 RGB, in order; None where it does not fit.
+
+        A face whose eyes lie `level_deg` off what the detector said is fitted twice.
+        """
         check_image(image)
         meshes: list[FittedMesh | None] = []
         for start in range(0, len(faces), BATCH):
-            meshes += self._fit_batch(image, faces[start : start + BATCH])
+            meshes += self._fit_batch(image, faces[start : start + BATCH], level_deg)
         return meshes
 
-    def _fit_batch(self, image: np.ndarray, faces: Sequence[Face]) -> list[FittedMesh | None]:
+    def _fit_batch(
+        self, image: np.ndarray, faces: Sequence[Face], level_deg: float
+    ) -> list[FittedMesh | None]:
         eyes = [face.landmarks_xy[:2] for face in faces]
         meshes = self._run(image, faces, eyes)
         eyes = [
@@ -76,7 +83,7 @@ class LandmarkMesh:
         tilted = [
             place
             for place, face in enumerate(faces)
-            if abs(_angle_between(face.landmarks_xy[:2], eyes[place])) > math.radians(LEVEL_DEG)
+            if abs(_angle_between(face.landmarks_xy[:2], eyes[place])) > math.radians(level_deg)
         ]
         if tilted:
             again = self._run(image, [faces[place] for place in tilted], [eyes[place] for place in tilted])

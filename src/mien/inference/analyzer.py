@@ -16,8 +16,9 @@ import numpy as np
 from mien.errors import InputError, MienError, ModelError
 from mien.faces import LandmarkMesh, face_quality, head_pose
 from mien.faces.detection import FaceDetector
+from mien.faces.landmarks import LEVEL_DEG
 from mien.imaging import ImageSource, read_image
-from mien.inference.classifier import ExpressionClassifier
+from mien.inference.classifier import ExpressionClassifier, check_max_error
 from mien.manifest import Manifest
 from mien.results import Face
 from mien.runtime import DEFAULT_MODEL
@@ -65,11 +66,13 @@ class Analyzer:
         max_faces: keep only the largest ones; None keeps all.
         pose: fit the landmark mesh and the head pose; without them a face takes less time.
         mirror: read every face twice, mirrored too, and average: a little better, and slower.
+        max_error: give a label only to faces so sure that at most this share of such labels was wrong on validation
+            faces; None: the model's own `abstain_below`. See docs/reliability.md for what it costs.
         threads: of every network; 0 lets ONNX Runtime choose.
 
     Raises:
-        InputError: when an argument is out of its range.
-        ModelError: when the model is unknown or broken.
+        InputError: when an argument is out of its range, or the model cannot reach `max_error`.
+        ModelError: when the model is unknown or broken, or does not tell its error for `max_error`.
 
     Example:
         >>> analyzer = Analyzer()  # doctest: +SKIP
@@ -84,6 +87,7 @@ class Analyzer:
     max_faces: int | None = None
     pose: bool = True
     mirror: bool = False
+    max_error: float | None = None
     threads: int = 0
     _detector: FaceDetector = field(init=False, repr=False)
     _mesh: LandmarkMesh | None = field(init=False, repr=False)
@@ -94,11 +98,14 @@ class Analyzer:
             raise InputError(f"max_faces is {self.max_faces}; expected 1 or more.")
         if self.threads < 0:
             raise InputError(f"threads is {self.threads}; expected 0 (automatic) or more.")
+        check_max_error(self.max_error)
         with ThreadPoolExecutor(3) as pool:  # ONNX Runtime loads side by side: half the time to start
             detector = pool.submit(
                 FaceDetector, max_side=self.detector_side, threshold=self.threshold, threads=self.threads
             )
-            classifier = pool.submit(ExpressionClassifier, self.model, threads=self.threads)
+            classifier = pool.submit(
+                ExpressionClassifier, self.model, threads=self.threads, max_error=self.max_error
+            )
             mesh = pool.submit(LandmarkMesh, threads=self.threads) if self.pose else None
         # the only writes: a frozen dataclass sets what it builds itself this way
         object.__setattr__(self, "_detector", detector.result())
@@ -170,8 +177,12 @@ class Analyzer:
         """
         return self._detector.detect(image)[: self.max_faces]
 
-    def read_faces(self, image: np.ndarray, faces: Sequence[Face]) -> list[Face]:
+    def read_faces(
+        self, image: np.ndarray, faces: Sequence[Face], *, level_deg: float = LEVEL_DEG
+    ) -> list[Face]:
         """Faces of an image (H, W, 3) uint8 RGB with pose, quality and expression, in order: the second half.
+
+        A face that comes with a head pose keeps it; for `level_deg` see `LandmarkMesh.fit`.
 
         Raises:
             InputError: when pixels of another shape or type are handed over.
@@ -179,19 +190,24 @@ class Analyzer:
         """
         if not faces:
             return []
-        measured = self._measure(image, faces)
+        measured = self._measure(image, faces, level_deg)
         crops = np.stack([self._classifier.crop(image, face) for face in measured])
         expressions = self._classifier.classify(crops, mirror=self.mirror)
         return [replace(face, expression=seen) for face, seen in zip(measured, expressions, strict=True)]
 
-    def _measure(self, image: np.ndarray, faces: Sequence[Face]) -> list[Face]:
+    def _measure(self, image: np.ndarray, faces: Sequence[Face], level_deg: float = LEVEL_DEG) -> list[Face]:
         """Faces of an image with pose and quality."""
-        fits = [None] * len(faces) if self._mesh is None else self._mesh.fit(image, faces)
-        posed = [
-            face if fit is None else replace(face, mesh_xyz=fit.mesh_xyz, head_pose=head_pose(fit.mesh_xyz))
-            for face, fit in zip(faces, fits, strict=True)
-        ]
-        return [replace(face, quality=face_quality(image, face)) for face in posed]
+        unposed = [face for face in faces if face.head_pose is None]
+        mesh = self._mesh
+        fits = iter(mesh.fit(image, unposed, level_deg=level_deg) if mesh else [None] * len(unposed))
+        measured = []
+        for face in faces:
+            fit = next(fits) if face.head_pose is None else None
+            posed = face
+            if fit is not None:
+                posed = replace(face, mesh_xyz=fit.mesh_xyz, head_pose=head_pose(fit.mesh_xyz))
+            measured.append(replace(posed, quality=face_quality(image, posed)))
+        return measured
 
 
 class _Waiting:

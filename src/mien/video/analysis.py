@@ -65,6 +65,8 @@ class VideoAnalysis:
     """One pass over a video: a context manager, and an iterator of its frames; see `analyze_video` for the arguments.
 
     Attributes:
+        source: as it was given.
+        fps: as it was given.
         info: what is known of the video.
         follower: what is remembered between frames.
         dropped: frames of a live source that were not looked at, because newer ones were there.
@@ -79,7 +81,7 @@ class VideoAnalysis:
         smoothing_s: float = TIME_CONSTANT_S,
         fps: float | None = None,
     ) -> None:
-        self.source = source
+        self.source, self.fps = source, fps
         self.follower = FaceFollower(
             analyzer, every=EVERY if every is None else every, smoothing_s=smoothing_s
         )
@@ -89,6 +91,15 @@ class VideoAnalysis:
         self._pace = _Pace(self.info.fps) if self.info.is_live and every is None else None
 
     @property
+    def file(self) -> Path | None:
+        """The file that is analysed; None for a camera, a stream or a folder of pictures."""
+        path = Path(str(self.source))
+        try:
+            return path if path.is_file() else None
+        except (OSError, ValueError):  # a name that the system does not take
+            return None
+
+    @property
     def broken(self) -> int:
         """Frames that were left out so far because they are broken."""
         return self.reader.broken
@@ -96,10 +107,10 @@ class VideoAnalysis:
     def __iter__(self) -> Iterator[VideoFrame]:
         with FrameQueue(self.reader, newest=self.info.is_live) as frames:
             for frame in frames:
-                started, is_reading = time.perf_counter(), self.follower.is_reading
+                started = time.perf_counter()
                 found = self.follower.step(frame)
                 if self._pace is not None:
-                    self._pace.note(time.perf_counter() - started, is_reading)
+                    self._pace.note(time.perf_counter() - started, self.follower.has_read)
                     self.follower.every = self._pace.every
                 self.dropped = frames.dropped
                 yield found

@@ -14,6 +14,7 @@ from mien.results import Face
 
 _TEXT_SHARE = 54  # text is the picture's long side divided by this
 _UNITS_WIDE = 8.6
+_LEAST_UNIT = 2  # a card cannot be drawn smaller
 _PANEL = StripPanel()
 
 
@@ -45,7 +46,7 @@ def draw_tracks(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
 def _unit(size_wh: tuple[int, int]) -> int:
     """Height of text; less in frames that are too narrow for a card."""
     wanted = max(LEAST_TEXT, round(max(size_wh) / _TEXT_SHARE))
-    return max(1, min(wanted, int(size_wh[0] / _UNITS_WIDE)))
+    return max(_LEAST_UNIT, min(wanted, int(size_wh[0] / _UNITS_WIDE)))
 
 
 def _draw_number(canvas: Image.Image, face: Face, box: np.ndarray, unit: int) -> None:

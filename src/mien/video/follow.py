@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from mien.errors import InputError, ModelError
+from mien.errors import InputError
 from mien.faces.tracking import FaceTracker, face_look
 from mien.inference.analyzer import Analyzer
 from mien.results import Face, HeadPose, Quality, VideoFrame
@@ -21,12 +22,29 @@ MEMORY_S = 1.0
 """How long a face may be out of sight and keep its number."""
 
 
+LEVEL_DEG = 12.0
+"""A face that stands this much off level has its mesh fitted twice; 6 in pictures. Angles differ by 2 degrees at most."""
+POSE_S = 1.0
+"""A head's pose is fitted anew after so many seconds at the latest, ..."""
+POSE_SHIFT = 0.08
+"""... at once when a landmark has moved this much against the others, in root mean square distances of all, ..."""
+POSE_TURN_DEG = 2.0
+"""... and when they have turned this much in the picture: they turn less than a tilting head does."""
+
+
 @dataclass(frozen=True)
 class _Held:
-    """What a face's last reading told of its head, and still counts in the frames after it."""
+    """What a face's last reading told of its head, and still counts in the frames after it.
 
-    head_pose: HeadPose | None
-    quality: Quality | None
+    Attributes:
+        shape: the landmarks when the pose was fitted; see `_shape`.
+        fitted_s: when that was.
+    """
+
+    head_pose: HeadPose | None = None
+    quality: Quality | None = None
+    shape: tuple[float, ...] = ()
+    fitted_s: float = 0.0
 
 
 class FaceFollower:
@@ -49,7 +67,7 @@ class FaceFollower:
         if every < 1:
             raise InputError(f"every is {every}; expected 1 (all frames) or more.")
         manifest = analyzer.manifest
-        self.every, self._analyzer = every, analyzer
+        self.every, self.analyzer = every, analyzer
         self.smoother = Smoother(manifest.labels, manifest.abstain_below, time_constant_s=smoothing_s)
         self._tracker, self._cuts = FaceTracker(memory_s=MEMORY_S), CutDetector()
         self._held: dict[int, _Held] = {}
@@ -63,7 +81,7 @@ class FaceFollower:
         """
         if self._cuts.is_cut(frame.image):
             self._begin_scene()
-        if self.is_reading:
+        if self._followed == 0 or self._followed >= self.every:
             faces = self._read(frame)
             self._followed = 1
         else:
@@ -78,9 +96,9 @@ class FaceFollower:
         )
 
     @property
-    def is_reading(self) -> bool:
-        """Whether faces are searched and read in the next frame, unless a cut makes it so."""
-        return self._followed == 0 or self._followed >= self.every
+    def has_read(self) -> bool:
+        """Whether faces were searched and read in the last frame."""
+        return self._followed == 1
 
     def state(self) -> dict[str, Any]:
         """All that is remembered between frames, as plain JSON values, exact."""
@@ -103,6 +121,8 @@ class FaceFollower:
             int(number): _Held(
                 head_pose=HeadPose(**held["head_pose"]) if held["head_pose"] else None,
                 quality=Quality(**held["quality"]) if held["quality"] else None,
+                shape=tuple(held["shape"]),
+                fitted_s=held["fitted_s"],
             )
             for number, held in state["held"].items()
         }
@@ -117,14 +137,30 @@ class FaceFollower:
         """Search, follow and read the faces of a frame."""
         now, image = frame.timestamp_s, frame.image
         seen = [
-            (face, look) for face in self._analyzer.detect(image) if (look := _look(image, face)) is not None
+            (face, look) for face in self.analyzer.detect(image) if (look := _look(image, face)) is not None
         ]
         looks = np.stack([look for _, look in seen]) if seen else np.empty((0, 1))
         followed = self._tracker.update(now, [face for face, _ in seen], looks)
-        faces = [self._steady(face, now) for face in self._analyzer.read_faces(image, followed)]
+        held = [self._hold_pose(face, now) for face in followed]
+        posed = [replace(face, head_pose=last.head_pose) for face, last in zip(followed, held, strict=True)]
+        faces = [
+            self._steady(face, now) for face in self.analyzer.read_faces(image, posed, level_deg=LEVEL_DEG)
+        ]
         self.smoother.forget(before_s=now - MEMORY_S)
-        self._held = {_number(face): _Held(face.head_pose, face.quality) for face in faces}
+        self._held = {
+            _number(face): replace(last, head_pose=face.head_pose, quality=face.quality)
+            for face, last in zip(faces, held, strict=True)
+        }
         return faces
+
+    def _hold_pose(self, face: Face, now: float) -> _Held:
+        """What is held of a face; without its pose when that has to be fitted again."""
+        shape, last = _shape(face), self._held.get(_number(face), _Held())
+        if last.head_pose is not None and now - last.fitted_s < POSE_S:
+            shift, turn_deg = _change(last.shape, shape)
+            if shift <= POSE_SHIFT and abs(turn_deg) <= POSE_TURN_DEG:
+                return last
+        return _Held(shape=shape, fitted_s=now)
 
     def _steady(self, face: Face, now: float) -> Face:
         if face.expression is None:
@@ -134,7 +170,7 @@ class FaceFollower:
 
     def _carry(self, face: Face) -> Face:
         """A face between two readings: its head and its steady expression are still those of the last one."""
-        held = self._held.get(_number(face), _Held(None, None))
+        held = self._held.get(_number(face), _Held())
         return replace(
             face,
             head_pose=held.head_pose,
@@ -145,10 +181,10 @@ class FaceFollower:
 
 def _look(image: np.ndarray, face: Face) -> np.ndarray | None:
     """How a face looks; None where its landmarks lie so that no face can be cut out."""
+    if not np.isfinite(face.landmarks_xy).all():
+        return None
     try:
         return face_look(image, face)
-    except ModelError:
-        raise
     except InputError:
         return None
 
@@ -156,3 +192,22 @@ def _look(image: np.ndarray, face: Face) -> np.ndarray | None:
 def _number(face: Face) -> int:
     assert face.track_id is not None  # the tracker gives every face one
     return face.track_id
+
+
+def _shape(face: Face) -> tuple[float, ...]:
+    """A face's landmarks without place and size, as ten numbers: they change when the head turns or tilts."""
+    points = face.landmarks_xy.astype(np.float64)
+    centred = points - points.mean(axis=0)
+    spread = math.sqrt(float((centred**2).sum()) / len(points))
+    return tuple((centred / max(spread, 1e-6)).ravel().tolist())
+
+
+def _change(before: tuple[float, ...], shape: tuple[float, ...]) -> tuple[float, float]:
+    """How far a landmark has moved at most from one shape to another, and their turn in the picture, clockwise degrees.
+
+    The turn is the one that lays the first shape on the second best, and is taken out of the moves.
+    """
+    old, new = (np.array(points).reshape(-1, 2) @ [1, 1j] for points in (before, shape))
+    turn = complex((old.conj() * new).sum())
+    turn /= max(abs(turn), 1e-9)
+    return float(np.abs(new - turn * old).max()), math.degrees(math.atan2(turn.imag, turn.real))

@@ -21,6 +21,7 @@ from mien.errors import InputError
 from mien.files import write_whole
 from mien.manifest import Manifest
 from mien.results import VideoFrame
+from mien.tables import check_writable
 from mien.video.analysis import VideoAnalysis
 from mien.video.drawing import draw_tracks
 from mien.video.parts import TIME_BASE, parts_of
@@ -35,6 +36,13 @@ SETTLE_S = 10.0
 """What a kill can cost: seconds of work since all was last brought to the disk."""
 _DRAWN_AHEAD = 4
 _STATE, _ROWS = "run.json", "rows.jsonl"
+_READING = (
+    "detector_side",
+    "threshold",
+    "max_faces",
+    "pose",
+    "mirror",
+)  # of an analyzer, what changes its faces
 _VIDEO, _REPORT = "annotated.mp4", "report.html"
 
 OnFrame = Callable[[VideoFrame, "Counts"], None]
@@ -109,9 +117,13 @@ def record(
     Raises:
         InputError: when the folder holds another run, or something cannot be written.
         ModelError: when a network fails.
+        MissingExtraError: for Parquet without pyarrow.
     """
     if table not in TABLES:
         raise InputError(f"table is {table!r}; expected one of {', '.join(TABLES)}.")
+    check_writable(f".{table}")
+    if annotate and (file := analysis.file) and file.resolve() == (folder / _VIDEO).resolve():
+        raise InputError(f"{file} would be written over: give another --output.")
     folder.mkdir(parents=True, exist_ok=True)
     settings = _settings(analysis, manifest, annotate)
     with ExitStack() as stack:
@@ -120,9 +132,10 @@ def record(
         files = run.finish(table)
     timeline = summarize_rows(read_rows(folder / _ROWS), manifest.labels)
     if report:
-        files.append(_write_report(analysis, manifest, folder, timeline, run.counts, was_stopped))
+        facts = _facts(analysis, manifest, run.counts, was_stopped)
+        files.append(_write_report(run, folder, timeline, facts, is_copied=folder / _VIDEO in files))
+    (folder / _STATE).unlink(missing_ok=True)  # first: what it tells of must be there
     (folder / _ROWS).unlink()
-    (folder / _STATE).unlink(missing_ok=True)
     return Recording(
         counts=run.counts,
         timeline=timeline,
@@ -134,12 +147,15 @@ def record(
 
 def _settings(analysis: VideoAnalysis, manifest: Manifest, annotate: bool) -> dict[str, Any]:
     """What has to be the same for a run to be gone on with."""
-    follower = analysis.follower
+    follower, analyzer = analysis.follower, analysis.follower.analyzer
     return {
         "version": __version__,
         "source": str(analysis.source),
+        "bytes": analysis.file.stat().st_size if analysis.file else None,
+        "fps": analysis.fps,
         "size_hw": list(analysis.info.size_hw),
         "model": manifest.sha256,
+        **{name: getattr(analyzer, name) for name in _READING},
         "every": follower.every,
         "smoothing_s": follower.smoother.time_constant_s,
         "abstain_below": follower.smoother.abstain_below,
@@ -159,16 +175,20 @@ class _Run:
         annotate: bool,
         resume: bool,
     ) -> None:
-        self._analysis, self._folder, self._settings = analysis, folder, settings
-        self._labels, self._annotates = manifest.labels, annotate
-        self.counts = Counts()
+        self.analysis, self._folder, self._settings = analysis, folder, settings
+        self._labels = manifest.labels
+        self.counts, self._broken_before = Counts(), 0
         length, resume_at_s = 0, None
         if state := self._old_state(resume):
             length, resume_at_s = state["length"], self._go_on(state)
-        self._rows = RowFile(folder / _ROWS, manifest.labels, length=length)
         video = folder / _VIDEO
         is_joined = resume_at_s is not None and video.is_file() and not parts_of(video)  # killed just after
-        self._video = _AnnotatedVideo(video, analysis, resume_at_s) if annotate and not is_joined else None
+        self._has_video = annotate and is_joined
+        with ExitStack() as stack:
+            self._rows = stack.enter_context(RowFile(folder / _ROWS, manifest.labels, length=length))
+            is_wanted = annotate and not is_joined
+            self._video = _AnnotatedVideo(video, analysis, resume_at_s) if is_wanted else None
+            stack.pop_all()
         self._settled_s = self._started_s = time.monotonic()
         self._worked_s = self.counts.work_s
 
@@ -182,8 +202,11 @@ class _Run:
             )
         try:
             state = json.loads(path.read_bytes())
-        except ValueError:
-            raise InputError(f"{path} is damaged. Remove it to start anew.") from None
+            is_whole = (self._folder / _ROWS).stat().st_size >= state["length"]
+        except (ValueError, LookupError, TypeError, FileNotFoundError):
+            is_whole, state = False, {}
+        if not is_whole:
+            raise InputError(f"{path} is damaged. Remove it to start anew.")
         if state["settings"] != self._settings:
             raise InputError(
                 f"{self._folder} holds an unfinished run of another video, model or option. Give the same ones, or "
@@ -194,20 +217,27 @@ class _Run:
     def _go_on(self, state: dict[str, Any]) -> float:
         """Stand behind the last frame that is on the disk; returns the time from which frames are to be written."""
         self.counts = Counts(**state["counts"])
-        self._analysis.follower.restore(state["follower"])
-        self._analysis.reader.skip_to(state["index"], state["timestamp_s"])
+        self._broken_before = state["index"] + 1 - self.counts.frames
+        self.analysis.follower.restore(state["follower"])
+        self.analysis.reader.skip_to(state["index"], state["timestamp_s"])
         return float((round(state["timestamp_s"] / TIME_BASE) + Fraction(3, 4)) * TIME_BASE)
 
     def go(self, on_frame: OnFrame | None) -> bool:
         """Analyse to the end; returns whether Ctrl-C ended it."""
         try:
-            for frame in self._analysis:
+            for frame in self.analysis:
                 self._add(frame)
                 if on_frame is not None:
                     on_frame(frame, self.counts)
         except KeyboardInterrupt:
             return True
+        finally:
+            self._count_missing()
         return False
+
+    def _count_missing(self) -> None:
+        self.counts.broken = self._broken_before + self.analysis.broken
+        self.counts.dropped = self.analysis.dropped
 
     def _add(self, frame: VideoFrame) -> None:
         rows = frame_rows(frame)
@@ -218,14 +248,14 @@ class _Run:
         counts.frames += 1
         counts.faces += len(rows)
         counts.end_s = frame.timestamp_s
-        counts.broken, counts.dropped = self._analysis.broken, self._analysis.dropped
+        self._count_missing()
         counts.work_s = self._worked_s + time.monotonic() - self._started_s
         if time.monotonic() - self._settled_s > SETTLE_S:
             self._settle(frame)
 
     def _settle(self, frame: VideoFrame) -> None:
         """Bring everything up to this frame to the disk, then say so."""
-        if self._analysis.info.is_live:
+        if self.analysis.info.is_live:
             return
         if self._video is not None:
             self._video.settle()
@@ -235,7 +265,7 @@ class _Run:
             "timestamp_s": frame.timestamp_s,
             "length": self._rows.settle(),
             "counts": asdict(self.counts),
-            "follower": self._analysis.follower.state(),
+            "follower": self.analysis.follower.state(),
         }
         write_whole(self._folder / _STATE, json.dumps(state))
         self._settled_s = time.monotonic()
@@ -247,7 +277,8 @@ class _Run:
         write_table(self._folder / _ROWS, files[0], self._labels)
         if self._video is not None and self.counts.frames:
             self._video.close()
-        if self._annotates and (self._folder / _VIDEO).is_file():
+            self._has_video = True
+        if self._has_video:
             files.append(self._folder / _VIDEO)
         return files
 
@@ -266,14 +297,13 @@ class _AnnotatedVideo:
     """Draws and encodes in a thread of its own."""
 
     def __init__(self, path: Path, analysis: VideoAnalysis, resume_at_s: float | None) -> None:
-        source = analysis.source
-        has_sound = analysis.info.has_audio and not analysis.info.is_live
         self._writer = VideoWriter(
             path,
             size_hw=analysis.info.size_hw,
-            audio_from=str(source) if has_sound else None,
+            audio_from=analysis.file if analysis.info.has_audio else None,
             resume_at_s=resume_at_s,
         )
+        self._last_tick = -1 if resume_at_s is None else round(resume_at_s / TIME_BASE) - 1
         self._waiting: queue.Queue[VideoFrame | None] = queue.Queue(_DRAWN_AHEAD)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._draw, name="mien-draw", daemon=True)
@@ -313,7 +343,9 @@ class _AnnotatedVideo:
     def _draw(self) -> None:
         while (frame := self._waiting.get()) is not None:
             try:
-                if self._error is None:
+                tick = round(frame.timestamp_s / TIME_BASE)
+                if self._error is None and tick > self._last_tick:  # of two within a tick the first is shown
+                    self._last_tick = tick
                     self._writer.add(draw_tracks(frame.image, frame.faces), frame.timestamp_s)
             except BaseException as error:
                 self._error = error
@@ -322,27 +354,22 @@ class _AnnotatedVideo:
 
 
 def _write_report(
-    analysis: VideoAnalysis,
-    manifest: Manifest,
-    folder: Path,
-    timeline: Timeline,
-    counts: Counts,
-    was_stopped: bool,
+    run: _Run, folder: Path, timeline: Timeline, facts: dict[str, str], *, is_copied: bool
 ) -> Path:
-    path, info = folder / _REPORT, analysis.info
+    path, analysis = folder / _REPORT, run.analysis
+    info = analysis.info
     source = folder / _VIDEO if info.is_live else analysis.source
-    has_pictures = not isinstance(source, int) and (not info.is_live or (folder / _VIDEO).is_file())
 
     def pictures(moments_s: Sequence[float]) -> Iterator[tuple[float, np.ndarray | None]]:
-        return frames_at(str(source), moments_s)
+        return frames_at(str(source), moments_s, fps=analysis.fps)
 
     write_report(
         path,
         timeline,
         title=Path(info.source).name or info.source,
-        facts=_facts(analysis, manifest, counts, was_stopped),
-        pictures=pictures if has_pictures else None,
-        duration_s=counts.end_s,
+        facts=facts,
+        pictures=pictures if is_copied or not info.is_live else None,
+        duration_s=run.counts.end_s,
     )
     return path
 
