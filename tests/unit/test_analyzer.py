@@ -63,7 +63,7 @@ def test_it_cannot_be_changed(analyzer):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"max_faces": 0}, {"threads": -1}, {"threshold": 0}, {"detector_side": 1}]
+    "arguments", [{"max_faces": 0}, {"threads": -1}, {"threshold": 0}, {"detector_side": 1}, {"max_error": 2}]
 )
 def test_arguments_out_of_range_are_refused(tiny_model, arguments):
     with pytest.raises(InputError):

@@ -24,7 +24,7 @@ from mien.results import VideoFrame
 from mien.tables import check_writable
 from mien.video.analysis import VideoAnalysis
 from mien.video.drawing import draw_tracks
-from mien.video.parts import TIME_BASE, parts_of
+from mien.video.parts import TIME_BASE, all_parts
 from mien.video.reading import frames_at
 from mien.video.report import write_report
 from mien.video.rows import RowFile, frame_rows, read_rows, write_table
@@ -36,13 +36,7 @@ SETTLE_S = 10.0
 """What a kill can cost: seconds of work since all was last brought to the disk."""
 _DRAWN_AHEAD = 4
 _STATE, _ROWS = "run.json", "rows.jsonl"
-_READING = (
-    "detector_side",
-    "threshold",
-    "max_faces",
-    "pose",
-    "mirror",
-)  # of an analyzer, what changes its faces
+_READING = ("detector_side", "threshold", "max_faces", "pose", "mirror")  # what changes an analyzer's faces
 _VIDEO, _REPORT = "annotated.mp4", "report.html"
 
 OnFrame = Callable[[VideoFrame, "Counts"], None]
@@ -182,8 +176,13 @@ class _Run:
         if state := self._old_state(resume):
             length, resume_at_s = state["length"], self._go_on(state)
         video = folder / _VIDEO
-        is_joined = resume_at_s is not None and video.is_file() and not parts_of(video)  # killed just after
-        self._has_video = annotate and is_joined
+        if annotate and resume_at_s is None:
+            video.unlink(missing_ok=True)  # so that a video that is there is this run's
+        self._has_video = is_joined = (
+            annotate and video.is_file()
+        )  # the kill came after the parts were joined
+        for part in all_parts(video) if is_joined else ():
+            part.unlink()
         with ExitStack() as stack:
             self._rows = stack.enter_context(RowFile(folder / _ROWS, manifest.labels, length=length))
             is_wanted = annotate and not is_joined

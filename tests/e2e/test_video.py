@@ -1,0 +1,489 @@
+"""`mien video` from the outside: who is followed, what is read and written, and what odd videos and kills leave."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import clips_made
+from mien.cli.main import main
+from mien.inference.analyzer import Analyzer
+from mien.video.analysis import VideoAnalysis, analyze_video
+from mien.video.recording import record
+from mien.video.rows import row_columns
+from pictures_made import bust, scaled_to_face
+from video_made import crossing_frames, switching_frames, write_clip
+
+SIZE_WH = 320, 240
+NAMES = ["annotated.mp4", "faces.csv", "report.html"]
+
+
+@pytest.fixture(scope="module")
+def analyzer():
+    return Analyzer(threads=1)
+
+
+@pytest.fixture(scope="module")
+def crossing(tmp_path_factory):
+    """The file, and where each face is in each of its frames."""
+    frames = list(crossing_frames(seconds=4, size_wh=SIZE_WH))
+    path = tmp_path_factory.mktemp("crossing") / "crossing.mp4"
+    return write_clip(path, (image for image, _ in frames), audio=True), [boxes for _, boxes in frames]
+
+
+@pytest.fixture(scope="module")
+def portrait_clip(tmp_path_factory):
+    """One face for 30 frames, with sound."""
+    frames = switching_frames([bust("obama")], 1.2, size_wh=SIZE_WH)
+    return write_clip(tmp_path_factory.mktemp("portrait") / "portrait.mp4", frames, audio=True)
+
+
+class Shell:
+    """Runs `mien video` in this process; keeps code, out and err."""
+
+    def __init__(self, model, capsys):
+        self.model, self.capsys = model, capsys
+
+    def __call__(self, *words):
+        self.code = main(["video", *map(str, words), "--model", str(self.model), "--threads", "1"])
+        self.out, self.err = self.capsys.readouterr()
+        assert "Traceback" not in self.err
+        return self.code
+
+    @property
+    def frames(self):
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def shell(tiny_model, capsys):
+    return Shell(tiny_model, capsys)
+
+
+def read_table(path):
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def picture_times(path):
+    with av.open(str(path)) as container:
+        return [round(float(frame.pts * frame.time_base), 4) for frame in container.decode(video=0)]
+
+
+def sound_seconds(path):
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return 0.0
+        return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+
+
+def holder(boxes, faces):
+    """The number of the face around the middle of each person's box; None where there is none."""
+    found = {}
+    for name, box in boxes.items():
+        if box is None:
+            continue
+        x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        inside = [face for face in faces if face["x1"] < x < face["x2"] and face["y1"] < y < face["y2"]]
+        found[name] = inside[0]["track_id"] if len(inside) == 1 else None
+    return found
+
+
+def test_two_people_who_cross_keep_their_numbers_and_all_files_are_whole(crossing, analyzer, tmp_path):
+    clip, truth = crossing
+    folder = tmp_path / "out"
+    with VideoAnalysis(clip, analyzer) as analysis:
+        recording = record(analysis, analyzer.manifest, folder)
+    assert sorted(path.name for path in folder.iterdir()) == NAMES
+    assert sorted(path.name for path in recording.files) == NAMES
+    assert (recording.counts.frames, recording.was_stopped, recording.is_truncated) == (100, False, False)
+
+    rows = [{key: float(row[key]) for key in ("frame_index", "track_id", "x1", "y1", "x2", "y2")}
+            for row in read_table(folder / "faces.csv")]  # fmt: skip
+    assert len(rows) == recording.counts.faces
+    by_frame = [[row for row in rows if row["frame_index"] == index] for index in range(100)]
+    held = [holder(boxes, faces) for boxes, faces in zip(truth, by_frame, strict=True)]
+    crossed = max(index for index, boxes in enumerate(truth[:50]) if boxes["biden"] is None)
+    for name in ("biden", "obama"):
+        before = {seen[name] for seen in held[:crossed] if name in seen} - {None}
+        after = {seen[name] for seen in held[crossed : crossed + 20] if name in seen} - {None}
+        assert len(before) == 1
+        assert after == before
+    # biden stays in the picture to the end, turning and tilting the head
+    assert len({seen.get("biden") for seen in held} - {None}) == 1
+    seen = sum(box is not None for boxes in truth for box in boxes.values())
+    assert seen * 0.9 < sum(number is not None for by_name in held for number in by_name.values()) <= seen
+    assert seen * 0.9 < len(rows) < seen * 1.15
+
+    np.testing.assert_allclose(picture_times(folder / "annotated.mp4"), np.arange(100) / 25, atol=1e-4)
+    assert sound_seconds(folder / "annotated.mp4") == pytest.approx(4, abs=0.15)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "data:image" in page
+    assert not [
+        word for word in ('src="http', 'href="http', "src='http", "@import", "url(http") if word in page
+    ]
+
+
+@pytest.mark.parametrize("order", [("obama", "biden", "obama", "biden"), ("biden", "obama", "biden")])
+def test_every_switch_of_expression_is_found_within_300_ms_and_no_other(analyzer, tmp_path, order):
+    expected = {"obama": "happiness", "biden": "neutral"}
+    frames = switching_frames([bust(name, room=0.35) for name in order], 1.2, size_wh=SIZE_WH, height=0.8)
+    clip = write_clip(tmp_path / "switching.mp4", frames)
+    labels = []
+    for frame in analyze_video(clip, analyzer=analyzer):
+        assert len(frame.faces) <= 1
+        label = frame.faces[0].smoothed.label if frame.faces and frame.faces[0].smoothed else None
+        labels.append((frame.timestamp_s, label))
+    changes = []
+    for time_s, label in labels:
+        if label is not None and (not changes or label != changes[-1][1]):
+            changes.append((time_s, label))
+    assert [label for _, label in changes] == [expected[name] for name in order]
+    for number, (time_s, _) in enumerate(changes):
+        assert 0 <= time_s - 1.2 * number <= 0.3
+    missing = [time_s for time_s, label in labels if label is None]
+    assert all(time_s % 1.2 <= 0.3 for time_s in missing)
+
+
+def test_frames_come_typed_and_an_early_end_stops_the_threads(portrait_clip, analyzer):
+    frames = analyze_video(portrait_clip, analyzer=analyzer)
+    first = next(frames)
+    assert (first.index, first.timestamp_s, first.scene) == (0, 0.0, 1)
+    assert (first.image.shape, first.image.dtype) == ((240, 320, 3), np.uint8)
+    (face,) = first.faces
+    assert face.track_id == 1
+    assert face.expression is not None
+    assert face.smoothed.label == "happiness"
+    second = next(frames)
+    assert second.faces[0].expression is None
+    assert second.faces[0].smoothed.label == "happiness"
+    assert any(thread.name == "mien-frames" for thread in threading.enumerate())
+    frames.close()
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("mien-")]
+
+
+def test_no_threads_remain_after_a_recording_or_its_failure(portrait_clip, analyzer, tmp_path):
+    def fail(frame, counts):
+        if counts.frames == 10:
+            raise RuntimeError("on purpose")
+
+    with VideoAnalysis(portrait_clip, analyzer) as analysis, pytest.raises(RuntimeError, match="on purpose"):
+        record(analysis, analyzer.manifest, tmp_path / "out", on_frame=fail)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("mien-")]
+
+
+PROCESS = """
+import sys, time
+import mien.video.recording as recording
+from mien.cli.main import main
+from mien.video.follow import FaceFollower
+
+settle_s, step_s, *words = sys.argv[1:]
+recording.SETTLE_S = float(settle_s)
+usual = FaceFollower.step
+
+def slowly(self, frame):
+    time.sleep(float(step_s))
+    return usual(self, frame)
+
+FaceFollower.step = slowly
+sys.exit(main(words))
+"""
+
+
+def begin(clip, folder, *options, settle_s=0.2, step_s=0.03):
+    words = [settle_s, step_s, "video", clip, "-o", folder, "--threads", "1", "--no-report", *options]
+    return subprocess.Popen(
+        [sys.executable, "-c", PROCESS, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def progress(folder):
+    try:
+        return json.loads((folder / "run.json").read_bytes())["counts"]["frames"]
+    except FileNotFoundError:
+        return 0
+
+
+def kill_after(process, folder, frames):
+    """Kill a run when so many frames are on the disk and some more may have been worked on."""
+    with process:
+        limit_s = time.monotonic() + 60
+        while progress(folder) < frames:
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < limit_s
+            time.sleep(0.01)
+        time.sleep(0.1)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
+def test_a_run_that_was_killed_twice_goes_on_as_if_nothing_had_been(crossing, tiny_model, shell, tmp_path):
+    clip, _ = crossing
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    assert shell(clip, "--output", straight, "--no-report") == 0
+    model = "--model", tiny_model
+    kill_after(begin(clip, killed, *model), killed, 10)
+    assert not (killed / "faces.csv").exists()
+    first = progress(killed)
+    kill_after(begin(clip, killed, "--resume", *model), killed, first + 10)
+
+    before = {path: path.read_bytes() for path in killed.iterdir()}
+    for options in ((), ("--resume", "--every", 2), ("--resume", "--max-faces", 1), ("--resume", "--mirror")):
+        assert shell(clip, "--output", killed, *options) == 2
+        assert shell.err.count("\n") == 1
+        assert "unfinished run" in shell.err
+    assert {path: path.read_bytes() for path in killed.iterdir()} == before
+
+    assert shell(clip, "--output", killed, "--resume", "--no-report") == 0
+    assert "100 frames" in shell.err
+    assert (killed / "faces.csv").read_bytes() == (straight / "faces.csv").read_bytes()
+    assert picture_times(killed / "annotated.mp4") == picture_times(straight / "annotated.mp4")
+    assert sound_seconds(killed / "annotated.mp4") == sound_seconds(straight / "annotated.mp4")
+    assert sorted(path.name for path in killed.iterdir()) == NAMES[:2]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
+def test_ctrl_c_finishes_the_files(crossing, tiny_model, tmp_path):
+    clip, _ = crossing
+    folder = tmp_path / "out"
+    with begin(clip, folder, "--model", str(tiny_model)) as process:
+        limit_s = time.monotonic() + 60
+        while progress(folder) < 10:
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < limit_s
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped early" in told
+    assert "Traceback" not in told
+    assert sorted(path.name for path in folder.iterdir()) == NAMES[:2]
+    frames = len(picture_times(folder / "annotated.mp4"))
+    rows = read_table(folder / "faces.csv")
+    assert 10 <= frames < 100
+    assert abs(max(int(row["frame_index"]) for row in rows) + 1 - frames) <= 1
+    assert f"mien: {frames} frames" in told or f"mien: {frames - 1} frames" in told
+
+
+def test_resume_with_nothing_there_begins_and_needs_a_folder(portrait_clip, shell, tmp_path):
+    assert shell(portrait_clip, "--resume") == 2
+    assert "--output" in shell.err
+    assert shell(portrait_clip, "--output", tmp_path, "--resume", "--no-annotate", "--no-report") == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["faces.csv"]
+
+
+@pytest.mark.parametrize("state", ["{", "[]", "{}", '{"length": 50}'])
+def test_a_damaged_run_is_told(portrait_clip, shell, tmp_path, state):
+    (tmp_path / "run.json").write_text(state)
+    (tmp_path / "rows.jsonl").write_text("")
+    assert shell(portrait_clip, "--output", tmp_path, "--resume") == 2
+    assert "damaged" in shell.err
+    assert shell.err.count("\n") == 1
+
+
+def test_the_video_itself_is_never_written_over(portrait_clip, shell, tmp_path):
+    clip = tmp_path / "annotated.mp4"
+    clip.write_bytes(portrait_clip.read_bytes())
+    assert shell(clip, "--output", tmp_path) == 2
+    assert "written over" in shell.err
+    assert clip.read_bytes() == portrait_clip.read_bytes()
+    assert shell(clip, "--output", tmp_path, "--no-annotate") == 0
+    assert clip.read_bytes() == portrait_clip.read_bytes()
+
+
+def test_json_is_one_object_a_frame(portrait_clip, shell, tmp_path):
+    assert shell(portrait_clip, "--json") == 0
+    frames = shell.frames
+    assert len(frames) == 30
+    for index, frame in enumerate(frames):
+        assert list(frame) == ["frame_index", "timestamp_s", "scene", "faces"]
+        assert (frame["frame_index"], frame["scene"]) == (index, 1)
+        assert frame["timestamp_s"] == pytest.approx(index / 25, abs=1e-4)
+        (face,) = frame["faces"]
+        assert face["track_id"] == 1
+        assert (face["expression"] is None) == (index % 3 > 0)
+        assert sum(face["smoothed"]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert shell.err.startswith("mien: 30 frames, 1 faces")
+    assert shell(portrait_clip, "--json", "--output", tmp_path, "--no-annotate", "--no-report") == 0
+    assert shell.frames == frames
+    rows = read_table(tmp_path / "faces.csv")
+    assert [float(row["x1"]) for row in rows] == [frame["faces"][0]["bbox_xyxy"][0] for frame in frames]
+    assert [row["label"] or None for row in rows] == [
+        frame["faces"][0]["smoothed"]["label"] for frame in frames
+    ]
+
+
+def test_all_three_tables_say_the_same(portrait_clip, shell, analyzer, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for kind in ("csv", "jsonl", "parquet"):
+        assert (
+            shell(portrait_clip, "--output", tmp_path, "--table", kind, "--no-annotate", "--no-report") == 0
+        )
+    kinds = row_columns(analyzer.manifest.labels)
+    from_csv = [
+        {name: kinds[name](text) if text else None for name, text in row.items()}
+        for row in read_table(tmp_path / "faces.csv")
+    ]
+    from_json = [json.loads(line) for line in (tmp_path / "faces.jsonl").read_text().splitlines()]
+    assert len(from_csv) == 30
+    assert from_csv == from_json == parquet.read_table(tmp_path / "faces.parquet").to_pylist()
+    assert list(from_csv[0]) == list(kinds)
+
+
+def test_parquet_without_its_extra_is_told_before_anything_is_done(
+    portrait_clip, shell, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert shell(portrait_clip, "--output", tmp_path / "out", "--table", "parquet") == 2
+    assert shell.err == "mien: writing Parquet needs more packages: pip install 'mien[table]'\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_summary_for_people_is_plain_text_in_a_pipe(portrait_clip, shell, capsys):
+    assert shell(portrait_clip) == 0
+    head, line = shell.out.splitlines()[:2]
+    assert head.split()[:4] == ["face", "from", "to", "seen"]
+    assert line.split()[:2] == ["1", "0.0"]
+    assert "\x1b" not in shell.out
+    assert shell.err.count("\n") == 1
+
+
+def test_a_video_without_faces(shell, tmp_path):
+    clip = clips_made.write_clip(tmp_path / "clip.mp4", times_s=clips_made.steady(5))
+    assert shell(clip, "--output", tmp_path / "out") == 0
+    assert shell.out == "no face found\n"
+    assert read_table(tmp_path / "out" / "faces.csv") == []
+    assert len(picture_times(tmp_path / "out" / "annotated.mp4")) == 5
+    assert "No face was found" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def faces_clip(path, count=10, **options):
+    frames = switching_frames([bust("obama")], count / 25, size_wh=SIZE_WH)
+    return write_clip(path, frames, **options)
+
+
+def test_a_variable_frame_rate_keeps_the_true_times(shell, tmp_path):
+    times_s = [0, 0.04, 0.05, 0.3, 0.31, 0.32, 0.7, 0.75, 0.8, 1.0]
+    clip = faces_clip(tmp_path / "vfr.mp4", timestamps_s=times_s)
+    assert shell(clip, "--output", tmp_path, "--no-report") == 0
+    rows = read_table(tmp_path / "faces.csv")
+    np.testing.assert_allclose([float(row["timestamp_s"]) for row in rows], times_s, atol=1e-4)
+    np.testing.assert_allclose(picture_times(tmp_path / "annotated.mp4"), times_s, atol=1e-4)
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_a_turned_video_is_read_upright(shell, tmp_path, rotation):
+    clip = faces_clip(tmp_path / "turned.mp4", 3, rotation=rotation)
+    assert shell(clip, "--output", tmp_path, "--no-report") == 0
+    for row in read_table(tmp_path / "faces.csv"):
+        middle = (float(row["x1"]) + float(row["x2"])) / 2
+        assert middle == pytest.approx(160, abs=25)
+        assert abs(float(row["roll_deg"])) < 15
+    with av.open(str(tmp_path / "annotated.mp4")) as container:
+        frame = next(container.decode(video=0))
+        assert (frame.width, frame.height) == SIZE_WH
+
+
+def test_one_frame_without_sound(shell, tmp_path):
+    clip = faces_clip(tmp_path / "one.mp4", 1)
+    assert shell(clip, "--output", tmp_path / "out") == 0
+    assert "mien: 1 frames, 1 faces" in shell.err
+    assert picture_times(tmp_path / "out" / "annotated.mp4") == [0]
+    assert sound_seconds(tmp_path / "out" / "annotated.mp4") == 0
+    assert len(read_table(tmp_path / "out" / "faces.csv")) == 1
+    assert "0:00" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_truncated_file_gives_what_is_there_and_says_so(shell, tmp_path):
+    clip = clips_made.cut(faces_clip(tmp_path / "cut.mkv", 40, keyframe_every=5), 0.6)
+    assert shell(clip, "--output", tmp_path / "out") == 0
+    assert "the video breaks off" in shell.err
+    rows = read_table(tmp_path / "out" / "faces.csv")
+    assert 10 < len(rows) < 40
+    assert [int(row["frame_index"]) for row in rows] == list(range(len(rows)))
+    assert len(picture_times(tmp_path / "out" / "annotated.mp4")) == len(rows)
+    assert "the video breaks off" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_4k_video(shell, tmp_path):
+    image = np.full((2160, 3840, 3), 120, dtype=np.uint8)
+    face = scaled_to_face("obama", 400)
+    image[500 : 500 + face.shape[0], 2500 : 2500 + face.shape[1]] = face
+    clip = write_clip(tmp_path / "4k.mp4", [image, image])
+    assert shell(clip, "--output", tmp_path, "--no-report") == 0
+    rows = read_table(tmp_path / "faces.csv")
+    assert len(rows) == 2
+    assert 2500 < float(rows[0]["x1"]) < float(rows[0]["x2"]) < 2500 + face.shape[1]
+    assert len(picture_times(tmp_path / "annotated.mp4")) == 2
+
+
+def test_a_folder_of_pictures_at_its_own_rate(shell, tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, image in enumerate(switching_frames([bust("obama")], 0.24, size_wh=SIZE_WH)):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    assert shell(folder, "--output", tmp_path / "out", "--fps", 2) == 0
+    rows = read_table(tmp_path / "out" / "faces.csv")
+    assert [float(row["timestamp_s"]) for row in rows] == [0, 0.5, 1, 1.5, 2, 2.5]
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image") >= 1
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "text", "sound", "cut", "folder"])
+def test_what_is_no_video_gives_one_line(shell, tmp_path, kind):
+    path: Path = tmp_path / "clip.mp4"
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("this is no video\n" * 20)
+    elif kind == "sound":
+        path = clips_made.write_sound(tmp_path / "sound.m4a", "aac")
+    elif kind == "cut":
+        clips_made.cut(faces_clip(path, 3), 0.5)
+    elif kind == "folder":
+        path.mkdir()
+    assert shell(path, "--output", tmp_path / "out") == 2
+    assert (shell.out, shell.err.count("\n")) == ("", 1)
+    assert shell.err.startswith("mien: ")
+    assert path.name in shell.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--every", "0"),
+        ("--smoothing", "-1"),
+        ("--smoothing", "nan"),
+        ("--fps", "0"),
+        ("--table", "xlsx"),
+        ("--max-faces", "0"),
+        ("--nonsense",),
+    ],
+)
+def test_bad_options_give_one_line(portrait_clip, shell, options):
+    assert shell(portrait_clip, *options) == 2
+    assert (shell.out, shell.err.count("\n")) == ("", 1)
+
+
+def test_an_output_that_cannot_be_written_to(portrait_clip, shell, tmp_path):
+    (tmp_path / "file").write_text("")
+    for output in (tmp_path / "file", tmp_path / "file" / "out"):
+        assert shell(portrait_clip, "--output", output) == 2
+        assert (shell.out, shell.err.count("\n")) == ("", 1)

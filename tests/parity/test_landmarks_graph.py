@@ -1,0 +1,94 @@
+"""The shipped landmark graph says what the converted network says, in operators that any ONNX runtime has."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.faces import FaceDetector
+from mien.faces.landmarks import POINTS, mesh_crop_matrix
+from mien.imaging import read_image, warp
+from mien.runtime import ASSETS, open_session
+
+onnx = pytest.importorskip("onnx")
+
+ASSET = ASSETS / "face-landmarks.onnx"
+ORIGINAL = Path(__file__).parents[3] / "shared/models/face_landmarks_478.onnx"
+LARGEST_DIFFERENCE = 1e-3
+"""Of a coordinate in pixels of the 256-pixel crop, and of the logit of presence."""
+
+needs_original = pytest.mark.skipif(
+    not ORIGINAL.is_file(), reason="the converted network is not beside the checkout"
+)
+
+
+@pytest.fixture(scope="module")
+def recipe(root):
+    return runpy.run_path(str(root / "recipes/lighten_landmarks.py"))
+
+
+@pytest.fixture(scope="module")
+def crops(examples):
+    """(N, 256, 256, 3) float32: every face of the examples, as the mesh sees it."""
+    detector = FaceDetector(max_side=1280, threads=1)
+    found = []
+    for path in sorted(examples.glob("*.jpg")):
+        image = read_image(path)
+        for face in detector.detect(image):
+            matrix = mesh_crop_matrix(face.bbox_xyxy, face.landmarks_xy[:2], 256)
+            found.append(warp(image, matrix, (256, 256)))
+    return np.stack(found).astype(np.float32) / np.float32(255)
+
+
+def run(session, images):
+    names = [output.name for output in session.get_outputs()[:2]]
+    return [np.asarray(output) for output in session.run(names, {session.get_inputs()[0].name: images})]
+
+
+@needs_original
+def test_the_points_and_presence_are_those_of_the_converted_network(crops):
+    assert len(crops) >= 8
+    shipped, original = open_session(ASSET, 1), open_session(ORIGINAL, 1)
+    blank = np.stack([np.zeros_like(crops[0]), np.ones_like(crops[0])])
+    for size in (1, 2, 5, len(crops)):
+        for start in range(0, len(crops), size):
+            batch = crops[start : start + size]
+            for found, expected in zip(run(shipped, batch), run(original, batch), strict=True):
+                assert found.shape == expected.shape
+                np.testing.assert_allclose(found, expected, rtol=0, atol=LARGEST_DIFFERENCE)
+    for found, expected in zip(run(shipped, blank), run(original, blank), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=LARGEST_DIFFERENCE)
+
+
+@needs_original
+def test_the_shipped_graph_is_what_the_recipe_makes(recipe):
+    assert recipe["lighten"](onnx.load(ORIGINAL)) == onnx.load(ASSET)
+    assert ASSET.stat().st_size <= ORIGINAL.stat().st_size
+
+
+def test_every_operator_is_plain_onnx():
+    model = onnx.load(ASSET)
+    onnx.checker.check_model(model, full_check=True)
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
+    assert {node.domain for node in model.graph.node} == {""}
+    assert not model.functions
+
+
+def test_any_number_of_faces_at_once():
+    model = onnx.load(ASSET)
+    for end in [*model.graph.input, *model.graph.output]:
+        assert not end.type.tensor_type.shape.dim[0].HasField("dim_value")
+    points, presence = run(open_session(ASSET, 1), np.zeros((3, 256, 256, 3), np.float32))
+    assert points.size == 3 * POINTS * 3
+    assert presence.size == 3
+
+
+def test_the_recipe_refuses_another_file(recipe, tmp_path):
+    from mien.errors import ModelError
+
+    other = tmp_path / "other.onnx"
+    other.write_bytes(b"another network")
+    with pytest.raises(ModelError, match="expected 878ec23dd27e"):
+        recipe["write_asset"](other, tmp_path / "face-landmarks.onnx")
+    assert list(tmp_path.iterdir()) == [other]

@@ -1,0 +1,147 @@
+"""The rows of a video's table: what they tell, and the file in which they gather and are cut back."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from mien.results import Expression, Face, HeadPose, Quality, VideoFrame
+from mien.video.rows import RowFile, frame_rows, read_rows, row_columns, write_table
+
+LABELS = ("calm", "glad")
+COLUMNS = [
+    *("frame_index", "timestamp_s", "scene", "track_id", "x1", "y1", "x2", "y2", "face_confidence"),
+    *("yaw_deg", "pitch_deg", "roll_deg", "size_px", "sharpness", "frontality", "visible"),
+    *("label", "confidence", "p_calm", "p_glad", "s_calm", "s_glad"),
+]
+
+
+def expression(glad, label="calm"):
+    probabilities = np.array([1 - glad, glad], dtype=np.float32)
+    return Expression(labels=LABELS, probabilities=probabilities, label=label, confidence=1 - glad)
+
+
+def face(number=1, **changes):
+    return Face(
+        bbox_xyxy=np.array([1.04, 2, 3, 4], dtype=np.float32),
+        landmarks_xy=np.zeros((5, 2), dtype=np.float32),
+        confidence=0.9,
+        track_id=number,
+        **changes,
+    )
+
+
+def frame(*faces, index=7):
+    image = np.zeros((4, 4, 3), dtype=np.uint8)
+    return VideoFrame(index=index, timestamp_s=index / 30, scene=2, image=image, faces=faces)
+
+
+def numbered(*numbers):
+    return [{"frame_index": number} for number in numbers]
+
+
+def test_a_frame_without_faces_has_no_rows():
+    assert frame_rows(frame()) == []
+
+
+def test_the_columns_and_their_order():
+    columns = row_columns(LABELS)
+    assert list(columns) == COLUMNS
+    assert {name for name, kind in columns.items() if kind is int} == {"frame_index", "scene", "track_id"}
+    assert {name for name, kind in columns.items() if kind is str} == {"label"}
+
+
+def test_label_and_confidence_are_the_steady_ones():
+    read = face(
+        head_pose=HeadPose(yaw_deg=1.26, pitch_deg=2, roll_deg=3),
+        quality=Quality(size_px=50.0, sharpness=0.5, frontality=None, visible=1.0),
+        expression=expression(0.75, "glad"),
+        smoothed=expression(0.25),
+    )
+    (row,) = frame_rows(frame(read))
+    assert set(row) == set(COLUMNS)
+    assert (row["frame_index"], row["timestamp_s"], row["scene"], row["track_id"]) == (7, 0.233333, 2, 1)
+    assert (row["label"], row["confidence"]) == ("calm", 0.75)
+    assert [row[name] for name in ("p_calm", "p_glad", "s_calm", "s_glad")] == [0.25, 0.75, 0.75, 0.25]
+    assert (row["x1"], row["yaw_deg"], row["size_px"], row["frontality"]) == (1.0, 1.3, 50, None)
+
+
+def test_between_readings_the_own_probabilities_are_missing():
+    between, unknown = frame_rows(frame(face(1, smoothed=expression(0.25)), face(2)))
+    assert "p_calm" not in between
+    assert (between["label"], between["s_glad"]) == ("calm", 0.25)
+    assert (unknown["label"], unknown["confidence"]) == (None, None)
+    assert not [name for name in unknown if name.startswith(("p_", "s_", "yaw", "size"))]
+    (unsteady,) = frame_rows(frame(face(expression=expression(0.75, "glad"))))
+    assert (unsteady["label"], unsteady["p_glad"]) == (None, 0.75)
+
+
+def test_an_abstention_has_a_confidence_and_no_label():
+    (row,) = frame_rows(frame(face(smoothed=expression(0.25, None))))
+    assert (row["label"], row["confidence"]) == (None, 0.75)
+
+
+def test_rows_gather_with_every_column(tmp_path):
+    with RowFile(tmp_path / "rows.jsonl", LABELS) as file:
+        assert file.settle() == 0
+        file.add([])
+        file.add(frame_rows(frame(face(1), face(2))))
+        length = file.settle()
+        assert length == (tmp_path / "rows.jsonl").stat().st_size
+        rows = list(read_rows(tmp_path / "rows.jsonl"))
+    assert [list(row) for row in rows] == [COLUMNS] * 2
+    assert [row["track_id"] for row in rows] == [1, 2]
+
+
+def test_a_file_is_cut_back_and_gone_on_with(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    with RowFile(path, LABELS) as file:
+        file.add(numbered(0, 1))
+        length = file.settle()
+        file.add(numbered(2, 3))
+    with RowFile(path, LABELS, length=length) as file:
+        assert file.settle() == length
+        file.add(numbered(9))
+    assert [row["frame_index"] for row in read_rows(path)] == [0, 1, 9]
+    with RowFile(path, LABELS) as file:
+        file.add(numbered(5))
+    assert [row["frame_index"] for row in read_rows(path)] == [5]
+
+
+@pytest.mark.parametrize("kept", [1, 20, -2, -1])
+def test_half_a_last_line_is_passed_over(tmp_path, kept):
+    path = tmp_path / "rows.jsonl"
+    with RowFile(path, LABELS) as file:
+        file.add(numbered(0, 1))
+        length = file.settle()
+        file.add(numbered(2))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: length + kept] if kept > 0 else whole[:kept])
+    assert [row["frame_index"] for row in read_rows(path)] == [0, 1]
+
+
+def test_an_empty_file_has_no_rows(tmp_path):
+    (tmp_path / "rows.jsonl").write_bytes(b"")
+    assert list(read_rows(tmp_path / "rows.jsonl")) == []
+    write_table(tmp_path / "rows.jsonl", tmp_path / "faces.csv", LABELS)
+    assert (tmp_path / "faces.csv").read_text(encoding="utf-8").split() == [",".join(COLUMNS)]
+
+
+@pytest.mark.parametrize("count", [1, 1024, 2500])
+def test_a_table_has_every_row_once_in_order(tmp_path, count):
+    with RowFile(tmp_path / "rows.jsonl", LABELS) as file:
+        file.add(numbered(*range(count)))
+    write_table(tmp_path / "rows.jsonl", tmp_path / "faces.csv", LABELS)
+    with (tmp_path / "faces.csv").open(encoding="utf-8", newline="") as table:
+        assert [int(row["frame_index"]) for row in csv.DictReader(table)] == list(range(count))
+
+
+def test_rows_of_json_lines_are_as_they_gathered(tmp_path):
+    with RowFile(tmp_path / "rows.jsonl", LABELS) as file:
+        file.add(frame_rows(frame(face(smoothed=expression(0.25)))))
+    write_table(tmp_path / "rows.jsonl", tmp_path / "faces.jsonl", LABELS)
+    assert (tmp_path / "faces.jsonl").read_bytes() == (tmp_path / "rows.jsonl").read_bytes()
+    assert json.loads((tmp_path / "faces.jsonl").read_text())["p_calm"] is None

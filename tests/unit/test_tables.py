@@ -1,0 +1,133 @@
+"""Tables on disk: three formats that say the same, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from mien.errors import InputError, MissingExtraError
+from mien.results import Face
+from mien.tables import FACE_COLUMNS, ROWS, TableFile, check_writable, face_row, json_line
+
+COLUMNS = {"name": str, "count": int, "share": float}
+RECORDS = [
+    {"name": 'a "b", c\nd', "count": 1, "share": 0.1},
+    {"name": "Zoë", "count": None, "share": None},
+    {"count": 2**31 - 1},
+    {},
+]
+FULL = [{name: record.get(name) for name in COLUMNS} for record in RECORDS]
+KINDS = [".csv", ".jsonl", ".parquet"]
+
+
+def read(path):
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    if path.suffix == ".parquet":
+        return pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            {name: COLUMNS[name](text) if text else None for name, text in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_empty_table_is_whole(tmp_path, kind):
+    path = tmp_path / f"table{kind}"
+    with TableFile(path, COLUMNS):
+        pass
+    assert read(path) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_is_read(tmp_path, kind):
+    path = tmp_path / "new" / f"table{kind.upper() if kind == '.csv' else kind}"
+    with TableFile(path, COLUMNS) as table:
+        table.write(RECORDS[:1])
+        table.write([])
+        table.write(RECORDS[1:])
+        assert not path.exists()
+    assert read(path) == FULL
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_many_rows_of_parquet(tmp_path):
+    path = tmp_path / "table.parquet"
+    with TableFile(path, {"count": int}) as table:
+        for start in range(0, 2 * ROWS + 10, 1000):
+            table.write([{"count": start + place} for place in range(1000)])
+    assert [row["count"] for row in read(path)] == list(range(9000))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_older_table_stays_when_something_fails(tmp_path, kind):
+    path = tmp_path / f"table{kind}"
+    path.write_text("precious")
+
+    def fail():
+        with TableFile(path, COLUMNS) as table:
+            table.write(RECORDS)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert path.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["table.xlsx", "table", "csv"])
+def test_other_names_are_errors(tmp_path, name):
+    with pytest.raises(InputError, match=r"\.csv or \.(jsonl|parquet) or \.(jsonl|parquet)"):
+        TableFile(tmp_path / name, COLUMNS)
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.csv").mkdir()
+    for path in (tmp_path / "file" / "t.csv", tmp_path / "folder.csv"):
+        with pytest.raises(InputError, match=path.name), TableFile(path, COLUMNS):
+            pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.csv"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_disk_is_one_error(tmp_path, kind, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    def fill():
+        with TableFile(tmp_path / f"table{kind}", COLUMNS) as table:
+            monkeypatch.setattr(table._rows, "write", full)
+            table.write(RECORDS)
+
+    with pytest.raises(InputError, match="cannot be written: no space left on device"):
+        fill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parquet_without_its_extra(tmp_path, monkeypatch):
+    check_writable(".csv")
+    check_writable(".jsonl")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    check_writable(".csv")
+    with pytest.raises(MissingExtraError, match=r"mien\[table\]"):
+        check_writable(".parquet")
+    with pytest.raises(MissingExtraError), TableFile(tmp_path / "t.parquet", COLUMNS):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_json_line():
+    assert json_line({"a": None, "b": "ß", "c": 0.5}) == b'{"a":null,"b":"\\u00df","c":0.5}\n'
+
+
+def test_the_row_of_a_face_that_was_not_read():
+    face = Face(bbox_xyxy=np.array([1.0, 2, 3, 4]), landmarks_xy=np.zeros((5, 2)), confidence=0.5)
+    row = face_row(face)
+    assert row == {"x1": 1, "y1": 2, "x2": 3, "y2": 4, "face_confidence": 0.5}
+    assert set(row) <= set(FACE_COLUMNS)
