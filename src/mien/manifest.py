@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -17,6 +18,8 @@ from mien.files import write_whole
 
 SCHEMA = 1
 TASKS = ("expression", "face-detection", "face-landmarks")
+OPTIONAL = ("risk_coverage", "regions")
+"""Keys that came after the first release: left out of the JSON when empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +61,28 @@ class RegionSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RiskPoint:
+    """What abstaining buys, measured on validation faces.
+
+    Attributes:
+        coverage: share of the faces that keep a label.
+        error: share of those labels that are wrong.
+        confidence: the least probability of a label that is kept.
+    """
+
+    coverage: float
+    error: float
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """A model's description; see the field names of the JSON in docs/manifest.md.
 
     Attributes:
         temperature: logits are divided by it before the softmax; fitted on validation data.
         abstain_below: no label is given when the largest probability is smaller.
+        risk_coverage: error against share of labelled faces, from all faces down; empty when it was not measured.
         regions: the parts of the face behind the graph's output `regions`, in its order; empty when it has none.
         trained_on: name and licence of every data set behind the weights, the pretrained start included.
         metrics: numbers by data set and split, as `mien evaluate --json` prints them.
@@ -82,19 +101,21 @@ class Manifest:
     alignment: AlignmentSpec | None = None
     temperature: float = 1.0
     abstain_below: float = 0.0
+    risk_coverage: tuple[RiskPoint, ...] = ()
     regions: tuple[RegionSpec, ...] = ()
     trained_on: tuple[dict[str, str], ...] = ()
     metrics: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The manifest as indented JSON, ending in a newline; without regions also without their key.
+        """The manifest as indented JSON, ending in a newline; optional keys only where they say something.
 
-        Releases before `regions` refuse a key that they do not know, and can read every other model.
+        Releases before such a key refuse it, and can read every other model.
         """
         record = asdict(self)
-        if not self.regions:
-            del record["regions"]
+        for name in OPTIONAL:
+            if not record[name]:
+                del record[name]
         return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -188,8 +209,9 @@ def _convert(name: str, hint: Any, value: Any) -> Any:
     items = _instance(name, list, value)
     if hint in (tuple[float, float], tuple[float, float, float, float]):
         return tuple(_scalar(name, float, item) for item in items)
-    if hint == tuple[RegionSpec, ...]:
-        return tuple(_build(RegionSpec, item) for item in items)
+    for kind in (RegionSpec, RiskPoint):
+        if hint == tuple[kind, ...]:
+            return tuple(_build(kind, item) for item in items)
     return tuple(_instance(name, str if hint == tuple[str, ...] else dict, item) for item in items)
 
 
@@ -226,10 +248,20 @@ def _check_expression(manifest: Manifest) -> None:
         raise ValueError(f"temperature {manifest.temperature} is not within (0, 1000)")
     if not 0 <= manifest.abstain_below <= 1:
         raise ValueError(f"abstain_below {manifest.abstain_below} is not within [0, 1]")
+    _check_risk(manifest.risk_coverage)
     if len({region.name for region in manifest.regions}) != len(manifest.regions):
         raise ValueError("regions: their names are all different")
     for region in manifest.regions:
         _check_region(region)
+
+
+def _check_risk(points: tuple[RiskPoint, ...]) -> None:
+    for point in points:
+        if not (0 < point.coverage <= 1 and 0 <= point.error <= 1 and 0 <= point.confidence <= 1):
+            raise ValueError(f"risk_coverage: {point} is not within 0..1")
+    for before, after in pairwise(points):
+        if not (after.coverage < before.coverage and after.confidence >= before.confidence):
+            raise ValueError("risk_coverage: the coverage falls from point to point, as the confidence rises")
 
 
 def _check_region(region: RegionSpec) -> None:

@@ -295,6 +295,16 @@ def risk_coverage(probabilities: np.ndarray, labels: np.ndarray) -> RiskCoverage
     )
 
 
+def area_under_risk(curve: RiskCoverage) -> float:
+    """Mean risk over all shares of answers: small when the wrong answers are the least sure ones; nan for no points.
+
+    Source:
+        Geifman, Uziel, El-Yaniv (ICLR 2019), who call it AURC; rows of one confidence count together here.
+    """
+    steps = np.diff(curve.coverage, prepend=0.0)
+    return float(np.sum(curve.risk * steps)) if steps.size else float("nan")
+
+
 def _golden_section(
     loss: Callable[[float], float], low: float, high: float, tolerance: float = 1e-6
 ) -> float:

@@ -60,7 +60,8 @@ class Expression:
     Attributes:
         labels: class names, in the order of the model's manifest.
         probabilities: (C,) float, sums to 1.
-        label: the most probable class, or None when its probability is below the model's `abstain_below`.
+        label: the most probable class, or None when its probability is too low: below the model's `abstain_below`, or
+            what `max_error` asks for.
         confidence: the probability of the most probable class.
     """
 

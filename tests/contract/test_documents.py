@@ -12,8 +12,9 @@ DOCUMENTS = (
     "docs/manifest.md",
     "docs/data-sets.md",
     "docs/training.md",
+    "docs/reliability.md",
+    "docs/video.md",
     "docs/models/expression.md",
-    "docs/models/hybrid.md",
     "docs/models/open.md",
     "docs/models/study.md",
 )

@@ -19,6 +19,7 @@ from PIL import Image
 from conftest import make_model
 from mien.cli.main import main
 from mien.emotions import EXPRESSIONS
+from mien.manifest import RiskPoint
 
 FACE_KEYS = {"bbox_xyxy", "confidence", "landmarks_xy", "head_pose_deg", "quality", "expression"}
 
@@ -328,6 +329,20 @@ def test_an_abstention_is_no_guess(shell, photo, tmp_path):
     assert "not sure" in shell.out
     assert "?" not in shell.out
     assert not [name for name in EXPRESSIONS if name in shell.out]
+
+
+def test_max_error_abstains_rather_than_being_wrong(shell, photo, tmp_path):
+    points = (
+        RiskPoint(coverage=0.9, error=0.1, confidence=0.0),
+        RiskPoint(coverage=0.5, error=0, confidence=1.0),
+    )
+    model = make_model(tmp_path / "careful.onnx", risk_coverage=points)
+    assert shell(photo, "--max-error", "0.1", "--json", model=model) == 0
+    assert shell.records[0]["faces"][0]["expression"]["label"] is not None
+    assert shell(photo, "--max-error", "0.05", "--json", model=model) == 0
+    assert shell.records[0]["faces"][0]["expression"]["label"] is None
+    assert shell(photo, "--max-error", "0.05") == 2
+    assert "Export the model again" in shell.err
 
 
 @pytest.mark.parametrize(

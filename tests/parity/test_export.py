@@ -7,14 +7,15 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from mien import metrics
 from mien.datasets import read_dataset
 from mien.errors import ModelError, ParityError
 from mien.evaluation.evaluate import evaluate
 from mien.export import onnx as export
-from mien.export.calibrate import calibrate
+from mien.export.calibrate import COVERAGES, calibrate, risk_points
 from mien.export.half import store_half
 from mien.inference.classifier import ExpressionClassifier
-from mien.manifest import read_manifest
+from mien.manifest import RiskPoint, read_manifest
 from mien.models.network import ExpressionNetwork, Reading, Region, trace_graph
 from mien.runtime import open_session
 from mien.training.config import read_recipe
@@ -41,9 +42,33 @@ def test_checkpoint_to_model_file_to_numbers(run, tmp_path):
     assert manifest.licence == "CC0"
     assert manifest.temperature != 1.0
     assert 1 / 3 < manifest.abstain_below <= 1
+    assert calibrate(path, index.select("valid"), abstain=0.1) == manifest
+    everyone = manifest.risk_coverage[0]
+    assert (everyone.coverage, everyone.confidence) == (1.0, 0.0)
     summary = evaluate(ExpressionClassifier(path), index.select("valid")).summary
     assert summary["accuracy"] == manifest.metrics[f"{index.name}/valid"]["labels"]["accuracy"]
     assert (summary["n"], summary["missed_faces"]) == (18, 18)
+    assert everyone.error == pytest.approx(1 - summary["accuracy"], abs=1e-6)
+
+
+def test_risk_points_are_what_their_thresholds_give():
+    rng = np.random.default_rng(3)
+    probabilities = metrics.softmax(rng.normal(0, 2, (500, 4)))
+    labels = np.array([rng.choice(4, p=row) for row in probabilities])
+    points = risk_points(probabilities, labels)
+    assert [round(point.coverage, 2) for point in points] == list(COVERAGES)
+    for point in points:
+        is_kept = probabilities.max(axis=1) >= point.confidence
+        assert point.coverage == pytest.approx(is_kept.mean(), abs=1e-6)
+        wrong = probabilities[is_kept].argmax(axis=1) != labels[is_kept]
+        assert point.error == pytest.approx(wrong.mean(), abs=1e-6)
+
+
+def test_faces_of_one_confidence_keep_their_labels_together():
+    probabilities = np.tile([[0.7, 0.3]], (6, 1))
+    assert risk_points(probabilities, np.array([0, 0, 0, 0, 0, 1])) == (
+        RiskPoint(coverage=1.0, error=0.166667, confidence=0.0),
+    )
 
 
 def test_a_model_file_tells_where_it_looked(run, tmp_path):

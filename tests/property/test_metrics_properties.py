@@ -115,3 +115,13 @@ def test_risk_at_full_coverage_is_the_error(case):
     assert np.isclose(curve.risk[-1], 1 - metrics.accuracy(labels, metrics.choose_labels(probabilities)))
     assert (np.diff(curve.coverage) > 0).all()
     assert (np.diff(curve.threshold) < 0).all()
+
+
+@quick
+@given(logits_and_labels())
+def test_area_under_risk_is_the_mean_over_every_number_of_answers(case):
+    logits, labels = case
+    probabilities = metrics.softmax(logits)
+    confidence, is_wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != labels
+    risks = [is_wrong[confidence >= least].mean() for least in confidence]  # one row's threshold each
+    assert np.isclose(metrics.area_under_risk(metrics.risk_coverage(probabilities, labels)), np.mean(risks))

@@ -10,7 +10,15 @@ from conftest import TINY_SIDE, make_explainable, make_model
 from mien.errors import InputError, ManifestError, ModelError, UnknownModelError
 from mien.faces import FaceDetector, align_face
 from mien.inference.classifier import BATCH, ExpressionClassifier
-from mien.manifest import AlignmentSpec, InputSpec, RegionSpec, file_sha256, read_manifest, write_manifest
+from mien.manifest import (
+    AlignmentSpec,
+    InputSpec,
+    RegionSpec,
+    RiskPoint,
+    file_sha256,
+    read_manifest,
+    write_manifest,
+)
 from mien.metrics import softmax
 
 
@@ -72,6 +80,46 @@ def test_it_abstains_below_the_manifests_limit(tmp_path):
     assert all(expression.label is None for expression in never)
     always = ExpressionClassifier(make_model(tmp_path / "b.onnx", abstain_below=0.0)).classify(crops)
     assert all(expression.label is not None for expression in always)
+
+
+RISK = (
+    RiskPoint(coverage=1.0, error=0.2, confidence=0.0),
+    RiskPoint(coverage=0.8, error=0.1, confidence=0.4),
+    RiskPoint(coverage=0.5, error=0.03, confidence=0.9),
+)
+
+
+@pytest.mark.parametrize(
+    ("max_error", "least"), [(1, 0.0), (0.2, 0.0), (0.19, 0.4), (0.1, 0.4), (0.05, 0.9), (0.03, 0.9)]
+)
+def test_max_error_chooses_the_threshold_that_keeps_most_labels(tmp_path, max_error, least):
+    model = make_model(tmp_path / "a.onnx", abstain_below=0.123, risk_coverage=RISK)
+    classifier = ExpressionClassifier(model, max_error=max_error)
+    assert classifier.manifest.abstain_below == least
+    for expression in classifier.classify(random_crops(4)):
+        assert (expression.label is None) == (expression.confidence < least)
+
+
+def test_without_max_error_the_manifests_own_threshold_holds(tmp_path):
+    model = make_model(tmp_path / "a.onnx", abstain_below=0.123, risk_coverage=RISK)
+    assert ExpressionClassifier(model).manifest == read_manifest(model)
+
+
+def test_an_error_out_of_reach_names_the_least_one(tmp_path):
+    model = make_model(tmp_path / "a.onnx", risk_coverage=RISK)
+    with pytest.raises(InputError, match=r"reaches 0\.03 at best, with a label for 50%"):
+        ExpressionClassifier(model, max_error=0.02)
+
+
+def test_a_model_that_does_not_tell_its_error_is_to_be_exported_again(tiny_model):
+    with pytest.raises(ModelError, match="Export the model again"):
+        ExpressionClassifier(tiny_model, max_error=0.05)
+
+
+@pytest.mark.parametrize("max_error", [-0.1, 5, float("nan")])
+def test_an_error_that_is_no_share_is_refused(tiny_model, max_error):
+    with pytest.raises(InputError, match="share from 0 to 1"):
+        ExpressionClassifier(tiny_model, max_error=max_error)
 
 
 def test_crop_is_the_one_alignment(classifier, portrait):

@@ -13,6 +13,7 @@ from mien.manifest import (
     InputSpec,
     Manifest,
     RegionSpec,
+    RiskPoint,
     file_sha256,
     manifest_path,
     parse_manifest,
@@ -31,11 +32,19 @@ MANIFEST = Manifest(
     alignment=AlignmentSpec(template="ferplus", margin=0.1),
     temperature=1.25,
     abstain_below=0.3,
+    risk_coverage=(
+        RiskPoint(coverage=1.0, error=0.2, confidence=0.0),
+        RiskPoint(coverage=0.5, error=0.1, confidence=0.7),
+    ),
     regions=(RegionSpec(name="eyes", bbox_xyxy=(0.0, 0.1, 1.0, 0.5)),),
     trained_on=({"name": "FER+", "licence": "MIT"},),
     metrics={"ferplus/valid": {"accuracy": 0.87, "per_class": [1, 2, None]}},
     source={"recipe": "recipes/x.toml", "commit": "abc"},
 )
+
+
+def point(coverage: float, error: float, confidence: float) -> dict[str, float]:
+    return {"coverage": coverage, "error": error, "confidence": confidence}
 
 
 def record(**changes: object) -> dict[str, Any]:
@@ -57,12 +66,20 @@ def test_defaults_need_not_be_written():
     assert manifest.temperature == 1
     assert manifest.alignment is None
     assert manifest.regions == ()
+    assert manifest.risk_coverage == ()
 
 
 def test_regions_are_written_only_where_there_are_some():
     assert "regions" in json.loads(MANIFEST.to_json())
     plain = replace(MANIFEST, regions=())
     assert "regions" not in json.loads(plain.to_json())
+    assert parse_manifest(plain.to_json().encode()) == plain
+
+
+def test_risk_is_written_only_where_it_was_measured():
+    assert "risk_coverage" in json.loads(MANIFEST.to_json())
+    plain = replace(MANIFEST, risk_coverage=())
+    assert "risk_coverage" not in json.loads(plain.to_json())
     assert parse_manifest(plain.to_json().encode()) == plain
 
 
@@ -87,6 +104,7 @@ def test_a_missing_key_is_named(key: str):
         ({"input": {"size": 112, "std": 1}}, "unknown key 'std'"),
         ({"input": {"channels": "RGB"}}, "size"),
         ({"alignment": {"template": "ferplus"}}, "margin"),
+        ({"risk_coverage": [{"coverage": 1, "error": 0.1}]}, "confidence"),
     ],
 )
 def test_unknown_and_missing_keys_inside(changes: dict, words: str):
@@ -116,6 +134,8 @@ def test_unknown_and_missing_keys_inside(changes: dict, words: str):
         {"input": {"size": 112, "range": ["0", "1"]}},
         {"alignment": "ferplus"},
         {"regions": ["eyes"]},
+        {"risk_coverage": [0.1]},
+        {"risk_coverage": [{"coverage": "1", "error": 0.1, "confidence": 0.5}]},
         {"regions": [{"name": "eyes", "bbox_xyxy": [0, 0, "1", 1]}]},
         {"trained_on": {"name": "FER+"}},
         {"trained_on": ["FER+"]},
@@ -126,7 +146,8 @@ def test_unknown_and_missing_keys_inside(changes: dict, words: str):
 )
 def test_wrong_types(changes: dict):
     with pytest.raises(
-        ManifestError, match=next(iter(changes)) + "|size|range|bbox|AlignmentSpec|InputSpec|RegionSpec"
+        ManifestError,
+        match=next(iter(changes)) + "|size|range|bbox|AlignmentSpec|InputSpec|RegionSpec|RiskPoint|coverage",
     ):
         parse(record(**changes))
 
@@ -148,6 +169,13 @@ def test_wrong_types(changes: dict):
         {"regions": [{"name": "eyes", "bbox_xyxy": [0, 0, 1, 1.1]}]},
         {"regions": [{"name": "eyes", "bbox_xyxy": [0.5, 0, 0.5, 1]}]},
         {"regions": [{"name": "eyes", "bbox_xyxy": [0, 0, 1, 1]}] * 2},
+        {"risk_coverage": [point(1, 0.1, 0.5), point(1, 0.1, 0.5)]},
+        {"risk_coverage": [point(1, 0.1, 0.5), point(0.5, 0.05, 0.4)]},
+        {"risk_coverage": [point(1.1, 0.1, 0.5)]},
+        {"risk_coverage": [point(0, 0.1, 0.5)]},
+        {"risk_coverage": [point(1, -0.1, 0.5)]},
+        {"risk_coverage": [point(1, float("nan"), 0.5)]},
+        {"risk_coverage": [point(1, 0.1, 1.5)]},
         {"temperature": 0},
         {"temperature": float("nan")},
         {"temperature": float("inf")},

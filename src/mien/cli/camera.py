@@ -29,6 +29,7 @@ def camera(
     every: int | None = None,
     model: str = DEFAULT_MODEL,
     max_faces: int | None = None,
+    max_error: float | None = None,
     fps: float | None = None,
     threads: int = 0,
 ) -> int:
@@ -44,6 +45,8 @@ def camera(
         every: search and read faces in one frame of so many; as often as the machine keeps up with unless told.
         model: a shipped model's name, or the path of an .onnx file with its manifest beside it.
         max_faces: keep only so many faces of a frame, the largest.
+        max_error: no label rather than a wrong one: of the labels given, at most this share was wrong on validation
+            pictures; 0.05 is 5 %.
         fps: what is asked of the camera.
         threads: of the networks; 0 lets them choose.
     """
@@ -51,7 +54,7 @@ def camera(
     from mien.inference.analyzer import Analyzer
     from mien.video.analysis import VideoAnalysis
 
-    analyzer = Analyzer(model, max_faces=max_faces, threads=threads)
+    analyzer = Analyzer(model, max_faces=max_faces, max_error=max_error, threads=threads)
     with VideoAnalysis(source, analyzer, every=every, fps=fps) as analysis:
         shown = open_window("mien") if window else None
         show = _Printer() if shown is None else _Shower(shown)

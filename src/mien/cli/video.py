@@ -41,6 +41,7 @@ def video(
     min_confidence: float = 0.6,
     detector_side: int = 640,
     mirror: Annotated[bool, _FLAG] = False,
+    max_error: float | None = None,
     fps: float | None = None,
     threads: int = 0,
 ) -> int:
@@ -66,6 +67,8 @@ def video(
         min_confidence: least confidence of the face detector, 0..1.
         detector_side: long side in pixels at which faces are searched; 1280 finds smaller ones, more slowly.
         mirror: read every face twice, mirrored too, and average: a little better, and slower.
+        max_error: no label rather than a wrong one: of the labels given, at most this share was wrong on validation
+            pictures; 0.05 is 5 %.
         fps: of a folder of pictures (25 unless told), or what is asked of a camera.
         threads: of the networks; 0 lets them choose.
     """
@@ -81,6 +84,7 @@ def video(
         threshold=min_confidence,
         max_faces=max_faces,
         mirror=mirror,
+        max_error=max_error,
         threads=threads,
     )
     seconds = TIME_CONSTANT_S if smoothing is None else smoothing

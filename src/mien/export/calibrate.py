@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mien.datasets.index import Index
 from mien.errors import InputError
 from mien.evaluation.evaluate import judge, official_labels, read_faces
 from mien.inference.classifier import ExpressionClassifier
-from mien.manifest import Manifest, write_manifest
+from mien.manifest import Manifest, RiskPoint, write_manifest
 
 KEPT = (
     "n",
@@ -28,11 +29,14 @@ KEPT = (
 )
 """The numbers of `mien evaluate --json` that a manifest keeps, for every protocol."""
 
+COVERAGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
+"""Shares of labelled faces at which a manifest states the error."""
+
 
 def calibrate(
     model: Path, index: Index, *, abstain: float = 0.02, progress: Progress | None = None
 ) -> Manifest:
-    """Fit the temperature and the abstention threshold of a model file, measure it, and rewrite its manifest.
+    """Fit the temperature and the abstention thresholds of a model file, measure it, and rewrite its manifest.
 
     Args:
         model: an .onnx with its manifest.
@@ -47,13 +51,40 @@ def calibrate(
     labels = official_labels(classifier.manifest, index)
     counted = (labels >= 0) & np.isfinite(readings.logits).all(axis=1)
     temperature = round(metrics.fit_temperature(readings.logits[counted], labels[counted]), 4)
-    confidence = metrics.softmax(readings.logits[counted], temperature).max(axis=1)
-    threshold = round(float(np.quantile(confidence, abstain)), 3)
-    fitted = replace(classifier.manifest, temperature=temperature, abstain_below=threshold)
+    probabilities = metrics.softmax(readings.logits[counted], temperature)
+    threshold = round(float(np.quantile(probabilities.max(axis=1), abstain)), 3)
+    fitted = replace(
+        classifier.manifest,
+        temperature=temperature,
+        abstain_below=threshold,
+        risk_coverage=risk_points(probabilities, labels[counted]),
+    )
     summary = judge(fitted, readings).summary
     measured = replace(fitted, metrics={**fitted.metrics, f"{index.name}/valid": _kept(summary)})
     write_manifest(measured, model)
     return measured
+
+
+def risk_points(probabilities: np.ndarray, labels: np.ndarray) -> tuple[RiskPoint, ...]:
+    """The error at each share of `COVERAGES`, or at the next larger share that a threshold can give.
+
+    A threshold has four digits, rounded down; share and error are what this very threshold gives.
+
+    Args:
+        probabilities: (N, C), after the temperature.
+        labels: (N,) class numbers.
+    """
+    curve = metrics.risk_coverage(probabilities, labels)
+    confidence, is_wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != labels
+    points: dict[float, RiskPoint] = {}
+    for share in COVERAGES:
+        reached = int(np.searchsorted(curve.coverage, share - 1e-9))
+        least = 0.0 if share == 1 else math.floor(curve.threshold[reached] * 1e4) / 1e4
+        is_kept = confidence >= least
+        coverage = round(float(is_kept.mean()), 6)
+        error = round(float(is_wrong[is_kept].mean()), 6)
+        points.setdefault(coverage, RiskPoint(coverage=coverage, error=error, confidence=least))
+    return tuple(points.values())
 
 
 def _kept(summary: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +28,32 @@ class ExpressionClassifier:
     Args:
         model: a shipped model's name or the path of an `.onnx` file with its manifest beside it.
         threads: of ONNX Runtime; 0 lets it choose.
+        max_error: give a label only to faces so sure that at most this share of such labels was wrong on validation
+            faces (`Manifest.risk_coverage`); None keeps the manifest's own `abstain_below`.
 
     Raises:
-        ModelError: when the model is unknown, does not fit its manifest, or is no expression model.
+        InputError: when `max_error` is no share, or is less than abstaining can reach.
+        ModelError: when the model is unknown, does not fit its manifest, is no expression model, or its manifest does
+            not state the error that `max_error` asks for.
     """
 
-    def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int = 0) -> None:
+    def __init__(
+        self, model: str | Path = DEFAULT_MODEL, threads: int = 0, *, max_error: float | None = None
+    ) -> None:
+        check_max_error(max_error)
         loaded = load_model(model, task="expression", threads=threads)
         _check_graph(loaded)
         self._session, self._manifest = loaded.session, loaded.manifest
         self._path = loaded.path
+        if max_error is not None:
+            self._manifest = replace(self._manifest, abstain_below=_least_confidence(loaded, max_error))
 
     @property
     def manifest(self) -> Manifest:
-        """What the model file promises: labels, input size, alignment, temperature."""
+        """What the model file promises: labels, input size, alignment, temperature.
+
+        Its `abstain_below` is the one in use: with `max_error` not the file's.
+        """
         return self._manifest
 
     def crop(self, image: np.ndarray, face: Face, *, size: int | None = None) -> np.ndarray:
@@ -191,6 +205,29 @@ class ExpressionClassifier:
             label=labels[best] if is_sure else None,
             confidence=confidence,
         )
+
+
+def check_max_error(max_error: float | None) -> None:
+    """Refuse an error rate that is no share 0..1; None is none."""
+    if max_error is not None and not 0 <= max_error <= 1:
+        raise InputError(f"max_error is {max_error}; expected a share from 0 to 1, 0.05 for 5 %.")
+
+
+def _least_confidence(model: LoadedModel, max_error: float) -> float:
+    """The probability from which labels were wrong at most this often, where the most faces keep theirs."""
+    points = model.manifest.risk_coverage
+    if not points:
+        raise ModelError(
+            f"{model.path}: its manifest does not tell how often labels are wrong (risk_coverage), so max_error "
+            "means nothing. Export the model again, with --data."
+        )
+    if allowed := [point for point in points if point.error <= max_error]:
+        return max(allowed, key=lambda point: point.coverage).confidence
+    least = min(points, key=lambda point: point.error)
+    raise InputError(
+        f"max_error is {max_error}; {model.manifest.name} reaches {math.ceil(least.error * 1e4) / 1e4} at best, with "
+        f"a label for {least.coverage:.0%} of the faces."
+    )
 
 
 def _check_graph(model: LoadedModel) -> None:
