@@ -5,7 +5,7 @@ python benchmarks/reliability.py ferplus.zip [--model expression] [--faces 1000]
 Every validation face is found and read as `mien evaluate` does it; so many of them, drawn at random, are copied
 turned, shrunk, blurred and darkened (`degrading.py`) and read again. The last step asks whether a temperature that
 depends on the quality of the face keeps the confidence honest: fitted on one half of the copied faces, judged on the
-other, both ways. Ten to twenty minutes on two cores. Needs scipy, which comes with scikit-learn, and matplotlib.
+other, both ways. An hour on a busy core. Needs scipy, which comes with scikit-learn, and matplotlib.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from scipy.optimize import minimize
 from mien import metrics
 from mien.datasets import read_dataset
 from mien.datasets.index import Index
-from mien.evaluation.evaluate import official_labels
+from mien.evaluation.evaluate import official_labels, read_faces
 from mien.export.calibrate import risk_points
 from mien.faces import FaceDetector, LandmarkMesh, face_quality, head_pose
 from mien.faces.alignment import whole_face
@@ -38,7 +38,7 @@ from mien.manifest import Manifest
 AHEAD = 64
 YAW_BANDS = (0, 10, 20, 30, 90)
 PITCH_BANDS = (-90, -20, -10, 10, 20, 90)
-FEATURES = ("yaw", "pitch", "size", "blur", "no mesh")
+FEATURES = ("yaw", "pitch", "size", "blur")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--model", default="expression", help="a shipped model's name or an .onnx file")
     parser.add_argument("--faces", type=int, default=1000, help="so many are copied")
+    parser.add_argument(
+        "--first", type=int, help="poses and copies of the first so many validation faces only"
+    )
     parser.add_argument("--json", type=Path, help="write all numbers here")
     parser.add_argument("--plot", type=Path, help="write the two curves here, a .png")
     options = parser.parse_args()
@@ -72,8 +75,10 @@ def main() -> None:
     index = read_dataset("ferplus", options.data).select("valid")
     labels = official_labels(classifier.manifest, index)
     counted = np.flatnonzero(labels >= 0)
-    found = measure(classifier, index, labels, counted, copied=options.faces)
-    report = summarize(classifier.manifest, *found)
+    chosen = set(np.random.default_rng(0).permutation(counted)[: options.faces].tolist())
+    logits = read_faces(classifier, index).logits[counted]
+    found = measure(classifier, index, labels, counted[: options.first], chosen)
+    report = summarize(classifier.manifest, logits, labels[counted], *found)
     print(to_markdown(report))
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -82,10 +87,9 @@ def main() -> None:
 
 
 def measure(
-    classifier: ExpressionClassifier, index: Index, labels: np.ndarray, rows: np.ndarray, copied: int
+    classifier: ExpressionClassifier, index: Index, labels: np.ndarray, rows: np.ndarray, chosen: set[int]
 ) -> tuple[Shots, Shots]:
-    """All these faces as they are, and copies of so many of them (as they are too)."""
-    chosen = set(np.random.default_rng(0).permutation(rows)[:copied].tolist())
+    """All these faces as they are, and the chosen ones with their copies (as they are too)."""
     detector, mesh = FaceDetector(threads=1), LandmarkMesh(threads=1)
 
     def shoot(row: int) -> list[tuple[dict[str, object], np.ndarray]]:
@@ -140,19 +144,22 @@ def _quality(copy: Copy, mesh: LandmarkMesh) -> dict[str, float]:
     }
 
 
-def summarize(manifest: Manifest, clean: Shots, copies: Shots) -> dict[str, object]:
-    """All numbers, as plain JSON values."""
+def summarize(
+    manifest: Manifest, logits: np.ndarray, labels: np.ndarray, clean: Shots, copies: Shots
+) -> dict[str, object]:
+    """All numbers, as plain JSON values: of the whole split, of faces as they are, and of copies."""
     temperature = manifest.temperature
-    probabilities = metrics.softmax(clean.logits, temperature)
-    points = risk_points(probabilities, clean.label)
-    curve = metrics.risk_coverage(probabilities, clean.label)
+    probabilities = metrics.softmax(logits, temperature)
+    points = risk_points(probabilities, labels)
+    curve = metrics.risk_coverage(probabilities, labels)
     steps: list[tuple[str, float]] = [("as is", 0), ("yaw", 20), ("yaw", 40), ("pitch", -25), ("pitch", 25)]
     steps += [("size", side) for side in SIDES_PX] + [("blur", sigma) for sigma in SIGMAS_PX]
     steps += [("dark", gain) for gain in GAINS]
     return {
         "model": manifest.name,
         "sha256": manifest.sha256,
-        "faces": len(clean.label),
+        "faces": len(labels),
+        "posed": len(clean.label),
         "copied": len(np.unique(copies.face)),
         "area_under_risk": round(metrics.area_under_risk(curve), 5),
         "risk_coverage": [vars(point) for point in points],
@@ -215,7 +222,7 @@ def _numbers(shots: Shots, temperature: float) -> dict[str, object]:
 
 
 def quality_features(shots: Shots, median: tuple[float, float]) -> np.ndarray:
-    """(N, 5) in the order of `FEATURES`: zero where the face is as good as the median validation face or better."""
+    """(N, 4) in the order of `FEATURES`: zero where the face is as good as the median validation face or better."""
     size, sharpness = median
     return np.column_stack(
         [
@@ -223,7 +230,6 @@ def quality_features(shots: Shots, median: tuple[float, float]) -> np.ndarray:
             np.nan_to_num(np.abs(shots.pitch)) / 45,
             np.clip(np.log2(size / shots.size), 0, 3),
             np.clip(1 - shots.sharpness / sharpness, 0, 1),
-            np.isnan(shots.yaw),
         ]
     )
 
