@@ -184,11 +184,12 @@ def test_no_threads_remain_after_a_recording_or_its_failure(portrait_clip, analy
 
 
 PROCESS = """
-import sys, time
+import signal, sys, time
 import mien.video.recording as recording
 from mien.cli.main import main
 from mien.video.follow import FaceFollower
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
 settle_s, step_s, *words = sys.argv[1:]
 recording.SETTLE_S = float(settle_s)
 usual = FaceFollower.step
