@@ -178,9 +178,8 @@ class _Run:
         video = folder / _VIDEO
         if annotate and resume_at_s is None:
             video.unlink(missing_ok=True)  # so that a video that is there is this run's
-        self._has_video = is_joined = (
-            annotate and video.is_file()
-        )  # the kill came after the parts were joined
+        is_joined = annotate and video.is_file()  # the kill came after the parts were joined
+        self._has_video = is_joined
         for part in all_parts(video) if is_joined else ():
             part.unlink()
         with ExitStack() as stack:

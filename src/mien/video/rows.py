@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -40,9 +39,9 @@ def frame_rows(frame: VideoFrame) -> list[dict[str, Any]]:
     for face in frame.faces:
         row = {**shared, "track_id": face.track_id, **face_row(face), "label": None, "confidence": None}
         if face.smoothed is not None:
-            steady = face_row(replace(face, expression=face.smoothed))
+            steady = face.smoothed.to_dict()
             row |= {"label": steady["label"], "confidence": steady["confidence"]}
-            row |= {f"s_{name}": steady[f"p_{name}"] for name in face.smoothed.labels}
+            row |= {f"s_{name}": value for name, value in steady["probabilities"].items()}
         rows.append(row)
     return rows
 
