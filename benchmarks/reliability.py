@@ -33,7 +33,7 @@ from mien.faces.alignment import whole_face
 from mien.facestore import labelled_face
 from mien.imaging import read_image
 from mien.inference.classifier import ExpressionClassifier
-from mien.manifest import Manifest
+from mien.manifest import Manifest, QualityTemperature, write_manifest
 
 AHEAD = 64
 YAW_BANDS = (0, 10, 20, 30, 90)
@@ -70,6 +70,11 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="write all numbers here")
     parser.add_argument("--plot", type=Path, help="write the two curves here, a .png")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="write the quality temperature into the manifest of --model, a path",
+    )
     options = parser.parse_args()
     classifier = ExpressionClassifier(options.model)
     index = read_dataset("ferplus", options.data).select("valid")
@@ -84,6 +89,10 @@ def main() -> None:
         options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if options.plot:
         options.plot.write_bytes(draw(report))
+    if options.write:
+        spec = fit_manifest(found[1], classifier.manifest.temperature)
+        write_manifest(replace(classifier.manifest, quality_temperature=spec), Path(options.model))
+        print(f"{options.model}: {spec}")
 
 
 def measure(
@@ -252,10 +261,29 @@ def fit_quality(
     return minimize(loss, start, jac=True, bounds=[(0, None)] * len(start)).x
 
 
+def fit_manifest(copies: Shots, temperature: float) -> QualityTemperature:
+    """What the manifest states: fitted on all copies, on their size and sharpness alone."""
+    size, sharpness = median = _median_quality(copies)
+    features = quality_features(copies, median)[:, FEATURES.index("size") :]
+    per_halving, per_blur = fit_quality(
+        copies.logits.astype(np.float64), copies.label, features, temperature
+    ).round(3)
+    return QualityTemperature(
+        size_px=round(size, 1),
+        per_halving=float(per_halving),
+        sharpness=round(sharpness, 3),
+        per_blur=float(per_blur),
+    )
+
+
+def _median_quality(copies: Shots) -> tuple[float, float]:
+    clean = copies[copies.kind == "as is"]
+    return float(np.median(clean.size)), float(np.median(clean.sharpness))
+
+
 def judge_quality(copies: Shots, temperature: float) -> dict[str, object]:
     """ECE of faces that a quality temperature was not fitted on, before and after, by kind of copy."""
-    clean = copies[copies.kind == "as is"]
-    median = (float(np.median(clean.size)), float(np.median(clean.sharpness)))
+    median = _median_quality(copies)
     features, logits = quality_features(copies, median), copies.logits.astype(np.float64)
     is_first = np.random.default_rng(1).permutation(copies.face.max() + 1)[copies.face] % 2 == 0
     temperatures, constant = np.empty(len(logits)), np.empty(len(logits))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +16,14 @@ from typing import Any, get_type_hints
 
 from mien.errors import ManifestError
 from mien.files import write_whole
+from mien.results import Quality
 
 SCHEMA = 1
 TASKS = ("expression", "face-detection", "face-landmarks")
-OPTIONAL = ("risk_coverage", "regions")
+OPTIONAL = ("quality_temperature", "risk_coverage", "regions")
 """Keys that came after the first release: left out of the JSON when empty."""
+HALVINGS = 3
+"""Below this many halvings of its size a face is not called smaller."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,29 @@ class RegionSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QualityTemperature:
+    """How much less sure a model is of a face that is small or blurred than its logits say: docs/reliability.md.
+
+    Attributes:
+        size_px: `Quality.size_px` from which on a face is not too small.
+        per_halving: what every halving of the size below it adds to the log of the temperature, three halvings at most.
+        sharpness: `Quality.sharpness` from which on a face is not blurred.
+        per_blur: what no sharpness at all adds; in between in proportion.
+    """
+
+    size_px: float
+    per_halving: float
+    sharpness: float
+    per_blur: float
+
+    def factor(self, quality: Quality) -> float:
+        """What the temperature is multiplied by for a face of this quality: 1 for a good one, else more."""
+        halvings = math.log2(self.size_px / max(quality.size_px, self.size_px / 2**HALVINGS))
+        blur = 1 - quality.sharpness / self.sharpness
+        return math.exp(self.per_halving * max(halvings, 0.0) + self.per_blur * min(max(blur, 0.0), 1.0))
+
+
+@dataclass(frozen=True, kw_only=True)
 class RiskPoint:
     """What abstaining buys, measured on validation faces.
 
@@ -81,6 +108,7 @@ class Manifest:
 
     Attributes:
         temperature: logits are divided by it before the softmax; fitted on validation data.
+        quality_temperature: how the temperature rises for faces that are hard to read; None when not measured.
         abstain_below: no label is given when the largest probability is smaller.
         risk_coverage: error against share of labelled faces, from all faces down; empty when it was not measured.
         regions: the parts of the face behind the graph's output `regions`, in its order; empty when it has none.
@@ -100,6 +128,7 @@ class Manifest:
     labels: tuple[str, ...] = ()
     alignment: AlignmentSpec | None = None
     temperature: float = 1.0
+    quality_temperature: QualityTemperature | None = None
     abstain_below: float = 0.0
     risk_coverage: tuple[RiskPoint, ...] = ()
     regions: tuple[RegionSpec, ...] = ()
@@ -202,6 +231,8 @@ def _convert(name: str, hint: Any, value: Any) -> Any:
         return _build(InputSpec, value)
     if hint == AlignmentSpec | None:
         return None if value is None else _build(AlignmentSpec, value)
+    if hint == QualityTemperature | None:
+        return None if value is None else _build(QualityTemperature, value)
     if hint in (str, int, float):
         return _scalar(name, hint, value)
     if hint == dict[str, Any]:
@@ -248,11 +279,20 @@ def _check_expression(manifest: Manifest) -> None:
         raise ValueError(f"temperature {manifest.temperature} is not within (0, 1000)")
     if not 0 <= manifest.abstain_below <= 1:
         raise ValueError(f"abstain_below {manifest.abstain_below} is not within [0, 1]")
+    if manifest.quality_temperature is not None:
+        _check_quality_temperature(manifest.quality_temperature)
     _check_risk(manifest.risk_coverage)
     if len({region.name for region in manifest.regions}) != len(manifest.regions):
         raise ValueError("regions: their names are all different")
     for region in manifest.regions:
         _check_region(region)
+
+
+def _check_quality_temperature(spec: QualityTemperature) -> None:
+    if not (spec.size_px > 0 and 0 < spec.sharpness <= 1):
+        raise ValueError("quality_temperature: size_px is above 0 and sharpness within (0, 1]")
+    if not (0 <= spec.per_halving <= 5 and 0 <= spec.per_blur <= 5):
+        raise ValueError("quality_temperature: per_halving and per_blur are within 0..5")
 
 
 def _check_risk(points: tuple[RiskPoint, ...]) -> None:

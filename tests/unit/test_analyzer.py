@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import make_explainable
 from mien.errors import ImageReadError, InputError, ModelError
+from mien.faces import FaceDetector
 from mien.inference.analyzer import Analyzer
+from mien.inference.classifier import ExpressionClassifier
+from mien.inference.explain import explain_faces
+from mien.manifest import QualityTemperature
+from mien.metrics import softmax
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +50,22 @@ def test_every_source_gives_the_same(analyzer, examples, portrait):
     with path.open("rb") as file:
         assert plain(analyzer.analyze(file)) == expected
     assert plain(analyzer.analyze(Image.fromarray(portrait))) == expected
+
+
+def test_every_way_to_a_face_minds_its_quality(tmp_path, portrait):
+    spec = QualityTemperature(size_px=1e4, per_halving=0.2, sharpness=1.0, per_blur=0.5)  # hard for any face
+    model = make_explainable(tmp_path / "m.onnx", quality_temperature=spec)
+    analyzer, classifier, detector = Analyzer(model), ExpressionClassifier(model), FaceDetector()
+    (face,) = analyzer.analyze(portrait)
+    assert face.quality is not None
+    temperature = classifier.manifest.temperature * spec.factor(face.quality)
+    expected = softmax(classifier.logits(classifier.crop(portrait, face)[None]), temperature)[0]
+    (read,) = analyzer.read_faces(portrait, analyzer.detect(portrait))
+    (explained,) = explain_faces(classifier, detector, portrait)
+    for found in (face, read, explained.face):
+        assert found.expression is not None
+        np.testing.assert_allclose(found.expression.probabilities, expected, rtol=1e-4)
+    assert temperature > 2 * classifier.manifest.temperature
 
 
 def test_bad_pictures_raise(analyzer, tmp_path):

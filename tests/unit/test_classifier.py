@@ -13,6 +13,7 @@ from mien.inference.classifier import BATCH, ExpressionClassifier
 from mien.manifest import (
     AlignmentSpec,
     InputSpec,
+    QualityTemperature,
     RegionSpec,
     RiskPoint,
     file_sha256,
@@ -20,6 +21,7 @@ from mien.manifest import (
     write_manifest,
 )
 from mien.metrics import softmax
+from mien.results import Quality
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,33 @@ def test_it_abstains_below_the_manifests_limit(tmp_path):
     assert all(expression.label is None for expression in never)
     always = ExpressionClassifier(make_model(tmp_path / "b.onnx", abstain_below=0.0)).classify(crops)
     assert all(expression.label is not None for expression in always)
+
+
+SOFTER = QualityTemperature(size_px=40.0, per_halving=0.1, sharpness=0.8, per_blur=0.5)
+GOOD = Quality(size_px=90.0, sharpness=0.9, frontality=None, visible=1.0)
+BLURRED = replace(GOOD, sharpness=0.0)
+
+
+def test_a_face_that_is_hard_to_read_is_read_less_surely(tmp_path):
+    classifier = ExpressionClassifier(make_model(tmp_path / "a.onnx", quality_temperature=SOFTER))
+    crops = random_crops(1).repeat(3, axis=0)
+    plain, good, blurred = classifier.classify(crops, qualities=[None, GOOD, BLURRED])
+    np.testing.assert_allclose(good.probabilities, plain.probabilities, rtol=1e-5)
+    logits = classifier.logits(crops[:1])
+    np.testing.assert_allclose(blurred.probabilities, softmax(logits, 1.5 * np.exp(0.5))[0], rtol=1e-5)
+    assert blurred.confidence < plain.confidence
+
+
+def test_qualities_change_nothing_where_the_manifest_is_silent(classifier):
+    (plain,), (blurred,) = (
+        classifier.classify(random_crops(1), qualities=found) for found in (None, [BLURRED])
+    )
+    np.testing.assert_array_equal(blurred.probabilities, plain.probabilities)
+
+
+def test_there_is_a_quality_for_every_crop_or_none(classifier):
+    with pytest.raises(InputError, match="1 qualities for 2 crops"):
+        classifier.classify(random_crops(2), qualities=[GOOD])
 
 
 RISK = (

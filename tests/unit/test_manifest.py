@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from mien.manifest import (
     AlignmentSpec,
     InputSpec,
     Manifest,
+    QualityTemperature,
     RegionSpec,
     RiskPoint,
     file_sha256,
@@ -20,6 +22,7 @@ from mien.manifest import (
     read_manifest,
     write_manifest,
 )
+from mien.results import Quality
 
 MANIFEST = Manifest(
     name="expression",
@@ -31,6 +34,7 @@ MANIFEST = Manifest(
     labels=("neutral", "happiness", "fröhlich"),
     alignment=AlignmentSpec(template="ferplus", margin=0.1),
     temperature=1.25,
+    quality_temperature=QualityTemperature(size_px=40.0, per_halving=0.1, sharpness=0.8, per_blur=0.5),
     abstain_below=0.3,
     risk_coverage=(
         RiskPoint(coverage=1.0, error=0.2, confidence=0.0),
@@ -226,3 +230,41 @@ def test_a_wrong_hash_is_refused(tmp_path: Path):
 def test_no_manifest_is_refused(tmp_path: Path):
     with pytest.raises(ManifestError, match=r"small\.json must stand beside it"):
         read_manifest(model_file(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("size_px", "sharpness", "log_factor"),
+    [
+        (40, 0.8, 0.0),
+        (400, 1.0, 0.0),
+        (20, 0.8, 0.1),
+        (10, 0.8, 0.2),
+        (5, 0.8, 0.3),
+        (1, 0.8, 0.3),
+        (0, 0.8, 0.3),
+        (40, 0.4, 0.25),
+        (40, 0.0, 0.5),
+        (5, 0.0, 0.8),
+    ],
+)
+def test_the_temperature_rises_for_small_and_blurred_faces(size_px, sharpness, log_factor):
+    quality = Quality(size_px=size_px, sharpness=sharpness, frontality=None, visible=1.0)
+    assert MANIFEST.quality_temperature is not None
+    assert math.log(MANIFEST.quality_temperature.factor(quality)) == pytest.approx(log_factor)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"size_px": 0.0}, {"sharpness": 0.0}, {"sharpness": 1.1}, {"per_blur": -0.1}, {"per_halving": 6.0}],
+)
+def test_a_quality_temperature_that_makes_no_sense_is_refused(changes):
+    spec = {"size_px": 40.0, "per_halving": 0.1, "sharpness": 0.8, "per_blur": 0.5}
+    assert parse(record(quality_temperature=spec)) == MANIFEST
+    with pytest.raises(ManifestError, match="quality_temperature"):
+        parse(record(quality_temperature={**spec, **changes}))
+
+
+def test_a_quality_temperature_is_optional():
+    plain = replace(MANIFEST, quality_temperature=None)
+    assert "quality_temperature" not in plain.to_json()
+    assert parse_manifest(plain.to_json().encode()) == plain

@@ -192,7 +192,9 @@ class Analyzer:
             return []
         measured = self._measure(image, faces, level_deg)
         crops = np.stack([self._classifier.crop(image, face) for face in measured])
-        expressions = self._classifier.classify(crops, mirror=self.mirror)
+        expressions = self._classifier.classify(
+            crops, qualities=[face.quality for face in measured], mirror=self.mirror
+        )
         return [replace(face, expression=seen) for face, seen in zip(measured, expressions, strict=True)]
 
     def _measure(self, image: np.ndarray, faces: Sequence[Face], level_deg: float = LEVEL_DEG) -> list[Face]:
@@ -242,8 +244,12 @@ class _Waiting:
         """Read all waiting faces and give their pictures in order; nothing waits afterwards."""
         analyses, crops = self._analyses, self._crops
         self._analyses, self._crops = [], []
+        analyzer, qualities = (
+            self._analyzer,
+            [face.quality for analysis in analyses for face in analysis.faces],
+        )
         seen = (
-            self._analyzer._classifier.classify(np.stack(crops), mirror=self._analyzer.mirror)
+            analyzer._classifier.classify(np.stack(crops), qualities=qualities, mirror=analyzer.mirror)
             if crops
             else []
         )

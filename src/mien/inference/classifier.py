@@ -13,7 +13,7 @@ from mien.errors import InputError, ModelError
 from mien.faces.alignment import TEMPLATES, align_face
 from mien.manifest import Manifest
 from mien.metrics import softmax
-from mien.results import Explanation, Expression, Face
+from mien.results import Explanation, Expression, Face, Quality
 from mien.runtime import DEFAULT_MODEL, LoadedModel, load_model
 
 BATCH = 32
@@ -88,10 +88,22 @@ class ExpressionClassifier:
         classes = len(self._manifest.labels)
         return np.concatenate(parts) if parts else np.empty((0, classes), dtype=np.float32)
 
-    def classify(self, crops: np.ndarray, *, mirror: bool = False) -> list[Expression]:
-        """The perceived expression of every crop; see `logits` for the arguments."""
-        probabilities = softmax(self.logits(crops, mirror=mirror), self._manifest.temperature)
-        return [self._expression(row) for row in probabilities]
+    def classify(
+        self, crops: np.ndarray, *, qualities: Sequence[Quality | None] | None = None, mirror: bool = False
+    ) -> list[Expression]:
+        """The perceived expression of every crop, as sure as the face's quality allows.
+
+        Args:
+            crops: (N, S, S, 3) uint8 RGB.
+            qualities: of the N faces: a small or blurred one makes the model less sure where its manifest says so
+                (`Manifest.quality_temperature`); None, or a None among them, leaves its temperature as it is.
+            mirror: see `logits`.
+
+        Raises:
+            InputError: when the crops have another shape or type, or there are not as many qualities.
+            ModelError: when the network fails; see `logits`.
+        """
+        return self._expressions(self.logits(crops, mirror=mirror), qualities)
 
     def embeddings(self, crops: np.ndarray, *, mirror: bool = False) -> np.ndarray:
         """Features (N, D) float32 that the classes are decided by; faces that look alike in expression lie near.
@@ -111,14 +123,17 @@ class ExpressionClassifier:
             parts.append(np.mean([self._outputs(view, ["logits", "embedding"])[1] for view in views], axis=0))
         return np.concatenate(parts)
 
-    def explain(self, crops: np.ndarray) -> list[Explanation]:
+    def explain(
+        self, crops: np.ndarray, *, qualities: Sequence[Quality | None] | None = None
+    ) -> list[Explanation]:
         """What the model read in every crop, and where it looked: its class-activation maps and region weights.
 
         Args:
             crops: (N, S, S, 3) uint8 RGB.
+            qualities: of the N faces; see `classify`.
 
         Raises:
-            InputError: when the crops have another shape or type.
+            InputError: when the crops have another shape or type, or there are not as many qualities.
             ModelError: when the model file gives no maps, or the network fails.
 
         Source:
@@ -127,13 +142,18 @@ class ExpressionClassifier:
         """
         self._check_crops(crops)
         wanted = self._explaining_outputs()
+        qualities = self._checked(qualities, len(crops))
         return [
             explanation
             for start in range(0, len(crops), BATCH)
-            for explanation in self._explain(crops[start : start + BATCH], wanted)
+            for explanation in self._explain(
+                crops[start : start + BATCH], qualities[start : start + BATCH], wanted
+            )
         ]
 
-    def _explain(self, crops: np.ndarray, wanted: list[str]) -> list[Explanation]:
+    def _explain(
+        self, crops: np.ndarray, qualities: Sequence[Quality | None], wanted: list[str]
+    ) -> list[Explanation]:
         logits, maps, *found = self._outputs(crops, wanted)
         names = [region.name for region in self._manifest.regions]
         weights = found[0] if found else np.empty((len(crops), 0))
@@ -144,12 +164,12 @@ class ExpressionClassifier:
             )
         return [
             Explanation(
-                expression=self._expression(row),
+                expression=expression,
                 maps=own_maps,
                 region_weights=dict(zip(names, own_weights.tolist(), strict=True)),
             )
-            for row, own_maps, own_weights in zip(
-                softmax(logits, self._manifest.temperature), maps, weights, strict=True
+            for expression, own_maps, own_weights in zip(
+                self._expressions(logits, qualities), maps, weights, strict=True
             )
         ]
 
@@ -194,6 +214,23 @@ class ExpressionClassifier:
             if not np.isfinite(output).all():
                 raise ModelError(f"{self._path} gave {name} that are no numbers: its weights are broken.")
         return found
+
+    def _expressions(
+        self, logits: np.ndarray, qualities: Sequence[Quality | None] | None
+    ) -> list[Expression]:
+        spec = self._manifest.quality_temperature
+        qualities = self._checked(qualities, len(logits))
+        factors = [1.0 if spec is None or one is None else spec.factor(one) for one in qualities]
+        scaled = logits / np.asarray(factors).reshape(-1, 1)
+        return [self._expression(row) for row in softmax(scaled, self._manifest.temperature)]
+
+    @staticmethod
+    def _checked(qualities: Sequence[Quality | None] | None, faces: int) -> Sequence[Quality | None]:
+        if qualities is None:
+            return [None] * faces
+        if len(qualities) != faces:
+            raise InputError(f"{len(qualities)} qualities for {faces} crops; expected one for each.")
+        return qualities
 
     def _expression(self, probabilities: np.ndarray) -> Expression:
         labels, best = self._manifest.labels, int(probabilities.argmax())

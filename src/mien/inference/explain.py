@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mien.errors import InputError
-from mien.faces.detection import FaceDetector
+from mien.faces import FaceDetector, face_quality
 from mien.inference.classifier import ExpressionClassifier
 from mien.inference.panels import (
     CARD,
@@ -96,7 +96,10 @@ def explain_faces(
         raise InputError(f"the model has no class {label!r}. Give one of: {', '.join(labels)}.")
     faces, size = detector.detect(image), classifier.manifest.input.size
     crops = [classifier.crop(image, face) for face in faces]
-    explanations = classifier.explain(np.array(crops, dtype=np.uint8).reshape(-1, size, size, 3))
+    explanations = classifier.explain(
+        np.array(crops, dtype=np.uint8).reshape(-1, size, size, 3),
+        qualities=[face_quality(image, face) for face in faces],
+    )
     return [
         ExplainedFace(
             face=replace(face, expression=explanation.expression),
