@@ -318,3 +318,7 @@ def judge_quality(copies: Shots, temperature: float) -> dict[str, object]:
 def _risk_at(probabilities: np.ndarray, labels: np.ndarray, coverage: float) -> float:
     curve = metrics.risk_coverage(probabilities, labels)
     return float(curve.risk[np.searchsorted(curve.coverage, coverage)])
+
+
+if __name__ == "__main__":
+    main()
