@@ -1,0 +1,83 @@
+/** The models that the page reads faces with, loaded from beside it. */
+
+import type { Models } from './analyzer';
+import { TEMPLATES } from './alignment';
+import { check, download, downloadJson, Progress } from './download';
+import type { ExpressionManifest } from './expression';
+import type { Network } from './network';
+import type { FaceGeometry } from './pose';
+import { openWebAssembly, openWebGpu, type Runtime } from './runtime';
+
+interface Manifest extends ExpressionManifest {
+  task: string;
+  sha256: string;
+}
+
+interface Loaded {
+  manifest: Manifest;
+  bytes: Uint8Array;
+}
+
+/** Of the time until faces are read so much is loading; the rest is getting the networks ready. */
+const LOADING = 0.9;
+
+/** Loads what is needed from the folder at an address; rejects with a message for people. */
+export async function loadModels(
+  folder: string,
+  model: string,
+  tell: (share: number) => void,
+): Promise<{ models: Models; backend: string }> {
+  const progress = new Progress((share) => tell(LOADING * share));
+  const files = Promise.all([
+    load(folder, 'face-detector', 'face-detection', progress),
+    load(folder, 'face-landmarks', 'face-landmarks', progress),
+    load(folder, model, 'expression', progress),
+    downloadJson<FaceGeometry>(new URL('face-geometry.json', folder)),
+  ]);
+  const [runtime] = await Promise.all([openWebGpu(progress).catch(() => openWebAssembly(progress)), files]);
+  const loaded = await files;
+  const opened = await ready(runtime, loaded).catch(async (error: unknown) => {
+    if (runtime.backend !== 'WebGPU') throw error;
+    return ready(await openWebAssembly(progress), loaded);
+  });
+  tell(1);
+  return opened;
+}
+
+async function load(folder: string, name: string, task: string, progress: Progress): Promise<Loaded> {
+  const address = new URL(`${name}.onnx`, folder);
+  const [manifest, bytes] = await Promise.all([
+    downloadJson<Manifest>(new URL(`${name}.json`, folder)),
+    download(address, progress),
+  ]);
+  if (manifest.task !== task) throw new Error(`${name} is a model for ${manifest.task}, not for ${task}.`);
+  if (manifest.alignment && !(manifest.alignment.template in TEMPLATES)) {
+    throw new Error(`${name} wants faces aligned in a way that this page does not know: load the page again.`);
+  }
+  await check(bytes, manifest.sha256, address);
+  return { manifest, bytes };
+}
+
+/** The networks, each of which has given numbers once: a backend that cannot run them is found out here. */
+async function ready(
+  runtime: Runtime,
+  [detector, landmarks, expression, geometry]: [Loaded, Loaded, Loaded, FaceGeometry],
+): Promise<{ models: Models; backend: string }> {
+  const models = {
+    detector: await runtime.open(detector.bytes),
+    landmarks: await runtime.open(landmarks.bytes),
+    expression: await runtime.open(expression.bytes),
+    manifest: expression.manifest,
+    geometry,
+  };
+  const size = expression.manifest.input.size;
+  await tryOut(models.detector, [1, 3, 160, 160]);
+  await tryOut(models.landmarks, [1, 256, 256, 3]);
+  await tryOut(models.expression, [1, 3, size, size]);
+  return { models, backend: runtime.backend };
+}
+
+async function tryOut(network: Network, dims: number[]): Promise<void> {
+  const outputs = await network.run(new Float32Array(dims.reduce((one, other) => one * other)), dims);
+  if (!outputs.every((output) => output.every(Number.isFinite))) throw new Error('A network gives no numbers on this device.');
+}

@@ -1,0 +1,105 @@
+import { describe, expect, test } from 'vitest';
+import { decode, detect, keepBest, toInput, type Found } from '../src/engine/detection';
+import { calibrated, type ExpressionManifest } from '../src/engine/expression';
+import { blank } from '../src/engine/imaging';
+import { fitMesh, meshCropMatrix, type Mesh } from '../src/engine/landmarks';
+import { faceLook } from '../src/engine/look';
+import { headPose } from '../src/engine/pose';
+import { faceQuality } from '../src/engine/quality';
+import { readingWeight } from '../src/engine/smoothing';
+import { expectClose, fixture, foundOf, numbers, pixels, type Packed } from './fixtures';
+import geometry from '../../src/mien/assets/face-geometry.json';
+
+describe('detection', () => {
+  const python = fixture('detection');
+  const outputs = (python.outputs as Packed[]).map((output) => numbers(output) as Float32Array);
+
+  test('the input has a border, and a size of whole 32s', () => {
+    const { tensor, dims } = toInput(pixels(python.image), python.border);
+    expect(dims).toEqual(python.input.shape);
+    expect(Uint8Array.from(tensor)).toEqual(numbers(python.input));
+  });
+
+  test('candidates are decoded as in Python', () => {
+    expectClose(decode(outputs, python.width), python.found.map(foundOf), 3);
+  });
+
+  test('the same ones are kept', () => {
+    expectClose(keepBest(python.found.map(foundOf)), python.kept.map(foundOf), 3);
+  });
+
+  test('a picture without a face is looked at again, small and with a border', async () => {
+    const asked: number[][] = [];
+    const network = {
+      async run(_: Float32Array, dims: readonly number[]) {
+        asked.push([...dims]);
+        return [8, 16, 32].flatMap((stride) => {
+          const cells = (dims[2] * dims[3]) / stride ** 2;
+          return [1, 1, 4, 10].map((columns) => new Float32Array(cells * columns));
+        });
+      },
+    };
+    expect(await detect(network, blank(1280, 720))).toEqual([]);
+    expect(asked).toEqual([
+      [1, 3, 384, 640],
+      [1, 3, 192, 256],
+    ]);
+  });
+});
+
+describe('a face', () => {
+  const python = fixture('faces');
+  const image = pixels(python.image);
+  const found: Found[] = python.boxes.map((box: number[]) => ({ box, landmarks: python.landmarks_xy, confidence: 0.9 }));
+
+  test('looks as in Python', () => {
+    found.forEach((face, place) => expectClose(faceLook(image, face), [...numbers(python.looks[place])], 6));
+  });
+
+  test('has no look when its landmarks are no place', () => {
+    expect(faceLook(image, { ...found[0], landmarks: found[0].landmarks.map(() => [NaN, 0]) })).toBeNull();
+    expect(faceLook(image, { ...found[0], landmarks: found[0].landmarks.map(([x, y]) => [9999 * x, 9999 * y]) })).toBeNull();
+  });
+
+  test('has the quality that Python sees', () => {
+    found.forEach(({ box, landmarks }, place) => expectClose(faceQuality(image, box, landmarks, null), python.qualities[place]));
+    expect(faceQuality(image, found[0].box, python.landmarks_xy, python.pose).frontality).toBeCloseTo(python.frontality);
+  });
+
+  test('is cut out for the mesh as in Python', () => {
+    found.forEach((face, place) => expectClose(meshCropMatrix(face, face.landmarks.slice(0, 2)), python.mesh_crops[place]));
+  });
+
+  test('turns as in Python', () => {
+    (python.meshes as Packed[]).forEach((packed, place) => {
+      const { yaw_deg, pitch_deg, roll_deg } = python.poses[place];
+      expectClose(headPose(meshOf(numbers(packed)), geometry as never), { yaw: yaw_deg, pitch: pitch_deg, roll: roll_deg });
+    });
+  });
+
+  test('is fitted again when its eyes stand off level, and not at all when nothing is there', async () => {
+    const tilted = new Float32Array(3 * 478);
+    tilted.set([60, 100, 0], 3 * 33);
+    tilted.set([190, 160, 0], 3 * 263);
+    let runs = 0;
+    const network = (presence: number) => ({ run: async () => (runs++, [tilted, Float32Array.of(presence)]) });
+    expect(await fitMesh(network(9), image, found[0], 6)).toHaveLength(478);
+    expect(runs).toBe(2);
+    await fitMesh(network(9), image, found[0], 60);
+    expect(runs).toBe(3);
+    expect(await fitMesh(network(-1), image, found[0], 6)).toBeNull();
+  });
+});
+
+test('expressions are as sure as in Python', () => {
+  const python = fixture('expression');
+  const manifest = python.manifest as ExpressionManifest;
+  python.logits.forEach((logits: number[], place: number) => {
+    expectClose(calibrated(Float32Array.from(logits), manifest, python.qualities[place]), python.expressions[place]);
+    expect(readingWeight(python.qualities[place])).toBeCloseTo(python.weights[place]);
+  });
+});
+
+function meshOf(values: ArrayLike<number>): Mesh {
+  return Array.from({ length: values.length / 3 }, (_, place) => [values[3 * place], values[3 * place + 1], values[3 * place + 2]]);
+}
