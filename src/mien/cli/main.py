@@ -21,6 +21,7 @@ VERBS = {
     "data": "mien.cli.data:app",
     "train": "mien.cli.train:train",
     "export": "mien.cli.export:export",
+    "serve": "mien.cli.serve:serve",
 }
 """Where every verb's function is, or its `App` when it has verbs of its own; imported on first use."""
 

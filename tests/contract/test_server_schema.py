@@ -1,0 +1,80 @@
+"""The server answers as its OpenAPI description says, whatever is sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+
+from mien.server.app import create_app
+from mien.server.schemas import AnalyzeAnswer, ErrorAnswer, ModelsAnswer
+from mien.server.settings import ServerSettings
+from server_made import BAD, JPEG, client_of, form, jpeg
+
+EXAMPLES = 20
+PATHS = {"/v1/analyze": "post", "/v1/models": "get", "/healthz": "get", "/readyz": "get", "/metrics": "get"}
+
+
+@pytest.fixture(scope="module")
+def client(tiny_model):
+    with client_of(model=(str(tiny_model),)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def api(tiny_model):
+    app = create_app(ServerSettings(model=(str(tiny_model),), batch_window_ms=0))
+    return schemathesis.openapi.from_asgi("/openapi.json", app)
+
+
+def test_answers_are_as_described(api):
+    for result in api.get_all_operations():
+        case_of = result.ok().as_strategy()
+
+        @settings(
+            max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        )
+        @given(case=case_of)
+        def call(case):
+            # no schema can say which bytes are a picture
+            case.call_and_validate(excluded_checks=[schemathesis.checks.positive_data_acceptance])
+
+        call()
+
+
+def test_every_path_is_described(client):
+    description = client.get("/openapi.json").json()
+    assert {path: next(iter(verbs)) for path, verbs in description["paths"].items()} == PATHS
+    operation = description["paths"]["/v1/analyze"]["post"]
+    assert set(operation["requestBody"]["content"]) >= {"multipart/form-data", "image/jpeg"}
+    assert {"200", "413", "415", "422", "429", "503"} <= set(operation["responses"])
+
+
+def test_examples_and_answers_fit_the_schema(client):
+    for model in (AnalyzeAnswer, ErrorAnswer):
+        model.model_validate(model.model_config["json_schema_extra"]["example"])
+    answer = client.post("/v1/analyze", files=form(jpeg(), jpeg("group", 640), BAD))
+    AnalyzeAnswer.model_validate_json(answer.text)
+    ModelsAnswer.model_validate_json(client.get("/v1/models").text)
+    ErrorAnswer.model_validate_json(client.post("/v1/analyze", content=BAD, headers=JPEG).text)
+
+
+def test_no_page_of_the_description_loads_anything_foreign(client):
+    assert client.get("/docs").status_code == client.get("/redoc").status_code == 404
+    assert "http" not in json.dumps(create_app(ServerSettings()).openapi()).replace("HTTP", "")
+
+
+def test_every_setting_and_metric_is_documented(client, root):
+    text = (root / "docs/server.md").read_text(encoding="utf-8")
+    for item in fields(ServerSettings):
+        flag = f"--{item.name.replace('_', '-')}"
+        assert f"`{flag}`" in text, flag
+        if isinstance(item.default, int | float):
+            rows = [line for line in text.splitlines() if f"`{flag}`" in line]
+            assert any(str(item.default) in row for row in rows), flag
+    names = set(re.findall(r"^# HELP (mien_\w+)", client.get("/metrics").text, re.MULTILINE))
+    assert not [name for name in names if not name.endswith("_created") and name not in text]
