@@ -12,11 +12,13 @@ import math
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from mien.errors import ManifestError
 from mien.files import write_whole
-from mien.results import Quality
+
+if TYPE_CHECKING:
+    from mien.results import Quality
 
 SCHEMA = 1
 TASKS = ("expression", "face-detection", "face-landmarks")

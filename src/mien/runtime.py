@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,6 +82,7 @@ def open_session(model: Path | bytes, threads: int = 0) -> InferenceSession:
     Raises:
         ModelError: when ONNX Runtime cannot read it.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # mien is offline; some builds report to their maker
     import onnxruntime as ort
 
     options = ort.SessionOptions()
