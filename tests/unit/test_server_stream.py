@@ -47,10 +47,10 @@ def denied(client, path="/v1/stream", **words):
 
 
 def test_a_face_is_followed_and_its_reading_smoothed(stream):
-    answers = [send_at(stream, place / 10, jpeg()) for place in range(4)]
+    answers = [send_at(stream, place / 25, jpeg()) for place in range(4)]
     assert [answer["type"] for answer in answers] == ["frame"] * 4
     assert [answer["frame_index"] for answer in answers] == [0, 1, 2, 3]
-    assert [answer["timestamp_s"] for answer in answers] == [0, 0.1, 0.2, 0.3]
+    assert [answer["timestamp_s"] for answer in answers] == [0, 0.04, 0.08, 0.12]
     assert {(answer["width"], answer["height"]) for answer in answers} == {(256, 256)}
     assert all(answer["latency_ms"] > 0 for answer in answers)
     faces = [answer["faces"] for answer in answers]
@@ -58,6 +58,12 @@ def test_a_face_is_followed_and_its_reading_smoothed(stream):
     assert all(face["smoothed"]["probabilities"] for (face,) in faces)
     # searched and read in one frame of three, followed in between
     assert [face["expression"] is not None for (face,) in faces] == [True, False, False, True]
+
+
+def test_of_few_pictures_a_second_every_one_is_read(stream):
+    answers = [send_at(stream, place / 2, jpeg()) for place in range(6)]
+    assert [answer["faces"][0]["track_id"] for answer in answers] == [1] * 6
+    assert all(answer["faces"][0]["expression"] for answer in answers)
 
 
 def test_without_a_time_the_arrival_counts(stream):

@@ -20,12 +20,14 @@ from mien.server.metrics import Metrics
 from mien.server.refusals import RefusalError, as_refusal
 from mien.server.settings import ServerSettings
 from mien.server.shelf import ModelShelf
-from mien.video.follow import FaceFollower
+from mien.video.follow import EVERY, FaceFollower
 from mien.video.sources import DecodedFrame
 
 PROTOCOL = "mien.v1"
 GOING_AWAY, TOO_SLOW, FAILED = 1001, 1008, 1011
 """Codes with which a WebSocket is closed: the server ends; the client sent nothing for too long; a mistake of ours."""
+READ_S = 0.12
+"""Faces are searched and read about so often, in one picture of `EVERY` at most: who sends few has all of them read."""
 _UNSENT = 64
 """Answers that may wait to be sent; then no more messages are read until the client takes some."""
 
@@ -258,6 +260,8 @@ class _Source:
             raise InputError(
                 f"timestamp_s {now:g} is before the last picture's {self._last_s:g}; send a reset first."
             )
+        if now > self._last_s:
+            self._follower.every = min(EVERY, max(1, round(READ_S / (now - self._last_s))))
         self._last_s = now
         seen = self._follower.step(DecodedFrame(frame.index, now, image))
         height, width = image.shape[:2]
