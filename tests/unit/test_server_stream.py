@@ -162,6 +162,35 @@ def test_a_reset_drops_what_waits(stream, monkeypatch):
     assert stream.receive_json() == {"type": "reset"}
 
 
+def test_a_picture_after_a_reset_is_not_for_the_source_before_it(tiny_model, monkeypatch):
+    begun, may_end, step = threading.Event(), threading.Event(), _Source.step
+
+    def slow_step(self, frame):
+        begun.set()
+        assert may_end.wait(20)
+        return step(self, frame)
+
+    monkeypatch.setattr(_Source, "step", slow_step)
+    with (
+        client_of(model=(str(tiny_model),), workers=1) as client,
+        client.websocket_connect("/v1/stream", subprotocols=["mien.v1"]) as other,
+        client.websocket_connect("/v1/stream", subprotocols=["mien.v1"]) as stream,
+    ):
+        other.send_bytes(jpeg())  # keeps the only worker
+        assert begun.wait(20)
+        assert stream.receive_json()["type"] == "ready"
+        stream.send_json({"type": "frame", "timestamp_s": 5})
+        stream.send_bytes(jpeg())
+        stream.send_json({"type": "reset"})
+        stream.send_json({"type": "frame", "timestamp_s": 1})
+        stream.send_bytes(jpeg())
+        assert stream.receive_json() == {"type": "dropped", "frame_index": 0}
+        may_end.set()
+        assert stream.receive_json() == {"type": "reset"}
+        answer = stream.receive_json()
+        assert (answer["type"], answer["frame_index"], answer["timestamp_s"]) == ("frame", 1, 1)
+
+
 def test_connections_do_not_know_of_each_other(client):
     with (
         client.websocket_connect("/v1/stream", subprotocols=["mien.v1"]) as first,

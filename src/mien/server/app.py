@@ -29,7 +29,7 @@ from mien.server.files import (
     model_index,
 )
 from mien.server.limits import Admission, Gate, ending
-from mien.server.logs import LOGGER, RequestLog
+from mien.server.logs import RequestLog
 from mien.server.metrics import CONTENT_TYPE, Metrics
 from mien.server.refusals import RefusalError, as_refusal
 from mien.server.settings import ServerSettings
@@ -241,10 +241,7 @@ def _add_files(app: FastAPI, service: Service) -> None:
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(MienError)
     async def on_mien_error(request: Request, error: MienError) -> Response:
-        refusal = as_refusal(error)
-        if refusal.status == 500:
-            LOGGER.error("model failed", exc_info=error)
-        return refusal.to_response()
+        return as_refusal(error).to_response()
 
     @app.exception_handler(RequestValidationError)
     async def on_bad_parameter(request: Request, error: RequestValidationError) -> Response:

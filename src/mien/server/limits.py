@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from math import ceil
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -119,9 +119,11 @@ class Gate:
 
     def _problem(self, scope: Scope) -> RefusalError | None:
         path = scope["path"]
-        if not path.startswith("/v1/") and path != "/metrics":
+        if not path.startswith(
+            ("/v1/", "/metrics")
+        ):  # no exact match: a route takes a newline behind its path
             return None
-        if self._admission.is_draining and path != "/metrics":
+        if self._admission.is_draining and path.startswith("/v1/"):
             return ending()
         if not self._is_near(Headers(scope=scope)):
             return RefusalError(
@@ -136,7 +138,21 @@ class Gate:
         origin = headers.get("origin")
         if origin is None or origin in self._origins or "*" in self._origins:
             return True
-        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+        host = headers.get("host", "").lower()
+        return origin.partition("://")[2].lower() == host and _is_address(host)
+
+
+def _is_address(host: str) -> bool:
+    """Whether a Host header is an IP address or localhost, with a port or not.
+
+    Any other name may be a stranger's that he made point here (DNS rebinding).
+    """
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    try:
+        ip_address(name)
+    except ValueError:
+        return name == "localhost"
+    return True
 
 
 def ending() -> RefusalError:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from mien.errors import ImageReadError, InputError, MienError, UnknownModelError
+
+LOGGER = logging.getLogger("mien.server")
 
 
 class RefusalError(MienError):
@@ -46,11 +50,12 @@ async def refuse(refusal: RefusalError, scope: Scope, receive: Receive, send: Se
 
 
 def as_refusal(error: MienError) -> RefusalError:
-    """The HTTP answer to an error of mien's own: the caller's fault where it is one."""
+    """The HTTP answer to an error of mien's own: the caller's fault where it is one, else it is logged."""
     if isinstance(error, RefusalError):
         return error
     if isinstance(error, UnknownModelError):
         return RefusalError(404, error.code, str(error))
     if isinstance(error, ImageReadError | InputError):
         return RefusalError(422, error.code, str(error))
+    LOGGER.error("model failed", exc_info=error)
     return RefusalError(500, error.code, "the model failed; the server's log says more.")

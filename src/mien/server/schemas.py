@@ -127,6 +127,7 @@ class ModelDescription(_Record):
     input: dict[str, Any]
     alignment: dict[str, Any] | None
     temperature: float
+    quality_temperature: dict[str, float] | None
     abstain_below: float
     licence: str
     trained_on: list[dict[str, str]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +100,8 @@ class ModelShelf:
                 try:
                     yield self.decode(data)
                 except ImageReadError as error:
-                    broken[place] = ImageReadError(
-                        str(error)
-                    )  # the one that was raised holds on to the picture
+                    # another one, because the one that was raised holds on to the picture
+                    broken[place] = ImageReadError(str(error))
 
         analyzer, faces = self.analyzer(kind), self._settings.batch_faces
         read = iter(list(analyzer.analyze_many(decoded(), batch_faces=faces, decode_ahead=1)))
@@ -129,6 +128,7 @@ def _describe(name: str, manifest: Manifest) -> dict[str, Any]:
         if manifest.alignment
         else None,
         "temperature": manifest.temperature,
+        "quality_temperature": asdict(manifest.quality_temperature) if manifest.quality_temperature else None,
         "abstain_below": manifest.abstain_below,
         "licence": manifest.licence,
         "trained_on": list(manifest.trained_on),

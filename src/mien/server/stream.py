@@ -81,9 +81,9 @@ class Streams:
 
     async def close(self) -> None:
         """Tell every client that the server ends, once its picture in work is answered."""
-        for stream in self._open:
-            stream.end(GOING_AWAY)
         while self._open:
+            for stream in self._open:  # some may only have come
+                stream.end(GOING_AWAY)
             await asyncio.sleep(0.02)
 
 
@@ -171,16 +171,11 @@ class _Stream:
 
     def _drop_for(self, frame: _Frame | None) -> None:
         """The picture that waits gives way to a newer one, or to nothing."""
-        dropped = self._swap(frame)
+        with self._exchange:  # a worker's thread takes the picture when it begins, and not before
+            dropped, self._newest = self._newest, frame
         if dropped is not None:
             self._metrics.frames.labels("dropped").inc()
             self._answers.put_nowait({"type": "dropped", "frame_index": dropped.index})
-
-    def _swap(self, frame: _Frame | None) -> _Frame | None:
-        """Put a picture, or nothing, in the place of the one that waits, and give that one."""
-        with self._exchange:  # a worker's thread takes the picture when it begins, and not before
-            waited, self._newest = self._newest, frame
-        return waited
 
     def _take_text(self, text: str) -> None:
         try:
@@ -191,8 +186,9 @@ class _Stream:
         if message["type"] == "frame":
             self._told_s = message["timestamp_s"]
             return
+        with self._exchange:
+            self._must_reset, self._told_s = True, None
         self._drop_for(None)
-        self._must_reset, self._told_s = True, None
         self._has_work.set()
 
     async def _read(self, analyzer: Analyzer) -> None:
@@ -202,7 +198,7 @@ class _Stream:
             await self._has_work.wait()
             self._has_work.clear()
             if self._is_ending:
-                return
+                return self._drop_for(None)
             if self._must_reset:
                 self._must_reset, source = False, _Source(self._shelf, FaceFollower(analyzer))
                 self._answers.put_nowait({"type": "reset"})
@@ -214,8 +210,10 @@ class _Stream:
 
     def _step(self, source: _Source) -> dict[str, Any] | None:
         """The answer to the newest picture; in a worker's thread. None when it was dropped meanwhile."""
-        if (frame := self._swap(None)) is None:
-            return None
+        with self._exchange:  # a picture that came after a reset is not for the source before it
+            if self._must_reset or (frame := self._newest) is None:
+                return None
+            self._newest = None
         try:
             seen = source.step(frame)
         except MienError as error:
