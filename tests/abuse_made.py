@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import random
 import re
-import signal
 import socket
 import struct
-import subprocess
-import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -20,6 +17,7 @@ import numpy as np
 from websockets.sync.client import ClientConnection, connect
 
 from pictures_made import PORTRAITS, broken_files, encoded, portrait, vast_png
+from server_made import Served
 
 JPEG = encoded(portrait("astronaut"), "JPEG", quality=90)
 UPGRADE = (
@@ -52,33 +50,11 @@ pixels as RGBA with the copies that Pillow makes of them (20 bytes a pixel, 160)
 allocator keep."""
 
 
-class Server:
-    """`mien serve` in a process of its own, its log in a file.
+class Server(Served):
+    """`mien serve` with the models that ship, and ways to ask it odd things."""
 
-    Args:
-        folder: for the log.
-        settings: flags of its command line.
-    """
-
-    def __init__(self, folder: Path, settings: dict[str, float]) -> None:
-        self.log = folder / "log.jsonl"
-        words = [f"--{name}={value}" for name, value in settings.items()]
-        command = [sys.executable, "-m", "mien.cli.main", "serve", "--port=0", *words]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        assert self.process.stdout is not None
-        self.port = int(self.process.stdout.readline().rpartition(":")[2])
-        self.must_read_a_portrait()
-        self.first_mb = self.memory_mb()
-
-    def connect(self, buffer: int | None = None) -> socket.socket:
-        """A bare connection, with 20 s of patience; `buffer` is how many bytes the client's system takes ahead."""
-        client = socket.socket()
-        if buffer is not None:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        client.settimeout(20)
-        client.connect(("127.0.0.1", self.port))
-        return client
+    first_mb: float
+    """Its memory after its first picture."""
 
     @contextmanager
     def stream(self) -> Iterator[ClientConnection]:
@@ -154,17 +130,13 @@ class Server:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:
-    """A server that ends properly when it is told to."""
-    server = Server(folder, SETTINGS)
-    try:
+    """A server with small limits, its log in a folder, that ends properly when it is told to."""
+    words = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    with Server(None, *words, log=folder / "log.jsonl") as server:
+        server.must_read_a_portrait()
+        server.first_mb = server.memory_mb()
         yield server
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(timeout=40) == 0
-    finally:
-        server.process.kill()
-        server.process.wait()
-        assert server.process.stdout is not None
-        server.process.stdout.close()
+        assert server.end()[0] == 0
 
 
 def read_answer(client: socket.socket) -> tuple[int, bytes]:

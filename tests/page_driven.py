@@ -22,11 +22,6 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "src/mien/server/page"
 ASSETS = ROOT / "src/mien/assets"
-HEADERS = {
-    "Cross-Origin-Opener-Policy": "same-origin",  # these two allow threads in WebAssembly
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:",
-}
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -157,7 +152,8 @@ def driven_engine(browser: Any, *, isolated: bool = True) -> Iterator[Engine]:
 
 @contextmanager
 def _served(isolated: bool) -> Iterator[str]:
-    """The page, and the models beside it, at an address on this machine."""
+    """The page, and the models beside it, at an address on this machine, under the headers that ship."""
+    from mien.server.files import HEADERS, THREAD_HEADERS
 
     class Handler(SimpleHTTPRequestHandler):
         def translate_path(self, path: str) -> str:
@@ -167,7 +163,7 @@ def _served(isolated: bool) -> Iterator[str]:
 
         def end_headers(self) -> None:
             for name, value in HEADERS.items():
-                if isolated or not name.startswith("Cross-Origin"):
+                if isolated or name not in THREAD_HEADERS:
                     self.send_header(name, value)
             super().end_headers()
 
