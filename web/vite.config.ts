@@ -96,6 +96,5 @@ export default defineConfig({
     modulePreload: { polyfill: false },
   },
   server: { headers: HEADERS },
-  preview: { headers: HEADERS },
   test: { include: ['tests/**/*.test.ts'] },
 });

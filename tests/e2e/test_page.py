@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -30,11 +24,12 @@ pytest.importorskip("uvicorn", reason="the server needs the extra `serve`")
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from page_watched import DESK, PATIENCE_MS, Watched, choose, opened, serving, shares, start_camera
+
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 PICTURE = EXAMPLES / "biden.jpg"
 MODES = ("device", "server")
-PATIENCE_MS = 30_000
-PHONE, DESK = (360, 740), (1280, 800)
+PHONE = (360, 740)
 TOKEN = "a-token-for-the-tests-alone"
 
 WATCH_CAMERA = """() => {
@@ -47,6 +42,11 @@ WATCH_CAMERA = """() => {
     return stream;
   };
 }"""
+HOLD_CAMERA = """() => {
+  const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  const held = new Promise((resolve) => (window.release = resolve));
+  navigator.mediaDevices.getUserMedia = async (wish) => (await held, open(wish));
+}"""
 REFUSE_CAMERA = """() => {
   navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NAME'); };
 }"""
@@ -55,44 +55,6 @@ PASTE = """([type, bytes]) => {
   data.items.add(new File([Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0))], 'pasted', { type }));
   document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));
 }"""
-
-
-@dataclass
-class Watched:
-    """A page, and everything that it asked for and complained of."""
-
-    page: Page
-    requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.page.set_default_timeout(PATIENCE_MS)
-        self.page.context.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("websocket", lambda socket: self.requests.append(socket.url))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on(
-            "console",
-            lambda message: message.type in ("error", "warning") and self.complaints.append(message.text),
-        )
-
-
-@contextmanager
-def serving(**environment: str) -> Iterator[str]:
-    """`mien serve` in a process of its own, on a free port."""
-    command = [sys.executable, "-m", "mien.cli.main", "serve", "--port", "0"]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    with process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().split()[-1]
-        finally:
-            process.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -136,25 +98,6 @@ def _swaying(still: Image.Image) -> Iterator[bytes]:
         yield file.getvalue()
 
 
-@contextmanager
-def opened(browser: Browser, address: str, size: tuple[int, int] = DESK, **context: Any) -> Iterator[Watched]:
-    """The page, ready; at its end it must have asked for nothing elsewhere."""
-    viewport = {"width": size[0], "height": size[1]}
-    with browser.new_context(viewport=viewport, reduced_motion="reduce", **context) as made:
-        watched = Watched(made.new_page())
-        watched.page.goto(address)
-        expect(watched.page.locator("#model option")).to_have_count(2)
-        expect(watched.page.locator("#server-reason")).to_be_hidden()
-        yield watched
-        foreign = [
-            url
-            for url in watched.requests
-            if not url.startswith(("blob:", "data:")) and urlsplit(url).netloc != urlsplit(address).netloc
-        ]
-        assert foreign == []
-        assert made.cookies() == []
-
-
 @pytest.fixture
 def watched(browser: Browser, address: str) -> Iterator[Watched]:
     """The page on a desk; at its end it must not have complained of anything."""
@@ -166,25 +109,6 @@ def watched(browser: Browser, address: str) -> Iterator[Watched]:
 @pytest.fixture
 def page(watched: Watched) -> Page:
     return watched.page
-
-
-def choose(page: Page, mode: str, model: str) -> None:
-    page.locator(f"#where input[value={mode}]").check()
-    page.locator("#model").select_option(model)
-
-
-def start_camera(page: Page) -> None:
-    page.locator("#use-camera").click()
-    page.locator("#consent-yes").click()
-
-
-def shares(page: Page) -> dict[str, float]:
-    """The probabilities of the first face as a screen reader is told them, 0..1."""
-    meters = page.locator("#faces > li").first.get_by_role("meter").all()
-    return {
-        str(meter.get_attribute("aria-label")): float(str(meter.get_attribute("aria-valuenow"))) / 100
-        for meter in meters
-    }
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -260,6 +184,22 @@ def test_stop_switches_the_camera_off_and_another_place_asks_again(page: Page) -
     page.locator("#stop").click()
     assert page.evaluate("cameras.map((stream) => stream.getTracks()[0].readyState)") == ["ended", "ended"]
     assert page.evaluate("document.getElementById('video').srcObject") is None
+
+
+def test_another_place_while_the_camera_opens_asks_again(watched: Watched) -> None:
+    page = watched.page
+    page.evaluate(WATCH_CAMERA)
+    page.evaluate(HOLD_CAMERA)
+    start_camera(page)
+    page.locator("#where input[value=server]").check()
+    expect(page.locator("#consent")).to_be_hidden()
+    page.evaluate("release()")
+    expect(page.locator("#consent-where")).to_contain_text("are sent to 127.0.0.1")
+    expect(page.locator("#consent")).to_be_visible()
+    assert page.evaluate("cameras.map((stream) => stream.getTracks()[0].readyState)") == ["ended"]
+    page.locator("#consent-no").click()
+    expect(page.locator("#empty")).to_be_visible()
+    assert not any("/v1/stream" in url for url in watched.requests)
 
 
 @pytest.mark.parametrize(
@@ -355,6 +295,22 @@ def test_a_model_tells_what_it_was_trained_on(page: Page) -> None:
     page.locator("#model").select_option("open")
     expect(page.locator("#model-card h3")).to_have_text("The model “open”")
     expect(page.locator("#model-card")).not_to_contain_text("VGGFace2")
+
+
+def test_the_servers_usual_model_is_the_pages(browser: Browser) -> None:
+    [face] = Analyzer("open").analyze(PICTURE)
+    assert face.expression is not None
+    with serving("--model", "open") as address, opened(browser, address) as watched:
+        page = watched.page
+        page.set_input_files("#picture-file", PICTURE)
+        expect(page.locator("#faces .label")).to_have_text(str(face.expression.label))
+        wanted = dict(zip(face.expression.labels, face.expression.probabilities.tolist(), strict=True))
+        assert shares(page) == pytest.approx(wanted, abs=0.01)
+        with page.expect_response(re.compile(r"/v1/analyze\?model=open$")) as answer:
+            page.locator("#where input[value=server]").check()
+        assert answer.value.ok
+        assert not any("models/expression" in url for url in watched.requests)
+        assert watched.complaints == []
 
 
 def test_a_server_that_wants_a_token_gets_one(browser: Browser) -> None:

@@ -7,6 +7,7 @@ import type { ExpressionManifest } from './expression';
 import type { Network } from './network';
 import type { FaceGeometry } from './pose';
 import { openWebAssembly, openWebGpu, type Runtime } from './runtime';
+import { agree, trialInput } from './trial';
 
 interface Manifest extends ExpressionManifest {
   task: string;
@@ -58,26 +59,28 @@ async function load(folder: string, name: string, task: string, progress: Progre
   return { manifest, bytes };
 }
 
-/** The networks, each of which has given numbers once: a backend that cannot run them is found out here. */
+/** The networks, each of which has given the right numbers once: a backend that cannot run them is found out here. */
 async function ready(
   runtime: Runtime,
   [detector, landmarks, expression, geometry]: [Loaded, Loaded, Loaded, FaceGeometry],
 ): Promise<{ models: Models; backend: string }> {
+  const size = expression.manifest.input.size;
   const models = {
-    detector: await runtime.open(detector.bytes),
-    landmarks: await runtime.open(landmarks.bytes),
-    expression: await runtime.open(expression.bytes),
+    detector: await openTried(runtime, detector.bytes, [1, 3, 160, 160], 255),
+    landmarks: await openTried(runtime, landmarks.bytes, [1, 256, 256, 3], 1),
+    expression: await openTried(runtime, expression.bytes, [1, 3, size, size], 255),
     manifest: expression.manifest,
     geometry,
   };
-  const size = expression.manifest.input.size;
-  await tryOut(models.detector, [1, 3, 160, 160]);
-  await tryOut(models.landmarks, [1, 256, 256, 3]);
-  await tryOut(models.expression, [1, 3, size, size]);
   return { models, backend: runtime.backend };
 }
 
-async function tryOut(network: Network, dims: number[]): Promise<void> {
-  const outputs = await network.run(new Float32Array(dims.reduce((one, other) => one * other)), dims);
-  if (!outputs.every((output) => output.every(Number.isFinite))) throw new Error('A network gives no numbers on this device.');
+/** A network that takes numbers up to `top`. */
+async function openTried(runtime: Runtime, model: Uint8Array, dims: readonly number[], top: number): Promise<Network> {
+  const network = await runtime.open(model);
+  const input = trialInput(dims, top);
+  const outputs = await network.run(input, dims);
+  const expected = (await runtime.expect?.(model, input, dims)) ?? outputs;
+  if (!agree(outputs, expected)) throw new Error('A network gives wrong numbers on this device.');
+  return network;
 }

@@ -15,6 +15,8 @@ export interface Runtime {
   /** For people. */
   backend: string;
   open(model: Uint8Array): Promise<Network>;
+  /** What a network should give, from WebAssembly; null where `open` uses that itself. */
+  expect: ((model: Uint8Array, input: Float32Array, dims: readonly number[]) => Promise<Float32Array[]>) | null;
 }
 
 /** Rejects where this browser has no WebGPU that we can use. */
@@ -24,14 +26,25 @@ export async function openWebGpu(progress: Progress): Promise<Runtime> {
   if (!adapter || adapter.info.isFallbackAdapter) throw new Error('no WebGPU');
   const ort = await import('onnxruntime-web/jspi');
   await start(ort, gpuGlue, gpuBinary, 1, progress);
-  return { backend: 'WebGPU', open: (model) => open(ort, model, 'webgpu') };
+  return {
+    backend: 'WebGPU',
+    open: async (model) => networkOf(ort, await open(ort, model, 'webgpu')),
+    async expect(model, input, dims) {
+      const session = await open(ort, model, 'wasm'); // this build has both
+      return networkOf(ort, session).run(input, dims).finally(() => session.release());
+    },
+  };
 }
 
 export async function openWebAssembly(progress: Progress): Promise<Runtime> {
   const ort = await import('onnxruntime-web/wasm');
   const threads = globalThis.crossOriginIsolated ? Math.min(MOST_THREADS, Math.ceil(navigator.hardwareConcurrency / 2)) : 1;
   await start(ort, wasmGlue, wasmBinary, threads, progress);
-  return { backend: `WebAssembly, ${threads} thread${threads === 1 ? '' : 's'}`, open: (model) => open(ort, model, 'wasm') };
+  return {
+    backend: `WebAssembly, ${threads} thread${threads === 1 ? '' : 's'}`,
+    open: async (model) => networkOf(ort, await open(ort, model, 'wasm')),
+    expect: null,
+  };
 }
 
 async function start(ort: typeof Ort, glue: string, binary: string, threads: number, progress: Progress): Promise<void> {
@@ -40,8 +53,11 @@ async function start(ort: typeof Ort, glue: string, binary: string, threads: num
   ort.env.wasm.wasmBinary = await unpack(await download(new URL(binary, import.meta.url), progress));
 }
 
-async function open(ort: typeof Ort, model: Uint8Array, provider: string): Promise<Network> {
-  const session = await ort.InferenceSession.create(model, { executionProviders: [provider], logSeverityLevel: 3 });
+function open(ort: typeof Ort, model: Uint8Array, provider: string): Promise<Ort.InferenceSession> {
+  return ort.InferenceSession.create(model, { executionProviders: [provider], logSeverityLevel: 3 });
+}
+
+function networkOf(ort: typeof Ort, session: Ort.InferenceSession): Network {
   return {
     async run(input, dims, outputs = session.outputNames) {
       const found = await session.run({ [session.inputNames[0]]: new ort.Tensor('float32', input, dims) }, [...outputs]);

@@ -14,8 +14,8 @@ interface AnalyzeAnswer {
 /** Opens a reader on the server beside the page. Rejects with a `BusyError`, a `TokenError` or a message for people. */
 export const openServer: OpenReader = async ({ model, progress }) => {
   const models = await servedModels();
-  const served = models.find(({ name }) => name === model) ?? models[0];
-  if (!served) throw new Error('The server has no model.');
+  const served = models.find(({ name }) => name === model);
+  if (!served) throw new Error(`The server has no model “${model}”.`);
   progress?.(1);
   return new ServerReader(model, served.labels);
 };

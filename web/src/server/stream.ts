@@ -11,8 +11,6 @@ export interface FrameAnswer {
   type: 'frame';
   frame_index: number;
   timestamp_s: number;
-  width: number;
-  height: number;
   faces: Face[];
 }
 

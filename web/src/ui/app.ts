@@ -6,15 +6,13 @@ import { useToken } from '../server/address';
 import { closeCamera, describeCamera, openCamera } from './camera';
 import { askConsent } from './consent';
 import { FrameSource } from './frames';
+import { listModels } from './models';
 import { Notices } from './notices';
 import { openPicture } from './pictures';
 import { Readers, type Where } from './readers';
 import { Results } from './results';
+import type { FileKind, Kind, Source } from './sources';
 import { Stage } from './stage';
-
-type Source =
-  | { kind: 'picture' | 'video'; file: Blob; name: string }
-  | { kind: 'camera'; stream: MediaStream };
 
 const RETRY_S = [1, 2, 4, 8, 15];
 const LEAST_RETRY_S = 0.5;
@@ -32,13 +30,14 @@ export class App {
   private reading = new AbortController();
   private turn: Promise<void> = Promise.resolve();
   private where: Where = 'device';
-  private model = 'expression';
+  /** null until somebody has said which: then it is the usual one. */
+  private model: string | null = null;
 
   /** @param changed told whenever another source is read, or none. */
-  constructor(private readonly changed: (kind: Source['kind'] | null, device: string) => void) {}
+  constructor(private readonly changed: (kind: Kind | null, device: string) => void) {}
 
   /** Reads a picture or plays a video. */
-  async useFile(kind: 'picture' | 'video', file: File): Promise<void> {
+  async useFile(kind: FileKind, file: File): Promise<void> {
     const name = file.name || `The ${kind}`;
     await this.begin({ kind, file, name }, () =>
       kind === 'picture' ? this.stage.showPicture(file, name) : this.stage.showVideo(file, name),
@@ -51,6 +50,11 @@ export class App {
     this.stop();
     try {
       const stream = await openCamera(device);
+      if (!this.agreed.has(this.where)) {
+        closeCamera(stream); // while it opened, another place was chosen
+        await this.useCamera(device);
+        return;
+      }
       const { device: opened, faces_user } = describeCamera(stream);
       stream.getVideoTracks()[0].addEventListener('ended', () => this.lose(stream));
       await this.begin({ kind: 'camera', stream }, () => this.stage.showCamera(stream, faces_user), opened);
@@ -145,7 +149,8 @@ export class App {
     const text = this.where === 'device' ? 'Loading the models' : 'Asking the server';
     this.stage.wait(text, this.where === 'device' ? 0 : null);
     try {
-      return await this.readers.open(this.where, this.model, (share) => this.stage.wait(text, share));
+      const model = this.model ?? (await listModels()).default;
+      return await this.readers.open(this.where, model, (share) => this.stage.wait(text, share));
     } finally {
       this.stage.wait(null);
     }

@@ -7,9 +7,9 @@ import { element, write } from './elements';
 import { listModels, readModelCard, showLegend, showModelCard } from './models';
 import { fileKind, watchFiles } from './pictures';
 import type { Where } from './readers';
+import { FILE_KINDS, type Kind } from './sources';
 
-const STOP_WORDS = { camera: 'Stop the camera', video: 'Close the video', picture: 'Close the picture' };
-export type Kind = keyof typeof STOP_WORDS;
+const STOP_WORDS: Record<Kind, string> = { camera: 'Stop the camera', video: 'Close the video', picture: 'Close the picture' };
 
 /** Shows the button that ends what is read, and gives the focus back when it goes. */
 export function showSource(kind: Kind | null): void {
@@ -40,7 +40,7 @@ export function wireSources(app: App): void {
   element('camera', HTMLSelectElement).addEventListener('change', ({ currentTarget }) => {
     void app.useCamera((currentTarget as HTMLSelectElement).value);
   });
-  for (const kind of ['picture', 'video'] as const) {
+  for (const kind of FILE_KINDS) {
     const input = element(`${kind}-file`, HTMLInputElement);
     element(`use-${kind}`, HTMLElement).addEventListener('click', () => input.click());
     input.addEventListener('change', () => {
@@ -92,6 +92,7 @@ export async function wireModels(app: App): Promise<void> {
   try {
     const { default: usual, models } = await listModels();
     select.replaceChildren(...models.map((name) => new Option(name, name, name === usual, name === usual)));
+    void app.setModel(usual);
     await show();
   } catch (error) {
     app.tell(error instanceof Error ? error.message : String(error));

@@ -1,12 +1,12 @@
 /** Pictures and videos that people choose, drop or paste. */
 
+import type { FileKind } from './sources';
+
 /** Pictures are read at their own size up to this long side. */
 const MOST_SIDE = 4096;
 
-export type Kind = 'picture' | 'video';
-
 /** What a file is, by its type; null for anything else. */
-export function fileKind(file: File): Kind | null {
+export function fileKind(file: File): FileKind | null {
   if (file.type.startsWith('image/')) return 'picture';
   return file.type.startsWith('video/') ? 'video' : null;
 }
