@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
+import httpx2
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -49,7 +49,7 @@ def client_of(**settings: Any) -> Iterator[TestClient]:
         yield client
 
 
-def error_of(answer: httpx.Response, status: int) -> str:
+def error_of(answer: httpx2.Response, status: int) -> str:
     """The code of an answer that must be an error of this status, and nothing else."""
     assert answer.status_code == status, answer.text
     assert set(answer.json()) == {"error"}
