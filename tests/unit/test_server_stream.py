@@ -34,6 +34,20 @@ def stream(client):
         yield stream
 
 
+@pytest.fixture
+def held(monkeypatch):
+    """Every picture waits in its reading: an event that one has begun, and one that lets them end."""
+    begun, may_end, step = threading.Event(), threading.Event(), _Source.step
+
+    def slow_step(self, frame):
+        begun.set()
+        assert may_end.wait(20)
+        return step(self, frame)
+
+    monkeypatch.setattr(_Source, "step", slow_step)
+    return begun, may_end
+
+
 def send_at(stream, timestamp_s, data):
     stream.send_json({"type": "frame", "timestamp_s": timestamp_s})
     stream.send_bytes(data)
@@ -124,15 +138,8 @@ def test_time_must_not_go_back_unless_the_source_is_another(stream):
     assert [face["track_id"] for face in answer["faces"]] == [1]
 
 
-def test_the_newest_picture_wins(stream, monkeypatch):
-    begun, may_end, step = threading.Event(), threading.Event(), _Source.step
-
-    def slow_step(self, frame):
-        begun.set()
-        assert may_end.wait(20)
-        return step(self, frame)
-
-    monkeypatch.setattr(_Source, "step", slow_step)
+def test_the_newest_picture_wins(stream, held):
+    begun, may_end = held
     stream.send_bytes(jpeg())
     assert begun.wait(20)
     for _ in range(3):
@@ -143,15 +150,8 @@ def test_the_newest_picture_wins(stream, monkeypatch):
     assert [stream.receive_json()["frame_index"] for _ in range(2)] == [0, 3]
 
 
-def test_a_reset_drops_what_waits(stream, monkeypatch):
-    begun, may_end, step = threading.Event(), threading.Event(), _Source.step
-
-    def slow_step(self, frame):
-        begun.set()
-        assert may_end.wait(20)
-        return step(self, frame)
-
-    monkeypatch.setattr(_Source, "step", slow_step)
+def test_a_reset_drops_what_waits(stream, held):
+    begun, may_end = held
     stream.send_bytes(jpeg())
     assert begun.wait(20)
     stream.send_bytes(jpeg())
@@ -162,15 +162,8 @@ def test_a_reset_drops_what_waits(stream, monkeypatch):
     assert stream.receive_json() == {"type": "reset"}
 
 
-def test_a_picture_after_a_reset_is_not_for_the_source_before_it(tiny_model, monkeypatch):
-    begun, may_end, step = threading.Event(), threading.Event(), _Source.step
-
-    def slow_step(self, frame):
-        begun.set()
-        assert may_end.wait(20)
-        return step(self, frame)
-
-    monkeypatch.setattr(_Source, "step", slow_step)
+def test_a_picture_after_a_reset_is_not_for_the_source_before_it(tiny_model, held):
+    begun, may_end = held
     with (
         client_of(model=(str(tiny_model),), workers=1) as client,
         client.websocket_connect("/v1/stream", subprotocols=["mien.v1"]) as other,
