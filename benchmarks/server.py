@@ -25,8 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.error import URLError
@@ -41,6 +40,7 @@ from latency import example_photo
 from mien.runtime import DEFAULT_MODEL
 from mien.server.settings import ServerSettings
 from pictures_made import bust, encoded, scaled
+from server_made import Served
 
 Found: TypeAlias = dict[str, Any]
 
@@ -57,8 +57,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 OPEN = build_opener(ProxyHandler({})).open
 
 
-class Server:
-    """`mien serve` in a process of its own; its log goes to a file.
+class Server(Served):
+    """`mien serve` in a process of its own, and what it takes and tells.
 
     Args:
         folder: for the log.
@@ -67,15 +67,8 @@ class Server:
     """
 
     def __init__(self, folder: Path, *words: str, port: int = 0) -> None:
-        self.log = folder / f"{time.time_ns()}.log"
-        command = [sys.executable, "-m", "mien.cli.main", "serve", "--port", str(port), *words]
         began = time.perf_counter()
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self.log.read_text()
-        self.port = int(line.rpartition(":")[2])
+        super().__init__(None, *words, log=folder / f"{time.time_ns()}.log", port=port)
         while not self.is_ready():
             time.sleep(0.005)
         self.ready_s = time.perf_counter() - began
@@ -125,16 +118,6 @@ def face_photo() -> bytes:
     head = scaled(head, 160 / head.shape[1])
     top = (head.shape[0] - 160) // 2
     return encoded(head[top : top + 160, :160], "JPEG", quality=90)
-
-
-@contextmanager
-def serving(folder: Path, *words: str, port: int = 0) -> Iterator[Server]:
-    server = Server(folder, *words, port=port)
-    try:
-        yield server
-    finally:
-        server.process.kill()
-        server.process.wait()
 
 
 def begin_load(server: Server, picture: Path, seconds: float, **options: float) -> subprocess.Popen[str]:
@@ -196,7 +179,7 @@ def measure_speed(folder: Path, pictures: dict[str, Path], options: argparse.Nam
     result: Found = {}
     with ExitStack() as stack:
         words = ("--model", options.model)
-        servers = {name: stack.enter_context(serving(folder, *arm, *words)) for name, arm in ARMS.items()}
+        servers = {name: stack.enter_context(Server(folder, *arm, *words)) for name, arm in ARMS.items()}
         for kind, picture in pictures.items():
             for server in servers.values():
                 load(server, picture, WARM_UP_S, clients=8)
@@ -217,7 +200,7 @@ def measure_speed(folder: Path, pictures: dict[str, Path], options: argparse.Nam
 def measure_overload(folder: Path, picture: Path, options: argparse.Namespace) -> Found:
     """Four times the capacity, at fixed times, and how it is afterwards."""
     settings = ServerSettings()
-    with serving(folder, "--model", options.model) as server:
+    with Server(folder, "--model", options.model) as server:
         load(server, picture, WARM_UP_S, clients=8)
         before = load(server, picture, options.seconds, clients=64)
         warm_mb = server.memory_mb("VmHWM")
@@ -252,7 +235,7 @@ def measure_overload(folder: Path, picture: Path, options: argparse.Namespace) -
 def measure_ends(folder: Path, picture: Path, options: argparse.Namespace) -> Found:
     """SIGTERM and SIGKILL while 64 clients ask; and how long it takes to be ready, the first time and the next."""
     words = ("--model", options.model)
-    with serving(folder, *words) as server:
+    with Server(folder, *words) as server:
         starts = [server.ready_s]
         run = begin_load(server, picture, options.seconds, clients=64)
         time.sleep(options.seconds / 2)
@@ -271,7 +254,7 @@ def measure_ends(folder: Path, picture: Path, options: argparse.Namespace) -> Fo
         }
     again, port = [], 0
     for turn in range(4):
-        with serving(folder, *words, port=port) as server:
+        with Server(folder, *words, port=port) as server:
             (again if turn else starts).append(server.ready_s)
             port = server.port
             run = begin_load(server, picture, WARM_UP_S, clients=8)

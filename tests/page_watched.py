@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, expect
+
+from server_made import Served
 
 DESK = (1280, 800)
 PATIENCE_MS = 30_000
@@ -38,21 +39,11 @@ class Watched:
 
 @contextmanager
 def serving(*options: str, **environment: str) -> Iterator[str]:
-    """`mien serve` in a process of its own, on a free port."""
-    command = [sys.executable, "-m", "mien.cli.main", "serve", "--port", "0", *options]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    with process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().split()[-1]
-        finally:
-            process.terminate()
+    """The address of `mien serve` in a process of its own, on a free port."""
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with Served(None, *options, log=log, environment=environment) as served:
+            yield served.url
 
 
 @contextmanager
