@@ -1,0 +1,70 @@
+"""How often models are still right when a part of the face is covered: FER+ validation, official majority.
+
+python benchmarks/occlusion.py ferplus.zip [--model expression open ...]
+
+A grey bar covers the part in the aligned crop, where every face has it in the same place. `p` is McNemar's test of each
+model against the first one on the same faces.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from mien import metrics
+from mien.datasets import read_dataset
+from mien.evaluation.evaluate import official_labels, read_faces
+from mien.inference.classifier import ExpressionClassifier
+
+COVERS = {
+    "nothing": (0.0, 0.0, 0.0, 0.0),
+    "eyes and brows": (0.0, 0.2, 1.0, 0.48),
+    "nose": (0.34, 0.42, 0.66, 0.66),
+    "mouth and chin": (0.0, 0.65, 1.0, 1.0),
+    "left half": (0.0, 0.0, 0.5, 1.0),
+    "right half": (0.5, 0.0, 1.0, 1.0),
+}
+"""Left, top, right and bottom of the bar, as shares of the crop's side."""
+GREY = 127
+BATCH = 256
+
+
+def is_right(
+    classifier: ExpressionClassifier, crops: np.ndarray, labels: np.ndarray
+) -> dict[str, np.ndarray]:
+    """For every cover which faces of (N, side, side, 3) are read as their label, (N,) of N."""
+    side, right = crops.shape[1], {}
+    for name, bar in COVERS.items():
+        left, top, end, bottom = (round(share * side) for share in bar)
+        covered = crops.copy()
+        covered[:, top:bottom, left:end] = GREY
+        logits = [classifier.logits(covered[at : at + BATCH]) for at in range(0, len(covered), BATCH)]
+        right[name] = np.concatenate(logits).argmax(axis=1) == labels
+    return right
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument(
+        "--model", nargs="+", default=["expression", "open"], help="shipped models' names or .onnx files"
+    )
+    options = parser.parse_args()
+    valid = read_dataset("ferplus", options.data).select("valid")
+    right: dict[str, dict[str, np.ndarray]] = {}
+    for model in options.model:
+        classifier = ExpressionClassifier(model)
+        labels = official_labels(classifier.manifest, valid)
+        counted = labels >= 0
+        right[model] = is_right(classifier, read_faces(classifier, valid).crops[counted], labels[counted])
+    first = right[options.model[0]]
+    for cover in COVERS:
+        print(cover)
+        for model, found in right.items():
+            only = int((first[cover] & ~found[cover]).sum()), int((found[cover] & ~first[cover]).sum())
+            print(f"  {found[cover].mean():7.2%}  p {metrics.mcnemar_test(*only):.3f}  {model}")
+
+
+if __name__ == "__main__":
+    main()
