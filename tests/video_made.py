@@ -328,3 +328,17 @@ def with_rotation(mp4: bytes, clockwise: int) -> bytes:
 
 if __name__ == "__main__":
     write_clip(Path(sys.argv[1]), (frame for frame, _ in crossing_frames()))
+
+
+def picture_times(path: Path) -> list[float]:
+    """When each picture of a video is shown, in seconds."""
+    with av.open(str(path)) as container:
+        return [round(float(frame.pts * frame.time_base), 4) for frame in container.decode(video=0)]
+
+
+def sound_seconds(path: Path) -> float:
+    """How long a video sounds; 0 when it is silent."""
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return 0.0
+        return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))

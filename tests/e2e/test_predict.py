@@ -17,34 +17,16 @@ import pytest
 from PIL import Image
 
 from conftest import make_model
-from mien.cli.main import main
 from mien.emotions import EXPRESSIONS
 from mien.manifest import RiskPoint
+from shells import Shell
 
 FACE_KEYS = {"bbox_xyxy", "confidence", "landmarks_xy", "head_pose_deg", "quality", "expression"}
 
 
-class Shell:
-    """Runs `mien predict` in this process with the tiny model; keeps code, out and err."""
-
-    def __init__(self, model, capsys):
-        self.model, self.capsys = model, capsys
-
-    def __call__(self, *words, model=None):
-        arguments = ["predict", *map(str, words), "--model", str(model or self.model), "--threads", "1"]
-        self.code = main(arguments)
-        self.out, self.err = self.capsys.readouterr()
-        assert "Traceback" not in self.err
-        return self.code
-
-    @property
-    def records(self):
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
 @pytest.fixture
 def shell(tiny_model, capsys):
-    return Shell(tiny_model, capsys)
+    return Shell("predict", tiny_model, capsys)
 
 
 @pytest.fixture
