@@ -16,6 +16,7 @@ DOCUMENTS = (
     "docs/video.md",
     "docs/server.md",
     "docs/models/expression.md",
+    "docs/models/mobile.md",
     "docs/models/open.md",
     "docs/models/study.md",
 )

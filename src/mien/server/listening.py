@@ -64,10 +64,11 @@ def listen(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
 def _bound(host: str, port: int) -> socket.socket:
     """A socket that has the address, and does not listen yet."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
+        family, kind, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        bound = socket.socket(family, kind, protocol)  # asyncio sends without delay only where it reads "TCP"
+        # named, or else asyncio does not see that it is TCP, and lets answers wait (Nagle's algorithm)
+        bound = socket.socket(family, kind, socket.IPPROTO_TCP)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except OSError as error:
