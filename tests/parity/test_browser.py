@@ -12,6 +12,7 @@ from browser_fixtures import FOLDER, MAKERS
 
 from mien import Analyzer
 from mien.imaging import read_image, resize
+from mien.runtime import DEFAULT_MODEL, shipped_models
 from mien.video.follow import FaceFollower
 from mien.video.sources import DecodedFrame
 from page_driven import driven_chromium, driven_engine, why_not
@@ -73,6 +74,14 @@ def test_a_close_up_and_a_picture_without_faces_too(engine, analyzer, examples):
     assert_read_alike(engine, analyzer, np.ascontiguousarray(astronaut[40:240, 130:310]))
     assert_read_alike(engine, analyzer, resize(astronaut, (1800, 1801)))
     assert engine.picture(np.full((90, 120, 3), 128, dtype=np.uint8))["frame"]["faces"] == []
+
+
+@needs_page
+@pytest.mark.parametrize("model", [name for name in shipped_models() if name != DEFAULT_MODEL])
+def test_so_do_the_other_models(chromium, examples, model):
+    with driven_engine(chromium) as engine:
+        assert engine.open(model)["type"] == "opened"
+        assert_read_alike(engine, Analyzer(model), read_image(examples / "group.jpg"))
 
 
 def assert_read_alike(engine, analyzer, image):
