@@ -24,6 +24,7 @@ from reliability_report import draw, to_markdown
 from scipy.optimize import minimize
 
 from mien import metrics
+from mien.cli.progress import progress_bar
 from mien.datasets import read_dataset
 from mien.datasets.index import Index
 from mien.evaluation.evaluate import official_labels, read_faces
@@ -123,8 +124,9 @@ def measure(
 
     records: list[dict[str, object]] = []
     logits, mirrored = [], []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, progress_bar("copying and reading") as advance:
         for start in range(0, len(rows), AHEAD):
+            advance(start, len(rows))
             shots = [shot for several in pool.map(shoot, rows[start : start + AHEAD]) for shot in several]
             crops = np.stack([crop for _, crop in shots])
             plain = classifier.logits(crops)
