@@ -27,7 +27,7 @@ def test_every_combination_reads_a_face(regions, fusion, attention):
 
 @pytest.mark.parametrize(("local_stage", "size"), [(1, 64), (1, 70), (2, 97), (3, 32), (3, 70)])
 def test_local_branch_reads_any_stage_at_any_size(local_stage, size):
-    model = HybridNet(3, local_stage=local_stage).eval()
+    model = HybridNet(3, regions="anatomical", attention=True, local_stage=local_stage).eval()
     assert model(torch.rand(1, 3, size, size) * 255).shape == (1, 3)
 
 
@@ -36,7 +36,7 @@ def test_resnet50_trunk_has_its_parameters_and_learns():
     assert (
         sum(value.numel() for value in trunk.parameters()) == 23_508_032
     )  # torchvision's, without the classifier
-    model = HybridNet(7, backbone="resnet50").train()
+    model = HybridNet(7, backbone="resnet50", regions="anatomical", attention=True).train()
     model(torch.rand(4, 3, 64, 64) * 255).sum().backward()
     assert model.stages[0][0].weight.grad.abs().sum() > 0
 
@@ -45,7 +45,7 @@ def test_without_its_own_parts_it_is_the_face_mobilenet():
     """The same names and the same function: a run of the one is a start for the other."""
     torch.manual_seed(0)
     whole = FaceMobileNet(3).eval()
-    model = HybridNet(3, regions="none", attention=False).eval()
+    model = HybridNet(3).eval()
     model.load_state_dict(whole.state_dict())
     images = torch.rand(1, 3, 64, 64) * 255
     torch.testing.assert_close(model(images), whole(images))
@@ -65,7 +65,7 @@ def test_resnet50_starts_from_torchvisions_file(tmp_path):
     torch.manual_seed(0)
     published = resnet50(weights=None).eval()
     torch.save(published.state_dict(), tmp_path / "resnet50.pth")
-    model = HybridNet(7, backbone="resnet50", regions="none", attention=False).eval()
+    model = HybridNet(7, backbone="resnet50").eval()
     model.load_pretrained(tmp_path / "resnet50.pth", torch.zeros(1, 3, 64, 64))
     images = torch.rand(1, 3, 64, 64) * 255
     features = model.pixels(images)
@@ -85,9 +85,9 @@ def test_new_parts_hardly_change_a_trained_trunk():
     """Attention starts as the identity and the local branch counts little, whatever the fusion."""
     torch.manual_seed(0)
     images = torch.rand(4, 3, 64, 64) * 255
-    plain = HybridNet(5, regions="none", attention=False).eval()
+    plain = HybridNet(5).eval()
     for fusion in FUSIONS:
-        model = HybridNet(5, fusion=fusion).eval()
+        model = HybridNet(5, regions="anatomical", attention=True, fusion=fusion).eval()
         model.load_state_dict(plain.state_dict(), strict=False)
         with torch.no_grad():
             torch.testing.assert_close(model(images), plain(images), rtol=0.2, atol=0.05)

@@ -10,7 +10,7 @@ from mien.models.layers import PixelInput
 OPTIONS = {
     "efficientface": {},
     "face-mobilenet": {"blocks": 4, "frozen": 2},
-    "hybrid": {"frozen": 2},
+    "hybrid": {"regions": "anatomical", "attention": True, "frozen": 2},
 }
 FROZEN = {
     "face-mobilenet": lambda model: model.fixed,

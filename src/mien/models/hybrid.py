@@ -20,9 +20,10 @@ class HybridNet(ExpressionNetwork):
     Args:
         classes: number of logits.
         backbone: a key of `BACKBONES`.
-        regions: a key of `REGIONS`; "none" leaves out the local branch.
+        regions: a key of `REGIONS`, where the local branch looks; "none" leaves it out.
         local_stage: the local branch reads what this stage gives (1..3); what it finds is fused behind the next one.
-        attention: modulators behind the stages that learn, and weights for the regions of every face.
+        attention: modulators behind the stages that learn, and weights for the regions of every face. Like the local
+            branch it must be asked for: neither gained accuracy in whole runs (docs/models/study.md).
         fusion: a key of `FUSIONS`.
         frozen: stages that keep their pretrained weights and statistics, 0..local_stage.
         upsample: side that crops are enlarged to inside the network; 0 leaves them.
@@ -39,9 +40,9 @@ class HybridNet(ExpressionNetwork):
         classes: int,
         *,
         backbone: str = "face-mobilenet",
-        regions: str = "anatomical",
+        regions: str = "none",
         local_stage: int = 2,
-        attention: bool = True,
+        attention: bool = False,
         fusion: str = "gated",
         frozen: int = 0,
         upsample: int = 0,
