@@ -204,9 +204,10 @@ def test_a_missing_data_set_is_one_line(tiny_model, tmp_path, capsys, verb):
 
 def test_data_check_and_prepare(tmp_path, capsys):
     root = write_ferplus(tmp_path / "ferplus")
-    code, out, _ = run(capsys, "data", "check", root, "--json")
+    code, out, _ = run(capsys, "data", "check", root, "--json", "--leaks", tmp_path / "leaks.csv")
     assert code == 0
     assert "counts" in json.loads(out)
+    assert (tmp_path / "leaks.csv").read_text() == "Usage,Image name\n"  # the made faces have no twins
     code, out, _ = run(
         capsys, "data", "prepare", root, "-o", tmp_path / "store", "--patch", 48, "--workers", 1
     )

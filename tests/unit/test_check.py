@@ -18,7 +18,10 @@ from mien.datasets import (
     read_dataset,
     read_ferplus,
     read_folder,
+    read_leaks,
+    write_leaks,
 )
+from mien.errors import InputError
 
 
 def _shown(report) -> str:
@@ -82,6 +85,17 @@ def test_the_same_pixels_in_another_format_are_twins(tmp_path):
     report = check_dataset(index)
     assert report.twins_in_later_splits == ("train/happy/a.png",)
     assert "[b].bmp" in _shown(report)
+
+
+def test_a_leak_list_keeps_out_what_the_check_found(tmp_path):
+    root = write_ferplus(tmp_path / "tree")
+    write_picture(root / "FER2013Valid/fer0028638.png", "fer0000000.png")
+    index, path = read_ferplus(root), tmp_path / "leaks.csv"
+    write_leaks(path, index, check_dataset(index).twins_in_later_splits)
+    assert path.read_text() == "Usage,Image name\nTraining,FER2013Train/fer0000000.png\n"
+    assert check_dataset(read_ferplus(root, exclude=read_leaks(path))).leaks == ()
+    with pytest.raises(InputError, match=r"none/leaks\.csv: No such file"):
+        write_leaks(tmp_path / "none/leaks.csv", index, ())
 
 
 def test_without_splits_twins_are_duplicates_and_no_leaks(tmp_path):

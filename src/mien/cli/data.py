@@ -22,6 +22,7 @@ def check(
     path: Path,
     *,
     dataset: DatasetKind = "ferplus",
+    leaks: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Count classes and find missing, unreadable and repeated images, and leaks between splits.
@@ -31,16 +32,19 @@ def check(
     Args:
         path: folder or zip; for `table` the CSV or Parquet file; for `joined` KIND=PATH,KIND=PATH.
         dataset: the layout of the files; docs/data-sets.md shows each.
+        leaks: CSV to write, of the images that also stand in a later split; a recipe's data.exclude reads it.
         as_json: print one JSON object.
     """
     from rich.console import Console
 
     from mien.cli.tables import print_check
-    from mien.datasets import check_dataset, read_dataset
+    from mien.datasets import check_dataset, read_dataset, write_leaks
 
     index = read_dataset(dataset, path)
     with progress_bar("reading images") as advance:
         report = check_dataset(index, progress=advance)
+    if leaks is not None:
+        write_leaks(leaks, index, report.twins_in_later_splits)
     if as_json:
         print(json.dumps(report.to_dict()))
     else:

@@ -20,12 +20,12 @@ from mien.datasets.ferplus import (
     majority_label,
     majority_labels,
     read_ferplus,
-    read_leaks,
     vote_distributions,
 )
 from mien.datasets.folder import read_folder
 from mien.datasets.index import ANY_SPLIT, SPLITS, Index, Sample
 from mien.datasets.joined import join, split_parts
+from mien.datasets.leaks import read_leaks, write_leaks
 from mien.datasets.rafdb import read_rafdb
 from mien.datasets.table import read_table
 from mien.emotions import DatasetKind
@@ -59,6 +59,7 @@ __all__ = [
     "read_rafdb",
     "read_table",
     "vote_distributions",
+    "write_leaks",
 ]
 
 

@@ -152,35 +152,6 @@ def read_ferplus(path: str | Path, *, exclude: Collection[str] = frozenset()) ->
     )
 
 
-def read_leaks(path: str | Path, *, split: str | None = None) -> set[str]:
-    """The image names of a leak list (`Usage,Image name`): images whose pixels also stand in a later split.
-
-    Args:
-        path: the CSV.
-        split: "train", "valid" or "test": only the images of this split; None: all.
-
-    Raises:
-        InputError: the file cannot be read.
-        AnnotationError: a line is wrong.
-    """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}. Give a CSV with `Usage,Image name`.") from error
-    leaks: set[str] = set()
-    for line, row in csv_rows(data, path):
-        if line == 1 and row[0] == "Usage":
-            continue
-        if len(row) != 2 or row[0] not in USAGES:
-            raise AnnotationError(
-                path, line, f"is not `Usage,Image name` with a Usage of {', '.join(USAGES)}."
-            )
-        if split in (None, USAGES[row[0]]):
-            leaks.add(row[1])
-    return leaks
-
-
 def _home(path: Path, names: list[str]) -> str:
     """The folder, nearest to the top, that holds the splits' folders or the Kaggle pair; "" for the top itself."""
     parents = {file: {_parent(name) for name in names if name.split("/")[-1] == file} for file in KAGGLE_PAIR}
