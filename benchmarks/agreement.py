@@ -7,12 +7,10 @@ python benchmarks/agreement.py ferplus.zip [--model expression mobile] [--togeth
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
+from validation import counted_faces, model_parser
 
 from mien import metrics
-from mien.datasets import read_dataset
 from mien.evaluation.evaluate import official_labels, read_faces
 from mien.inference.classifier import ExpressionClassifier
 
@@ -22,26 +20,19 @@ DRAWS = 500
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data")
-    parser.add_argument(
-        "--model", nargs="+", default=["expression"], help="shipped models' names or .onnx files"
-    )
+    parser = model_parser(__doc__)
     parser.add_argument("--together", action="store_true", help="average the models' probabilities")
     options = parser.parse_args()
+    faces = counted_faces(options.data)
     classifiers = [ExpressionClassifier(model) for model in options.model]
-    valid = read_dataset("ferplus", options.data).select("valid")
-    labels = official_labels(classifiers[0].manifest, valid)
-    counted = labels >= 0
-    votes = np.array([sample.votes for sample in valid.samples])[counted]
-    readings = [metrics.softmax(read_faces(classifier, valid).logits[counted]) for classifier in classifiers]
+    labels = official_labels(classifiers[0].manifest, faces)
+    votes = np.array([sample.votes for sample in faces.samples])
+    readings = [metrics.softmax(read_faces(classifier, faces).logits) for classifier in classifiers]
     names = options.model
     if options.together:
         names, readings = ["together"], [np.mean(readings, axis=0)]
-    right = {"again": vote_again(votes, labels[counted])}
-    right |= {
-        name: reading.argmax(axis=1) == labels[counted] for name, reading in zip(names, readings, strict=True)
-    }
+    right = {"again": vote_again(votes, labels)}
+    right |= {name: reading.argmax(axis=1) == labels for name, reading in zip(names, readings, strict=True)}
     leads = np.diff(np.sort(votes, axis=1)[:, -2:], axis=1)[:, 0]
     print("lead   faces  ", "  ".join(f"{name:>6}" for name in right))
     for least, most in (*LEADS, (0, 10)):

@@ -8,12 +8,10 @@ model against the first one on the same faces.
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
+from validation import counted_faces, model_parser
 
 from mien import metrics
-from mien.datasets import read_dataset
 from mien.evaluation.evaluate import official_labels, read_faces
 from mien.inference.classifier import ExpressionClassifier
 
@@ -45,19 +43,13 @@ def is_right(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data")
-    parser.add_argument(
-        "--model", nargs="+", default=["expression", "open"], help="shipped models' names or .onnx files"
-    )
-    options = parser.parse_args()
-    valid = read_dataset("ferplus", options.data).select("valid")
+    options = model_parser(__doc__, ["expression", "open"]).parse_args()
+    faces = counted_faces(options.data)
     right: dict[str, dict[str, np.ndarray]] = {}
     for model in options.model:
         classifier = ExpressionClassifier(model)
-        labels = official_labels(classifier.manifest, valid)
-        counted = labels >= 0
-        right[model] = is_right(classifier, read_faces(classifier, valid).crops[counted], labels[counted])
+        labels = official_labels(classifier.manifest, faces)
+        right[model] = is_right(classifier, read_faces(classifier, faces).crops, labels)
     first = right[options.model[0]]
     for cover in COVERS:
         print(cover)

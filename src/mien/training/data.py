@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from mien.datasets import ADAPTERS, Index, Sample, read_dataset
+from mien.datasets import ADAPTERS, Index, Sample, read_dataset, read_leaks
 from mien.datasets.check import Progress
-from mien.datasets.leaks import read_leaks
 from mien.errors import ConfigError, DatasetError
 from mien.faces.alignment import alignment_matrix, whole_face_matrix
 from mien.facestore import FaceStore, prepare_faces
