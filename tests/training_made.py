@@ -3,7 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+
+from mien.training.checkpoint import Checkpoint, save_checkpoint
+from mien.training.config import ModelConfig
+from mien.training.start import build_model
 
 CLASSES = ("neutral", "happiness", "surprise")
 
@@ -16,6 +21,7 @@ licence = "CC0"
 trained_on = [{{ name = "made up", licence = "CC0" }}]
 
 [model]
+pretrained = {start!r}
 blocks = 3
 frozen = {frozen}
 dropout = 0.1
@@ -62,6 +68,18 @@ def write_stripes(root: Path, train: int = 16, valid: int = 6) -> Path:
 def write_recipe(
     folder: Path, data: Path, *, epochs: float = 4, frozen: int = 1, strength: float = 1.0
 ) -> Path:
-    path = folder / "tiny.toml"
-    path.write_text(RECIPE.format(path=str(data), epochs=epochs, frozen=frozen, strength=strength))
+    path, start = folder / "tiny.toml", folder / "start.ckpt"
+    if frozen:
+        write_start(start)
+    told = {"path": str(data), "start": str(start) if frozen else ""}
+    path.write_text(RECIPE.format(epochs=epochs, frozen=frozen, strength=strength, **told))
     return path
+
+
+def write_start(path: Path) -> None:
+    """A checkpoint of the recipe's network, untrained: what layers that do not learn keep."""
+    torch.manual_seed(0)
+    weights = build_model(ModelConfig(options={"blocks": 3}), len(CLASSES)).state_dict()
+    save_checkpoint(
+        Checkpoint(step=1, config={}, labels=(), model=weights, ema=weights, optimizer={}, metrics={}), path
+    )

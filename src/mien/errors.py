@@ -88,6 +88,12 @@ class CheckpointError(ModelError):
     code = "checkpoint"
 
 
+class TrainingError(MienError):
+    """A run cannot go on: its loss is no number any more, or the device has not enough memory for a step."""
+
+    code = "training"
+
+
 class ParityError(ModelError):
     """An exported graph does not compute what the trained network computes."""
 

@@ -4,7 +4,7 @@ A store is a folder:
 
 - `store.json`: what it was made from. A store of other data or settings is refused rather than used.
 - `patches.npy` (N, P, P, 3) uint8: the whole picture for data sets of face crops; otherwise the upright face with room
-  around it.
+  around it, and P is twice what was asked for, so that the face has as many pixels.
 - `landmarks.npy` (N, 5, 2) float32 in patch pixels; NaN where no face was found.
 
 While it is being made, finished chunks stand in `chunks/`, each written whole or not at all, so that a run that was
@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -37,11 +36,14 @@ from mien.geometry import transform_points
 from mien.imaging import read_image
 from mien.manifest import read_manifest
 from mien.results import Face
-from mien.runtime import find_model
+from mien.runtime import find_model, usable_cores
 
 CHUNK = 256
 ROOM = 0.5
 """Margin around the face that a patch of a whole photograph keeps: its face fills the middle half."""
+
+ROOMY = 2
+"""How much wider a patch with that margin is, for a face of the same size."""
 
 LEAST_EYES_PX = 2.0
 """Stated landmarks whose eyes are nearer to each other count as not given."""
@@ -55,11 +57,13 @@ class FaceStore:
         patches: (N, P, P, 3) uint8, mapped from disk.
         landmarks_xy: (N, 5, 2) float32 in patch pixels; NaN where no face was found.
         unreadable: ids of the samples whose picture could not be read; their patch is black.
+        is_cropped: whether the pictures are face crops, which can be read whole, or photographs.
     """
 
     patches: np.ndarray
     landmarks_xy: np.ndarray
     unreadable: tuple[str, ...]
+    is_cropped: bool = True
 
     @property
     def is_found(self) -> np.ndarray:
@@ -85,13 +89,14 @@ def prepare_faces(
     Args:
         index: the data set.
         directory: where the store is kept; made when missing.
-        patch: side of the stored patches in pixels.
+        patch: side in pixels at which a face is stored: that of the patches of face crops, half that of photographs'.
         workers: processes; 0 takes one for each core.
         progress: told of every finished chunk.
 
     Raises:
         DatasetError: when the folder holds a store of other data or settings.
     """
+    patch = patch if index.is_cropped else ROOMY * patch
     fingerprint = _fingerprint(index, patch)
     if (directory / "store.json").is_file():
         return _open(directory, fingerprint)
@@ -110,7 +115,7 @@ def prepare_faces(
 
 def _run(index: Index, directory: Path, patch: int, chunks: list[range], workers: int) -> Iterator[range]:
     """Make the missing chunks; yields the rows of each when it is on disk."""
-    workers = min(workers or os.cpu_count() or 1, len(chunks))
+    workers = min(workers or usable_cores(), len(chunks))
     if workers <= 1:
         detector = FaceDetector(threads=1)
         for rows in chunks:
@@ -259,7 +264,12 @@ def _open(directory: Path, fingerprint: dict[str, object]) -> FaceStore:
         landmarks = np.load(directory / "landmarks.npy")
     except (OSError, ValueError, EOFError) as error:
         raise _broken(directory, error) from None
-    return FaceStore(patches=patches, landmarks_xy=landmarks, unreadable=tuple(unreadable))
+    return FaceStore(
+        patches=patches,
+        landmarks_xy=landmarks,
+        unreadable=tuple(unreadable),
+        is_cropped=bool(record.get("face crops", True)),
+    )
 
 
 def _read_record(path: Path) -> dict[str, Any]:

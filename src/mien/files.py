@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import IO
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """A binary file to write that takes its name only when the block ends well.
 
-    Until then it is `path` + `.partial`; when the block raises, that is removed and an older `path` stays as it was.
+    Until then it is `path`, eight letters and `.partial`, so that two processes may write the same file: the later one
+    stays. When the block raises, that is removed and an older `path` stays as it was.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("wb") as file:
             yield file

@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent / "assets"
 DEFAULT_MODEL = "expression"
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Where Linux tells a container how many microseconds of processor it gets in how many."""
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: a container's and a cluster job's share of the machine's."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, _, period = CPU_QUOTA.read_text(encoding="ascii").partition(" ")
+        return max(1, min(cores, round(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such file here, or "max": no limit
+        return cores
 
 
 @dataclass(frozen=True)

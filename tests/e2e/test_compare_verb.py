@@ -60,7 +60,7 @@ def test_other_classes_and_unknown_models_are_one_line(tiny_model, tmp_path, cap
     names = ("a", "b", "c", "d", "e", "f", "g", "h")
     other = make_model(tmp_path / "other.onnx", labels=names)
     data = ["--data", write_ferplus(tmp_path / "ferplus")]
-    for second, problem in ((other, "only models of the same classes"), ("nothing", "no model 'nothing'")):
+    for second, problem in ((other, "the model other does not know"), ("nothing", "no model 'nothing'")):
         code, out, err = run(capsys, "compare", tiny_model, second, *data)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert problem in err

@@ -1,10 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from mien.faces.alignment import align_face
+from mien.faces.detection import FaceDetector
 from mien.facestore import FaceStore
-from mien.training.config import Config, config_from_dict
-from mien.training.data import Batches, Faces
+from mien.imaging import read_image
+from mien.training.config import AugmentConfig, Config, DataConfig, config_from_dict
+from mien.training.data import Batches, Faces, evaluation_crops, load_faces, read_index
 from mien.training.distributed import Group
 
 SIDE = 16
@@ -88,3 +92,27 @@ def test_processes_see_together_what_one_sees(faces, mixup, accumulate):
         assert torch.equal(own_targets, targets[batches.rows])
         assert len(own_images) == sum(part.own for part in batches.parts)
     assert seen.tolist() == [1] * 7
+
+
+def test_photographs_are_learnt_from_as_they_are_served(examples, tmp_path):
+    """Never by their own framing, in which the face is half as large; in full detail; and not without a face."""
+    photograph = read_image(examples / "astronaut.jpg")
+    for name, pixels in (
+        ("a", photograph),
+        ("wall", np.full((200, 200, 3), 127, np.uint8)),
+        ("b", photograph),
+    ):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    splits = {"a": "train", "wall": "train", "b": "valid"}
+    rows = [f"{name}.png,happiness,{split}" for name, split in splits.items()]
+    (tmp_path / "t.csv").write_text("\n".join(["image,label,split", *rows]))
+    data = DataConfig(dataset="table", path=str(tmp_path / "t.csv"), patch=64, size=64)
+    config = Config(data=data, augment=AugmentConfig(strength=0.0, flip=0.0, own_framing=1.0))
+    index = read_index(data)
+    train, valid = load_faces(index, data, tmp_path)
+    assert [index.samples[row].id for row in train.rows] == ["a.png"]
+    images, _ = Batches(train, config).at(0)
+    [face, *_] = FaceDetector(threads=1).detect(photograph)
+    served = align_face(photograph, face.landmarks_xy, size=64).transpose(2, 0, 1)
+    assert np.abs(images[0].numpy() - served).mean() < 2
+    assert np.abs(evaluation_crops(valid, data, slice(None))[0].float().numpy() - served).mean() < 2

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mien.datasets.index import Index, Sample
-from mien.errors import InputError, MissingExtraError
-from mien.evaluation.compare import check_same_classes, compare_readings
+from mien.errors import MissingExtraError
+from mien.evaluation.compare import compare_readings
 from mien.evaluation.comparison_report import verdict, write_comparison
 from mien.evaluation.evaluate import Readings
 from mien.manifest import AlignmentSpec, InputSpec, Manifest
@@ -99,13 +99,21 @@ def test_faces_on_which_they_differ_stand_with_both_readings_the_surest_mistake_
     assert face.confidences[0] == pytest.approx(np.exp(4) / (np.exp(4) + 2))
 
 
-def test_models_of_other_classes_are_refused():
-    for one, other in ((FIRST, SECOND), (SECOND, FIRST)):
-        check_same_classes(one, other)
-        with pytest.raises(InputError, match="knows fear, which"):
-            check_same_classes(one, replace(other, labels=LABELS[:2]))
-        with pytest.raises(InputError, match="knows fear, which"):
-            check_same_classes(replace(one, labels=LABELS[:2]), other)
+def test_a_model_that_knows_a_class_more_is_compared_on_the_classes_of_the_faces(tmp_path):
+    """To say contempt where no face shows it is a mistake; the other cannot make it, and the page says so."""
+    index, more = make_index([0, 0, 1], tmp_path), replace(FIRST, name="more", labels=("contempt", *LABELS))
+    plain = FIRST, make_readings(index, [0, 0, 1], FIRST, [3.0] * 3)
+    wide = more, replace(plain[1], logits=np.eye(4, dtype=np.float32)[[0, 1, 2]] * 3)
+    orders = ((plain, wide), [3, 2], [["contempt"], []]), ((wide, plain), [2, 3], [[], ["contempt"]])
+    for ((first, mine), (second, other)), correct, unknown in orders:
+        comparison = compare_readings(first, second, mine, other)
+        summary = comparison.summary
+        assert [summary[side]["correct"] for side in ("first", "second")] == correct
+        assert list(summary["unknown"].values()) == unknown
+        (face,) = comparison.only_first + comparison.only_second
+        assert sorted(face.readings) == ["contempt", "neutral"]
+        assert summary["per_class"]["contempt"]["n"] == 0
+        assert " does not know contempt, so it cannot" in verdict(summary, ("a", "b"))
 
 
 def test_the_page_shows_both_readings_and_escapes_names(comparison, tmp_path):
@@ -136,7 +144,9 @@ def test_the_page_shows_both_readings_and_escapes_names(comparison, tmp_path):
     ],
 )
 def test_verdict(p_value, difference, told):
-    assert verdict({"mcnemar": {"p_value": p_value}, "difference": difference}, ("a", "b")) == told
+    unknown = {"first": [], "second": []}
+    summary = {"mcnemar": {"p_value": p_value}, "difference": difference, "unknown": unknown}
+    assert verdict(summary, ("a", "b")) == told
 
 
 def test_without_matplotlib_the_extra_is_named(comparison, tmp_path, monkeypatch):

@@ -5,7 +5,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from mien.errors import ConfigError
-from mien.training.distributed import ALONE, Group, is_main_process, joined_group, pick_device
+from mien.training.distributed import (
+    ALONE,
+    Group,
+    check_local_rank,
+    is_main_process,
+    joined_group,
+    pick_device,
+)
 from mien.training.wholebatch import WholeBatch
 
 CPU = torch.device("cpu")
@@ -52,6 +59,12 @@ def test_the_environment_of_torchrun_is_known(monkeypatch):
     assert is_main_process()  # some clusters set RANK for other ends
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     assert not is_main_process()
+
+
+def test_a_process_without_a_gpu_is_told():
+    assert check_local_rank(1, 2) == 1
+    with pytest.raises(ConfigError, match=r"process 2 .* has no GPU: it sees 2\. .*--nproc_per_node=2"):
+        check_local_rank(2, 2)
 
 
 def test_a_device_that_is_not_there_is_told():

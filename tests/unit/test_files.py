@@ -23,3 +23,15 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         stop_half_way(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
     assert path.read_text() == "old"
+
+
+def test_two_that_write_the_same_file_do_not_mix(tmp_path):
+    """Two runs of a sweep may keep what the same teacher says at once: the later one stays, whole."""
+    path = tmp_path / "a"
+    with written_whole(path) as one:
+        one.write(b"one" * 1000)
+        with written_whole(path) as two:
+            two.write(b"two")
+        assert path.read_bytes() == b"two"
+    assert path.read_bytes() == b"one" * 1000
+    assert list(tmp_path.iterdir()) == [path]

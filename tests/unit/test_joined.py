@@ -121,14 +121,14 @@ def test_two_of_one_name_are_told_apart(tmp_path):
 
 def test_a_leak_list_knows_joined_images_by_their_file_names(tmp_path, parts):
     from mien.training.config import DataConfig
-    from mien.training.data import load_faces
+    from mien.training.data import load_faces, read_index
 
     leaks = tmp_path / "leaks.csv"
     leaks.write_text("Usage,Image name\nTraining,fer0000000.png\n")
     path = f"ferplus={parts[0]},rafdb={parts[1]}"
     data = DataConfig(dataset="joined", path=path, patch=48, store=str(tmp_path / "store"))
-    whole, valid = load_faces(data, tmp_path)
-    without, _ = load_faces(replace(data, exclude=str(leaks)), tmp_path)
+    whole, valid = load_faces(read_index(data), data, tmp_path)
+    without, _ = load_faces(read_index(data), replace(data, exclude=str(leaks)), tmp_path)
     assert (len(whole.rows), len(without.rows), len(valid.rows)) == (9, 8, 9)
     assert whole.names == BASIC_EXPRESSIONS
 

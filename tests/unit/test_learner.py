@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mien.errors import TrainingError
 from mien.losses import label_distribution_loss
 from mien.models.network import ExpressionNetwork, Reading
 from mien.training.checkpoint import Checkpoint
@@ -58,6 +59,14 @@ def learn(learner, batch, pieces=1):
 def assert_close(found, expected):
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_a_run_that_diverges_ends_with_its_weights_as_they_were(batch):
+    learner = build()
+    before = copy.deepcopy(learner.model.state_dict())
+    with pytest.raises(TrainingError, match=r"the loss is nan: .* Lower training\.lr"):
+        learn(learner, (batch[0] * float("nan"), batch[1]))
+    assert all(torch.equal(value, before[name]) for name, value in learner.model.state_dict().items())
 
 
 @pytest.mark.parametrize("pieces", [2, 4, 6])

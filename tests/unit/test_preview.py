@@ -9,7 +9,7 @@ from mien.cli.main import main
 from mien.datasets import Index, read_dataset
 from mien.errors import ConfigError, DatasetError, InputError
 from mien.training.config import AugmentConfig, Config, DataConfig, LoopConfig
-from mien.training.data import Batches, load_faces
+from mien.training.data import Batches, load_faces, read_index
 from mien.training.preview import CELL, choose_faces, describe_augmentation, draw_preview
 from training_made import write_recipe, write_stripes
 
@@ -62,7 +62,7 @@ def test_a_leak_list_of_another_data_set_is_told(config, tmp_path, line):
     with pytest.raises(ConfigError, match=advice):
         draw_preview(replace(config, data=data), faces=3, views=1)
     with pytest.raises(ConfigError, match=advice):
-        load_faces(data, tmp_path)
+        load_faces(read_index(data), data, tmp_path)
 
 
 def test_without_variation_every_view_is_the_plain_crop(config):
@@ -88,7 +88,7 @@ def test_views_are_those_of_training(config, tmp_path):
     from mien.training.preview import _vary
 
     whole = Config(data=config.data, training=LoopConfig(batch=12))
-    train, _ = load_faces(config.data, tmp_path)
+    train, _ = load_faces(read_index(config.data), config.data, tmp_path)
     images, _ = Batches(train, whole).at(0)
     varied = _vary(train, whole, 1)[:, 0]
     expected = images.round().byte().permute(0, 2, 3, 1).numpy()

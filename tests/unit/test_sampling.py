@@ -1,7 +1,8 @@
+import pytest
 import torch
 import torch.nn.functional as F
 
-from mien.training.sampling import epoch_order, face_weights
+from mien.training.sampling import class_shares, epoch_order, face_weights
 
 UNEVEN = F.one_hot(torch.tensor([0] * 90 + [1] * 9 + [2]), 3).float()
 
@@ -27,6 +28,11 @@ def test_full_balance_shows_classes_equally_often():
 def test_half_balance_goes_by_the_square_root():
     expected = torch.tensor([90.0, 9.0, 1.0]).sqrt()
     torch.testing.assert_close(shares(0.5), expected / expected.sum(), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+def test_classes_are_as_frequent_as_epochs_show_them(balance):
+    torch.testing.assert_close(class_shares(UNEVEN, balance), shares(balance), atol=0.02, rtol=0)
 
 
 def test_an_epoch_is_a_function_of_its_seed():

@@ -173,5 +173,5 @@ def test_without_batching_one_worker_has_all_threads():
 def test_a_container_s_share_of_the_processor_counts(tmp_path, monkeypatch, quota, cores):
     everywhere = ServerSettings().worker_count
     (tmp_path / "cpu.max").write_text(quota)
-    monkeypatch.setattr("mien.server.settings.CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr("mien.runtime.CPU_QUOTA", tmp_path / "cpu.max")
     assert ServerSettings().worker_count == (cores or everywhere)

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from mien.errors import CheckpointError, ModelError
+from mien.errors import CheckpointError, ConfigError, ModelError
 from mien.training.checkpoint import Checkpoint, check_same_recipe, save_checkpoint
 from mien.training.config import ModelConfig, config_from_dict
-from mien.training.start import build_model, take_weights
+from mien.training.start import build_model, check_start, take_weights
 
 NAMES = ("neutral", "happiness", "surprise")
 
@@ -43,6 +43,17 @@ def test_leaves_what_the_checkpoint_lacks_and_the_classifier_of_other_classes(pa
     assert len(kept) > 2
 
 
+def test_layers_that_will_not_learn_need_weights(path):
+    """Frozen and random would be silent."""
+    check_start(ModelConfig(options={"frozen": 2}, pretrained="some.ckpt"))
+    check_start(ModelConfig(options={"frozen": 0}))
+    with pytest.raises(ConfigError, match=r"model\.frozen is 2, but no weights"):
+        check_start(ModelConfig(options={"frozen": 2}))
+    assert take_weights(build(blocks=4, frozen=2), path, NAMES)["left"] > 0
+    with pytest.raises(CheckpointError, match=r"lacks stages\.1\..*\(\d+ of \d+ such weights\)"):
+        take_weights(build(blocks=6, frozen=4), path, NAMES)
+
+
 def test_refuses_a_checkpoint_of_nothing_alike(path, tmp_path):
     record = torch.load(path, weights_only=True)
     record["ema"] = {f"other.{name}": value for name, value in record["ema"].items()}
@@ -76,3 +87,12 @@ def test_an_option_that_is_left_out_now_counts_as_its_default():
     saved = config_from_dict({"model": {"dropout": 0.5}}).to_dict()
     with pytest.raises(CheckpointError, match=r"model\.dropout=0\.5, not 0\.2"):
         check_same_recipe(saved, config_from_dict({}))
+
+
+def test_a_recipe_named_otherwise_is_the_same_recipe(tmp_path, monkeypatch):
+    """`./` stands for the recipe's folder as it was typed; the start is not read again."""
+    monkeypatch.chdir(tmp_path)
+    saved = config_from_dict({"data": {"exclude": "leaks.csv"}, "model": {"pretrained": "a.ckpt"}}).to_dict()
+    check_same_recipe(saved, config_from_dict({"data": {"exclude": str(tmp_path / "leaks.csv")}}))
+    with pytest.raises(CheckpointError, match=r"data\.exclude=leaks\.csv, not other\.csv"):
+        check_same_recipe(saved, config_from_dict({"data": {"exclude": "other.csv"}}))

@@ -169,3 +169,13 @@ def test_an_embedder_has_to_be_named():
 def test_an_embedder_has_to_give_an_embedding(faces, tmp_path, tiny_model):
     with pytest.raises(ModelError, match="embedding"):
         build(faces, tmp_path, embedding=1.0, embedder=str(tiny_model))
+
+
+def test_features_of_another_width_are_told(faces, tmp_path):
+    model = make_explainable(tmp_path / "m.onnx")
+    targets = build(faces, tmp_path, embedding=1.0, embedder=str(model))
+    width = targets(PLACES, NO_CROPS).shape[1] - len(EXPRESSIONS)
+    targets.check_width(width)
+    with pytest.raises(ConfigError, match=f"gives {width} features of a face, the network has 7"):
+        targets.check_width(7)
+    build(faces, tmp_path).check_width(7)

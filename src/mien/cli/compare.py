@@ -29,21 +29,19 @@ def compare(
 
     Args:
         first: a shipped model's name or an .onnx file.
-        second: another one of the same classes.
+        second: another one. Both have to know the classes of the faces.
         chosen: the faces.
         report: write JSON, plots and an HTML page into this folder.
         mirror: average each face with its mirror image.
         threads: of the networks; 0 chooses.
         as_json: print one JSON object and nothing else.
     """
-    from mien.evaluation.compare import check_same_classes
     from mien.evaluation.compare import compare as measure
     from mien.evaluation.comparison_report import verdict, write_comparison
     from mien.inference.classifier import ExpressionClassifier
 
     check_report(report)
     models = [ExpressionClassifier(word, threads=threads) for word in (first, second)]
-    check_same_classes(models[0].manifest, models[1].manifest)
     index = chosen.read()
     with progress_bar("reading faces") as advance:
         comparison = measure(models[0], models[1], index, mirror=mirror, progress=advance)

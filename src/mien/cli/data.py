@@ -69,7 +69,7 @@ def prepare(
         path: folder or zip; for `table` the CSV or Parquet file; for `joined` KIND=PATH,KIND=PATH.
         output: folder of the prepared faces.
         dataset: the layout of the files; docs/data-sets.md shows each.
-        patch: side of the stored patches in pixels; 48 keeps FER+ as it is.
+        patch: side in pixels at which faces are stored; 48 keeps FER+ as it is. A photograph's patch is twice as wide.
         workers: processes; 0 takes one for each core.
     """
     from mien.datasets import read_dataset

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from dataclasses import asdict, dataclass
 from mien.datasets.index import SPLITS, Index, Sample
 from mien.errors import MienError
 from mien.imaging import read_image
+from mien.runtime import usable_cores
 
 NOT_COUNTED = "not counted"
 """What the counts call images without a label."""
@@ -151,7 +151,7 @@ def _look_at_each(
         return hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
 
     total = len(index.samples)
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(workers or usable_cores()) as pool:
         for done, (sample, finding) in enumerate(
             zip(index.samples, pool.map(look, index.samples), strict=True)
         ):

@@ -10,8 +10,7 @@ import numpy as np
 from mien import metrics
 from mien.datasets.check import Progress
 from mien.datasets.index import Index
-from mien.errors import InputError
-from mien.evaluation.evaluate import Readings, official_labels, read_faces, select_labelled
+from mien.evaluation.evaluate import Readings, check_classes, official_labels, read_faces, select_labelled
 from mien.evaluation.summary import json_ready
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest
@@ -68,7 +67,8 @@ def compare(
 
     Args:
         first: a model.
-        second: a model of the same classes, in any order.
+        second: another one. Either may know a class that the other does not: to say it, where no face shows it, is
+            a mistake like any other.
         index: the data set, one split of it.
         mirror: average with the mirrored crop.
         progress: told how many readings are done, of both models together.
@@ -77,13 +77,15 @@ def compare(
         A summary that is ready for JSON: `n`; `first` and `second`, each with the model's name, version and sha256,
         correct, accuracy, its 95 % interval, balanced accuracy and macro F1; `difference` of the accuracies, first
         minus second, and `difference_interval`; `table` with the faces that both, one or none reads right; `mcnemar`
-        with the p value of the exact test; `per_class` with the recall of both; `missed_faces` and `unreadable`.
+        with the p value of the exact test; `per_class` with the recall of both; `unknown` with the classes that each
+        does not know and the other does; `missed_faces` and `unreadable`.
 
     Raises:
-        InputError: when the models do not know the same classes, or the data set has another one.
+        InputError: when the data set has a class that one of the models does not know.
         DatasetError: when no image has a label.
     """
-    check_same_classes(first.manifest, second.manifest)
+    for classifier in (first, second):
+        check_classes(classifier.manifest, index)
     labelled = select_labelled(index)
     readings = [
         read_faces(classifier, labelled, mirror=mirror, progress=_part_of(progress, number))
@@ -92,57 +94,52 @@ def compare(
     return compare_readings(first.manifest, second.manifest, readings[0], readings[1])
 
 
-def check_same_classes(first: Manifest, second: Manifest) -> None:
-    """Refuse models that cannot be compared.
-
-    Raises:
-        InputError: when one knows a class that the other does not.
-    """
-    for one, other in ((first, second), (second, first)):
-        if missing := [name for name in one.labels if name not in other.labels]:
-            raise InputError(
-                f"{one.name} knows {', '.join(missing)}, which {other.name} does not: only models of the same "
-                "classes can be compared."
-            )
-
-
 def compare_readings(first: Manifest, second: Manifest, mine: Readings, other: Readings) -> Comparison:
     """The comparison behind two models' answers to the same images; see `compare`."""
     labels = official_labels(first, mine.index)
     rows = np.flatnonzero(labels >= 0)
-    order = [second.labels.index(name) for name in first.labels]
-    logits = mine.logits[rows], other.logits[rows][:, order]
-    predictions = [metrics.choose_labels(part) for part in logits]
-    is_right = [part == labels[rows] for part in predictions]
-    summary = _summarize(labels[rows], predictions, first.labels)
+    names = first.labels + tuple(name for name in second.labels if name not in first.labels)
+    answers = [
+        _answers(manifest, part.logits[rows], names) for manifest, part in ((first, mine), (second, other))
+    ]
+    (chosen_first, sure_first), (chosen_second, sure_second) = answers
+    is_right = [chosen_first == labels[rows], chosen_second == labels[rows]]
+    summary = _summarize(labels[rows], [chosen_first, chosen_second], names)
     for key, manifest in (("first", first), ("second", second)):
         summary[key] = {**_identity(manifest), **summary[key]}
+    summary["unknown"] = {
+        key: [name for name in names if name not in manifest.labels]
+        for key, manifest in (("first", first), ("second", second))
+    }
     summary["missed_faces"] = int((~mine.is_found & mine.is_readable)[rows].sum())
     summary["unreadable"] = [mine.index.samples[row].id for row in np.flatnonzero(~mine.is_readable)]
-    probabilities = [
-        metrics.softmax(part, manifest.temperature)
-        for part, manifest in zip(logits, (first, second), strict=True)
-    ]
 
     def differences(chosen: np.ndarray, wrong: np.ndarray) -> tuple[Difference, ...]:
         places = np.flatnonzero(chosen)
-        places = places[np.argsort(-wrong[places].max(axis=1), kind="stable")][:SHOWN]
+        places = places[np.argsort(-wrong[places], kind="stable")][:SHOWN]
         return tuple(
             Difference(
                 image=mine.crops[rows[place]].copy(),
                 name=mine.index.samples[rows[place]].id,
-                truth=first.labels[labels[rows[place]]],
-                readings=(first.labels[predictions[0][place]], first.labels[predictions[1][place]]),
-                confidences=(float(probabilities[0][place].max()), float(probabilities[1][place].max())),
+                truth=names[labels[rows[place]]],
+                readings=(names[chosen_first[place]], names[chosen_second[place]]),
+                confidences=(float(sure_first[place]), float(sure_second[place])),
             )
             for place in places
         )
 
     return Comparison(
         summary=json_ready(summary),
-        only_first=differences(is_right[0] & ~is_right[1], probabilities[1]),
-        only_second=differences(is_right[1] & ~is_right[0], probabilities[0]),
+        only_first=differences(is_right[0] & ~is_right[1], sure_second),
+        only_second=differences(is_right[1] & ~is_right[0], sure_first),
     )
+
+
+def _answers(manifest: Manifest, logits: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """What a model says, as numbers (N,) of `names`, `NO_ANSWER` where it missed the face; and how sure it is."""
+    numbers = np.array([*(names.index(name) for name in manifest.labels), metrics.NO_ANSWER])
+    chosen = metrics.choose_labels(logits)
+    return numbers[chosen], metrics.softmax(logits, manifest.temperature).max(axis=1)
 
 
 def _summarize(labels: np.ndarray, predictions: list[np.ndarray], names: tuple[str, ...]) -> dict[str, Any]:

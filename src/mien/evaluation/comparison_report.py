@@ -58,7 +58,16 @@ def write_comparison(
 
 
 def verdict(summary: Mapping[str, Any], names: tuple[str, str]) -> str:
-    """What McNemar's test says, in a sentence."""
+    """What McNemar's test says, in a sentence, and another one where the models do not know the same classes."""
+    lacks = [
+        f" {name} does not know {', '.join(unknown)}, so it cannot say so by mistake."
+        for name, unknown in zip(names, summary["unknown"].values(), strict=True)
+        if unknown
+    ]
+    return "".join([_difference(summary, names), *lacks])
+
+
+def _difference(summary: Mapping[str, Any], names: tuple[str, str]) -> str:
     p_value, difference = summary["mcnemar"]["p_value"], summary["difference"]
     told = _told(p_value)
     if not difference:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from mien.facestore import labelled_face
 from mien.imaging import read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest
+from mien.runtime import usable_cores
 
 AHEAD = 64
 """Images whose crops are in memory before the network reads them."""
@@ -152,7 +152,7 @@ def read_faces(
     Raises:
         InputError: when the data set has a class that the model does not know.
     """
-    _check_classes(classifier.manifest, index)
+    check_classes(classifier.manifest, index)
     size = classifier.manifest.input.size
     count = len(index.samples)
     crops = np.zeros((count, size, size, 3), dtype=np.uint8)
@@ -195,7 +195,7 @@ def _cut_ahead(classifier: ExpressionClassifier, index: Index) -> Iterator[list[
             return _Cut(classifier.crop(image, face), is_found=True)
         return _Cut(whole_face(image, size=classifier.manifest.input.size) if index.is_cropped else None)
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for start in range(0, len(index.samples), AHEAD):
             yield list(pool.map(cut, index.samples[start : start + AHEAD]))
 
@@ -261,7 +261,12 @@ def _mistakes(manifest: Manifest, readings: Readings, labels: np.ndarray) -> tup
     )
 
 
-def _check_classes(manifest: Manifest, index: Index) -> None:
+def check_classes(manifest: Manifest, index: Index) -> None:
+    """Refuse a model that cannot know what the faces show.
+
+    Raises:
+        InputError: when the data set has a class that the model does not know.
+    """
     if missing := [name for name in index.labels if name not in manifest.labels]:
         raise InputError(
             f"the data set has {', '.join(missing)}, which the model {manifest.name} does not know."

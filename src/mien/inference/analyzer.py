@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +20,7 @@ from mien.imaging import ImageSource, read_image
 from mien.inference.classifier import ExpressionClassifier, check_max_error
 from mien.manifest import Manifest
 from mien.results import Face
-from mien.runtime import DEFAULT_MODEL
+from mien.runtime import DEFAULT_MODEL, usable_cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +264,7 @@ def _decoded_ahead(
     """Names and pixels in order; while one is in use, the next ones are being decoded."""
     numbered = iter(enumerate(images))
     queue: deque[tuple[str, Future[np.ndarray | MienError]]] = deque()
-    pool = ThreadPoolExecutor(min(decode_ahead, os.cpu_count() or 1), thread_name_prefix="mien-decode")
+    pool = ThreadPoolExecutor(min(decode_ahead, usable_cores()), thread_name_prefix="mien-decode")
     try:
         while True:
             for index, image in islice(numbered, decode_ahead + 1 - len(queue)):

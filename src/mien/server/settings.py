@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from mien.errors import InputError
+from mien.runtime import usable_cores
 
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Where Linux tells a container how many microseconds of processor it gets in how many."""
 _MAY_BE_ZERO = frozenset({"port", "workers", "batch_window_ms", "shutdown_grace_s"})
 
 
@@ -104,19 +102,9 @@ class ServerSettings:
     @property
     def worker_count(self) -> int:
         """Batches that are read side by side."""
-        return self.workers or (1 if self.batch_pictures == 1 else _cores())
+        return self.workers or (1 if self.batch_pictures == 1 else usable_cores())
 
     @property
     def network_threads(self) -> int:
         """Threads of every network, so that all workers together keep every core busy once."""
-        return max(1, _cores() // self.worker_count)
-
-
-def _cores() -> int:
-    """Cores that this process may use; a container's share counts, too."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, _, period = CPU_QUOTA.read_text(encoding="ascii").partition(" ")
-        return max(1, min(cores, round(int(quota) / int(period))))
-    except (OSError, ValueError):  # no such file here, or "max": no limit
-        return cores
+        return max(1, usable_cores() // self.worker_count)

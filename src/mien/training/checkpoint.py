@@ -19,6 +19,7 @@ FREE_TO_CHANGE = {
     "card",
     "data.path",
     "data.store",
+    "model.pretrained",
     "target.store",
     "training.device",
     "training.amp",
@@ -27,7 +28,8 @@ FREE_TO_CHANGE = {
     "training.evaluate_steps",
     "training.tensorboard",
 }
-"""What a resumed run may be told anew; the last bits of the weights may then differ for device, amp and threads."""
+"""What a resumed run may be told anew; the last bits of the weights may then differ for device, amp and threads. The
+pretrained start is not read again."""
 
 
 @dataclass(kw_only=True)
@@ -97,7 +99,14 @@ def _compare(saved: dict[str, Any], wanted: dict[str, Any], prefix: str = "") ->
             continue
         if isinstance(value, dict) and isinstance(before, dict):
             _compare(before, value, f"{name}.")
-        elif before != value:
+        elif before != value and not _is_same_path(before, value):
             raise CheckpointError(
                 f"the checkpoint was made with {name}={before}, not {value}. Give the same recipe to resume."
             )
+
+
+def _is_same_path(before: object, value: object) -> bool:
+    """Whether both name one file: a recipe's `./` stands for the recipe's folder, as it was typed."""
+    return (
+        isinstance(before, str) and isinstance(value, str) and Path(before).resolve() == Path(value).resolve()
+    )

@@ -39,7 +39,8 @@ class DataConfig:
         path: of the data set.
         exclude: a leak list (CSV) whose training images are left out; empty keeps all.
         store: folder of the prepared faces; empty keeps it in the run's folder.
-        patch: side of the prepared patches in pixels.
+        patch: side in pixels at which faces are prepared, no smaller than `size` to lose nothing. A photograph's patch
+            is twice as wide, for the room around its face.
         size: side of the crop that the network is given.
         template: see `mien.faces.alignment`.
         margin: see `mien.faces.alignment`.
@@ -114,8 +115,9 @@ class AugmentConfig:
     """How training faces are varied. Angles in degrees, lengths as a share of the crop, chances 0..1.
 
     Attributes:
-        strength: multiplies every range and every chance but the mirror's; 0 switches augmentation off.
-        own_framing: chance of the data set's own framing instead of the aligned crop.
+        strength: multiplies every range, and every chance but those of own_framing, flip and mixup: at 0 these three
+            are left.
+        own_framing: chance of a face crop's own framing instead of the aligned crop; photographs have none.
         flip: chance of the mirror image.
         rotate: largest rotation either way.
         scale: largest change of scale.

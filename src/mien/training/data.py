@@ -50,14 +50,21 @@ def read_index(config: DataConfig) -> Index:
     return read_dataset(config.dataset, config.path)
 
 
-def load_faces(config: DataConfig, directory: Path, progress: Progress | None = None) -> tuple[Faces, Faces]:
+def load_faces(
+    index: Index, config: DataConfig, directory: Path, progress: Progress | None = None
+) -> tuple[Faces, Faces]:
     """Prepare a data set (once) and return its training and validation faces.
+
+    Args:
+        index: what `read_index` gave.
+        config: the recipe's.
+        directory: of the run, where the faces are kept unless the recipe names another place.
+        progress: told of the faces that are prepared.
 
     Raises:
         ConfigError: when the leak list names no training image.
         DatasetError: when a split is empty.
     """
-    index = read_index(config)
     leaks = read_excluded(index, config)
     store = prepare_faces(
         index, Path(config.store or directory / "faces"), patch=config.patch, progress=progress
@@ -91,13 +98,19 @@ def _training_name(index: Index) -> str:
     return next(ids, "NAME").rsplit("/", 1)[-1]
 
 
-def usable_rows(index: Index, split: str, leaks: Set[str], unreadable: Collection[str] = ()) -> list[int]:
-    """The samples of a split that have a target, can be read, and are not left out by id or file name.
+def unusable_ids(index: Index, store: FaceStore) -> set[str]:
+    """The samples that cannot be learnt from: their picture cannot be read, or is a photograph with no face found."""
+    lost = () if store.is_cropped else np.flatnonzero(~store.is_found)
+    return {*store.unreadable, *(index.samples[row].id for row in lost)}
+
+
+def usable_rows(index: Index, split: str, leaks: Set[str], unusable: Collection[str] = ()) -> list[int]:
+    """The samples of a split that have a target, are not unusable, and are not left out by id or file name.
 
     Raises:
         DatasetError: when there are none.
     """
-    bad = set(unreadable)
+    bad = set(unusable)
     rows = [
         row
         for row, sample in enumerate(index.samples)
@@ -115,7 +128,7 @@ def usable_rows(index: Index, split: str, leaks: Set[str], unreadable: Collectio
 
 
 def _split(index: Index, store: FaceStore, split: str, leaks: Set[str]) -> Faces:
-    rows = usable_rows(index, split, leaks, store.unreadable)
+    rows = usable_rows(index, split, leaks, unusable_ids(index, store))
     samples = [index.samples[row] for row in rows]
     return Faces(
         store=store,
@@ -146,11 +159,13 @@ class Batches:
         self.targets = targets or (lambda places, _: faces.label_distribution[places])
         self.batch = min(config.training.batch, len(faces.rows))
         self.steps_per_epoch = len(faces.rows) // self.batch
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
         rows, self.parts = zip(*group.split(self.batch, config.training.accumulate), strict=True)
         self.rows = torch.cat(rows)
         self.augment = Augmenter(config.augment, config.data.size)
         self.whole, self.aligned = _crop_matrices(faces, config.data)
         self.found = torch.from_numpy(faces.store.is_found[faces.rows])
+        self.own_framing = config.augment.own_framing if faces.store.is_cropped else 0.0
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         """This process's crops (n, 3, size, size) 0..255 and their targets (n, C) or more of one step; see `Targets`.
@@ -170,7 +185,7 @@ class Batches:
     def _plain(self, step: int, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Crops and targets of some rows of a batch, not mixed."""
         generator = Generator().manual_seed(_seed(self.config.training.seed, 1, step))
-        own = torch.rand(self.batch, generator=generator)[rows] < self.config.augment.own_framing
+        own = torch.rand(self.batch, generator=generator)[rows] < self.own_framing
         chosen = self._indices(step)[rows]
         own |= ~self.found[chosen]
         to_crop = torch.where(own[:, None, None], self.whole[chosen], self.aligned[chosen])
@@ -181,9 +196,11 @@ class Batches:
 
     def _indices(self, step: int) -> Tensor:
         epoch, place = divmod(step, self.steps_per_epoch)
-        seed = _seed(self.config.training.seed, 0, epoch)
-        order = epoch_order(self.faces.label_distribution, self.config.data.balance, seed)
-        return order[place * self.batch : (place + 1) * self.batch]
+        if epoch != self._epoch:
+            seed = _seed(self.config.training.seed, 0, epoch)
+            self._order = epoch_order(self.faces.label_distribution, self.config.data.balance, seed)
+            self._epoch = epoch
+        return self._order[place * self.batch : (place + 1) * self.batch]
 
 
 def _seed(seed: int, stream: int, number: int) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.distributed as dist
@@ -20,7 +20,8 @@ from mien.errors import ConfigError
 from mien.training.wholebatch import WholeBatch
 
 PATIENCE = timedelta(days=2)
-"""How long processes wait for the first one, which prepares the faces; torchrun ends all when one of them fails."""
+"""How long processes wait for the first one, which prepares the faces; torchrun ends all when one of them fails. Within
+a step they wait for each other as long as torch has it."""
 
 
 class Part(NamedTuple):
@@ -42,11 +43,13 @@ class Group:
         device: of this process.
         rank: its number, from 0.
         count: of processes.
+        waiting: what they wait for each other in, `PATIENCE` long.
     """
 
     device: torch.device
     rank: int = 0
     count: int = 1
+    waiting: dist.ProcessGroup | None = None
 
     @property
     def is_main(self) -> bool:
@@ -56,7 +59,7 @@ class Group:
     def wait(self) -> None:
         """Go on when every process has come here."""
         if self.count > 1:
-            dist.barrier()
+            dist.barrier(self.waiting)
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
@@ -125,6 +128,9 @@ def joined_group(device: str) -> Iterator[Group]:
 
     Args:
         device: as `pick_device` takes it. On CUDA every process of a machine has a GPU of its own.
+
+    Raises:
+        ConfigError: when there is no such device, or not one for each process.
     """
     rank, count, local_rank = _world()
     if count == 1:
@@ -132,15 +138,28 @@ def joined_group(device: str) -> Iterator[Group]:
         return
     picked = pick_device(device)
     if picked.type == "cuda":
-        picked = torch.device("cuda", local_rank)
+        picked = torch.device("cuda", check_local_rank(local_rank, torch.cuda.device_count()))
         torch.cuda.set_device(picked)
     elif picked.type != "cpu":
         raise ConfigError(f"training.device is {picked.type}; several processes work on cpu or cuda.")
-    dist.init_process_group("nccl" if picked.type == "cuda" else "gloo", timeout=PATIENCE)
-    try:
-        yield Group(picked, rank, count)
-    finally:
-        dist.destroy_process_group()
+    dist.init_process_group("nccl" if picked.type == "cuda" else "gloo")
+    waiting = dist.new_group(backend="gloo", timeout=PATIENCE)
+    yield Group(picked, rank, count, cast(dist.ProcessGroup, waiting))
+    dist.destroy_process_group()  # not after a failure: NCCL would wait for the others, which wait for this process
+
+
+def check_local_rank(local_rank: int, gpus: int) -> int:
+    """The number of a process on its machine, when there is a GPU for it.
+
+    Raises:
+        ConfigError: when there is none.
+    """
+    if local_rank < gpus:
+        return local_rank
+    raise ConfigError(
+        f"process {local_rank} of this machine has no GPU: it sees {gpus}. Start as many processes as there are, "
+        f"torchrun --nproc_per_node={gpus}, or train on the CPU, training.device=cpu."
+    )
 
 
 def _world() -> tuple[int, int, int]:

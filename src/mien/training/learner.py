@@ -1,11 +1,13 @@
 """One step of the optimiser: from a batch to changed weights."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from mien.errors import TrainingError
 from mien.losses import (
     adjust_logits,
     attention_consistency_loss,
@@ -53,9 +55,17 @@ class Learner:
             targets: their target distributions and, where the recipe asks for it, the embeddings to imitate.
             parts: what is learnt from at once.
             seed: of dropout.
+
+        Raises:
+            TrainingError: when the loss is no number; the weights are as before.
         """
         self.model.train()
         loss = self._find_gradient(images, targets, parts, seed)
+        if not (math.isfinite(loss) or self.scaler.is_enabled()):  # that scaler leaves out such steps
+            raise TrainingError(
+                f"the loss is {loss}: the run has diverged. Lower training.lr and training.head_lr and start anew, or "
+                "resume with training.amp=false where that was set."
+            )
         if self.options.sam:
             with displaced(self.model, self.options.sam):
                 self._find_gradient(images, targets, parts, seed)

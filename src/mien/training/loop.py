@@ -16,14 +16,15 @@ from mien.errors import CheckpointError
 from mien.losses import label_distribution_loss
 from mien.training.checkpoint import Checkpoint, check_same_recipe, load_checkpoint, save_checkpoint
 from mien.training.config import Config
-from mien.training.data import Batches, Faces, evaluation_crops, load_faces
+from mien.training.data import Batches, Faces, evaluation_crops, load_faces, read_index
 from mien.training.distributed import Group, joined_group
 from mien.training.frozen import FrozenLayers
 from mien.training.learner import Learner
 from mien.training.log import NoLog, RunLog
 from mien.training.optimizer import set_learning_rate
 from mien.training.report import write_run_report
-from mien.training.start import build_model, load_start
+from mien.training.sampling import class_shares
+from mien.training.start import build_model, check_start, load_start
 from mien.training.targets import Targets
 
 LOG_STEPS = 10
@@ -59,18 +60,24 @@ def train(
 
     Raises:
         CheckpointError: when there is a checkpoint and `resume` is not set, or it is of another configuration.
+        ConfigError: when the recipe asks for what cannot be; see also `load_faces` and `load_start`.
+        TrainingError: when the run diverges.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "last.ckpt"
     if path.exists() and not resume:
         raise CheckpointError(f"{path} exists: add --resume to go on with it, or give another --output.")
+    if not path.exists():
+        check_start(config.model)
     torch.set_num_threads(config.training.threads or torch.get_num_threads())
     with joined_group(config.training.device) as group:
         checkpoint = _open_checkpoint(path, config)
+        index = read_index(config.data)
         with group.main_first():
-            faces, validation = load_faces(config.data, directory, on_prepare)
+            faces, validation = load_faces(index, config.data, directory, on_prepare)
             targets = Targets(faces, config, directory, on_teach)
         run = _Run(config, Batches(faces, config, targets, group), validation, group, checkpoint)
+        targets.check_width(run.model.classifier.in_features)
         with closing(_open_log(run, directory)) as log:
             _loop(run, log, path, on_step)
         _report(run, directory)
@@ -157,8 +164,8 @@ class _Run:
         self.features = self.model.frozen_features
         if self.model.has_frozen_layers:
             self.features = FrozenLayers(self.model, config.data.size, group.device, config.training.threads)
-        prior = batches.faces.label_distribution.mean(0).clamp(min=RAREST).to(group.device)
-        self.learner = Learner(self.model, self.features, config, prior, group)
+        prior = class_shares(batches.faces.label_distribution, config.data.balance).clamp(min=RAREST)
+        self.learner = Learner(self.model, self.features, config, prior.to(group.device), group)
         if checkpoint is not None:
             self.learner.restore(checkpoint)
 

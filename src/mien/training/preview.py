@@ -17,7 +17,7 @@ from mien.evaluation.style import LIGHT, printable_name
 from mien.facestore import prepare_faces
 from mien.inference.panels import rounded, text_font
 from mien.training.config import AugmentConfig, Config
-from mien.training.data import Batches, Faces, read_excluded, read_index, usable_rows
+from mien.training.data import Batches, Faces, read_excluded, read_index, unusable_ids, usable_rows
 
 CELL, GAP, RADIUS = 128, 10, 8
 """Side of a crop on the sheet, the space between two, and how round the corners are, in pixels."""
@@ -38,7 +38,7 @@ class PreviewRow:
 
     Attributes:
         name: the class it shows most.
-        label_distribution: (C,) what the network is told of it.
+        label_distribution: (C,) what the data set says of it.
         plain: (S, S, 3) uint8, the crop that evaluation and inference would cut.
         views: (V, S, S, 3) uint8, what training would be given.
     """
@@ -86,10 +86,11 @@ def _read_rows(index: Index, config: Config, faces: int, views: int) -> list[Pre
     chosen = replace(index, samples=tuple(choose_faces(index, config, faces)))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         store = prepare_faces(chosen, Path(folder), patch=config.data.patch, workers=1)
-        places = [place for place, sample in enumerate(chosen.samples) if sample.id not in store.unreadable]
+        unusable = unusable_ids(chosen, store)
+        places = [place for place, sample in enumerate(chosen.samples) if sample.id not in unusable]
         if not places:
             raise DatasetError(
-                f"{index.root}: none of the pictures could be read: {store.unreadable[0]}, ..."
+                f"{index.root}: none of the pictures could be read, or has a face: {min(unusable)}, ..."
             )
         samples = [chosen.samples[place] for place in places]
         prepared = Faces(
@@ -115,7 +116,7 @@ def _vary(faces: Faces, config: Config, views: int) -> np.ndarray:
     one_batch = replace(
         config,
         data=replace(config.data, balance=0.0),
-        training=replace(config.training, batch=len(faces.rows)),
+        training=replace(config.training, batch=len(faces.rows), accumulate=1),
     )
     orders: list[np.ndarray] = []
 

@@ -23,6 +23,14 @@ def epoch_order(
     return torch.multinomial(weights, len(weights), replacement=True, generator=generator)
 
 
+def class_shares(
+    label_distribution: Float[Tensor, "faces classes"], balance: float
+) -> Float[Tensor, " classes"]:
+    """How frequent each class is among the faces that epochs show; `balance` as for `epoch_order`."""
+    weights = face_weights(label_distribution, balance)
+    return (weights / weights.sum()).float() @ label_distribution
+
+
 def face_weights(
     label_distribution: Float[Tensor, "faces classes"], balance: float
 ) -> Float[Tensor, " faces"]:

@@ -31,6 +31,19 @@ def build_model(config: ModelConfig, classes: int) -> ExpressionNetwork:
     return network(classes, **convert_values(known, config.options, "model."))
 
 
+def check_start(config: ModelConfig) -> None:
+    """Refuse, before any work, layers that would stay as random as they start.
+
+    Raises:
+        ConfigError: when layers are frozen and no weights are named.
+    """
+    if config.options.get("frozen") and not config.pretrained:
+        raise ConfigError(
+            f"model.frozen is {config.options['frozen']}, but no weights to keep are named: those layers would stay "
+            "random. Give model.pretrained=FILE, or set model.frozen=0."
+        )
+
+
 def load_start(model: ExpressionNetwork, config: Config, faces: Faces) -> dict[str, int]:
     """Fill a network with the weights that the recipe starts from, if it names any.
 
@@ -55,7 +68,7 @@ def take_weights(model: ExpressionNetwork, path: Path, names: tuple[str, ...]) -
     The classifier is taken only from a checkpoint of the same classes in the same order.
 
     Raises:
-        CheckpointError: when it cannot be read, or nothing in it fits.
+        CheckpointError: when it cannot be read, or nothing in it fits, or it lacks a layer that will not learn.
     """
     checkpoint, own = load_checkpoint(path), model.state_dict()
     same_classes = tuple(checkpoint.labels) == names
@@ -69,6 +82,12 @@ def take_weights(model: ExpressionNetwork, path: Path, names: tuple[str, ...]) -
     if not taken:
         raise CheckpointError(
             f"{path} has no weights for this network: model.name and its options have to be like the checkpoint's."
+        )
+    fixed = [name for name, weight in model.named_parameters() if not weight.requires_grad]
+    if missing := [name for name in fixed if name not in taken]:
+        raise CheckpointError(
+            f"{path} lacks {missing[0]}, which the recipe freezes ({len(missing)} of {len(fixed)} such weights): it "
+            "would stay random. Lower model.frozen, or start from a network of the same shape."
         )
     model.load_state_dict(taken, strict=False)
     return {"taken": len(taken), "left": len(own) - len(taken)}

@@ -86,6 +86,18 @@ class Targets:
             targets = torch.cat([targets, self._embeddings[places]], dim=1)
         return targets
 
+    def check_width(self, width: int) -> None:
+        """Refuse features to imitate that are not as many as the network's, `width`.
+
+        Raises:
+            ConfigError: when they are not.
+        """
+        if self._embeddings is not None and self._embeddings.shape[1] != width:
+            raise ConfigError(
+                f"target.embedder gives {self._embeddings.shape[1]} features of a face, the network has {width}. Name "
+                "an embedder with as many, or set target.embedding=0."
+            )
+
     def _mean(self, readings: list[Float[Tensor, "batch classes"]]) -> Float[Tensor, "batch classes"]:
         """The teachers' probabilities at the temperature, averaged."""
         return torch.stack([(logits / self.temperature).softmax(1) for logits in readings]).mean(0)
