@@ -46,7 +46,9 @@ def teacher(stripes, tmp_path_factory):
 
 
 def losses(run):
+    """Of the steps and evaluations; a run with weights to start from tells these first."""
     records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    records = [record for record in records if record["event"] != "start"]
     return [(record["event"], record["step"], record["loss"]) for record in records]
 
 
