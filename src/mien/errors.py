@@ -89,7 +89,7 @@ class CheckpointError(ModelError):
 
 
 class TrainingError(MienError):
-    """A run cannot go on: its loss is no number any more, or the device has not enough memory for a step."""
+    """A run cannot go on: its loss is no number any more."""
 
     code = "training"
 

@@ -14,8 +14,8 @@ from typing import IO
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """A binary file to write that takes its name only when the block ends well.
 
-    Until then it is `path`, eight letters and `.partial`, so that two processes may write the same file: the later one
-    stays. When the block raises, that is removed and an older `path` stays as it was.
+    Until then it is `path`, hex digits and `.partial`, so that two processes may write the same file: the later one
+    stays. When the block raises, that is removed and an older `path` stays as it was; a killed process leaves its own.
     """
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:

@@ -94,9 +94,13 @@ def train_until(config, directory, after):
 
 
 def stop_and_go_on(config, directory, after):
-    """A run that is stopped, and resumed."""
+    """A run that is stopped, and resumed; what a kill left of a checkpoint is gone then."""
     train_until(config, directory, after)
-    return train(config, directory, resume=True)
+    partial = directory / "last.ckpt.0a1b2c3d.partial"
+    partial.write_bytes(b"half")
+    checkpoint = train(config, directory, resume=True)
+    assert not partial.exists()
+    return checkpoint
 
 
 def eval_losses(run):

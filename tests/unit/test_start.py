@@ -94,5 +94,10 @@ def test_a_recipe_named_otherwise_is_the_same_recipe(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     saved = config_from_dict({"data": {"exclude": "leaks.csv"}, "model": {"pretrained": "a.ckpt"}}).to_dict()
     check_same_recipe(saved, config_from_dict({"data": {"exclude": str(tmp_path / "leaks.csv")}}))
+    taught = config_from_dict({"target": {"teachers": ["a.onnx", "b.onnx"]}}).to_dict()
+    other = [str(tmp_path / "a.onnx"), "b.onnx"]
+    check_same_recipe(taught, config_from_dict({"target": {"teachers": other}}))
+    with pytest.raises(CheckpointError, match=r"target\.teachers"):
+        check_same_recipe(taught, config_from_dict({"target": {"teachers": other[::-1]}}))
     with pytest.raises(CheckpointError, match=r"data\.exclude=leaks\.csv, not other\.csv"):
         check_same_recipe(saved, config_from_dict({"data": {"exclude": "other.csv"}}))

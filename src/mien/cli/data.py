@@ -80,7 +80,8 @@ def prepare(
         store = prepare_faces(index, output, patch=patch, workers=workers, progress=advance)
     count, found = len(index.samples), int(store.is_found.sum())
     print(f"{output}: {count:,} images, a face found in {found:,}.")
-    print(f"{count - found - len(store.unreadable):,} without a face keep the whole picture.")
+    fate = "keep the whole picture" if index.is_cropped else "are left out of training"
+    print(f"{count - found - len(store.unreadable):,} without a face {fate}.")
     if store.unreadable:
         shown = ", ".join(store.unreadable[:3])
         print(

@@ -106,7 +106,9 @@ def _compare(saved: dict[str, Any], wanted: dict[str, Any], prefix: str = "") ->
 
 
 def _is_same_path(before: object, value: object) -> bool:
-    """Whether both name one file: a recipe's `./` stands for the recipe's folder, as it was typed."""
+    """Whether both name the same files, one or a list: a recipe's `./` stands for its folder, as it was typed."""
+    if isinstance(before, list | tuple) and isinstance(value, list | tuple) and len(before) == len(value):
+        return all(_is_same_path(one, other) for one, other in zip(before, value, strict=True))
     return (
         isinstance(before, str) and isinstance(value, str) and Path(before).resolve() == Path(value).resolve()
     )

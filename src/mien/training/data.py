@@ -122,7 +122,7 @@ def usable_rows(index: Index, split: str, leaks: Set[str], unusable: Collection[
     if not rows:
         raise DatasetError(
             f"{index.root}: no usable image in the {split} split. Training wants train and valid: folders of these "
-            "names, or a split column."
+            "names, or a split column. Photographs in which no face is found do not count."
         )
     return rows
 

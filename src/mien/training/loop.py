@@ -78,6 +78,7 @@ def train(
             targets = Targets(faces, config, directory, on_teach)
         run = _Run(config, Batches(faces, config, targets, group), validation, group, checkpoint)
         targets.check_width(run.model.classifier.in_features)
+        group.wait()  # until all are ready, as long as that takes
         with closing(_open_log(run, directory)) as log:
             _loop(run, log, path, on_step)
         _report(run, directory)
@@ -85,7 +86,9 @@ def train(
 
 
 def _open_checkpoint(path: Path, config: Config) -> Checkpoint | None:
-    """What a resumed run goes on from."""
+    """What a resumed run goes on from; what a kill left of the next one goes."""
+    for partial in path.parent.glob(f"{path.name}.*.partial"):
+        partial.unlink(missing_ok=True)
     if not path.exists():
         return None
     checkpoint = load_checkpoint(path)

@@ -82,7 +82,7 @@ def choose_faces(index: Index, config: Config, count: int) -> list[Sample]:
 
 
 def _read_rows(index: Index, config: Config, faces: int, views: int) -> list[PreviewRow]:
-    """Prepare and vary the chosen faces; those whose picture cannot be read are left out."""
+    """Prepare and vary the chosen faces; those that cannot be read or have no face are left out."""
     chosen = replace(index, samples=tuple(choose_faces(index, config, faces)))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         store = prepare_faces(chosen, Path(folder), patch=config.data.patch, workers=1)
@@ -136,7 +136,8 @@ def _vary(faces: Faces, config: Config, views: int) -> np.ndarray:
 def _draw_sheet(config: Config, index: Index, rows: list[PreviewRow], views: int) -> Image.Image:
     views_left = PAD + NAMES + CELL + 3 * GAP
     width = max(LEAST_WIDTH, views_left + views * (CELL + GAP) - GAP + PAD)
-    settings = _wrap(describe_augmentation(config.augment), width - 2 * PAD)
+    augment = config.augment if index.is_cropped else replace(config.augment, own_framing=0.0)
+    settings = _wrap(describe_augmentation(augment), width - 2 * PAD)
     top = PAD + HEAD + LINE * len(settings) + COLUMN_HEAD
     sheet = Image.new("RGB", (width, top + len(rows) * (CELL + GAP) - GAP + PAD), LIGHT.paper)
     _draw_head(sheet, config, index.name, settings)
@@ -206,7 +207,7 @@ def describe_augmentation(config: AugmentConfig) -> list[str]:
 
 def _draw_columns(sheet: Image.Image, left: int, views: int, top: int) -> None:
     draw, font = ImageDraw.Draw(sheet), text_font(15, 1)
-    draw.text((PAD, top - 14), "class and target", fill=LIGHT.quiet, font=font, anchor="ls")
+    draw.text((PAD, top - 14), "class and labels", fill=LIGHT.quiet, font=font, anchor="ls")
     titles = [("plain", PAD + NAMES), *((str(view + 1), left + view * (CELL + GAP)) for view in range(views))]
     for title, x in titles:
         draw.text((x + CELL / 2, top - 14), title, fill=LIGHT.quiet, font=font, anchor="ms")
