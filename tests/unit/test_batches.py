@@ -7,6 +7,7 @@ from mien.faces.alignment import align_face
 from mien.faces.detection import FaceDetector
 from mien.facestore import FaceStore
 from mien.imaging import read_image
+from mien.training.ahead import made_ahead
 from mien.training.config import AugmentConfig, Config, DataConfig, config_from_dict
 from mien.training.data import Batches, Faces, evaluation_crops, load_faces, read_index
 from mien.training.distributed import Group
@@ -54,6 +55,14 @@ def test_mixup_mixes_crops_and_targets_alike(faces):
     assert (targets - plain).abs().max() > 0.02
     again, _ = Batches(faces, config).at(5)
     assert torch.equal(images, again)
+
+
+def test_batches_made_by_threads_are_the_same(faces):
+    config = recipe(augment={"strength": 1.0, "mixup": 0.2}, training={"batch": 4})
+    straight, steps = Batches(faces, config), range(7)  # over three epochs
+    for step, batch in zip(steps, made_ahead(Batches(faces, config).at, steps, 3), strict=True):
+        for made, alone in zip(batch, straight.at(step), strict=True):
+            torch.testing.assert_close(made, alone)
 
 
 def test_targets_are_asked_for_the_faces_of_the_batch(faces):

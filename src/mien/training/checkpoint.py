@@ -24,12 +24,13 @@ FREE_TO_CHANGE = {
     "training.device",
     "training.amp",
     "training.threads",
+    "training.workers",
     "training.checkpoint_steps",
     "training.evaluate_steps",
     "training.tensorboard",
 }
-"""What a resumed run may be told anew; the last bits of the weights may then differ for device, amp and threads. The
-pretrained start is not read again."""
+"""What a resumed run may be told anew; the last bits of the weights may then differ for device, amp, threads and
+workers. The pretrained start is not read again."""
 
 
 @dataclass(kw_only=True)

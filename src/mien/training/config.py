@@ -179,6 +179,7 @@ class LoopConfig:
         device: "auto", "cpu", "cuda" or "mps".
         amp: mixed precision on a GPU: bfloat16, or float16 where it lacks that.
         threads: of the CPU; 0 leaves torch's choice.
+        workers: threads that make batches ahead of the network; -1 takes the cores left beside a GPU, none on the CPU.
         checkpoint_steps: a checkpoint is written every so many steps.
         evaluate_steps: the validation split is measured every so many steps, and at the end.
         tensorboard: write TensorBoard events too.
@@ -200,6 +201,7 @@ class LoopConfig:
     device: str = "auto"
     amp: bool = True
     threads: int = 0
+    workers: int = -1
     checkpoint_steps: int = 100
     evaluate_steps: int = 400
     tensorboard: bool = False
@@ -213,6 +215,8 @@ class LoopConfig:
         for name in not_negative:
             if getattr(self, name) < 0:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}; expected 0 or more.")
+        if self.workers < -1:
+            raise ConfigError(f"training.workers is {self.workers}; expected -1, 0 or more.")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"training.ema is {self.ema}; expected 0 to below 1.")
 

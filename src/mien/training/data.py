@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,8 @@ def _split(index: Index, store: FaceStore, split: str, leaks: Set[str]) -> Faces
 class Batches:
     """Augmented training batches by step number, so that a resumed run sees what the straight one would have seen.
 
+    Any number of threads may ask for batches at once.
+
     Args:
         faces: of the training split.
         config: the recipe.
@@ -159,7 +162,9 @@ class Batches:
         self.targets = targets or (lambda places, _: faces.label_distribution[places])
         self.batch = min(config.training.batch, len(faces.rows))
         self.steps_per_epoch = len(faces.rows) // self.batch
-        self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
+        self._order = lru_cache(maxsize=2)(
+            self._draw_order
+        )  # of this epoch and, for those who work ahead, the next
         rows, self.parts = zip(*group.split(self.batch, config.training.accumulate), strict=True)
         self.rows = torch.cat(rows)
         self.augment = Augmenter(config.augment, config.data.size)
@@ -196,11 +201,11 @@ class Batches:
 
     def _indices(self, step: int) -> Tensor:
         epoch, place = divmod(step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            seed = _seed(self.config.training.seed, 0, epoch)
-            self._order = epoch_order(self.faces.label_distribution, self.config.data.balance, seed)
-            self._epoch = epoch
-        return self._order[place * self.batch : (place + 1) * self.batch]
+        return self._order(epoch)[place * self.batch : (place + 1) * self.batch]
+
+    def _draw_order(self, epoch: int) -> Tensor:
+        seed = _seed(self.config.training.seed, 0, epoch)
+        return epoch_order(self.faces.label_distribution, self.config.data.balance, seed)
 
 
 def _seed(seed: int, stream: int, number: int) -> int:

@@ -6,7 +6,7 @@ folders of the run and of the data are shared ones.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mien.errors import ConfigError
+from mien.runtime import usable_cores
 from mien.training.wholebatch import WholeBatch
 
 PATIENCE = timedelta(days=2)
@@ -148,6 +149,11 @@ def joined_group(device: str) -> Iterator[Group]:
     dist.destroy_process_group()  # not after a failure: NCCL would wait for the others, which wait for this process
 
 
+def cores_of_process() -> int:
+    """Cores of this machine for each of the processes that torchrun started on it."""
+    return max(1, usable_cores() // int(_told().get("LOCAL_WORLD_SIZE", 1)))
+
+
 def check_local_rank(local_rank: int, gpus: int) -> int:
     """The number of a process on its machine, when there is a GPU for it.
 
@@ -164,8 +170,13 @@ def check_local_rank(local_rank: int, gpus: int) -> int:
 
 def _world() -> tuple[int, int, int]:
     """Rank, number of processes and rank on this machine, as torchrun tells them; without it 0, 1, 0."""
-    told = os.environ if "MASTER_ADDR" in os.environ else {}
+    told = _told()
     return int(told.get("RANK", 0)), int(told.get("WORLD_SIZE", 1)), int(told.get("LOCAL_RANK", 0))
+
+
+def _told() -> Mapping[str, str]:
+    """What torchrun tells its processes; nothing without it."""
+    return os.environ if "MASTER_ADDR" in os.environ else {}
 
 
 def pick_device(name: str) -> torch.device:

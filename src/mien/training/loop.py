@@ -14,6 +14,7 @@ from mien import metrics
 from mien.datasets.check import Progress
 from mien.errors import CheckpointError
 from mien.losses import label_distribution_loss
+from mien.training.ahead import made_ahead, pick_workers
 from mien.training.checkpoint import Checkpoint, check_same_recipe, load_checkpoint, save_checkpoint
 from mien.training.config import Config
 from mien.training.data import Batches, Faces, evaluation_crops, load_faces, read_index
@@ -115,18 +116,22 @@ def _loop(run: "_Run", log: RunLog | NoLog, path: Path, on_step: StepCallback | 
     options, started, first = run.config.training, time.perf_counter(), run.step
     if run.step == 0 and run.start:
         log.write("start", 0, **run.start)
-    while run.step < run.steps:
-        loss = run.learn()
-        rate = (run.step - first) * run.batches.batch / (time.perf_counter() - started)
-        if on_step:
-            on_step(run.step, run.steps, loss, rate)
-        if run.step % LOG_STEPS == 0:
-            log.write("step", run.step, loss=round(loss, 5), lr=run.lr, faces_per_s=round(rate, 1))
-        if run.step % options.evaluate_steps == 0 or run.step == run.steps:
-            run.metrics = run.evaluate()
-            log.write("eval", run.step, epoch=round(run.step / run.batches.steps_per_epoch, 3), **run.metrics)
-        if run.group.is_main and (run.step % options.checkpoint_steps == 0 or run.step == run.steps):
-            save_checkpoint(run.checkpoint(), path)
+    workers = pick_workers(options.workers, run.group.device)
+    with closing(made_ahead(run.batches.at, range(first, run.steps), workers)) as coming:
+        for images, wanted in coming:
+            loss = run.learn(images, wanted)
+            rate = (run.step - first) * run.batches.batch / (time.perf_counter() - started)
+            if on_step:
+                on_step(run.step, run.steps, loss, rate)
+            if run.step % LOG_STEPS == 0:
+                log.write("step", run.step, loss=round(loss, 5), lr=run.lr, faces_per_s=round(rate, 1))
+            if run.step % options.evaluate_steps == 0 or run.step == run.steps:
+                run.metrics = run.evaluate()
+                log.write(
+                    "eval", run.step, epoch=round(run.step / run.batches.steps_per_epoch, 3), **run.metrics
+                )
+            if run.group.is_main and (run.step % options.checkpoint_steps == 0 or run.step == run.steps):
+                save_checkpoint(run.checkpoint(), path)
 
 
 class _Run:
@@ -172,13 +177,12 @@ class _Run:
         if checkpoint is not None:
             self.learner.restore(checkpoint)
 
-    def learn(self) -> float:
-        """One step of the optimiser; returns the loss in nats."""
-        options = self.config.training
+    def learn(self, images: Tensor, targets: Tensor) -> float:
+        """One step of the optimiser, from the batch of this step; returns the loss in nats."""
+        options, device = self.config.training, self.group.device
         self.lr = set_learning_rate(self.learner.optimizer, options, self.step, self.steps)
-        images, targets = (tensor.to(self.group.device) for tensor in self.batches.at(self.step))
         seed = options.seed * 1_000_003 + self.step
-        loss = self.learner.learn(images, targets, self.batches.parts, seed)
+        loss = self.learner.learn(images.to(device), targets.to(device), self.batches.parts, seed)
         self.step += 1
         self._average()
         return loss
