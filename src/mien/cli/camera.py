@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mien.runtime import DEFAULT_MODEL
+from mien.cli.reading import AS_TOLD, Reading
 
 if TYPE_CHECKING:
     from mien.cli.window import Window
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mien.results import VideoFrame
     from mien.video.analysis import VideoAnalysis
 
-_FLAG = Parameter(negative="", show_default=False)
 _PRINT_S = 0.5
 
 
@@ -27,11 +26,8 @@ def camera(
     record: Path | None = None,
     window: Annotated[bool, Parameter(negative="--no-window")] = True,
     every: int | None = None,
-    model: str = DEFAULT_MODEL,
-    max_faces: int | None = None,
-    max_error: float | None = None,
     fps: float | None = None,
-    threads: int = 0,
+    reading: Reading = AS_TOLD,
 ) -> int:
     """Show what people would perceive in the faces before a camera, live; Esc, Q or Ctrl-C ends it.
 
@@ -43,18 +39,13 @@ def camera(
         record: folder for the annotated video, the table and the report.
         window: open a window where there is a display.
         every: search and read faces in one frame of so many; as often as the machine keeps up with unless told.
-        model: a shipped model's name, or the path of an .onnx file with its manifest beside it.
-        max_faces: keep only so many faces of a frame, the largest.
-        max_error: no label rather than a wrong one: of the labels given, at most this share was wrong on validation
-            pictures; 0.05 is 5 %.
         fps: what is asked of the camera.
-        threads: of the networks; 0 lets them choose.
+        reading: how faces are found and read.
     """
     from mien.cli.window import open_window
-    from mien.inference.analyzer import Analyzer
     from mien.video.analysis import VideoAnalysis
 
-    analyzer = Analyzer(model, max_faces=max_faces, max_error=max_error, threads=threads)
+    analyzer = reading.open_analyzer()
     with VideoAnalysis(source, analyzer, every=every, fps=fps) as analysis:
         shown = open_window("mien") if window else None
         show = _Printer() if shown is None else _Shower(shown)

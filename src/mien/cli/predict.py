@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mien.cli.progress import progress_bar
+from mien.cli.reading import AS_TOLD, FLAG, Reading
 from mien.errors import ImageReadError, InputError, MienError
-from mien.runtime import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from mien.cli.pictures import Picture
@@ -21,21 +21,14 @@ if TYPE_CHECKING:
     from mien.inference.analyzer import Analysis, Analyzer
 
 SOME_FAILED, ALL_FAILED = 1, 2
-_FLAG = Parameter(negative="", show_default=False)
 
 
 def predict(
     *path: Annotated[str, Parameter(allow_leading_hyphen=True)],
     output: Path | None = None,
-    json: Annotated[bool, _FLAG] = False,
+    json: Annotated[bool, FLAG] = False,
     table: Path | None = None,
-    model: str = DEFAULT_MODEL,
-    max_faces: int | None = None,
-    min_confidence: float = 0.6,
-    detector_side: int = 640,
-    mirror: Annotated[bool, _FLAG] = False,
-    max_error: float | None = None,
-    threads: int = 0,
+    reading: Reading = AS_TOLD,
 ) -> int:
     """Find the faces in pictures and read the expression that people would perceive in them.
 
@@ -49,14 +42,7 @@ def predict(
         output: write an annotated copy of every picture into this folder.
         json: print one JSON object a picture and line.
         table: write one row a face to this .csv or .parquet file (Parquet: pip install 'mien[table]').
-        model: a shipped model's name, or the path of an .onnx file with its manifest beside it.
-        max_faces: keep only so many faces of a picture, the largest.
-        min_confidence: least confidence of the face detector, 0..1.
-        detector_side: long side in pixels at which faces are searched; 1280 finds smaller ones, more slowly.
-        mirror: read every face twice, mirrored too, and average: a little better, and slower.
-        max_error: no label rather than a wrong one: of the labels given, at most this share was wrong on validation
-            faces; 0.05 is 5 %. Without it the model's own, mild rule holds.
-        threads: of the networks; 0 lets them choose.
+        reading: how faces are found and read.
     """
     from mien.cli.pictures import find_pictures
 
@@ -64,17 +50,7 @@ def predict(
     pictures, empty = find_pictures(path, skip=output)
     if not pictures:
         raise InputError(" ".join(str(error) for _, error in empty))
-    from mien.inference.analyzer import Analyzer
-
-    analyzer = Analyzer(
-        model,
-        detector_side=detector_side,
-        threshold=min_confidence,
-        max_faces=max_faces,
-        mirror=mirror,
-        max_error=max_error,
-        threads=threads,
-    )
+    analyzer = reading.open_analyzer()
     with ExitStack() as stack:
         reports = _open_reports(stack, analyzer, pictures, json=json, table=table, output=output)
         return _run(analyzer, pictures, empty, reports, is_printing=not json)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from mien.cli.progress import progress_bar
+from mien.cli.reading import AS_TOLD, FLAG, Reading
 from mien.errors import InputError
-from mien.runtime import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from mien.inference.analyzer import Analyzer
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mien.video.recording import Counts, Recording
 
 STOPPED = 130
-_FLAG = Parameter(negative="", show_default=False)
 
 
 def video(
@@ -32,18 +31,12 @@ def video(
     table: Literal["csv", "jsonl", "parquet"] = "csv",
     annotate: Annotated[bool, Parameter(negative="--no-annotate")] = True,
     report: Annotated[bool, Parameter(negative="--no-report")] = True,
-    resume: Annotated[bool, _FLAG] = False,
-    json: Annotated[bool, _FLAG] = False,
+    resume: Annotated[bool, FLAG] = False,
+    json: Annotated[bool, FLAG] = False,
     every: int | None = None,
     smoothing: float | None = None,
-    model: str = DEFAULT_MODEL,
-    max_faces: int | None = None,
-    min_confidence: float = 0.6,
-    detector_side: int = 640,
-    mirror: Annotated[bool, _FLAG] = False,
-    max_error: float | None = None,
     fps: float | None = None,
-    threads: int = 0,
+    reading: Reading = AS_TOLD,
 ) -> int:
     """Follow the faces of a video and read what people would perceive in them, moment by moment.
 
@@ -62,31 +55,15 @@ def video(
         every: search and read faces in one frame of so many, and follow them in between; 3 unless told, for a live
             source as often as the machine keeps up with.
         smoothing: time constant of the filter of the probabilities, in seconds; 0.2 unless told, 0 does not filter.
-        model: a shipped model's name, or the path of an .onnx file with its manifest beside it.
-        max_faces: keep only so many faces of a frame, the largest.
-        min_confidence: least confidence of the face detector, 0..1.
-        detector_side: long side in pixels at which faces are searched; 1280 finds smaller ones, more slowly.
-        mirror: read every face twice, mirrored too, and average: a little better, and slower.
-        max_error: no label rather than a wrong one: of the labels given, at most this share was wrong on validation
-            pictures; 0.05 is 5 %.
         fps: of a folder of pictures (25 unless told), or what is asked of a camera.
-        threads: of the networks; 0 lets them choose.
+        reading: how faces are found and read.
     """
-    from mien.inference.analyzer import Analyzer
     from mien.video.analysis import VideoAnalysis
     from mien.video.smoothing import TIME_CONSTANT_S
 
     if resume and output is None:
         raise InputError("--resume goes on with the files of an output folder: give its --output.")
-    analyzer = Analyzer(
-        model,
-        detector_side=detector_side,
-        threshold=min_confidence,
-        max_faces=max_faces,
-        mirror=mirror,
-        max_error=max_error,
-        threads=threads,
-    )
+    analyzer = reading.open_analyzer()
     seconds = TIME_CONSTANT_S if smoothing is None else smoothing
     with VideoAnalysis(source, analyzer, every=every, smoothing_s=seconds, fps=fps) as analysis:
         recording = run(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mien import markup
 from mien.emotions import class_colour
 from mien.errors import InputError
 
@@ -52,17 +53,8 @@ def tiles(items: Sequence[tuple[str, str, str]]) -> str:
 
 
 def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first column heads its row; `rows` are HTML, `caption` and `head` are text."""
-    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "".join(
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
-        for first, *rest in rows
-    )
-    return (
-        f'<div class="card scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{columns}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    """A `mien.markup.table` on a card."""
+    return f'<div class="card">{markup.table(caption, head, rows)}</div>'
 
 
 def plot(title: str, text: str, light: bytes, dark: bytes) -> str:

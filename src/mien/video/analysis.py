@@ -6,12 +6,11 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from mien.inference.analyzer import Analyzer
 from mien.results import VideoFrame
 from mien.runtime import DEFAULT_MODEL
+from mien.video.closing import Closing
 from mien.video.follow import EVERY, FaceFollower
 from mien.video.queues import FrameQueue
 from mien.video.reading import VideoReader
@@ -61,7 +60,7 @@ def analyze_video(
         yield from analysis
 
 
-class VideoAnalysis:
+class VideoAnalysis(Closing):
     """One pass over a video: a context manager, and an iterator of its frames; see `analyze_video` for the arguments.
 
     Attributes:
@@ -118,14 +117,6 @@ class VideoAnalysis:
     def close(self) -> None:
         """Let go of the source."""
         self.reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Pace:

@@ -8,6 +8,7 @@ from html import escape
 
 import numpy as np
 
+from mien.markup import table
 from mien.video import charts
 from mien.video.axes import Span
 from mien.video.sections import (
@@ -19,7 +20,6 @@ from mien.video.sections import (
     main_text,
     seen_text,
     shares_list,
-    table,
 )
 from mien.video.timeline import AWAY, UNSURE, Curve, Track, count_stretches
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
 
 from mien.errors import InputError
+from mien.video.closing import Closing
 from mien.video.decoding import ContainerFrames
 from mien.video.sequences import PictureFrames, picture_frames
 from mien.video.sources import DecodedFrame, VideoInfo, locate
@@ -17,7 +17,7 @@ from mien.video.sources import DecodedFrame, VideoInfo, locate
 __all__ = ["DecodedFrame", "VideoInfo", "VideoReader", "frames_at"]
 
 
-class VideoReader:
+class VideoReader(Closing):
     """The frames of a video, one after the other; memory does not grow with its length.
 
     Once a source is open nothing is raised: broken frames are left out, and a file that is cut off ends at the cut.
@@ -93,14 +93,6 @@ class VideoReader:
     def close(self) -> None:
         """Let go of the source; no more frames come."""
         self._frames.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def frames_at(

@@ -6,11 +6,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from mien.results import VideoFrame
 from mien.tables import FACE_COLUMNS, TableFile, face_row, json_line
+from mien.video.closing import Closing
 
 _AT_ONCE = 1024
 
@@ -46,7 +46,7 @@ def frame_rows(frame: VideoFrame) -> list[dict[str, Any]]:
     return rows
 
 
-class RowFile:
+class RowFile(Closing):
     """Rows that gather in a JSON Lines file: readable at any time, cut back to a known length, and gone on with.
 
     Args:
@@ -75,14 +75,6 @@ class RowFile:
     def close(self) -> None:
         """No more rows come."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 
+from mien.markup import table
 from mien.video import charts
 from mien.video.axes import Span, clock_text, duration_text
 from mien.video.bins import Glimpse
@@ -180,19 +181,6 @@ def rest_table(page: Page) -> str:
     unlisted = len(rest) - len(rows)
     note = f'<p class="quiet note">And {unlisted:,} seen even shorter.</p>' if unlisted else ""
     return table(f"{len(rest):,} faces that were seen shorter", head, rows) + note
-
-
-def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first column heads its row; `rows` are HTML, `caption` and `head` are text."""
-    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "".join(
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
-        for first, *rest in rows
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
 
 
 def best_glimpse(track: Track) -> Glimpse:
