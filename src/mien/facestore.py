@@ -19,7 +19,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -119,15 +119,15 @@ def _run(index: Index, directory: Path, patch: int, chunks: list[range], workers
     if workers <= 1:
         detector = FaceDetector(threads=1)
         for rows in chunks:
-            yield _make_chunk(index, directory, patch, rows, detector)
+            yield _make_chunk(index, directory, patch, rows, _samples(index, rows), detector)
         return
     with ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
         initializer=_start_worker,
-        initargs=(index, directory, patch),
+        initargs=(replace(index, samples=()), directory, patch),  # a chunk's samples go with the chunk
     ) as pool:
-        yield from pool.map(_work, chunks)
+        yield from pool.map(_work, chunks, [_samples(index, rows) for rows in chunks])
 
 
 _worker: tuple[Index, Path, int, FaceDetector]
@@ -138,13 +138,23 @@ def _start_worker(index: Index, directory: Path, patch: int) -> None:
     _worker = (index, directory, patch, FaceDetector(threads=1))
 
 
-def _work(rows: range) -> range:
+def _samples(index: Index, rows: range) -> tuple[Sample, ...]:
+    return index.samples[rows.start : rows.stop]
+
+
+def _work(rows: range, samples: tuple[Sample, ...]) -> range:
     index, directory, patch, detector = _worker
-    return _make_chunk(index, directory, patch, rows, detector)
+    return _make_chunk(index, directory, patch, rows, samples, detector)
 
 
-def _make_chunk(index: Index, directory: Path, patch: int, rows: range, detector: FaceDetector) -> range:
-    samples = index.samples[rows.start : rows.stop]
+def _make_chunk(
+    index: Index,
+    directory: Path,
+    patch: int,
+    rows: range,
+    samples: tuple[Sample, ...],
+    detector: FaceDetector,
+) -> range:
     patches = np.zeros((len(samples), patch, patch, 3), dtype=np.uint8)
     landmarks = np.full((len(samples), 5, 2), np.nan, dtype=np.float32)
     unreadable = []
