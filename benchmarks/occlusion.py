@@ -49,7 +49,9 @@ def main() -> None:
     for model in options.model:
         classifier = ExpressionClassifier(model)
         labels = official_labels(classifier.manifest, faces)
-        right[model] = is_right(classifier, read_faces(classifier, faces).crops, labels)
+        readings = read_faces(classifier, faces)
+        crops = np.stack([readings.crop(row) for row in range(len(labels))])
+        right[model] = is_right(classifier, crops, labels)
     first = right[options.model[0]]
     for cover in COVERS:
         print(cover)

@@ -229,7 +229,7 @@ def _numbers(shots: Shots, temperature: float) -> dict[str, object]:
         mirrored = shots.mirrored.argmax(axis=1) == shots.label
         gained, lost = int((mirrored & ~is_right).sum()), int((is_right & ~mirrored).sum())
         numbers |= {"accuracy_mirrored": mirrored.mean(), "mirror_p": metrics.mcnemar_test(gained, lost)}
-    return {name: None if value is None else round(float(value), 4) for name, value in numbers.items()}
+    return {name: None if value is None else round(float(value), 6) for name, value in numbers.items()}
 
 
 def quality_features(shots: Shots, median: tuple[float, float]) -> np.ndarray:

@@ -6,8 +6,10 @@ import sys
 import pytest
 from PIL import Image
 
+from conftest import make_model
 from datasets_made import write_ferplus, zip_folder
 from mien.cli.main import main
+from mien.emotions import EXPRESSIONS
 from pictures_made import no_face, portrait
 from training_made import write_recipe, write_stripes
 
@@ -116,6 +118,52 @@ def test_missing_and_broken_pictures_are_errors_told_by_name(tiny_model, tmp_pat
     assert (code, record["missed_faces"], record["unreadable"]) == (1, 0, ["text.jpg", "gone.png"])
     assert (record["n"], record["accuracy"]) == (2, 0.0)
     assert "gone.png" in err
+    code, out, _ = run(capsys, *arguments, "--report", tmp_path / "report")
+    assert "Faces: 2 missing or broken, counted as errors." in out
+    page = (tmp_path / "report/report.html").read_text()
+    assert "2 missing or broken, counted as errors" in page
+    assert "all found" not in page
+    assert "no face found" not in page
+
+
+def test_data_without_splits_are_told_as_a_whole(tiny_model, tmp_path, capsys):
+    Image.fromarray(portrait("astronaut")).save(tmp_path / "face.png")
+    (tmp_path / "t.csv").write_text("image,label\nface.png,happiness\n")
+    arguments = [
+        "evaluate",
+        "--model",
+        tiny_model,
+        "--dataset",
+        "table",
+        "--data",
+        tmp_path / "t.csv",
+        "--json",
+    ]
+    assert json.loads(run(capsys, *arguments, "--split", "train")[1])["split"] == "all"
+    code, out, err = run(capsys, *arguments, "--without-twins")
+    assert (code, out) == (2, "")
+    assert "has no splits" in err
+
+
+def test_a_class_of_another_split_does_not_matter(tmp_path, capsys):
+    """The model knows no contempt; no test face shows it."""
+    names = [*EXPRESSIONS[:7], "boredom"]
+    tiny_model = make_model(tmp_path / "other.onnx", labels=tuple(names))
+    Image.fromarray(portrait("astronaut")).save(tmp_path / "face.png")
+    (tmp_path / "t.csv").write_text("image,label,split\nface.png,happiness,test\nface2.png,contempt,train\n")
+    arguments = [
+        "evaluate",
+        "--model",
+        tiny_model,
+        "--dataset",
+        "table",
+        "--data",
+        tmp_path / "t.csv",
+        "--json",
+    ]
+    assert json.loads(run(capsys, *arguments)[1])["n"] == 1
+    code, _, err = run(capsys, *arguments, "--split", "train")
+    assert (code, "contempt" in err) == (2, True)
 
 
 def test_undefined_numbers_are_dashes(tiny_model, tmp_path, capsys):
@@ -150,6 +198,26 @@ def test_export_refuses_data_with_classes_that_the_model_lacks(tmp_path, capsys)
     )
     assert code == 2
     assert "fear" in err
+
+
+def test_export_keeps_the_older_file_until_the_new_one_is_whole(tmp_path, capsys):
+    data = write_stripes(tmp_path / "data", train=3, valid=2)
+    run(capsys, "train", write_recipe(tmp_path, data, epochs=1), "-o", tmp_path / "run")
+    files = [tmp_path / "m.onnx", tmp_path / "m.json"]
+    arguments = ["export", tmp_path / "run/last.ckpt", "-o", files[0], "--data", data, "--dataset", "folder"]
+    assert run(capsys, *arguments, "--abstain", 0)[0] == 0
+    before = [path.read_bytes() for path in files]
+    assert json.loads(before[1])["abstain_below"] == 0
+    assert run(capsys, *arguments, "--abstain", 2)[0] == 2
+    assert [path.read_bytes() for path in files] == before
+    (data / "valid/neutral/0.png").write_text("no picture")
+    code, _, err = run(capsys, *arguments)
+    assert (code, "neutral/0.png" in err) == (1, True)
+    for picture in (data / "valid").rglob("*.png"):
+        picture.write_text("no picture")
+    code, _, err = run(capsys, *arguments)
+    assert (code, "could be read" in err) == (2, True)
+    assert not list(tmp_path.glob(".mien-*"))
 
 
 def test_faces_prepared_once_serve_the_recipe(tmp_path, capsys):

@@ -35,14 +35,14 @@ def test_checkpoint_to_model_file_to_numbers(run, tmp_path):
     path = tmp_path / "tiny.onnx"
     export.export_model(checkpoint, path, source={"commit": "abc"})
     index = read_dataset("folder", data)
-    manifest = calibrate(path, index.select("valid"), abstain=0.1)
+    manifest = calibrate(path, index.select("valid"), abstain=0.1).manifest
     assert manifest == read_manifest(path)
     assert manifest.labels == ("neutral", "happiness", "surprise")
     assert manifest.source == {"recipe": "tiny", "step": 36, "commit": "abc"}
     assert manifest.licence == "CC0"
     assert manifest.temperature != 1.0
     assert 1 / 3 < manifest.abstain_below <= 1
-    assert calibrate(path, index.select("valid"), abstain=0.1) == manifest
+    assert calibrate(path, index.select("valid"), abstain=0.1).manifest == manifest
     everyone = manifest.risk_coverage[0]
     assert (everyone.coverage, everyone.confidence) == (1.0, 0.0)
     summary = evaluate(ExpressionClassifier(path), index.select("valid")).summary

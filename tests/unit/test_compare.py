@@ -48,7 +48,9 @@ def make_readings(index: Index, answers: list[int], manifest: Manifest, sure: li
     logits[~is_found] = np.nan
     crops = np.random.default_rng(0).integers(0, 256, (len(answers), 8, 8, 3), dtype=np.uint8)
     is_readable = np.ones(len(answers), dtype=bool)
-    return Readings(index=index, crops=crops, logits=logits, is_found=is_found, is_readable=is_readable)
+    return Readings(
+        index=index, crop=lambda row: crops[row], logits=logits, is_found=is_found, is_readable=is_readable
+    )
 
 
 @pytest.fixture

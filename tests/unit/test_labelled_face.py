@@ -40,7 +40,7 @@ def test_training_and_evaluation_cut_the_face_that_is_meant(classifier, examples
     faces = FaceDetector(threads=1).detect(group)
     index = make_index(examples, None if number is None else faces[number].landmarks_xy + 1.5)
     meant = faces[number or 0]
-    np.testing.assert_array_equal(read_faces(classifier, index).crops[0], classifier.crop(group, meant))
+    np.testing.assert_array_equal(read_faces(classifier, index).crop(0), classifier.crop(group, meant))
     store = prepare_faces(index, tmp_path / "store", patch=64, workers=1)
     expected = align_face(group, meant.landmarks_xy, size=2 * 64, margin=ROOM)
     np.testing.assert_array_equal(store.patches[0], expected)

@@ -23,7 +23,7 @@ def make_case() -> tuple[np.ndarray, np.ndarray]:
 
 def test_no_faces():
     summary = summarize([], np.zeros((0, 3)), CLASSES)
-    assert summary["n"] == summary["missed_faces"] == 0
+    assert summary["n"] == summary["unanswered_faces"] == 0
     assert summary["accuracy_interval"] == [None, None]
     for key in ("accuracy", "balanced_accuracy", "macro_f1", "ece", "ece_uncalibrated", "brier", "nll"):
         assert summary[key] is None, key
@@ -33,7 +33,7 @@ def test_no_faces():
         "recall": None,
         "f1": None,
         "n": 0,
-        "missed": 0,
+        "unanswered": 0,
     }
     assert summary["selective"] == []
     assert summarize([], [], CLASSES) == summary
@@ -41,9 +41,9 @@ def test_no_faces():
 
 def test_every_face_missed():
     summary = summarize([0, 1], np.full((2, 3), np.nan), CLASSES, temperature=2.0)
-    assert (summary["n"], summary["missed_faces"], summary["accuracy"]) == (2, 2, 0.0)
+    assert (summary["n"], summary["unanswered_faces"], summary["accuracy"]) == (2, 2, 0.0)
     assert summary["ece"] is None
-    assert summary["per_class"]["happiness"]["missed"] == 1
+    assert summary["per_class"]["happiness"]["unanswered"] == 1
     json.dumps(summary, allow_nan=False)
 
 
@@ -53,7 +53,7 @@ def test_missed_faces_are_errors_but_have_no_confidence():
     missed = summarize(
         np.append(labels, [2, 2]), np.vstack([logits, np.full((2, 3), np.nan)]), CLASSES, temperature=1.7
     )
-    assert missed["missed_faces"] == 2
+    assert missed["unanswered_faces"] == 2
     assert missed["accuracy"] == pytest.approx(whole["accuracy"] * 90 / 92, abs=1e-6)
     assert missed["per_class"]["fear"]["recall"] < whole["per_class"]["fear"]["recall"]
     assert missed["per_class"]["fear"]["n"] == whole["per_class"]["fear"]["n"] + 2

@@ -56,7 +56,7 @@ def compare(
         print_comparison(subject, comparison.summary, names, open_console())
         print(verdict(comparison.summary, names))
     if report:
-        title = f"{names[0]} and {names[1]} on {index.name}, {chosen.split}"
+        title = f"{names[0]} and {names[1]} on {index.name}, {chosen.part(index)}"
         write_comparison(report, title=title, subject=subject, names=names, comparison=comparison)
     return warn_of_unreadable(comparison.summary["unreadable"])
 

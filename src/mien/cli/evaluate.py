@@ -48,11 +48,17 @@ class Chosen:
         with progress_bar("looking for twins") as advance:
             return without_twins(index, self.split, progress=advance)
 
+    def part(self, index: Index) -> str:
+        """What a report calls these faces of their data set."""
+        if not index.has_splits:
+            return "all"
+        return self.split if self.twins else f"{self.split}, without twins"
+
     def subject(self, index: Index, *, mirror: bool) -> dict[str, str]:
         """What a report says of the faces."""
         return {
             "dataset": index.name,
-            "split": self.split if self.twins else f"{self.split}, without twins",
+            "split": self.part(index),
             "averaging": "mirrored" if mirror else "none",
         }
 
@@ -103,7 +109,7 @@ def evaluate(
     if report:
         write_report(
             report,
-            title=f"{classifier.manifest.name} on {index.name}, {chosen.split}",
+            title=f"{classifier.manifest.name} on {index.name}, {chosen.part(index)}",
             subject=subject,
             summary=evaluation.summary,
             mistakes=evaluation.mistakes,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from mien.cli.evaluate import warn_of_unreadable
 from mien.cli.progress import progress_bar
 from mien.emotions import DatasetKind
 from mien.errors import MissingExtraError
@@ -21,8 +23,11 @@ def export(
     abstain: float = 0.02,
     commit: str = "",
     half: Annotated[bool, Parameter(negative="--full")] = True,
-) -> None:
+) -> int:
     """Turn a checkpoint into an .onnx file with its manifest, checked against torch and calibrated.
+
+    An older file of that name stays until the new one is whole. Exit code 1 when validation pictures are missing or
+    broken: they count as errors in the manifest's numbers.
 
     Args:
         checkpoint: last.ckpt of a training run.
@@ -41,13 +46,16 @@ def export(
     from mien.datasets import read_dataset
 
     index = read_dataset(dataset, data).select("valid") if data else None
-    manifest = export_model(checkpoint, output, half=half, source={"commit": commit} if commit else None)
-    if index:
-        with progress_bar("calibrating") as advance:
-            manifest = calibrate(output, index, abstain=abstain, progress=advance)
-    state = (
-        f"temperature {manifest.temperature}, abstains below {manifest.abstain_below}"
-        if data
-        else "uncalibrated"
-    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    state, unreadable = "uncalibrated", []
+    with TemporaryDirectory(prefix=".mien-", dir=output.parent) as folder:
+        draft = Path(folder) / output.name
+        export_model(checkpoint, draft, half=half, source={"commit": commit} if commit else None)
+        if index:
+            with progress_bar("calibrating") as advance:
+                manifest, unreadable = calibrate(draft, index, abstain=abstain, progress=advance)
+            state = f"temperature {manifest.temperature}, abstains below {manifest.abstain_below}"
+        for path in (draft.with_suffix(".json"), draft):
+            path.replace(output.with_name(path.name))
     print(f"{output}  {output.stat().st_size / 1e6:.1f} MB  {state}")
+    return warn_of_unreadable(unreadable)

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mien.evaluation.summary import fate_text
+
 if TYPE_CHECKING:
     from mien.datasets import CheckReport
 
@@ -87,7 +89,7 @@ def print_summary(subject: dict[str, str], summary: dict[str, Any], console: Con
         console.print("Groups show whom the model reads worse; they are no statement about a person.\n")
     for name, reason in summary.get("groups_left_out", {}).items():
         console.print(f"Not measured by {escape(name)}: {reason}.", soft_wrap=True)
-    console.print(f"No face found: {summary['missed_faces']}.")
+    console.print(f"Faces: {fate_text(summary)}.")
 
 
 def print_comparison(
@@ -116,6 +118,7 @@ def print_comparison(
     console.print(f"Both right: {table['both_right']:,}, both wrong: {table['both_wrong']:,}.")
     told = f"{_points(summary['difference'])} points (95 %: {_points(low)} to {_points(high)})"
     console.print(f"Difference: {told}, first minus second.")
+    console.print(f"Faces: {fate_text(summary)}.")
 
 
 def _print_groups(name: str, column: dict[str, Any], console: Console) -> None:

@@ -253,6 +253,11 @@ class Index:
                 f"{self.root}: the image {sample.id}{where} is missing. Put it there, or remove its label."
             ) from None
 
+    @property
+    def has_splits(self) -> bool:
+        """Whether some of its samples belong to one split alone; otherwise each split is the whole."""
+        return any(sample.split != ANY_SPLIT for sample in self.samples)
+
     def select(self, split: str) -> Index:
         """The samples of one split; those of `ANY_SPLIT` belong to each.
 

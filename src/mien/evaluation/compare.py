@@ -78,10 +78,11 @@ def compare(
         correct, accuracy, its 95 % interval, balanced accuracy and macro F1; `difference` of the accuracies, first
         minus second, and `difference_interval`; `table` with the faces that both, one or none reads right; `mcnemar`
         with the p value of the exact test; `per_class` with the recall of both; `unknown` with the classes that each
-        does not know and the other does; `missed_faces` and `unreadable`.
+        does not know and the other does; `missed_faces`, `unreadable_faces` and `unanswered_faces` of the first model;
+        `unreadable` with the pictures' names.
 
     Raises:
-        InputError: when the data set has a class that one of the models does not know.
+        InputError: when the faces show a class that one of the models does not know.
         DatasetError: when no image has a label.
     """
     for classifier in (first, second):
@@ -111,15 +112,18 @@ def compare_readings(first: Manifest, second: Manifest, mine: Readings, other: R
         key: [name for name in names if name not in manifest.labels]
         for key, manifest in (("first", first), ("second", second))
     }
+    lost = rows[~mine.is_readable[rows]]
     summary["missed_faces"] = int((~mine.is_found & mine.is_readable)[rows].sum())
-    summary["unreadable"] = [mine.index.samples[row].id for row in np.flatnonzero(~mine.is_readable)]
+    summary["unreadable_faces"] = len(lost)
+    summary["unanswered_faces"] = int((chosen_first == metrics.NO_ANSWER).sum())
+    summary["unreadable"] = [mine.index.samples[row].id for row in lost]
 
     def differences(chosen: np.ndarray, wrong: np.ndarray) -> tuple[Difference, ...]:
         places = np.flatnonzero(chosen)
         places = places[np.argsort(-wrong[places], kind="stable")][:SHOWN]
         return tuple(
             Difference(
-                image=mine.crops[rows[place]].copy(),
+                image=mine.crop(int(rows[place])),
                 name=mine.index.samples[rows[place]].id,
                 truth=names[labels[rows[place]]],
                 readings=(names[chosen_first[place]], names[chosen_second[place]]),

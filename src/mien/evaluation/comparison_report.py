@@ -14,7 +14,7 @@ from mien.evaluation.page import PERCEIVED
 from mien.evaluation.pieces import interval, percent
 from mien.evaluation.report import record_text, write_files
 from mien.evaluation.style import DARK, LIGHT
-from mien.evaluation.summary import json_ready
+from mien.evaluation.summary import fate_text, json_ready
 
 CHANCE = 0.05
 """A smaller p value is called more than chance."""
@@ -121,7 +121,7 @@ def _headline(record: dict[str, Any], names: tuple[str, str]) -> str:
             (
                 "they differ on",
                 f"{table['only_first'] + table['only_second']:,}",
-                f"of {record['n']:,} faces",
+                f"of {record['n']:,} faces; {fate_text(record)}",
             ),
             (
                 "balanced accuracy",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -41,14 +41,15 @@ class Readings:
 
     Attributes:
         index: the images.
-        crops: (N, S, S, 3) uint8, what the network saw; black where nothing could be shown to it.
+        crop: gives what the network saw of a row, (S, S, 3) uint8, cut anew: a large data set's would fill the memory.
+            Black where nothing could be shown to it.
         logits: (N, C) float32; NaN where no face was found in a photograph, or the picture is unreadable.
         is_found: (N,) whether a face was found; of a data set of face crops the whole crop is read all the same.
         is_readable: (N,) whether the picture was there and could be read.
     """
 
     index: Index
-    crops: np.ndarray
+    crop: Callable[[int], np.ndarray]
     logits: np.ndarray
     is_found: np.ndarray
     is_readable: np.ndarray
@@ -89,7 +90,7 @@ def evaluate(
         `groups_left_out`.
 
     Raises:
-        InputError: when the data set has a class that the model does not know.
+        InputError: when the faces show a class that the model does not know.
         DatasetError: when no image has a label.
         MissingExtraError: when the images have groups and fairlearn is not installed.
     """
@@ -132,7 +133,15 @@ def _judge_groups(manifest: Manifest, readings: Readings) -> dict[str, Any]:
 
 
 def without_twins(index: Index, split: str, *, progress: Progress | None = None) -> Index:
-    """One split without the images whose exact pixels also stand in another: the honest figure."""
+    """One split without the images whose exact pixels also stand in another: the honest figure.
+
+    Raises:
+        InputError: when the data set has no splits.
+    """
+    if not index.has_splits:
+        raise InputError(
+            f"{index.root} has no splits, so no image can have its twin in another: measure it whole."
+        )
     splits = {sample.id: sample.split for sample in index.samples}
     leaked = {
         name
@@ -150,28 +159,33 @@ def read_faces(
     """Find, cut and read the face of every image (see `evaluate`), with a label or without.
 
     Raises:
-        InputError: when the data set has a class that the model does not know.
+        InputError: when the faces show a class that the model does not know.
     """
     check_classes(classifier.manifest, index)
     size = classifier.manifest.input.size
     count = len(index.samples)
-    crops = np.zeros((count, size, size, 3), dtype=np.uint8)
+    cutter = _Cutter(classifier, index)
     logits = np.full((count, len(classifier.manifest.labels)), np.nan, dtype=np.float32)
     is_found = np.zeros(count, dtype=bool)
     is_readable = np.ones(count, dtype=bool)
     done = 0
-    for cuts in _cut_ahead(classifier, index):
+    for cuts in _cut_ahead(cutter):
         rows = np.arange(done, done + len(cuts))
         shown = np.array([cut.crop is not None for cut in cuts], dtype=bool)
         is_found[rows] = [cut.is_found for cut in cuts]
         is_readable[rows] = [cut.is_readable for cut in cuts]
         if shown.any():
-            crops[rows[shown]] = np.stack([cut.crop for cut in cuts if cut.crop is not None])
-            logits[rows[shown]] = classifier.logits(crops[rows[shown]], mirror=mirror)
+            crops = np.stack([cut.crop for cut in cuts if cut.crop is not None])
+            logits[rows[shown]] = classifier.logits(crops, mirror=mirror)
         done += len(cuts)
         if progress:
             progress(done, count)
-    return Readings(index=index, crops=crops, logits=logits, is_found=is_found, is_readable=is_readable)
+
+    def crop(row: int) -> np.ndarray:
+        found = cutter(index.samples[row]).crop
+        return np.zeros((size, size, 3), dtype=np.uint8) if found is None else found
+
+    return Readings(index=index, crop=crop, logits=logits, is_found=is_found, is_readable=is_readable)
 
 
 @dataclass(frozen=True)
@@ -181,23 +195,31 @@ class _Cut:
     is_readable: bool = True
 
 
-def _cut_ahead(classifier: ExpressionClassifier, index: Index) -> Iterator[list[_Cut]]:
-    """The crops of `AHEAD` images at a time, cut in several threads."""
-    detector = FaceDetector(threads=1)
+class _Cutter:
+    """Finds and cuts the face of an image; from many threads."""
 
-    def cut(sample: Sample) -> _Cut:
+    def __init__(self, classifier: ExpressionClassifier, index: Index) -> None:
+        self.classifier, self.index = classifier, index
+        self.detector = FaceDetector(threads=1)
+
+    def __call__(self, sample: Sample) -> _Cut:
         try:
-            image = read_image(index.read(sample))
+            image = read_image(self.index.read(sample))
         except (ImageReadError, DatasetError):
             return _Cut(None, is_readable=False)
-        face = labelled_face(image, sample, detector)
+        face = labelled_face(image, sample, self.detector)
         if face is not None:
-            return _Cut(classifier.crop(image, face), is_found=True)
-        return _Cut(whole_face(image, size=classifier.manifest.input.size) if index.is_cropped else None)
+            return _Cut(self.classifier.crop(image, face), is_found=True)
+        size = self.classifier.manifest.input.size
+        return _Cut(whole_face(image, size=size) if self.index.is_cropped else None)
 
+
+def _cut_ahead(cutter: _Cutter) -> Iterator[list[_Cut]]:
+    """The crops of `AHEAD` images at a time, cut in several threads."""
+    samples = cutter.index.samples
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for start in range(0, len(index.samples), AHEAD):
-            yield list(pool.map(cut, index.samples[start : start + AHEAD]))
+        for start in range(0, len(samples), AHEAD):
+            yield list(pool.map(cutter, samples[start : start + AHEAD]))
 
 
 def _unreadable(readings: Readings) -> list[str]:
@@ -227,7 +249,10 @@ def _protocol_names(index: Index) -> list[str]:
 
 
 def _labels(manifest: Manifest, index: Index, protocol: str) -> np.ndarray:
-    numbers = [manifest.labels.index(name) for name in index.labels]
+    known = {name: number for number, name in enumerate(manifest.labels)}
+    numbers = [
+        known.get(name, -1) for name in index.labels
+    ]  # of a class that no face shows, see check_classes
     found = (
         PROTOCOLS[protocol](sample.votes)
         if protocol in PROTOCOLS and sample.votes is not None
@@ -240,7 +265,11 @@ def _labels(manifest: Manifest, index: Index, protocol: str) -> np.ndarray:
 def _summarize(manifest: Manifest, readings: Readings, labels: np.ndarray) -> dict[str, Any]:
     counted = labels >= 0
     summary = summarize(labels[counted], readings.logits[counted], manifest.labels, manifest.temperature)
-    return {**summary, "missed_faces": int((~readings.is_found & readings.is_readable)[counted].sum())}
+    return {
+        **summary,
+        "missed_faces": int((~readings.is_found & readings.is_readable)[counted].sum()),
+        "unreadable_faces": int((~readings.is_readable)[counted].sum()),
+    }
 
 
 def _mistakes(manifest: Manifest, readings: Readings, labels: np.ndarray) -> tuple[Mistake, ...]:
@@ -251,11 +280,12 @@ def _mistakes(manifest: Manifest, readings: Readings, labels: np.ndarray) -> tup
     wrong = wrong[np.argsort(-surest_first, kind="stable")][:SHOWN]
     return tuple(
         Mistake(
-            image=readings.crops[row].copy(),
+            image=readings.crop(int(row)),
             name=readings.index.samples[row].id,
             truth=names[labels[row]],
             predicted=None if predictions[row] < 0 else names[predictions[row]],
             confidence=None if predictions[row] < 0 else float(probabilities[row].max()),
+            is_readable=bool(readings.is_readable[row]),
         )
         for row in wrong
     )
@@ -265,9 +295,12 @@ def check_classes(manifest: Manifest, index: Index) -> None:
     """Refuse a model that cannot know what the faces show.
 
     Raises:
-        InputError: when the data set has a class that the model does not know.
+        InputError: when the faces that count show a class that the model does not know.
     """
-    if missing := [name for name in index.labels if name not in manifest.labels]:
+    shown = {sample.label for sample in index.samples}
+    shown |= {argmax_label(sample.votes) for sample in index.samples if sample.votes is not None}
+    names = [name for number, name in enumerate(index.labels) if number in shown]
+    if missing := [name for name in names if name not in manifest.labels]:
         raise InputError(
-            f"the data set has {', '.join(missing)}, which the model {manifest.name} does not know."
+            f"the faces show {', '.join(missing)}, which the model {manifest.name} does not know."
         )

@@ -11,6 +11,7 @@ import numpy as np
 from mien.evaluation import pieces
 from mien.evaluation.groups import LEAST_FACES
 from mien.evaluation.pieces import decimal, interval, percent
+from mien.evaluation.summary import fate_text
 
 PERCEIVED = "mien reports the expression that people perceive in a face, not what the person felt."
 _GROUPS = (
@@ -71,17 +72,6 @@ def render_page(
     return pieces.render_frame(record["title"], record["subject"], "\n".join(filter(None, body)), footer)
 
 
-def _missed(record: dict[str, Any]) -> str:
-    """What became of the faces that were not found: errors in photographs, read whole in data sets of crops."""
-    missed = record["missed_faces"]
-    unanswered = sum(scores.get("missed", 0) for scores in record["per_class"].values())
-    return (
-        f"{missed:,} not found, {'counted as errors' if unanswered else 'read whole'}"
-        if missed
-        else "all found"
-    )
-
-
 def _headline(record: dict[str, Any]) -> str:
     return pieces.tiles(
         [
@@ -94,7 +84,7 @@ def _headline(record: dict[str, Any]) -> str:
                 f"{decimal(record['ece_uncalibrated'])} uncalibrated",
             ),
             ("Brier score", decimal(record["brier"]), "0 is best, 2 is worst"),
-            ("faces", f"{record['n']:,}", _missed(record)),
+            ("faces", f"{record['n']:,}", fate_text(record)),
         ]
     )
 
@@ -120,8 +110,8 @@ def _protocols(protocols: dict[str, dict[str, Any]]) -> str:
 
 
 def _class_table(per_class: dict[str, dict[str, Any]]) -> str:
-    any_missed = any(item.get("missed") for item in per_class.values())
-    head = ("expression", "faces", "precision", "recall", "F1", *(["not found"] if any_missed else []))
+    is_any_unanswered = any(item["unanswered"] for item in per_class.values())
+    head = ("expression", "faces", "precision", "recall", "F1", *(["no answer"] if is_any_unanswered else []))
     rows = [
         (
             pieces.class_name(name),
@@ -129,7 +119,7 @@ def _class_table(per_class: dict[str, dict[str, Any]]) -> str:
             percent(item["precision"]),
             percent(item["recall"]),
             percent(item["f1"]),
-            *([f"{item.get('missed', 0):,}"] if any_missed else []),
+            *([f"{item['unanswered']:,}"] if is_any_unanswered else []),
         )
         for name, item in per_class.items()
     ]
@@ -183,7 +173,7 @@ def _mistakes(mistakes: Sequence[dict[str, Any]], faces: Sequence[str]) -> str:
 
 
 def _mistake(item: dict[str, Any], picture: str) -> str:
-    predicted = "no face found" if item["predicted"] is None else item["predicted"]
+    predicted = item["predicted"] or ("no face found" if item["is_readable"] else "missing or broken")
     sure = "" if item["confidence"] is None else f" {item['confidence']:.1%}"
     caption = (
         f'<span class="wrong">{escape(predicted)}</span>{sure}<br>label: {escape(item["truth"])}'
@@ -210,8 +200,10 @@ def _confusions_text(record: dict[str, Any], most: int = 3) -> str:
 def _calibration_text(record: dict[str, Any]) -> str:
     if record["ece"] is None:
         return "No face was found, so there is no confidence to judge."
+    unanswered = record["unanswered_faces"]
+    left_out = f"Without the {unanswered:,} faces that got no answer. " if unanswered else ""
     return (
-        f"Confidence and accuracy differ by {record['ece'] * 100:.1f} points on average; "
+        f"{left_out}Confidence and accuracy differ by {record['ece'] * 100:.1f} points on average; "
         f"before the temperature of {record['temperature']:.2f} by {record['ece_uncalibrated'] * 100:.1f}."
     )
 
@@ -219,4 +211,5 @@ def _calibration_text(record: dict[str, Any]) -> str:
 def _selective_text(record: dict[str, Any]) -> str:
     points = [point for point in record.get("selective") or [] if point["coverage"] < 0.999]
     told = [f"{percent(point['accuracy'])} (surest {point['coverage']:.0%})" for point in points]
-    return f"Kept to the faces it is surest of, its accuracy is {', '.join(told)}." if told else ""
+    among = "answers" if record["unanswered_faces"] else "faces"
+    return f"Kept to the {among} it is surest of, its accuracy is {', '.join(told)}." if told else ""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def draw_confusion(summary: dict[str, Any], theme: Theme = LIGHT) -> bytes:
     """Confusion matrix: counts, and the share of the row as shade and per cent. PNG.
 
-    A last column "no face" appears when faces were missed.
+    A last column "no answer" appears when faces got none.
     """
     names, counts = _confusion_table(summary)
     totals = counts.sum(axis=1, keepdims=True)
@@ -56,7 +56,7 @@ def draw_confusion(summary: dict[str, Any], theme: Theme = LIGHT) -> bytes:
     for index, name in enumerate(names):
         write_class(axes, -0.66, index, name, theme, note=f"{totals[index, 0]:,}")
     place: dict[str, Any] = {"rotation": 35, "rotation_mode": "anchor", "ha": "left", "va": "bottom"}
-    for column, name in enumerate([*names, "no face"][:columns]):
+    for column, name in enumerate([*names, "no answer"][:columns]):
         text = printable_name(name)
         axes.text(column - 0.1, -0.58, text, color=theme.ink, fontsize=10, parse_math=False, **place)
     axes.set_xlim(-0.5, columns - 0.5)
@@ -308,8 +308,8 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
 def _confusion_table(summary: dict[str, Any]) -> tuple[list[str], np.ndarray]:
     names = list(summary["per_class"])
     counts = np.array(summary["confusion"], dtype=int).reshape(len(names), len(names))
-    missed = np.array([[summary["per_class"][name].get("missed", 0)] for name in names], dtype=int)
-    return names, np.hstack([counts, missed]) if missed.any() else counts
+    unanswered = np.array([[summary["per_class"][name]["unanswered"]] for name in names], dtype=int)
+    return names, np.hstack([counts, unanswered]) if unanswered.any() else counts
 
 
 def _write_cell(axes: Axes, row: int, column: int, count: int, total: int, theme: Theme) -> None:

@@ -38,8 +38,9 @@ class Mistake:
         image: (H, W, 3) uint8 RGB, as the page shows it.
         name: the file, or whatever leads back to it.
         truth: the label's name.
-        predicted: the name that was given; None when no face was found.
-        confidence: of that answer, 0..1; None when no face was found.
+        predicted: the name that was given; None when there is no answer.
+        confidence: of that answer, 0..1; None when there is none.
+        is_readable: whether there was a picture to look for a face in.
     """
 
     image: np.ndarray
@@ -47,6 +48,7 @@ class Mistake:
     truth: str
     predicted: str | None
     confidence: float | None
+    is_readable: bool = True
 
 
 def write_report(
@@ -123,6 +125,7 @@ def _describe(mistake: Mistake) -> dict[str, Any]:
             "truth": mistake.truth,
             "predicted": mistake.predicted,
             "confidence": mistake.confidence,
+            "is_readable": mistake.is_readable,
         }
     )
 

@@ -13,7 +13,7 @@ from mien import metrics
 from mien.errors import InputError
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
-"""Shares of the faces found, surest first, at which the summary gives the accuracy."""
+"""Shares of the answers, surest first, at which the summary gives the accuracy."""
 
 
 def summarize(
@@ -25,12 +25,12 @@ def summarize(
 ) -> dict[str, Any]:
     """Every number of one measurement, ready for JSON.
 
-    A face that was not found is an error in accuracy, balanced accuracy, recall and F1. Calibration (`ece`,
-    `brier`, `nll`, `reliability`) and `selective` are about confidence, so they look at the faces found.
+    A face without an answer is an error in accuracy, balanced accuracy, recall and F1. Calibration (`ece`,
+    `brier`, `nll`, `reliability`) and `selective` are about confidence, so they look at the answers.
 
     Args:
         labels: (N,) class numbers.
-        logits: (N, C) before the temperature; a row of nan where no face was found.
+        logits: (N, C) before the temperature; a row of nan where there is no answer: no face was found, or no picture.
         classes: the C names, in the order of the columns.
         temperature: logits are divided by it before the softmax.
         bins: equal-width confidence bins of `ece` and `reliability`.
@@ -38,8 +38,9 @@ def summarize(
     Returns:
         Plain numbers, strings, lists and dicts; None where a number is not defined (every score of no faces).
         `ece` is after the temperature, `ece_uncalibrated` before, `reliability` has the bins of both.
-        `confusion` has C rows of labels and C columns of predictions; missed faces are in
-        `per_class[name]["missed"]`. `selective` tells how accurate the surest share of the answers is.
+        `confusion` has C rows of labels and C columns of predictions; faces without an answer are in
+        `unanswered_faces` and `per_class[name]["unanswered"]`. `selective` tells how accurate the surest share of the
+        answers is.
 
     Raises:
         InputError: when the arrays do not fit together.
@@ -52,7 +53,7 @@ def summarize(
         {
             "n": n,
             "correct": correct,
-            "missed_faces": int(confusion[:, -1].sum()),
+            "unanswered_faces": int(confusion[:, -1].sum()),
             "accuracy": metrics.accuracy(labels, predictions),
             "accuracy_interval": metrics.accuracy_interval(correct, n),
             "balanced_accuracy": metrics.balanced_accuracy(labels, predictions, len(classes)),
@@ -63,6 +64,23 @@ def summarize(
             "confusion": confusion[:, :-1],
         }
     )
+
+
+def fate_text(record: Mapping[str, Any]) -> str:
+    """What became of faces that were not found and of pictures that are missing or broken; "all found" without any.
+
+    Those not found are errors in photographs, and read whole in data sets of face crops.
+
+    Args:
+        record: with `unanswered_faces`; `missed_faces` and `unreadable_faces` where they were told apart.
+    """
+    unanswered, lost = record["unanswered_faces"], record.get("unreadable_faces", 0)
+    missed, are_errors = record.get("missed_faces", unanswered - lost), unanswered > lost
+    told = [
+        *([f"{missed:,} not found, {'counted as errors' if are_errors else 'read whole'}"] if missed else []),
+        *([f"{lost:,} missing or broken, counted as errors"] if lost else []),
+    ]
+    return "; ".join(told) or "all found"
 
 
 def json_ready(value: Any) -> Any:
@@ -139,7 +157,7 @@ def _per_class(
             "recall": scores.recall[index],
             "f1": scores.f1[index],
             "n": scores.support[index],
-            "missed": confusion[index, -1],
+            "unanswered": confusion[index, -1],
         }
         for index, name in enumerate(classes)
     }

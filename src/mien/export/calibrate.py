@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mien import metrics
 from mien.datasets.check import Progress
 from mien.datasets.index import Index
-from mien.errors import InputError
+from mien.errors import DatasetError, InputError
 from mien.evaluation.evaluate import judge, official_labels, read_faces
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, RiskPoint, write_manifest
@@ -33,9 +33,17 @@ COVERAGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
 """Shares of labelled faces at which a manifest states the error."""
 
 
+class Calibrated(NamedTuple):
+    """A model file's manifest as it is now, and the pictures that counted as errors in its numbers."""
+
+    manifest: Manifest
+    unreadable: list[str]
+    """Ids of those that are missing or broken."""
+
+
 def calibrate(
     model: Path, index: Index, *, abstain: float = 0.02, progress: Progress | None = None
-) -> Manifest:
+) -> Calibrated:
     """Fit the temperature and the abstention thresholds of a model file, measure it, and rewrite its manifest.
 
     Args:
@@ -43,6 +51,10 @@ def calibrate(
         index: the validation split of a data set.
         abstain: share of validation faces, the least sure ones, that get no label.
         progress: told how many images are done.
+
+    Raises:
+        InputError: when the share is none, or the faces show a class that the model does not know.
+        DatasetError: when no face with a label could be read.
     """
     if not 0 <= abstain < 1:
         raise InputError(f"abstain is {abstain}; expected a share from 0 to below 1.")
@@ -50,9 +62,13 @@ def calibrate(
     readings = read_faces(classifier, index, progress=progress)
     labels = official_labels(classifier.manifest, index)
     counted = (labels >= 0) & np.isfinite(readings.logits).all(axis=1)
+    if not counted.any():
+        raise DatasetError(
+            f"{index.root}: not one labelled face could be read; check its pictures, `mien data check`."
+        )
     temperature = round(metrics.fit_temperature(readings.logits[counted], labels[counted]), 4)
     probabilities = metrics.softmax(readings.logits[counted], temperature)
-    threshold = round(float(np.quantile(probabilities.max(axis=1), abstain)), 3)
+    threshold = round(float(np.quantile(probabilities.max(axis=1), abstain)), 3) if abstain else 0.0
     fitted = replace(
         classifier.manifest,
         temperature=temperature,
@@ -60,9 +76,10 @@ def calibrate(
         risk_coverage=risk_points(probabilities, labels[counted]),
     )
     summary = judge(fitted, readings).summary
-    measured = replace(fitted, metrics={**fitted.metrics, f"{index.name}/valid": _kept(summary)})
+    measured_on = f"{index.name}/{'valid' if index.has_splits else 'all'}"
+    measured = replace(fitted, metrics={**fitted.metrics, measured_on: _kept(summary)})
     write_manifest(measured, model)
-    return measured
+    return Calibrated(measured, summary["unreadable"])
 
 
 def risk_points(probabilities: np.ndarray, labels: np.ndarray) -> tuple[RiskPoint, ...]:

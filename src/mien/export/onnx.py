@@ -50,7 +50,7 @@ def export_model(
             rounded weights `HALF_TOLERANCE`, on random pictures; nothing is written.
     """
     if output.suffix != ".onnx":
-        raise ModelError(f"{output}: a model file ends in .onnx.")
+        raise ModelError(f"{output.name}: a model file ends in .onnx.")
     checkpoint = load_checkpoint(checkpoint_path)
     config = config_from_dict(checkpoint.config)
     network = _restore(checkpoint, config)
