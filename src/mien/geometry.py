@@ -6,6 +6,8 @@ A transform is a (2, 3) matrix that maps source pixels to target pixels. Pixel c
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -17,17 +19,40 @@ def bbox_area(bbox_xyxy: np.ndarray) -> np.ndarray:
 
 def bbox_iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
     """Intersection over union (N, M) of boxes (N, 4) and (M, 4); 0 where both are empty."""
-    top_left = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
-    bottom_right = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
-    shared = bbox_area(np.concatenate([top_left, bottom_right], axis=-1))
+    shared = _shared_area(a_xyxy, b_xyxy)
     union = bbox_area(a_xyxy)[:, None] + bbox_area(b_xyxy)[None] - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def keep_best_boxes(bbox_xyxy: np.ndarray, confidences: np.ndarray, iou: float) -> np.ndarray:
-    """Non-maximum suppression: indices of the kept boxes, most confident first."""
+def bbox_inside(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
+    """Share (N, M) of the area of boxes (N, 4) that lies inside boxes (M, 4); 0 where the first are empty."""
+    shared, own = _shared_area(a_xyxy, b_xyxy), bbox_area(a_xyxy)[:, None]
+    return np.divide(shared, own, out=np.zeros_like(shared), where=own > 0)
+
+
+def _shared_area(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
+    top_left = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
+    bottom_right = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
+    return bbox_area(np.concatenate([top_left, bottom_right], axis=-1))
+
+
+def keep_best_boxes(
+    bbox_xyxy: np.ndarray, confidences: np.ndarray, iou: float, inside: float = 1.0, times: float = math.inf
+) -> np.ndarray:
+    """Non-maximum suppression: indices of the kept boxes, most confident first.
+
+    Args:
+        bbox_xyxy: (N, 4).
+        confidences: (N,).
+        iou: a box that overlaps a more confident one more than this is dropped.
+        inside: so is one of which a larger share lies inside a more confident one ...
+        times: ... of at most so many times its area.
+    """
     order = np.argsort(-confidences, kind="stable")
-    overlaps = bbox_iou(bbox_xyxy[order], bbox_xyxy[order]) > iou
+    boxes = bbox_xyxy[order]
+    areas = bbox_area(boxes)
+    is_part = (bbox_inside(boxes, boxes) > inside) & (areas[None] <= times * areas[:, None])
+    overlaps = (bbox_iou(boxes, boxes) > iou) | is_part
     kept: list[int] = []
     for place in range(len(order)):
         if not overlaps[place, kept].any():

@@ -16,11 +16,17 @@ from mien.inference.classifier import ExpressionClassifier
 from mien.inference.explain import explain_faces
 from mien.manifest import QualityTemperature
 from mien.metrics import softmax
+from pictures_made import PORTRAITS, bust, turned
 
 
 @pytest.fixture(scope="module")
 def analyzer(tiny_model):
     return Analyzer(tiny_model, threads=1)
+
+
+@pytest.fixture(scope="module")
+def expression_analyzer():
+    return Analyzer(threads=1)
 
 
 def plain(faces):
@@ -66,6 +72,15 @@ def test_every_way_to_a_face_minds_its_quality(tmp_path, portrait):
         assert found.expression is not None
         np.testing.assert_allclose(found.expression.probabilities, expected, rtol=1e-4)
     assert temperature > 2 * classifier.manifest.temperature
+
+
+@pytest.mark.parametrize("name", PORTRAITS)
+@pytest.mark.parametrize("turn_deg", [90, 135, 180])
+def test_a_face_that_lies_otherwise_is_read_or_left_alone(expression_analyzer, name, turn_deg):
+    """Pixels without their EXIF rotation: a wrong label with confidence is the one thing that must not be."""
+    [upright] = expression_analyzer.analyze(bust(name))
+    for face in expression_analyzer.analyze(turned(bust(name), turn_deg)):
+        assert face.expression.label in (upright.expression.label, None)
 
 
 def test_bad_pictures_raise(analyzer, tmp_path):

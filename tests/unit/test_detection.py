@@ -119,6 +119,24 @@ def test_face_that_fills_the_picture(detector: FaceDetector, name: str, long_sid
     assert bbox_iou(face.bbox_xyxy[None], whole)[0, 0] > 0.6
 
 
+@pytest.mark.parametrize("name", PORTRAITS)
+@pytest.mark.parametrize("max_side", [640, 1280, 2048])
+def test_a_face_that_fills_the_picture_beside_a_small_one(name: str, max_side: int):
+    image = filling(name, 2200).copy()
+    other = scaled_to_face("obama" if name == "astronaut" else "astronaut", 180, room=0.3)
+    image[: other.shape[0], : other.shape[1]] = other
+    large, small = FaceDetector(max_side=max_side, threads=1).detect(image)
+    assert large.bbox_xyxy[3] - large.bbox_xyxy[1] > 1800
+    assert 130 < small.bbox_xyxy[3] - small.bbox_xyxy[1] < 300
+
+
+@pytest.mark.parametrize("name", PORTRAITS)
+@pytest.mark.parametrize("max_side", [1280, 2048])
+def test_a_part_of_a_face_is_no_face(name: str, max_side: int):
+    [face] = FaceDetector(max_side=max_side, threads=1).detect(filling(name, 2200))
+    assert face.confidence > 0.8
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_face_in_a_file_that_is_stored_turned(detector: FaceDetector, orientation: int):
     [face] = detector.detect(read_image(stored_turned(portrait("astronaut"), orientation)))

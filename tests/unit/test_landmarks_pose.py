@@ -12,7 +12,7 @@ from mien.faces.landmarks import BATCH, mesh_crop_matrix
 from mien.faces.pose import canonical_face, fit_rotation
 from mien.geometry import transform_points
 from mien.results import Face, HeadPose
-from pictures_made import PORTRAITS, crowd, mirrored, no_face, photo_wall, portrait, scaled, turned
+from pictures_made import PORTRAITS, bust, crowd, mirrored, no_face, photo_wall, portrait, scaled, turned
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,33 @@ def test_many_faces_go_in_batches_and_keep_their_order(detector: FaceDetector, m
 def test_every_face_of_the_group_gets_a_mesh(detector: FaceDetector, mesh: LandmarkMesh):
     image = photo_wall()
     assert None not in mesh.fit(image, detector.detect(image))
+
+
+@pytest.mark.parametrize("name", ["astronaut", "obama"])
+@pytest.mark.parametrize("turn_deg", [-150, -60, 45, 135, 180])
+def test_faces_on_their_side_and_upside_down(
+    detector: FaceDetector, mesh: LandmarkMesh, name: str, turn_deg: int
+):
+    """YuNet calls them faces, and gives them the landmarks of an upright or hardly tilted one."""
+    upright = head_pose(fitted(detector, mesh, bust(name)).mesh_xyz)
+    image = turned(bust(name), turn_deg)
+    [face] = detector.detect(image)
+    [found] = mesh.fit(image, [face])
+    assert found is not None
+    pose = head_pose(found.mesh_xyz)
+    assert math.remainder(pose.roll_deg - upright.roll_deg - turn_deg, 360) == pytest.approx(0, abs=8)
+    right_eye, left_eye, _, *mouth = found.landmarks_xy
+    across, down = left_eye - right_eye, np.mean(mouth, axis=0) - (right_eye + left_eye) / 2
+    assert across[0] * down[1] - across[1] * down[0] > 0  # the mouth lies below the eyes, as the face sees it
+    stated = face.landmarks_xy[1] - face.landmarks_xy[0]
+    turn = math.degrees(math.atan2(across[1], across[0]) - math.atan2(stated[1], stated[0]))
+    assert math.remainder(turn - found.turn_deg, 360) == pytest.approx(0, abs=8)
+
+
+def test_in_moving_pictures_no_turn_is_tried(detector: FaceDetector, mesh: LandmarkMesh):
+    image = turned(bust("astronaut"), 180)
+    [face] = detector.detect(image)
+    assert mesh.fit(image, [face], turned=False) == [None]
 
 
 def test_the_crop_is_centred_level_and_one_and_a_half_boxes_wide():

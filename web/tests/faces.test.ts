@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { decode, detect, keepBest, toInput, type Found } from '../src/engine/detection';
 import { calibrated, type ExpressionManifest } from '../src/engine/expression';
 import { blank } from '../src/engine/imaging';
-import { fitMesh, meshCropMatrix, type Mesh } from '../src/engine/landmarks';
+import { fitMesh, meshCropMatrix, SINGLE_PICTURE, type Mesh } from '../src/engine/landmarks';
 import { faceLook } from '../src/engine/look';
 import { headPose } from '../src/engine/pose';
 import { faceQuality } from '../src/engine/quality';
@@ -28,7 +28,7 @@ describe('detection', () => {
     expectClose(keepBest(python.found.map(foundOf)), python.kept.map(foundOf), 3);
   });
 
-  test('a picture without a face is looked at again, small and with a border', async () => {
+  test('a picture is looked at again, small and with a border', async () => {
     const asked: number[][] = [];
     const network = {
       async run(_: Float32Array, dims: readonly number[]) {
@@ -83,11 +83,31 @@ describe('a face', () => {
     tilted.set([190, 160, 0], 3 * 263);
     let runs = 0;
     const network = (presence: number) => ({ run: async () => (runs++, [tilted, Float32Array.of(presence)]) });
-    expect(await fitMesh(network(9), image, found[0], 6)).toHaveLength(478);
-    expect(runs).toBe(2);
-    await fitMesh(network(9), image, found[0], 60);
-    expect(runs).toBe(3);
-    expect(await fitMesh(network(-1), image, found[0], 6)).toBeNull();
+    const moving = (level_deg: number) => ({ level_deg, turned: false });
+    expect((await fitMesh(network(9), image, found[0], moving(6)))?.mesh).toHaveLength(478);
+    expect(runs).toBe(6); // this mesh is as tilted in every crop
+    await fitMesh(network(9), image, found[0], moving(60));
+    expect(runs).toBe(7);
+    expect(await fitMesh(network(-1), image, found[0], moving(6))).toBeNull();
+    expect(runs).toBe(8);
+    expect(await fitMesh(network(-1), image, found[0], SINGLE_PICTURE)).toBeNull();
+    expect(runs).toBe(16); // and the seven turns
+  });
+
+  test('is turned by the mesh that fits best, and upside down only when that is beyond doubt', async () => {
+    const level = new Float32Array(3 * 478);
+    level.set([60, 128, 0], 3 * 33);
+    level.set([190, 128, 0], 3 * 263);
+    const turnOf = async (logits: number[]) => {
+      let run = 0;
+      const network = { run: async () => [level, Float32Array.of(logits[run++] ?? -9)] };
+      return Math.round((await fitMesh(network, image, found[0], SINGLE_PICTURE))?.turn_deg ?? NaN);
+    };
+    expect(await turnOf([8, 20, 20])).toBe(0);
+    expect(await turnOf([-3, 6, 4])).toBe(45);
+    expect(await turnOf([-3, -3, 4, 9])).toBeNaN();
+    expect(Math.abs(await turnOf([4, 3, 4, 12]))).toBe(180);
+    expect(await turnOf([4, 6, 4, 3, 3, 12, 14])).toBe(-90);
   });
 });
 

@@ -27,7 +27,7 @@ beforeEach(() => {
 
 function models(): Models {
   return {
-    detector: { run: async (_, dims) => (runs.detector++, detected(dims)) },
+    detector: { run: async (_, dims) => ((runs.detector += Number(dims[3] === WIDE)), detected(dims)) },
     landmarks: { run: async () => (runs.landmarks++, [mesh(), Float32Array.of(5)]) },
     expression: { run: async () => (runs.expression++, [Float32Array.of(0, 2)]) },
     manifest: {

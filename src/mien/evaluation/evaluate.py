@@ -1,4 +1,7 @@
-"""A model measured on a data set: faces found, cut and read exactly as `mien predict` does it."""
+"""A model measured on a data set: faces found, cut and read as `mien predict` does it.
+
+Without the landmark mesh, by which `mien predict` straightens faces that lie on their side.
+"""
 
 from __future__ import annotations
 

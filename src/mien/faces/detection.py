@@ -13,12 +13,20 @@ from mien.results import Face
 from mien.runtime import load_model
 
 STRIDES = (8, 16, 32)
+WHOLE_SIDE = 640
+"""Long side in pixels at which YuNet finds all but huge faces; those of more than about 1,000 pixels it misses."""
 CLOSE_UP_SIDE = 160
-"""Long side in pixels of the second, smaller look at a picture that may be one big face."""
+"""Long side in pixels of the last, smallest look, for faces that fill the picture."""
 CLOSE_UP_PADDING = 0.25
-"""Border added around that smaller look, as a share of its long side: YuNet wants room around a face."""
+"""Border added around that look, as a share of its long side: YuNet wants room around a face."""
+LARGE_FACE = 0.25
+"""A smaller look is asked for faces whose longer side is more than this share of the picture's ..."""
 BIG_FACE = 0.25
-"""A face that covers more of the picture than this is looked at again, smaller."""
+"""... and the smallest for those that cover more than this share of its area."""
+MOST_INSIDE = 0.7
+"""A box of which more lies inside a more confident one is a part of that face, a mouth or one half ..."""
+PART_TIMES = 16.0
+"""... unless that has more than so many times its area: then it is somebody behind, in the corner of the large box."""
 
 MOST_CANDIDATES = 5000
 """So many of the most confident candidates go into the suppression, whose cost is their number squared."""
@@ -31,13 +39,14 @@ class FaceDetector:
         max_side: pictures are shrunk until their long side has this many pixels. 640 finds faces from 1/40 of
             the long side up to the whole picture; take 1280 for crowds.
         threshold: least confidence of a face, 0..1.
-        nms_iou: of two faces that overlap more than this, the less confident is dropped.
+        nms_iou: of two faces that overlap more than this, the less confident is dropped; so is one that lies for the
+            most part inside a more confident one.
         threads: of ONNX Runtime; 0 lets it choose.
 
     Source:
         Wu, Peng, Yu (2023), "YuNet: A Tiny Millisecond-level Face Detector"; decoding as in OpenCV's
-        FaceDetectorYN. New here: a second look at pictures without a face or with a big one, because YuNet
-        misses huge faces.
+        FaceDetectorYN. New here: smaller looks at the same picture, because YuNet misses huge faces or takes their
+        parts for faces.
     """
 
     def __init__(
@@ -53,24 +62,26 @@ class FaceDetector:
     def detect(self, image: np.ndarray) -> list[Face]:
         """All faces in an image (H, W, 3) uint8 RGB, largest first; an empty list when there is none."""
         long_side = max(check_image(image).shape[:2])
+        side = min(long_side, self.max_side)
         rows = np.empty((0, 15), dtype=np.float32)
         if long_side > CLOSE_UP_SIDE:
-            rows = self._look(image, min(long_side, self.max_side), padding=0.0)
-        if self._is_close_up(rows, image):
-            rows = np.concatenate([rows, self._look(image, CLOSE_UP_SIDE, padding=CLOSE_UP_PADDING)])
+            rows = self._look(image, side, padding=0.0)
+        if side > WHOLE_SIDE:
+            again = self._look(image, WHOLE_SIDE, padding=0.0)
+            longer = (again[:, 2:4] - again[:, :2]).max(axis=1)
+            rows = np.concatenate([rows, again[longer > LARGE_FACE * long_side]])
+        close_up = self._look(image, CLOSE_UP_SIDE, padding=CLOSE_UP_PADDING)
+        if len(rows):
+            close_up = close_up[bbox_area(close_up[:, :4]) > BIG_FACE * image.shape[0] * image.shape[1]]
+        rows = np.concatenate([rows, close_up])
         if len(rows) > MOST_CANDIDATES:
             rows = rows[np.argsort(-rows[:, 14], kind="stable")[:MOST_CANDIDATES]]
-        rows = rows[keep_best_boxes(rows[:, :4], rows[:, 14], self.nms_iou)]
+        rows = rows[keep_best_boxes(rows[:, :4], rows[:, 14], self.nms_iou, MOST_INSIDE, PART_TIMES)]
         rows = rows[np.argsort(-bbox_area(rows[:, :4]), kind="stable")]
         return [
             Face(bbox_xyxy=row[:4], landmarks_xy=row[4:14].reshape(5, 2), confidence=float(row[14]))
             for row in rows
         ]
-
-    def _is_close_up(self, rows: np.ndarray, image: np.ndarray) -> bool:
-        if len(rows) == 0:
-            return True
-        return bool(bbox_area(rows[:, :4]).max() > BIG_FACE * image.shape[0] * image.shape[1])
 
     def _look(self, image: np.ndarray, side: int, padding: float) -> np.ndarray:
         """Faces (N, 15) at one scale, before suppression: box, landmarks, confidence; in `image` pixels."""

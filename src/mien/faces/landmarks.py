@@ -16,12 +16,24 @@ from mien.runtime import load_model
 POINTS = 478
 OUTER_EYES = [33, 263]
 """Mesh points at the outer corners of the subject's right and left eye."""
+FIVE = [468, 473, 4, 61, 291]
+"""Mesh points where a detector's five landmarks lie: irises, nose tip, mouth corners."""
 CROP_SIDE = 1.5
 """Side of the square that the network sees, in longer sides of the detector's box."""
-LEAST_PRESENCE = 0.5
-"""Below this probability the network saw no face, and its points mean nothing."""
+LEAST_LOGIT = 0.0
+"""Of presence: below it the network saw no face, and its points mean nothing."""
 LEVEL_DEG = 6.0
-"""A face whose eyes the mesh finds more tilted than this in the crop is fitted again, levelled by it."""
+"""A face whose eyes the mesh finds more tilted than this in the crop is fitted again, levelled by it ..."""
+PASSES = 6
+"""... up to so many times in all: a mesh creeps towards the tilt of a face that lies on its side."""
+SURE_LOGIT = 8.0
+"""Of presence: a mesh that reaches it lies the right way up. Turned portraits give 6 to 30 the right way up, and more
+than 7 the wrong way up in one of 60."""
+TURNS_DEG = ((5.0, (45.0, -45.0)), (10.0, (180.0, 90.0, -90.0, 135.0, -135.0)))
+"""How a face may lie that the detector takes for an upright one, and what presence a mesh so turned has to reach.
+Upright faces that are hard to see are commoner than faces upside down, and such a mesh reaches 9 on some of them."""
+AHEAD_LOGIT = 3.0
+"""By so much the presence of a turned mesh has to be higher than that of the other."""
 BATCH = 16
 """Faces that go through the network together; a crowd takes no more memory than this many."""
 
@@ -34,10 +46,32 @@ class FittedMesh:
         mesh_xyz: (478, 3) float32. x and y are pixels of the original picture; z is depth in pixels of the
             same length, smaller towards the camera, with its zero near the middle of the head.
         presence: probability that the crop shows a face at all, 0..1. Whole faces, profiles too, reach 0.99.
+        turn_deg: from the line of the eyes as the detector has it to the mesh's, clockwise in the picture, -180..180.
+            A detector takes faces on their side or upside down for upright ones.
     """
 
     mesh_xyz: np.ndarray
     presence: float
+    turn_deg: float
+
+    @property
+    def landmarks_xy(self) -> np.ndarray:
+        """(5, 2) float32: the points of the mesh where a detector's landmarks lie."""
+        return self.mesh_xyz[FIVE, :2]
+
+
+@dataclass(frozen=True)
+class _Fit:
+    mesh_xyz: np.ndarray
+    logit: float
+
+    @property
+    def is_there(self) -> bool:
+        return self.logit >= LEAST_LOGIT
+
+    @property
+    def eyes_xy(self) -> np.ndarray:
+        return self.mesh_xyz[OUTER_EYES, :2]
 
 
 class LandmarkMesh:
@@ -48,8 +82,8 @@ class LandmarkMesh:
 
     Source:
         Kartynnik and others (2019), "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs",
-        and its attention mesh successor with irises. YuNet places the eyes of some tilted heads too level (4
-        degrees where 30 are true), hence the second pass for these.
+        and its attention mesh successor with irises. YuNet places the eyes of tilted heads too level (4 degrees where
+        30 are true) and those of heads upside down upright, hence more passes and turns for these.
     """
 
     def __init__(self, threads: int = 0) -> None:
@@ -59,56 +93,85 @@ class LandmarkMesh:
         self._outputs = [output.name for output in self._session.get_outputs()[:2]]
 
     def fit(
-        self, image: np.ndarray, faces: Sequence[Face], *, level_deg: float = LEVEL_DEG
+        self, image: np.ndarray, faces: Sequence[Face], *, level_deg: float = LEVEL_DEG, turned: bool = True
     ) -> list[FittedMesh | None]:
         """The mesh of every face in an image (H, W, 3) uint8 RGB, in order; None where it does not fit.
 
-        A face whose eyes lie `level_deg` off what the detector said is fitted twice.
+        Args:
+            image: where the faces are.
+            faces: of which the box and the eyes are looked at.
+            level_deg: a face whose eyes lie this far off what the detector said is fitted again.
+            turned: try where no mesh fits well whether the face lies on its side or upside down.
         """
         check_image(image)
         meshes: list[FittedMesh | None] = []
         for start in range(0, len(faces), BATCH):
-            meshes += self._fit_batch(image, faces[start : start + BATCH], level_deg)
+            meshes += self._fit_batch(image, faces[start : start + BATCH], level_deg, turned)
         return meshes
 
     def _fit_batch(
-        self, image: np.ndarray, faces: Sequence[Face], level_deg: float
+        self, image: np.ndarray, faces: Sequence[Face], level_deg: float, turned: bool
     ) -> list[FittedMesh | None]:
-        eyes = [face.landmarks_xy[:2] for face in faces]
-        meshes = self._run(image, faces, eyes)
-        eyes = [
-            old if mesh is None else mesh.mesh_xyz[OUTER_EYES, :2]
-            for mesh, old in zip(meshes, eyes, strict=True)
-        ]
-        tilted = [
-            place
-            for place, face in enumerate(faces)
-            if abs(_angle_between(face.landmarks_xy[:2], eyes[place])) > math.radians(level_deg)
-        ]
-        if tilted:
-            again = self._run(image, [faces[place] for place in tilted], [eyes[place] for place in tilted])
-            for place, mesh in zip(tilted, again, strict=True):
-                meshes[place] = mesh or meshes[place]
-        return meshes
-
-    def _run(
-        self, image: np.ndarray, faces: Sequence[Face], eyes: list[np.ndarray]
-    ) -> list[FittedMesh | None]:
-        size = self._size
-        matrices = [
-            mesh_crop_matrix(face.bbox_xyxy, two, size) for face, two in zip(faces, eyes, strict=True)
-        ]
-        crops = np.stack([warp(image, matrix, (size, size)) for matrix in matrices])
-        outputs = self._session.run(self._outputs, {self._input: crops.astype(np.float32) / np.float32(255)})
-        points, presence_logits = (np.asarray(output) for output in outputs)
-        points = points.reshape(-1, POINTS, 3)
-        presences = 1 / (1 + np.exp(-presence_logits.reshape(-1).astype(np.float64)))
+        eyes = [face.landmarks_xy[:2].astype(np.float64) for face in faces]
+        fits = self._settle(image, faces, eyes, level_deg)
+        for least, turns_deg in TURNS_DEG if turned else ():
+            tries = [
+                (place, _turned(eyes[place], turn_deg))
+                for place, fit in enumerate(fits)
+                if fit.logit < SURE_LOGIT
+                for turn_deg in turns_deg
+            ]
+            found = self._settle(
+                image, [faces[place] for place, _ in tries], [start for _, start in tries], level_deg
+            )
+            for (place, _), fit in zip(tries, found, strict=True):
+                if fit.logit >= max(least, fits[place].logit + AHEAD_LOGIT):
+                    fits[place] = fit
         return [
-            FittedMesh(mesh_xyz=_to_picture(xyz, matrix), presence=float(presence))
-            if presence >= LEAST_PRESENCE
+            FittedMesh(
+                mesh_xyz=fit.mesh_xyz,
+                presence=1 / (1 + math.exp(-fit.logit)),
+                turn_deg=math.degrees(_angle_between(stated, fit.eyes_xy)),
+            )
+            if fit.is_there
             else None
-            for xyz, matrix, presence in zip(points, matrices, presences, strict=True)
+            for stated, fit in zip(eyes, fits, strict=True)
         ]
+
+    def _settle(
+        self, image: np.ndarray, faces: Sequence[Face], eyes: Sequence[np.ndarray], level_deg: float
+    ) -> list[_Fit]:
+        """Fits that begin with these eyes, repeated until the mesh's own eyes are level in its crop."""
+        fits, level = self._run(image, faces, eyes), math.radians(level_deg)
+        assumed, tilted = list(eyes), list(range(len(faces)))
+        for _ in range(PASSES - 1):
+            tilted = [
+                place
+                for place in tilted
+                if fits[place].is_there and abs(_angle_between(assumed[place], fits[place].eyes_xy)) > level
+            ]
+            for place in tilted:
+                assumed[place] = fits[place].eyes_xy
+            again = self._run(image, [faces[place] for place in tilted], [assumed[place] for place in tilted])
+            for place, fit in zip(tilted, again, strict=True):
+                fits[place] = fit
+        return fits
+
+    def _run(self, image: np.ndarray, faces: Sequence[Face], eyes: Sequence[np.ndarray]) -> list[_Fit]:
+        fits: list[_Fit] = []
+        for start in range(0, len(faces), BATCH):
+            pairs = zip(faces[start : start + BATCH], eyes[start : start + BATCH], strict=True)
+            matrices = [mesh_crop_matrix(face.bbox_xyxy, two, self._size) for face, two in pairs]
+            crops = np.stack([warp(image, matrix, (self._size, self._size)) for matrix in matrices])
+            inputs = {self._input: crops.astype(np.float32) / np.float32(255)}
+            points, logits = (np.asarray(output) for output in self._session.run(self._outputs, inputs))
+            fits += [
+                _Fit(_to_picture(xyz, matrix), float(logit))
+                for xyz, matrix, logit in zip(
+                    points.reshape(-1, POINTS, 3), matrices, logits.reshape(-1), strict=True
+                )
+            ]
+        return fits
 
 
 def mesh_crop_matrix(bbox_xyxy: np.ndarray, eyes_xy: np.ndarray, size: int) -> np.ndarray:
@@ -126,6 +189,13 @@ def _tilt(eyes_xy: np.ndarray) -> float:
     """Angle in radians of the line from the subject's right eye to the left, clockwise in the picture."""
     x, y = (eyes_xy[1] - eyes_xy[0]).astype(np.float64)
     return math.atan2(y, x)
+
+
+def _turned(eyes_xy: np.ndarray, turn_deg: float) -> np.ndarray:
+    """The eyes (2, 2) of a face turned about the point between them, clockwise in the picture."""
+    turn, middle = math.radians(turn_deg), eyes_xy.mean(axis=0)
+    cos, sin = math.cos(turn), math.sin(turn)
+    return (eyes_xy - middle) @ np.array([[cos, sin], [-sin, cos]]) + middle
 
 
 def _angle_between(first_xy: np.ndarray, second_xy: np.ndarray) -> float:

@@ -16,11 +16,14 @@ from mien.errors import InputError, MienError, ModelError
 from mien.faces import LandmarkMesh, face_quality, head_pose
 from mien.faces.detection import FaceDetector
 from mien.faces.landmarks import LEVEL_DEG
-from mien.imaging import ImageSource, read_image
+from mien.imaging import ImageSource, check_image, read_image
 from mien.inference.classifier import ExpressionClassifier, check_max_error
 from mien.manifest import Manifest
 from mien.results import Face
 from mien.runtime import DEFAULT_MODEL, usable_cores
+
+STRAIGHTEN_DEG = 15.0
+"""A face whose mesh is turned more than this against its landmarks is cut by the mesh: the landmarks lie."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,11 +180,17 @@ class Analyzer:
         return self._detector.detect(image)[: self.max_faces]
 
     def read_faces(
-        self, image: np.ndarray, faces: Sequence[Face], *, level_deg: float = LEVEL_DEG
+        self,
+        image: np.ndarray,
+        faces: Sequence[Face],
+        *,
+        level_deg: float = LEVEL_DEG,
+        turned: bool = True,
     ) -> list[Face]:
         """Faces of an image (H, W, 3) uint8 RGB with pose, quality and expression, in order: the second half.
 
-        A face that comes with a head pose keeps it; for `level_deg` see `LandmarkMesh.fit`.
+        A face that comes with a head pose keeps it; for `level_deg` and `turned` see `LandmarkMesh.fit`. A face that
+        lies otherwise than its landmarks say, by more than `STRAIGHTEN_DEG`, gets those of its mesh.
 
         Raises:
             InputError: when pixels of another shape or type are handed over.
@@ -189,24 +198,34 @@ class Analyzer:
         """
         if not faces:
             return []
-        measured = self._measure(image, faces, level_deg)
+        check_image(image)
+        measured = self._measure(image, faces, level_deg, turned)
         crops = np.stack([self._classifier.crop(image, face) for face in measured])
         expressions = self._classifier.classify(
             crops, qualities=[face.quality for face in measured], mirror=self.mirror
         )
         return [replace(face, expression=seen) for face, seen in zip(measured, expressions, strict=True)]
 
-    def _measure(self, image: np.ndarray, faces: Sequence[Face], level_deg: float = LEVEL_DEG) -> list[Face]:
+    def _measure(
+        self,
+        image: np.ndarray,
+        faces: Sequence[Face],
+        level_deg: float = LEVEL_DEG,
+        turned: bool = True,
+    ) -> list[Face]:
         """Faces of an image with pose and quality."""
-        unposed = [face for face in faces if face.head_pose is None]
-        mesh = self._mesh
-        fits = iter(mesh.fit(image, unposed, level_deg=level_deg) if mesh else [None] * len(unposed))
+        unposed, found = [face for face in faces if face.head_pose is None], []
+        if self._mesh:
+            found = self._mesh.fit(image, unposed, level_deg=level_deg, turned=turned)
+        fits = iter(found or [None] * len(unposed))
         measured = []
         for face in faces:
             fit = next(fits) if face.head_pose is None else None
             posed = face
             if fit is not None:
                 posed = replace(face, mesh_xyz=fit.mesh_xyz, head_pose=head_pose(fit.mesh_xyz))
+                if turned and abs(fit.turn_deg) > STRAIGHTEN_DEG:
+                    posed = replace(posed, landmarks_xy=fit.landmarks_xy)
             measured.append(replace(posed, quality=face_quality(image, posed)))
         return measured
 

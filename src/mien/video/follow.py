@@ -144,7 +144,8 @@ class FaceFollower:
         held = [self._hold_pose(face, now) for face in followed]
         posed = [replace(face, head_pose=last.head_pose) for face, last in zip(followed, held, strict=True)]
         faces = [
-            self._steady(face, now) for face in self.analyzer.read_faces(image, posed, level_deg=LEVEL_DEG)
+            self._steady(face, now)
+            for face in self.analyzer.read_faces(image, posed, level_deg=LEVEL_DEG, turned=False)
         ]
         self.smoother.forget(before_s=now - MEMORY_S)
         self._held = {

@@ -3,12 +3,16 @@
 import type { Expression, Face, HeadPose, Quality } from '../reader';
 import { detect, type Found } from './detection';
 import { readExpression, type ExpressionManifest } from './expression';
+import type { Point } from './geometry';
 import type { Pixels } from './imaging';
-import { fitMesh, LEVEL_DEG } from './landmarks';
+import { fitMesh, landmarksOf, SINGLE_PICTURE, type Care } from './landmarks';
 import type { Network } from './network';
 import { headPose, type FaceGeometry } from './pose';
 import { faceQuality } from './quality';
 import type { Stopwatch } from './stopwatch';
+
+/** A face whose mesh is turned more than this against its landmarks is cut by the mesh: the landmarks lie. */
+const STRAIGHTEN_DEG = 15;
 
 /** All that reads faces, loaded. */
 export interface Models {
@@ -21,6 +25,8 @@ export interface Models {
 
 /** A face and what was read in it. */
 export interface Reading {
+  /** The detector's, or those of the mesh where the face lies otherwise than they say. */
+  landmarks: Point[];
   pose: HeadPose | null;
   quality: Quality;
   expression: Expression;
@@ -39,7 +45,10 @@ export class Analyzer {
   /** The faces of a picture on its own, largest first. */
   async analyze(image: Pixels): Promise<Face[]> {
     const faces: Face[] = [];
-    for (const found of await this.detect(image)) faces.push(record(found, await this.read(image, found, null, LEVEL_DEG)));
+    for (const found of await this.detect(image)) {
+      const reading = await this.read(image, found, null, SINGLE_PICTURE);
+      faces.push(record({ ...found, landmarks: reading.landmarks }, reading));
+    }
     return faces;
   }
 
@@ -48,19 +57,24 @@ export class Analyzer {
   }
 
   /** Reads one face; its pose is fitted unless it is known. */
-  async read(image: Pixels, face: Found, known: HeadPose | null, level_deg: number): Promise<Reading> {
+  async read(image: Pixels, face: Found, known: HeadPose | null, care: Care): Promise<Reading> {
     const { expression, manifest } = this.models;
-    const pose = known ?? (await this.stopwatch.time('mesh and pose', () => this.fitPose(image, face, level_deg)));
-    const quality = await this.stopwatch.time('quality', () => faceQuality(image, face.box, face.landmarks, pose));
-    const seen = await this.stopwatch.time('expression', () =>
-      readExpression(expression, manifest, image, face.landmarks, quality),
-    );
-    return { pose, quality, expression: seen };
+    const { pose, landmarks } = known
+      ? { pose: known, landmarks: face.landmarks }
+      : await this.stopwatch.time('mesh and pose', () => this.fitPose(image, face, care));
+    const quality = await this.stopwatch.time('quality', () => faceQuality(image, face.box, landmarks, pose));
+    const seen = await this.stopwatch.time('expression', () => readExpression(expression, manifest, image, landmarks, quality));
+    return { landmarks, pose, quality, expression: seen };
   }
 
-  private async fitPose(image: Pixels, face: Found, level_deg: number): Promise<HeadPose | null> {
-    const mesh = await fitMesh(this.models.landmarks, image, face, level_deg);
-    return mesh && headPose(mesh, this.models.geometry);
+  private async fitPose(image: Pixels, face: Found, care: Care): Promise<Pick<Reading, 'pose' | 'landmarks'>> {
+    const fitted = await fitMesh(this.models.landmarks, image, face, care);
+    if (!fitted) return { pose: null, landmarks: face.landmarks };
+    const is_turned = care.turned && Math.abs(fitted.turn_deg) > STRAIGHTEN_DEG;
+    return {
+      pose: headPose(fitted.mesh, this.models.geometry),
+      landmarks: is_turned ? landmarksOf(fitted.mesh) : face.landmarks,
+    };
   }
 }
 

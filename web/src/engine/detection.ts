@@ -1,6 +1,6 @@
 /** Finding faces with YuNet: `mien/faces/detection.py` in TypeScript. */
 
-import { boxArea, boxIou, round, type Box, type Point } from './geometry';
+import { boxArea, boxInside, boxIou, round, type Box, type Point } from './geometry';
 import type { Pixels } from './imaging';
 import type { Network } from './network';
 import { resize } from './resizing';
@@ -17,11 +17,14 @@ const MAX_SIDE = 640;
 const THRESHOLD = 0.6;
 const NMS_IOU = 0.3;
 const STRIDES = [8, 16, 32];
-/** Long side of the second, smaller look at a picture that may be one big face, and the border around it as a share. */
+/** Long side of the second, smaller look, for faces that fill the picture, and the border around it as a share. */
 const CLOSE_UP_SIDE = 160;
 const CLOSE_UP_PADDING = 0.25;
-/** A face that covers more of the picture than this is looked at again, smaller. */
+/** It is asked for faces that cover more of the picture than this. */
 const BIG_FACE = 0.25;
+/** A box of which more lies inside a more confident one, of at most so many times its area, is a part of that face. */
+const MOST_INSIDE = 0.7;
+const PART_TIMES = 16;
 const MOST_CANDIDATES = 5000;
 const OUTPUTS = STRIDES.flatMap((stride) => ['cls', 'obj', 'bbox', 'kps'].map((kind) => `${kind}_${stride}`));
 
@@ -29,21 +32,23 @@ const OUTPUTS = STRIDES.flatMap((stride) => ['cls', 'obj', 'bbox', 'kps'].map((k
 export async function detect(network: Network, image: Pixels): Promise<Found[]> {
   const side = Math.max(image.width, image.height);
   const found = side > CLOSE_UP_SIDE ? await look(network, image, Math.min(side, MAX_SIDE), 0) : [];
-  if (isCloseUp(found, image)) found.push(...(await look(network, image, CLOSE_UP_SIDE, CLOSE_UP_PADDING)));
+  const closeUp = await look(network, image, CLOSE_UP_SIDE, CLOSE_UP_PADDING);
+  const least = found.length > 0 ? BIG_FACE * image.width * image.height : -1;
+  found.push(...closeUp.filter(({ box }) => boxArea(box) > least));
   return keepBest(found).sort((one, other) => boxArea(other.box) - boxArea(one.box));
 }
 
-function isCloseUp(found: Found[], { width, height }: Pixels): boolean {
-  return found.length === 0 || found.some(({ box }) => boxArea(box) > BIG_FACE * width * height);
-}
-
-/** Non-maximum suppression: of two faces that overlap much the less confident is dropped. */
+/** Non-maximum suppression: of two faces that overlap much the less confident is dropped, and what is a part of another. */
 export function keepBest(found: Found[]): Found[] {
   const kept: Found[] = [];
   for (const face of [...found].sort((one, other) => other.confidence - one.confidence).slice(0, MOST_CANDIDATES)) {
-    if (kept.every((better) => boxIou(face.box, better.box) <= NMS_IOU)) kept.push(face);
+    if (kept.every((better) => boxIou(face.box, better.box) <= NMS_IOU && !isPart(face.box, better.box))) kept.push(face);
   }
   return kept;
+}
+
+function isPart(box: Box, whole: Box): boolean {
+  return boxInside(box, whole) > MOST_INSIDE && boxArea(whole) <= PART_TIMES * boxArea(box);
 }
 
 /** Faces at one scale, before suppression. */

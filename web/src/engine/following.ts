@@ -5,7 +5,7 @@ import { record, recordExpression, type Analyzer } from './analyzer';
 import type { Found } from './detection';
 import { mean } from './geometry';
 import type { Pixels } from './imaging';
-import { MOVING_LEVEL_DEG } from './landmarks';
+import { MOVING_PICTURE } from './landmarks';
 import { faceLook, type Look } from './look';
 import { Pace } from './pace';
 import { CutDetector } from './scenes';
@@ -80,7 +80,7 @@ export class FaceFollower {
     const faces: Face[] = [];
     for (const face of followed) {
       const last = this.holdPose(face, time_s);
-      const reading = await this.analyzer.read(image, face, last.pose, MOVING_LEVEL_DEG);
+      const reading = await this.analyzer.read(image, face, last.pose, MOVING_PICTURE);
       held.set(face.number, { ...last, pose: reading.pose, quality: reading.quality });
       const smoothed = this.smoother.add(face.number, time_s, reading.expression, readingWeight(reading.quality));
       faces.push({ track_id: face.number, ...record(face, reading), smoothed: recordExpression(smoothed) });

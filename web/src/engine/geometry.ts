@@ -33,14 +33,24 @@ export function boxCentre(box: Box): Point {
 
 /** Intersection over union; 0 where both are empty. */
 export function boxIou(one: Box, other: Box): number {
-  const shared = boxArea([
+  const shared = sharedArea(one, other);
+  const union = boxArea(one) + boxArea(other) - shared;
+  return union > 0 ? shared / union : 0;
+}
+
+/** Share of the area of a box that lies inside another; 0 where it is empty. */
+export function boxInside(box: Box, other: Box): number {
+  const area = boxArea(box);
+  return area > 0 ? sharedArea(box, other) / area : 0;
+}
+
+function sharedArea(one: Box, other: Box): number {
+  return boxArea([
     Math.max(one[0], other[0]),
     Math.max(one[1], other[1]),
     Math.min(one[2], other[2]),
     Math.min(one[3], other[3]),
   ]);
-  const union = boxArea(one) + boxArea(other) - shared;
-  return union > 0 ? shared / union : 0;
 }
 
 /**
