@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import sys
 import threading
 import warnings
@@ -33,7 +34,22 @@ PICTURE_SUFFIXES = (
 )
 """File name endings, in lower case, of the formats that Pillow reads by itself: pictures in a folder or a zip."""
 
-ImageSource: TypeAlias = "str | Path | bytes | bytearray | memoryview | IO[bytes] | Image | np.ndarray"
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""What the box at the beginning of a HEIC file names."""
+UNREAD = "is not a picture that mien can read"
+UNREAD_HEIC = (
+    "is HEIC, which mien cannot read: save it as JPEG, or hand over a Pillow image made with pillow-heif"
+)
+UNREAD_SUFFIXES = (".heic", ".heif")
+"""Endings of pictures that Pillow does not read by itself: in a folder they are told of, not passed over."""
+
+SCALED_FORMATS = ("PPM",)
+"""Formats whose 32-bit integers Pillow has scaled to 0..65535."""
+_WIDE = {"F": "floating-point", "I": "32-bit integer"}
+
+ImageSource: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image | np.ndarray"
+)
 """What callers may hand over as a picture."""
 
 
@@ -46,7 +62,8 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
     Args:
         source: a path, the encoded bytes, an open binary file, a Pillow image, or pixels
             `(H, W, 3) uint8 RGB`, which are checked and returned as they are.
-        max_pixels: larger pictures are refused before they are decoded.
+        max_pixels: larger pictures are refused before they are decoded; so are, with any number, those beyond Pillow's
+            own limit, 179 million unless `PIL.Image.MAX_IMAGE_PIXELS` is changed.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -59,15 +76,20 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
         return check_image(source)
     if _is_pillow(source):
         return check_image(_decode(lambda: nullcontext(source), "the picture", max_pixels))
-    name = str(source) if isinstance(source, str | Path) else "the picture"
+    name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else "the picture"
     data = _read_bytes(source, name)
     if not data:
         raise ImageReadError(f"{name} is empty (0 bytes).")
-    return _decode(lambda: _open(data), name, max_pixels)
+    is_heic = data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS
+    return _decode(lambda: _open(data), name, max_pixels, unknown=UNREAD_HEIC if is_heic else UNREAD)
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
     """The image itself when it is `(H, W, 3) uint8` and not empty; an InputError otherwise."""
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            f"expected an image (H, W, 3) uint8 RGB, got {type(image).__name__}; see `read_image`."
+        )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(f"expected an image (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}.")
     if 0 in image.shape:
@@ -85,8 +107,8 @@ def _read_bytes(source: object, name: str) -> bytes:
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     try:
-        if isinstance(source, str | Path):
-            return Path(source).read_bytes()
+        if isinstance(source, str | os.PathLike):
+            return Path(os.fsdecode(source)).read_bytes()
         read = getattr(source, "read", None)
         data = read() if callable(read) and not isinstance(source, io.TextIOBase) else None
     except (
@@ -110,7 +132,10 @@ def _open(data: bytes) -> Image:
 
 
 def _decode(
-    open_picture: Callable[[], AbstractContextManager[Image]], name: str, max_pixels: int
+    open_picture: Callable[[], AbstractContextManager[Image]],
+    name: str,
+    max_pixels: int,
+    unknown: str = UNREAD,
 ) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
@@ -120,11 +145,10 @@ def _decode(
     except ImageReadError:
         raise
     except UnidentifiedImageError:
-        raise ImageReadError(f"{name} is not a picture that mien can read.") from None
+        raise ImageReadError(f"{name} {unknown}.") from None
     except Image.DecompressionBombError:
-        raise ImageReadError(
-            f"{name} is too large: the limit is {max_pixels / 1e6:.0f} million pixels."
-        ) from None
+        limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))
+        raise ImageReadError(f"{name} is too large: the limit is {limit / 1e6:.0f} million pixels.") from None
     except Exception as error:  # Pillow's decoders raise many kinds on broken files
         problem = " ".join(str(error).split()) or type(error).__name__
         raise ImageReadError(f"{name} is broken: {problem}.") from None
@@ -140,7 +164,11 @@ def _load(opened: Image, name: str, max_pixels: int) -> np.ndarray:
         )
     if opened.format in ("EPS", "WMF"):  # Pillow would start another program to draw them
         raise ImageReadError(f"{name} is a drawing ({opened.format}), no picture: save it as PNG or JPEG.")
-    return _to_rgb(ImageOps.exif_transpose(opened), name)
+    if opened.mode in ("F", "I") and opened.format not in SCALED_FORMATS:
+        raise ImageReadError(
+            f"{name} has {_WIDE[opened.mode]} pixels of unknown range: save it with 8 or 16 bits."
+        )
+    return _to_rgb(ImageOps.exif_transpose(opened))
 
 
 _quiet_lock = threading.Lock()
@@ -171,12 +199,10 @@ def _quiet_pillow() -> Iterator[None]:
                 _quiet_filters.__exit__(None, None, None)
 
 
-def _to_rgb(picture: Image, name: str) -> np.ndarray:
-    """Pixels of a decoded Pillow picture of any mode as (H, W, 3) uint8 RGB."""
+def _to_rgb(picture: Image) -> np.ndarray:
+    """Pixels of a decoded Pillow picture as (H, W, 3) uint8 RGB; integers of more than 8 bits are 0..65535."""
     from PIL import Image
 
-    if picture.mode == "F":
-        raise ImageReadError(f"{name} has floating-point pixels of unknown range: save it with 8 or 16 bits.")
     if picture.mode.startswith("I"):
         grey = (np.asarray(picture).astype(np.int64).clip(0, 65535) + 128) // 257
         return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)

@@ -53,7 +53,7 @@ class Quality:
         return {key: None if value is None else round(float(value), 3) for key, value in asdict(self).items()}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Expression:
     """The perceived expression of one face: calibrated probabilities, and a label unless the tool abstains.
 
@@ -76,7 +76,7 @@ class Expression:
         return {"label": self.label, "confidence": round(self.confidence, 6), "probabilities": named}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Explanation:
     """What a model looked at when it read a face. It tells about the model, not why a person feels anything.
 
@@ -114,13 +114,16 @@ class Explanation:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Face:
     """One face found in a picture. Coordinates are pixels of the upright original picture.
 
+    Two are equal when they are one: in a list, a set or a dictionary faces are told apart by what they are.
+
     Attributes:
         bbox_xyxy: (4,) left, top, right, bottom; right and bottom exclusive.
-        landmarks_xy: (5, 2) the subject's right eye, left eye, nose tip, right and left mouth corner.
+        landmarks_xy: (5, 2) the subject's right eye, left eye, nose tip, right and left mouth corner; the detector's,
+            or the mesh's where the face lies otherwise than those say.
         confidence: the detector's, 0..1.
         mesh_xyz: (478, 3) landmark mesh, or None when it was not asked for.
         head_pose: or None when the mesh does not fit the face.
@@ -155,7 +158,7 @@ class Face:
         return {"track_id": self.track_id, **record, "smoothed": smoothed}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class VideoFrame:
     """One frame of a video and the faces that are followed in it.
 

@@ -342,6 +342,7 @@ def test_max_error_abstains_rather_than_being_wrong(shell, photo, tmp_path):
 def test_bad_options_give_one_line(shell, photo, options):
     assert shell(photo, *options) == 2
     assert (shell.out, shell.err.count("\n")) == ("", 1)
+    assert options[0].strip("-") in shell.err.replace("_", "-")
 
 
 def test_options_that_cannot_be_written_to(shell, photo, tmp_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,7 +163,7 @@ def test_many_go_on_when_a_later_stage_refuses_a_picture(tiny_model, portrait, g
     usual = getattr(home, name)
 
     def refuse(self, image, *rest):
-        if image is group:
+        if np.array_equal(image, group):
             raise InputError("the transform shrinks the image to nothing")
         return usual(self, image, *rest)
 
@@ -172,6 +173,71 @@ def test_many_go_on_when_a_later_stage_refuses_a_picture(tiny_model, portrait, g
     assert (refused.faces, refused.error.code) == ((), "input")
     with pytest.raises(InputError, match="to nothing"):
         analyzer.analyze(group)
+
+
+def test_many_take_over_what_the_caller_goes_on_to_change(analyzer, examples, portrait, group):
+    small, wanted = group[:300, :400], [plain(analyzer.analyze(image)) for image in (portrait, group)]
+
+    def one_buffer():
+        buffer = np.empty_like(group)
+        buffer[:] = 0
+        for image in (group, portrait, small):
+            buffer[:] = 0
+            buffer[: image.shape[0], : image.shape[1]] = image
+            yield buffer
+
+    def closed_files():
+        for name in ("obama", "group"):
+            with (examples / f"{name}.jpg").open("rb") as file:
+                yield file
+
+    def closed_pictures():
+        for name in ("obama", "group"):
+            with Image.open(examples / f"{name}.jpg") as picture:
+                yield picture
+
+    first, second, _ = analyzer.analyze_many(one_buffer())
+    assert plain(first.faces) == wanted[1]
+    assert plain(first.faces) != plain(second.faces)
+    for given in (closed_files(), closed_pictures()):
+        one, other = analyzer.analyze_many(given)
+        assert (one.error, other.error) == (None, None)
+        assert plain(other.faces) == wanted[1]
+
+
+def test_many_give_what_came_before_the_iterable_failed(analyzer, portrait):
+    def failing():
+        yield from [portrait] * 3
+        raise RuntimeError("the camera is gone")
+
+    given = []
+    with pytest.raises(RuntimeError, match="the camera is gone"):
+        given.extend(analyzer.analyze_many(failing()))
+    results = analyzer.analyze_many(failing())
+    assert [len(next(results).faces) for _ in range(3)] == [1, 1, 1]
+    with pytest.raises(RuntimeError, match="the camera is gone"):
+        next(results)
+
+
+@pytest.mark.parametrize("one", ["photo.jpg", b"bytes", Path("photo.jpg")])
+def test_many_refuse_a_single_picture(analyzer, one):
+    with pytest.raises(InputError, match="one picture goes to analyze"):
+        analyzer.analyze_many(one)
+
+
+def test_faces_can_be_looked_up(analyzer, group):
+    faces = analyzer.analyze(group)
+    assert faces.index(faces[1]) == 1
+    assert len({*faces, *faces}) == len(faces)
+
+
+@pytest.mark.parametrize("image", ["photo.jpg", None, np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3))])
+def test_what_is_no_pixels_is_refused_by_both_halves(tiny_model, portrait, image):
+    analyzer = Analyzer(tiny_model, pose=False, threads=1)
+    found = analyzer.detect(portrait)
+    for half in (analyzer.detect, lambda image: analyzer.read_faces(image, found)):
+        with pytest.raises(InputError, match="expected an image"):
+            half(image)
 
 
 def test_many_end_when_the_model_fails(tiny_model, portrait, monkeypatch):

@@ -296,3 +296,8 @@ def test_reading_computes_no_maps(explainable_model):
     classifier._session = Listening()
     classifier.classify(random_crops(1))
     assert asked == [["logits"]]
+
+
+def test_no_crops_have_no_embeddings(explainable_model):
+    none = np.empty((0, TINY_SIDE, TINY_SIDE, 3), dtype=np.uint8)
+    assert ExpressionClassifier(explainable_model).embeddings(none).shape == (0, 3)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +72,36 @@ def test_black_and_white():
     bits = np.array([[0, 255], [255, 0]], dtype=np.uint8)
     read = read_image(encoded(Image.fromarray(bits).convert("1"), "PNG"))
     np.testing.assert_array_equal(read[:, :, 1], bits)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pixels_of_unknown_range_are_refused(mode: str):
+    picture = Image.fromarray(portrait("obama")).convert("L").convert(mode)
+    for source in (picture, encoded(picture, "TIFF")):
+        with pytest.raises(ImageReadError, match="unknown range: save it with 8 or 16 bits"):
+            read_image(source)
+
+
+def test_grey_of_ten_bits():
+    header = b"P5 4 2 1023\n"
+    pixels = read_image(header + np.arange(0, 1024, 146, dtype=">u2").tobytes())
+    assert pixels[:, :, 0].ravel().tolist() == [0, 36, 73, 109, 146, 182, 218, 255]
+
+
+def test_a_heic_is_told_what_to_do():
+    with pytest.raises(ImageReadError, match=r"HEIC.*save it as JPEG"):
+        read_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+
+
+def test_any_kind_of_path(tmp_path):
+    Image.fromarray(portrait("obama")).save(tmp_path / "a.png")
+    [entry] = os.scandir(tmp_path)
+    np.testing.assert_array_equal(read_image(entry), portrait("obama"))
+
+
+def test_a_limit_beyond_pillows_is_told_as_it_is():
+    with pytest.raises(ImageReadError, match="the limit is 179 million pixels"):
+        read_image(vast_png(14_000, 14_000), max_pixels=300_000_000)
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])

@@ -17,11 +17,16 @@ def names(*words, skip=None):
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("pics/a.jpg", "pics/b/c.PNG", "pics/out/a.jpg", "pics/notes.txt", "pics/d.heic"):
+    for name in ("pics/a.jpg", "pics/b/c.PNG", "pics/out/a.jpg", "pics/notes.txt", "pics/d.pdf"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
     return tmp_path / "pics"
+
+
+def test_pictures_that_cannot_be_read_are_not_passed_over(folder):
+    (folder / "e.HEIC").write_bytes(b"")
+    assert names(folder)[0] == ["a.jpg", "e.HEIC", "b/c.PNG", "out/a.jpg"]
 
 
 def test_no_words_mean_no_pictures():

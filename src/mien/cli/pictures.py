@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import InputError, MienError
-from mien.imaging import PICTURE_SUFFIXES
+from mien.imaging import PICTURE_SUFFIXES, UNREAD_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ def find_pictures(
 ) -> tuple[list[Picture], list[tuple[str, MienError]]]:
     """The pictures that paths, folders, patterns and `-` mean, in order.
 
-    In folders and patterns, files that end in one of `PICTURE_SUFFIXES` count; a file named by itself always does.
+    In folders and patterns, files that end in one of `PICTURE_SUFFIXES` or `UNREAD_SUFFIXES` count; a file named by
+    itself always does.
 
     Args:
         words: of the command line.
@@ -119,7 +120,9 @@ def _walk(folder: Path, root: Path, skipped: Path | None) -> Iterator[Picture]:
 
 
 def _if_picture(path: Path, root: Path, skipped: Path | None) -> Iterator[Picture]:
-    if path.suffix.lower() not in PICTURE_SUFFIXES or not _ask(path.is_file, otherwise=True):
+    if path.suffix.lower() not in PICTURE_SUFFIXES + UNREAD_SUFFIXES or not _ask(
+        path.is_file, otherwise=True
+    ):
         return  # one that may not be looked at stays: reading it tells why
     if skipped is not None and Path(os.path.realpath(path)).is_relative_to(skipped):
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from mien.errors import InputError
 from mien.runtime import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Reading:
         """The analyzer of these options."""
         from mien.inference.analyzer import Analyzer
 
+        if not 0 < self.min_confidence < 1:
+            raise InputError(f"--min-confidence is {self.min_confidence}; expected a number between 0 and 1.")
         return Analyzer(
             self.model,
             detector_side=self.detector_side,

@@ -52,8 +52,7 @@ class FaceDetector:
     def __init__(
         self, *, max_side: int = 640, threshold: float = 0.6, nms_iou: float = 0.3, threads: int = 0
     ) -> None:
-        if not 64 <= max_side <= 8192:
-            raise InputError(f"max_side is {max_side}; expected 64..8192 pixels.")
+        check_side("max_side", max_side)
         if not 0 < threshold < 1:
             raise InputError(f"threshold is {threshold}; expected a number between 0 and 1.")
         self.max_side, self.threshold, self.nms_iou = max_side, threshold, nms_iou
@@ -97,6 +96,12 @@ class FaceDetector:
         )
         points = transform_points(to_image, rows[:, :14].reshape(-1, 7, 2) - border)
         return np.column_stack([points.reshape(-1, 14), rows[:, 14]]).astype(np.float32)
+
+
+def check_side(name: str, side: int) -> None:
+    """Refuse a long side at which no faces are searched, by the name that the caller knows it by."""
+    if not 64 <= side <= 8192:
+        raise InputError(f"{name} is {side}; expected 64..8192 pixels.")
 
 
 _OUTPUTS = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import islice
+from os import PathLike, fsdecode
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 
 from mien.errors import InputError, MienError, ModelError
 from mien.faces import LandmarkMesh, face_quality, head_pose
-from mien.faces.detection import FaceDetector
+from mien.faces.detection import FaceDetector, check_side
 from mien.faces.landmarks import LEVEL_DEG
 from mien.imaging import ImageSource, check_image, read_image
 from mien.inference.classifier import ExpressionClassifier, check_max_error
@@ -26,7 +28,7 @@ STRAIGHTEN_DEG = 15.0
 """A face whose mesh is turned more than this against its landmarks is cut by the mesh: the landmarks lie."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Analysis:
     """What one picture of many gave.
 
@@ -100,6 +102,7 @@ class Analyzer:
             raise InputError(f"max_faces is {self.max_faces}; expected 1 or more.")
         if self.threads < 0:
             raise InputError(f"threads is {self.threads}; expected 0 (automatic) or more.")
+        check_side("detector_side", self.detector_side)
         check_max_error(self.max_error)
         with ThreadPoolExecutor(3) as pool:  # ONNX Runtime loads side by side: half the time to start
             detector = pool.submit(
@@ -144,7 +147,9 @@ class Analyzer:
         """The faces of many pictures, in the pictures' order; a bad picture is told in its `Analysis.error`.
 
         Pictures are decoded ahead in other threads, and the faces of several pictures go through the network
-        together. Only about `decode_ahead` + 1 pictures and `batch_faces` crops are in memory at once.
+        together. Only about `decode_ahead` + 1 pictures and `batch_faces` crops are in memory at once. What the caller
+        goes on to change or close, an array, an open file or a Pillow image, is taken over before the next one is asked
+        for. When the iterable itself fails, what came before is given first, then its error is raised.
 
         Args:
             images: read lazily; see `analyze` for what one may be.
@@ -152,22 +157,34 @@ class Analyzer:
             decode_ahead: pictures decoded before they are needed.
 
         Raises:
-            InputError: when `batch_faces` or `decode_ahead` is below 1.
+            InputError: when `batch_faces` or `decode_ahead` is below 1, or one picture is given instead of several.
             ModelError: when a network itself fails: no picture's fault.
         """
         if batch_faces < 1 or decode_ahead < 1:
             raise InputError("batch_faces and decode_ahead must be 1 or more.")
+        if isinstance(images, str | bytes | PathLike):
+            raise InputError(
+                "analyze_many wants several pictures, a list or a generator; one picture goes to analyze."
+            )
         return self._analyze_many(images, batch_faces, decode_ahead)
 
     def _analyze_many(
         self, images: Iterable[ImageSource], batch_faces: int, decode_ahead: int
     ) -> Iterator[Analysis]:
         waiting = _Waiting(self, batch_faces=batch_faces)
-        for source, decoded in _decoded_ahead(images, decode_ahead):
-            waiting.add(source, decoded)
-            del decoded  # the pixels: from here on only the crops are needed
-            if waiting.is_full:
-                yield from waiting.finish()
+        with closing(_decoded_ahead(images, decode_ahead)) as pictures:
+            while True:
+                try:
+                    source, decoded = next(pictures)
+                except StopIteration:
+                    break
+                except Exception:  # the caller's own: what was read before it is still theirs
+                    yield from waiting.finish()
+                    raise
+                waiting.add(source, decoded)
+                del decoded  # the pixels: from here on only the crops are needed
+                if waiting.is_full:
+                    yield from waiting.finish()
         yield from waiting.finish()
 
     def detect(self, image: np.ndarray) -> list[Face]:
@@ -279,17 +296,26 @@ class _Waiting:
 
 def _decoded_ahead(
     images: Iterable[ImageSource], decode_ahead: int
-) -> Iterator[tuple[str, np.ndarray | MienError]]:
-    """Names and pixels in order; while one is in use, the next ones are being decoded."""
-    numbered = iter(enumerate(images))
+) -> Generator[tuple[str, np.ndarray | MienError]]:
+    """Names and pixels in order; while one is in use, the next ones are being decoded.
+
+    An error of the iterable is raised after all that it gave before.
+    """
+    numbered, failure = iter(enumerate(images)), None
     queue: deque[tuple[str, Future[np.ndarray | MienError]]] = deque()
     pool = ThreadPoolExecutor(min(decode_ahead, usable_cores()), thread_name_prefix="mien-decode")
     try:
         while True:
-            for index, image in islice(numbered, decode_ahead + 1 - len(queue)):
-                name = str(image) if isinstance(image, str | Path) else f"image {index}"
-                queue.append((name, pool.submit(_read_or_error, image)))
+            try:
+                for index, image in islice(numbered, decode_ahead + 1 - len(queue)):
+                    name = fsdecode(image) if isinstance(image, str | PathLike) else f"image {index}"
+                    queue.append((name, pool.submit(_read_or_error, _taken_over(image))))
+                    del image
+            except Exception as error:
+                numbered, failure = iter(()), error
             if not queue:
+                if failure is not None:
+                    raise failure
                 return
             source, future = queue.popleft()
             decoded = future.result()
@@ -300,7 +326,16 @@ def _decoded_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read_or_error(image: ImageSource) -> np.ndarray | MienError:
+def _taken_over(image: ImageSource) -> ImageSource | MienError:
+    """What can be read later in another thread, whatever becomes of the original meanwhile."""
+    if isinstance(image, np.ndarray):
+        return image.copy()
+    return image if isinstance(image, str | bytes | PathLike) else _read_or_error(image)
+
+
+def _read_or_error(image: ImageSource | MienError) -> np.ndarray | MienError:
+    if isinstance(image, MienError):
+        return image
     try:
         return read_image(image)
     except MienError as error:

@@ -121,7 +121,8 @@ class ExpressionClassifier:
             batch = crops[start : start + BATCH]
             views = [batch, batch[:, :, ::-1]] if mirror else [batch]
             parts.append(np.mean([self._outputs(view, ["logits", "embedding"])[1] for view in views], axis=0))
-        return np.concatenate(parts)
+        widths = {node.name: node.shape[1] for node in self._session.get_outputs() if len(node.shape) == 2}
+        return np.concatenate(parts) if parts else np.empty((0, widths["embedding"]), dtype=np.float32)
 
     def explain(
         self, crops: np.ndarray, *, qualities: Sequence[Quality | None] | None = None
