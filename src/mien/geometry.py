@@ -51,7 +51,7 @@ def keep_best_boxes(
     order = np.argsort(-confidences, kind="stable")
     boxes = bbox_xyxy[order]
     areas = bbox_area(boxes)
-    is_part = (bbox_inside(boxes, boxes) > inside) & (areas[None] <= times * areas[:, None])
+    is_part = (bbox_inside(boxes, boxes) > inside) & (areas[None] / times <= areas[:, None])
     overlaps = (bbox_iou(boxes, boxes) > iou) | is_part
     kept: list[int] = []
     for place in range(len(order)):

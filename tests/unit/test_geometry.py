@@ -49,6 +49,14 @@ def test_equal_confidences_keep_the_first():
     assert keep_best_boxes(boxes, np.full(3, 0.5), 0.3).tolist() == [0]
 
 
+def test_a_box_inside_a_more_confident_one_is_a_part_of_it_unless_far_smaller():
+    whole, part, speck, beside = [0, 0, 100, 100], [10, 40, 50, 90], [1, 1, 13, 13], [90, 0, 130, 50]
+    boxes = np.array([part, whole, speck, beside], dtype=float)
+    assert keep_best_boxes(boxes, np.array([0.7, 0.9, 0.8, 0.6]), 0.3).tolist() == [1, 2, 0, 3]
+    assert keep_best_boxes(boxes, np.array([0.7, 0.9, 0.8, 0.6]), 0.3, 0.7, 16.0).tolist() == [1, 2, 3]
+    assert keep_best_boxes(boxes, np.array([0.9, 0.7, 0.8, 0.6]), 0.3, 0.7, 16.0).tolist() == [0, 2, 1, 3]
+
+
 def test_transform_points_takes_any_leading_shape():
     points = np.array([[[1.0, 0.0]], [[0.0, 2.0]]])
     np.testing.assert_allclose(transform_points(QUARTER_TURN, points), [[[10, 21]], [[8, 20]]])
