@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import mien.inference.analyzer
 from conftest import make_explainable
 from mien.errors import ImageReadError, InputError, ModelError
 from mien.faces import FaceDetector
@@ -156,18 +157,18 @@ def test_many_keep_their_order_and_pass_over_bad_ones(
     assert str(broken) in record["error"]["message"]
 
 
-@pytest.mark.parametrize("stage", ["_measure", "_classifier"])
+@pytest.mark.parametrize("stage", ["measure_faces", "crop"])
 def test_many_go_on_when_a_later_stage_refuses_a_picture(tiny_model, portrait, group, monkeypatch, stage):
     analyzer = Analyzer(tiny_model, threads=1)
-    home, name = (Analyzer, "_measure") if stage == "_measure" else (type(analyzer._classifier), "crop")
-    usual = getattr(home, name)
+    home = mien.inference.analyzer if stage == "measure_faces" else analyzer._classifier
+    usual = getattr(home, stage)
 
-    def refuse(self, image, *rest):
+    def refuse(image, *rest):
         if np.array_equal(image, group):
             raise InputError("the transform shrinks the image to nothing")
-        return usual(self, image, *rest)
+        return usual(image, *rest)
 
-    monkeypatch.setattr(home, name, refuse)
+    monkeypatch.setattr(home, stage, refuse)
     before, refused, after = analyzer.analyze_many([portrait, group, portrait])
     assert plain(before.faces) == plain(after.faces) == plain(analyzer.analyze(portrait))
     assert (refused.faces, refused.error.code) == ((), "input")
@@ -246,7 +247,7 @@ def test_many_end_when_the_model_fails(tiny_model, portrait, monkeypatch):
     def fail(*_):
         raise ModelError("the network fails")
 
-    monkeypatch.setattr(Analyzer, "_measure", fail)
+    monkeypatch.setattr(mien.inference.analyzer, "measure_faces", fail)
     with pytest.raises(ModelError):
         list(analyzer.analyze_many([portrait]))
 

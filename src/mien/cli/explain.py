@@ -41,7 +41,7 @@ def explain(
         as_json: print the expressions, maps and weights as one JSON object and nothing else.
     """
     from mien.cli.writers import check_picture_name, save_picture
-    from mien.faces.detection import FaceDetector
+    from mien.faces import FaceDetector, LandmarkMesh
     from mien.imaging import read_image
     from mien.inference.classifier import ExpressionClassifier
     from mien.inference.explain import draw_explanations, explain_faces
@@ -51,7 +51,8 @@ def explain(
         check_picture_name(target, source=picture)
     classifier = ExpressionClassifier(model, threads=threads)
     detector = FaceDetector(max_side=detector_side, threshold=min_confidence, threads=threads)
-    faces = explain_faces(classifier, detector, read_image(picture), label=label)
+    mesh = LandmarkMesh(threads=threads)
+    faces = explain_faces(classifier, detector, read_image(picture), mesh=mesh, label=label)
     if target is not None and faces:
         save_picture(draw_explanations(faces, classifier.manifest.regions), target)
     if as_json:

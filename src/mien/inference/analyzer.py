@@ -15,17 +15,15 @@ from typing import Any
 import numpy as np
 
 from mien.errors import InputError, MienError, ModelError
-from mien.faces import LandmarkMesh, face_quality, head_pose
+from mien.faces import LandmarkMesh
 from mien.faces.detection import FaceDetector, check_side
 from mien.faces.landmarks import LEVEL_DEG
 from mien.imaging import ImageSource, check_image, read_image
 from mien.inference.classifier import ExpressionClassifier, check_max_error
+from mien.inference.measuring import measure_faces
 from mien.manifest import Manifest
 from mien.results import Face
 from mien.runtime import DEFAULT_MODEL, usable_cores
-
-STRAIGHTEN_DEG = 15.0
-"""A face whose mesh is turned more than this against its landmarks is cut by the mesh: the landmarks lie."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -207,7 +205,7 @@ class Analyzer:
         """Faces of an image (H, W, 3) uint8 RGB with pose, quality and expression, in order: the second half.
 
         A face that comes with a head pose keeps it; for `level_deg` and `turned` see `LandmarkMesh.fit`. A face that
-        lies otherwise than its landmarks say, by more than `STRAIGHTEN_DEG`, gets those of its mesh.
+        lies otherwise than its landmarks say gets those of its mesh.
 
         Raises:
             InputError: when pixels of another shape or type are handed over.
@@ -216,35 +214,12 @@ class Analyzer:
         if not faces:
             return []
         check_image(image)
-        measured = self._measure(image, faces, level_deg, turned)
+        measured = measure_faces(image, faces, self._mesh, level_deg=level_deg, turned=turned)
         crops = np.stack([self._classifier.crop(image, face) for face in measured])
         expressions = self._classifier.classify(
             crops, qualities=[face.quality for face in measured], mirror=self.mirror
         )
         return [replace(face, expression=seen) for face, seen in zip(measured, expressions, strict=True)]
-
-    def _measure(
-        self,
-        image: np.ndarray,
-        faces: Sequence[Face],
-        level_deg: float = LEVEL_DEG,
-        turned: bool = True,
-    ) -> list[Face]:
-        """Faces of an image with pose and quality."""
-        unposed, found = [face for face in faces if face.head_pose is None], []
-        if self._mesh:
-            found = self._mesh.fit(image, unposed, level_deg=level_deg, turned=turned)
-        fits = iter(found or [None] * len(unposed))
-        measured = []
-        for face in faces:
-            fit = next(fits) if face.head_pose is None else None
-            posed = face
-            if fit is not None:
-                posed = replace(face, mesh_xyz=fit.mesh_xyz, head_pose=head_pose(fit.mesh_xyz))
-                if turned and abs(fit.turn_deg) > STRAIGHTEN_DEG:
-                    posed = replace(posed, landmarks_xy=fit.landmarks_xy)
-            measured.append(replace(posed, quality=face_quality(image, posed)))
-        return measured
 
 
 class _Waiting:
@@ -264,7 +239,7 @@ class _Waiting:
             self._analyses.append(Analysis(source=source, error=decoded))
             return
         try:
-            faces = self._analyzer._measure(decoded, self._analyzer.detect(decoded))
+            faces = measure_faces(decoded, self._analyzer.detect(decoded), self._analyzer._mesh)
             crops = [self._analyzer._classifier.crop(decoded, face) for face in faces]
         except ModelError:
             raise

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mien.errors import InputError
-from mien.faces import FaceDetector, face_quality
+from mien.faces import FaceDetector, LandmarkMesh
 from mien.inference.classifier import ExpressionClassifier
+from mien.inference.measuring import measure_faces
 from mien.inference.panels import (
     CARD,
     ROW,
@@ -77,7 +78,12 @@ class ExplainedFace:
 
 
 def explain_faces(
-    classifier: ExpressionClassifier, detector: FaceDetector, image: np.ndarray, *, label: str | None = None
+    classifier: ExpressionClassifier,
+    detector: FaceDetector,
+    image: np.ndarray,
+    *,
+    mesh: LandmarkMesh | None = None,
+    label: str | None = None,
 ) -> list[ExplainedFace]:
     """Find the faces of an image and explain the reading of each, the largest first.
 
@@ -85,6 +91,7 @@ def explain_faces(
         classifier: of a model file that gives maps.
         detector: finds the faces.
         image: (H, W, 3) uint8 RGB.
+        mesh: straightens faces that lie on their side, as `Analyzer` does; None takes them as the detector has them.
         label: the class to explain; None takes each face's most probable one.
 
     Raises:
@@ -94,11 +101,11 @@ def explain_faces(
     labels = classifier.manifest.labels
     if label is not None and label not in labels:
         raise InputError(f"the model has no class {label!r}. Give one of: {', '.join(labels)}.")
-    faces, size = detector.detect(image), classifier.manifest.input.size
+    faces, size = measure_faces(image, detector.detect(image), mesh), classifier.manifest.input.size
     crops = [classifier.crop(image, face) for face in faces]
     explanations = classifier.explain(
         np.array(crops, dtype=np.uint8).reshape(-1, size, size, 3),
-        qualities=[face_quality(image, face) for face in faces],
+        qualities=[face.quality for face in faces],
     )
     return [
         ExplainedFace(
