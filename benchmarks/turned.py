@@ -59,7 +59,7 @@ def cut_square(analyzer: Analyzer, image: np.ndarray) -> Image.Image:
 def read(analyzer: Analyzer, image: np.ndarray | Image.Image, turned: bool) -> list[Face]:
     """The largest face of a picture, or none."""
     pixels = np.asarray(image)
-    return analyzer.read_faces(pixels, analyzer.detect(pixels)[:1], turned=turned)
+    return analyzer.read_faces(pixels, analyzer.detect(pixels, turned=turned)[:1], turned=turned)
 
 
 def judge(faces: list[Face], upright: Face, turn_deg: float) -> str:

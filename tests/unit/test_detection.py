@@ -130,6 +130,29 @@ def test_a_face_that_fills_the_picture_beside_a_small_one(name: str, max_side: i
     assert 130 < small.bbox_xyxy[3] - small.bbox_xyxy[1] < 300
 
 
+@pytest.mark.parametrize("turns", [1, 3])
+def test_a_picture_that_lies_on_its_side(turns: int):
+    detector = FaceDetector(threshold=0.85, threads=1)
+    [upright] = detector.detect(portrait("biden"))
+    image = np.ascontiguousarray(np.rot90(portrait("biden"), turns))
+    assert detector.detect(image) == []
+    [face] = detector.detect(image, turned=True)
+    left, top, right, bottom = (round(float(value)) for value in face.bbox_xyxy)
+    marked = np.zeros(image.shape[:2], dtype=bool)
+    marked[top:bottom, left:right] = True
+    rows, columns = np.nonzero(np.rot90(marked, -turns))
+    found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    np.testing.assert_allclose(found, upright.bbox_xyxy, atol=3)
+    height, width = image.shape[:2]
+    x, y = face.landmarks_xy.T
+    back = np.stack([height - y, x] if turns == 1 else [y, width - x], axis=1)
+    np.testing.assert_allclose(back, upright.landmarks_xy, atol=3)
+
+
+def test_a_picture_without_a_face_has_none_on_its_side(detector: FaceDetector):
+    assert detector.detect(no_face(), turned=True) == []
+
+
 @pytest.mark.parametrize("name", PORTRAITS)
 @pytest.mark.parametrize("max_side", [1280, 2048])
 def test_a_part_of_a_face_is_no_face(name: str, max_side: int):

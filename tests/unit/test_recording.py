@@ -56,7 +56,7 @@ class Analyzer:
     detector_side, threshold, max_faces, pose, mirror = 640, 0.6, None, True, False
     manifest = SimpleNamespace(labels=LABELS, abstain_below=0.0, sha256="0", name="none", version="0")
 
-    def detect(self, image):
+    def detect(self, image, *, turned):
         points = np.array([[60, 40], [90, 40], [75, 60], [62, 78], [88, 78]], dtype=np.float32)
         box = np.array([50, 20, 100, 90], dtype=np.float32)
         return [Face(bbox_xyxy=box, landmarks_xy=points, confidence=0.9)]

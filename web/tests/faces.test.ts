@@ -39,12 +39,42 @@ describe('detection', () => {
         });
       },
     };
-    expect(await detect(network, blank(1280, 720))).toEqual([]);
+    expect(await detect(network, blank(1280, 720), false)).toEqual([]);
     expect(asked).toEqual([
       [1, 3, 384, 640],
       [1, 3, 192, 256],
     ]);
   });
+});
+
+test('a picture on its side is searched from both sides, and what is found lies in the picture', async () => {
+  /** One face of 64 pixels in an upright picture that is bright in its upper left. */
+  const network = {
+    async run(tensor: Float32Array, dims: readonly number[]) {
+      const [, , height, width] = dims;
+      return [8, 16, 32].flatMap((stride) => {
+        const [cells, columns] = [(height * width) / stride ** 2, width / stride];
+        const outputs = [1, 1, 4, 10].map((wide) => new Float32Array(cells * wide));
+        if (stride === 8 && height > 300 && height > width && tensor[0] > 0) {
+          const place = 20 * columns + 6;
+          outputs[0][place] = outputs[1][place] = 0.9;
+          outputs[2].set([0, 0, Math.log(8), Math.log(8)], 4 * place);
+          outputs[3].set([-1, -1, 1, -1, 0, 0, -1, 1, 1, 1], 10 * place);
+        }
+        return outputs;
+      });
+    },
+  };
+  const image = blank(400, 120);
+  image.data.fill(200, 4 * 399, 4 * 400); // its upper right is the upper left of the picture turned counterclockwise
+  expect(await detect(network, image, false)).toEqual([]);
+  const [face, ...others] = await detect(network, image, true);
+  expect(others).toEqual([]);
+  expectClose(face.box, [400 - 192, 16, 400 - 128, 80], 3);
+  expectClose(face.landmarks[0], [400 - 152, 40], 3); // once at (40, 152)
+  image.data.fill(0);
+  image.data.fill(200, 4 * 119 * 400, 4 * 119 * 400 + 4); // its lower left that of the picture turned clockwise
+  expectClose((await detect(network, image, true))[0].box, [128, 120 - 80, 192, 120 - 16], 3);
 });
 
 describe('a face', () => {

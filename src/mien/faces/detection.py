@@ -27,6 +27,8 @@ MOST_INSIDE = 0.7
 """A box of which more lies inside a more confident one is a part of that face, a mouth or one half ..."""
 PART_TIMES = 16.0
 """... unless that has more than so many times its area: then it is somebody behind, in the corner of the large box."""
+LEAST_TURNED = 0.8
+"""Least confidence of a face in a picture laid on its side; the right way up most have more than 0.9."""
 
 MOST_CANDIDATES = 5000
 """So many of the most confident candidates go into the suppression, whose cost is their number squared."""
@@ -58,9 +60,37 @@ class FaceDetector:
         self.max_side, self.threshold, self.nms_iou = max_side, threshold, nms_iou
         self._session = load_model("face-detector", task="face-detection", threads=threads).session
 
-    def detect(self, image: np.ndarray) -> list[Face]:
-        """All faces in an image (H, W, 3) uint8 RGB, largest first; an empty list when there is none."""
-        long_side = max(check_image(image).shape[:2])
+    def detect(self, image: np.ndarray, *, turned: bool = False) -> list[Face]:
+        """All faces in an image (H, W, 3) uint8 RGB, largest first; an empty list when there is none.
+
+        Args:
+            image: to search.
+            turned: where there is none, search the image laid on either side too.
+        """
+        check_image(image)
+        rows = self._search(image)
+        if turned and not len(rows):
+            rows = max((self._search_turned(image, turns) for turns in (1, 3)), key=_best_confidence)
+        return [
+            Face(bbox_xyxy=row[:4], landmarks_xy=row[4:14].reshape(5, 2), confidence=float(row[14]))
+            for row in rows
+        ]
+
+    def _search_turned(self, image: np.ndarray, turns: int) -> np.ndarray:
+        """Rows of `_search` of an image turned a quarter so many times, counterclockwise; in pixels of the image."""
+        rows = self._search(np.ascontiguousarray(np.rot90(image, turns)))
+        rows = rows[rows[:, 14] >= max(self.threshold, LEAST_TURNED)]
+        height, width = image.shape[:2]
+        back = np.array(
+            [[0, -1, width], [1, 0, 0]] if turns == 1 else [[0, 1, 0], [-1, 0, height]], dtype=np.float32
+        )
+        points = transform_points(back, rows[:, :14].reshape(-1, 7, 2))
+        corners = [points[:, :2].min(axis=1), points[:, :2].max(axis=1)]
+        return np.column_stack([*corners, points[:, 2:].reshape(-1, 10), rows[:, 14]]).astype(np.float32)
+
+    def _search(self, image: np.ndarray) -> np.ndarray:
+        """Faces (N, 15), largest first: box, landmarks, confidence; in pixels of the image."""
+        long_side = max(image.shape[:2])
         side = min(long_side, self.max_side)
         rows = np.empty((0, 15), dtype=np.float32)
         if long_side > CLOSE_UP_SIDE:
@@ -76,11 +106,7 @@ class FaceDetector:
         if len(rows) > MOST_CANDIDATES:
             rows = rows[np.argsort(-rows[:, 14], kind="stable")[:MOST_CANDIDATES]]
         rows = rows[keep_best_boxes(rows[:, :4], rows[:, 14], self.nms_iou, MOST_INSIDE, PART_TIMES)]
-        rows = rows[np.argsort(-bbox_area(rows[:, :4]), kind="stable")]
-        return [
-            Face(bbox_xyxy=row[:4], landmarks_xy=row[4:14].reshape(5, 2), confidence=float(row[14]))
-            for row in rows
-        ]
+        return rows[np.argsort(-bbox_area(rows[:, :4]), kind="stable")]
 
     def _look(self, image: np.ndarray, side: int, padding: float) -> np.ndarray:
         """Faces (N, 15) at one scale, before suppression: box, landmarks, confidence; in `image` pixels."""
@@ -96,6 +122,10 @@ class FaceDetector:
         )
         points = transform_points(to_image, rows[:, :14].reshape(-1, 7, 2) - border)
         return np.column_stack([points.reshape(-1, 14), rows[:, 14]]).astype(np.float32)
+
+
+def _best_confidence(rows: np.ndarray) -> float:
+    return float(rows[:, 14].max(initial=0.0))
 
 
 def check_side(name: str, side: int) -> None:

@@ -185,14 +185,18 @@ class Analyzer:
                     yield from waiting.finish()
         yield from waiting.finish()
 
-    def detect(self, image: np.ndarray) -> list[Face]:
+    def detect(self, image: np.ndarray, *, turned: bool = True) -> list[Face]:
         """Boxes and landmarks of the faces in an image (H, W, 3) uint8 RGB, largest first: the first half of `analyze`.
+
+        Args:
+            image: to search.
+            turned: see `FaceDetector.detect`.
 
         Raises:
             InputError: when pixels of another shape or type are handed over.
             ModelError: when the network fails.
         """
-        return self._detector.detect(image)[: self.max_faces]
+        return self._detector.detect(image, turned=turned)[: self.max_faces]
 
     def read_faces(
         self,

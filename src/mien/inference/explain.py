@@ -101,7 +101,10 @@ def explain_faces(
     labels = classifier.manifest.labels
     if label is not None and label not in labels:
         raise InputError(f"the model has no class {label!r}. Give one of: {', '.join(labels)}.")
-    faces, size = measure_faces(image, detector.detect(image), mesh), classifier.manifest.input.size
+    faces, size = (
+        measure_faces(image, detector.detect(image, turned=True), mesh),
+        classifier.manifest.input.size,
+    )
     crops = [classifier.crop(image, face) for face in faces]
     explanations = classifier.explain(
         np.array(crops, dtype=np.uint8).reshape(-1, size, size, 3),

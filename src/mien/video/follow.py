@@ -137,7 +137,9 @@ class FaceFollower:
         """Search, follow and read the faces of a frame."""
         now, image = frame.timestamp_s, frame.image
         seen = [
-            (face, look) for face in self.analyzer.detect(image) if (look := _look(image, face)) is not None
+            (face, look)
+            for face in self.analyzer.detect(image, turned=False)
+            if (look := _look(image, face)) is not None
         ]
         looks = np.stack([look for _, look in seen]) if seen else np.empty((0, 1))
         followed = self._tracker.update(now, [face for face, _ in seen], looks)

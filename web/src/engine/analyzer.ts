@@ -45,15 +45,15 @@ export class Analyzer {
   /** The faces of a picture on its own, largest first. */
   async analyze(image: Pixels): Promise<Face[]> {
     const faces: Face[] = [];
-    for (const found of await this.detect(image)) {
+    for (const found of await this.detect(image, true)) {
       const reading = await this.read(image, found, null, SINGLE_PICTURE);
       faces.push(record({ ...found, landmarks: reading.landmarks }, reading));
     }
     return faces;
   }
 
-  detect(image: Pixels): Promise<Found[]> {
-    return this.stopwatch.time('detect', () => detect(this.models.detector, image));
+  detect(image: Pixels, turned: boolean): Promise<Found[]> {
+    return this.stopwatch.time('detect', () => detect(this.models.detector, image, turned));
   }
 
   /** Reads one face; its pose is fitted unless it is known. */

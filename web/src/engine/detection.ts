@@ -1,7 +1,7 @@
 /** Finding faces with YuNet: `mien/faces/detection.py` in TypeScript. */
 
 import { boxArea, boxInside, boxIou, round, type Box, type Point } from './geometry';
-import type { Pixels } from './imaging';
+import { quarterTurned, type Pixels } from './imaging';
 import type { Network } from './network';
 import { resize } from './resizing';
 
@@ -25,11 +25,38 @@ const BIG_FACE = 0.25;
 /** A box of which more lies inside a more confident one, of at most so many times its area, is a part of that face. */
 const MOST_INSIDE = 0.7;
 const PART_TIMES = 16;
+/** Least confidence of a face in a picture laid on its side. */
+const LEAST_TURNED = 0.8;
 const MOST_CANDIDATES = 5000;
 const OUTPUTS = STRIDES.flatMap((stride) => ['cls', 'obj', 'bbox', 'kps'].map((kind) => `${kind}_${stride}`));
 
-/** All faces of a picture, largest first. */
-export async function detect(network: Network, image: Pixels): Promise<Found[]> {
+/** All faces of a picture, largest first; where there is none and it may lie on its side, of the picture laid on either. */
+export async function detect(network: Network, image: Pixels, turned: boolean): Promise<Found[]> {
+  const found = await search(network, image);
+  if (!turned || found.length > 0) return found;
+  const left = await searchTurned(network, image, 1);
+  const right = await searchTurned(network, image, 3);
+  return bestConfidence(right) > bestConfidence(left) ? right : left;
+}
+
+/** Faces of a picture turned a quarter once or three times, counterclockwise; in pixels of the picture. */
+async function searchTurned(network: Network, image: Pixels, turns: 1 | 3): Promise<Found[]> {
+  const found = await search(network, quarterTurned(image, turns));
+  const back = ([x, y]: Point): Point => (turns === 1 ? [image.width - y, x] : [y, image.height - x]);
+  return found
+    .filter(({ confidence }) => confidence >= LEAST_TURNED)
+    .map(({ box, landmarks, confidence }) => {
+      const [[x1, y1], [x2, y2]] = [back([box[0], box[1]]), back([box[2], box[3]])];
+      const upright: Box = [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)];
+      return { box: upright, landmarks: landmarks.map(back), confidence };
+    });
+}
+
+function bestConfidence(found: Found[]): number {
+  return Math.max(0, ...found.map(({ confidence }) => confidence));
+}
+
+async function search(network: Network, image: Pixels): Promise<Found[]> {
   const side = Math.max(image.width, image.height);
   const found = side > CLOSE_UP_SIDE ? await look(network, image, Math.min(side, MAX_SIDE), 0) : [];
   const closeUp = await look(network, image, CLOSE_UP_SIDE, CLOSE_UP_PADDING);

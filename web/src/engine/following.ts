@@ -74,7 +74,7 @@ export class FaceFollower {
 
   /** Searches, follows and reads the faces of a frame. */
   private async read(image: Pixels, time_s: number): Promise<Face[]> {
-    const found = await this.analyzer.detect(image);
+    const found = await this.analyzer.detect(image, false);
     const followed = await this.stopwatch.time('follow', () => this.follow(image, found, time_s));
     const held = new Map<number, Held>();
     const faces: Face[] = [];

@@ -118,3 +118,16 @@ export function thin(image: Pixels, step: number): Pixels {
   }
   return out;
 }
+
+/** A picture turned a quarter, once or three times, counterclockwise. */
+export function quarterTurned({ width, height, data }: Pixels, turns: 1 | 3): Pixels {
+  const turned = blank(height, width);
+  const from = new Uint32Array(data.buffer, data.byteOffset, width * height);
+  const to = new Uint32Array(turned.data.buffer);
+  for (let y = 0, place = 0; y < width; y++) {
+    for (let x = 0; x < height; x++) {
+      to[place++] = turns === 1 ? from[x * width + width - 1 - y] : from[(height - 1 - x) * width + y];
+    }
+  }
+  return turned;
+}
