@@ -34,6 +34,9 @@ TURNS_DEG = ((5.0, (45.0, -45.0)), (10.0, (180.0, 90.0, -90.0, 135.0, -135.0)))
 Upright faces that are hard to see are commoner than faces upside down, and such a mesh reaches 9 on some of them."""
 AHEAD_LOGIT = 3.0
 """By so much the presence of a turned mesh has to be higher than that of the other."""
+LEAST_TURNED_PX = 32.0
+"""Longer side of the smallest box whose face is tried turned: less is hard to see whichever way it lies, and crowds are
+full of it."""
 BATCH = 16
 """Faces that go through the network together; a crowd takes no more memory than this many."""
 
@@ -118,7 +121,7 @@ class LandmarkMesh:
             tries = [
                 (place, _turned(eyes[place], turn_deg))
                 for place, fit in enumerate(fits)
-                if fit.logit < SURE_LOGIT
+                if fit.logit < SURE_LOGIT and _side(faces[place]) >= LEAST_TURNED_PX
                 for turn_deg in turns_deg
             ]
             found = self._settle(
@@ -183,6 +186,11 @@ def mesh_crop_matrix(bbox_xyxy: np.ndarray, eyes_xy: np.ndarray, size: int) -> n
     linear = np.array([[cos, sin], [-sin, cos]])
     centre = (box[:2] + box[2:]) / 2
     return np.column_stack([linear, size / 2 - linear @ centre])
+
+
+def _side(face: Face) -> float:
+    """The longer side of a face's box."""
+    return float((face.bbox_xyxy[2:] - face.bbox_xyxy[:2]).max())
 
 
 def _tilt(eyes_xy: np.ndarray) -> float:

@@ -44,6 +44,9 @@ const TURNS: readonly { least: number; turns_deg: readonly number[] }[] = [
 /** By so much its presence must be the higher one. */
 const AHEAD_LOGIT = 3;
 
+/** Longer side of the smallest box whose face is tried turned. */
+const LEAST_TURNED_PX = 32;
+
 interface Fit {
   mesh: Mesh;
   logit: number;
@@ -53,7 +56,8 @@ interface Fit {
 export async function fitMesh(network: Network, image: Pixels, face: Found, care: Care): Promise<Fitted | null> {
   const eyes = face.landmarks.slice(0, 2);
   let best = await settle(network, image, face, eyes, care.level_deg);
-  for (const { least, turns_deg } of care.turned ? TURNS : []) {
+  const side = Math.max(face.box[2] - face.box[0], face.box[3] - face.box[1]);
+  for (const { least, turns_deg } of care.turned && side >= LEAST_TURNED_PX ? TURNS : []) {
     if (best.logit >= SURE_LOGIT) break;
     for (const turn_deg of turns_deg) {
       const fit = await settle(network, image, face, turnedEyes(eyes, turn_deg), care.level_deg);
