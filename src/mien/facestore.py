@@ -225,7 +225,7 @@ def _fingerprint(index: Index, patch: int) -> dict[str, object]:
     """What a store depends on. Pixels changed under the same names are not noticed: remove the store yourself."""
     given = sum(sample.landmarks_xy is not None for sample in index.samples)
     return {
-        "schema": 1,
+        "schema": 2,
         "data set": index.name,
         "samples": len(index.samples),
         "ids": hashlib.sha256("\n".join(sample.id for sample in index.samples).encode()).hexdigest(),

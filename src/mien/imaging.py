@@ -74,7 +74,7 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
     """
     if isinstance(source, np.ndarray):
         return check_image(source)
-    if _is_pillow(source):
+    if is_pillow(source):
         return check_image(_decode(lambda: nullcontext(source), "the picture", max_pixels))
     name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else "the picture"
     data = _read_bytes(source, name)
@@ -97,7 +97,7 @@ def check_image(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def _is_pillow(source: object) -> TypeGuard[Image]:
+def is_pillow(source: object) -> TypeGuard[Image]:
     """Whether this is a Pillow image; Pillow is not loaded to find out."""
     image = getattr(sys.modules.get("PIL.Image"), "Image", None)  # another thread may be loading it just now
     return image is not None and isinstance(source, image)
@@ -164,7 +164,7 @@ def _load(opened: Image, name: str, max_pixels: int) -> np.ndarray:
         )
     if opened.format in ("EPS", "WMF"):  # Pillow would start another program to draw them
         raise ImageReadError(f"{name} is a drawing ({opened.format}), no picture: save it as PNG or JPEG.")
-    if opened.mode in ("F", "I") and opened.format not in SCALED_FORMATS:
+    if opened.mode == "F" or (opened.mode == "I" and opened.format not in SCALED_FORMATS):
         raise ImageReadError(
             f"{name} has {_WIDE[opened.mode]} pixels of unknown range: save it with 8 or 16 bits."
         )

@@ -124,6 +124,7 @@ def test_missing_and_broken_pictures_are_errors_told_by_name(tiny_model, tmp_pat
     assert "2 missing or broken, counted as errors" in page
     assert "all found" not in page
     assert "no face found" not in page
+    assert "No face got an answer" in page
 
 
 def test_data_without_splits_are_told_as_a_whole(tiny_model, tmp_path, capsys):

@@ -75,3 +75,14 @@ def test_what_cannot_be_explained_is_one_line(tiny_model, explainable_model, exa
 def test_the_help_says_what_a_map_is_not(capsys):
     assert main(["explain", "--help"]) == 0
     assert "not why a person feels" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_face_upside_down_is_explained_as_the_upright_one(examples, tmp_path, capsys):
+    with Image.open(examples / "biden.jpg") as picture:
+        picture.rotate(180).save(tmp_path / "turned.png")
+    told = [
+        json.loads(run(capsys, "explain", path, "--json")[1])["faces"]
+        for path in (examples / "biden.jpg", tmp_path / "turned.png")
+    ]
+    [[upright], [turned]] = told
+    assert turned["expression"]["label"] == upright["expression"]["label"] == "neutral"

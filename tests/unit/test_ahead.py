@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -60,6 +61,8 @@ def test_threads_leave_the_network_its_own():
     before = torch.get_num_threads()
     assert set(made_ahead(lambda _: torch.get_num_threads(), range(4), 1)) == {1}
     assert torch.get_num_threads() == before
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == before
 
 
 def test_a_gpu_gets_the_cores_that_are_left_and_the_cpu_keeps_its_own(monkeypatch):

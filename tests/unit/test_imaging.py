@@ -82,6 +82,11 @@ def test_pixels_of_unknown_range_are_refused(mode: str):
             read_image(source)
 
 
+def test_a_float_map_is_refused_too():
+    with pytest.raises(ImageReadError, match="floating-point pixels of unknown range"):
+        read_image(b"Pf\n8 8\n-1.0\n" + np.linspace(0, 1, 64, dtype="<f4").tobytes())
+
+
 def test_grey_of_ten_bits():
     header = b"P5 4 2 1023\n"
     pixels = read_image(header + np.arange(0, 1024, 146, dtype=">u2").tobytes())

@@ -137,7 +137,8 @@ describe('a face', () => {
     expect(await turnOf([-3, 6, 4])).toBe(45);
     expect(await turnOf([-3, -3, 4, 9])).toBeNaN();
     expect(Math.abs(await turnOf([4, 3, 4, 12]))).toBe(180);
-    expect(await turnOf([4, 6, 4, 3, 3, 12, 14])).toBe(-90);
+    expect(await turnOf([4, 6, 4, 3, 3, 12, 14])).toBe(135);
+    expect(await turnOf([4, 6.9, 4])).toBe(0);
   });
 });
 

@@ -50,9 +50,7 @@ class Chosen:
 
     def part(self, index: Index) -> str:
         """What a report calls these faces of their data set."""
-        if not index.has_splits:
-            return "all"
-        return self.split if self.twins else f"{self.split}, without twins"
+        return index.part if self.twins else f"{index.part}, without twins"
 
     def subject(self, index: Index, *, mirror: bool) -> dict[str, str]:
         """What a report says of the faces."""

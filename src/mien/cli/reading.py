@@ -1,4 +1,4 @@
-"""The options of every verb that reads faces, and the analyzer that they ask for."""
+"""The options by which predict, video and camera read faces, and the analyzer that they ask for."""
 
 from __future__ import annotations
 

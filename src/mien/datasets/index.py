@@ -225,6 +225,8 @@ class Index:
     licence: str
     is_cropped: bool
     """True: each image is one face crop, kept whole when no face is found in it. False: whole photographs."""
+    part: str = "all"
+    """What the samples are of the data set: the split that was selected, or all; all too where it has no splits."""
     source: ImageStore | None = field(default=None, repr=False, compare=False)
     """Where the images come from; None: the files below `root`, named by the samples' ids."""
 
@@ -273,7 +275,7 @@ class Index:
             raise DatasetError(
                 f"{self.root}: no sample in the split {split!r}. It has: {', '.join(present) or 'none'}."
             )
-        return replace(self, samples=chosen)
+        return replace(self, samples=chosen, part=split if self.has_splits else self.part)
 
 
 def hold_out(samples: Iterable[Sample], share: float) -> tuple[Sample, ...]:

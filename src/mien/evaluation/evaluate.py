@@ -1,6 +1,6 @@
 """A model measured on a data set: faces found, cut and read as `mien predict` does it.
 
-Without the landmark mesh, by which `mien predict` straightens faces that lie on their side.
+But for faces that lie on their side: `mien predict` searches for them where it finds no other, and straightens them.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def _confusions_text(record: dict[str, Any], most: int = 3) -> str:
 
 def _calibration_text(record: dict[str, Any]) -> str:
     if record["ece"] is None:
-        return "No face was found, so there is no confidence to judge."
+        return "No face got an answer, so there is no confidence to judge."
     unanswered = record["unanswered_faces"]
     left_out = f"Without the {unanswered:,} faces that got no answer. " if unanswered else ""
     return (

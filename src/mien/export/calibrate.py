@@ -13,7 +13,7 @@ from mien import metrics
 from mien.datasets.check import Progress
 from mien.datasets.index import Index
 from mien.errors import DatasetError, InputError
-from mien.evaluation.evaluate import judge, official_labels, read_faces
+from mien.evaluation.evaluate import judge, official_labels, read_faces, select_labelled
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, RiskPoint, write_manifest
 
@@ -58,7 +58,7 @@ def calibrate(
     """
     if not 0 <= abstain < 1:
         raise InputError(f"abstain is {abstain}; expected a share from 0 to below 1.")
-    classifier = ExpressionClassifier(model)
+    classifier, index = ExpressionClassifier(model), select_labelled(index)
     readings = read_faces(classifier, index, progress=progress)
     labels = official_labels(classifier.manifest, index)
     counted = (labels >= 0) & np.isfinite(readings.logits).all(axis=1)
@@ -76,8 +76,7 @@ def calibrate(
         risk_coverage=risk_points(probabilities, labels[counted]),
     )
     summary = judge(fitted, readings).summary
-    measured_on = f"{index.name}/{'valid' if index.has_splits else 'all'}"
-    measured = replace(fitted, metrics={**fitted.metrics, measured_on: _kept(summary)})
+    measured = replace(fitted, metrics={**fitted.metrics, f"{index.name}/{index.part}": _kept(summary)})
     write_manifest(measured, model)
     return Calibrated(measured, summary["unreadable"])
 

@@ -104,30 +104,35 @@ class LandmarkMesh:
             image: where the faces are.
             faces: of which the box and the eyes are looked at.
             level_deg: a face whose eyes lie this far off what the detector said is fitted again.
-            turned: try where no mesh fits well whether the face lies on its side or upside down.
+            turned: try where no mesh fits well whether the face lies on its side or upside down; of the first `BATCH`
+                alone, the largest ones of a detector.
         """
         check_image(image)
         meshes: list[FittedMesh | None] = []
         for start in range(0, len(faces), BATCH):
-            meshes += self._fit_batch(image, faces[start : start + BATCH], level_deg, turned)
+            meshes += self._fit_batch(image, faces[start : start + BATCH], level_deg, turned and start == 0)
         return meshes
 
     def _fit_batch(
         self, image: np.ndarray, faces: Sequence[Face], level_deg: float, turned: bool
     ) -> list[FittedMesh | None]:
         eyes = [face.landmarks_xy[:2].astype(np.float64) for face in faces]
-        fits = self._settle(image, faces, eyes, level_deg)
+        fits = self._settle(image, faces, eyes, self._run(image, faces, eyes), level_deg)
         for least, turns_deg in TURNS_DEG if turned else ():
-            tries = [
-                (place, _turned(eyes[place], turn_deg))
+            unsure = [
+                place
                 for place, fit in enumerate(fits)
                 if fit.logit < SURE_LOGIT and _side(faces[place]) >= LEAST_TURNED_PX
-                for turn_deg in turns_deg
             ]
+            tries = [self._best_turn(image, faces[place], eyes[place], turns_deg) for place in unsure]
             found = self._settle(
-                image, [faces[place] for place, _ in tries], [start for _, start in tries], level_deg
+                image,
+                [faces[place] for place in unsure],
+                [start for start, _ in tries],
+                [fit for _, fit in tries],
+                level_deg,
             )
-            for (place, _), fit in zip(tries, found, strict=True):
+            for place, fit in zip(unsure, found, strict=True):
                 if fit.logit >= max(least, fits[place].logit + AHEAD_LOGIT):
                     fits[place] = fit
         return [
@@ -141,11 +146,24 @@ class LandmarkMesh:
             for stated, fit in zip(eyes, fits, strict=True)
         ]
 
+    def _best_turn(
+        self, image: np.ndarray, face: Face, eyes_xy: np.ndarray, turns_deg: Sequence[float]
+    ) -> tuple[np.ndarray, _Fit]:
+        """The eyes (2, 2), turned so that the mesh fits the face best, and that fit."""
+        starts = [_turned(eyes_xy, turn_deg) for turn_deg in turns_deg]
+        fits = self._run(image, [face] * len(starts), starts)
+        return max(zip(starts, fits, strict=True), key=lambda pair: pair[1].logit)
+
     def _settle(
-        self, image: np.ndarray, faces: Sequence[Face], eyes: Sequence[np.ndarray], level_deg: float
+        self,
+        image: np.ndarray,
+        faces: Sequence[Face],
+        eyes: Sequence[np.ndarray],
+        fits: list[_Fit],
+        level_deg: float,
     ) -> list[_Fit]:
-        """Fits that begin with these eyes, repeated until the mesh's own eyes are level in its crop."""
-        fits, level = self._run(image, faces, eyes), math.radians(level_deg)
+        """Fits made with these eyes, repeated until the mesh's own eyes are level in its crop, or it is lost."""
+        fits, level = list(fits), math.radians(level_deg)
         assumed, tilted = list(eyes), list(range(len(faces)))
         for _ in range(PASSES - 1):
             tilted = [
@@ -156,7 +174,9 @@ class LandmarkMesh:
             for place in tilted:
                 assumed[place] = fits[place].eyes_xy
             again = self._run(image, [faces[place] for place in tilted], [assumed[place] for place in tilted])
-            for place, fit in zip(tilted, again, strict=True):
+            kept = [(place, fit) for place, fit in zip(tilted, again, strict=True) if fit.is_there]
+            tilted = [place for place, _ in kept]
+            for place, fit in kept:
                 fits[place] = fit
         return fits
 

@@ -18,7 +18,7 @@ from mien.errors import InputError, MienError, ModelError
 from mien.faces import LandmarkMesh
 from mien.faces.detection import FaceDetector, check_side
 from mien.faces.landmarks import LEVEL_DEG
-from mien.imaging import ImageSource, check_image, read_image
+from mien.imaging import ImageSource, check_image, is_pillow, read_image
 from mien.inference.classifier import ExpressionClassifier, check_max_error
 from mien.inference.measuring import measure_faces
 from mien.manifest import Manifest
@@ -66,7 +66,8 @@ class Analyzer:
         detector_side: pictures are shrunk to this long side to find faces; 1280 finds smaller ones, slowly.
         threshold: least confidence of a face, 0..1.
         max_faces: keep only the largest ones; None keeps all.
-        pose: fit the landmark mesh and the head pose; without them a face takes less time.
+        pose: fit the landmark mesh and the head pose; without them a face takes less time, and one that lies on its
+            side or upside down is not straightened and may be read wrongly.
         mirror: read every face twice, mirrored too, and average: a little better, and slower.
         max_error: give a label only to faces so sure that at most this share of such labels was wrong on validation
             faces; None: the model's own `abstain_below`. See docs/reliability.md for what it costs.
@@ -160,7 +161,7 @@ class Analyzer:
         """
         if batch_faces < 1 or decode_ahead < 1:
             raise InputError("batch_faces and decode_ahead must be 1 or more.")
-        if isinstance(images, str | bytes | PathLike):
+        if _is_one_picture(images):
             raise InputError(
                 "analyze_many wants several pictures, a list or a generator; one picture goes to analyze."
             )
@@ -303,6 +304,12 @@ def _decoded_ahead(
             del decoded
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _is_one_picture(images: object) -> bool:
+    """Whether this is one picture rather than several; text, bytes, pixels and files can all be iterated over."""
+    one = isinstance(images, str | bytes | bytearray | memoryview | PathLike) or hasattr(images, "read")
+    return one or is_pillow(images) or (isinstance(images, np.ndarray) and images.ndim == 3)
 
 
 def _taken_over(image: ImageSource) -> ImageSource | MienError:

@@ -41,9 +41,11 @@ DESCRIPTION = """Reads the perceived expression of every face in pictures: what 
 what the person feels. It must not be used to judge people at work or in education (EU AI Act). No picture is stored or
 logged."""
 
+NO_POSE = "false leaves the head pose out: faster, but faces on their side are not straightened and may be read wrongly"
+
 ModelName = Annotated[str | None, Query(description="a name of /v1/models; its default unless told")]
 MaxFaces = Annotated[int | None, Query(ge=1, le=10_000, description="tell only so many, the largest")]
-Pose = Annotated[bool, Query(description="false leaves the head pose out, which is faster")]
+Pose = Annotated[bool, Query(description=NO_POSE)]
 
 
 @dataclass

@@ -37,7 +37,9 @@ def made_ahead(make: Callable[[int], Batch], steps: range, workers: int) -> Gene
     if not workers:
         yield from map(make, steps)
         return
-    # each thread does its own sums alone: torch would else start as many again for every one of them
+    # each thread does its own sums alone: torch would else start as many again for every one of them. It takes that for
+    # the number of all threads to come, so the caller's is put back at the end.
+    threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(
         workers, thread_name_prefix="mien-batch", initializer=torch.set_num_threads, initargs=(1,)
     )
@@ -50,3 +52,4 @@ def made_ahead(make: Callable[[int], Batch], steps: range, workers: int) -> Gene
             yield batch
     finally:
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)

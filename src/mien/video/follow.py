@@ -23,7 +23,7 @@ MEMORY_S = 1.0
 
 
 LEVEL_DEG = 12.0
-"""A face that stands this much off level has its mesh fitted twice; 6 in pictures. Angles change by up to 2 degrees."""
+"""A face that stands this much off level has its mesh fitted again; 6 in pictures. Angles change by up to 2 degrees."""
 POSE_S = 1.0
 """A head's pose is fitted anew after so many seconds at the latest, ..."""
 POSE_SHIFT = 0.08

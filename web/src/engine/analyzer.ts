@@ -13,6 +13,8 @@ import type { Stopwatch } from './stopwatch';
 
 /** A face whose mesh is turned more than this against its landmarks is cut by the mesh: the landmarks lie. */
 const STRAIGHTEN_DEG = 15;
+/** So many faces of a picture, the largest, are tried turned. */
+const MOST_TURNED = 16;
 
 /** All that reads faces, loaded. */
 export interface Models {
@@ -45,8 +47,8 @@ export class Analyzer {
   /** The faces of a picture on its own, largest first. */
   async analyze(image: Pixels): Promise<Face[]> {
     const faces: Face[] = [];
-    for (const found of await this.detect(image, true)) {
-      const reading = await this.read(image, found, null, SINGLE_PICTURE);
+    for (const [place, found] of (await this.detect(image, true)).entries()) {
+      const reading = await this.read(image, found, null, { ...SINGLE_PICTURE, turned: place < MOST_TURNED });
       faces.push(record({ ...found, landmarks: reading.landmarks }, reading));
     }
     return faces;

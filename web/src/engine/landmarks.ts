@@ -52,17 +52,21 @@ interface Fit {
   logit: number;
 }
 
+/** A fit, and the eyes that levelled its crop. */
+interface Try {
+  eyes: Point[];
+  fit: Fit;
+}
+
 /** The mesh of one face; null where it does not fit. */
 export async function fitMesh(network: Network, image: Pixels, face: Found, care: Care): Promise<Fitted | null> {
   const eyes = face.landmarks.slice(0, 2);
-  let best = await settle(network, image, face, eyes, care.level_deg);
+  let best = await settle(network, image, face, { eyes, fit: await fitOnce(network, image, face, eyes) }, care.level_deg);
   const side = Math.max(face.box[2] - face.box[0], face.box[3] - face.box[1]);
   for (const { least, turns_deg } of care.turned && side >= LEAST_TURNED_PX ? TURNS : []) {
     if (best.logit >= SURE_LOGIT) break;
-    for (const turn_deg of turns_deg) {
-      const fit = await settle(network, image, face, turnedEyes(eyes, turn_deg), care.level_deg);
-      if (fit.logit >= Math.max(least, best.logit + AHEAD_LOGIT)) best = fit;
-    }
+    const fit = await settle(network, image, face, await bestTurn(network, image, face, eyes, turns_deg), care.level_deg);
+    if (fit.logit >= Math.max(least, best.logit + AHEAD_LOGIT)) best = fit;
   }
   if (best.logit < LEAST_LOGIT) return null;
   return { mesh: best.mesh, turn_deg: (angleBetween(eyes, eyesOf(best.mesh)) * 180) / Math.PI };
@@ -73,14 +77,25 @@ export function landmarksOf(mesh: Mesh): Point[] {
   return FIVE.map((point) => [mesh[point][0], mesh[point][1]]);
 }
 
-/** A fit that begins with these eyes, repeated until the mesh's own eyes are level in its crop. */
-async function settle(network: Network, image: Pixels, face: Found, eyes: Point[], level_deg: number): Promise<Fit> {
-  let fit = await fitOnce(network, image, face, eyes);
+/** The eyes, turned so that the mesh fits the face best, and that fit. */
+async function bestTurn(network: Network, image: Pixels, face: Found, eyes: Point[], turns_deg: readonly number[]): Promise<Try> {
+  const tries: Try[] = [];
+  for (const turn_deg of turns_deg) {
+    const turned = turnedEyes(eyes, turn_deg);
+    tries.push({ eyes: turned, fit: await fitOnce(network, image, face, turned) });
+  }
+  return tries.reduce((best, one) => (one.fit.logit > best.fit.logit ? one : best));
+}
+
+/** A fit repeated until the mesh's own eyes are level in its crop, or it is lost. */
+async function settle(network: Network, image: Pixels, face: Found, { eyes, fit }: Try, level_deg: number): Promise<Fit> {
   for (let pass = 1; pass < PASSES && fit.logit >= LEAST_LOGIT; pass++) {
     const found = eyesOf(fit.mesh);
     if (Math.abs(angleBetween(eyes, found)) <= (level_deg * Math.PI) / 180) break;
     eyes = found;
-    fit = await fitOnce(network, image, face, eyes);
+    const again = await fitOnce(network, image, face, eyes);
+    if (again.logit < LEAST_LOGIT) break;
+    fit = again;
   }
   return fit;
 }
