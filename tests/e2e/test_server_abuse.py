@@ -10,7 +10,9 @@ import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from abuse_made import (
@@ -23,11 +25,26 @@ from abuse_made import (
     cut_off_after,
     read_answer,
     seeds,
+    serving,
     spoiled,
 )
 from pictures_made import encoded
 
 ANALYZE = "POST /v1/analyze HTTP/1.1\r\nHost: mien.test\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    if not Path("/proc/self/status").exists():
+        pytest.skip("memory is read from /proc")
+    with serving(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def still_serves(server):
+    with server.staying_well():
+        yield
 
 
 def must_refuse(answers, *, may_be_silent=False):

@@ -9,6 +9,9 @@ import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+
+import pytest
 
 from abuse_made import (
     BINARY,
@@ -24,11 +27,26 @@ from abuse_made import (
     bad_pictures,
     frame,
     seeds,
+    serving,
     spoiled,
 )
 
 FLOOD_S = 20.0
 """In which a client that takes no answers must have been cut off: the systems on both sides keep many for it first."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    if not Path("/proc/self/status").exists():
+        pytest.skip("memory is read from /proc")
+    with serving(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def still_serves(server):
+    with server.staying_well():
+        yield
 
 
 def test_websockets_that_break_the_protocol(server):
