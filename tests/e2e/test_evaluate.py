@@ -20,6 +20,11 @@ def run(capsys, *arguments):
     return code, captured.out, captured.err
 
 
+def of_table(model, table):
+    """The words that measure a model on a table."""
+    return ["evaluate", "--model", model, "--dataset", "table", "--data", table]
+
+
 NEEDED = {
     "n", "accuracy", "accuracy_interval", "balanced_accuracy", "macro_f1", "ece", "per_class", "missed_faces",
 }  # fmt: skip
@@ -53,17 +58,7 @@ def test_table_of_photographs_counts_a_missed_face_as_an_error(tiny_model, tmp_p
     Image.fromarray(portrait("astronaut")).save(tmp_path / "face.png")
     Image.fromarray(no_face()).save(tmp_path / "wall.png")
     (tmp_path / "t.csv").write_text("image,label\nface.png,happiness\nwall.png,happiness\n")
-    code, out, _ = run(
-        capsys,
-        "evaluate",
-        "--model",
-        tiny_model,
-        "--dataset",
-        "table",
-        "--data",
-        tmp_path / "t.csv",
-        "--json",
-    )
+    code, out, _ = run(capsys, *of_table(tiny_model, tmp_path / "t.csv"), "--json")
     record = json.loads(out)
     assert code == 0
     assert (record["n"], record["missed_faces"]) == (2, 1)
@@ -83,7 +78,7 @@ def write_groups(folder):
 
 
 def test_groups_of_a_table_are_measured(tiny_model, tmp_path, capsys):
-    arguments = ["evaluate", "--model", tiny_model, "--dataset", "table", "--data", write_groups(tmp_path)]
+    arguments = of_table(tiny_model, write_groups(tmp_path))
     code, out, _ = run(capsys, *arguments, "--json")
     groups = json.loads(out)["groups"]
     assert code == 0
@@ -97,7 +92,7 @@ def test_groups_of_a_table_are_measured(tiny_model, tmp_path, capsys):
 
 
 def test_groups_need_an_extra_and_can_be_done_without(tiny_model, tmp_path, capsys, monkeypatch):
-    arguments = ["evaluate", "--model", tiny_model, "--dataset", "table", "--data", write_groups(tmp_path)]
+    arguments = of_table(tiny_model, write_groups(tmp_path))
     monkeypatch.setitem(sys.modules, "fairlearn.metrics", None)
     code, out, err = run(capsys, *arguments, "--json")
     assert (code, "groups" in json.loads(out), len(err.splitlines())) == (0, False, 1)
@@ -112,7 +107,7 @@ def test_groups_need_an_extra_and_can_be_done_without(tiny_model, tmp_path, caps
 def test_missing_and_broken_pictures_are_errors_told_by_name(tiny_model, tmp_path, capsys):
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "t.csv").write_text("image,label\ntext.jpg,anger\ngone.png,anger\n")
-    arguments = ["evaluate", "--model", tiny_model, "--dataset", "table", "--data", tmp_path / "t.csv"]
+    arguments = of_table(tiny_model, tmp_path / "t.csv")
     code, out, err = run(capsys, *arguments, "--json")
     record = json.loads(out)
     assert (code, record["missed_faces"], record["unreadable"]) == (1, 0, ["text.jpg", "gone.png"])
@@ -130,16 +125,7 @@ def test_missing_and_broken_pictures_are_errors_told_by_name(tiny_model, tmp_pat
 def test_data_without_splits_are_told_as_a_whole(tiny_model, tmp_path, capsys):
     Image.fromarray(portrait("astronaut")).save(tmp_path / "face.png")
     (tmp_path / "t.csv").write_text("image,label\nface.png,happiness\n")
-    arguments = [
-        "evaluate",
-        "--model",
-        tiny_model,
-        "--dataset",
-        "table",
-        "--data",
-        tmp_path / "t.csv",
-        "--json",
-    ]
+    arguments = [*of_table(tiny_model, tmp_path / "t.csv"), "--json"]
     assert json.loads(run(capsys, *arguments, "--split", "train")[1])["split"] == "all"
     code, out, err = run(capsys, *arguments, "--without-twins")
     assert (code, out) == (2, "")
@@ -152,16 +138,7 @@ def test_a_class_of_another_split_does_not_matter(tmp_path, capsys):
     tiny_model = make_model(tmp_path / "other.onnx", labels=tuple(names))
     Image.fromarray(portrait("astronaut")).save(tmp_path / "face.png")
     (tmp_path / "t.csv").write_text("image,label,split\nface.png,happiness,test\nface2.png,contempt,train\n")
-    arguments = [
-        "evaluate",
-        "--model",
-        tiny_model,
-        "--dataset",
-        "table",
-        "--data",
-        tmp_path / "t.csv",
-        "--json",
-    ]
+    arguments = [*of_table(tiny_model, tmp_path / "t.csv"), "--json"]
     assert json.loads(run(capsys, *arguments)[1])["n"] == 1
     code, _, err = run(capsys, *arguments, "--split", "train")
     assert (code, "contempt" in err) == (2, True)
@@ -170,9 +147,7 @@ def test_a_class_of_another_split_does_not_matter(tmp_path, capsys):
 def test_undefined_numbers_are_dashes(tiny_model, tmp_path, capsys):
     Image.fromarray(no_face()).save(tmp_path / "wall.png")
     (tmp_path / "t.csv").write_text("image,label\nwall.png,happiness\n")
-    code, out, _ = run(
-        capsys, "evaluate", "--model", tiny_model, "--dataset", "table", "--data", tmp_path / "t.csv"
-    )
+    code, out, _ = run(capsys, *of_table(tiny_model, tmp_path / "t.csv"))
     assert code == 0
     assert "- to -" not in out
     assert out.count(" - ") >= 3
@@ -252,9 +227,7 @@ def test_prints_a_table_and_writes_the_report(tiny_model, tmp_path, capsys):
 
 def test_a_bad_row_is_told_with_its_line(tiny_model, tmp_path, capsys):
     (tmp_path / "t.csv").write_text("image,label\na.png,hapiness\n")
-    code, out, err = run(
-        capsys, "evaluate", "--model", tiny_model, "--dataset", "table", "--data", tmp_path / "t.csv"
-    )
+    code, out, err = run(capsys, *of_table(tiny_model, tmp_path / "t.csv"))
     assert (code, out) == (2, "")
     assert "line 2" in err
     assert err.count("\n") == 1
