@@ -2,7 +2,8 @@
 
 python benchmarks/study.py --data ferplus.zip [--only hybrid-full hybrid-trunk] [--table-only]
 
-A run that was stopped goes on where it was; one that is finished is not made again.
+A run that was stopped goes on where it was; one that is finished is not made again. A row whose run is not on this disk
+keeps the line that it has in the page.
 """
 
 from __future__ import annotations
@@ -68,14 +69,30 @@ def run(group: dict[str, Any], row: dict[str, Any], options: argparse.Namespace)
 def write_page(groups: list[dict[str, Any]]) -> None:
     """Put the tables between the marks of the page."""
     text = PAGE.read_text(encoding="utf-8")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    tables = "\n".join(filter(None, map(table, groups)))
+    before, rest = text.split(BEGIN)
+    tables, after = rest.split(END)
+    kept = lines_of(tables)
+    tables = "\n".join(filter(None, (table(group, kept) for group in groups)))
     PAGE.write_text(f"{before}{BEGIN}\n\n{tables}\n{END}{after}", encoding="utf-8")
 
 
-def table(group: dict[str, Any]) -> str:
-    """One group's heading and rows; those that have not ended are left out."""
-    lines = [line for row in group["row"] if (line := describe(group, row))]
+def lines_of(tables: str) -> dict[tuple[str, str], str]:
+    """The lines that stand in the page, by the title of their group and what changed."""
+    lines = {}
+    for section in tables.split("### ")[1:]:
+        title = section.splitlines()[0]
+        lines |= {
+            (title, line[2:].split(" | ")[0]): line
+            for line in section.splitlines(True)
+            if line.startswith("| ")
+        }
+    return lines
+
+
+def table(group: dict[str, Any], kept: dict[tuple[str, str], str]) -> str:
+    """One group's heading and rows; those that have never ended are left out."""
+    lines = [describe(group, row) or kept.get((group["title"], row["changed"]), "") for row in group["row"]]
+    lines = list(filter(None, lines))
     return f"### {group['title']}\n\n{group['about']}\n\n{HEAD}{''.join(lines)}" if lines else ""
 
 

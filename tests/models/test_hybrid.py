@@ -25,9 +25,11 @@ def test_every_combination_reads_a_face(regions, fusion, attention):
         assert model.regions == ()
 
 
+@pytest.mark.parametrize("backbone", ["face-mobilenet", "face-mesh"])
 @pytest.mark.parametrize(("local_stage", "size"), [(1, 64), (1, 70), (2, 97), (3, 32), (3, 70)])
-def test_local_branch_reads_any_stage_at_any_size(local_stage, size):
-    model = HybridNet(3, regions="anatomical", attention=True, local_stage=local_stage).eval()
+def test_local_branch_reads_any_stage_at_any_size(local_stage, size, backbone):
+    options = {"backbone": backbone, "regions": "anatomical", "attention": True, "local_stage": local_stage}
+    model = HybridNet(3, **options).eval()
     assert model(torch.rand(1, 3, size, size) * 255).shape == (1, 3)
 
 
@@ -129,7 +131,7 @@ def test_overlapping_regions_are_averaged():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backbone": "vgg"}, "model.backbone is 'vgg'; expected one of face-mobilenet, resnet50"),
+        ({"backbone": "vgg"}, "model.backbone is 'vgg'; expected one of face-mobilenet, face-mesh, resnet50"),
         ({"regions": "thirds"}, "model.regions is 'thirds'"),
         ({"fusion": "product"}, "model.fusion is 'product'"),
         ({"local_stage": 4}, "model.local_stage is 4"),

@@ -1,12 +1,15 @@
 from pathlib import Path
 
+import onnx
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from mien.errors import ModelError
-from mien.models import FaceMobileNet
+from mien.errors import ModelError, UnknownModelError
+from mien.models import FaceMobileNet, HybridNet
+from mien.runtime import find_model
 
 WEIGHTS = Path(__file__).parents[2] / "recipes/faceres.safetensors"
 
@@ -44,3 +47,40 @@ def test_batch_norms_put_back_leave_the_function_unchanged():
 def test_says_which_file_is_missing(tmp_path):
     with pytest.raises(ModelError, match=r"nothing\.safetensors"):
         FaceMobileNet(8).load_pretrained(tmp_path / "nothing.safetensors", torch.zeros(1, 3, 32, 32))
+
+
+def mesh_maps(images_01):
+    """What the shipped landmark mesh computes at a quarter, an eighth, ... of its input's sides."""
+    model = onnx.load(find_model("face-landmarks"))
+    ends = [node.input[0] for node in model.graph.node if node.op_type == "MaxPool"][1:5]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in ends)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    pictures = images_01.permute(0, 2, 3, 1).numpy()
+    return [torch.from_numpy(found) for found in session.run(ends, {session.get_inputs()[0].name: pictures})]
+
+
+def test_mesh_trunk_computes_what_the_shipped_mesh_does():
+    generator = torch.Generator().manual_seed(0)
+    model = HybridNet(8, backbone="face-mesh").train()
+    model.load_pretrained(Path("face-landmarks"), torch.rand(4, 3, 64, 64, generator=generator) * 255)
+    assert model.training and model.stages.training
+    images = torch.rand(2, 3, 256, 256, generator=generator) * 255
+    features = model.eval().pixels(images)
+    with torch.no_grad():
+        for stage, expected in zip(model.stages, mesh_maps(images / 255), strict=True):
+            features = stage(features)
+            torch.testing.assert_close(features, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("nothing.onnx", UnknownModelError, "nothing"),
+        ("open", ModelError, "open is not MediaPipe's face mesh"),
+        ("expression", ModelError, "expression is not MediaPipe's face mesh"),
+    ],
+)
+def test_mesh_trunk_says_when_a_file_is_another(name, error, message):
+    model = HybridNet(8, backbone="face-mesh")
+    with pytest.raises(error, match=message):
+        model.load_pretrained(Path(name), torch.zeros(1, 3, 64, 64))

@@ -10,7 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mien.errors import ModelError
-from mien.models.layers import ConvUnit, DepthwiseSeparable, PixelInput
+from mien.models.layers import ConvUnit, DepthwiseSeparable, PixelInput, restore_norm
+from mien.models.mesh_trunk import CHANNELS as MESH_CHANNELS
+from mien.models.mesh_trunk import load_mesh, mesh_stages
 from mien.models.network import ExpressionNetwork, Reading
 
 _CHANNELS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
@@ -188,10 +190,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_folded(network: nn.Module, path: Path, features: Float[Tensor, "batch 3 height width"]) -> None:
-    """Fill the `ConvUnit`s of a MobileNetV1 from folded weights, batch norms put back so that the function stays.
-
-    For every layer the mean m and variance v of the convolution's output are measured on `features`; then
-    running_mean = m, running_var = v, gamma = sqrt(v + eps) and beta = bias + m.
+    """Fill the `ConvUnit`s of a MobileNetV1 from folded weights, batch norms put back (see `restore_norm`).
 
     Args:
         network: its `ConvUnit`s in order are the stem and, block by block, depthwise and pointwise.
@@ -220,17 +219,7 @@ def _restore_unit(unit: ConvUnit, weight: Tensor, bias: Tensor, features: Tensor
     """Fill one unit from a folded layer; returns its output for the measuring images."""
     unit.convolution.weight.copy_(weight.float())
     outputs = unit.convolution(unit[0](features))  # the padding stands first
-    mean, variance = outputs.mean(dim=(0, 2, 3)), outputs.var(dim=(0, 2, 3), unbiased=False)
-    norm = unit.norm
-    norm.load_state_dict(
-        {
-            "running_mean": mean,
-            "running_var": variance,
-            "weight": (variance + norm.eps).sqrt(),
-            "bias": bias.float() + mean,
-            "num_batches_tracked": torch.tensor(0),
-        }
-    )
+    restore_norm(unit.norm, outputs, bias)
     was_training = unit.training
     result = unit.eval()(features)
     unit.train(was_training)
@@ -239,6 +228,9 @@ def _restore_unit(unit: ConvUnit, weight: Tensor, bias: Tensor, features: Tensor
 
 BACKBONES: dict[str, Backbone] = {
     "face-mobilenet": Backbone(build=_face_stages, load=load_folded, channels=(128, 256, 512, 1024)),
+    "face-mesh": Backbone(
+        build=mesh_stages, load=load_mesh, channels=MESH_CHANNELS[1:], deviation=(255.0, 255.0, 255.0)
+    ),
     "resnet50": Backbone(
         build=_resnet_stages,
         load=load_resnet,

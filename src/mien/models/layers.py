@@ -92,3 +92,31 @@ class DepthwiseSeparable(nn.Sequential):
         super().__init__(
             ConvUnit(inputs, inputs, kernel=3, stride=stride, groups=inputs), ConvUnit(inputs, outputs)
         )
+
+
+@torch.no_grad()
+def restore_norm(
+    norm: nn.BatchNorm2d,
+    outputs: Float[Tensor, "batch channels rows columns"],
+    bias: Float[Tensor, " channels"],
+) -> None:
+    """Make a batch norm of one that was folded into the convolution before it, so that the function stays.
+
+    Of the convolution's outputs the mean m and variance v are measured; then running_mean = m, running_var = v,
+    gamma = sqrt(v + eps) and beta = bias + m.
+
+    Args:
+        norm: to be filled.
+        outputs: the folded convolution's, without its bias, for a few hundred training faces.
+        bias: the folded convolution's.
+    """
+    mean, variance = outputs.mean(dim=(0, 2, 3)), outputs.var(dim=(0, 2, 3), unbiased=False)
+    norm.load_state_dict(
+        {
+            "running_mean": mean,
+            "running_var": variance,
+            "weight": (variance + norm.eps).sqrt(),
+            "bias": bias.float() + mean,
+            "num_batches_tracked": torch.tensor(0),
+        }
+    )

@@ -1,0 +1,137 @@
+"""The trunk of MediaPipe's face mesh: a start from a network that knows where 478 points of a face lie."""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from mien.errors import ModelError
+from mien.models.layers import HalvingPad, restore_norm
+from mien.runtime import find_model
+
+CHANNELS = (16, 32, 64, 128, 128)
+"""Of the maps with a half, a quarter, ... a thirty-second of the crop's rows and columns."""
+BLOCKS = 4
+"""At each of these sizes, besides the one that halves."""
+
+
+class MeshBlock(nn.Module):
+    """Fewer channels, a 3 x 3 convolution in each of them, more channels; added to what came in.
+
+    Args:
+        inputs: channels that come in.
+        outputs: that go out; nothing is added to those past `inputs`.
+        stride: 2 halves rows and columns, by a 2 x 2 convolution and, on the way around it, the maximum of four.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
+        super().__init__()
+        hidden = outputs // 2
+        self.new_channels, self.stride = outputs - inputs, stride
+        self.reduce = nn.Conv2d(inputs, hidden, stride, stride, bias=False)
+        self.reduce_norm = nn.BatchNorm2d(hidden, eps=1e-3, momentum=0.01)
+        self.reduce_slope = nn.PReLU(hidden)
+        self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.expand = nn.Conv2d(hidden, outputs, 1, bias=False)
+        self.expand_norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
+        self.slope = nn.PReLU(outputs)
+
+    def forward(
+        self, features: Float[Tensor, "batch channels rows columns"]
+    ) -> Float[Tensor, "batch outputs newrows newcolumns"]:
+        """The next map."""
+        around = features
+        if self.stride == 2:
+            rows, columns = features.shape[2:]
+            features = F.pad(features, (0, columns % 2, 0, rows % 2))
+            around = F.pad(F.max_pool2d(features, 2), (0, 0, 0, 0, 0, self.new_channels))
+        reduced = self.reduce_slope(self.reduce_norm(self.reduce(features)))
+        return self.slope(around + self.expand_norm(self.expand(self.depthwise(reduced))))
+
+
+def mesh_stages() -> list[nn.Module]:
+    """Four stages, the first with the stem and two sizes; random weights."""
+    stem = (
+        HalvingPad(),
+        nn.Conv2d(3, CHANNELS[0], 3, 2, bias=False),
+        nn.BatchNorm2d(CHANNELS[0], eps=1e-3, momentum=0.01),
+    )
+    first = [*stem, nn.PReLU(CHANNELS[0]), *_same(CHANNELS[0])]
+    stages = [
+        [MeshBlock(inputs, outputs, stride=2), *_same(outputs)] for inputs, outputs in pairwise(CHANNELS)
+    ]
+    return [nn.Sequential(*first, *stages[0]), *(nn.Sequential(*stage) for stage in stages[1:])]
+
+
+def _same(channels: int) -> list[nn.Module]:
+    return [MeshBlock(channels, channels) for _ in range(BLOCKS)]
+
+
+@torch.no_grad()
+def load_mesh(stages: nn.Module, path: Path, features: Float[Tensor, "batch 3 height width"]) -> None:
+    """Fill the stages from the landmark mesh, batch norms put back so that the function stays (see `restore_norm`).
+
+    Args:
+        stages: what `mesh_stages` gave.
+        path: `face-landmarks`, the asset; or its file.
+        features: a few hundred training faces, as the first stage takes them.
+
+    Raises:
+        ModelError: when there is no such file, or it holds another network.
+    """
+    weights = iter(_read_layers(find_model(path)))
+    was_training = stages.training
+    stages.eval()
+    bias = torch.zeros(0)
+    restorers = []
+    try:
+        for layer in stages.modules():  # in the order of the published graph
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.copy_(next(weights))
+                bias = next(weights)
+                if layer.bias is not None:
+                    layer.bias.copy_(bias)
+            elif isinstance(layer, nn.BatchNorm2d):
+                restorers.append(layer.register_forward_pre_hook(partial(_restore, bias)))
+            elif isinstance(layer, nn.PReLU):
+                layer.weight.copy_(next(weights))
+    except (StopIteration, RuntimeError):
+        raise ModelError(f"{path} is not MediaPipe's face mesh as mien ships it.") from None
+    for stage in cast(nn.ModuleList, stages):
+        features = stage(features)
+    for restorer in restorers:
+        restorer.remove()
+    stages.train(was_training)
+
+
+def _restore(bias: Tensor, norm: nn.Module, inputs: tuple[Tensor]) -> None:
+    restore_norm(cast(nn.BatchNorm2d, norm), inputs[0], bias)
+
+
+def _read_layers(path: Path) -> Iterator[Tensor]:
+    """Weight and bias of every convolution and the slopes of every PReLU, in the order of the graph.
+
+    A PReLU is x + (1 - slope) relu(-x) there; its convolutions have no bias (see recipes/lighten_landmarks.py).
+    """
+    graph = onnx.load(path).graph
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    names = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
+    rectified = {node.output[0] for node in graph.node if node.op_type == "Relu"}
+
+    def tensor(name: str) -> Tensor:
+        return torch.from_numpy(stored[names.get(name, name)].astype(np.float32))
+
+    for node in graph.node:
+        if node.op_type == "Conv" and len(node.input) == 3:
+            yield from map(tensor, node.input[1:])
+        elif node.op_type == "Conv" and node.input[0] in rectified:
+            yield 1 - tensor(node.input[1]).flatten()
