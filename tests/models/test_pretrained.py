@@ -63,7 +63,8 @@ def test_mesh_trunk_computes_what_the_shipped_mesh_does():
     generator = torch.Generator().manual_seed(0)
     model = HybridNet(8, backbone="face-mesh").train()
     model.load_pretrained(Path("face-landmarks"), torch.rand(4, 3, 64, 64, generator=generator) * 255)
-    assert model.training and model.stages.training
+    assert model.training
+    assert model.stages.training
     images = torch.rand(2, 3, 256, 256, generator=generator) * 255
     features = model.eval().pixels(images)
     with torch.no_grad():
