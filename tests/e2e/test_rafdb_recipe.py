@@ -9,6 +9,7 @@ import torch
 from datasets_made import write_ferplus, write_rafdb
 from mien.cli.main import main
 from mien.datasets import read_dataset
+from mien.manifest import read_manifest
 from mien.training.checkpoint import load_checkpoint
 from mien.training.config import read_recipe
 from mien.training.loop import train
@@ -65,14 +66,32 @@ def test_the_recipe_trains_stops_goes_on_and_reports(rafdb, tmp_path, capsys):
     assert "Is it the same for everybody?" in (tmp_path / "report/report.html").read_text()
 
 
-def test_ferplus_and_rafdb_train_together_over_seven_classes(rafdb, tmp_path):
+def test_ferplus_and_rafdb_are_learnt_together_over_seven_classes(rafdb, tmp_path, capsys):
     ferplus = write_ferplus(tmp_path / "ferplus")
     path = f"ferplus={ferplus},rafdb={rafdb}"
     words = ["train", str(RECIPE), *SMALL, f"data.path={path}", 'data.dataset="joined"']
-    words += ["model.backbone=face-mobilenet", "--output", str(tmp_path / "run")]
-    assert main(words) == 0
+    words += ["model.backbone=face-mobilenet", f"data.store={tmp_path / 'faces'}"]
+
+    def stop(done, *_):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(read_recipe(RECIPE, words[2:]), tmp_path / "run", on_step=stop)
+    assert load_checkpoint(tmp_path / "run/last.ckpt").step < 3
+    assert main([*words, "--output", str(tmp_path / "run"), "--resume"]) == 0
     checkpoint = load_checkpoint(tmp_path / "run/last.ckpt")
     assert len(checkpoint.labels) == 7
     assert "contempt" not in checkpoint.labels
     index = read_dataset("joined", path)
     assert {sample.groups["dataset"] for sample in index.select("train").samples} == {"ferplus", "rafdb"}
+
+    model, told = str(tmp_path / "joined.onnx"), ["--data", path, "--dataset", "joined"]
+    assert main(["export", str(tmp_path / "run/last.ckpt"), "-o", model]) == 0
+    assert read_manifest(Path(model)).source["data"]["name"] == "ferplus+rafdb"
+    capsys.readouterr()
+    report = str(tmp_path / "report")
+    assert main(["evaluate", "--model", model, *told, "--split", "valid", "--json", "--report", report]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert set(summary["groups"]["dataset"]["groups"]) == {"ferplus", "rafdb"}
+    assert "Is it the same for everybody?" in (tmp_path / "report/report.html").read_text()

@@ -6,13 +6,14 @@ from mien.models import FaceMobileNet, HybridNet
 from mien.models.attention import Modulator, RegionAttention
 from mien.models.backbones import BACKBONES
 from mien.models.hybrid import FUSIONS
-from mien.models.local import REGIONS, LocalFeatureExtractor
+from mien.models.local import LAYOUTS, REGIONS, LocalFeatureExtractor
 
 
 @pytest.mark.parametrize("regions", [*REGIONS, "none"])
 @pytest.mark.parametrize(("fusion", "attention"), [("sum", True), ("concat", False), ("gated", True)])
-def test_every_combination_reads_a_face(regions, fusion, attention):
-    model = HybridNet(5, regions=regions, fusion=fusion, attention=attention).eval()
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_combination_reads_a_face(regions, fusion, attention, layout):
+    model = HybridNet(5, regions=regions, fusion=fusion, attention=attention, layout=layout).eval()
     with torch.no_grad():
         reading = model.read(model.frozen_features(torch.rand(2, 3, 32, 32) * 255))
     assert reading.logits.shape == (2, 5)
@@ -119,6 +120,15 @@ def test_region_weights_scale_the_regions():
     assert local[:, :, 2:].abs().max() < 1e-6
 
 
+def test_pooled_regions_are_their_mean_everywhere():
+    extractor = LocalFeatureExtractor(
+        REGIONS["quadrants"], lambda: torch.nn.AvgPool2d(2), channels=1, attention=False, layout="pooled"
+    )
+    quarters = torch.tensor([[0.0, 1.0], [2.0, 5.0]]).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    local, _ = extractor(quarters[None, None])
+    torch.testing.assert_close(local, torch.full((1, 1, 4, 4), 2.0))
+
+
 def test_overlapping_regions_are_averaged():
     extractor = LocalFeatureExtractor(
         REGIONS["anatomical"], lambda: torch.nn.AvgPool2d(2), channels=3, attention=False
@@ -133,6 +143,7 @@ def test_overlapping_regions_are_averaged():
     [
         ({"backbone": "vgg"}, "model.backbone is 'vgg'; expected one of face-mobilenet, face-mesh, resnet50"),
         ({"regions": "thirds"}, "model.regions is 'thirds'"),
+        ({"layout": "heaped"}, "model.layout is 'heaped'; expected one of tiled, pooled"),
         ({"fusion": "product"}, "model.fusion is 'product'"),
         ({"local_stage": 4}, "model.local_stage is 4"),
         ({"frozen": 3}, "model.frozen is 3; expected 0 to local_stage"),

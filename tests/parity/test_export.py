@@ -16,6 +16,8 @@ from mien.export.calibrate import COVERAGES, calibrate, risk_points
 from mien.export.half import store_half
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import RiskPoint, read_manifest
+from mien.models import HybridNet
+from mien.models.backbones import BACKBONES
 from mien.models.network import ExpressionNetwork, Reading, Region, trace_graph
 from mien.runtime import open_session
 from mien.training.config import read_recipe
@@ -38,7 +40,8 @@ def test_checkpoint_to_model_file_to_numbers(run, tmp_path):
     manifest = calibrate(path, index.select("valid"), abstain=0.1).manifest
     assert manifest == read_manifest(path)
     assert manifest.labels == ("neutral", "happiness", "surprise")
-    assert manifest.source == {"recipe": "tiny", "step": 36, "commit": "abc"}
+    read = {"name": index.name, "licence": index.licence}
+    assert manifest.source == {"recipe": "tiny", "step": 36, "data": read, "commit": "abc"}
     assert manifest.licence == "CC0"
     assert manifest.temperature != 1.0
     assert 1 / 3 < manifest.abstain_below <= 1
@@ -80,6 +83,12 @@ def test_a_model_file_tells_where_it_looked(run, tmp_path):
     maps = np.stack([explanation.maps for explanation in classifier.explain(crops)])
     biases = classifier.logits(crops) - maps.mean(axis=(2, 3))
     np.testing.assert_allclose(biases, np.broadcast_to(biases[0], biases.shape), atol=1e-4)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_trunk_is_exported_as_it_computes(backbone):
+    torch.manual_seed(0)
+    export.export_graph(HybridNet(3, backbone=backbone, regions="anatomical", attention=True).eval(), 64)
 
 
 def test_half_precision_halves_the_file_and_hardly_moves_the_logits(run, tmp_path):

@@ -3,6 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mien.errors import DatasetError
 from mien.faces.alignment import align_face
 from mien.faces.detection import FaceDetector
 from mien.facestore import FaceStore
@@ -11,6 +12,7 @@ from mien.training.ahead import made_ahead
 from mien.training.config import AugmentConfig, Config, DataConfig, config_from_dict
 from mien.training.data import Batches, Faces, evaluation_crops, load_faces, read_index
 from mien.training.distributed import Group
+from training_made import write_stripes
 
 SIDE = 16
 
@@ -118,10 +120,33 @@ def test_photographs_are_learnt_from_as_they_are_served(examples, tmp_path):
     data = DataConfig(dataset="table", path=str(tmp_path / "t.csv"), patch=64, size=64)
     config = Config(data=data, augment=AugmentConfig(strength=0.0, flip=0.0, own_framing=1.0))
     index = read_index(data)
-    train, valid = load_faces(index, data, tmp_path)
+    told = []
+    train, valid = load_faces(index, data, tmp_path, on_left_out=told.append)
+    assert told == ["left out: 1 photographs in which no face is found"]
     assert [index.samples[row].id for row in train.rows] == ["a.png"]
     images, _ = Batches(train, config).at(0)
     [face, *_] = FaceDetector(threads=1).detect(photograph)
     served = align_face(photograph, face.landmarks_xy, size=64).transpose(2, 0, 1)
     assert np.abs(images[0].numpy() - served).mean() < 2
     assert np.abs(evaluation_crops(valid, data, slice(None))[0].float().numpy() - served).mean() < 2
+
+
+def test_what_cannot_be_learnt_from_is_told(tmp_path):
+    root = write_stripes(tmp_path / "data", train=3, valid=1)
+    data = DataConfig(dataset="folder", path=str(root), patch=32, size=32)
+    told = []
+    load_faces(read_index(data), data, tmp_path / "whole", on_left_out=told.append)
+    assert told == []
+    (root / "train/neutral/0.png").write_bytes(b"no picture")
+    load_faces(read_index(data), data, tmp_path / "broken", on_left_out=told.append)
+    assert told == ["left out: 1 images that are missing or cannot be read (train/neutral/0.png, ...)"]
+
+
+def test_images_without_a_split_beside_others_are_refused(tmp_path):
+    """They belong to every split when they are measured, and to none when they are learnt from."""
+    for name in ("split", "plain"):
+        write_stripes(tmp_path / name, train=2, valid=1)
+    path = f"folder={tmp_path / 'split'},folder={tmp_path / 'plain/train'}"
+    data = DataConfig(dataset="joined", path=path, patch=32, size=32)
+    with pytest.raises(DatasetError, match=r"6 images have no split, others have: folder-2/"):
+        load_faces(read_index(data), data, tmp_path)

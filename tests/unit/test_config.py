@@ -73,3 +73,24 @@ def test_resolved_configuration_can_be_read_back():
         {"card": {"trained_on": [{"name": "x", "licence": "y"}]}, "target": {"teachers": ["x.onnx"]}}
     )
     assert config_from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "augment.flip=50",
+        "augment.erase=1.5",
+        "augment.strength=-1",
+        "augment.scale=-0.1",
+        "augment.mixup=-1",
+        "data.margin=-0.3",
+        "data.patch=0",
+        "data.size=0",
+        "data.balance=2",
+    ],
+)
+def test_values_out_of_range_are_told(tmp_path, override):
+    (tmp_path / "r.toml").write_text("")
+    key, value = override.split("=")
+    with pytest.raises(ConfigError, match=f"{key} is {float(value):g}.*; expected"):
+        read_recipe(tmp_path / "r.toml", [override])

@@ -45,13 +45,40 @@ def test_leaves_what_the_checkpoint_lacks_and_the_classifier_of_other_classes(pa
 
 def test_layers_that_will_not_learn_need_weights(path):
     """Frozen and random would be silent."""
-    check_start(ModelConfig(options={"frozen": 2}, pretrained="some.ckpt"))
+    check_start(ModelConfig(options={"frozen": 2}, pretrained=str(path)))
     check_start(ModelConfig(options={"frozen": 0}))
     with pytest.raises(ConfigError, match=r"model\.frozen is 2, but no weights"):
         check_start(ModelConfig(options={"frozen": 2}))
     assert take_weights(build(blocks=4, frozen=2), path, NAMES)["left"] > 0
     with pytest.raises(CheckpointError, match=r"lacks stages\.1\..*\(\d+ of \d+ such weights\)"):
         take_weights(build(blocks=6, frozen=4), path, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (ModelConfig(pretrained="missing.ckpt"), r"no pretrained weights at missing\.ckpt"),
+        (ModelConfig(name="face-mobile"), "model.name is 'face-mobile'"),
+        (ModelConfig(options={"blok": 3}), "unknown key model.blok. Did you mean model.blocks"),
+        (ModelConfig(options={"dropout": 30.0}), r"\[model\] has a value out of range: dropout"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_refused_before_any_work(config, message):
+    with pytest.raises(ConfigError, match=message):
+        check_start(config)
+
+
+def test_what_fits_by_accident_is_no_start(path):
+    """A classifier of one width, and numbers of one shape, stand in many networks."""
+    record = torch.load(path, weights_only=True)
+    record["ema"] = {
+        name: value
+        for name, value in record["ema"].items()
+        if name.startswith("classifier.") or value.ndim < 2
+    }
+    torch.save(record, path)
+    with pytest.raises(CheckpointError, match="no weights for this network"):
+        take_weights(build(), path, NAMES)
 
 
 def test_refuses_a_checkpoint_of_nothing_alike(path, tmp_path):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -83,16 +85,15 @@ def test_several_teachers_are_averaged_in_the_order_of_the_data(faces, tmp_path,
 
 
 def test_a_teacher_that_knows_more_is_asked_for_less(faces, tmp_path, tiny_model):
-    few = Faces(
-        **{**vars(faces), "names": ("sadness", "anger"), "label_distribution": torch.eye(2)[[0, 1, 0, 1, 1]]}
-    )
+    one_hot = torch.eye(2)[[0, 1, 0, 1, 1]]
+    few = replace(faces, names=("sadness", "anger"), label_distribution=one_hot)
     found = build(few, tmp_path, votes=0, teacher=1, teachers=[tiny_model])(PLACES, NO_CROPS)
     columns = said(tiny_model, faces)[:, [EXPRESSIONS.index("sadness"), EXPRESSIONS.index("anger")]]
     torch.testing.assert_close(found, columns / columns.sum(1, keepdim=True))
 
 
 def test_a_teacher_that_knows_less_is_refused(faces, tmp_path, tiny_model):
-    other = Faces(**{**vars(faces), "names": (*EXPRESSIONS[:7], "boredom")})
+    other = replace(faces, names=(*EXPRESSIONS[:7], "boredom"))
     with pytest.raises(ConfigError, match=r"knows neutral, .*the data have .*boredom"):
         build(other, tmp_path, teacher=1, teachers=[tiny_model])
 
@@ -119,7 +120,7 @@ def test_other_faces_or_another_way_to_read_are_read_anew(faces, tmp_path, tiny_
     patches = faces.store.patches.copy()
     patches[4, 0, 0, 0] ^= 1
     build(
-        Faces(**{**vars(faces), "store": FaceStore(**{**vars(faces.store), "patches": patches})}),
+        replace(faces, store=replace(faces.store, patches=patches)),
         tmp_path,
         **target,
     )

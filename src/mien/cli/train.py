@@ -53,6 +53,7 @@ def _train(config: Config, directory: Path, resume: bool) -> None:
             on_step=lambda done, count, loss, rate: bar(done, count, f"loss {loss:.3f}  {rate:.0f} faces/s"),
             on_prepare=lambda done, count: bar(done, count, "finding faces"),
             on_teach=lambda done, count: bar(done, count, "asking the teachers"),
+            on_left_out=bar.tell if is_main else None,
         )
         if is_main and not (directory / "confusion.png").exists():
             bar.tell(ADVICE)

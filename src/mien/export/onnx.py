@@ -19,7 +19,8 @@ from mien.training.config import Config, config_from_dict
 from mien.training.loop import build_model
 
 TOLERANCE = 1e-4
-"""Largest difference between torch and the exported graph; of maps that exceed 1, in parts of their largest value."""
+"""Largest difference between torch and the exported graph; of maps and embeddings that exceed 1, in parts of their
+largest value."""
 
 HALF_TOLERANCE = 0.05
 """The same for weights that were rounded to float16; a label changes only where two classes are as near as that."""
@@ -36,7 +37,8 @@ def export_model(
 
     The graph takes `images` (N, 3, S, S) float32 RGB 0..255 and gives `logits` (N, C), class-activation `maps`
     (N, C, h, w) and, where the network has regions, their weights `regions` (N, R). Name, version, licence and data
-    sets come from the recipe's `[card]`; `mien.export.calibrate` fits the rest.
+    sets come from the recipe's `[card]`; the data set that was in fact learnt from stands under `source`;
+    `mien.export.calibrate` fits the rest.
 
     Args:
         checkpoint_path: of a training run.
@@ -59,6 +61,7 @@ def export_model(
         graph = store_half(graph)
         _check_parity(ExplainingGraph(network), graph, config.data.size, HALF_TOLERANCE)
     output.parent.mkdir(parents=True, exist_ok=True)
+    data = {"data": checkpoint.data} if checkpoint.data else {}  # checkpoints of older versions do not tell
     manifest = Manifest(
         name=config.name,
         version=config.card.version,
@@ -70,7 +73,7 @@ def export_model(
         trained_on=config.card.trained_on,
         licence=config.card.licence,
         sha256=hashlib.sha256(graph).hexdigest(),
-        source={"recipe": config.name, "step": checkpoint.step, **(source or {})},
+        source={"recipe": config.name, "step": checkpoint.step, **data, **(source or {})},
     )
     write_whole(output, graph)
     write_manifest(manifest, output)
@@ -103,7 +106,8 @@ def _check_parity(network: ExplainingGraph, graph: bytes, size: int, tolerance: 
     found = open_session(graph).run(list(network.outputs), {"images": images.numpy()})
     for name, wanted, given in zip(network.outputs, expected, found, strict=True):
         difference = float(np.abs(wanted - np.asarray(given)).max())
-        allowed = tolerance * max(1.0, float(np.abs(wanted).max())) if name == "maps" else tolerance
+        largest = float(np.abs(wanted).max()) if name in ("maps", "embedding") else 1.0
+        allowed = tolerance * max(1.0, largest)
         if not difference <= allowed:
             raise ParityError(
                 f"the exported graph's {name} differ from the network's by {difference:.2g}, allowed {allowed:.2g}."

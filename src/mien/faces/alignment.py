@@ -24,6 +24,10 @@ face fills its crop as much as the data set's own framing does (`benchmarks/temp
 """
 
 
+MARGINS = (-0.2, 2.0)
+"""Least and most margin of a model's crops: beyond, a crop shows no face, or next to nothing of it."""
+
+
 def alignment_matrix(
     landmarks_xy: np.ndarray, size: int, *, template: str = "ferplus", margin: float = 0.0
 ) -> np.ndarray:

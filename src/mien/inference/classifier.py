@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.errors import InputError, ModelError
-from mien.faces.alignment import TEMPLATES, align_face
+from mien.faces.alignment import MARGINS, TEMPLATES, align_face
 from mien.manifest import Manifest
 from mien.metrics import softmax
 from mien.results import Explanation, Expression, Face, Quality
@@ -18,8 +18,6 @@ from mien.runtime import DEFAULT_MODEL, LoadedModel, load_model
 
 BATCH = 32
 """Crops that go through the network at once; more costs memory and gains no time on a CPU."""
-MARGINS = (-0.2, 2.0)
-"""Least and most margin of an alignment: beyond, a crop shows no face, or next to nothing of it."""
 
 
 class ExpressionClassifier:

@@ -10,7 +10,7 @@ from mien.errors import ModelError
 from mien.models.attention import Modulator
 from mien.models.backbones import BACKBONES
 from mien.models.layers import DepthwiseSeparable, PixelInput
-from mien.models.local import REGIONS, LocalFeatureExtractor
+from mien.models.local import LAYOUTS, REGIONS, LocalFeatureExtractor
 from mien.models.network import ExpressionNetwork, Reading
 
 
@@ -24,6 +24,7 @@ class HybridNet(ExpressionNetwork):
         local_stage: the local branch reads what this stage gives (1..3); what it finds is fused behind the next one.
         attention: modulators behind the stages that learn, and weights for the regions of every face. Like the local
             branch it must be asked for: neither gained accuracy in whole runs (docs/models/study.md).
+        layout: how the regions are put back, one of `LAYOUTS`.
         fusion: a key of `FUSIONS`.
         frozen: stages that keep their pretrained weights and statistics, 0..local_stage.
         upsample: side that crops are enlarged to inside the network; 0 leaves them.
@@ -43,6 +44,7 @@ class HybridNet(ExpressionNetwork):
         regions: str = "none",
         local_stage: int = 2,
         attention: bool = False,
+        layout: str = "tiled",
         fusion: str = "gated",
         frozen: int = 0,
         upsample: int = 0,
@@ -50,7 +52,7 @@ class HybridNet(ExpressionNetwork):
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
-        _check(backbone, regions, fusion, local_stage, frozen)
+        _check(backbone, regions, layout, fusion, local_stage, frozen)
         trunk = BACKBONES[backbone]
         inputs, outputs = trunk.channels[local_stage - 1 : local_stage + 1]
         self.frozen, self.local_stage = frozen, local_stage
@@ -63,7 +65,7 @@ class HybridNet(ExpressionNetwork):
         )
         self.local = self.fusion = None
         if regions != "none":
-            self.local = _local_branch(regions, inputs, outputs, attention)
+            self.local = _local_branch(regions, inputs, outputs, attention, layout)
             self.fusion = FUSIONS[fusion](outputs)
             self.regions = self.local.regions if attention else ()
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout))
@@ -101,10 +103,11 @@ class HybridNet(ExpressionNetwork):
         self.load_stages(self.stages, path, self.pixels(images))
 
 
-def _check(backbone: str, regions: str, fusion: str, local_stage: int, frozen: int) -> None:
+def _check(backbone: str, regions: str, layout: str, fusion: str, local_stage: int, frozen: int) -> None:
     for name, value, known in (
         ("backbone", backbone, tuple(BACKBONES)),
         ("regions", regions, (*REGIONS, "none")),
+        ("layout", layout, LAYOUTS),
         ("fusion", fusion, tuple(FUSIONS)),
     ):
         if value not in known:
@@ -115,13 +118,17 @@ def _check(backbone: str, regions: str, fusion: str, local_stage: int, frozen: i
         raise ModelError(f"model.frozen is {frozen}; expected 0 to local_stage ({local_stage}).")
 
 
-def _local_branch(regions: str, inputs: int, outputs: int, attention: bool) -> LocalFeatureExtractor:
+def _local_branch(
+    regions: str, inputs: int, outputs: int, attention: bool, layout: str
+) -> LocalFeatureExtractor:
     def make_layers() -> nn.Module:
         return nn.Sequential(
             DepthwiseSeparable(inputs, inputs, stride=2), DepthwiseSeparable(inputs, outputs)
         )
 
-    return LocalFeatureExtractor(REGIONS[regions], make_layers, channels=outputs, attention=attention)
+    return LocalFeatureExtractor(
+        REGIONS[regions], make_layers, channels=outputs, attention=attention, layout=layout
+    )
 
 
 class SumFusion(nn.Module):

@@ -28,16 +28,21 @@ REGIONS: dict[str, tuple[Region, ...]] = {
 subject's, in the names of the quadrants the picture's."""
 
 
-class LocalFeatureExtractor(nn.Module):
-    """Cuts regions out of a feature map, sends each through its own layers, and lays the results out as a map again.
+LAYOUTS = ("tiled", "pooled")
+"""How the regions' maps become one: each in its place, or the mean of their averages at every place."""
 
-    Where regions overlap, the map holds their mean; where there is none, 0.
+
+class LocalFeatureExtractor(nn.Module):
+    """Cuts regions out of a feature map, sends each through its own layers, and puts the results back as one map.
+
+    Tiled, the map holds the mean where regions overlap, and 0 where there is none.
 
     Args:
         regions: what to cut.
         make_layers: builds the layers of one region; they halve rows and columns, odd ones rounded up.
         channels: that they give.
         attention: weigh the regions for each face (`RegionAttention`), all alike when False.
+        layout: one of `LAYOUTS`.
 
     Source:
         Zhao, Liu, Zhou (AAAI 2021), section 3.1, for quadrants without attention.
@@ -50,8 +55,10 @@ class LocalFeatureExtractor(nn.Module):
         *,
         channels: int,
         attention: bool,
+        layout: str = "tiled",
     ) -> None:
         super().__init__()
+        self.layout = layout
         self.regions = tuple(regions)
         self.layers = nn.ModuleList(make_layers() for _ in self.regions)
         self.attention = RegionAttention(len(self.regions), channels) if attention else None
@@ -74,6 +81,9 @@ class LocalFeatureExtractor(nn.Module):
                 part * (len(found) * weights[:, number, None, None, None])
                 for number, part in enumerate(found)
             ]
+        if self.layout == "pooled":
+            pooled = torch.stack([part.mean(dim=(2, 3)) for part in found]).mean(dim=0)
+            return pooled[:, :, None, None].expand(-1, -1, *half), weights
         return _lay_out(found, places, half), weights
 
 

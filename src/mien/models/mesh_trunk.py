@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
+from google.protobuf.message import DecodeError
 from jaxtyping import Float
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from mien.errors import ModelError
+from mien.errors import ModelError, UnknownModelError
 from mien.models.layers import HalvingPad, restore_norm
 from mien.runtime import find_model
 
@@ -88,7 +89,7 @@ def load_mesh(stages: nn.Module, path: Path, features: Float[Tensor, "batch 3 he
     Raises:
         ModelError: when there is no such file, or it holds another network.
     """
-    weights = iter(_read_layers(find_model(path)))
+    weights = _read_layers(path)
     was_training = stages.training
     stages.eval()
     bias = torch.zeros(0)
@@ -104,8 +105,10 @@ def load_mesh(stages: nn.Module, path: Path, features: Float[Tensor, "batch 3 he
                 restorers.append(layer.register_forward_pre_hook(partial(_restore, bias)))
             elif isinstance(layer, nn.PReLU):
                 layer.weight.copy_(next(weights))
-    except (StopIteration, RuntimeError):
-        raise ModelError(f"{path} is not MediaPipe's face mesh as mien ships it.") from None
+    except (UnknownModelError, DecodeError, KeyError, StopIteration, RuntimeError):
+        raise ModelError(
+            f"{path} is not MediaPipe's face mesh as mien ships it. Give model.pretrained=face-landmarks."
+        ) from None
     for stage in cast(nn.ModuleList, stages):
         features = stage(features)
     for restorer in restorers:
@@ -122,7 +125,7 @@ def _read_layers(path: Path) -> Iterator[Tensor]:
 
     A PReLU is x + (1 - slope) relu(-x) there; its convolutions have no bias (see recipes/lighten_landmarks.py).
     """
-    graph = onnx.load(path).graph
+    graph = onnx.load(find_model(path)).graph
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     names = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
     rectified = {node.output[0] for node in graph.node if node.op_type == "Relu"}

@@ -169,7 +169,10 @@ def sample_crops(
     variation: Float[Tensor, "batch 2 3"] | None,
     size: int,
 ) -> Images:
-    """Cut crops out of patches, bilinear, last pixels repeated beyond the border.
+    """Cut crops out of patches as `mien.imaging.warp` does.
+
+    Where the plain crop has fewer pixels than its place in the patch, blocks are averaged first; the rest is bilinear,
+    last pixels repeated beyond the border.
 
     Args:
         patches: 0..255.
@@ -177,13 +180,38 @@ def sample_crops(
         variation: transform from the pixels of the wanted crop to those of the plain one; None for the plain one.
         size: side of the crops.
     """
+    reductions = (1 / torch.linalg.det(to_crop[:, :, :2]).abs().sqrt()).round().clamp(min=1).int()
     inverse = torch.linalg.inv(_square(to_crop))
     if variation is not None:
         inverse = inverse @ _square(variation)
-    side = patches.shape[-1]
+    crops = patches.new_empty(len(patches), 3, size, size)
+    for reduction in reductions.unique().tolist():
+        rows = reductions == reduction
+        crops[rows] = _sample(_average_blocks(patches[rows], reduction), inverse[rows], reduction, size)
+    return crops
+
+
+def _average_blocks(
+    patches: Float[Tensor, "batch 3 side side"], reduction: int
+) -> Float[Tensor, "batch 3 newside newside"]:
+    """Every block of so many pixels each way averaged to one; the last row and column repeat, as in `warp`."""
+    if reduction == 1:
+        return patches
+    missing = -patches.shape[-1] % reduction
+    return F.avg_pool2d(F.pad(patches, (0, missing, 0, missing), mode="replicate"), reduction)
+
+
+def _sample(
+    patches: Float[Tensor, "batch 3 side side"],
+    to_patch: Float[Tensor, "batch 3 3"],
+    reduction: int,
+    size: int,
+) -> Images:
+    """Crops by a transform from their pixels to those of the patches before these were reduced."""
+    side = reduction * patches.shape[-1]
     to_pixels = _square(torch.tensor([[size / 2, 0, size / 2], [0, size / 2, size / 2]])[None]).to(patches)
     to_unit = _square(torch.tensor([[2 / side, 0, -1.0], [0, 2 / side, -1.0]])[None]).to(patches)
-    theta = (to_unit @ inverse @ to_pixels)[:, :2]
+    theta = (to_unit @ to_patch @ to_pixels)[:, :2]
     grid = F.affine_grid(theta, [len(patches), 3, size, size], align_corners=False)
     return F.grid_sample(patches, grid, padding_mode="border", align_corners=False)
 

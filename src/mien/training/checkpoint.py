@@ -50,6 +50,8 @@ class Checkpoint:
     metrics: dict[str, Any]
     scaler: dict[str, Any] = field(default_factory=dict)
     """Of float16 gradients; empty where there are none."""
+    data: dict[str, str] = field(default_factory=dict)
+    """Name and licence of the data set that was learnt from, as its adapter gives them."""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import ConfigError
+from mien.faces.alignment import MARGINS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,11 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.balance <= 1:
             raise ConfigError(f"data.balance is {self.balance}; expected 0 to 1.")
+        if not MARGINS[0] <= self.margin <= MARGINS[1]:
+            raise ConfigError(f"data.margin is {self.margin}; expected {MARGINS[0]} to {MARGINS[1]}.")
+        for name in ("patch", "size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"data.{name} is {getattr(self, name)}; expected 1 or more pixels.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +116,10 @@ class TargetConfig:
             raise ConfigError(f"target.smoothing is {self.smoothing}; expected 0 to below 1.")
 
 
+CHANCES = ("own_framing", "flip", "to_grey", "low_resolution", "blur", "sharpen", "jpeg", "noise", "erase")
+"""The parts of an `AugmentConfig` that are chances."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
     """How training faces are varied. Angles in degrees, lengths as a share of the crop, chances 0..1.
@@ -154,8 +164,12 @@ class AugmentConfig:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.mixup < 0:
-            raise ConfigError(f"augment.mixup is {self.mixup}; expected 0 or more.")
+        for name, value in vars(self).items():
+            if value < 0:
+                raise ConfigError(f"augment.{name} is {value}; expected 0 or more.")
+        for name in CHANCES:
+            if getattr(self, name) > 1:
+                raise ConfigError(f"augment.{name} is {getattr(self, name)}, a chance; expected 0 to 1.")
 
 
 @dataclass(frozen=True, kw_only=True)

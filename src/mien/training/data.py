@@ -1,15 +1,16 @@
 """Training batches: which faces at which step, and their crops; a function of recipe, seed and step alone."""
 
-from collections.abc import Callable, Collection, Set
+import hashlib
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from mien.datasets import ADAPTERS, Index, Sample, read_dataset, read_leaks
+from mien.datasets import ADAPTERS, ANY_SPLIT, Index, Sample, read_dataset, read_leaks
 from mien.datasets.check import Progress
 from mien.errors import ConfigError, DatasetError
 from mien.faces.alignment import alignment_matrix, whole_face_matrix
@@ -18,6 +19,9 @@ from mien.training.augment import Augmenter, draw_mixing, mix
 from mien.training.config import Config, DataConfig
 from mien.training.distributed import ALONE, Group
 from mien.training.sampling import epoch_order
+
+CHUNK = 256
+"""Faces that are hashed at once."""
 
 TargetSource = Callable[[Tensor, Tensor], Tensor]
 """Gives what is wanted of faces, (batch, C) or more columns, from their places in the split and their crops."""
@@ -41,6 +45,16 @@ class Faces:
     labels: np.ndarray
     names: tuple[str, ...]
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of every pixel and landmark."""
+        digest = hashlib.sha256()
+        for start in range(0, len(self.rows), CHUNK):
+            rows = self.rows[start : start + CHUNK]
+            digest.update(self.store.landmarks_xy[rows].tobytes())
+            digest.update(self.store.patches[rows].tobytes())
+        return digest.hexdigest()
+
 
 def read_index(config: DataConfig) -> Index:
     """The whole data set of a recipe, leaks included: its faces are prepared once for every recipe."""
@@ -52,7 +66,11 @@ def read_index(config: DataConfig) -> Index:
 
 
 def load_faces(
-    index: Index, config: DataConfig, directory: Path, progress: Progress | None = None
+    index: Index,
+    config: DataConfig,
+    directory: Path,
+    progress: Progress | None = None,
+    on_left_out: Callable[[str], None] | None = None,
 ) -> tuple[Faces, Faces]:
     """Prepare a data set (once) and return its training and validation faces.
 
@@ -61,16 +79,33 @@ def load_faces(
         config: the recipe's.
         directory: of the run, where the faces are kept unless the recipe names another place.
         progress: told of the faces that are prepared.
+        on_left_out: told, where there are any, of the samples that cannot be learnt from, of all splits.
 
     Raises:
         ConfigError: when the leak list names no training image.
-        DatasetError: when a split is empty.
+        DatasetError: when a split is empty, or only some samples have one.
     """
     leaks = read_excluded(index, config)
+    _check_splits(index)
     store = prepare_faces(
         index, Path(config.store or directory / "faces"), patch=config.patch, progress=progress
     )
-    return _split(index, store, "train", leaks), _split(index, store, "valid", set())
+    if on_left_out and (told := describe_left_out(index, store)):
+        on_left_out(told)
+    unusable = unusable_ids(index, store)
+    training = usable_rows(index, "train", leaks, unusable)
+    validation = usable_rows(index, "valid", set(), unusable)
+    return gather_faces(index, store, training), gather_faces(index, store, validation)
+
+
+def _check_splits(index: Index) -> None:
+    """Refuse samples that belong to every split beside others that do not: they would be left out in silence."""
+    anywhere = [sample.id for sample in index.samples if sample.split == ANY_SPLIT]
+    if 0 < len(anywhere) < len(index.samples):
+        raise DatasetError(
+            f"{index.root}: {len(anywhere):,} images have no split, others have: {anywhere[0]}, ... Training wants one "
+            "for each: folders named train and valid, or a split column."
+        )
 
 
 def read_excluded(index: Index, config: DataConfig) -> set[str]:
@@ -97,6 +132,18 @@ def _is_named(sample: Sample, names: Set[str]) -> bool:
 def _training_name(index: Index) -> str:
     ids = (sample.id for sample in index.samples if sample.split == "train")
     return next(ids, "NAME").rsplit("/", 1)[-1]
+
+
+def describe_left_out(index: Index, store: FaceStore) -> str:
+    """How many samples cannot be learnt from, and why, in words; "" when all can."""
+    faceless = unusable_ids(index, store).difference(store.unreadable)
+    parts = []
+    if store.unreadable:
+        first = store.unreadable[0]
+        parts.append(f"{len(store.unreadable):,} images that are missing or cannot be read ({first}, ...)")
+    if faceless:
+        parts.append(f"{len(faceless):,} photographs in which no face is found")
+    return f"left out: {'; '.join(parts)}" if parts else ""
 
 
 def unusable_ids(index: Index, store: FaceStore) -> set[str]:
@@ -128,8 +175,8 @@ def usable_rows(index: Index, split: str, leaks: Set[str], unusable: Collection[
     return rows
 
 
-def _split(index: Index, store: FaceStore, split: str, leaks: Set[str]) -> Faces:
-    rows = usable_rows(index, split, leaks, unusable_ids(index, store))
+def gather_faces(index: Index, store: FaceStore, rows: Sequence[int]) -> Faces:
+    """The faces of some samples of an index, which have a label distribution."""
     samples = [index.samples[row] for row in rows]
     return Faces(
         store=store,

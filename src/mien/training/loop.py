@@ -45,6 +45,7 @@ def train(
     on_step: StepCallback | None = None,
     on_prepare: Progress | None = None,
     on_teach: Progress | None = None,
+    on_left_out: Callable[[str], None] | None = None,
 ) -> Path:
     """Train as a recipe says; returns the path of the last checkpoint, `directory/last.ckpt`.
 
@@ -58,6 +59,7 @@ def train(
         on_step: told of every step.
         on_prepare: told while faces are prepared.
         on_teach: told while teachers read them.
+        on_left_out: told, where there are any, of the images that cannot be learnt from.
 
     Raises:
         CheckpointError: when there is a checkpoint and `resume` is not set, or it is of another configuration.
@@ -75,9 +77,10 @@ def train(
         checkpoint = _open_checkpoint(path, config)
         index = read_index(config.data)
         with group.main_first():
-            faces, validation = load_faces(index, config.data, directory, on_prepare)
+            faces, validation = load_faces(index, config.data, directory, on_prepare, on_left_out)
             targets = Targets(faces, config, directory, on_teach)
         run = _Run(config, Batches(faces, config, targets, group), validation, group, checkpoint)
+        run.data = {"name": index.name, "licence": index.licence}
         targets.check_width(run.model.classifier.in_features)
         group.wait()  # until all are ready, as long as that takes
         with closing(_open_log(run, directory)) as log:
@@ -156,6 +159,7 @@ class _Run:
         self.config, self.batches, self.validation, self.group = config, batches, validation, group
         self.steps = max(1, round(config.training.epochs * batches.steps_per_epoch))
         self.step, self.lr, self.metrics, self.start = 0, 0.0, {}, {}
+        self.data: dict[str, str] = {}
         self.logits: Tensor | None = None
         self.validation_labels = validation.labels[validation.labels >= 0]
         share = group.share(len(self.validation_labels))
@@ -234,6 +238,7 @@ class _Run:
             optimizer=self.learner.optimizer.state_dict(),
             metrics=self.metrics,
             scaler=self.learner.scaler.state_dict(),
+            data=self.data,
         )
 
     def _restore(self, checkpoint: Checkpoint) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageColor, ImageDraw
 from torch import Tensor
 
@@ -17,7 +16,15 @@ from mien.evaluation.style import LIGHT, printable_name
 from mien.facestore import prepare_faces
 from mien.inference.panels import rounded, text_font
 from mien.training.config import AugmentConfig, Config
-from mien.training.data import Batches, Faces, read_excluded, read_index, unusable_ids, usable_rows
+from mien.training.data import (
+    Batches,
+    Faces,
+    gather_faces,
+    read_excluded,
+    read_index,
+    unusable_ids,
+    usable_rows,
+)
 
 CELL, GAP, RADIUS = 128, 10, 8
 """Side of a crop on the sheet, the space between two, and how round the corners are, in pixels."""
@@ -92,14 +99,7 @@ def _read_rows(index: Index, config: Config, faces: int, views: int) -> list[Pre
             raise DatasetError(
                 f"{index.root}: none of the pictures could be read, or has a face: {min(unusable)}, ..."
             )
-        samples = [chosen.samples[place] for place in places]
-        prepared = Faces(
-            store=store,
-            rows=np.array(places),
-            label_distribution=torch.tensor([sample.label_distribution for sample in samples]),
-            labels=np.array([-1 if sample.label is None else sample.label for sample in samples]),
-            names=index.labels,
-        )
+        prepared = gather_faces(chosen, store, places)
         varied = _vary(prepared, config, views)
         cut = {"size": config.data.size, "template": config.data.template, "margin": config.data.margin}
         plain = [store.crop(place, **cut) for place in places]

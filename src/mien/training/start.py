@@ -28,15 +28,27 @@ def build_model(config: ModelConfig, classes: int) -> ExpressionNetwork:
     network = MODELS[config.name]
     hints = typing.get_type_hints(network.__init__)
     known = {name: hints[name] for name in inspect.signature(network).parameters if name != "classes"}
-    return network(classes, **convert_values(known, config.options, "model."))
+    options = convert_values(known, config.options, "model.")
+    try:
+        return network(classes, **options)
+    except ValueError as error:  # torch's own, of a number out of range
+        raise ConfigError(f"[model] has a value out of range: {error}.") from None
 
 
 def check_start(config: ModelConfig) -> None:
-    """Refuse, before any work, layers that would stay as random as they start.
+    """Refuse, before any work, a network that cannot be built or whose start is missing.
 
     Raises:
-        ConfigError: when layers are frozen and no weights are named.
+        ConfigError: on an unknown network or option, a named file that is not there, or layers that are frozen with no
+            weights named: they would stay as random as they start.
     """
+    build_model(config, classes=2)
+    path = Path(config.pretrained)
+    if path.suffix and not path.is_file():
+        raise ConfigError(
+            f"no pretrained weights at {path}. Give model.pretrained the path of a file that is there, "
+            'or "" to start from random weights.'
+        )
     if config.options.get("frozen") and not config.pretrained:
         raise ConfigError(
             f"model.frozen is {config.options['frozen']}, but no weights to keep are named: those layers would stay "
@@ -68,7 +80,8 @@ def take_weights(model: ExpressionNetwork, path: Path, names: tuple[str, ...]) -
     The classifier is taken only from a checkpoint of the same classes in the same order.
 
     Raises:
-        CheckpointError: when it cannot be read, or nothing in it fits, or it lacks a layer that will not learn.
+        CheckpointError: when it cannot be read, or none of its layers before the classifier fits, or it lacks one that
+            will not learn.
     """
     checkpoint, own = load_checkpoint(path), model.state_dict()
     same_classes = tuple(checkpoint.labels) == names
@@ -79,7 +92,7 @@ def take_weights(model: ExpressionNetwork, path: Path, names: tuple[str, ...]) -
         and own[name].shape == value.shape
         and (same_classes or not name.startswith("classifier."))
     }
-    if not taken:
+    if not any(value.ndim > 1 for name, value in taken.items() if not name.startswith("classifier.")):
         raise CheckpointError(
             f"{path} has no weights for this network: model.name and its options have to be like the checkpoint's."
         )
