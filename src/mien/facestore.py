@@ -19,7 +19,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,7 +31,7 @@ from mien.datasets.index import Index, Sample
 from mien.errors import DatasetError, ImageReadError
 from mien.faces.alignment import align_face, alignment_matrix, whole_face, whole_face_matrix
 from mien.faces.detection import FaceDetector
-from mien.files import write_whole, written_whole
+from mien.files import write_whole
 from mien.geometry import transform_points
 from mien.imaging import read_image
 from mien.manifest import read_manifest
@@ -57,7 +56,8 @@ class FaceStore:
     Attributes:
         patches: (N, P, P, 3) uint8, mapped from disk.
         landmarks_xy: (N, 5, 2) float32 in patch pixels; NaN where no face was found.
-        unreadable: ids of the samples whose picture could not be read; their patch is black.
+        unreadable: ids of the samples whose picture could not be read; their patch is black. They stay so in this store
+            when the pictures are repaired.
         is_cropped: whether the pictures are face crops, which can be read whole, or photographs.
     """
 
@@ -100,7 +100,6 @@ def prepare_faces(
     patch = patch if index.is_cropped else ROOMY * patch
     fingerprint = _fingerprint(index, patch)
     if (directory / "store.json").is_file():
-        _take_repaired(index, directory, patch, fingerprint)
         return _open(directory, fingerprint)
     _claim(directory, fingerprint)
     count = len(index.samples)
@@ -265,30 +264,6 @@ def _join(directory: Path, chunks: list[range], patch: int, fingerprint: dict[st
     np.save(directory / "landmarks.npy", landmarks)
     write_whole(directory / "store.json", json.dumps({**fingerprint, "unreadable": unreadable}, indent=1))
     shutil.rmtree(directory / "chunks")
-
-
-def _take_repaired(index: Index, directory: Path, patch: int, fingerprint: dict[str, object]) -> None:
-    """Try the samples again that could not be read when the store was made; `store.json` comes last, as in `_join`."""
-    record = _read_record(directory / "store.json")
-    unreadable = set(record.get("unreadable", ()))
-    rows = [row for row, sample in enumerate(index.samples) if sample.id in unreadable]
-    if not rows or {**fingerprint, "unreadable": record["unreadable"]} != record:
-        return
-    store, detector = _open(directory, fingerprint), FaceDetector(threads=1)
-    found = {}
-    for row in rows:
-        with suppress(ImageReadError, DatasetError):
-            found[row] = _cut(index, index.samples[row], patch, detector)
-    if not found:
-        return
-    landmarks, patches = store.landmarks_xy.copy(), np.load(directory / "patches.npy", mmap_mode="r+")
-    for row, (pixels, points) in found.items():
-        patches[row], landmarks[row] = pixels, points
-    patches.flush()
-    with written_whole(directory / "landmarks.npy") as file:
-        np.save(file, landmarks)
-    left = [index.samples[row].id for row in rows if row not in found]
-    write_whole(directory / "store.json", json.dumps({**fingerprint, "unreadable": left}, indent=1))
 
 
 def _open(directory: Path, fingerprint: dict[str, object]) -> FaceStore:

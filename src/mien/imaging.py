@@ -232,7 +232,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> np.
         raise InputError("the transform shrinks the image to nothing: are its landmarks a face's?")
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
     wanted = transform_points(invert(matrix), corners)
-    patch, to_patch = _reduced_patch(image, wanted, _reduction(matrix))
+    patch, to_patch = _reduced_patch(image, wanted, reduction_of(matrix))
     to_source = invert(compose(matrix, invert(to_patch)))
     warped = Image.fromarray(patch).transform(
         (width, height), Image.Transform.AFFINE, to_source.ravel().tolist(), Image.Resampling.BILINEAR
@@ -240,7 +240,8 @@ def warp(image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> np.
     return np.array(warped)
 
 
-def _reduction(matrix: np.ndarray) -> int:
+def reduction_of(matrix: np.ndarray) -> int:
+    """How many pixels each way `warp` averages to one before it goes through a (2, 3) transform."""
     return max(1, round(1 / math.sqrt(abs(np.linalg.det(matrix[:, :2])))))
 
 

@@ -95,7 +95,7 @@ def test_training_cuts_the_crop_that_inference_cuts(size):
     small = rng.integers(0, 255, (12, 12, 3)).astype(np.uint8)
     patch = np.kron(small, np.ones((4, 4, 1), dtype=np.uint8))[:47, :47]
     landmarks = np.array([[15, 18], [33, 20], [24, 29], [17, 37], [31, 38]], dtype=float)
-    matrix = torch.from_numpy(alignment_matrix(landmarks, size)).float()[None]
+    matrix = torch.from_numpy(alignment_matrix(landmarks, size))[None]
     tensor = torch.from_numpy(patch).permute(2, 0, 1).float()[None]
     found = sample_crops(tensor, matrix, None, size)[0].permute(1, 2, 0).numpy()
     assert np.abs(found - align_face(patch, landmarks, size=size)).max() <= 1.51

@@ -83,6 +83,8 @@ def test_resolved_configuration_can_be_read_back():
         "augment.strength=-1",
         "augment.scale=-0.1",
         "augment.mixup=-1",
+        "augment.strength=inf",
+        "augment.blur=nan",
         "data.margin=-0.3",
         "data.patch=0",
         "data.size=0",

@@ -26,21 +26,6 @@ def test_keeps_whole_crops_and_says_what_it_could_not_read(index, tmp_path):
     assert store.crop(0, size=16, template="ferplus", margin=0.0).shape == (16, 16, 3)
 
 
-def test_a_picture_that_was_repaired_is_taken_in(index, tmp_path):
-    store = tmp_path / "store"
-    prepare_faces(index, store, patch=32, workers=1)
-    row = next(row for row, sample in enumerate(index.samples) if sample.id == "train/neutral/broken.png")
-    folder = tmp_path / "data/train/neutral"
-    (folder / "broken.png").write_bytes((folder / "0.png").read_bytes())
-    found = prepare_faces(index, store, patch=32, workers=1)
-    assert found.unreadable == ()
-    repaired = prepare_faces(index, tmp_path / "anew", patch=32, workers=1)
-    np.testing.assert_array_equal(found.patches, repaired.patches)
-    assert found.patches[row].max() > 0
-    (folder / "broken.png").write_bytes(b"no picture")
-    assert prepare_faces(index, store, patch=32, workers=1).unreadable == ()
-
-
 def test_goes_on_where_it_was_stopped(index, tmp_path, monkeypatch):
     monkeypatch.setattr(facestore, "CHUNK", 4)
     seen = []

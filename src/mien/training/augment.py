@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Generator, Tensor
 
+from mien.imaging import reduction_of
 from mien.models.layers import LUMINANCE
 from mien.training.config import AugmentConfig
 
@@ -176,17 +177,18 @@ def sample_crops(
 
     Args:
         patches: 0..255.
-        to_crop: transform from patch to crop pixels.
+        to_crop: transform from patch to crop pixels; in float64, blocks are as large as `warp` takes them, also where
+            the reduction is as near to one whole number as to the next.
         variation: transform from the pixels of the wanted crop to those of the plain one; None for the plain one.
         size: side of the crops.
     """
-    reductions = (1 / torch.linalg.det(to_crop[:, :, :2]).abs().sqrt()).round().clamp(min=1).int()
-    inverse = torch.linalg.inv(_square(to_crop))
+    reductions = torch.tensor([reduction_of(matrix) for matrix in to_crop.cpu().numpy()])
+    inverse = torch.linalg.inv(_square(to_crop.to(patches)))
     if variation is not None:
         inverse = inverse @ _square(variation)
     crops = patches.new_empty(len(patches), 3, size, size)
     for reduction in reductions.unique().tolist():
-        rows = reductions == reduction
+        rows = torch.nonzero(reductions == reduction)[:, 0].to(patches.device)
         crops[rows] = _sample(_average_blocks(patches[rows], reduction), inverse[rows], reduction, size)
     return crops
 

@@ -57,12 +57,19 @@ class Faces:
 
 
 def read_index(config: DataConfig) -> Index:
-    """The whole data set of a recipe, leaks included: its faces are prepared once for every recipe."""
+    """The whole data set of a recipe, leaks included: its faces are prepared once for every recipe.
+
+    Raises:
+        ConfigError: when none is named, or one of an unknown kind.
+        DatasetError: when it cannot be read, or only some samples have a split.
+    """
     if not config.path:
         raise ConfigError(f"data.path is empty: give the {config.dataset} data set, data.path=FOLDER_OR_ZIP.")
     if config.dataset not in ADAPTERS:
         raise ConfigError(f"data.dataset is {config.dataset!r}; expected one of {', '.join(ADAPTERS)}.")
-    return read_dataset(config.dataset, config.path)
+    index = read_dataset(config.dataset, config.path)
+    _check_splits(index)
+    return index
 
 
 def load_faces(
@@ -83,15 +90,13 @@ def load_faces(
 
     Raises:
         ConfigError: when the leak list names no training image.
-        DatasetError: when a split is empty, or only some samples have one.
+        DatasetError: when a split is empty.
     """
     leaks = read_excluded(index, config)
-    _check_splits(index)
-    store = prepare_faces(
-        index, Path(config.store or directory / "faces"), patch=config.patch, progress=progress
-    )
+    folder = Path(config.store or directory / "faces")
+    store = prepare_faces(index, folder, patch=config.patch, progress=progress)
     if on_left_out and (told := describe_left_out(index, store)):
-        on_left_out(told)
+        on_left_out(f"{told}. To try them again, remove {folder}.")
     unusable = unusable_ids(index, store)
     training = usable_rows(index, "train", leaks, unusable)
     validation = usable_rows(index, "valid", set(), unusable)
@@ -261,7 +266,7 @@ def _seed(seed: int, stream: int, number: int) -> int:
 
 
 def _crop_matrices(faces: Faces, config: DataConfig) -> tuple[Tensor, Tensor]:
-    """The (N, 2, 3) transforms from patch to crop pixels: the data set's own framing, and aligned."""
+    """The (N, 2, 3) float64 transforms from patch to crop pixels: the data set's own framing, and aligned."""
     side = faces.store.patches.shape[1]
     whole = whole_face_matrix((side, side), config.size)
     landmarks, found = faces.store.landmarks_xy[faces.rows], faces.store.is_found[faces.rows]
@@ -273,8 +278,7 @@ def _crop_matrices(faces: Faces, config: DataConfig) -> tuple[Tensor, Tensor]:
             for points, ok in zip(landmarks, found, strict=True)
         ]
     )
-    whole = np.broadcast_to(whole, aligned.shape)
-    return torch.from_numpy(whole.astype(np.float32)), torch.from_numpy(aligned.astype(np.float32))
+    return torch.from_numpy(np.broadcast_to(whole, aligned.shape).copy()), torch.from_numpy(aligned)
 
 
 def evaluation_crops(faces: Faces, config: DataConfig, share: slice) -> Tensor:

@@ -96,11 +96,12 @@ class Group:
         """This process's faces of every piece of a batch: their places in the batch, and what part they are.
 
         Raises:
-            ConfigError: when a piece has less than one face for each process, or one alone: batch norms want two.
+            ConfigError: when a piece has less than one face for each process, or one of several pieces has one alone,
+                over which batch norms cannot measure.
         """
         if pieces > 1 and batch < 2 * pieces:
             raise ConfigError(
-                f"a step has {batch} faces: not two for each of {pieces} pieces, which batch norms want. "
+                f"a step has {batch} faces: not two for each of {pieces} pieces, for batch norms. "
                 "Raise training.batch, or lower training.accumulate."
             )
         if batch < pieces * self.count:

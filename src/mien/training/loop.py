@@ -79,8 +79,8 @@ def train(
         with group.main_first():
             faces, validation = load_faces(index, config.data, directory, on_prepare, on_left_out)
             targets = Targets(faces, config, directory, on_teach)
-        run = _Run(config, Batches(faces, config, targets, group), validation, group, checkpoint)
-        run.data = {"name": index.name, "licence": index.licence}
+        batches, data = Batches(faces, config, targets, group), {"name": index.name, "licence": index.licence}
+        run = _Run(config, batches, validation, group, checkpoint, data)
         targets.check_width(run.model.classifier.in_features)
         group.wait()  # until all are ready, as long as that takes
         with closing(_open_log(run, directory)) as log:
@@ -146,6 +146,7 @@ class _Run:
         validation: the faces to evaluate on.
         group: the processes that share the work.
         checkpoint: of the same recipe, to go on from; None starts.
+        data: see `Checkpoint`.
     """
 
     def __init__(
@@ -155,11 +156,12 @@ class _Run:
         validation: Faces,
         group: Group,
         checkpoint: Checkpoint | None,
+        data: dict[str, str],
     ) -> None:
         self.config, self.batches, self.validation, self.group = config, batches, validation, group
+        self.data = data
         self.steps = max(1, round(config.training.epochs * batches.steps_per_epoch))
         self.step, self.lr, self.metrics, self.start = 0, 0.0, {}, {}
-        self.data: dict[str, str] = {}
         self.logits: Tensor | None = None
         self.validation_labels = validation.labels[validation.labels >= 0]
         share = group.share(len(self.validation_labels))
