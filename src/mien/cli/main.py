@@ -18,6 +18,7 @@ VERBS = {
     "explain": "mien.cli.explain:explain",
     "evaluate": "mien.cli.evaluate:evaluate",
     "compare": "mien.cli.compare:compare",
+    "models": "mien.cli.models:models",
     "data": "mien.cli.data:app",
     "train": "mien.cli.train:train",
     "export": "mien.cli.export:export",

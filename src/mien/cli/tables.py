@@ -76,7 +76,7 @@ def print_summary(subject: dict[str, str], summary: dict[str, Any], console: Con
             interval(part),
             percent(part["balanced_accuracy"]),
             percent(part["macro_f1"]),
-            *(_number(part[key]) for key in ("ece", "ece_uncalibrated", "brier")),
+            *(number(part[key]) for key in ("ece", "ece_uncalibrated", "brier")),
         )
     classes = numbers_table("class", "n", "precision", "recall", "F1")
     for name, scores in summary["per_class"].items():
@@ -160,5 +160,6 @@ def _points(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:+.1f}"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Three decimals; a dash when it is not defined."""
     return "-" if value is None else f"{value:.3f}"

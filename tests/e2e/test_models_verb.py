@@ -1,0 +1,54 @@
+"""`mien models` as a user calls it."""
+
+import json
+
+from mien.cli.main import main
+from mien.manifest import read_manifest
+from mien.runtime import find_model, shipped_models
+
+
+def run(capsys, *arguments):
+    code = main(["models", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_the_shipped_models_say_how_good_they_are_and_what_they_learnt_from(capsys):
+    code, out, err = run(capsys)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    for name in shipped_models():
+        manifest = read_manifest(find_model(name))
+        accuracy = manifest.metrics["ferplus/valid"]["majority"]["accuracy"]
+        (row,) = (line for line in lines if line.split()[:2] == [name, manifest.version])
+        assert f"ferplus/valid, majority   3,199     {100 * accuracy:.1f} %" in row
+        start = next(number for number, line in enumerate(lines) if line.startswith(f"{name},"))
+        told = [line for source in manifest.trained_on for line in (source["name"], source["licence"])]
+        assert [line.strip() for line in lines[start + 1 : start + 1 + len(told)]] == told
+    assert "expression, the default, learnt from" in lines
+
+
+def test_a_file_of_ones_own_that_was_never_measured(tiny_model, capsys):
+    code, out, err = run(capsys, tiny_model)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-3:] == [
+        f"{tiny_model}, learnt from",
+        "  what its manifest does not state",
+        "    unknown",
+    ]
+
+
+def test_one_object_a_model(capsys):
+    code, out, _ = run(capsys, "expression", "open", "--json")
+    records = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [record["model"] for record in records] == ["expression", "open"]
+    for record in records:
+        assert record["bytes"] == find_model(record["model"]).stat().st_size
+        assert record["trained_on"] == list(read_manifest(find_model(record["model"])).trained_on)
+
+
+def test_an_unknown_model_is_told(capsys):
+    code, out, err = run(capsys, "nothing")
+    assert (code, out) == (2, "")
+    assert err.startswith("mien: no model 'nothing'. Give the path of an .onnx file, or one of: ")
