@@ -96,14 +96,8 @@ class Group:
         """This process's faces of every piece of a batch: their places in the batch, and what part they are.
 
         Raises:
-            ConfigError: when a piece has less than one face for each process, or one of several pieces has one alone,
-                over which batch norms cannot measure.
+            ConfigError: when a piece has less than one face for each process.
         """
-        if pieces > 1 and batch < 2 * pieces:
-            raise ConfigError(
-                f"a step has {batch} faces: not two for each of {pieces} pieces, for batch norms. "
-                "Raise training.batch, or lower training.accumulate."
-            )
         if batch < pieces * self.count:
             raise ConfigError(
                 f"a step has {batch} faces: not one for each of {self.count} processes in {pieces} pieces. "
