@@ -88,9 +88,9 @@ def test_mixing_is_of_pairs_in_shares_that_a_seed_gives():
     assert 0.4 < even.quantile(0.1) < even.quantile(0.9) < 0.6
 
 
-@pytest.mark.parametrize("size", [64, 40, 24, 17, 11])
-def test_training_cuts_the_crop_that_inference_cuts(size):
-    """Enlarged, or reduced up to four times."""
+@pytest.mark.parametrize(("size", "most"), [(64, 1.01), (40, 1.01), (24, 1.51), (17, 1.51), (11, 1.51)])
+def test_training_cuts_the_crop_that_inference_cuts(size, most):
+    """Enlarged, or reduced up to four times; inference also rounds the averages of blocks, by half a level."""
     rng = np.random.default_rng(0)
     small = rng.integers(0, 255, (12, 12, 3)).astype(np.uint8)
     patch = np.kron(small, np.ones((4, 4, 1), dtype=np.uint8))[:47, :47]
@@ -98,4 +98,4 @@ def test_training_cuts_the_crop_that_inference_cuts(size):
     matrix = torch.from_numpy(alignment_matrix(landmarks, size))[None]
     tensor = torch.from_numpy(patch).permute(2, 0, 1).float()[None]
     found = sample_crops(tensor, matrix, None, size)[0].permute(1, 2, 0).numpy()
-    assert np.abs(found - align_face(patch, landmarks, size=size)).max() <= 1.51
+    assert np.abs(found - align_face(patch, landmarks, size=size)).max() <= most
