@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mien.emotions import EXPRESSIONS
 from mien.errors import InputError
-from mien.inference.annotate import LEAST_SIDE, axes_xyz, draw_faces
-from mien.inference.placement import place_panels
+from mien.drawing.annotate import LEAST_SIDE, axes_xyz, draw_faces
+from mien.drawing.label_placement import place_panels
 from mien.results import Expression, Face, HeadPose
 
 

@@ -103,7 +103,7 @@ class _Shower:
         self._window = window
 
     def __call__(self, frame: VideoFrame) -> None:
-        from mien.video.drawing import draw_tracks
+        from mien.drawing.tracks import draw_tracks
 
         if not self._window.show(draw_tracks(frame.image, frame.faces)):
             raise KeyboardInterrupt

@@ -109,7 +109,7 @@ class CopyWriter:
         if picture is None or analysis.error is not None:
             return
         from mien.imaging import read_image
-        from mien.inference.annotate import draw_faces
+        from mien.drawing.annotate import draw_faces
 
         image = read_image(picture.source)
         if image.shape[:2] != (analysis.height, analysis.width):

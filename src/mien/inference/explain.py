@@ -16,7 +16,7 @@ from mien.errors import InputError
 from mien.faces import FaceDetector, LandmarkMesh
 from mien.inference.classifier import ExpressionClassifier
 from mien.inference.measuring import measure_faces
-from mien.inference.panels import (
+from mien.drawing.cards import (
     CARD,
     ROW,
     SMOOTH,

@@ -14,7 +14,7 @@ from mien.emotions import class_colour
 from mien.errors import DatasetError, InputError
 from mien.evaluation.style import LIGHT, printable_name
 from mien.facestore import prepare_faces
-from mien.inference.panels import rounded, text_font
+from mien.drawing.cards import rounded, text_font
 from mien.training.config import AugmentConfig, Config
 from mien.training.data import (
     Batches,

@@ -23,7 +23,7 @@ from mien.manifest import Manifest
 from mien.results import VideoFrame
 from mien.tables import check_writable
 from mien.video.analysis import VideoAnalysis
-from mien.video.drawing import draw_tracks
+from mien.drawing.tracks import draw_tracks
 from mien.video.parts import TIME_BASE, all_parts
 from mien.video.reading import frames_at
 from mien.video.report import write_report

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mien.imaging import check_image
-from mien.inference.panels import (
+from mien.drawing.cards import (
     CARD,
     SMOOTH,
     WHITE,
@@ -24,7 +24,7 @@ from mien.inference.panels import (
     paste_bar,
     text_font,
 )
-from mien.inference.placement import Placement, head_boxes, panel_distances, place_panels
+from mien.drawing.label_placement import Placement, head_boxes, panel_distances, place_panels
 from mien.results import Face, HeadPose
 
 LEAST_SIDE = 600

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mien.inference.annotate import LEAST_TEXT, draw_axes, draw_box
-from mien.inference.panels import CARD, WHITE, StripPanel, face_colour, rounded, text_font
+from mien.drawing.annotate import LEAST_TEXT, draw_axes, draw_box
+from mien.drawing.cards import CARD, WHITE, StripPanel, face_colour, rounded, text_font
 from mien.results import Face
 
 _TEXT_SHARE = 54  # text is the picture's long side divided by this

@@ -1,0 +1,1 @@
+"""Overlays drawn on images with Pillow: boxes, cards, tracks and explanations."""
