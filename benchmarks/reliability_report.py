@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from mien.evaluation.style import LIGHT, Theme, encode_png, frame_axes, make_figure, strip_axes, write_head
+from mien.reports.theme import LIGHT, Theme, encode_png, frame_axes, make_figure, strip_axes, write_head
 
 NAMES = {
     "as is": "as it is",

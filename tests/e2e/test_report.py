@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from mien.errors import InputError, MissingExtraError
-from mien.evaluation import plots
+from mien.reports import plots
 from mien.evaluation.groups import group_results
-from mien.evaluation.report import Mistake, write_report
-from mien.evaluation.style import LIGHT, make_figure
+from mien.reports.evaluation import Mistake, write_report
+from mien.reports.theme import LIGHT, make_figure
 from mien.evaluation.summary import summarize
 
 HOSTILE = '$x^$ <script>alert("x")</script>&$title'

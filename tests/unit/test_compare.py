@@ -12,7 +12,7 @@ import pytest
 from mien.datasets.index import Index, Sample
 from mien.errors import MissingExtraError
 from mien.evaluation.compare import compare_readings
-from mien.evaluation.comparison_report import verdict, write_comparison
+from mien.reports.comparison import verdict, write_comparison
 from mien.evaluation.evaluate import Readings
 from mien.manifest import AlignmentSpec, InputSpec, Manifest
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mien.errors import InputError
-from mien.training.report import ADVICE, write_run_report
+from mien.reports.training import ADVICE, write_run_report
 
 NAMES = ("neutral", "happiness", "surprise")
 LABELS = np.array([0, 1, 2, 1, -1])

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from mien.errors import InputError
-from mien.video import axes
-from mien.video.axes import Span
+from mien.reports import time_axis
+from mien.reports.time_axis import Span
 from mien.video.bins import Glimpse
-from mien.video.cutouts import square_around
-from mien.video.report import write_report
+from mien.reports.thumbnails import square_around
+from mien.reports.video import write_report
 from mien.video.timeline import summarize_rows
 
 LABELS = ("neutral", "happiness", "<i>odd</i>")
@@ -206,7 +206,7 @@ def test_squares_stay_in_the_frame(box, expected):
 
 @pytest.mark.parametrize("length", [0.04, 0.5, 3, 12, 61, 600, 3599, 7200, 90_000, 3e6])
 def test_ticks_are_few_distinct_and_within(length):
-    ticks = axes.time_ticks(Span(start_s=0, end_s=length), length)
+    ticks = time_axis.time_ticks(Span(start_s=0, end_s=length), length)
     assert 1 <= len(ticks) <= 9
     assert len({text for _, text in ticks}) == len(ticks)
     assert all(-0.01 <= place <= 100.01 for place, _ in ticks)

@@ -37,7 +37,7 @@ def compare(
         as_json: print one JSON object and nothing else.
     """
     from mien.evaluation.compare import compare as measure
-    from mien.evaluation.comparison_report import verdict, write_comparison
+    from mien.reports.comparison import verdict, write_comparison
     from mien.inference.classifier import ExpressionClassifier
 
     check_report(report)

@@ -87,7 +87,7 @@ def evaluate(
         as_json: print one JSON object and nothing else.
     """
     from mien.evaluation.evaluate import evaluate as measure
-    from mien.evaluation.report import write_report
+    from mien.reports.evaluation import write_report
     from mien.inference.classifier import ExpressionClassifier
 
     check_report(report)

@@ -40,7 +40,7 @@ def _train(config: Config, directory: Path, resume: bool) -> None:
         from mien.training.checkpoint import load_checkpoint
         from mien.training.distributed import is_main_process
         from mien.training.loop import train
-        from mien.training.report import ADVICE
+        from mien.reports.training import ADVICE
     except ImportError as error:
         raise MissingExtraError(f"Training ({error.name} is missing)", "train") from None
 

@@ -18,7 +18,7 @@ from mien.datasets.ferplus import argmax_label, majority_label
 from mien.datasets.index import SPLITS, Index, Sample
 from mien.errors import DatasetError, ImageReadError, InputError
 from mien.evaluation.groups import check_installed, columns_left_out, group_columns, group_results
-from mien.evaluation.report import Mistake
+from mien.reports.evaluation import Mistake
 from mien.evaluation.summary import summarize
 from mien.faces.alignment import whole_face
 from mien.faces.detection import FaceDetector

@@ -23,7 +23,7 @@ from mien.training.frozen import FrozenLayers
 from mien.training.learner import Learner
 from mien.training.log import NoLog, RunLog
 from mien.training.optimizer import set_learning_rate
-from mien.training.report import write_run_report
+from mien.reports.training import write_run_report
 from mien.training.sampling import class_shares
 from mien.training.start import build_model, check_start, load_start
 from mien.training.targets import Targets

@@ -12,7 +12,7 @@ from torch import Tensor
 from mien.datasets import Index, Sample
 from mien.emotions import class_colour
 from mien.errors import DatasetError, InputError
-from mien.evaluation.style import LIGHT, printable_name
+from mien.reports.theme import LIGHT, printable_name
 from mien.facestore import prepare_faces
 from mien.drawing.cards import rounded, text_font
 from mien.training.config import AugmentConfig, Config

@@ -26,7 +26,7 @@ from mien.video.analysis import VideoAnalysis
 from mien.drawing.tracks import draw_tracks
 from mien.video.parts import TIME_BASE, all_parts
 from mien.video.reading import frames_at
-from mien.video.report import write_report
+from mien.reports.video import write_report
 from mien.video.rows import RowFile, frame_rows, read_rows, write_table
 from mien.video.timeline import Timeline, summarize_rows
 from mien.video.writing import VideoWriter

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mien.evaluation import pieces
+from mien.reports import components
 from mien.evaluation.groups import LEAST_FACES
-from mien.evaluation.pieces import decimal, interval, percent
+from mien.reports.components import decimal, interval, percent
 from mien.evaluation.summary import fate_text
 
 PERCEIVED = "mien reports the expression that people perceive in a face, not what the person felt."
@@ -34,20 +34,20 @@ def render_page(
     """
 
     def plot(name: str, title: str, text: str) -> str:
-        return pieces.plot(title, text, light[name], dark[name])
+        return components.plot(title, text, light[name], dark[name])
 
     confusions, calibration = _confusions_text(record), _calibration_text(record)
     bars = "Precision, recall and F1 of each expression, as in the table."
     body = [
         _headline(record),
-        pieces.paragraph(PERCEIVED, "perceived"),
+        components.paragraph(PERCEIVED, "perceived"),
         _protocols(record["protocols"]),
-        pieces.section(
+        components.section(
             "confusions",
             "What is taken for what",
-            pieces.paragraph(confusions) + plot("confusion", "Confusion matrix", confusions),
+            components.paragraph(confusions) + plot("confusion", "Confusion matrix", confusions),
         ),
-        pieces.section(
+        components.section(
             "classes",
             "Each expression",
             _class_table(record["per_class"]) + plot("per_class", "Bars of each expression", bars),
@@ -58,22 +58,22 @@ def render_page(
         bars = "The accuracy of each group with its interval, as in the tables."
         drawn = plot("groups", "Accuracy of each group", bars) if groups else ""
         tables = _group_tables(groups or {}, left_out or {}) + drawn
-        body.append(pieces.section("groups", "Is it the same for everybody?", tables))
+        body.append(components.section("groups", "Is it the same for everybody?", tables))
     body += [
-        pieces.section(
+        components.section(
             "confidence",
             "Can its confidence be believed?",
-            pieces.paragraph(f"{calibration} {_selective_text(record)}".strip())
+            components.paragraph(f"{calibration} {_selective_text(record)}".strip())
             + plot("reliability", "Reliability diagram", calibration),
         ),
         _mistakes(record["mistakes"], faces),
     ]
     footer = "The same numbers stand in report.json beside this page."
-    return pieces.render_frame(record["title"], record["subject"], "\n".join(filter(None, body)), footer)
+    return components.render_frame(record["title"], record["subject"], "\n".join(filter(None, body)), footer)
 
 
 def _headline(record: dict[str, Any]) -> str:
-    return pieces.tiles(
+    return components.tiles(
         [
             ("accuracy", percent(record["accuracy"]), f"95% interval {interval(record)}"),
             ("balanced accuracy", percent(record["balanced_accuracy"]), "mean recall of the classes"),
@@ -105,8 +105,8 @@ def _protocols(protocols: dict[str, dict[str, Any]]) -> str:
         for name, item in protocols.items()
     ]
     head = ("protocol", "faces", "accuracy", "95% interval", "balanced accuracy", "macro F1", "ECE")
-    table = pieces.table("The same predictions, counted by each protocol", head, rows)
-    return pieces.section("protocols", "Protocols", table)
+    table = components.table("The same predictions, counted by each protocol", head, rows)
+    return components.section("protocols", "Protocols", table)
 
 
 def _class_table(per_class: dict[str, dict[str, Any]]) -> str:
@@ -114,7 +114,7 @@ def _class_table(per_class: dict[str, dict[str, Any]]) -> str:
     head = ("expression", "faces", "precision", "recall", "F1", *(["no answer"] if is_any_unanswered else []))
     rows = [
         (
-            pieces.class_name(name),
+            components.class_name(name),
             f"{item['n']:,}",
             percent(item["precision"]),
             percent(item["recall"]),
@@ -123,14 +123,14 @@ def _class_table(per_class: dict[str, dict[str, Any]]) -> str:
         )
         for name, item in per_class.items()
     ]
-    return pieces.table("Precision, recall and F1 of each expression", head, rows)
+    return components.table("Precision, recall and F1 of each expression", head, rows)
 
 
 def _group_tables(columns: dict[str, dict[str, Any]], left_out: dict[str, str]) -> str:
     tables = "".join(_group_table(name, column) for name, column in columns.items())
     told = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
-    note = pieces.paragraph(f"Not measured: {told}.", "quiet") if told else ""
-    return pieces.paragraph(_GROUPS) + tables + note
+    note = components.paragraph(f"Not measured: {told}.", "quiet") if told else ""
+    return components.paragraph(_GROUPS) + tables + note
 
 
 def _group_table(name: str, column: dict[str, Any]) -> str:
@@ -145,7 +145,7 @@ def _group_table(name: str, column: dict[str, Any]) -> str:
         )
         for group, item in column["groups"].items()
     ]
-    return pieces.table(
+    return components.table(
         f"{name}: {_difference_text(column)}",
         (name, "faces", "accuracy", "95% interval", "balanced accuracy"),
         rows,
@@ -156,8 +156,8 @@ def _difference_text(column: dict[str, Any]) -> str:
     accuracy, balanced = column["accuracy_difference"], column["balanced_accuracy_difference"]
     if accuracy is None:
         return "too few faces to compare its groups"
-    also = f", in balanced accuracy {pieces.points(balanced)}" if balanced is not None else ""
-    return f"best and worst group are {pieces.points(accuracy)} of accuracy apart{also}"
+    also = f", in balanced accuracy {components.points(balanced)}" if balanced is not None else ""
+    return f"best and worst group are {components.points(accuracy)} of accuracy apart{also}"
 
 
 def _mistakes(mistakes: Sequence[dict[str, Any]], faces: Sequence[str]) -> str:
@@ -165,10 +165,10 @@ def _mistakes(mistakes: Sequence[dict[str, Any]], faces: Sequence[str]) -> str:
         return ""
     items = [_mistake(item, face) for item, face in zip(mistakes, faces, strict=True)]
     note = "Where the surest answers differ from the label. At times the label is wrong."
-    return pieces.section(
+    return components.section(
         "mistakes",
         "The most confident mistakes",
-        pieces.paragraph(note, "quiet") + pieces.face_list(items),
+        components.paragraph(note, "quiet") + components.face_list(items),
     )
 
 
@@ -179,7 +179,7 @@ def _mistake(item: dict[str, Any], picture: str) -> str:
         f'<span class="wrong">{escape(predicted)}</span>{sure}<br>label: {escape(item["truth"])}'
         f'<span class="name">{escape(item["name"])}</span>'
     )
-    return pieces.face(picture, f"{item['name']}: labelled {item['truth']}, read as {predicted}", caption)
+    return components.face(picture, f"{item['name']}: labelled {item['truth']}, read as {predicted}", caption)
 
 
 def _confusions_text(record: dict[str, Any], most: int = 3) -> str:

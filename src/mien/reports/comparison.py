@@ -7,13 +7,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from mien.evaluation import pieces
+from mien.reports import components
 from mien.evaluation.compare import Comparison, Difference
-from mien.evaluation.comparison_plots import draw_differences, draw_recalls
-from mien.evaluation.page import PERCEIVED
-from mien.evaluation.pieces import interval, percent
-from mien.evaluation.report import record_text, write_files
-from mien.evaluation.style import DARK, LIGHT
+from mien.reports.comparison_plots import draw_differences, draw_recalls
+from mien.reports.evaluation_page import PERCEIVED
+from mien.reports.components import interval, percent
+from mien.reports.evaluation import record_text, write_files
+from mien.reports.theme import DARK, LIGHT
 from mien.evaluation.summary import fate_text, json_ready
 
 CHANCE = 0.05
@@ -50,7 +50,7 @@ def write_comparison(
     record = json_ready({"title": title, "subject": subject, "models": names, **comparison.summary})
     record["differences"] = [[_describe(face) for face in side] for side in sides]
     light, dark = (draw_recalls(record, names, theme) for theme in (LIGHT, DARK))
-    recalls = pieces.plot("Recall of each expression", "Recall of both models, as in the table.", light, dark)
+    recalls = components.plot("Recall of each expression", "Recall of both models, as in the table.", light, dark)
     html = _render(record, names, recalls, sides)
     pictures = {"recalls.png": light, "faces.png": draw_differences(sides, names, LIGHT)}
     write_files(directory, {"comparison.json": record_text(record), "comparison.html": html, **pictures})
@@ -90,17 +90,17 @@ def _render(
 ) -> str:
     body = [
         _headline(record, names),
-        pieces.paragraph(verdict(record, names)),
-        pieces.paragraph(PERCEIVED, "perceived"),
-        pieces.section("table", "Right and wrong", _table(record["table"], names)),
-        pieces.section("classes", "Each expression", _class_table(record["per_class"], names) + recalls),
+        components.paragraph(verdict(record, names)),
+        components.paragraph(PERCEIVED, "perceived"),
+        components.section("table", "Right and wrong", _table(record["table"], names)),
+        components.section("classes", "Each expression", _class_table(record["per_class"], names) + recalls),
         *(
             _faces(f"faces-{number}", f"Only {names[number]} is right", side, names, number)
             for number, side in enumerate(sides)
         ),
     ]
     footer = "The same numbers stand in comparison.json beside this page."
-    return pieces.render_frame(record["title"], record["subject"], "\n".join(filter(None, body)), footer)
+    return components.render_frame(record["title"], record["subject"], "\n".join(filter(None, body)), footer)
 
 
 def _headline(record: dict[str, Any], names: tuple[str, str]) -> str:
@@ -108,9 +108,9 @@ def _headline(record: dict[str, Any], names: tuple[str, str]) -> str:
     low, high = record["difference_interval"]
     spread = "" if low is None else f"95% interval {low * 100:+.1f} to {high * 100:+.1f}"
     difference = record["difference"]
-    return pieces.tiles(
+    return components.tiles(
         [
-            ("difference", pieces.DASH if difference is None else f"{difference * 100:+.1f} points", spread),
+            ("difference", components.DASH if difference is None else f"{difference * 100:+.1f} points", spread),
             (names[0], percent(first["accuracy"]), f"accuracy, 95% interval {interval(first)}"),
             (names[1], percent(second["accuracy"]), f"accuracy, 95% interval {interval(second)}"),
             (
@@ -138,38 +138,38 @@ def _table(table: dict[str, int], names: tuple[str, str]) -> str:
         (f"{escape(names[0])} right", f"{table['both_right']:,}", f"{table['only_first']:,}"),
         (f"{escape(names[0])} wrong", f"{table['only_second']:,}", f"{table['both_wrong']:,}"),
     ]
-    return pieces.table("How many faces each of them reads right", head, rows)
+    return components.table("How many faces each of them reads right", head, rows)
 
 
 def _class_table(per_class: dict[str, dict[str, Any]], names: tuple[str, str]) -> str:
     head = ("expression", "faces", *names, "points", f"only {names[0]}", f"only {names[1]}")
     rows = [
         (
-            pieces.class_name(name),
+            components.class_name(name),
             f"{item['n']:,}",
             percent(item["first"]),
             percent(item["second"]),
-            pieces.DASH if item["difference"] is None else f"{item['difference'] * 100:+.1f}",
+            components.DASH if item["difference"] is None else f"{item['difference'] * 100:+.1f}",
             f"{item['only_first']:,}",
             f"{item['only_second']:,}",
         )
         for name, item in per_class.items()
     ]
-    return pieces.table("Recall of each expression, and the faces that one alone reads right", head, rows)
+    return components.table("Recall of each expression, and the faces that one alone reads right", head, rows)
 
 
 def _faces(name: str, title: str, side: Sequence[Difference], names: tuple[str, str], right: int) -> str:
     if not side:
         return ""
     items = [
-        pieces.face(
-            pieces.encode_face(face.image, face.name),
+        components.face(
+            components.encode_face(face.image, face.name),
             f"{face.name}: labelled {face.truth}; {names[0]} read {face.readings[0]}, {names[1]} {face.readings[1]}",
             _caption(face, names, right),
         )
         for face in side
     ]
-    return pieces.section(name, title, pieces.face_list(items))
+    return components.section(name, title, components.face_list(items))
 
 
 def _caption(face: Difference, names: tuple[str, str], right: int) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 
-from mien.markup import table
-from mien.video import charts
-from mien.video.axes import Span, clock_text, duration_text
+from mien.reports.markup import table
+from mien.reports import time_charts
+from mien.reports.time_axis import Span, clock_text, duration_text
 from mien.video.bins import Glimpse
 from mien.video.changes import Moment
 from mien.video.timeline import Timeline, Track
@@ -74,8 +74,8 @@ def overview(page: Page) -> str:
     rows = "".join(_overview_row(page, track, span) for track in page.shown)
     scenes = page.timeline.scenes
     cuts = [span.percent(start_s) for _, start_s in scenes[1:]] if len(scenes) <= _SCENE_LINES else []
-    over = f'<div class="over">{charts.upright_lines(cuts, "cut")}</div>'
-    plot = f'<div class="overview plot">{rows}{charts.tick_row(span, page.end_s)}{over}</div>'
+    over = f'<div class="over">{time_charts.upright_lines(cuts, "cut")}</div>'
+    plot = f'<div class="overview plot">{rows}{time_charts.tick_row(span, page.end_s)}{over}</div>'
     return f'<div class="card">{_together(page)}{plot}</div>{_overview_note(page)}'
 
 
@@ -87,7 +87,7 @@ def _overview_row(page: Page, track: Track, span: Span) -> str:
     told = f"{name}: {seen_text(page, track)}; {_shares_text(track)}"
     return (
         f'<a class="row" href="#{anchor_of(track)}" aria-label="{escape(told)}"><span class="name">{image}'
-        f'<span>{escape(name)}</span></span><div class="lane">{charts.draw_states(track.curve, span)}</div>'
+        f'<span>{escape(name)}</span></span><div class="lane">{time_charts.draw_states(track.curve, span)}</div>'
         f'<span class="scale">{duration_text(track.seconds)}</span></a>'
     )
 
@@ -131,7 +131,7 @@ def shares_list(page: Page, shares: Mapping[str, float], unsure: float, unread: 
     parts.append((unread, "unread", f'<span class="chip"><i class="unread"></i>{NOT_READ}</span>'))
     there = [part for part in parts if part[0] >= 0.0005]
     items = "".join(f"<li>{chip} <b>{percent_text(share)}</b></li>" for share, _, chip in there)
-    return charts.share_bar([(kind, share) for share, kind, _ in there]) + f'<ul class="shares">{items}</ul>'
+    return time_charts.share_bar([(kind, share) for share, kind, _ in there]) + f'<ul class="shares">{items}</ul>'
 
 
 def moment_cards(page: Page) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mien.emotions import class_colour
 from mien.errors import InputError
-from mien.evaluation.style import (
+from mien.reports.theme import (
     LIGHT,
     Theme,
     draw_swatch,

@@ -8,10 +8,10 @@ from html import escape
 
 import numpy as np
 
-from mien.markup import table
-from mien.video import charts
-from mien.video.axes import Span
-from mien.video.sections import (
+from mien.reports.markup import table
+from mien.reports import time_charts
+from mien.reports.time_axis import Span
+from mien.reports.video_sections import (
     NOT_READ,
     NOT_SURE,
     Page,
@@ -49,16 +49,16 @@ def _plot(page: Page, track: Track, curve: Curve, name: str) -> str:
     rows = [_film(page, track, span)]
     if np.isfinite(curve.probabilities).any():
         rows.append(
-            charts.plot_row("probability", charts.draw_areas(curve, span), "tall", ("100 %", "50", "0"))
+            time_charts.plot_row("probability", time_charts.draw_areas(curve, span), "tall", ("100 %", "50", "0"))
         )
-    rows.append(charts.plot_row("label", charts.draw_states(curve, span), "strip"))
+    rows.append(time_charts.plot_row("label", time_charts.draw_states(curve, span), "strip"))
     yaw, pitch = curve.pose_deg[:, 0], curve.pose_deg[:, 1]
     for title, values in (("yaw", yaw), ("pitch", pitch)):
         if np.isfinite(values).any():
-            line = charts.draw_line(values, -_ANGLE_DEG, _ANGLE_DEG, curve, span)
-            rows.append(charts.plot_row(title, line, "small zero", (f"+{_ANGLE_DEG}°", f"−{_ANGLE_DEG}°")))
+            line = time_charts.draw_line(values, -_ANGLE_DEG, _ANGLE_DEG, curve, span)
+            rows.append(time_charts.plot_row(title, line, "small zero", (f"+{_ANGLE_DEG}°", f"−{_ANGLE_DEG}°")))
     rows += _quality_rows(curve, span)
-    rows.append(charts.tick_row(span, page.end_s))
+    rows.append(time_charts.tick_row(span, page.end_s))
     told = f"{name} over time. Use the left and right arrow keys to read the values."
     return (
         f'<div class="plot" tabindex="0" role="group" aria-label="{escape(told)}" '
@@ -71,12 +71,12 @@ def _quality_rows(curve: Curve, span: Span) -> list[str]:
     rows = []
     sharpness, size = curve.quality[:, 0], curve.quality[:, 2]
     if np.isfinite(sharpness).any():
-        line = charts.draw_line(sharpness, 0, 1, curve, span)
-        rows.append(charts.plot_row("sharpness", line, "small", ("1", "0")))
+        line = time_charts.draw_line(sharpness, 0, 1, curve, span)
+        rows.append(time_charts.plot_row("sharpness", line, "small", ("1", "0")))
     if np.isfinite(size).any():
         most = _round_up(float(np.nanmax(size)))
-        line = charts.draw_line(size, 0, most, curve, span)
-        rows.append(charts.plot_row("face size", line, "small", (f"{most:.0f} px", "0")))
+        line = time_charts.draw_line(size, 0, most, curve, span)
+        rows.append(time_charts.plot_row("face size", line, "small", (f"{most:.0f} px", "0")))
     return rows
 
 
@@ -94,12 +94,12 @@ def _film(page: Page, track: Track, span: Span) -> str:
         slot, spare = (number + 0.5) * 100 / count, count > _PHONE_PICTURES and number % 2 == 1
         when = page.clock(glimpse.timestamp_s, 1)
         images += (
-            f'<img{charts.SPARE if spare else ""} src="{uri}" alt="at {when}" title="{when}" '
+            f'<img{time_charts.SPARE if spare else ""} src="{uri}" alt="at {when}" title="{when}" '
             f'style="left:{slot:.2f}%">'
         )
         lines.append((slot, place))
     many = " many" if count > _PHONE_PICTURES else ""
-    leaders = charts.draw_leaders(lines) if count > 1 else ""
+    leaders = time_charts.draw_leaders(lines) if count > 1 else ""
     lane = f'<div class="film{many}" style="--count:{count}">{images}</div>{leaders}'
     return (
         f'<div class="row films"><span class="name"></span><div class="lane">{lane}</div><span></span></div>'

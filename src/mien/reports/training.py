@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.errors import MissingExtraError
-from mien.evaluation import plots
+from mien.reports import plots
 from mien.evaluation.summary import summarize
 from mien.files import write_whole
 

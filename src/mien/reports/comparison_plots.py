@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mien.evaluation.compare import Difference
-from mien.evaluation.style import (
+from mien.reports.theme import (
     LIGHT,
     Theme,
     encode_png,

@@ -10,7 +10,7 @@ from html import escape
 
 import numpy as np
 
-from mien.video.axes import Span, time_ticks
+from mien.reports.time_axis import Span, time_ticks
 from mien.video.timeline import AWAY, UNREAD, UNSURE, Curve
 
 _TALL = 200

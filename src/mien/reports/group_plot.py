@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from mien.evaluation.style import (
+from mien.reports.theme import (
     LIGHT,
     Theme,
     encode_png,

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from mien.errors import InputError
-from mien.evaluation import page, plots
-from mien.evaluation.group_plot import draw_groups
-from mien.evaluation.pieces import encode_face
-from mien.evaluation.style import DARK, LIGHT
+from mien.reports import evaluation_page
+from mien.reports import plots
+from mien.reports.group_plot import draw_groups
+from mien.reports.components import encode_face
+from mien.reports.theme import DARK, LIGHT
 from mien.evaluation.summary import json_ready
 from mien.files import write_whole
 
@@ -90,7 +91,7 @@ def write_report(
     light = {name: draw(record, LIGHT) for name, draw in wanted.items()}
     dark = {name: draw(record, DARK) for name, draw in wanted.items()}
     faces = [encode_face(mistake.image, mistake.name) for mistake in surest]
-    html = page.render_page(record, light, dark, faces)
+    html = evaluation_page.render_page(record, light, dark, faces)
     pictures = {f"{name}.png": light.get(name) for name in PLOTS}
     write_files(directory, {"report.json": record_text(record), "report.html": html, **pictures})
     return directory / "report.html"

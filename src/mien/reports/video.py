@@ -17,9 +17,9 @@ from string import Template
 from mien.emotions import class_colour
 from mien.files import write_whole
 from mien.video.bins import Glimpse
-from mien.video.cutouts import Pictures, Wanted, cut_faces
-from mien.video.facecard import face_card
-from mien.video.sections import Page, legend, moment_cards, overview, rest_table
+from mien.reports.thumbnails import Pictures, Wanted, cut_faces
+from mien.reports.face_card import face_card
+from mien.reports.video_sections import Page, legend, moment_cards, overview, rest_table
 from mien.video.timeline import Timeline
 
 THUMBNAIL_PX = 88

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mien import markup
+from mien.reports import markup
 from mien.emotions import class_colour
 from mien.errors import InputError
 
@@ -53,7 +53,7 @@ def tiles(items: Sequence[tuple[str, str, str]]) -> str:
 
 
 def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A `mien.markup.table` on a card."""
+    """A `mien.reports.markup.table` on a card."""
     return f'<div class="card">{markup.table(caption, head, rows)}</div>'
 
 

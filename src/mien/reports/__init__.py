@@ -1,0 +1,1 @@
+"""Plots and HTML reports of evaluations, comparisons, training runs and videos."""
