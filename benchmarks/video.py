@@ -30,7 +30,7 @@ from mien import Analyzer, analyze_video
 from mien.faces import FaceDetector
 from mien.imaging import resize
 from mien.inference.classifier import ExpressionClassifier
-from mien.video.reading import VideoReader
+from mien.video.io.reader import VideoReader
 from video_made import crossing_frames, write_clip
 
 Labels = list[tuple[int, str | None]]

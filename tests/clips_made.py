@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
-from mien.video.reading import DecodedFrame, VideoReader
+from mien.video.io.reader import DecodedFrame, VideoReader
 
 TIME_BASE = Fraction(1, 1000)
 CORNERS = ((230, 30, 30), (30, 200, 30), (40, 40, 220), (220, 220, 40))  # left to right, top to bottom

@@ -14,7 +14,7 @@ from mien import Analyzer
 from mien.imaging import read_image, resize
 from mien.runtime import DEFAULT_MODEL, shipped_models
 from mien.video.follow import FaceFollower
-from mien.video.sources import DecodedFrame
+from mien.video.io.sources import DecodedFrame
 from page_driven import driven_chromium, driven_engine, why_not
 
 LANDMARKS_PX, POSE_DEG, QUALITY, PROBABILITY = 0.2, 0.5, 0.005, 0.003

@@ -14,7 +14,7 @@ from mien.errors import InputError, ModelError
 from mien.faces.alignment import TEMPLATES
 from mien.results import Expression, Face, HeadPose, Quality
 from mien.video.follow import POSE_S, FaceFollower
-from mien.video.sources import DecodedFrame
+from mien.video.io.sources import DecodedFrame
 
 LABELS = ("calm", "glad")
 FPS = 25

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mien.errors import VideoReadError
-from mien.video.queues import AHEAD, FrameQueue
-from mien.video.sources import DecodedFrame
+from mien.video.io.frame_queue import AHEAD, FrameQueue
+from mien.video.io.sources import DecodedFrame
 
 IMAGE = np.zeros((2, 2, 3), dtype=np.uint8)
 

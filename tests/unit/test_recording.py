@@ -14,9 +14,9 @@ from mien.results import Expression, Face
 from mien.video import analysis as analysis_module
 from mien.video import recording as recording_module
 from mien.video.analysis import VideoAnalysis
-from mien.video.reading import VideoReader
+from mien.video.io.reader import VideoReader
 from mien.video.recording import record
-from mien.video.sources import DecodedFrame, VideoInfo
+from mien.video.io.sources import DecodedFrame, VideoInfo
 
 LABELS = ("calm", "glad")
 FRAMES = 20

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mien.errors import VideoReadError
-from mien.video.decoding import FrameClock
-from mien.video.reading import VideoReader
+from mien.video.io.decoder import FrameClock
+from mien.video.io.reader import VideoReader
 
 av = pytest.importorskip("av")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.video.reading import VideoReader, frames_at
+from mien.video.io.reader import VideoReader, frames_at
 
 av = pytest.importorskip("av")
 

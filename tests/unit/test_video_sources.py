@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from mien.errors import InputError, MissingExtraError, VideoReadError
-from mien.video import sources
-from mien.video.reading import VideoReader
+from mien.video.io import sources
+from mien.video.io.reader import VideoReader
 
 av = pytest.importorskip("av")
 

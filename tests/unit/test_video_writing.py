@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError, VideoReadError
-from mien.video import writing
-from mien.video.parts import parts_of
-from mien.video.writing import VideoWriter, written_until_s
+from mien.video.io import writer
+from mien.video.io.segments import parts_of
+from mien.video.io.writer import VideoWriter, written_until_s
 
 av = pytest.importorskip("av")
 
@@ -286,7 +286,7 @@ def test_an_open_part_can_be_read_while_it_is_written(tmp_path: Path):
 def test_a_killed_process(tmp_path: Path):
     program = (
         "import sys, time, numpy\n"
-        "from mien.video.writing import VideoWriter\n"
+        "from mien.video.io.writer import VideoWriter\n"
         "writer = VideoWriter(sys.argv[1], size_hw=(48, 64), threads=1)\n"
         "for index in range(60): writer.add(numpy.full((48, 64, 3), 4 * index, dtype='uint8'), index / 10)\n"
         "print('written', flush=True)\n"

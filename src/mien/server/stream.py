@@ -21,7 +21,7 @@ from mien.server.refusals import RefusalError, as_refusal
 from mien.server.settings import ServerSettings
 from mien.server.shelf import ModelShelf
 from mien.video.follow import EVERY, FaceFollower
-from mien.video.sources import DecodedFrame
+from mien.video.io.sources import DecodedFrame
 
 PROTOCOL = "mien.v1"
 GOING_AWAY, TOO_SLOW, FAILED = 1001, 1008, 1011

@@ -12,10 +12,10 @@ from mien.results import VideoFrame
 from mien.runtime import DEFAULT_MODEL
 from mien.video.closing import Closing
 from mien.video.follow import EVERY, FaceFollower
-from mien.video.queues import FrameQueue
-from mien.video.reading import VideoReader
+from mien.video.io.frame_queue import FrameQueue
+from mien.video.io.reader import VideoReader
 from mien.video.smoothing import TIME_CONSTANT_S
-from mien.video.sources import VideoInfo
+from mien.video.io.sources import VideoInfo
 
 MOST_EVERY = 15
 """A live source is never searched less often than in one frame of so many."""

@@ -14,7 +14,7 @@ from mien.inference.analyzer import Analyzer
 from mien.results import Face, HeadPose, Quality, VideoFrame
 from mien.video.scenes import CutDetector
 from mien.video.smoothing import TIME_CONSTANT_S, Smoother, reading_weight
-from mien.video.sources import DecodedFrame
+from mien.video.io.sources import DecodedFrame
 
 EVERY = 3
 """Faces are searched and read in one frame of so many; in between they are followed."""

@@ -24,12 +24,12 @@ from mien.results import VideoFrame
 from mien.tables import check_writable
 from mien.video.analysis import VideoAnalysis
 from mien.drawing.tracks import draw_tracks
-from mien.video.parts import TIME_BASE, all_parts
-from mien.video.reading import frames_at
+from mien.video.io.segments import TIME_BASE, all_parts
+from mien.video.io.reader import frames_at
 from mien.reports.video import write_report
 from mien.video.rows import RowFile, frame_rows, read_rows, write_table
 from mien.video.timeline import Timeline, summarize_rows
-from mien.video.writing import VideoWriter
+from mien.video.io.writer import VideoWriter
 
 TABLES = ("csv", "jsonl", "parquet")
 SETTLE_S = 10.0

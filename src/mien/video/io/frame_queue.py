@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from mien.video.sources import DecodedFrame
+from mien.video.io.sources import DecodedFrame
 
 AHEAD = 6
 """Frames of a file that wait decoded."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from mien.errors import ImageReadError, VideoReadError
 from mien.imaging import PICTURE_SUFFIXES, read_image, resize
-from mien.video.sources import DecodedFrame, VideoInfo
+from mien.video.io.sources import DecodedFrame, VideoInfo
 
 DEFAULT_FPS = 25.0
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from mien.errors import InputError
 from mien.video.closing import Closing
-from mien.video.decoding import ContainerFrames
-from mien.video.sequences import PictureFrames, picture_frames
-from mien.video.sources import DecodedFrame, VideoInfo, locate
+from mien.video.io.decoder import ContainerFrames
+from mien.video.io.image_sequence import PictureFrames, picture_frames
+from mien.video.io.sources import DecodedFrame, VideoInfo, locate
 
 __all__ = ["DecodedFrame", "VideoInfo", "VideoReader", "frames_at"]
 

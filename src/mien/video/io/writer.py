@@ -10,7 +10,7 @@ import numpy as np
 
 from mien.errors import InputError
 from mien.imaging import check_image
-from mien.video.parts import (
+from mien.video.io.segments import (
     TIME_BASE,
     all_parts,
     cut_parts,
@@ -19,7 +19,7 @@ from mien.video.parts import (
     next_part,
     written_until_s,
 )
-from mien.video.sources import load_av, locate
+from mien.video.io.sources import load_av, locate
 
 if TYPE_CHECKING:
     from av.container import OutputContainer

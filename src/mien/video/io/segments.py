@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from mien.errors import InputError
 from mien.files import written_whole
-from mien.video.decoding import first_stamp_s
-from mien.video.sources import load_av, locate
+from mien.video.io.decoder import first_stamp_s
+from mien.video.io.sources import load_av, locate
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import InputError, VideoReadError
-from mien.video.sources import DecodedFrame, Place, VideoInfo, is_cut_mp4, load_av, open_place
+from mien.video.io.sources import DecodedFrame, Place, VideoInfo, is_cut_mp4, load_av, open_place
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -1,0 +1,1 @@
+"""Video sources and files: open, decode, queue and write frames."""
