@@ -14,8 +14,8 @@ import pytest
 
 from mien.inference.analyzer import Analyzer
 from mien.video.analysis import VideoAnalysis, analyze_video
-from mien.video.recording import record
-from mien.video.rows import row_columns
+from mien.recording import record
+from mien.video.table import row_columns
 from pictures_made import bust
 from shells import Shell, read_table
 from video_made import crossing_frames, picture_times, sound_seconds, switching_frames, write_clip
@@ -146,9 +146,9 @@ def test_no_threads_remain_after_a_recording_or_its_failure(portrait_clip, analy
 
 PROCESS = """
 import signal, sys, time
-import mien.video.recording as recording
+import mien.recording as recording
 from mien.cli.main import main
-from mien.video.follow import FaceFollower
+from mien.video.follower import FaceFollower
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
 settle_s, step_s, *words = sys.argv[1:]

@@ -27,8 +27,8 @@ from mien.imaging import resize, warp
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import QualityTemperature
 from mien.results import Expression, Face, HeadPose, Quality
-from mien.video.follow import _change, _shape
-from mien.video.scenes import CutDetector
+from mien.video.follower import _change, _shape
+from mien.video.scene_cuts import CutDetector
 from mien.video.smoothing import Smoother, reading_weight
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from browser_fixtures import FOLDER, MAKERS
 from mien import Analyzer
 from mien.imaging import read_image, resize
 from mien.runtime import DEFAULT_MODEL, shipped_models
-from mien.video.follow import FaceFollower
+from mien.video.follower import FaceFollower
 from mien.video.io.sources import DecodedFrame
 from page_driven import driven_chromium, driven_engine, why_not
 

@@ -13,7 +13,7 @@ import pytest
 from mien.errors import InputError, ModelError
 from mien.faces.alignment import TEMPLATES
 from mien.results import Expression, Face, HeadPose, Quality
-from mien.video.follow import POSE_S, FaceFollower
+from mien.video.follower import POSE_S, FaceFollower
 from mien.video.io.sources import DecodedFrame
 
 LABELS = ("calm", "glad")

@@ -15,7 +15,7 @@ from mien.video import analysis as analysis_module
 from mien.video import recording as recording_module
 from mien.video.analysis import VideoAnalysis
 from mien.video.io.reader import VideoReader
-from mien.video.recording import record
+from mien.recording import record
 from mien.video.io.sources import DecodedFrame, VideoInfo
 
 LABELS = ("calm", "glad")
@@ -182,7 +182,7 @@ def test_ctrl_c_before_the_first_frame_claims_no_video(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     (tmp_path / "annotated.mp4").write_bytes(b"of another run")
-    monkeypatch.setattr("mien.video.follow.FaceFollower.step", interrupt)
+    monkeypatch.setattr("mien.video.follower.FaceFollower.step", interrupt)
     recording = go(tmp_path)
     assert recording.was_stopped
     assert [path.name for path in recording.files] == ["faces.csv"]

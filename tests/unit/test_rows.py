@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mien.results import Expression, Face, HeadPose, Quality, VideoFrame
-from mien.video.rows import RowFile, frame_rows, read_rows, row_columns, write_table
+from mien.video.table import RowFile, frame_rows, read_rows, row_columns, write_table
 
 LABELS = ("calm", "glad")
 COLUMNS = [

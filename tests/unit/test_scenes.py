@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mien.imaging import read_image, resize
-from mien.video.scenes import CutDetector
+from mien.video.scene_cuts import CutDetector
 from video_made import crossing_frames, grain_over, room, switching_frames
 
 SIZE_HW = (240, 320)

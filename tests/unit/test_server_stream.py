@@ -12,7 +12,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from mien.errors import ModelError
 from mien.server.stream import _Source
-from mien.video.follow import FaceFollower
+from mien.video.follower import FaceFollower
 from server_made import BAD, client_of, jpeg
 
 TOKEN = "a-token-of-enough-signs"

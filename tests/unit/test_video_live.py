@@ -12,9 +12,9 @@ import pytest
 from mien.errors import InputError
 from mien.video import analysis as analysis_module
 from mien.video.analysis import MOST_EVERY, VideoAnalysis, _Pace
-from mien.video.follow import EVERY
+from mien.video.follower import EVERY
 from mien.video.io.reader import VideoReader
-from mien.video.recording import record
+from mien.recording import record
 from mien.video.io.sources import DecodedFrame, VideoInfo
 
 

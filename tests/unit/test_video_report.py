@@ -16,7 +16,7 @@ from PIL import Image
 from mien.errors import InputError
 from mien.reports import time_axis
 from mien.reports.time_axis import Span
-from mien.video.bins import Glimpse
+from mien.video.time_bins import Glimpse
 from mien.reports.thumbnails import square_around
 from mien.reports.video import write_report
 from mien.video.timeline import summarize_rows

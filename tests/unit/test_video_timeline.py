@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
-from mien.video.bins import Bins, Glimpse
+from mien.video.time_bins import Bins, Glimpse
 from mien.video.timeline import AWAY, UNREAD, UNSURE, summarize_rows
 
 LABELS = ("neutral", "happiness", "surprise")

@@ -69,7 +69,7 @@ def _watch(frames: Iterable[VideoFrame], show: _Printer | _Shower) -> None:
 
 def _keep(analysis: VideoAnalysis, manifest: Manifest, folder: Path, show: _Printer | _Shower) -> int:
     from mien.cli.video import tell_faces, tell_run
-    from mien.video.recording import record
+    from mien.recording import record
 
     recording = record(analysis, manifest, folder, on_frame=lambda frame, _: show(frame))
     tell_faces(recording)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mien.inference.analyzer import Analyzer
     from mien.results import VideoFrame
     from mien.video.analysis import VideoAnalysis
-    from mien.video.recording import Counts, Recording
+    from mien.recording import Counts, Recording
 
 STOPPED = 130
 
@@ -94,7 +94,7 @@ def run(
     json: bool,
 ) -> Recording:
     """Record with progress on the terminal; without an output folder the rows live for as long as it takes."""
-    from mien.video.recording import record
+    from mien.recording import record
 
     is_scrolling = json and sys.stdout.isatty()
     with ExitStack() as stack:

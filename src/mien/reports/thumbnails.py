@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.imaging import check_image
-from mien.video.bins import Glimpse
+from mien.video.time_bins import Glimpse
 
 Pictures = Callable[[Sequence[float]], Iterator[tuple[float, np.ndarray | None]]]
 """Gives the frames (H, W, 3) uint8 RGB at some ascending moments: one for each, in order; None where there is none."""

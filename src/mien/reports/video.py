@@ -16,7 +16,7 @@ from string import Template
 
 from mien.emotions import class_colour
 from mien.files import write_whole
-from mien.video.bins import Glimpse
+from mien.video.time_bins import Glimpse
 from mien.reports.thumbnails import Pictures, Wanted, cut_faces
 from mien.reports.face_card import face_card
 from mien.reports.video_sections import Page, legend, moment_cards, overview, rest_table

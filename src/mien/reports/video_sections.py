@@ -10,8 +10,8 @@ from html import escape
 from mien.reports.markup import table
 from mien.reports import time_charts
 from mien.reports.time_axis import Span, clock_text, duration_text
-from mien.video.bins import Glimpse
-from mien.video.changes import Moment
+from mien.video.time_bins import Glimpse
+from mien.video.transitions import Moment
 from mien.video.timeline import Timeline, Track
 
 NOT_SURE, NOT_READ = "not sure", "not read"

@@ -20,7 +20,7 @@ from mien.server.metrics import Metrics
 from mien.server.refusals import RefusalError, as_refusal
 from mien.server.settings import ServerSettings
 from mien.server.shelf import ModelShelf
-from mien.video.follow import EVERY, FaceFollower
+from mien.video.follower import EVERY, FaceFollower
 from mien.video.io.sources import DecodedFrame
 
 PROTOCOL = "mien.v1"

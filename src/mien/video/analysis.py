@@ -11,7 +11,7 @@ from mien.inference.analyzer import Analyzer
 from mien.results import VideoFrame
 from mien.runtime import DEFAULT_MODEL
 from mien.video.closing import Closing
-from mien.video.follow import EVERY, FaceFollower
+from mien.video.follower import EVERY, FaceFollower
 from mien.video.io.frame_queue import FrameQueue
 from mien.video.io.reader import VideoReader
 from mien.video.smoothing import TIME_CONSTANT_S

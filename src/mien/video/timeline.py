@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from mien.errors import InputError
-from mien.video.bins import Bins, Glimpse
-from mien.video.changes import ChangeWatch, Moment, Moments
+from mien.video.time_bins import Bins, Glimpse
+from mien.video.transitions import ChangeWatch, Moment, Moments
 
 UNSURE, UNREAD, AWAY = -1, -2, -3
 """What `Curve.states` holds where there is no label: not sure, not read yet, no face there."""

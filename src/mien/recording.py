@@ -27,7 +27,7 @@ from mien.drawing.tracks import draw_tracks
 from mien.video.io.segments import TIME_BASE, all_parts
 from mien.video.io.reader import frames_at
 from mien.reports.video import write_report
-from mien.video.rows import RowFile, frame_rows, read_rows, write_table
+from mien.video.table import RowFile, frame_rows, read_rows, write_table
 from mien.video.timeline import Timeline, summarize_rows
 from mien.video.io.writer import VideoWriter
 

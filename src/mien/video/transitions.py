@@ -6,7 +6,7 @@ import heapq
 from dataclasses import dataclass
 from itertools import count
 
-from mien.video.bins import Glimpse
+from mien.video.time_bins import Glimpse
 
 LOOK_S = 1.5
 """The pictures of a change are the surest ones within so many seconds before and after it."""
