@@ -6,7 +6,7 @@ from PIL import Image
 from mien.errors import DatasetError
 from mien.faces.alignment import align_face
 from mien.faces.detection import FaceDetector
-from mien.facestore import FaceStore
+from mien.datasets.face_store import FaceStore
 from mien.imaging import read_image
 from mien.training.ahead import made_ahead
 from mien.training.config import AugmentConfig, Config, DataConfig, config_from_dict

@@ -11,7 +11,7 @@ from mien.datasets.index import Index, Sample, hold_out
 from mien.datasets.rafdb import LABEL_LIST
 from mien.emotions import BASIC_EXPRESSIONS
 from mien.errors import AnnotationError, LayoutError
-from mien.facestore import prepare_faces
+from mien.datasets.face_store import prepare_faces
 from mien.imaging import read_image
 
 LAYOUTS = ("official", "repacked", "efficientface")

@@ -73,7 +73,7 @@ def prepare(
         workers: processes; 0 takes one for each core.
     """
     from mien.datasets import read_dataset
-    from mien.facestore import prepare_faces
+    from mien.datasets.face_store import prepare_faces
 
     index = read_dataset(dataset, path)
     with progress_bar("finding faces") as advance:

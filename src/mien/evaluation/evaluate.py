@@ -22,7 +22,7 @@ from mien.reports.evaluation import Mistake
 from mien.evaluation.summary import summarize
 from mien.faces.alignment import whole_face
 from mien.faces.detection import FaceDetector
-from mien.facestore import labelled_face
+from mien.datasets.face_store import labelled_face
 from mien.imaging import read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest

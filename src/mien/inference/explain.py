@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from mien.errors import InputError
 from mien.faces import FaceDetector, LandmarkMesh
 from mien.inference.classifier import ExpressionClassifier
-from mien.inference.measuring import measure_faces
+from mien.faces.attributes import measure_faces
 from mien.drawing.cards import (
     CARD,
     ROW,

@@ -14,7 +14,7 @@ from mien.datasets import ADAPTERS, ANY_SPLIT, Index, Sample, read_dataset, read
 from mien.datasets.check import Progress
 from mien.errors import ConfigError, DatasetError
 from mien.faces.alignment import alignment_matrix, whole_face_matrix
-from mien.facestore import FaceStore, prepare_faces
+from mien.datasets.face_store import FaceStore, prepare_faces
 from mien.training.augment import Augmenter, draw_mixing, mix
 from mien.training.config import Config, DataConfig
 from mien.training.distributed import ALONE, Group

@@ -13,7 +13,7 @@ from mien.datasets import Index, Sample
 from mien.emotions import class_colour
 from mien.errors import DatasetError, InputError
 from mien.reports.theme import LIGHT, printable_name
-from mien.facestore import prepare_faces
+from mien.datasets.face_store import prepare_faces
 from mien.drawing.cards import rounded, text_font
 from mien.training.config import AugmentConfig, Config
 from mien.training.data import (
