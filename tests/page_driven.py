@@ -153,7 +153,7 @@ def driven_engine(browser: Any, *, isolated: bool = True) -> Iterator[Engine]:
 @contextmanager
 def _served(isolated: bool) -> Iterator[str]:
     """The page, and the models beside it, at an address on this machine, under the headers that ship."""
-    from mien.server.files import HEADERS, THREAD_HEADERS
+    from mien.server.static import HEADERS, THREAD_HEADERS
 
     class Handler(SimpleHTTPRequestHandler):
         def translate_path(self, path: str) -> str:

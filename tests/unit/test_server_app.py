@@ -15,7 +15,7 @@ from mien.errors import InputError, ModelError, UnknownModelError
 from mien.inference.analyzer import Analyzer
 from mien.inference.classifier import ExpressionClassifier
 from mien.server.app import create_app
-from mien.server.files import HEADERS
+from mien.server.static import HEADERS
 from mien.server.logs import JsonFormatter
 from mien.server.settings import ServerSettings
 from server_made import BAD, JPEG, TOKEN, client_of, error_of, form, jpeg
@@ -254,7 +254,7 @@ def test_the_page_can_be_written_for_any_host(tiny_model, tmp_path, capsys, monk
     (page / "assets").mkdir(parents=True)
     (page / "index.html").write_text("<!doctype html>")
     (page / "assets/index-1234.js").write_text("1")
-    monkeypatch.setattr("mien.server.files.PAGE", page)
+    monkeypatch.setattr("mien.server.static.PAGE", page)
     folder = tmp_path / "out"
     words = ["serve", "--write-page", str(folder), "--model", str(tiny_model)]
     assert main(words) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from mien.server.listening import _bound
+from mien.server.run import _bound
 
 
 def test_answers_do_not_wait_for_the_client_to_confirm_their_headers():

@@ -11,7 +11,7 @@ from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
 from mien.errors import ModelError
-from mien.server.stream import _Source
+from mien.server.websocket import _Source
 from mien.video.follower import FaceFollower
 from server_made import BAD, client_of, jpeg
 

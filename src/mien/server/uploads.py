@@ -11,8 +11,8 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from mien.server.limits import Ticket
-from mien.server.refusals import RefusalError
+from mien.server.admission import Ticket
+from mien.server.errors import RefusalError
 from mien.server.settings import ServerSettings
 
 FIELD = "images"

@@ -17,9 +17,9 @@ from mien.errors import InputError, MienError
 from mien.inference.analyzer import Analyzer
 from mien.server.batching import Batcher, Kind
 from mien.server.metrics import Metrics
-from mien.server.refusals import RefusalError, as_refusal
+from mien.server.errors import RefusalError, as_refusal
 from mien.server.settings import ServerSettings
-from mien.server.shelf import ModelShelf
+from mien.server.model_pool import ModelShelf
 from mien.video.follower import EVERY, FaceFollower
 from mien.video.io.sources import DecodedFrame
 

@@ -17,7 +17,7 @@ from mien.errors import InputError
 from mien.files import write_whole
 from mien.manifest import manifest_path
 from mien.runtime import ASSETS
-from mien.server.shelf import ModelShelf
+from mien.server.model_pool import ModelShelf
 
 PAGE = Path(__file__).parent / "page"
 """The built page; `npm --prefix web run build` writes it."""
