@@ -18,7 +18,7 @@ from typing import Any
 
 from mien.models.cost import measure_cost
 from mien.training.config import Config, read_recipe
-from mien.training.start import build_model
+from mien.training.pretrained import build_model
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs/models/study.md"

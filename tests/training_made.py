@@ -8,7 +8,7 @@ from PIL import Image
 
 from mien.training.checkpoint import Checkpoint, save_checkpoint
 from mien.training.config import ModelConfig
-from mien.training.start import build_model
+from mien.training.pretrained import build_model
 
 CLASSES = ("neutral", "happiness", "surprise")
 

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from mien.training import ahead
-from mien.training.ahead import AHEAD, AUTO, made_ahead, pick_workers
+from mien.training import prefetch
+from mien.training.prefetch import AHEAD, AUTO, made_ahead, pick_workers
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -72,4 +72,4 @@ def test_a_gpu_gets_the_cores_that_are_left_and_the_cpu_keeps_its_own(monkeypatc
     monkeypatch.setattr(ahead, "cores_of_process", lambda: 1)
     assert pick_workers(AUTO, GPU) == 1
     monkeypatch.setattr(ahead, "cores_of_process", lambda: 128)
-    assert pick_workers(AUTO, GPU) == ahead.MOST
+    assert pick_workers(AUTO, GPU) == prefetch.MOST

@@ -13,7 +13,7 @@ from mien.training.distributed import (
     joined_group,
     pick_device,
 )
-from mien.training.wholebatch import WholeBatch
+from mien.training.sync_layers import WholeBatch
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from mien.models.network import ExpressionNetwork, Reading
 from mien.training.checkpoint import Checkpoint
 from mien.training.config import config_from_dict
 from mien.training.distributed import ALONE
-from mien.training.learner import Learner, displaced, pick_precision
+from mien.training.step import Learner, displaced, pick_precision
 
 SIDE, CLASSES = 8, 3
 

@@ -4,7 +4,7 @@ import torch
 from mien.errors import CheckpointError, ConfigError, ModelError
 from mien.training.checkpoint import Checkpoint, check_same_recipe, save_checkpoint
 from mien.training.config import ModelConfig, config_from_dict
-from mien.training.start import build_model, check_start, take_weights
+from mien.training.pretrained import build_model, check_start, take_weights
 
 NAMES = ("neutral", "happiness", "surprise")
 

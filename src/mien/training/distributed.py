@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mien.errors import ConfigError
 from mien.runtime import usable_cores
-from mien.training.wholebatch import WholeBatch
+from mien.training.sync_layers import WholeBatch
 
 PATIENCE = timedelta(days=2)
 """How long processes wait for the first one, which prepares the faces; torchrun ends all when one of them fails. Within
