@@ -188,11 +188,11 @@ def test_copies_of_every_format(shell, tmp_path, suffix):
 
 @pytest.mark.parametrize("change", ["gone", "another"])
 def test_a_picture_that_changes_meanwhile_is_told_and_the_others_go_on(shell, photo, monkeypatch, change):
-    from mien.cli import writers
+    from mien.cli import outputs
 
     folder = photo.parent
     shutil.copy(photo, folder / "z.jpg")
-    usual = writers.CopyWriter.add
+    usual = outputs.CopyWriter.add
 
     def change_first(self, picture, analysis):
         if picture.source == photo:
@@ -201,7 +201,7 @@ def test_a_picture_that_changes_meanwhile_is_told_and_the_others_go_on(shell, ph
                 Image.new("RGB", (7, 8)).save(photo)
         usual(self, picture, analysis)
 
-    monkeypatch.setattr(writers.CopyWriter, "add", change_first)
+    monkeypatch.setattr(outputs.CopyWriter, "add", change_first)
     output = folder / "out"
     assert shell(folder, "--output", output, "--json") == 1
     assert [len(record["faces"]) for record in shell.records] == [1, 1]
@@ -225,7 +225,7 @@ def test_an_older_table_stays_when_the_run_fails(shell, photo, tmp_path, monkeyp
     assert shell(photo, "--table", table, "--output", tmp_path / "file" / "out") == 2
     assert table.read_text() == "precious"
     with monkeypatch.context() as patch:
-        patch.setattr("mien.cli.screen.Screen.add", interrupt)
+        patch.setattr("mien.cli.console.Screen.add", interrupt)
         assert shell(photo, "--table", table) == 130
     assert table.read_text() == "precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", name, "photos"]
@@ -301,7 +301,7 @@ def test_an_error_of_the_system_is_one_line(shell, photo, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device", "results")
 
-    monkeypatch.setattr("mien.cli.writers.JsonLines.add", full)
+    monkeypatch.setattr("mien.cli.outputs.JsonLines.add", full)
     assert shell(photo, "--json") == 2
     assert shell.err == "mien: results: no space left on device.\n"
 

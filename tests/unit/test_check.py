@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from datasets_made import write_affectnet, write_ferplus, write_picture, write_rafdb, zip_folder
-from mien.cli.tables import print_check
+from mien.cli.number_tables import print_check
 from mien.datasets import (
     Index,
     check_dataset,

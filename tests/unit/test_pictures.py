@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.cli.pictures import find_pictures
+from mien.cli.inputs import find_pictures
 from mien.errors import ModelError
 from mien.imaging import read_image
 from mien.runtime import find_model

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mien.cli.reading import AS_TOLD, Reading
+from mien.cli.options import AS_TOLD, Reading
 
 if TYPE_CHECKING:
     from mien.cli.window import Window

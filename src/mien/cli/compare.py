@@ -51,7 +51,7 @@ def compare(
     if as_json:
         print(json.dumps({**subject, **comparison.summary}))
     else:
-        from mien.cli.tables import open_console, print_comparison
+        from mien.cli.number_tables import open_console, print_comparison
 
         print_comparison(subject, comparison.summary, names, open_console())
         print(verdict(comparison.summary, names))

@@ -37,7 +37,7 @@ def check(
     """
     from rich.console import Console
 
-    from mien.cli.tables import print_check
+    from mien.cli.number_tables import print_check
     from mien.datasets import check_dataset, read_dataset, write_leaks
 
     index = read_dataset(dataset, path)
@@ -108,7 +108,7 @@ def preview(
     """
     import numpy as np
 
-    from mien.cli.writers import check_picture_name, save_picture
+    from mien.cli.outputs import check_picture_name, save_picture
     from mien.training.config import read_recipe
 
     check_picture_name(output, source=recipe)

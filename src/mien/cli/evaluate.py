@@ -101,7 +101,7 @@ def evaluate(
     if as_json:
         print(json.dumps({**subject, **evaluation.summary}))
     else:
-        from mien.cli.tables import open_console, print_summary
+        from mien.cli.number_tables import open_console, print_summary
 
         print_summary(subject, evaluation.summary, open_console())
     if report:

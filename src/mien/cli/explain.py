@@ -40,7 +40,7 @@ def explain(
         threads: of the networks; 0 lets them choose.
         as_json: print the expressions, maps and weights as one JSON object and nothing else.
     """
-    from mien.cli.writers import check_picture_name, save_picture
+    from mien.cli.outputs import check_picture_name, save_picture
     from mien.faces import FaceDetector, LandmarkMesh
     from mien.imaging import read_image
     from mien.inference.classifier import ExpressionClassifier

@@ -51,7 +51,7 @@ def _record(name: str, path: Path, manifest: Manifest) -> dict[str, Any]:
 def _show(found: dict[str, tuple[Path, Manifest]]) -> None:
     from rich.markup import escape
 
-    from mien.cli.tables import number, numbers_table, open_console, percent
+    from mien.cli.number_tables import number, numbers_table, open_console, percent
     from mien.runtime import DEFAULT_MODEL
 
     console = open_console()

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mien.cli.progress import progress_bar
-from mien.cli.reading import AS_TOLD, FLAG, Reading
+from mien.cli.options import AS_TOLD, FLAG, Reading
 from mien.errors import ImageReadError, InputError, MienError
 
 if TYPE_CHECKING:
-    from mien.cli.pictures import Picture
-    from mien.cli.writers import Report
+    from mien.cli.inputs import Picture
+    from mien.cli.outputs import Report
     from mien.inference.analyzer import Analysis, Analyzer
 
 SOME_FAILED, ALL_FAILED = 1, 2
@@ -44,7 +44,7 @@ def predict(
         table: write one row a face to this .csv or .parquet file (Parquet: pip install 'mien[table]').
         reading: how faces are found and read.
     """
-    from mien.cli.pictures import find_pictures
+    from mien.cli.inputs import find_pictures
 
     _check_words(path)
     pictures, empty = find_pictures(path, skip=output)
@@ -75,17 +75,17 @@ def _open_reports(
     output: Path | None,
 ) -> list[Report]:
     """All that want to hear of each picture; what cannot be written is refused here, before the work."""
-    from mien.cli import writers
+    from mien.cli import outputs
 
     reports: list[Report] = []
     if table is not None:
-        reports.append(stack.enter_context(writers.TableWriter(table, analyzer.manifest.labels)))
+        reports.append(stack.enter_context(outputs.TableWriter(table, analyzer.manifest.labels)))
     if output is not None:
-        reports.append(writers.CopyWriter(output, pictures))
+        reports.append(outputs.CopyWriter(output, pictures))
     if json:
-        reports.append(writers.JsonLines())
+        reports.append(outputs.JsonLines())
     else:
-        from mien.cli.screen import Screen
+        from mien.cli.console import Screen
 
         reports.append(Screen())
     return reports

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from mien.cli.progress import progress_bar
-from mien.cli.reading import AS_TOLD, FLAG, Reading
+from mien.cli.options import AS_TOLD, FLAG, Reading
 from mien.errors import InputError
 
 if TYPE_CHECKING:

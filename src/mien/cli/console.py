@@ -14,7 +14,7 @@ from rich.text import Text
 from mien.emotions import COLOURS, class_colour
 
 if TYPE_CHECKING:
-    from mien.cli.pictures import Picture
+    from mien.cli.inputs import Picture
     from mien.inference.analyzer import Analysis
     from mien.results import Expression, Face, HeadPose, Quality
 

@@ -15,7 +15,7 @@ from mien.tables import FACE_COLUMNS, TableFile, face_row, unwritable
 if TYPE_CHECKING:
     import numpy as np
 
-    from mien.cli.pictures import Picture
+    from mien.cli.inputs import Picture
     from mien.inference.analyzer import Analysis
 
 _KEPT_FORMATS = {
