@@ -26,7 +26,7 @@ import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from mien.errors import ModelError
-from mien.files import write_whole
+from mien.atomic import write_whole
 from mien.manifest import file_sha256, manifest_path, parse_manifest, write_manifest
 
 ORIGINAL_SHA256 = "878ec23dd27e8068282568fe084ff61a5d90506db10992340495bf52189d23f3"

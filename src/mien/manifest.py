@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from mien.errors import ManifestError
-from mien.files import write_whole
+from mien.atomic import write_whole
 
 if TYPE_CHECKING:
     from mien.results import Quality

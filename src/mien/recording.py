@@ -18,10 +18,10 @@ import numpy as np
 
 from mien import __version__
 from mien.errors import InputError
-from mien.files import write_whole
+from mien.atomic import write_whole
 from mien.manifest import Manifest
 from mien.results import VideoFrame
-from mien.tables import check_writable
+from mien.table_files import check_writable
 from mien.video.analysis import VideoAnalysis
 from mien.drawing.tracks import draw_tracks
 from mien.video.io.segments import TIME_BASE, all_parts

@@ -1,6 +1,6 @@
 import pytest
 
-from mien.files import write_whole, written_whole
+from mien.atomic import write_whole, written_whole
 
 
 def test_an_empty_file_is_whole_too(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from mien.errors import InputError, MissingExtraError
 from mien.results import Face
-from mien.tables import FACE_COLUMNS, ROWS, TableFile, check_writable, face_row, json_line
+from mien.table_files import FACE_COLUMNS, ROWS, TableFile, check_writable, face_row, json_line
 
 COLUMNS = {"name": str, "count": int, "share": float}
 RECORDS = [

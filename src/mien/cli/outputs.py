@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mien.errors import ImageReadError, InputError
-from mien.files import written_whole
-from mien.tables import FACE_COLUMNS, TableFile, face_row, unwritable
+from mien.atomic import written_whole
+from mien.table_files import FACE_COLUMNS, TableFile, face_row, unwritable
 
 if TYPE_CHECKING:
     import numpy as np

@@ -31,7 +31,7 @@ from mien.datasets.index import Index, Sample
 from mien.errors import DatasetError, ImageReadError
 from mien.faces.alignment import align_face, alignment_matrix, whole_face, whole_face_matrix
 from mien.faces.detection import FaceDetector
-from mien.files import write_whole
+from mien.atomic import write_whole
 from mien.geometry import transform_points
 from mien.imaging import read_image
 from mien.manifest import read_manifest

@@ -10,7 +10,7 @@ import torch
 
 from mien.errors import ModelError, ParityError
 from mien.export.half import store_half
-from mien.files import write_whole
+from mien.atomic import write_whole
 from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, write_manifest
 from mien.models.network import ExplainingGraph, ExpressionNetwork, trace_graph
 from mien.runtime import open_session

@@ -20,7 +20,7 @@ from mien.reports.group_plot import draw_groups
 from mien.reports.components import encode_face
 from mien.reports.theme import DARK, LIGHT
 from mien.evaluation.summary import json_ready
-from mien.files import write_whole
+from mien.atomic import write_whole
 
 PLOTS = {
     "confusion": plots.draw_confusion,

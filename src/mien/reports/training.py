@@ -11,7 +11,7 @@ import numpy as np
 from mien.errors import MissingExtraError
 from mien.reports import plots
 from mien.evaluation.summary import summarize
-from mien.files import write_whole
+from mien.atomic import write_whole
 
 LOG = "log.jsonl"
 NUMBERS = "metrics.json"

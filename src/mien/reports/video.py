@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 
 from mien.emotions import class_colour
-from mien.files import write_whole
+from mien.atomic import write_whole
 from mien.video.time_bins import Glimpse
 from mien.reports.thumbnails import Pictures, Wanted, cut_faces
 from mien.reports.face_card import face_card

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import MissingExtraError
-from mien.files import write_whole
+from mien.atomic import write_whole
 
 
 class RunLog:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mien.datasets.check import Progress
 from mien.errors import ConfigError, DatasetError
-from mien.files import written_whole
+from mien.atomic import written_whole
 from mien.inference.classifier import ExpressionClassifier
 from mien.training.config import Config, DataConfig
 from mien.training.data import Faces

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.results import VideoFrame
-from mien.tables import FACE_COLUMNS, TableFile, face_row, json_line
+from mien.table_files import FACE_COLUMNS, TableFile, face_row, json_line
 from mien.video.closing import Closing
 
 _AT_ONCE = 1024

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from mien.errors import InputError, MissingExtraError
-from mien.files import written_whole
+from mien.atomic import written_whole
 
 if TYPE_CHECKING:
     import pyarrow.parquet
