@@ -26,12 +26,12 @@ from scipy.optimize import minimize
 from mien import metrics
 from mien.cli.progress import progress_bar
 from mien.datasets import read_dataset
+from mien.datasets.face_store import labelled_face
 from mien.datasets.index import Index
 from mien.evaluation.evaluate import official_labels, read_faces
 from mien.export.calibrate import risk_points
 from mien.faces import FaceDetector, LandmarkMesh, face_quality, head_pose
 from mien.faces.alignment import whole_face
-from mien.datasets.face_store import labelled_face
 from mien.imaging import read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, QualityTemperature, write_manifest

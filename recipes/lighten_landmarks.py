@@ -25,8 +25,8 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from mien.errors import ModelError
 from mien.atomic import write_whole
+from mien.errors import ModelError
 from mien.manifest import file_sha256, manifest_path, parse_manifest, write_manifest
 
 ORIGINAL_SHA256 = "878ec23dd27e8068282568fe084ff61a5d90506db10992340495bf52189d23f3"

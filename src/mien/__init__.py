@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mien._version import __version__
+
 if TYPE_CHECKING:
     from mien.emotions import EXPRESSIONS
     from mien.errors import MienError
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from mien.inference.analyzer import Analyzer
     from mien.results import Expression, Face, HeadPose, VideoFrame
     from mien.video.analysis import analyze_video
-
-__version__ = "0.1.0"
 
 __all__ = [
     "EXPRESSIONS",

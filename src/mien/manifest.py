@@ -14,8 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from mien.errors import ManifestError
 from mien.atomic import write_whole
+from mien.errors import ManifestError
 
 if TYPE_CHECKING:
     from mien.results import Quality

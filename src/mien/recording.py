@@ -16,20 +16,20 @@ from typing import Any, Self
 
 import numpy as np
 
-from mien import __version__
-from mien.errors import InputError
+from mien._version import __version__
 from mien.atomic import write_whole
+from mien.drawing.tracks import draw_tracks
+from mien.errors import InputError
 from mien.manifest import Manifest
+from mien.reports.video import write_report
 from mien.results import VideoFrame
 from mien.table_files import check_writable
 from mien.video.analysis import VideoAnalysis
-from mien.drawing.tracks import draw_tracks
-from mien.video.io.segments import TIME_BASE, all_parts
 from mien.video.io.reader import frames_at
-from mien.reports.video import write_report
+from mien.video.io.segments import TIME_BASE, all_parts
+from mien.video.io.writer import VideoWriter
 from mien.video.table import RowFile, frame_rows, read_rows, write_table
 from mien.video.timeline import Timeline, summarize_rows
-from mien.video.io.writer import VideoWriter
 
 TABLES = ("csv", "jsonl", "parquet")
 SETTLE_S = 10.0

@@ -158,6 +158,33 @@ class Face:
         return {"track_id": self.track_id, **record, "smoothed": smoothed}
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExplainedFace:
+    """One face of a picture, and what the model used to read it.
+
+    Attributes:
+        face: with its expression.
+        picture: (S, S, 3) uint8 RGB, the part of the picture that the model sees, for people to look at.
+        explanation: of the same crop.
+        label: the class that is explained.
+    """
+
+    face: Face
+    picture: np.ndarray
+    explanation: Explanation
+    label: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: where the face is, the explained class, and the explanation."""
+        found = self.face.to_dict()
+        return {
+            "bbox_xyxy": found["bbox_xyxy"],
+            "confidence": found["confidence"],
+            "explained": self.label,
+            **self.explanation.to_dict(),
+        }
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VideoFrame:
     """One frame of a video and the faces that are followed in it.

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from mien.errors import InputError, MissingExtraError
 from mien.atomic import written_whole
+from mien.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     import pyarrow.parquet

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from mien.inference.analyzer import Analyzer
-from mien.video.analysis import VideoAnalysis, analyze_video
 from mien.recording import record
+from mien.video.analysis import VideoAnalysis, analyze_video
 from mien.video.table import row_columns
 from pictures_made import bust
 from shells import Shell, read_table

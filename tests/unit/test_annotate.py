@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.emotions import EXPRESSIONS
-from mien.errors import InputError
 from mien.drawing.annotate import LEAST_SIDE, axes_xyz, draw_faces
 from mien.drawing.label_placement import place_panels
+from mien.emotions import EXPRESSIONS
+from mien.errors import InputError
 from mien.results import Expression, Face, HeadPose
 
 

@@ -3,15 +3,15 @@ import pytest
 import torch
 from PIL import Image
 
+from mien.datasets.face_store import FaceStore
 from mien.errors import DatasetError
 from mien.faces.alignment import align_face
 from mien.faces.detection import FaceDetector
-from mien.datasets.face_store import FaceStore
 from mien.imaging import read_image
-from mien.training.prefetch import made_ahead
 from mien.training.config import AugmentConfig, Config, DataConfig, config_from_dict
 from mien.training.data import Batches, Faces, evaluation_crops, load_faces, read_index
 from mien.training.distributed import Group
+from mien.training.prefetch import made_ahead
 from training_made import write_stripes
 
 SIDE = 16

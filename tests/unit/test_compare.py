@@ -12,9 +12,9 @@ import pytest
 from mien.datasets.index import Index, Sample
 from mien.errors import MissingExtraError
 from mien.evaluation.compare import compare_readings
-from mien.reports.comparison import verdict, write_comparison
 from mien.evaluation.evaluate import Readings
 from mien.manifest import AlignmentSpec, InputSpec, Manifest
+from mien.reports.comparison import verdict, write_comparison
 
 LABELS = ("neutral", "happiness", "fear")
 FIRST = Manifest(

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mien.drawing.tracks import draw_tracks
 from mien.emotions import EXPRESSIONS
 from mien.results import Expression, Face, HeadPose
-from mien.drawing.tracks import draw_tracks
 
 SIZES_HW = [(1, 1), (2, 3), (8, 200), (200, 8), (9, 17), (48, 64), (240, 320), (1080, 1920)]
 

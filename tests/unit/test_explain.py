@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from conftest import HALVES
+from mien.drawing.explanation import draw_explanations, heat_colours, lay_over
 from mien.errors import InputError
 from mien.faces.detection import FaceDetector
 from mien.inference.classifier import ExpressionClassifier
-from mien.inference.explain import SIDE, draw_explanations, explain_faces, heat_colours, lay_over
+from mien.inference.explain import SIDE, explain_faces
 from pictures_made import no_face
 
 

@@ -4,10 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mien.datasets import face_store
 from mien.datasets import read_dataset
-from mien.errors import DatasetError
 from mien.datasets.face_store import prepare_faces
+from mien.errors import DatasetError
 from training_made import write_stripes
 
 

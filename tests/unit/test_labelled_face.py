@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mien.datasets.face_store import ROOM, prepare_faces
 from mien.datasets.index import Index, Sample
 from mien.evaluation.evaluate import read_faces
 from mien.faces import FaceDetector
 from mien.faces.alignment import align_face
-from mien.datasets.face_store import ROOM, prepare_faces
 from mien.inference.classifier import ExpressionClassifier
 
 CORNER = np.array([[9.0, 8.0], [15.0, 8.0], [12.0, 11.0], [10.0, 14.0], [14.0, 14.0]])

@@ -7,11 +7,11 @@ import pytest
 
 from datasets_made import FACE_POINTS, RAFDB, RAFDB_PLACE, write_rafdb, zip_folder
 from mien.datasets import count_classes, read_dataset, read_rafdb
+from mien.datasets.face_store import prepare_faces
 from mien.datasets.index import Index, Sample, hold_out
 from mien.datasets.rafdb import LABEL_LIST
 from mien.emotions import BASIC_EXPRESSIONS
 from mien.errors import AnnotationError, LayoutError
-from mien.datasets.face_store import prepare_faces
 from mien.imaging import read_image
 
 LAYOUTS = ("official", "repacked", "efficientface")

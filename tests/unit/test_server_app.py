@@ -15,9 +15,9 @@ from mien.errors import InputError, ModelError, UnknownModelError
 from mien.inference.analyzer import Analyzer
 from mien.inference.classifier import ExpressionClassifier
 from mien.server.app import create_app
-from mien.server.static import HEADERS
 from mien.server.logs import JsonFormatter
 from mien.server.settings import ServerSettings
+from mien.server.static import HEADERS
 from server_made import BAD, JPEG, TOKEN, client_of, error_of, form, jpeg
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from conftest import TINY_SIDE, make_explainable, make_model
+from mien.datasets.face_store import FaceStore
 from mien.emotions import EXPRESSIONS
 from mien.errors import ConfigError, DatasetError, ModelError
-from mien.datasets.face_store import FaceStore
 from mien.inference.classifier import ExpressionClassifier
 from mien.metrics import softmax
 from mien.training.config import config_from_dict

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
+from mien.recording import record
 from mien.video import analysis as analysis_module
 from mien.video.analysis import MOST_EVERY, VideoAnalysis, _Pace
 from mien.video.follower import EVERY
 from mien.video.io.reader import VideoReader
-from mien.recording import record
 from mien.video.io.sources import DecodedFrame, VideoInfo
 
 

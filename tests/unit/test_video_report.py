@@ -15,10 +15,10 @@ from PIL import Image
 
 from mien.errors import InputError
 from mien.reports import time_axis
-from mien.reports.time_axis import Span
-from mien.video.time_bins import Glimpse
 from mien.reports.thumbnails import square_around
+from mien.reports.time_axis import Span
 from mien.reports.video import write_report
+from mien.video.time_bins import Glimpse
 from mien.video.timeline import summarize_rows
 
 LABELS = ("neutral", "happiness", "<i>odd</i>")

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError, VideoReadError
-from mien.video.io import writer
 from mien.video.io.segments import parts_of
 from mien.video.io.writer import VideoWriter, written_until_s
 

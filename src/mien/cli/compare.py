@@ -37,8 +37,8 @@ def compare(
         as_json: print one JSON object and nothing else.
     """
     from mien.evaluation.compare import compare as measure
-    from mien.reports.comparison import verdict, write_comparison
     from mien.inference.classifier import ExpressionClassifier
+    from mien.reports.comparison import verdict, write_comparison
 
     check_report(report)
     models = [ExpressionClassifier(word, threads=threads) for word in (first, second)]

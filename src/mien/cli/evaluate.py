@@ -87,8 +87,8 @@ def evaluate(
         as_json: print one JSON object and nothing else.
     """
     from mien.evaluation.evaluate import evaluate as measure
-    from mien.reports.evaluation import write_report
     from mien.inference.classifier import ExpressionClassifier
+    from mien.reports.evaluation import write_report
 
     check_report(report)
     classifier = ExpressionClassifier(model, threads=threads)

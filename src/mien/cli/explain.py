@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from mien.runtime import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from mien.inference.explain import ExplainedFace
+    from mien.results import ExplainedFace
 
 
 def explain(
@@ -41,10 +41,11 @@ def explain(
         as_json: print the expressions, maps and weights as one JSON object and nothing else.
     """
     from mien.cli.outputs import check_picture_name, save_picture
+    from mien.drawing.explanation import draw_explanations
     from mien.faces import FaceDetector, LandmarkMesh
     from mien.imaging import read_image
     from mien.inference.classifier import ExpressionClassifier
-    from mien.inference.explain import draw_explanations, explain_faces
+    from mien.inference.explain import explain_faces
 
     target = output or (None if as_json else Path(f"{picture.stem}-explained.png"))
     if target is not None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from mien import __version__
+from mien._version import __version__
 from mien.errors import MienError
 
 VERBS = {

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from mien.errors import ImageReadError, InputError
 from mien.atomic import written_whole
+from mien.errors import ImageReadError, InputError
 from mien.table_files import FACE_COLUMNS, TableFile, face_row, unwritable
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ class CopyWriter:
         """
         if picture is None or analysis.error is not None:
             return
-        from mien.imaging import read_image
         from mien.drawing.annotate import draw_faces
+        from mien.imaging import read_image
 
         image = read_image(picture.source)
         if image.shape[:2] != (analysis.height, analysis.width):

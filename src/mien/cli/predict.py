@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mien.cli.progress import progress_bar
 from mien.cli.options import AS_TOLD, FLAG, Reading
+from mien.cli.progress import progress_bar
 from mien.errors import ImageReadError, InputError, MienError
 
 if TYPE_CHECKING:

@@ -27,10 +27,10 @@ def serve(
         write_page: write the page and the models into this new folder, for any host of static files, and end.
     """
     try:
+        from mien.server.model_pool import ModelShelf
+        from mien.server.run import listen
         from mien.server.static import THREAD_HEADERS
         from mien.server.static import write_page as write
-        from mien.server.run import listen
-        from mien.server.model_pool import ModelShelf
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("mien"):
             raise

@@ -37,10 +37,10 @@ def train(
 
 def _train(config: Config, directory: Path, resume: bool) -> None:
     try:
+        from mien.reports.training import ADVICE
         from mien.training.checkpoint import load_checkpoint
         from mien.training.distributed import is_main_process
         from mien.training.loop import train
-        from mien.reports.training import ADVICE
     except ImportError as error:
         raise MissingExtraError(f"Training ({error.name} is missing)", "train") from None
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from mien.cli.progress import progress_bar
 from mien.cli.options import AS_TOLD, FLAG, Reading
+from mien.cli.progress import progress_bar
 from mien.errors import InputError
 
 if TYPE_CHECKING:
     from mien.inference.analyzer import Analyzer
+    from mien.recording import Counts, Recording
     from mien.results import VideoFrame
     from mien.video.analysis import VideoAnalysis
-    from mien.recording import Counts, Recording
 
 STOPPED = 130
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 from mien.datasets.index import SPLITS, Index, Sample
 from mien.errors import MienError
 from mien.imaging import read_image
+from mien.progress import Progress
 from mien.runtime import usable_cores
 
 NOT_COUNTED = "not counted"
 """What the counts call images without a label."""
-
-Progress = Callable[[int, int], None]
-"""Called with the number of images done and of all images."""
 
 
 @dataclass(frozen=True, kw_only=True)

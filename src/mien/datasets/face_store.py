@@ -26,15 +26,15 @@ from typing import Any
 
 import numpy as np
 
-from mien.datasets.check import Progress
+from mien.atomic import write_whole
 from mien.datasets.index import Index, Sample
 from mien.errors import DatasetError, ImageReadError
 from mien.faces.alignment import align_face, alignment_matrix, whole_face, whole_face_matrix
 from mien.faces.detection import FaceDetector
-from mien.atomic import write_whole
 from mien.geometry import transform_points
 from mien.imaging import read_image
 from mien.manifest import read_manifest
+from mien.progress import Progress
 from mien.results import Face
 from mien.runtime import find_model, usable_cores
 

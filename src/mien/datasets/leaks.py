@@ -7,10 +7,10 @@ import io
 from collections.abc import Collection
 from pathlib import Path
 
+from mien.atomic import write_whole
 from mien.datasets.fer2013 import USAGES
 from mien.datasets.index import Index, csv_rows
 from mien.errors import AnnotationError, InputError
-from mien.atomic import write_whole
 
 HEADER = ("Usage", "Image name")
 """The first line of a leak list, which may be missing."""

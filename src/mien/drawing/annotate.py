@@ -10,7 +10,6 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mien.imaging import check_image
 from mien.drawing.cards import (
     CARD,
     SMOOTH,
@@ -25,6 +24,7 @@ from mien.drawing.cards import (
     text_font,
 )
 from mien.drawing.label_placement import Placement, head_boxes, panel_distances, place_panels
+from mien.imaging import check_image
 from mien.results import Face, HeadPose
 
 LEAST_SIDE = 600

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from mien import metrics
-from mien.datasets.check import Progress
 from mien.datasets.index import Index
 from mien.evaluation.evaluate import Readings, check_classes, official_labels, read_faces, select_labelled
 from mien.evaluation.summary import json_ready
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest
+from mien.progress import Progress
 
 SHOWN = 16
 """Faces that are kept with their pictures for each model that alone reads them right."""

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 
 from mien import metrics
-from mien.datasets.check import Progress, find_twins
+from mien.datasets.check import find_twins
+from mien.datasets.face_store import labelled_face
 from mien.datasets.ferplus import argmax_label, majority_label
 from mien.datasets.index import SPLITS, Index, Sample
 from mien.errors import DatasetError, ImageReadError, InputError
 from mien.evaluation.groups import check_installed, columns_left_out, group_columns, group_results
-from mien.reports.evaluation import Mistake
 from mien.evaluation.summary import summarize
 from mien.faces.alignment import whole_face
 from mien.faces.detection import FaceDetector
-from mien.datasets.face_store import labelled_face
 from mien.imaging import read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest
+from mien.progress import Progress
 from mien.runtime import usable_cores
 
 AHEAD = 64
@@ -36,6 +36,27 @@ SHOWN = 24
 
 PROTOCOLS = {"majority": majority_label, "argmax": argmax_label}
 """FER+'s two ways from ten votes to one label; the first is the official one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """A face that was read otherwise than it is labelled.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, as the page shows it.
+        name: the file, or whatever leads back to it.
+        truth: the label's name.
+        predicted: the name that was given; None when there is no answer.
+        confidence: of that answer, 0..1; None when there is none.
+        is_readable: whether there was a picture to look for a face in.
+    """
+
+    image: np.ndarray
+    name: str
+    truth: str
+    predicted: str | None
+    confidence: float | None
+    is_readable: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

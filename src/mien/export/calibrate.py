@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mien import metrics
-from mien.datasets.check import Progress
 from mien.datasets.index import Index
 from mien.errors import DatasetError, InputError
 from mien.evaluation.evaluate import judge, official_labels, read_faces, select_labelled
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, RiskPoint, write_manifest
+from mien.progress import Progress
 
 KEPT = (
     "n",

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import torch
 
+from mien.atomic import write_whole
 from mien.errors import ModelError, ParityError
 from mien.export.half import store_half
-from mien.atomic import write_whole
 from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, write_manifest
 from mien.models.network import ExplainingGraph, ExpressionNetwork, trace_graph
 from mien.runtime import open_session

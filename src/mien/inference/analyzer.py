@@ -16,11 +16,11 @@ import numpy as np
 
 from mien.errors import InputError, MienError, ModelError
 from mien.faces import LandmarkMesh
+from mien.faces.attributes import measure_faces
 from mien.faces.detection import FaceDetector, check_side
 from mien.faces.landmarks import LEVEL_DEG
 from mien.imaging import ImageSource, check_image, is_pillow, read_image
 from mien.inference.classifier import ExpressionClassifier, check_max_error
-from mien.faces.attributes import measure_faces
 from mien.manifest import Manifest
 from mien.results import Face
 from mien.runtime import DEFAULT_MODEL, usable_cores

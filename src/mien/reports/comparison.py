@@ -7,14 +7,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from mien.reports import components
 from mien.evaluation.compare import Comparison, Difference
+from mien.evaluation.summary import fate_text, json_ready
+from mien.reports import components
 from mien.reports.comparison_plots import draw_differences, draw_recalls
-from mien.reports.evaluation_page import PERCEIVED
 from mien.reports.components import interval, percent
 from mien.reports.evaluation import record_text, write_files
+from mien.reports.evaluation_page import PERCEIVED
 from mien.reports.theme import DARK, LIGHT
-from mien.evaluation.summary import fate_text, json_ready
 
 CHANCE = 0.05
 """A smaller p value is called more than chance."""
@@ -50,7 +50,9 @@ def write_comparison(
     record = json_ready({"title": title, "subject": subject, "models": names, **comparison.summary})
     record["differences"] = [[_describe(face) for face in side] for side in sides]
     light, dark = (draw_recalls(record, names, theme) for theme in (LIGHT, DARK))
-    recalls = components.plot("Recall of each expression", "Recall of both models, as in the table.", light, dark)
+    recalls = components.plot(
+        "Recall of each expression", "Recall of both models, as in the table.", light, dark
+    )
     html = _render(record, names, recalls, sides)
     pictures = {"recalls.png": light, "faces.png": draw_differences(sides, names, LIGHT)}
     write_files(directory, {"comparison.json": record_text(record), "comparison.html": html, **pictures})
@@ -110,7 +112,11 @@ def _headline(record: dict[str, Any], names: tuple[str, str]) -> str:
     difference = record["difference"]
     return components.tiles(
         [
-            ("difference", components.DASH if difference is None else f"{difference * 100:+.1f} points", spread),
+            (
+                "difference",
+                components.DASH if difference is None else f"{difference * 100:+.1f} points",
+                spread,
+            ),
             (names[0], percent(first["accuracy"]), f"accuracy, 95% interval {interval(first)}"),
             (names[1], percent(second["accuracy"]), f"accuracy, 95% interval {interval(second)}"),
             (

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mien.reports import markup
 from mien.emotions import class_colour
 from mien.errors import InputError
+from mien.reports import markup
 
 FACE_SIDE = 224
 """Longest side in pixels of a face on a page."""
@@ -24,7 +24,7 @@ DASH = "–"
 
 def render_frame(title: str, subject: Mapping[str, str], body: str, footer: str) -> str:
     """A whole page around its body, which is HTML; the rest is text."""
-    template = files("mien.evaluation").joinpath("page.html.template").read_text(encoding="utf-8")
+    template = files("mien.reports").joinpath("templates/evaluation.html").read_text(encoding="utf-8")
     return Template(template).substitute(
         title=escape(title), subject=_subject(subject), body=body, footer=escape(footer)
     )

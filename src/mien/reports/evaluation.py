@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mien.errors import InputError
-from mien.reports import evaluation_page
-from mien.reports import plots
-from mien.reports.group_plot import draw_groups
-from mien.reports.components import encode_face
-from mien.reports.theme import DARK, LIGHT
-from mien.evaluation.summary import json_ready
 from mien.atomic import write_whole
+from mien.errors import InputError
+from mien.evaluation.evaluate import Mistake
+from mien.evaluation.summary import json_ready
+from mien.reports import evaluation_page, plots
+from mien.reports.components import encode_face
+from mien.reports.group_plot import draw_groups
+from mien.reports.theme import DARK, LIGHT
 
 PLOTS = {
     "confusion": plots.draw_confusion,
@@ -29,27 +26,6 @@ PLOTS = {
     "groups": draw_groups,
 }
 """What a report draws; the groups only where there are some."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mistake:
-    """A face that was read otherwise than it is labelled.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB, as the page shows it.
-        name: the file, or whatever leads back to it.
-        truth: the label's name.
-        predicted: the name that was given; None when there is no answer.
-        confidence: of that answer, 0..1; None when there is none.
-        is_readable: whether there was a picture to look for a face in.
-    """
-
-    image: np.ndarray
-    name: str
-    truth: str
-    predicted: str | None
-    confidence: float | None
-    is_readable: bool = True
 
 
 def write_report(

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from mien.reports import components
 from mien.evaluation.groups import LEAST_FACES
-from mien.reports.components import decimal, interval, percent
 from mien.evaluation.summary import fate_text
+from mien.reports import components
+from mien.reports.components import decimal, interval, percent
 
 PERCEIVED = "mien reports the expression that people perceive in a face, not what the person felt."
 _GROUPS = (

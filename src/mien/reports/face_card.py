@@ -8,8 +8,8 @@ from html import escape
 
 import numpy as np
 
-from mien.reports.markup import table
 from mien.reports import time_charts
+from mien.reports.markup import table
 from mien.reports.time_axis import Span
 from mien.reports.video_sections import (
     NOT_READ,
@@ -49,14 +49,18 @@ def _plot(page: Page, track: Track, curve: Curve, name: str) -> str:
     rows = [_film(page, track, span)]
     if np.isfinite(curve.probabilities).any():
         rows.append(
-            time_charts.plot_row("probability", time_charts.draw_areas(curve, span), "tall", ("100 %", "50", "0"))
+            time_charts.plot_row(
+                "probability", time_charts.draw_areas(curve, span), "tall", ("100 %", "50", "0")
+            )
         )
     rows.append(time_charts.plot_row("label", time_charts.draw_states(curve, span), "strip"))
     yaw, pitch = curve.pose_deg[:, 0], curve.pose_deg[:, 1]
     for title, values in (("yaw", yaw), ("pitch", pitch)):
         if np.isfinite(values).any():
             line = time_charts.draw_line(values, -_ANGLE_DEG, _ANGLE_DEG, curve, span)
-            rows.append(time_charts.plot_row(title, line, "small zero", (f"+{_ANGLE_DEG}°", f"−{_ANGLE_DEG}°")))
+            rows.append(
+                time_charts.plot_row(title, line, "small zero", (f"+{_ANGLE_DEG}°", f"−{_ANGLE_DEG}°"))
+            )
     rows += _quality_rows(curve, span)
     rows.append(time_charts.tick_row(span, page.end_s))
     told = f"{name} over time. Use the left and right arrow keys to read the values."

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.errors import MissingExtraError
-from mien.reports import plots
-from mien.evaluation.summary import summarize
 from mien.atomic import write_whole
+from mien.errors import MissingExtraError
+from mien.evaluation.summary import summarize
+from mien.reports import plots
 
 LOG = "log.jsonl"
 NUMBERS = "metrics.json"

@@ -14,12 +14,12 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from mien.emotions import class_colour
 from mien.atomic import write_whole
-from mien.video.time_bins import Glimpse
-from mien.reports.thumbnails import Pictures, Wanted, cut_faces
+from mien.emotions import class_colour
 from mien.reports.face_card import face_card
+from mien.reports.thumbnails import Pictures, Wanted, cut_faces
 from mien.reports.video_sections import Page, legend, moment_cards, overview, rest_table
+from mien.video.time_bins import Glimpse
 from mien.video.timeline import Timeline
 
 THUMBNAIL_PX = 88
@@ -81,8 +81,8 @@ def _wanted(timeline: Timeline) -> list[Wanted]:
 
 
 def _render(page: Page, title: str, facts: Mapping[str, str], notes: list[str]) -> str:
-    script = files("mien.video").joinpath("report.js").read_text(encoding="utf-8")
-    template = files("mien.video").joinpath("report.html.template").read_text(encoding="utf-8")
+    script = files("mien.reports").joinpath("templates/video.js").read_text(encoding="utf-8")
+    template = files("mien.reports").joinpath("templates/video.html").read_text(encoding="utf-8")
     return Template(template).substitute(
         title=escape(title),
         facts=_facts(facts),

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 
-from mien.reports.markup import table
 from mien.reports import time_charts
+from mien.reports.markup import table
 from mien.reports.time_axis import Span, clock_text, duration_text
 from mien.video.time_bins import Glimpse
-from mien.video.transitions import Moment
 from mien.video.timeline import Timeline, Track
+from mien.video.transitions import Moment
 
 NOT_SURE, NOT_READ = "not sure", "not read"
 _LISTED = 200
@@ -131,7 +131,10 @@ def shares_list(page: Page, shares: Mapping[str, float], unsure: float, unread: 
     parts.append((unread, "unread", f'<span class="chip"><i class="unread"></i>{NOT_READ}</span>'))
     there = [part for part in parts if part[0] >= 0.0005]
     items = "".join(f"<li>{chip} <b>{percent_text(share)}</b></li>" for share, _, chip in there)
-    return time_charts.share_bar([(kind, share) for share, kind, _ in there]) + f'<ul class="shares">{items}</ul>'
+    return (
+        time_charts.share_bar([(kind, share) for share, kind, _ in there])
+        + f'<ul class="shares">{items}</ul>'
+    )
 
 
 def moment_cards(page: Page) -> str:

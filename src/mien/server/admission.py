@@ -11,9 +11,9 @@ from math import ceil
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mien.server.auth import has_token
 from mien.server.errors import RefusalError, refuse
 from mien.server.settings import ServerSettings
-from mien.server.auth import has_token
 
 LONGEST_RETRY_S = 60
 

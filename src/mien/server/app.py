@@ -14,11 +14,17 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from mien import __version__
+from mien._version import __version__
 from mien.errors import MienError
 from mien.server import schemas
+from mien.server.admission import Admission, Gate, ending
+from mien.server.auth import read_tokens
 from mien.server.batching import Batcher, Kind
-from mien.server.uploads import Picture, read_pictures
+from mien.server.errors import RefusalError, as_refusal
+from mien.server.logs import RequestLog
+from mien.server.metrics import CONTENT_TYPE, Metrics
+from mien.server.model_pool import ModelShelf
+from mien.server.settings import ServerSettings
 from mien.server.static import (
     PAGE,
     PAGE_IS_MISSING,
@@ -28,14 +34,8 @@ from mien.server.static import (
     model_files,
     model_index,
 )
-from mien.server.admission import Admission, Gate, ending
-from mien.server.logs import RequestLog
-from mien.server.metrics import CONTENT_TYPE, Metrics
-from mien.server.errors import RefusalError, as_refusal
-from mien.server.settings import ServerSettings
-from mien.server.model_pool import ModelShelf
+from mien.server.uploads import Picture, read_pictures
 from mien.server.websocket import Streams
-from mien.server.auth import read_tokens
 
 DESCRIPTION = """Reads the perceived expression of every face in pictures: what people would see in a face, not
 what the person feels. It must not be used to judge people at work or in education (EU AI Act). No picture is stored or

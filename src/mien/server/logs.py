@@ -13,8 +13,8 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mien.server.metrics import Metrics
 from mien.server.errors import LOGGER, RefusalError, refuse
+from mien.server.metrics import Metrics
 
 PATHS = ("/v1/analyze", "/v1/models", "/v1/stream", "/healthz", "/readyz", "/metrics", "/openapi.json")
 """Paths that logs and metrics name; all others are "page", because a path may be anything."""

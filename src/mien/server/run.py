@@ -17,8 +17,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from mien.errors import InputError
 from mien.server.app import create_app
-from mien.server.logs import LOGGER, configure_logs
 from mien.server.errors import RefusalError
+from mien.server.logs import LOGGER, configure_logs
 from mien.server.settings import ServerSettings
 
 LAST_WORDS_S = 1.0

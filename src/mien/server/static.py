@@ -13,8 +13,8 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mien.errors import InputError
 from mien.atomic import write_whole
+from mien.errors import InputError
 from mien.manifest import manifest_path
 from mien.runtime import ASSETS
 from mien.server.model_pool import ModelShelf

@@ -16,10 +16,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from mien.errors import InputError, MienError
 from mien.inference.analyzer import Analyzer
 from mien.server.batching import Batcher, Kind
-from mien.server.metrics import Metrics
 from mien.server.errors import RefusalError, as_refusal
-from mien.server.settings import ServerSettings
+from mien.server.metrics import Metrics
 from mien.server.model_pool import ModelShelf
+from mien.server.settings import ServerSettings
 from mien.video.follower import EVERY, FaceFollower
 from mien.video.io.sources import DecodedFrame
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from mien.errors import CheckpointError
 from mien.atomic import written_whole
+from mien.errors import CheckpointError
 from mien.models import MODELS
 from mien.training.config import Config, config_from_dict
 

@@ -11,10 +11,10 @@ import torch
 from torch import Generator, Tensor
 
 from mien.datasets import ADAPTERS, ANY_SPLIT, Index, Sample, read_dataset, read_leaks
-from mien.datasets.check import Progress
+from mien.datasets.face_store import FaceStore, prepare_faces
 from mien.errors import ConfigError, DatasetError
 from mien.faces.alignment import alignment_matrix, whole_face_matrix
-from mien.datasets.face_store import FaceStore, prepare_faces
+from mien.progress import Progress
 from mien.training.augment import Augmenter, draw_mixing, mix
 from mien.training.config import Config, DataConfig
 from mien.training.distributed import ALONE, Group

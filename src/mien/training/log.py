@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mien.errors import MissingExtraError
 from mien.atomic import write_whole
+from mien.errors import MissingExtraError
 
 
 class RunLog:

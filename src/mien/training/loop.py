@@ -11,21 +11,21 @@ import torch
 from torch import Tensor
 
 from mien import metrics
-from mien.datasets.check import Progress
 from mien.errors import CheckpointError
 from mien.losses import label_distribution_loss
-from mien.training.prefetch import made_ahead, pick_workers
+from mien.progress import Progress
+from mien.reports.training import write_run_report
 from mien.training.checkpoint import Checkpoint, check_same_recipe, load_checkpoint, save_checkpoint
 from mien.training.config import Config
 from mien.training.data import Batches, Faces, evaluation_crops, load_faces, read_index
 from mien.training.distributed import Group, joined_group
 from mien.training.frozen import FrozenLayers
-from mien.training.step import Learner
 from mien.training.log import NoLog, RunLog
 from mien.training.optimizer import set_learning_rate
-from mien.reports.training import write_run_report
-from mien.training.sampling import class_shares
+from mien.training.prefetch import made_ahead, pick_workers
 from mien.training.pretrained import build_model, check_start, load_start
+from mien.training.sampling import class_shares
+from mien.training.step import Learner
 from mien.training.targets import Targets
 
 LOG_STEPS = 10

@@ -10,11 +10,11 @@ from PIL import Image, ImageColor, ImageDraw
 from torch import Tensor
 
 from mien.datasets import Index, Sample
+from mien.datasets.face_store import prepare_faces
+from mien.drawing.cards import rounded, text_font
 from mien.emotions import class_colour
 from mien.errors import DatasetError, InputError
 from mien.reports.theme import LIGHT, printable_name
-from mien.datasets.face_store import prepare_faces
-from mien.drawing.cards import rounded, text_font
 from mien.training.config import AugmentConfig, Config
 from mien.training.data import (
     Batches,

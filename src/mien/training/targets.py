@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mien.datasets.check import Progress
-from mien.errors import ConfigError, DatasetError
 from mien.atomic import written_whole
+from mien.errors import ConfigError, DatasetError
 from mien.inference.classifier import ExpressionClassifier
+from mien.progress import Progress
 from mien.training.config import Config, DataConfig
 from mien.training.data import Faces
 

@@ -14,8 +14,8 @@ from mien.video.closing import Closing
 from mien.video.follower import EVERY, FaceFollower
 from mien.video.io.frame_queue import FrameQueue
 from mien.video.io.reader import VideoReader
-from mien.video.smoothing import TIME_CONSTANT_S
 from mien.video.io.sources import VideoInfo
+from mien.video.smoothing import TIME_CONSTANT_S
 
 MOST_EVERY = 15
 """A live source is never searched less often than in one frame of so many."""

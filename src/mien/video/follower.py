@@ -12,9 +12,9 @@ from mien.errors import InputError
 from mien.faces.tracking import FaceTracker, face_look
 from mien.inference.analyzer import Analyzer
 from mien.results import Face, HeadPose, Quality, VideoFrame
+from mien.video.io.sources import DecodedFrame
 from mien.video.scene_cuts import CutDetector
 from mien.video.smoothing import TIME_CONSTANT_S, Smoother, reading_weight
-from mien.video.io.sources import DecodedFrame
 
 EVERY = 3
 """Faces are searched and read in one frame of so many; in between they are followed."""

@@ -15,8 +15,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien.errors import InputError
 from mien.atomic import written_whole
+from mien.errors import InputError
 from mien.video.io.decoder import first_stamp_s
 from mien.video.io.sources import load_av, locate
 
