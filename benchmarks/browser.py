@@ -23,7 +23,7 @@ from latency import example_photo
 
 from mien.imaging import read_image
 from mien.runtime import DEFAULT_MODEL
-from page_driven import driven_chromium, driven_engine, why_not
+from support.browser import driven_chromium, driven_engine, why_not
 
 WARM_UP_S = 2.0
 

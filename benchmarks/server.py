@@ -39,8 +39,8 @@ from latency import example_photo
 
 from mien.runtime import DEFAULT_MODEL
 from mien.server.settings import ServerSettings
-from pictures_made import bust, encoded, scaled
-from server_made import Served
+from support.images import bust, encoded, scaled
+from support.server import Served
 
 Found: TypeAlias = dict[str, Any]
 

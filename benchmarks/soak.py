@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from video_made import crossing_frames, write_clip
+from support.video import crossing_frames, write_clip
 
 SAMPLE_S = 1.0
 

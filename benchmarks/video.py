@@ -31,7 +31,7 @@ from mien.faces import FaceDetector
 from mien.imaging import resize
 from mien.inference.classifier import ExpressionClassifier
 from mien.video.io.reader import VideoReader
-from video_made import crossing_frames, write_clip
+from support.video import crossing_frames, write_clip
 
 Labels = list[tuple[int, str | None]]
 """The faces of a frame: their numbers and labels."""

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from mien.server.app import create_app
 from mien.server.schemas import AnalyzeAnswer, ErrorAnswer, ModelsAnswer
 from mien.server.settings import ServerSettings
-from server_made import BAD, JPEG, client_of, form, jpeg
+from support.server import BAD, JPEG, client_of, form, jpeg
 
 EXAMPLES = 20
 PATHS = {"/v1/analyze": "post", "/v1/models": "get", "/healthz": "get", "/readyz": "get", "/metrics": "get"}

@@ -6,12 +6,12 @@ import sys
 import pytest
 from PIL import Image
 
-from conftest import make_model
-from datasets_made import write_ferplus, zip_folder
 from mien.cli.main import main
 from mien.emotions import EXPRESSIONS
-from pictures_made import no_face, portrait
-from training_made import write_recipe, write_stripes
+from support.datasets import write_ferplus, zip_folder
+from support.images import no_face, portrait
+from support.models import make_model
+from support.training import write_recipe, write_stripes
 
 
 def run(capsys, *arguments):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import clips_made
-from pictures_made import bust, scaled_to_face
-from shells import Shell, read_table
-from video_made import picture_times, sound_seconds, switching_frames, write_clip
+from support import clips
+from support.images import bust, scaled_to_face
+from support.shell import Shell, read_table
+from support.video import picture_times, sound_seconds, switching_frames, write_clip
 
 SIZE_WH = 320, 240
 
@@ -23,7 +23,7 @@ def shell(tiny_model, capsys):
 
 
 def test_a_video_without_faces(shell, tmp_path):
-    clip = clips_made.write_clip(tmp_path / "clip.mp4", times_s=clips_made.steady(5))
+    clip = clips.write_clip(tmp_path / "clip.mp4", times_s=clips.steady(5))
     assert shell(clip, "--output", tmp_path / "out") == 0
     assert shell.out == "no face found\n"
     assert read_table(tmp_path / "out" / "faces.csv") == []
@@ -69,7 +69,7 @@ def test_one_frame_without_sound(shell, tmp_path):
 
 
 def test_a_truncated_file_gives_what_is_there_and_says_so(shell, tmp_path):
-    clip = clips_made.cut(faces_clip(tmp_path / "cut.mkv", 40, keyframe_every=5), 0.6)
+    clip = clips.cut(faces_clip(tmp_path / "cut.mkv", 40, keyframe_every=5), 0.6)
     assert shell(clip, "--output", tmp_path / "out") == 0
     assert "the video breaks off" in shell.err
     rows = read_table(tmp_path / "out" / "faces.csv")
@@ -111,9 +111,9 @@ def test_what_is_no_video_gives_one_line(shell, tmp_path, kind):
     elif kind == "text":
         path.write_text("this is no video\n" * 20)
     elif kind == "sound":
-        path = clips_made.write_sound(tmp_path / "sound.m4a", "aac")
+        path = clips.write_sound(tmp_path / "sound.m4a", "aac")
     elif kind == "cut":
-        clips_made.cut(faces_clip(path, 3), 0.5)
+        clips.cut(faces_clip(path, 3), 0.5)
     elif kind == "folder":
         path.mkdir()
     assert shell(path, "--output", tmp_path / "out") == 2

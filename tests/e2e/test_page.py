@@ -15,8 +15,8 @@ from PIL import Image
 
 from mien import Analyzer
 from mien.emotions import COLOURS
-from page_driven import FLAGS, ROOT, find_chromium, why_not
-from pictures_made import EXAMPLES
+from support.browser import FLAGS, ROOT, find_chromium, why_not
+from support.images import EXAMPLES
 
 if missing := why_not():
     pytest.skip(missing, allow_module_level=True)
@@ -24,7 +24,7 @@ pytest.importorskip("uvicorn", reason="the server needs the extra `serve`")
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from page_watched import DESK, PATIENCE_MS, Watched, choose, opened, serving, shares, start_camera
+from support.page_watch import DESK, PATIENCE_MS, Watched, choose, opened, serving, shares, start_camera
 
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 PICTURE = EXAMPLES / "biden.jpg"

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import make_model
 from mien.emotions import EXPRESSIONS
 from mien.manifest import RiskPoint
-from shells import Shell
+from support.models import make_model
+from support.shell import Shell
 
 FACE_KEYS = {"bbox_xyxy", "confidence", "landmarks_xy", "head_pose_deg", "quality", "expression"}
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from datasets_made import write_ferplus, write_rafdb
 from mien.cli.main import main
 from mien.datasets import read_dataset
 from mien.manifest import read_manifest
 from mien.training.checkpoint import load_checkpoint
 from mien.training.config import read_recipe
 from mien.training.loop import train
+from support.datasets import write_ferplus, write_rafdb
 
 RECIPE = Path(__file__).parents[2] / "recipes/rafdb-hybrid-resnet50.toml"
 SMALL = [

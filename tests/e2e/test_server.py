@@ -19,7 +19,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from server_made import Served, jpeg
+from support.server import Served, jpeg
 
 LIMITS = {
     "--header-timeout-s": 1,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from abuse_made import (
+from support.abuse import (
     FUZZ_S,
     JPEG,
     PATIENCE_S,
@@ -28,7 +28,7 @@ from abuse_made import (
     serving,
     spoiled,
 )
-from pictures_made import encoded
+from support.images import encoded
 
 ANALYZE = "POST /v1/analyze HTTP/1.1\r\nHost: mien.test\r\n"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from abuse_made import (
+from support.abuse import (
     BINARY,
     CLOSE,
     CONTINUED,

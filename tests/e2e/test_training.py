@@ -17,7 +17,7 @@ from mien.training import loop
 from mien.training.checkpoint import load_checkpoint
 from mien.training.config import read_recipe
 from mien.training.loop import train
-from training_made import write_recipe, write_stripes
+from support.training import write_recipe, write_stripes
 
 
 @pytest.fixture(scope="module")

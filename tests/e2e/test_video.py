@@ -16,9 +16,9 @@ from mien.inference.analyzer import Analyzer
 from mien.recording import record
 from mien.video.analysis import VideoAnalysis, analyze_video
 from mien.video.table import row_columns
-from pictures_made import bust
-from shells import Shell, read_table
-from video_made import crossing_frames, picture_times, sound_seconds, switching_frames, write_clip
+from support.images import bust
+from support.shell import Shell, read_table
+from support.video import crossing_frames, picture_times, sound_seconds, switching_frames, write_clip
 
 SIZE_WH = 320, 240
 NAMES = ["annotated.mp4", "faces.csv", "report.html"]

@@ -8,14 +8,14 @@ import json
 
 import numpy as np
 import pytest
-from browser_fixtures import FOLDER, MAKERS
 
 from mien import Analyzer
 from mien.imaging import read_image, resize
 from mien.runtime import DEFAULT_MODEL, shipped_models
 from mien.video.follower import FaceFollower
 from mien.video.io.sources import DecodedFrame
-from page_driven import driven_chromium, driven_engine, why_not
+from support.browser import driven_chromium, driven_engine, why_not
+from support.browser_fixtures import FOLDER, MAKERS
 
 LANDMARKS_PX, POSE_DEG, QUALITY, PROBABILITY = 0.2, 0.5, 0.005, 0.003
 

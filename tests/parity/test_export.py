@@ -22,7 +22,7 @@ from mien.models.network import ExpressionNetwork, Reading, Region, trace_graph
 from mien.runtime import open_session
 from mien.training.config import read_recipe
 from mien.training.loop import train
-from training_made import write_recipe, write_stripes
+from support.training import write_recipe, write_stripes
 
 
 @pytest.fixture(scope="module")

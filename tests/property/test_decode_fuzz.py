@@ -15,7 +15,7 @@ from mien.errors import ImageReadError, ManifestError
 from mien.imaging import read_image
 from mien.manifest import Manifest, parse_manifest
 from mien.runtime import ASSETS
-from pictures_made import encoded, portrait, stored_turned
+from support.images import encoded, portrait, stored_turned
 
 SMALL = np.ascontiguousarray(portrait("astronaut")[60:100, 200:248])
 GREY_16 = Image.fromarray(np.arange(48 * 40, dtype=np.uint16).reshape(40, 48) * 30)

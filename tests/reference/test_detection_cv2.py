@@ -9,7 +9,7 @@ from mien.faces import FaceDetector
 from mien.geometry import keep_best_boxes
 from mien.imaging import resize
 from mien.runtime import ASSETS
-from pictures_made import mirrored, photo_wall, portrait
+from support.images import mirrored, photo_wall, portrait
 
 cv2 = pytest.importorskip("cv2")
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mien.imaging import read_image, warp
-from pictures_made import EXAMPLES, encoded, portrait
+from support.images import EXAMPLES, encoded, portrait
 
 cv2 = pytest.importorskip("cv2")
 

@@ -13,7 +13,7 @@ from PIL import Image, features
 
 from mien.errors import ImageReadError, InputError
 from mien.imaging import PICTURE_SUFFIXES, check_image, read_image, resize, warp
-from pictures_made import broken_files, encoded, portrait, stored_turned, vast_png
+from support.images import broken_files, encoded, portrait, stored_turned, vast_png
 
 IDENTITY = np.array([[1.0, 0, 0], [0, 1.0, 0]])
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mien import recording as recording_module
 from mien.errors import InputError
 from mien.recording import record
 from mien.results import Expression, Face
 from mien.video import analysis as analysis_module
-from mien.video import recording as recording_module
 from mien.video.analysis import VideoAnalysis
 from mien.video.io.reader import VideoReader
 from mien.video.io.sources import DecodedFrame, VideoInfo

@@ -1,4 +1,4 @@
-/** What Python gave for fixed inputs; `tests/parity/browser_fixtures.py` writes it. */
+/** What Python gave for fixed inputs; `tests/support/browser_fixtures.py` writes it. */
 
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';

@@ -1,0 +1,88 @@
+"""`mien explain` as a user calls it."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from mien.cli.main import main
+from support.images import no_face
+
+
+def run(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_no_face_is_no_drawing(explainable_model, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(no_face()).save(tmp_path / "wall.png")
+    code, out, err = run(capsys, "explain", "wall.png", "--model", explainable_model)
+    assert (code, out, err) == (0, "wall.png: no face found\n", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["wall.png"]
+
+
+def test_a_drawing_beside_the_user(explainable_model, examples, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture = examples / "astronaut.jpg"
+    code, out, err = run(capsys, "explain", picture, "--model", explainable_model)
+    assert (code, err) == (0, "")
+    assert out.startswith("face 1: ")
+    assert "upper" in out
+    with Image.open(tmp_path / "astronaut-explained.png") as drawing:
+        assert min(drawing.size) > 400
+    assert run(capsys, "explain", picture, "--model", explainable_model, "-o", "new/a.jpg")[0] == 0
+    with Image.open(tmp_path / "new/a.jpg") as drawing:
+        assert drawing.format == "JPEG"
+
+
+def test_json_gives_the_numbers_and_draws_nothing(explainable_model, examples, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = [
+        "explain",
+        examples / "astronaut.jpg",
+        "--model",
+        explainable_model,
+        "--label",
+        "fear",
+        "--json",
+    ]
+    code, out, err = run(capsys, *arguments)
+    (face,) = json.loads(out)["faces"]
+    assert (code, err, face["explained"]) == (0, "", "fear")
+    assert set(face["maps"]) == set(face["expression"]["probabilities"])
+    assert [len(row) for row in face["maps"]["fear"]] == [6] * 6
+    assert sum(face["region_weights"].values()) == pytest.approx(1, abs=1e-5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_explained_is_one_line(tiny_model, explainable_model, examples, tmp_path, capsys):
+    picture, target = examples / "astronaut.jpg", tmp_path / "a.png"
+    Image.open(picture).save(target)
+    for problem, arguments in {
+        "does not give maps": [picture, "--model", tiny_model, "-o", target],
+        "no class 'joy'": [picture, "--model", explainable_model, "--label", "joy", "-o", target],
+        "must end in": [picture, "--model", explainable_model, "-o", tmp_path / "a.txt"],
+        "is the picture itself": [target, "--model", explainable_model, "-o", target],
+        "none.jpg": ["none.jpg", "--model", explainable_model],
+    }.items():
+        code, out, err = run(capsys, "explain", *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert problem in err
+
+
+def test_the_help_says_what_a_map_is_not(capsys):
+    assert main(["explain", "--help"]) == 0
+    assert "not why a person feels" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_face_upside_down_is_explained_as_the_upright_one(examples, tmp_path, capsys):
+    with Image.open(examples / "biden.jpg") as picture:
+        picture.rotate(180).save(tmp_path / "turned.png")
+    told = [
+        json.loads(run(capsys, "explain", path, "--json")[1])["faces"]
+        for path in (examples / "biden.jpg", tmp_path / "turned.png")
+    ]
+    [[upright], [turned]] = told
+    assert turned["expression"]["label"] == upright["expression"]["label"] == "neutral"

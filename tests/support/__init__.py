@@ -1,0 +1,1 @@
+"""Fixtures, fakes and generated inputs shared by the tests."""

@@ -1,0 +1,212 @@
+"""Crowds, turned, tiny, huge, grey, noisy and broken pictures, all made from the portraits in `examples/`.
+
+`python tests/support/images.py` writes `examples/group.jpg` anew.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PORTRAITS = {"astronaut": (178, 63, 269, 176), "obama": (326, 79, 537, 368), "biden": (291, 115, 480, 384)}
+"""File stem of each portrait, and its one face's box (x1, y1, x2, y2)."""
+
+
+@cache
+def portrait(name: str) -> np.ndarray:
+    """A portrait of `examples/` as (H, W, 3) uint8 RGB; read only."""
+    image = np.array(Image.open(EXAMPLES / f"{name}.jpg").convert("RGB"))
+    image.flags.writeable = False
+    return image
+
+
+def bust(name: str, *, room: float = 0.6) -> np.ndarray:
+    """The head cut out of a portrait, with `room` face heights on every side where the picture has them."""
+    image = portrait(name)
+    x1, y1, x2, y2 = PORTRAITS[name]
+    border = round(room * (y2 - y1))
+    return image[max(0, y1 - border) : y2 + border, max(0, x1 - border) : x2 + border]
+
+
+def scaled_to_face(name: str, face_px: float, *, room: float = 0.6) -> np.ndarray:
+    """A bust whose face is `face_px` pixels high."""
+    _, y1, _, y2 = PORTRAITS[name]
+    return scaled(bust(name, room=room), face_px / (y2 - y1))
+
+
+def scaled(image: np.ndarray, factor: float) -> np.ndarray:
+    height, width = image.shape[:2]
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+def mirrored(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+def turned(image: np.ndarray, clockwise_deg: float) -> np.ndarray:
+    """The picture turned in its plane about its centre, on a canvas that holds all of it."""
+    picture = Image.fromarray(image).rotate(
+        -clockwise_deg, Image.Resampling.BICUBIC, expand=True, fillcolor=(120, 120, 120)
+    )
+    return np.array(picture)
+
+
+def grey(image: np.ndarray) -> np.ndarray:
+    return np.array(Image.fromarray(image).convert("L").convert("RGB"))
+
+
+def blurred(image: np.ndarray, radius_px: float) -> np.ndarray:
+    return np.array(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius_px)))
+
+
+def noisy(image: np.ndarray, deviation: float, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, deviation, image.shape)
+    return (image + noise).round().clip(0, 255).astype(np.uint8)
+
+
+def filling(name: str, long_side: int = 600) -> np.ndarray:
+    """A picture that the face fills from edge to edge."""
+    x1, y1, x2, y2 = PORTRAITS[name]
+    face = portrait(name)[y1:y2, x1:x2]
+    return scaled(face, long_side / max(face.shape[:2]))
+
+
+def no_face(size_hw: tuple[int, int] = (480, 640)) -> np.ndarray:
+    """A smooth wall with a little noise."""
+    height, width = size_hw
+    rows, columns = np.linspace(0, 25, height)[:, None, None], np.linspace(0, 20, width)[None, :, None]
+    return noisy(np.array([205.0, 196.0, 184.0]) - rows - columns, 2)
+
+
+def crowd(rows: int, columns: int, face_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """A grid of busts whose faces are `face_px` high, and the centres (rows * columns, 2) of those faces."""
+    cell = round(2 * face_px)
+    image = no_face((rows * cell, columns * cell)).copy()
+    centres = np.zeros((rows * columns, 2))
+    for place in range(rows * columns):
+        name = ("astronaut", "obama")[place % 2]
+        head = scaled_to_face(name, face_px, room=0.4)
+        if place // columns % 2:
+            head = mirrored(head)
+        row, column = divmod(place, columns)
+        top, left = row * cell + (cell - head.shape[0]) // 2, column * cell + (cell - head.shape[1]) // 2
+        image[top : top + head.shape[0], left : left + head.shape[1]] = head
+        centres[place] = left + head.shape[1] / 2, top + head.shape[0] / 2
+    return image, centres
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One photograph on the wall of `photo_wall`."""
+
+    name: str
+    centre_xy: tuple[int, int]
+    face_px: int
+    clockwise_deg: float = 0
+    is_mirrored: bool = False
+    is_grey: bool = False
+
+
+GROUP = (
+    Photograph("obama", (240, 300), 250),
+    Photograph("astronaut", (606, 250), 150, is_mirrored=True),
+    Photograph("biden", (880, 180), 110, clockwise_deg=-12, is_grey=True),
+    Photograph("astronaut", (1120, 200), 130, clockwise_deg=8),
+    Photograph("astronaut", (600, 610), 120, is_grey=True),
+    Photograph("biden", (900, 565), 175, is_mirrored=True),
+    Photograph("astronaut", (1160, 480), 64, is_mirrored=True),
+    Photograph("obama", (1160, 650), 48),
+    Photograph("obama", (90, 700), 36, is_mirrored=True),
+    Photograph("astronaut", (200, 700), 44, clockwise_deg=-6),
+    Photograph("biden", (320, 700), 56),
+)
+
+
+def photo_wall(
+    photographs: tuple[Photograph, ...] = GROUP, size_hw: tuple[int, int] = (800, 1280)
+) -> np.ndarray:
+    """Framed photographs of several sizes on a wall."""
+    wall = Image.fromarray(no_face(size_hw))
+    for photograph in photographs:
+        head = scaled_to_face(photograph.name, photograph.face_px, room=0.45)
+        head = mirrored(head) if photograph.is_mirrored else head
+        head = grey(head) if photograph.is_grey else head
+        frame = max(2, photograph.face_px // 20)
+        framed = Image.fromarray(np.pad(head, ((frame, frame), (frame, frame), (0, 0)), constant_values=248))
+        tile = framed.convert("RGBA").rotate(
+            -photograph.clockwise_deg, Image.Resampling.BICUBIC, expand=True, fillcolor=(0, 0, 0, 0)
+        )
+        x, y = photograph.centre_xy
+        wall.paste(tile, (x - tile.width // 2, y - tile.height // 2), tile)
+    return np.array(wall)
+
+
+def encoded(image: np.ndarray | Image.Image, format_name: str, **options: object) -> bytes:
+    """The bytes of a picture file."""
+    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    file = io.BytesIO()
+    picture.save(file, format_name, **options)
+    return file.getvalue()
+
+
+_UPRIGHT_TO_STORED = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def stored_turned(image: np.ndarray, orientation: int, format_name: str = "JPEG") -> bytes:
+    """A file that stores its pixels turned or flipped, with the EXIF orientation that rights them."""
+    picture = Image.fromarray(image)
+    step = _UPRIGHT_TO_STORED[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 95, "subsampling": 0} if format_name == "JPEG" else {}
+    return encoded(picture if step is None else picture.transpose(step), format_name, exif=exif, **options)
+
+
+def vast_png(width: int, height: int) -> bytes:
+    """A valid 1-bit black PNG of any size; 20,000 x 20,000 takes 50 KB."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    row = bytes(1 + (width + 7) // 8)
+    packer = zlib.compressobj(6)
+    pixels = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def broken_files() -> dict[str, bytes]:
+    """Files that are no readable picture, by a name that says what is wrong with them."""
+    jpeg, png = encoded(portrait("astronaut"), "JPEG"), encoded(portrait("astronaut")[:64, :64], "PNG")
+    return {
+        "empty.jpg": b"",
+        "text.jpg": b"This is a letter, not a picture.\n" * 20,
+        "truncated.jpg": jpeg[: len(jpeg) // 2],
+        "truncated.png": png[: len(png) // 2],
+        "header_only.png": png[:33],
+        "signature_only.jpg": jpeg[:4],
+        "zeros.png": bytes(4096),
+        "page.jpg": b"<!DOCTYPE html><html><body>404</body></html>",
+    }
+
+
+if __name__ == "__main__":
+    Image.fromarray(photo_wall()).save(EXAMPLES / "group.jpg", quality=88, optimize=True)

@@ -1,0 +1,124 @@
+"""`mien camera` without a camera: a file stands for it, and a made-up window for the screen."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from mien.cli import window as window_module
+from mien.cli.main import main
+from support.images import bust
+from support.video import switching_frames, write_clip
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """One face, for 1.2 seconds."""
+    frames = switching_frames([bust("obama")], 1.2, size_wh=(320, 240))
+    return write_clip(tmp_path_factory.mktemp("camera") / "clip.mp4", frames)
+
+
+class FakeWindow:
+    """Ends after so many pictures; keeps their shapes."""
+
+    def __init__(self, ends_after=None):
+        self.shapes, self.ends_after, self.closed = [], ends_after, 0
+
+    def show(self, image):
+        self.shapes.append(image.shape)
+        return self.ends_after is None or len(self.shapes) < self.ends_after
+
+    def close(self):
+        self.closed += 1
+
+
+@pytest.fixture
+def shell(tiny_model, capsys, monkeypatch):
+    def run(*words, window=None):
+        monkeypatch.setattr(window_module, "open_window", lambda title: window)
+        code = main(["camera", *map(str, words), "--model", str(tiny_model), "--threads", "1"])
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("mien-")]
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_without_a_display_it_prints_twice_a_second(shell, clip):
+    code, out, err = shell(clip)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [float(line.split()[0]) for line in lines] == pytest.approx([0, 0.5, 1.0], abs=0.06)
+    assert all(line.split()[1:3] == ["s", "1:"] and line.endswith("%") for line in lines)
+
+
+def test_no_window_opens_none(shell, clip):
+    window = FakeWindow()
+    code, out, _ = shell(clip, "--no-window", window=window)
+    assert (code, window.shapes, window.closed) == (0, [], 0)
+    assert out
+
+
+def test_a_window_shows_every_frame_and_is_closed(shell, clip):
+    window = FakeWindow()
+    assert shell(clip, window=window) == (0, "", "")
+    assert window.shapes == [(240, 320, 3)] * 30
+    assert window.closed == 1
+
+
+def test_closing_the_window_ends_it(shell, clip):
+    window = FakeWindow(ends_after=4)
+    assert shell(clip, window=window) == (0, "", "")
+    assert (len(window.shapes), window.closed) == (4, 1)
+
+
+def test_closing_the_window_finishes_what_is_recorded(shell, clip, tmp_path):
+    window = FakeWindow(ends_after=10)
+    code, out, err = shell(clip, "--record", tmp_path / "out", window=window)
+    assert code == 0
+    assert "perceived expression" in out
+    assert "stopped early" in err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("annotated.mp4", "faces.csv", "report.html")
+    ]
+    rows = (tmp_path / "out" / "faces.csv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 11
+    assert window.closed == 1
+
+
+def test_an_error_closes_the_window(shell, clip, monkeypatch):
+    window = FakeWindow()
+
+    def fail(image):
+        raise OSError(5, "the display went away")
+
+    window.show = fail
+    code, out, err = shell(clip, window=window)
+    assert (code, out, err) == (2, "", "mien: the display went away.\n")
+    assert window.closed == 1
+
+
+@pytest.mark.parametrize("source", ["camera:97", "camera:", "missing.mp4"])
+def test_a_missing_camera_is_one_line(shell, source):
+    window = FakeWindow()
+    code, out, err = shell(source, window=window)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("mien: ")
+    assert window.closed == 0
+
+
+def test_where_there_is_no_tk_there_is_no_window(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "tkinter", None)
+    assert window_module.open_window("mien") is None
+
+
+def test_where_there_is_no_display_there_is_no_window(monkeypatch):
+    tkinter = pytest.importorskip("tkinter")
+
+    def refuse():
+        raise tkinter.TclError("no display name")
+
+    monkeypatch.setattr(tkinter, "Tk", refuse)
+    assert window_module.open_window("mien") is None

@@ -1,0 +1,82 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mien.datasets import read_dataset
+from mien.datasets.face_store import prepare_faces
+from mien.errors import DatasetError
+from support.training import write_stripes
+
+
+@pytest.fixture
+def index(tmp_path):
+    root = write_stripes(tmp_path / "data", train=3, valid=1)
+    (root / "train/neutral/broken.png").write_bytes(b"no picture")
+    return read_dataset("folder", root)
+
+
+def test_keeps_whole_crops_and_says_what_it_could_not_read(index, tmp_path):
+    store = prepare_faces(index, tmp_path / "store", patch=32, workers=1)
+    assert store.patches.shape == (13, 32, 32, 3)
+    assert not store.is_found.any()
+    assert store.unreadable == ("train/neutral/broken.png",)
+    assert store.crop(0, size=16, template="ferplus", margin=0.0).shape == (16, 16, 3)
+
+
+def test_goes_on_where_it_was_stopped(index, tmp_path, monkeypatch):
+    monkeypatch.setattr(facestore, "CHUNK", 4)
+    seen = []
+
+    def stop_after_two(done, count):
+        seen.append(done)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_faces(index, tmp_path / "store", patch=32, workers=1, progress=stop_after_two)
+    again = []
+    store = prepare_faces(
+        index, tmp_path / "store", patch=32, workers=1, progress=lambda done, _: again.append(done)
+    )
+    straight = prepare_faces(index, tmp_path / "straight", patch=32, workers=1)
+    assert seen == [4, 8]
+    assert again == [12, 13]
+    np.testing.assert_array_equal(store.patches, straight.patches)
+
+
+def test_refuses_the_store_of_other_data(index, tmp_path):
+    prepare_faces(index, tmp_path / "store", patch=32, workers=1)
+    with pytest.raises(DatasetError, match="another data set or size"):
+        prepare_faces(index, tmp_path / "store", patch=16, workers=1)
+
+
+def test_stores_of_data_without_landmarks_stay_valid_and_those_cut_by_stated_ones_do_not(index, tmp_path):
+    file = tmp_path / "store" / "store.json"
+    prepare_faces(index, tmp_path / "store", patch=32, workers=1)
+    record = json.loads(file.read_text())
+    plain = {"schema", "data set", "samples", "ids", "face crops", "patch", "detector", "unreadable"}
+    assert set(record) == plain
+    points = ((9.0, 9.0), (20.0, 9.0), (15.0, 15.0), (10.0, 22.0), (20.0, 22.0))
+    stated = replace(index, samples=tuple(replace(s, landmarks_xy=points) for s in index.samples))
+    file.write_text(json.dumps({**record, "landmarks given": 13}))
+    with pytest.raises(DatasetError, match="another data set or size"):
+        prepare_faces(stated, tmp_path / "store", patch=32, workers=1)
+
+
+def test_two_processes_make_the_same_store(index, tmp_path, monkeypatch):
+    one = prepare_faces(index, tmp_path / "one", patch=32, workers=1)
+    monkeypatch.setattr(facestore, "CHUNK", 4)
+    two = prepare_faces(index, tmp_path / "two", patch=32, workers=2)
+    np.testing.assert_array_equal(one.patches, two.patches)
+    np.testing.assert_array_equal(one.landmarks_xy, two.landmarks_xy)
+    assert one.unreadable == two.unreadable == ("train/neutral/broken.png",)
+
+
+@pytest.mark.parametrize("name", ["store.json", "patches.npy", "landmarks.npy"])
+def test_a_broken_store_is_told(index, tmp_path, name):
+    prepare_faces(index, tmp_path / "store", patch=32, workers=1)
+    (tmp_path / "store" / name).write_bytes(b"")
+    with pytest.raises(DatasetError, match="Remove the folder"):
+        prepare_faces(index, tmp_path / "store", patch=32, workers=1)

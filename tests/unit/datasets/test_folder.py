@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+
+from mien.datasets import ADAPTERS, read_dataset, read_folder
+from mien.errors import InputError, LayoutError
+from support.datasets import pixels_of, png_of, write_picture, zip_folder
+
+
+def test_an_empty_folder_is_no_data_set(tmp_path):
+    (tmp_path / "happy").mkdir()
+    with pytest.raises(LayoutError, match="there is no picture"):
+        read_folder(tmp_path)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    root = tmp_path / "faces"
+    for name in ("train/Happy/a.jpg", "train/sad/b.PNG", "val/fear/deep/c.png", "test/HAPPINESS/a.jpg"):
+        write_picture(root / name)
+    (root / "README.txt").write_text("no picture")
+    (root / ".hidden").mkdir()
+    write_picture(root / ".hidden" / "d.png")
+    return root
+
+
+@pytest.mark.parametrize("kind", ["folder", "nested", "zip", "top", "two tops"])
+def test_splits_and_classes(tree, tmp_path, kind):
+    path = {
+        "folder": lambda: tree,
+        "nested": lambda: tmp_path,
+        "zip": lambda: zip_folder(tree, tmp_path / "flat.zip"),
+        "top": lambda: zip_folder(tree, tmp_path / "top.zip", top="my faces"),
+        "two tops": lambda: zip_folder(tree, tmp_path / "top.zip", top="download/my faces"),
+    }[kind]()
+    index = read_dataset("folder", path)
+    assert index.labels == ("happiness", "sadness", "fear")
+    assert [(s.id, s.split, s.label) for s in index.samples] == [
+        ("test/HAPPINESS/a.jpg", "test", 0),
+        ("train/Happy/a.jpg", "train", 0),
+        ("train/sad/b.PNG", "train", 1),
+        ("val/fear/deep/c.png", "valid", 2),
+    ]
+    assert index.samples[2].label_distribution == (0, 1, 0)
+    assert [index.read(s) for s in index.samples] == [
+        png_of(pixels_of(s.id.split("/")[-1])) for s in index.samples
+    ]
+
+
+def test_without_splits_every_image_belongs_to_each(tmp_path):
+    write_picture(tmp_path / "happy" / "a.png")
+    write_picture(tmp_path / "sad" / "b.png")
+    index = read_folder(tmp_path)
+    assert index.select("train") == index.select("test") == index
+
+
+def test_one_class_or_one_split_is_no_top_folder(tmp_path):
+    write_picture(tmp_path / "happy" / "a.png")
+    assert read_folder(tmp_path).samples[0].id == "happy/a.png"
+    write_picture(tmp_path / "one" / "test" / "sad" / "a.png")
+    assert read_folder(tmp_path / "one").select("test").samples[0].id == "test/sad/a.png"
+
+
+@pytest.mark.parametrize("name", ["cat/a.png", "train/cat/a.png", "train/cat.png"])
+def test_what_is_no_class_is_named_with_the_known_ones(tree, name):
+    write_picture(tree / name)
+    with pytest.raises(LayoutError, match=r"cat.*neutral, happiness, .*contempt"):
+        read_folder(tree)
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_stray_files_at_the_top_are_passed_over(tmp_path, as_zip):
+    root = tmp_path / "download"
+    write_picture(root / "deep" / "er" / "happy" / "a.png")
+    for stray in ("logo.png", "deep/logo.png", "deep/er/logo.png"):
+        write_picture(root / stray)
+    (root / "LICENSE").write_text("free")
+    index = read_folder(zip_folder(root, tmp_path / "a.zip") if as_zip else root)
+    assert [sample.id for sample in index.samples] == ["happy/a.png"]
+    assert index.read(index.samples[0]) == png_of(pixels_of("a.png"))
+
+
+def test_a_problem_below_the_top_is_named_with_its_whole_path(tmp_path):
+    write_picture(tmp_path / "one" / "two" / "happy" / "a.png")
+    write_picture(tmp_path / "one" / "two" / "cat" / "a.png")
+    with pytest.raises(LayoutError, match=r"one.two.cat: "):
+        read_folder(tmp_path)
+
+
+def test_only_pictures_without_folders(tmp_path):
+    write_picture(tmp_path / "pictures" / "a.png")
+    with pytest.raises(LayoutError, match="pictures"):
+        read_folder(tmp_path)
+
+
+def test_an_unknown_kind_names_the_known(tmp_path):
+    with pytest.raises(InputError, match=", ".join(ADAPTERS)):
+        read_dataset("imagenet", tmp_path)

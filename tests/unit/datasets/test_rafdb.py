@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from mien.datasets import count_classes, read_dataset, read_rafdb
+from mien.datasets.face_store import prepare_faces
+from mien.datasets.index import Index, Sample, hold_out
+from mien.datasets.rafdb import LABEL_LIST
+from mien.emotions import BASIC_EXPRESSIONS
+from mien.errors import AnnotationError, LayoutError
+from mien.imaging import read_image
+from support.datasets import FACE_POINTS, RAFDB, RAFDB_PLACE, write_rafdb, zip_folder
+
+LAYOUTS = ("official", "repacked", "efficientface")
+
+
+def _stem(sample: Sample) -> str:
+    return sample.id.rsplit("/", 1)[-1].removesuffix(".jpg").removesuffix("_aligned")
+
+
+def _facts(index: Index) -> dict[str, tuple[str, str]]:
+    """Split and class of every image, by its name in the owners' list."""
+    return {_stem(s): (s.split, index.labels[s.label]) for s in index.samples if s.label is not None}
+
+
+def test_an_empty_folder_is_no_data_set(tmp_path):
+    with pytest.raises(LayoutError, match="list_patition_label"):
+        read_rafdb(tmp_path)
+
+
+def test_every_layout_says_the_same_of_every_image(tmp_path):
+    facts = []
+    for layout in LAYOUTS:
+        index = read_dataset("rafdb", write_rafdb(tmp_path / layout, layout, train=3, test=1))
+        assert index.labels == BASIC_EXPRESSIONS
+        assert index.is_cropped
+        assert all(read_image(index.read(sample)).shape == (100, 100, 3) for sample in index.samples[::5])
+        facts.append(_facts(index))
+    assert facts[0] == facts[1] == facts[2]
+    assert facts[0]["train_00001"][1] == facts[0]["test_0001"][1] == "surprise"
+    assert [facts[0][f"test_{number:04d}"] for number in range(1, 8)] == [("test", name) for name in RAFDB]
+    assert len(facts[0]) == 28
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_nested_and_zipped(tmp_path, layout):
+    root = write_rafdb(tmp_path / "deep" / "er", layout, train=2, test=1)
+    facts = _facts(read_rafdb(root))
+    paths = [tmp_path / "deep", zip_folder(root, tmp_path / "a.zip", top="my/RAF-DB")]
+    paths += [root / below for below in ("basic", "DATASET") if (root / below).is_dir()]
+    for path in paths:
+        index = read_rafdb(path)
+        assert _facts(index) == facts
+        assert all(index.has(sample) for sample in index.samples)
+
+
+def test_a_tenth_of_every_class_is_held_out(tmp_path):
+    counts = count_classes(read_rafdb(write_rafdb(tmp_path, "efficientface", train=20, test=1)))
+    assert set(counts["train"].values()) == {18}
+    assert set(counts["valid"].values()) == {2}
+    assert set(counts["test"].values()) == {1}
+
+
+def test_what_is_held_out_does_not_depend_on_the_order():
+    samples = [
+        Sample(id=f"train/{n % 3}/{n}.jpg", split="train", label=n % 3, label_distribution=None)
+        for n in range(300)
+    ]
+    there, back = hold_out(samples, 0.1), hold_out(samples[::-1], 0.1)
+    assert set(there) == set(back)
+    assert [sample.id for sample in there] == [sample.id for sample in samples]
+    assert sum(sample.split == "valid" for sample in there) == 30
+    assert hold_out([], 0.1) == ()
+    assert [sample.split for sample in hold_out(samples[:1], 0.1)] == ["train"]
+
+
+def test_groups_in_words(tmp_path):
+    sample = read_rafdb(write_rafdb(tmp_path, train=2, test=1)).samples[5]
+    assert sample.groups == {"gender": "unsure", "race": "African-American", "age": "20-39"}
+    assert (sample.line, sample.landmarks_xy) == (6, None)
+
+
+def test_originals_come_with_landmarks(tmp_path):
+    index = read_rafdb(write_rafdb(tmp_path, images="original", train=2, test=1))
+    assert not index.is_cropped
+    expected = np.array(FACE_POINTS) * 100 + RAFDB_PLACE
+    for sample in index.samples:
+        np.testing.assert_allclose(np.array(sample.landmarks_xy), expected, atol=0.01)
+
+
+def test_aligned_images_are_preferred(tmp_path):
+    write_rafdb(tmp_path, images="original", train=2, test=1)
+    write_rafdb(tmp_path, images="aligned", train=2, test=1)
+    assert read_rafdb(tmp_path).samples[0].id == "Image/aligned/train_00001_aligned.jpg"
+
+
+@pytest.mark.parametrize("turn_deg", [0, 80, 180, 250])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (1, 0, 2, 4, 3), (1, 0, 2, 3, 4)])
+def test_the_subjects_right_comes_first_whatever_the_order(tmp_path, order, turn_deg):
+    write_rafdb(tmp_path, images="original", train=2, test=1)
+    angle = np.deg2rad(turn_deg)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = (np.array(FACE_POINTS) - 0.5) @ turn.T * 100 + 80
+    file = tmp_path / "basic/Annotation/manual/train_00001_manu_attri.txt"
+    lines = [f"{points[place][0]} {points[place][1]}" for place in order]
+    file.write_text("\n".join([*lines, *file.read_text().splitlines()[5:]]))
+    found = read_rafdb(tmp_path).samples[0].landmarks_xy
+    np.testing.assert_allclose(np.array(found), points)
+
+
+def test_landmarks_given_stand_for_the_face_found(tmp_path):
+    index = read_rafdb(write_rafdb(tmp_path / "data", images="original", train=2, test=1))
+    store = prepare_faces(index, tmp_path / "store", patch=64, workers=1)
+    assert store.is_found.all()
+    eyes = store.landmarks_xy[:, :2]
+    middle = store.patches.shape[1] / 2
+    np.testing.assert_allclose(eyes.mean(axis=1)[:, 0], middle, atol=1)  # the face was off the middle
+    assert (eyes[:, 0, 0] < eyes[:, 1, 0]).all()
+
+
+def test_a_missing_annotation_leaves_the_groups_empty(tmp_path):
+    write_rafdb(tmp_path, train=2, test=1)
+    shutil.rmtree(tmp_path / "basic/Annotation")
+    assert {tuple(sample.groups) for sample in read_rafdb(tmp_path).samples} == {()}
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "problem"),
+    [
+        (2, "train_00002.jpg 8", "class 1..7"),
+        (2, "valid_00002.jpg 1", "train or test"),
+        (2, "train_00002.jpg", "not like"),
+        (2, "train_00001.jpg 1", "stands in line 1 already"),
+    ],
+)
+def test_a_bad_line_of_the_label_list_is_named(tmp_path, line, text, problem):
+    file = write_rafdb(tmp_path, train=2, test=1) / "basic" / LABEL_LIST
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[: line - 1], text, *lines[line:]]))
+    with pytest.raises(AnnotationError, match=f"line {line}: .*{problem}"):
+        read_rafdb(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [(1, "12"), (2, "1 2 3"), (3, "nan 5"), (4, "a b"), (6, "3"), (7, "0 1"), (8, "old"), (8, ""), (9, "0")],
+)
+def test_an_annotation_that_cannot_be_read_counts_as_not_given(tmp_path, line, text):
+    write_rafdb(tmp_path, images="original", train=2, test=1)
+    file = tmp_path / "basic/Annotation/manual/train_00003_manu_attri.txt"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[: line - 1], text, *lines[line:]]))
+    samples = read_rafdb(tmp_path).samples
+    lacking = [_stem(sample) for sample in samples if sample.landmarks_xy is None or not sample.groups]
+    assert lacking == ["train_00003"]
+
+
+def test_a_list_without_images(tmp_path):
+    shutil.rmtree(write_rafdb(tmp_path, train=2, test=1) / "basic/Image")
+    with pytest.raises(LayoutError, match="Image/aligned/ or Image/original/"):
+        read_rafdb(tmp_path)
+
+
+def test_a_table_that_contradicts_its_folders_is_refused(tmp_path):
+    write_rafdb(tmp_path, "repacked", train=2, test=1)
+    file = tmp_path / "test_labels.csv"
+    file.write_text(file.read_text().replace("test_0002_aligned.jpg,2", "test_0002_aligned.jpg,5"))
+    with pytest.raises(
+        AnnotationError, match=r"test_labels.csv, line 3: .*'5' here and in folder 2\. Unpack"
+    ):
+        read_rafdb(tmp_path)
+
+
+def test_a_table_that_names_a_missing_image_is_refused(tmp_path):
+    write_rafdb(tmp_path, "repacked", train=2, test=1)
+    (tmp_path / "DATASET/test/2/test_0002_aligned.jpg").unlink()
+    with pytest.raises(AnnotationError, match=r"test_labels.csv, line 3: .*test_0002.*not whole"):
+        read_rafdb(tmp_path)
+    (tmp_path / "test_labels.csv").unlink()
+    assert len(read_rafdb(tmp_path).samples) == 20
+
+
+def test_numbers_that_fit_both_layouts_are_refused(tmp_path):
+    write_rafdb(tmp_path, "efficientface", train=2, test=1)
+    for split in ("train", "test"):
+        shutil.rmtree(tmp_path / split / "0")
+    with pytest.raises(LayoutError, match="without 0 and 7 the classes are unclear"):
+        read_rafdb(tmp_path)
+    write_rafdb(tmp_path / "both", "efficientface", train=1, test=1)
+    shutil.copytree(tmp_path / "both/train/1", tmp_path / "both/train/7")
+    with pytest.raises(LayoutError, match="0 and 7 are both there"):
+        read_rafdb(tmp_path / "both")
+
+
+def test_two_data_sets_side_by_side_are_refused(tmp_path):
+    for name in ("one", "two"):
+        write_rafdb(tmp_path / "folders" / name, "efficientface", train=1, test=1)
+        write_rafdb(tmp_path / "lists" / name, train=1, test=1)
+    for kind in ("folders", "lists"):
+        with pytest.raises(LayoutError, match="there are several"):
+            read_rafdb(tmp_path / kind)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from mien.datasets import read_dataset, read_table
+from mien.errors import AnnotationError, DatasetError, LayoutError, MissingExtraError
+from support.datasets import pixels_of, png_of, write_picture
+
+
+def _write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("text", "problem"), [("", "it is empty"), ("image,label\n\n", "it has no row")])
+def test_an_empty_table_is_refused(tmp_path, text, problem):
+    with pytest.raises(LayoutError, match=problem):
+        read_table(_write(tmp_path / "t.csv", text))
+
+
+def test_no_table(tmp_path):
+    with pytest.raises(LayoutError, match="a folder"):
+        read_table(tmp_path)
+    with pytest.raises(LayoutError, match="nothing at this path"):
+        read_table(tmp_path / "absent.csv")
+
+
+def test_rows_with_split_and_groups(tmp_path):
+    write_picture(tmp_path / "pictures" / "a.png")
+    text = (
+        '\ufeffImage, Label,SPLIT,gender,Age\npictures/a.png,Happy,val,female,20-29\n"b, c.png",sad,train,,\n'
+    )
+    index = read_dataset("table", _write(tmp_path / "t.csv", text))
+    assert index.labels == ("happiness", "sadness")
+    assert not index.is_cropped
+    first, second = index.samples
+    assert (first.id, first.split, first.label, first.line) == ("pictures/a.png", "valid", 0, 2)
+    assert first.groups == {"gender": "female", "Age": "20-29"}
+    assert (second.id, second.split, second.label_distribution) == ("b, c.png", "train", (0.0, 1.0))
+    assert len({first, second}) == 2
+    assert index.read(first) == png_of(pixels_of("a.png"))
+    assert not index.has(second)
+    with pytest.raises(DatasetError, match=r"b, c.png \(line 3"):
+        index.read(second)
+
+
+def test_without_split_a_row_belongs_to_each(tmp_path):
+    index = read_table(_write(tmp_path / "t.csv", "image,label\na.png,neutral\n"))
+    assert index.select("valid") == index.select("test") == index
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("picture,label\na.png,sad\n", 1, "no column 'image' among picture, label"),
+        ("image,label,age,age\na.png,sad,1,2\n", 1, "'age' stands there twice"),
+        ("image,label\na.png,sad\nb.png\n", 3, "has 1 columns, the header 2"),
+        ("image,label\na.png,sad\n\n ,sad\n", 4, "holds no path"),
+        ("image,label\na.png,cat\n", 2, "the label 'cat' is none of neutral"),
+        ("image,label,split\na.png,sad,dev\n", 2, "the split 'dev' is none of train"),
+        ("image,label\na.png,sad\n./a.png,happy\n", 3, "stands in line 2 already"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path, text, line, problem):
+    with pytest.raises(AnnotationError, match=problem) as caught:
+        read_table(_write(tmp_path / "t.csv", text))
+    assert caught.value.line == line
+
+
+def test_a_binary_file_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"image,label\n\x89PNG\xff\xd8")
+    with pytest.raises(AnnotationError, match="line 2: is not UTF-8"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_an_image_that_is_a_folder_or_impossible(tmp_path):
+    (tmp_path / "a.png").mkdir()
+    index = read_table(_write(tmp_path / "t.csv", f"image,label\na.png,sad\n{'x' * 400}.png,sad\n"))
+    for sample in index.samples:
+        assert not index.has(sample)
+        with pytest.raises(DatasetError):
+            index.read(sample)
+
+
+def test_parquet_reads_like_csv(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    columns = {"image": ["a.png", "b.png"], "label": ["happy", "fear"], "age": [31, None]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    index = read_table(tmp_path / "t.parquet")
+    assert [(s.id, s.label, dict(s.groups)) for s in index.samples] == [
+        ("a.png", 0, {"age": "31"}),
+        ("b.png", 1, {"age": ""}),
+    ]
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(DatasetError, match="Parquet"):
+        read_table(tmp_path / "bad.parquet")
+
+
+def test_parquet_without_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match="table"):
+        read_table(_write(tmp_path / "t.parquet", ""))

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import tracemalloc
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mien.errors import VideoReadError
+from mien.video.io.decoder import FrameClock
+from mien.video.io.reader import VideoReader
+
+av = pytest.importorskip("av")
+
+from support.clips import (  # noqa: E402
+    CORNERS,
+    FRAGMENTED,
+    INTRA,
+    LOSSLESS,
+    assert_same,
+    corner_colours,
+    cut,
+    difference,
+    nearest_corners,
+    numbered,
+    orient,
+    read,
+    steady,
+    write_clip,
+)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", sound="aac")
+
+
+# --- files that are read right
+
+
+def test_a_file_is_read_frame_by_frame(clip: Path):
+    with VideoReader(clip) as reader:
+        frames = list(reader)
+        assert reader.info.source == str(clip)
+        assert reader.info.size_hw == (48, 64)
+        assert reader.info.fps == pytest.approx(10, rel=0.05)
+        assert reader.info.duration_s == pytest.approx(3, abs=0.1)
+        assert reader.info.frames == 30
+        assert reader.info.has_audio
+        assert not reader.info.is_live
+        assert (reader.broken, reader.is_truncated) == (0, False)
+    assert [frame.index for frame in frames] == list(range(30))
+    assert [frame.timestamp_s for frame in frames] == pytest.approx(steady(30))
+    for frame in frames:
+        assert frame.image.dtype == np.uint8
+        assert frame.image.flags.c_contiguous
+        assert difference(frame.image, numbered(frame.index)) < 12
+
+
+def test_no_audio(tmp_path: Path):
+    with VideoReader(write_clip(tmp_path / "clip.mp4", times_s=steady(3))) as reader:
+        assert not reader.info.has_audio
+
+
+def test_variable_frame_rate_keeps_its_times(tmp_path: Path):
+    times_s = [0, 0.04, 0.05, 0.4, 1.0, 1.001, 3.5]
+    frames = read(write_clip(tmp_path / "clip.mp4", times_s=times_s))
+    assert [frame.timestamp_s for frame in frames] == pytest.approx(times_s, abs=1e-9)
+
+
+def test_times_count_from_the_first_frame(tmp_path: Path):
+    times_s = [7.5 + time_s for time_s in steady(5)]
+    frames = read(write_clip(tmp_path / "clip.mkv", times_s=times_s))
+    assert [frame.timestamp_s for frame in frames] == pytest.approx(steady(5))
+
+
+ORIENTATIONS = {  # (a, b, c, d) of the display matrix: which corners are seen where
+    "upright": ((1, 0, 0, 1), [0, 1, 2, 3]),
+    "turned right": ((0, 1, -1, 0), [2, 0, 3, 1]),
+    "half a turn": ((-1, 0, 0, -1), [3, 2, 1, 0]),
+    "turned left": ((0, -1, 1, 0), [1, 3, 0, 2]),
+    "mirrored": ((-1, 0, 0, 1), [1, 0, 3, 2]),
+    "upside down": ((1, 0, 0, -1), [2, 3, 0, 1]),
+    "rows for columns": ((0, 1, 1, 0), [0, 2, 1, 3]),
+}
+
+
+@pytest.mark.parametrize(("matrix", "corners"), ORIENTATIONS.values(), ids=ORIENTATIONS.keys())
+def test_orientation(tmp_path: Path, matrix: tuple[int, int, int, int], corners: list[int]):
+    path = orient(write_clip(tmp_path / "clip.mp4", times_s=steady(2)), matrix)
+    with VideoReader(path) as reader:
+        image = next(reader).image
+        assert image.shape[:2] == reader.info.size_hw == ((64, 48) if matrix[0] == 0 else (48, 64))
+    assert nearest_corners(image) == corners
+
+
+def test_rotated_metadata_as_libav_writes_it(tmp_path: Path):
+    """The convention is libav's: its `rotation` counts counterclockwise."""
+    path = orient(write_clip(tmp_path / "clip.mp4", times_s=steady(2)), (0, 1, -1, 0))
+    with av.open(str(path)) as container:
+        assert next(container.decode(video=0)).rotation % 360 == 270
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "pixels"),
+    [
+        ("libx264", "mp4", "yuv420p"),
+        ("libx264", "mkv", "yuvj420p"),
+        ("libx264", "mkv", "yuv420p10le"),
+        ("libx264", "mkv", "yuv444p"),
+        ("ffv1", "mkv", "bgra"),
+        ("ffv1", "mkv", "yuv422p"),
+        ("libvpx", "webm", "yuv420p"),
+        ("mjpeg", "avi", "yuvj422p"),
+        ("mpeg4", "avi", "yuv420p"),
+        ("prores", "mov", "yuv422p10le"),
+        ("libx264rgb", "mkv", "rgb24"),
+    ],
+)
+def test_colours(tmp_path: Path, codec: str, suffix: str, pixels: str):
+    if codec not in av.codecs_available:
+        pytest.skip(f"this build of libav has no {codec}")
+    path = write_clip(tmp_path / f"clip.{suffix}", codec, pixels=pixels, times_s=steady(3))
+    frames = read(path)
+    assert len(frames) == 3
+    assert np.abs(np.array(corner_colours(frames[1].image)) - np.array(CORNERS)).max() <= 12
+
+
+def test_colours_of_bt709(tmp_path: Path):
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=10, options=LOSSLESS)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = 1, 1
+        frame = av.VideoFrame.from_ndarray(numbered(0), format="rgb24")
+        container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
+        container.mux(stream.encode(None))
+    colours = np.array(corner_colours(read(path)[0].image))
+    assert np.abs(colours - np.array(CORNERS)).max() <= 6
+
+
+def test_grey(tmp_path: Path):
+    ramp = np.repeat(np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[None, :, None], 48, axis=0), 3, axis=2)
+    image = read(write_clip(tmp_path / "clip.mkv", "ffv1", pixels="gray", images=[ramp]))[0].image
+    assert difference(image, ramp) <= 1
+
+
+def test_odd_sizes(tmp_path: Path):
+    path = write_clip(tmp_path / "clip.mkv", "ffv1", pixels="yuv420p", size_hw=(49, 63), times_s=steady(2))
+    assert read(path)[0].image.shape == (49, 63, 3)
+
+
+def test_transparency_lies_over_white(tmp_path: Path):
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("ffv1", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "bgra"
+        pixels = np.zeros((48, 64, 4), dtype=np.uint8)
+        pixels[:, 32:] = (255, 0, 0, 128)
+        container.mux(
+            stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgba").reformat(format="bgra"))
+        )
+        container.mux(stream.encode(None))
+    image = read(path)[0].image
+    assert image[0, 0].tolist() == [255, 255, 255]
+    assert image[0, 40].tolist() == [255, 127, 127]
+
+
+def test_most_side_makes_frames_smaller_and_never_larger(clip: Path):
+    assert read(clip, most_side=32)[0].image.shape == (24, 32, 3)
+    assert read(clip, most_side=500)[0].image.shape == (48, 64, 3)
+    with VideoReader(clip, most_side=32) as reader:
+        assert reader.info.size_hw == (48, 64)
+
+
+def test_4k(tmp_path: Path):
+    path = write_clip(
+        tmp_path / "clip.mp4", size_hw=(2160, 3840), times_s=steady(2), options={"preset": "ultrafast"}
+    )
+    frames = read(path, most_side=960)
+    assert [frame.image.shape for frame in frames] == [(540, 960, 3)] * 2
+    assert nearest_corners(frames[0].image) == [0, 1, 2, 3]
+    assert next(iter(VideoReader(path))).image.shape == (2160, 3840, 3)
+
+
+def test_a_size_that_changes_is_brought_to_the_first(tmp_path: Path):
+    small = write_clip(tmp_path / "small.ts", size_hw=(48, 64), times_s=steady(4))
+    large = write_clip(tmp_path / "large.ts", size_hw=(96, 128), times_s=[1 + time_s for time_s in steady(4)])
+    both = tmp_path / "both.ts"
+    both.write_bytes(small.read_bytes() + large.read_bytes())
+    frames = read(both)
+    assert {frame.image.shape for frame in frames} == {(48, 64, 3)}
+    assert len(frames) >= 6
+    assert nearest_corners(frames[-1].image) == [0, 1, 2, 3]
+
+
+def test_memory_does_not_grow(tmp_path: Path):
+    path = write_clip(tmp_path / "clip.mp4", times_s=steady(120))
+    with VideoReader(path, threads=1) as reader:
+        for _ in range(20):
+            next(reader)
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for _ in range(90):
+                next(reader)
+            assert tracemalloc.get_traced_memory()[0] - before < 5 * 48 * 64 * 3
+        finally:
+            tracemalloc.stop()
+
+
+def test_nothing_is_written_to_the_terminal(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(clip.read_bytes())
+    read(cut(damaged, 0.99) if len(read(damaged)) == 0 else damaged)
+    with pytest.raises(VideoReadError):
+        read(cut(damaged, 0.5))
+    assert capfd.readouterr() == ("", "")
+
+
+# --- the clock
+
+
+def test_clock_mends_missing_repeated_and_set_back_times():
+    clock = FrameClock(0.1)
+    stamps = [0.0, 0.1, None, 0.2, 0.3, 0.25, 0.4, 9.0, 0.0, 0.1]
+    times_s = [clock.time_s(stamp) for stamp in stamps]
+    assert times_s == pytest.approx([0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 9.0, 9.1, 9.2])
+
+
+def test_clock_without_any_time():
+    clock = FrameClock(0.5)
+    assert [clock.time_s(None) for _ in range(3)] == [0.0, 0.5, 1.0]
+
+
+def test_raw_streams_get_times_that_increase(tmp_path: Path):
+    frames = read(write_clip(tmp_path / "clip.h264", format_name="h264", times_s=steady(12)))
+    times_s = [frame.timestamp_s for frame in frames]
+    assert len(frames) == 12
+    assert times_s[0] == 0
+    assert all(later > earlier for earlier, later in pairwise(times_s))
+
+
+# --- what is broken
+
+
+def test_cut_matroska_is_read_up_to_the_break(tmp_path: Path):
+    whole = read(write_clip(tmp_path / "clip.mkv", times_s=steady(40)))
+    with VideoReader(cut(tmp_path / "clip.mkv", 0.6)) as reader:
+        frames = list(reader)
+        assert reader.is_truncated
+    assert 10 < len(frames) < 40
+    assert_same(frames[:-3], whole[: len(frames) - 3])
+
+
+@pytest.mark.parametrize(
+    "container_options", [{"movflags": "faststart"}, FRAGMENTED], ids=["index in front", "fragmented"]
+)
+def test_cut_mp4_is_read_up_to_the_break(tmp_path: Path, container_options: dict[str, str]):
+    path = write_clip(tmp_path / "clip.mp4", times_s=steady(40), container_options=container_options)
+    whole = read(path)
+    with VideoReader(cut(path, 0.6)) as reader:
+        frames = list(reader)
+        assert reader.is_truncated
+    assert 5 < len(frames) < 40
+    assert_same(frames[:-3], whole[: len(frames) - 3])
+
+
+def test_cut_mp4_without_its_index(tmp_path: Path):
+    path = cut(write_clip(tmp_path / "clip.mp4"), 0.6)
+    with pytest.raises(VideoReadError, match=r"clip.mp4 is cut off or damaged: its index is missing"):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_broken_bytes_in_the_middle(tmp_path: Path, suffix: str):
+    options = {"g": "10", "bf": "0"}
+    short_clusters = {"cluster_time_limit": "1000"} if suffix == "mkv" else {}
+    path = write_clip(
+        tmp_path / f"clip.{suffix}",
+        "mpeg4",
+        times_s=steady(60),
+        options=options,
+        container_options=short_clusters,
+    )
+    whole, data = read(path), bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 600] = bytes(600)
+    path.write_bytes(data)
+    with VideoReader(path) as reader:
+        frames = list(reader)
+        assert not reader.is_truncated
+    assert 30 < len(frames) <= 60
+    times_s = [frame.timestamp_s for frame in frames]
+    assert times_s == sorted(set(times_s))
+    assert_same(frames[:10], whole[:10])
+    assert frames[-1].timestamp_s == whole[-1].timestamp_s
+    np.testing.assert_array_equal(frames[-1].image, whole[-1].image)
+
+
+def test_broken_frames_are_counted_and_leave_a_gap(tmp_path: Path):
+    path = write_clip(tmp_path / "clip.avi", "ffv1", times_s=steady(10), options=INTRA)
+    whole, data = read(path), bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][4]
+    at = data.index(bytes(packet))
+    data[at : at + packet.size] = b"\x55" * packet.size
+    path.write_bytes(data)
+    with VideoReader(path, threads=1) as reader:
+        frames = list(reader)
+        assert reader.broken == 1
+        assert not reader.is_truncated
+    assert [frame.index for frame in frames] == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert_same(frames, [frame for frame in whole if frame.index != 4])
+
+
+def test_no_frame_at_all(tmp_path: Path):
+    path = tmp_path / "clip.avi"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width = 48, 64
+        container.start_encoding()
+    with pytest.raises(VideoReadError, match=r"clip.avi (has no frame|is not a video)"):
+        read(path)

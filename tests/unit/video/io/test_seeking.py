@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.video.io.reader import VideoReader, frames_at
+
+av = pytest.importorskip("av")
+
+from support.clips import FRAGMENTED, INTRA, assert_same, numbered, orient, read, steady, write_clip  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", sound="aac")
+
+
+# --- going on where a reading stopped
+
+
+KINDS = {
+    "h264 with B-frames, mp4": ("libx264", "mp4", {"g": "12", "bf": "3", "preset": "medium"}),
+    "h264 with B-frames, mkv": ("libx264", "mkv", {"g": "12", "bf": "3"}),
+    "h264 fragmented": ("libx264", "mp4", {"g": "12", "bf": "2"}),
+    "mpeg4 with B-frames": ("mpeg4", "mp4", {"g": "12", "bf": "2"}),
+    "mpeg4 in avi": ("mpeg4", "avi", {"g": "12"}),
+    "vp8": ("libvpx", "webm", {"g": "12", "deadline": "realtime"}),
+    "h264 in a transport stream": ("libx264", "ts", {"g": "12", "bf": "2"}),
+    "raw h264": ("libx264", "h264", {"g": "12"}),
+}
+
+
+@pytest.mark.parametrize(("codec", "suffix", "options"), KINDS.values(), ids=KINDS.keys())
+def test_skip_to_goes_on_like_a_straight_reading(
+    tmp_path: Path, codec: str, suffix: str, options: dict[str, str], request: pytest.FixtureRequest
+):
+    if codec not in av.codecs_available:
+        pytest.skip(f"this build of libav has no {codec}")
+    is_fragmented = "fragmented" in request.node.name
+    path = write_clip(
+        tmp_path / f"clip.{suffix}",
+        codec,
+        options=options,
+        times_s=steady(40),
+        container_options=FRAGMENTED if is_fragmented else {},
+    )
+    straight = read(path)
+    assert len(straight) >= 38
+    for place in (0, 11, 12, 13, 25, len(straight) - 1):
+        with VideoReader(path) as reader:
+            reader.skip_to(straight[place].index, round(straight[place].timestamp_s, 6))
+            assert_same(list(reader), straight[place + 1 :])
+
+
+def test_skip_to_does_not_decode_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write_clip(tmp_path / "clip.mkv", times_s=steady(40))
+    with VideoReader(path) as reader:
+        monkeypatch.setattr(reader._frames, "_start_again", lambda: pytest.fail("read from the start"))
+        reader.skip_to(35, 3.5)
+        assert [frame.index for frame in reader] == [36, 37, 38, 39]
+
+
+def test_skip_to_with_variable_times_and_orientation(tmp_path: Path):
+    times_s = [0, 0.04, 0.05, 0.4, 1.0, 1.001, 1.2, 1.3, 2.9, 3.5]
+    path = orient(write_clip(tmp_path / "clip.mp4", times_s=times_s, options={"g": "3"}), (0, 1, -1, 0))
+    straight = read(path)
+    with VideoReader(path) as reader:
+        next(reader)
+        reader.skip_to(5, straight[5].timestamp_s)
+        assert_same(list(reader), straight[6:])
+
+
+def test_skip_to_after_broken_frames(tmp_path: Path):
+    path = write_clip(tmp_path / "clip.mkv", "ffv1", times_s=steady(20), options=INTRA)
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    for place in (4, 12):
+        at = data.index(bytes(packets[place]))
+        data[at : at + packets[place].size] = b"\x55" * packets[place].size
+    path.write_bytes(data)
+    straight = read(path)
+    assert [frame.index for frame in straight] == [i for i in range(20) if i not in (4, 12)]
+    with VideoReader(path) as reader:
+        reader.skip_to(straight[8].index, straight[8].timestamp_s)
+        assert_same(list(reader), straight[9:])
+        assert reader.broken == 1
+
+
+def test_skip_to_in_pictures_and_animations(tmp_path: Path):
+    for index in range(6):
+        Image.fromarray(numbered(index)).save(tmp_path / f"{index}.png")
+    straight = read(tmp_path)
+    with VideoReader(tmp_path) as reader:
+        reader.skip_to(2, 2 / 25)
+        assert_same(list(reader), straight[3:])
+
+
+# --- moments
+
+
+def test_frames_at_shows_what_is_on_screen(tmp_path: Path):
+    path = write_clip(tmp_path / "clip.mp4", times_s=steady(60), options={"g": "10", "bf": "2"})
+    straight = read(path)
+    moments = [4.0, 0.0, 0.05, 0.1, 0.39, 5.95, -1.0, 9.0]
+    shown = list(frames_at(path, moments))
+    assert [moment for moment, _ in shown] == sorted(moments)
+    pictures = dict(shown)
+    for moment, place in {0.0: 0, 0.05: 0, 0.1: 1, 0.39: 3, 4.0: 40, 5.95: 59}.items():
+        np.testing.assert_array_equal(pictures[moment], straight[place].image)
+    assert pictures[-1.0] is None
+    assert pictures[9.0] is None
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv"])
+def test_frames_at_every_frame(tmp_path: Path, suffix: str):
+    path = write_clip(tmp_path / f"clip.{suffix}", "mpeg4", times_s=steady(50))
+    straight = read(path)
+    for stride in (1, 17):
+        wanted = straight[::stride]
+        shown = list(frames_at(path, [frame.timestamp_s for frame in wanted]))
+        for (_, image), frame in zip(shown, wanted, strict=True):
+            np.testing.assert_array_equal(image, frame.image)
+
+
+def test_frames_at_of_nothing(clip: Path):
+    assert list(frames_at(clip, [])) == []
+
+
+def test_frames_at_in_pictures(tmp_path: Path):
+    for index in range(3):
+        Image.fromarray(numbered(index)).save(tmp_path / f"{index}.png")
+    shown = list(frames_at(tmp_path, [0.0, 0.6, 1.5], fps=2))
+    np.testing.assert_array_equal(shown[1][1], numbered(1))
+    assert shown[2][1] is None

@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import http.server
+import socket
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.errors import InputError, MissingExtraError, VideoReadError
+from mien.video.io import sources
+from mien.video.io.reader import VideoReader
+
+av = pytest.importorskip("av")
+
+from support.clips import assert_same, difference, numbered, read, steady, write_clip, write_sound  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", sound="aac")
+
+
+# --- what is no video
+
+
+def test_missing_file(tmp_path: Path):
+    with pytest.raises(VideoReadError, match=r"no such file or directory\.$"):
+        read(tmp_path / "missing.mp4")
+
+
+def test_a_number_as_text_is_a_file_and_the_message_tells_of_cameras():
+    with pytest.raises(VideoReadError, match=r"7: no such file or directory. For a camera write camera:7"):
+        read("7")
+
+
+def test_empty_file(tmp_path: Path):
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(VideoReadError, match=r"empty.mp4 is empty \(0 bytes\)"):
+        read(tmp_path / "empty.mp4")
+
+
+def test_folder_without_pictures(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(VideoReadError, match="is a folder without pictures"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes.mp4"])
+def test_text(tmp_path: Path, name: str):
+    (tmp_path / name).write_text("Only words, and no video.\n" * 50)
+    with pytest.raises(VideoReadError, match=f"{name} is not a video that mien can read"):
+        read(tmp_path / name)
+
+
+def test_zip(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "clip.zip", "w") as archive:
+        archive.writestr("notes.txt", "text" * 100)
+    with pytest.raises(VideoReadError, match="is not a video that mien can read"):
+        read(tmp_path / "clip.zip")
+
+
+def test_noise(tmp_path: Path):
+    (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(20000))
+    with pytest.raises(VideoReadError, match=r"noise.mp4"):
+        read(tmp_path / "noise.mp4")
+
+
+def test_sound_alone(tmp_path: Path):
+    path = write_sound(tmp_path / "voice.wav", "pcm_s16le")
+    with pytest.raises(VideoReadError, match=r"voice.wav has sound but no pictures"):
+        read(path)
+
+
+def test_a_broken_picture(tmp_path: Path):
+    (tmp_path / "face.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing")
+    with pytest.raises(VideoReadError, match=r"face.png"):
+        read(tmp_path / "face.png")
+
+
+@pytest.mark.parametrize("options", [{"fps": 0}, {"fps": float("nan")}, {"most_side": 0}])
+def test_senseless_arguments(clip: Path, options: dict[str, Any]):
+    with pytest.raises(InputError):
+        VideoReader(clip, **options)
+
+
+def test_without_pyav(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    Image.fromarray(numbered(0)).save(tmp_path / "0.png")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingExtraError, match=r"mien\[video\]"):
+        read(clip)
+    assert len(read(tmp_path)) == 1  # pictures do not need it
+
+
+# --- pictures in a row
+
+
+def test_folder_of_pictures_in_natural_order(tmp_path: Path):
+    for index in (0, 1, 2, 9, 10, 11):
+        Image.fromarray(numbered(index)).save(tmp_path / f"frame{index}.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / ".hidden.png").write_bytes(b"no picture")
+    with VideoReader(tmp_path, fps=2) as reader:
+        assert reader.info.size_hw == (48, 64)
+        assert (reader.info.fps, reader.info.duration_s, reader.info.frames) == (2, 3.0, 6)
+        frames = list(reader)
+    assert [frame.timestamp_s for frame in frames] == [0, 0.5, 1, 1.5, 2, 2.5]
+    for frame, number in zip(frames, (0, 1, 2, 9, 10, 11), strict=True):
+        np.testing.assert_array_equal(frame.image, numbered(number))
+
+
+def test_pattern(tmp_path: Path):
+    for index in (1, 2, 5, 12000):
+        Image.fromarray(numbered(index)).save(tmp_path / f"a{index:04d}.png")
+    Image.fromarray(numbered(0)).save(tmp_path / "b0001.png")
+    frames = read(str(tmp_path / "a%04d.png"))
+    assert [frame.index for frame in frames] == [0, 1, 2, 3]
+    np.testing.assert_array_equal(frames[3].image, numbered(12000))
+    assert frames[1].timestamp_s == pytest.approx(0.04)
+    with pytest.raises(VideoReadError, match="no picture of this pattern"):
+        read(tmp_path / "c%d.png")
+
+
+def test_pictures_of_other_sizes_are_fitted_without_distortion(tmp_path: Path):
+    Image.fromarray(numbered(0)).save(tmp_path / "0.png")
+    Image.fromarray(np.full((64, 64, 3), 200, dtype=np.uint8)).save(tmp_path / "1.png")
+    image = read(tmp_path)[1].image
+    assert image.shape == (48, 64, 3)
+    assert (image[:, 8:56] == 200).all()
+    assert not image[:, :8].any()
+    assert not image[:, 56:].any()
+
+
+def test_broken_pictures_leave_a_gap(tmp_path: Path):
+    for index in range(4):
+        Image.fromarray(numbered(index)).save(tmp_path / f"{index}.png")
+    (tmp_path / "0.png").write_bytes(b"broken")
+    (tmp_path / "2.png").write_bytes(b"broken")
+    with VideoReader(tmp_path) as reader:
+        assert [frame.index for frame in reader] == [1, 3]
+        assert reader.broken == 2
+
+
+def test_folder_of_broken_pictures(tmp_path: Path):
+    (tmp_path / "0.png").write_bytes(b"broken")
+    with pytest.raises(VideoReadError, match=r"0.png is not a picture"):
+        read(tmp_path)
+
+
+def test_a_picture_is_one_frame_with_its_exif_orientation(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(numbered(0)).save(tmp_path / "face.jpg", quality=95, exif=exif)
+    frames = read(tmp_path / "face.jpg")
+    assert len(frames) == 1
+    assert frames[0].image.shape == (64, 48, 3)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_animations(tmp_path: Path, suffix: str):
+    pictures = [Image.fromarray(numbered(index)) for index in range(5)]
+    options: dict[str, Any] = {"lossless": True} if suffix == "webp" else {}
+    durations = [100, 200, 50, 400, 100]
+    path = tmp_path / f"clip.{suffix}"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, **options)
+    straight = read(path)
+    assert [frame.timestamp_s for frame in straight] == pytest.approx([0, 0.1, 0.3, 0.35, 0.75])
+    for frame in straight:
+        assert difference(frame.image, numbered(frame.index)) < 3
+    with VideoReader(path) as reader:
+        reader.skip_to(1, 0.1)
+        assert_same(list(reader), straight[2:])
+
+
+# --- streams and cameras
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    handler = partial(Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+
+
+def test_http(tmp_path: Path, server: str):
+    path = write_clip(tmp_path / "clip.mkv", times_s=steady(15))
+    with VideoReader(f"{server}/clip.mkv") as reader:
+        assert not reader.info.is_live
+        assert_same(list(reader), read(path))
+
+
+def test_http_without_a_file(server: str):
+    with pytest.raises(VideoReadError, match=r"clip.mkv cannot be reached: .*404"):
+        read(f"{server}/clip.mkv")
+
+
+def test_dead_address():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    for scheme in ("http", "rtsp"):
+        with pytest.raises(VideoReadError, match=r"127.0.0.1.* cannot be reached: .*host up\?$"):
+            read(f"{scheme}://127.0.0.1:{port}/clip", timeout_s=2)
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_a_host_that_never_answers(scheme: str):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        with pytest.raises(VideoReadError, match=r"did not answer within 0.3 s"):
+            read(f"{scheme}://127.0.0.1:{port}/clip", timeout_s=0.3)
+
+
+def test_passwords_are_not_repeated():
+    place = sources.locate("rtsp://user:secret@host/one")
+    assert place.name == "rtsp://host/one"
+    assert place.url == "rtsp://user:secret@host/one"
+    assert place.options == {"rtsp_transport": "tcp"}
+
+
+def test_unknown_address():
+    with pytest.raises(VideoReadError, match="unknown kind of address"):
+        read("gopher://host/clip")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the device's name")
+@pytest.mark.parametrize("source", [97, "camera:97"])
+def test_missing_camera(source: int | str):
+    with pytest.raises(VideoReadError, match=r"camera 97 .*/dev/video97"):
+        read(source)
+
+
+def test_cameras_of_other_systems(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sources, "_dshow_name", lambda number: f"Camera {number}")
+    mac = sources.camera_place("1", system="darwin")
+    windows = sources.camera_place("1", 15, system="win32")
+    linux = sources.camera_place("1", 15, system="linux")
+    assert (mac.url, mac.format, mac.options) == ("1", "avfoundation", {"framerate": "30"})
+    assert (windows.url, windows.format, windows.options) == ("video=Camera 1", "dshow", {"framerate": "15"})
+    assert (linux.url, linux.format, linux.options) == ("/dev/video1", "video4linux2", {"framerate": "15"})
+    with pytest.raises(VideoReadError, match="numbered from 0"):
+        read(-1)
+
+
+def test_a_live_source(monkeypatch: pytest.MonkeyPatch):
+    if "lavfi" not in av.formats_available:
+        pytest.skip("this build of libav has no made sources")
+    made = sources.Place(name="camera 0", kind="camera", url="testsrc=size=64x48:rate=10", format="lavfi")
+    monkeypatch.setattr(sources, "camera_place", lambda *_: made)
+    with VideoReader(0) as reader:
+        assert reader.info.is_live
+        assert reader.info.source == "camera 0"
+        frames = [next(reader) for _ in range(25)]
+        with pytest.raises(InputError, match="camera 0 is live"):
+            reader.skip_to(3, 0.3)
+    assert [frame.timestamp_s for frame in frames] == pytest.approx(steady(25))
+    assert next(reader, None) is None
