@@ -11,7 +11,7 @@ import numpy as np
 from validation import counted_faces, model_parser
 
 from mien import metrics
-from mien.evaluation.evaluate import official_labels, read_faces
+from mien.evaluation.evaluate import official_labels, predict_dataset
 from mien.inference.classifier import ExpressionClassifier
 
 LEADS = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 10))
@@ -27,7 +27,7 @@ def main() -> None:
     classifiers = [ExpressionClassifier(model) for model in options.model]
     labels = official_labels(classifiers[0].manifest, faces)
     votes = np.array([sample.votes for sample in faces.samples])
-    readings = [metrics.softmax(read_faces(classifier, faces).logits) for classifier in classifiers]
+    readings = [metrics.softmax(predict_dataset(classifier, faces).logits) for classifier in classifiers]
     names = options.model
     if options.together:
         names, readings = ["together"], [np.mean(readings, axis=0)]

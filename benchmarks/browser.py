@@ -2,7 +2,7 @@
 
 python benchmarks/browser.py [--model NAME] [--seconds 10] [--one-thread] [--json]
 
-The built page runs in a headless Chromium without a GPU (WebAssembly). A 640x480 picture with one face sways as a head
+The built page runs in a headless Chromium without a GPU (WebAssembly). A 640x480 image with one face sways as a head
 does before a camera of 30 frames a second; a frame that comes while another is being read is left out, as with one.
 `frames_per_s` counts the frames that were answered, of 30; between two readings faces are followed, which takes next to
 nothing. Milliseconds are medians over the frames in which a part ran, and `runs_per_s` is how often it did.

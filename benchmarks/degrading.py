@@ -18,7 +18,7 @@ SIGMAS_PX = (0.8, 1.5, 2.5)
 GAINS = (0.5, 0.25, 0.12)
 
 NOISE = 3.0
-"""Deviation of a dark camera's noise, in grey values of 255."""
+"""Deviation of a dark camera's noise, in gray values of 255."""
 FINER = 4
 """Points a pixel and axis that a turned face is made of; it is drawn at half as many."""
 FALL = 1.0
@@ -27,7 +27,7 @@ FALL = 1.0
 
 @dataclass(frozen=True)
 class Copy:
-    """A picture of one face, and how it came about: `kind` is "as is", "yaw", "pitch", "size", "blur" or "dark"."""
+    """An image of one face, and how it came about: `kind` is "as is", "yaw", "pitch", "size", "blur" or "dark"."""
 
     kind: str
     amount: float
@@ -36,7 +36,7 @@ class Copy:
 
 
 def make_copies(image: np.ndarray, face: Face, seed: int) -> list[Copy]:
-    """The picture itself and all harder copies; the face has its mesh."""
+    """The image itself and all harder copies; the face has its mesh."""
     rng = np.random.default_rng(seed)
     copies = [Copy("as is", 0, image, face)]
     copies += [Copy(axis, degrees, *turn(image, face, axis, degrees)) for axis, degrees in TURNS_DEG]
@@ -46,7 +46,7 @@ def make_copies(image: np.ndarray, face: Face, seed: int) -> list[Copy]:
 
 
 def turn(image: np.ndarray, face: Face, axis: str, degrees: float) -> tuple[np.ndarray, Face]:
-    """The face turned about its own middle, seen from far away; what was hidden takes its neighbours' colour.
+    """The face turned about its own middle, seen from far away; what was hidden takes its neighbors' color.
 
     Every pixel has the depth of the mesh, and beside the mesh falls back. It is a mask that turns, not a head: beyond
     about 40 degrees it says little.
@@ -66,7 +66,7 @@ def turn(image: np.ndarray, face: Face, axis: str, degrees: float) -> tuple[np.n
 
 
 def shrink(image: np.ndarray, face: Face, side: int) -> tuple[np.ndarray, Face]:
-    """The picture at another side in pixels, and its face there."""
+    """The image at another side in pixels, and its face there."""
     scale = side / max(image.shape[:2])
     small = resize(image, (side, side))
     return small, replace(
@@ -75,12 +75,12 @@ def shrink(image: np.ndarray, face: Face, side: int) -> tuple[np.ndarray, Face]:
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur, nearly; sigma in pixels of the picture."""
+    """Gaussian blur, nearly; sigma in pixels of the image."""
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma)))
 
 
 def darken(image: np.ndarray, gain: float, rng: np.random.Generator) -> np.ndarray:
-    """Less light on the same sensor: the grey values shrink, the noise does not."""
+    """Less light on the same sensor: the gray values shrink, the noise does not."""
     noisy = image * gain + rng.normal(0, NOISE, (*image.shape[:2], 1))
     return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
 
@@ -103,8 +103,8 @@ def _turned(points: np.ndarray, middle: np.ndarray, axis: str, degrees: float) -
     return np.column_stack([x, y * cos + z * sin, z * cos - y * sin]) + middle
 
 
-def _draw(points: np.ndarray, colours: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Points (N, 3) with colours as a picture: the nearest wins, holes take the colour beside them."""
+def _draw(points: np.ndarray, colors: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Points (N, 3) with colors as an image: the nearest wins, holes take the color beside them."""
     factor = FINER // 2
     height, width = size_hw[0] * factor, size_hw[1] * factor
     places = np.floor(points[:, :2] * factor).astype(int)
@@ -112,7 +112,7 @@ def _draw(points: np.ndarray, colours: np.ndarray, size_hw: tuple[int, int]) -> 
     order = np.flatnonzero(is_inside)
     order = order[np.argsort(-points[order, 2], kind="stable")]  # far ones first, near ones over them
     canvas, is_empty = np.zeros((height, width, 3)), np.ones((height, width), dtype=bool)
-    canvas[places[order, 1], places[order, 0]] = colours[order]
+    canvas[places[order, 1], places[order, 0]] = colors[order]
     is_empty[places[order, 1], places[order, 0]] = False
     nearest = np.asarray(distance_transform_edt(is_empty, return_distances=False, return_indices=True))
     filled = canvas[nearest[0], nearest[1]].reshape(size_hw[0], factor, size_hw[1], factor, 3)

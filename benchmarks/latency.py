@@ -1,4 +1,4 @@
-"""How long one 640x480 picture with one face takes, stage by stage, and how long the command takes to start.
+"""How long one 640x480 image with one face takes, stage by stage, and how long the command takes to start.
 
 python benchmarks/latency.py [--model NAME|FILE] [--threads 1] [--repeats 40] [--json]
 """
@@ -70,7 +70,7 @@ def stages_ms(model: str, threads: int, repeats: int) -> dict[str, float]:
 
 
 def whole_ms(model: str, threads: int, repeats: int) -> float:
-    """Median milliseconds of `Analyzer.analyze` on the encoded picture."""
+    """Median milliseconds of `Analyzer.analyze` on the encoded image."""
     data = example_photo()
     analyzer = Analyzer(model, threads=threads)
     seconds = []
@@ -114,15 +114,15 @@ def measure(model: str, threads: int, repeats: int) -> dict[str, Any]:
     stages, whole = stages_ms(model, threads, repeats), whole_ms(model, threads, repeats)
     total = sum(stages.values())
     return {
-        "picture": f"{WIDTH}x{HEIGHT}, one face",
+        "image": f"{WIDTH}x{HEIGHT}, one face",
         "model": model,
         "threads": threads,
         "repeats": repeats,
         "stages_ms": {name: round(value, 2) for name, value in stages.items()},
         "shares": {name: round(value / total, 3) for name, value in stages.items()},
         "whole_ms": round(whole, 2),
-        "pictures_per_s": round(1000 / whole, 1),
-        "pictures_per_s_without_decode": round(1000 / (total - stages["decode"]), 1),
+        "images_per_s": round(1000 / whole, 1),
+        "images_per_s_without_decode": round(1000 / (total - stages["decode"]), 1),
         "startup_s": {
             name: round(value, 3) for name, value in startup_s(model, max(3, repeats // 4)).items()
         },
@@ -130,10 +130,10 @@ def measure(model: str, threads: int, repeats: int) -> dict[str, Any]:
 
 
 def show(record: dict[str, Any]) -> None:
-    print(f"{record['picture']}, {record['threads']} thread(s), medians of {record['repeats']}")
+    print(f"{record['image']}, {record['threads']} thread(s), medians of {record['repeats']}")
     for name, value in record["stages_ms"].items():
         print(f"  {name:<20} {value:8.2f} ms  {record['shares'][name]:5.0%}")
-    print(f"  {'whole picture':<20} {record['whole_ms']:8.2f} ms  {record['pictures_per_s']:.1f} pictures/s")
+    print(f"  {'whole image':<20} {record['whole_ms']:8.2f} ms  {record['images_per_s']:.1f} images/s")
     print("processes, start to end")
     for name, value in record["startup_s"].items():
         print(f"  {name:<34} {value:6.3f} s")

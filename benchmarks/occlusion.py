@@ -2,7 +2,7 @@
 
 python benchmarks/occlusion.py ferplus.zip [--model expression open ...]
 
-A grey bar covers the part in the aligned crop, where every face has it in the same place. `p` is McNemar's test of each
+A gray bar covers the part in the aligned crop, where every face has it in the same place. `p` is McNemar's test of each
 model against the first one on the same faces.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from validation import counted_faces, model_parser
 
 from mien import metrics
-from mien.evaluation.evaluate import official_labels, read_faces
+from mien.evaluation.evaluate import official_labels, predict_dataset
 from mien.inference.classifier import ExpressionClassifier
 
 COVERS = {
@@ -24,7 +24,7 @@ COVERS = {
     "right half": (0.5, 0.0, 1.0, 1.0),
 }
 """Left, top, right and bottom of the bar, as shares of the crop's side."""
-GREY = 127
+GRAY = 127
 BATCH = 256
 
 
@@ -36,7 +36,7 @@ def is_right(
     for name, bar in COVERS.items():
         left, top, end, bottom = (round(share * side) for share in bar)
         covered = crops.copy()
-        covered[:, top:bottom, left:end] = GREY
+        covered[:, top:bottom, left:end] = GRAY
         logits = [classifier.logits(covered[at : at + BATCH]) for at in range(0, len(covered), BATCH)]
         right[name] = np.concatenate(logits).argmax(axis=1) == labels
     return right
@@ -49,7 +49,7 @@ def main() -> None:
     for model in options.model:
         classifier = ExpressionClassifier(model)
         labels = official_labels(classifier.manifest, faces)
-        readings = read_faces(classifier, faces)
+        readings = predict_dataset(classifier, faces)
         crops = np.stack([readings.crop(row) for row in range(len(labels))])
         right[model] = is_right(classifier, crops, labels)
     first = right[options.model[0]]

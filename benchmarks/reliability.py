@@ -26,9 +26,9 @@ from scipy.optimize import minimize
 from mien import metrics
 from mien.cli.progress import progress_bar
 from mien.datasets import read_dataset
-from mien.datasets.face_store import labelled_face
+from mien.datasets.face_store import labeled_face
 from mien.datasets.index import Index
-from mien.evaluation.evaluate import official_labels, read_faces
+from mien.evaluation.evaluate import official_labels, predict_dataset
 from mien.export.calibrate import risk_points
 from mien.faces import FaceDetector, LandmarkMesh, face_quality, head_pose
 from mien.faces.alignment import whole_face
@@ -44,7 +44,7 @@ FEATURES = ("yaw", "pitch", "size", "blur")
 
 @dataclass(frozen=True)
 class Shots:
-    """Pictures of faces, row by row: what they are, how well they can be read, and what was read."""
+    """Images of faces, row by row: what they are, how well they can be read, and what was read."""
 
     face: np.ndarray  # (N,) number of the validation face
     label: np.ndarray
@@ -82,7 +82,7 @@ def main() -> None:
     labels = official_labels(classifier.manifest, index)
     counted = np.flatnonzero(labels >= 0)
     chosen = set(np.random.default_rng(0).permutation(counted)[: options.faces].tolist())
-    logits = read_faces(classifier, index).logits[counted]
+    logits = predict_dataset(classifier, index).logits[counted]
     found = measure(classifier, index, labels, counted[: options.first], chosen)
     report = summarize(classifier.manifest, logits, labels[counted], *found)
     print(to_markdown(report))
@@ -104,7 +104,7 @@ def measure(
 
     def shoot(row: int) -> list[tuple[dict[str, object], np.ndarray]]:
         image = read_image(index.read(index.samples[row]))
-        face = labelled_face(image, index.samples[row], detector)
+        face = labeled_face(image, index.samples[row], detector)
         known = {"face": row, "label": labels[row], "kind": "as is", "amount": 0.0}
         unknown = {"yaw": np.nan, "pitch": np.nan, "size": np.nan, "sharpness": np.nan}
         if face is None:
@@ -143,7 +143,7 @@ def measure(
 
 
 def _quality(copy: Copy, mesh: LandmarkMesh) -> dict[str, float]:
-    """What the analyzer would know of this picture's quality."""
+    """What the analyzer would know of this image's quality."""
     quality = face_quality(copy.image, copy.face)
     fit = mesh.fit(copy.image, [copy.face])[0]
     pose = None if fit is None else head_pose(fit.mesh_xyz)

@@ -1,4 +1,4 @@
-"""What `reliability.py` measured, as tables and as a picture. Needs matplotlib (the extra `report`)."""
+"""What `reliability.py` measured, as tables and as an image. Needs matplotlib (the extra `report`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = {
     "dark": "light x {:.2f}",
 }
 MARKED = (1.0, 0.9, 0.8, 0.5)
-"""Shares of labelled faces that the picture names."""
+"""Shares of labeled faces that the image names."""
 
 
 def to_markdown(report: dict[str, Any]) -> str:
@@ -24,7 +24,7 @@ def to_markdown(report: dict[str, Any]) -> str:
         (f"{p['coverage']:.0%}", f"{p['error']:.1%}", f"{p['confidence']:.3f}")
         for p in report["risk_coverage"]
     ]
-    parts = [_table(("labelled", "wrong", "least confidence"), points)]
+    parts = [_table(("labeled", "wrong", "least confidence"), points)]
     head = ("faces", "n", "accuracy (95 %)", "mean confidence", "ECE", "mesh fits", "mirrored (p)")
     real = [
         (f"{axis} {_band(row['band_deg'])}", *_cells(row))
@@ -105,8 +105,8 @@ def _draw_copies(axes: Any, report: dict[str, Any], theme: Theme) -> None:
     axes.set_xlim(0.2, 1)
     axes.set_ylim(len(rows) - 0.5, -0.6)
     axes.set_title("Harder copies", loc="left", fontsize=11, color=theme.ink, fontweight="bold", pad=9)
-    for x, name, colour in ((0.66, "accuracy", theme.accent), (0.83, "confidence", theme.other)):
-        axes.plot([x - 0.02], [-1.15], marker="o", ms=7, color=colour, mew=0, clip_on=False)
+    for x, name, color in ((0.66, "accuracy", theme.accent), (0.83, "confidence", theme.other)):
+        axes.plot([x - 0.02], [-1.15], marker="o", ms=7, color=color, mew=0, clip_on=False)
         axes.text(x, -1.15, name, color=theme.ink, fontsize=9.5, va="center")
 
 

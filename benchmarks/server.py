@@ -1,16 +1,16 @@
-"""What `mien serve` can take: pictures a second and waiting times, too many clients, its beginning and its end.
+"""What `mien serve` can take: images a second and waiting times, too many clients, its beginning and its end.
 
 python benchmarks/server.py [--seconds 8] [--rounds 3] [--model NAME|FILE] [--json]
 
-Clients are another process (benchmarks/server_load.py) that posts one picture again and again over kept connections of
+Clients are another process (benchmarks/server_load.py) that posts one image again and again over kept connections of
 loopback: a 640x480 JPEG with one face, or a 160x160 one that the face fills. Three servers run side by side and take
 turns in being asked, so that a busy moment of the machine hits all of them:
   batched        as it comes
-  one by one     --batch-pictures 1 --batch-window-ms 0: a single picture at a time, its networks on all cores
-  one by one, a worker a core   the same, a picture on every core
-`cpu ms` is what the server's process used for a picture, which a busy machine changes little.
-Then the batched one is asked for four times of what it can read; it is told to end, and killed, under load. A
-picture is lost when the server says that it answered it and no client has seen that, or a client was left unanswered.
+  one by one     --batch-images 1 --batch-window-ms 0: a single image at a time, its networks on all cores
+  one by one, a worker a core   the same, an image on every core
+`cpu ms` is what the server's process used for an image, which a busy machine changes little.
+Then the batched one is asked for four times of what it can read; it is told to end, and killed, under load. An
+image is lost when the server says that it answered it and no client has seen that, or a client was left unanswered.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Found: TypeAlias = dict[str, Any]
 
 CLIENTS = (1, 8, 64)
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-ALONE = ("--batch-pictures", "1", "--batch-window-ms", "0")
+ALONE = ("--batch-images", "1", "--batch-window-ms", "0")
 ARMS: dict[str, tuple[str, ...]] = {
     "batched": (),
     "one by one": ALONE,
@@ -107,7 +107,7 @@ class Server(Served):
         return {status: count for status, count in more.items() if count}
 
     def logged(self) -> int:
-        """Pictures that were answered 200, as its log says."""
+        """Images that were answered 200, as its log says."""
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         return sum(line.get("path") == "/v1/analyze" and line.get("status") == 200 for line in lines)
 
@@ -120,15 +120,15 @@ def face_photo() -> bytes:
     return encoded(head[top : top + 160, :160], "JPEG", quality=90)
 
 
-def begin_load(server: Server, picture: Path, seconds: float, **options: float) -> subprocess.Popen[str]:
+def begin_load(server: Server, image: Path, seconds: float, **options: float) -> subprocess.Popen[str]:
     words = [
         f"--{name}={value}" for name, value in {"port": server.port, "seconds": seconds, **options}.items()
     ]
     command = [
         sys.executable,
         str(Path(__file__).with_name("server_load.py")),
-        "--picture",
-        str(picture),
+        "--image",
+        str(image),
         *words,
     ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -140,10 +140,10 @@ def finish_load(run: subprocess.Popen[str]) -> Found:
     return json.loads(out)
 
 
-def load(server: Server, picture: Path, seconds: float, **options: float) -> Found:
+def load(server: Server, image: Path, seconds: float, **options: float) -> Found:
     """One load from begin to end, with what the server used for it."""
     before_s, before = server.cpu_s(), server.answered()
-    found = finish_load(begin_load(server, picture, seconds, **options))
+    found = finish_load(begin_load(server, image, seconds, **options))
     seen = {status: len(times) for status, times in found["latencies_ms"].items()}
     deadline = time.perf_counter() + 2  # a client may have its answer before the server has counted it
     while (told := server.answered_since(before)) != seen and time.perf_counter() < deadline:
@@ -174,20 +174,20 @@ def summary(found: list[Found]) -> Found:
     }
 
 
-def measure_speed(folder: Path, pictures: dict[str, Path], options: argparse.Namespace) -> Found:
-    """Every arm, picture and number of clients; the arms take turns, and every other round goes backwards."""
+def measure_speed(folder: Path, images: dict[str, Path], options: argparse.Namespace) -> Found:
+    """Every arm, image and number of clients; the arms take turns, and every other round goes backwards."""
     result: Found = {}
     with ExitStack() as stack:
         words = ("--model", options.model)
         servers = {name: stack.enter_context(Server(folder, *arm, *words)) for name, arm in ARMS.items()}
-        for kind, picture in pictures.items():
+        for kind, image in images.items():
             for server in servers.values():
-                load(server, picture, WARM_UP_S, clients=8)
+                load(server, image, WARM_UP_S, clients=8)
             for clients in CLIENTS:
                 rounds: dict[str, list[Found]] = {name: [] for name in ARMS}
                 for turn in range(options.rounds):
                     for name in list(ARMS)[:: -1 if turn % 2 else 1]:
-                        rounds[name].append(load(servers[name], picture, options.seconds, clients=clients))
+                        rounds[name].append(load(servers[name], image, options.seconds, clients=clients))
                 arms = {name: summary(found) for name, found in rounds.items()}
                 ratios = {
                     name: round(arms["batched"]["read_per_s"] / max(arms[name]["read_per_s"], 0.1), 2)
@@ -197,17 +197,17 @@ def measure_speed(folder: Path, pictures: dict[str, Path], options: argparse.Nam
     return result
 
 
-def measure_overload(folder: Path, picture: Path, options: argparse.Namespace) -> Found:
+def measure_overload(folder: Path, image: Path, options: argparse.Namespace) -> Found:
     """Four times the capacity, at fixed times, and how it is afterwards."""
     settings = ServerSettings()
     with Server(folder, "--model", options.model) as server:
-        load(server, picture, WARM_UP_S, clients=8)
-        before = load(server, picture, options.seconds, clients=64)
+        load(server, image, WARM_UP_S, clients=8)
+        before = load(server, image, options.seconds, clients=64)
         warm_mb = server.memory_mb("VmHWM")
         rate = 4 * before["read_per_s"]
-        over = load(server, picture, 2 * options.seconds, rate=rate)
+        over = load(server, image, 2 * options.seconds, rate=rate)
         peak_mb = server.memory_mb("VmHWM")
-        after = load(server, picture, options.seconds, clients=64)
+        after = load(server, image, options.seconds, clients=64)
     counts = {status: len(times) for status, times in over["latencies_ms"].items()}
     asked = sum(counts.values()) + over["unanswered"]
     return {
@@ -232,12 +232,12 @@ def measure_overload(folder: Path, picture: Path, options: argparse.Namespace) -
     }
 
 
-def measure_ends(folder: Path, picture: Path, options: argparse.Namespace) -> Found:
+def measure_ends(folder: Path, image: Path, options: argparse.Namespace) -> Found:
     """SIGTERM and SIGKILL while 64 clients ask; and how long it takes to be ready, the first time and the next."""
     words = ("--model", options.model)
     with Server(folder, *words) as server:
         starts = [server.ready_s]
-        run = begin_load(server, picture, options.seconds, clients=64)
+        run = begin_load(server, image, options.seconds, clients=64)
         time.sleep(options.seconds / 2)
         server.process.send_signal(signal.SIGTERM)
         told = time.perf_counter()
@@ -257,7 +257,7 @@ def measure_ends(folder: Path, picture: Path, options: argparse.Namespace) -> Fo
         with Server(folder, *words, port=port) as server:
             (again if turn else starts).append(server.ready_s)
             port = server.port
-            run = begin_load(server, picture, WARM_UP_S, clients=8)
+            run = begin_load(server, image, WARM_UP_S, clients=8)
             time.sleep(WARM_UP_S / 2)
         finish_load(run)  # leaving the block was kill -9
     return {
@@ -271,9 +271,7 @@ def measure_ends(folder: Path, picture: Path, options: argparse.Namespace) -> Fo
 def show(found: Found) -> None:
     """The numbers as lines."""
     row = "{:10s} {:>7s}  {:28s} {:>9s} {:>8s} {:>8s} {:>7s} {:>6s} {:>8s}"
-    print(
-        row.format("picture", "clients", "server", "read/s", "p50 ms", "p99 ms", "cpu ms", "lost", "batched")
-    )
+    print(row.format("image", "clients", "server", "read/s", "p50 ms", "p99 ms", "cpu ms", "lost", "batched"))
     for kind, by_clients in found["speed"].items():
         for clients, point in by_clients.items():
             for name, arm in point["arms"].items():
@@ -296,14 +294,14 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pictures = {"640x480": folder / "photo.jpg", "160x160": folder / "face.jpg"}
-        pictures["640x480"].write_bytes(example_photo())
-        pictures["160x160"].write_bytes(face_photo())
+        images = {"640x480": folder / "photo.jpg", "160x160": folder / "face.jpg"}
+        images["640x480"].write_bytes(example_photo())
+        images["160x160"].write_bytes(face_photo())
         found = {
             "cores": CORES,
-            "speed": measure_speed(folder, pictures, options),
-            "overload": measure_overload(folder, pictures["640x480"], options),
-            "ends": measure_ends(folder, pictures["640x480"], options),
+            "speed": measure_speed(folder, images, options),
+            "overload": measure_overload(folder, images["640x480"], options),
+            "ends": measure_ends(folder, images["640x480"], options),
         }
     if options.json:
         print(json.dumps(found))

@@ -1,6 +1,6 @@
-"""The clients of benchmarks/server.py, in a process of their own: they post one picture again and again, and count.
+"""The clients of benchmarks/server.py, in a process of their own: they post one image again and again, and count.
 
-python benchmarks/server_load.py --port PORT --picture FILE [--clients 8 | --rate 200] [--seconds 10]
+python benchmarks/server_load.py --port PORT --image FILE [--clients 8 | --rate 200] [--seconds 10]
 
 Prints one JSON object. The request is built once and connections are kept, so that the clients take little of the
 processor that the server needs (`client_cpu_s`). With --clients each one asks again as soon as it is answered; with
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 HOST = "127.0.0.1"
-MOST_CONNECTIONS = 400
+MAX_CONNECTIONS = 400
 """With --rate: a request that would need one more is left out, and counted."""
 
 
@@ -34,7 +34,7 @@ class Tally:
     without_retry_after: int = 0
 
     def to_dict(self, began_s: float) -> dict[str, Any]:
-        """Answers by status with their milliseconds, and how many pictures were read a second until the last one."""
+        """Answers by status with their milliseconds, and how many images were read a second until the last one."""
         read = len(self.latencies_ms[200])
         return {
             "read_per_s": read / (self.last_s - began_s) if read else 0.0,
@@ -54,7 +54,7 @@ class Client:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self) -> int | None:
-        """Post the picture and give the answer's status; None when there was nobody, or no answer."""
+        """Post the image and give the answer's status; None when there was nobody, or no answer."""
         began = time.perf_counter()
         try:
             reader, writer = self._streams or await asyncio.open_connection(HOST, self._port)
@@ -105,7 +105,7 @@ async def ask_at_a_rate(port: int, request: bytes, tally: Tally, rate: float, en
     while due < end_s:
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         due += 1 / rate
-        if len(running) >= MOST_CONNECTIONS:
+        if len(running) >= MAX_CONNECTIONS:
             tally.not_sent += 1
             continue
         task = asyncio.create_task(ask(free.pop() if free else Client(port, request, tally)))
@@ -116,10 +116,10 @@ async def ask_at_a_rate(port: int, request: bytes, tally: Tally, rate: float, en
 
 async def load(options: argparse.Namespace) -> dict[str, Any]:
     """All clients, until the last one is answered."""
-    picture = options.picture.read_bytes()
+    image = options.image.read_bytes()
     head = f"POST /v1/analyze HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: image/jpeg\r\n"
-    head += f"Content-Length: {len(picture)}\r\n\r\n"
-    request, tally = head.encode() + picture, Tally()
+    head += f"Content-Length: {len(image)}\r\n\r\n"
+    request, tally = head.encode() + image, Tally()
     began_s = time.perf_counter()
     end_s = began_s + options.seconds
     if options.rate:
@@ -133,7 +133,7 @@ async def load(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--picture", type=Path, required=True)
+    parser.add_argument("--image", type=Path, required=True)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument(
         "--rate", type=float, default=0.0, help="requests a second; 0: as the clients get answers"

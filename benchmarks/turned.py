@@ -3,7 +3,7 @@
 python benchmarks/turned.py [--model expression]
 
 Each reading is compared with that of the upright portrait, its roll with that roll and the turn; once as `mien predict`
-reads a picture, and once by the detector's landmarks alone.
+reads an image, and once by the detector's landmarks alone.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def cut_square(analyzer: Analyzer, image: np.ndarray) -> Image.Image:
-    """The square around the only face of a picture, so that a turn cuts nothing of it off."""
+    """The square around the only face of an image, so that a turn cuts nothing of it off."""
     box = analyzer.detect(image)[0].bbox_xyxy
     half = ROOM * float(max(box[2] - box[0], box[3] - box[1]))
     x, y = (box[:2] + box[2:]) / 2
@@ -57,9 +57,9 @@ def cut_square(analyzer: Analyzer, image: np.ndarray) -> Image.Image:
 
 
 def read(analyzer: Analyzer, image: np.ndarray | Image.Image, turned: bool) -> list[Face]:
-    """The largest face of a picture, or none."""
+    """The largest face of an image, or none."""
     pixels = np.asarray(image)
-    return analyzer.read_faces(pixels, analyzer.detect(pixels, turned=turned)[:1], turned=turned)
+    return analyzer.predict_faces(pixels, analyzer.detect(pixels, turned=turned)[:1], turned=turned)
 
 
 def judge(faces: list[Face], upright: Face, turn_deg: float) -> str:

@@ -1,6 +1,6 @@
 """How fast a video is read on one core, and how much labels flicker: mien against the loop that a user would write.
 
-python benchmarks/video.py [--clip FILE] [--every 3] [--json]
+python benchmarks/video.py [--clip FILE] [--detect-every 3] [--json]
 
 Three ways through the same frames, in turns, every network on one thread:
   haar    OpenCV's Haar cascade in every frame, the same classifier on the box as it is (OpenCV below 5, or left out)
@@ -72,9 +72,9 @@ def read_yunet(clip: Path) -> Iterator[Labels]:
             yield follow(middles, labels)
 
 
-def read_mien(clip: Path, every: int, *, pose: bool = True) -> Iterator[Labels]:
+def read_mien(clip: Path, detect_every: int, *, pose: bool = True) -> Iterator[Labels]:
     """The package's own way."""
-    for frame in analyze_video(clip, analyzer=Analyzer(threads=1, pose=pose), every=every):
+    for frame in analyze_video(clip, analyzer=Analyzer(threads=1, pose=pose), detect_every=detect_every):
         yield [(face.track_id or 0, face.smoothed.label) for face in frame.faces if face.smoothed]
 
 
@@ -125,7 +125,7 @@ def measure(way: Callable[[], Iterator[Labels] | None], fps: float) -> dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clip", type=Path)
-    parser.add_argument("--every", type=int, default=3)
+    parser.add_argument("--detect-every", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cores", type=int, default=1, help="cores that the whole process may use (Linux)")
     parser.add_argument("--json", action="store_true")
@@ -141,8 +141,8 @@ def main() -> None:
         ways: dict[str, Callable[[], Iterator[Labels] | None]] = {
             "haar": lambda: read_haar(clip),
             "yunet": lambda: read_yunet(clip),
-            f"mien, every {options.every}": lambda: read_mien(clip, options.every),
-            "mien without pose": lambda: read_mien(clip, options.every, pose=False),
+            f"mien, every {options.detect_every}": lambda: read_mien(clip, options.detect_every),
+            "mien without pose": lambda: read_mien(clip, options.detect_every, pose=False),
             "mien, every 1": lambda: read_mien(clip, 1),
         }
         found: dict[str, Any] = dict.fromkeys(ways)

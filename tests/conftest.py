@@ -1,4 +1,4 @@
-"""What many tests share: a tiny expression model, and the pictures of `examples/`."""
+"""What many tests share: a tiny expression model, and the images of `examples/`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def examples() -> Path:
-    """The folder of example pictures."""
+    """The folder of example images."""
     return ROOT / "examples"
 
 
@@ -38,7 +38,7 @@ def portrait(examples: Path) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def group(examples: Path) -> np.ndarray:
-    """A picture with several faces."""
+    """An image with several faces."""
     return read_image(examples / "group.jpg")
 
 

@@ -1,4 +1,4 @@
-"""mien reads perceived facial expression from pictures and video: offline, calibrated, without torch.
+"""mien reads perceived facial expression from images and video: offline, calibrated, without torch.
 
 Example:
     >>> from mien import Analyzer

@@ -32,7 +32,7 @@ EFFICIENTFACE_CLASSES = AFFECTNET_CLASSES[:7]
 DatasetKind = Literal["ferplus", "rafdb", "affectnet", "affectnet7", "fer2013", "folder", "table", "joined"]
 """The kinds of data set: the keys of `mien.datasets.ADAPTERS`, here because the command line's help needs no numpy."""
 
-COLOURS = {
+COLORS = {
     "neutral": "#7f8c9b",
     "happiness": "#e8a317",
     "surprise": "#1fa3b8",
@@ -42,9 +42,9 @@ COLOURS = {
     "fear": "#8456c4",
     "contempt": "#c05a92",
 }
-"""One colour an expression, the same in every picture, plot and page."""
+"""One color an expression, the same in every image, plot and page."""
 
-_OTHER_COLOUR = "#969ca8"
+_OTHER_COLOR = "#969ca8"
 
 _ALIASES = {
     "angry": "anger",
@@ -57,14 +57,14 @@ _ALIASES = {
 }
 
 
-def class_colour(name: str) -> str:
-    """The colour of a class as #rrggbb; grey for a name that is no expression.
+def class_color(name: str) -> str:
+    """The color of a class as #rrggbb; gray for a name that is no expression.
 
     Example:
-        >>> class_colour("anger"), class_colour("cat")
+        >>> class_color("anger"), class_color("cat")
         ('#d1403f', '#969ca8')
     """
-    return COLOURS.get(name, _OTHER_COLOUR)
+    return COLORS.get(name, _OTHER_COLOR)
 
 
 def canonical_name(name: str) -> str | None:

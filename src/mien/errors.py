@@ -22,7 +22,7 @@ class InputError(MienError, ValueError):
 
 
 class ImageReadError(InputError):
-    """A picture cannot be read: empty, broken, too large, or no picture at all."""
+    """An image cannot be read: empty, broken, too large, or no image at all."""
 
     code = "image_unreadable"
 

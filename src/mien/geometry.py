@@ -1,7 +1,7 @@
 """Boxes and plane transforms, in numpy.
 
-A transform is a (2, 3) matrix that maps source pixels to target pixels. Pixel centres lie at whole numbers +
-0.5: a picture of width W spans 0..W, so that halving its size halves every coordinate.
+A transform is a (2, 3) matrix that maps source pixels to target pixels. Pixel centers lie at whole numbers +
+0.5: an image of width W spans 0..W, so that halving its size halves every coordinate.
 """
 
 from __future__ import annotations

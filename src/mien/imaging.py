@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 120_000_000
-"""Largest picture that is decoded (width x height); its pixels take 360 MB."""
+"""Largest image that is decoded (width x height); its pixels take 360 MB."""
 
-PICTURE_SUFFIXES = (
+IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
     *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 )
-"""File name endings, in lower case, of the formats that Pillow reads by itself: pictures in a folder or a zip."""
+"""File name endings, in lower case, of the formats that Pillow reads by itself: images in a folder or a zip."""
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 """What the box at the beginning of a HEIC file names."""
-UNREAD = "is not a picture that mien can read"
+UNREAD = "is not an image that mien can read"
 UNREAD_HEIC = (
     "is HEIC, which mien cannot read: save it as JPEG, or hand over a Pillow image made with pillow-heif"
 )
 UNREAD_SUFFIXES = (".heic", ".heif")
-"""Endings of pictures that Pillow does not read by itself: in a folder they are told of, not passed over."""
+"""Endings of images that Pillow does not read by itself: in a folder they are told of, not passed over."""
 
 SCALED_FORMATS = ("PPM",)
 """Formats whose 32-bit integers Pillow has scaled to 0..65535."""
@@ -50,33 +50,33 @@ _WIDE = {"F": "floating-point", "I": "32-bit integer"}
 ImageSource: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image | np.ndarray"
 )
-"""What callers may hand over as a picture."""
+"""What callers may hand over as an image."""
 
 
 def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read any picture as upright RGB.
+    """Read any image as upright RGB.
 
-    EXIF orientation is applied, 16-bit grey is scaled to 8 bits, transparency is laid over white, palettes
+    EXIF orientation is applied, 16-bit gray is scaled to 8 bits, transparency is laid over white, palettes
     and CMYK are converted, and of an animation the first frame is taken.
 
     Args:
         source: a path, the encoded bytes, an open binary file, a Pillow image, or pixels
             `(H, W, 3) uint8 RGB`, which are checked and returned as they are.
-        max_pixels: larger pictures are refused before they are decoded; so are, with any number, those beyond Pillow's
+        max_pixels: larger images are refused before they are decoded; so are, with any number, those beyond Pillow's
             own limit, 179 million unless `PIL.Image.MAX_IMAGE_PIXELS` is changed.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ImageReadError: when the file is missing, empty, broken, too large or no picture.
+        ImageReadError: when the file is missing, empty, broken, too large or no image.
         InputError: when pixels of another shape or type, or something else, are handed over.
     """
     if isinstance(source, np.ndarray):
         return check_image(source)
     if is_pillow(source):
-        return check_image(_decode(lambda: nullcontext(source), "the picture", max_pixels))
-    name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else "the picture"
+        return check_image(_decode(lambda: nullcontext(source), "the image", max_pixels))
+    name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else "the image"
     data = _read_bytes(source, name)
     if not data:
         raise ImageReadError(f"{name} is empty (0 bytes).")
@@ -119,7 +119,7 @@ def _read_bytes(source: object, name: str) -> bytes:
         raise ImageReadError(f"{name}: {problem.lower()}.") from None
     if not isinstance(data, bytes):
         raise InputError(
-            "expected a picture's path, its bytes, a file opened in binary mode, a Pillow image or pixels "
+            "expected an image's path, its bytes, a file opened in binary mode, a Pillow image or pixels "
             f"(H, W, 3) uint8 RGB, got {type(source).__name__}."
         )
     return data
@@ -132,7 +132,7 @@ def _open(data: bytes) -> Image:
 
 
 def _decode(
-    open_picture: Callable[[], AbstractContextManager[Image]],
+    open_image: Callable[[], AbstractContextManager[Image]],
     name: str,
     max_pixels: int,
     unknown: str = UNREAD,
@@ -140,7 +140,7 @@ def _decode(
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with _quiet_pillow(), open_picture() as opened:
+        with _quiet_pillow(), open_image() as opened:
             return _load(opened, name, max_pixels)
     except ImageReadError:
         raise
@@ -163,7 +163,7 @@ def _load(opened: Image, name: str, max_pixels: int) -> np.ndarray:
             f"{name} is too large: {width} x {height} pixels, the limit is {max_pixels / 1e6:.0f} million."
         )
     if opened.format in ("EPS", "WMF"):  # Pillow would start another program to draw them
-        raise ImageReadError(f"{name} is a drawing ({opened.format}), no picture: save it as PNG or JPEG.")
+        raise ImageReadError(f"{name} is a drawing ({opened.format}), no image: save it as PNG or JPEG.")
     if opened.mode == "F" or (opened.mode == "I" and opened.format not in SCALED_FORMATS):
         raise ImageReadError(
             f"{name} has {_WIDE[opened.mode]} pixels of unknown range: save it with 8 or 16 bits."
@@ -178,7 +178,7 @@ _quiet_filters = warnings.catch_warnings()
 
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
-    """Silence Pillow's warnings about broken EXIF blocks and large pictures, which have our own rules.
+    """Silence Pillow's warnings about broken EXIF blocks and large images, which have our own rules.
 
     `warnings.catch_warnings` alone is not made for threads: two that overlap would leave the filters of the
     first.
@@ -199,17 +199,17 @@ def _quiet_pillow() -> Iterator[None]:
                 _quiet_filters.__exit__(None, None, None)
 
 
-def _to_rgb(picture: Image) -> np.ndarray:
-    """Pixels of a decoded Pillow picture as (H, W, 3) uint8 RGB; integers of more than 8 bits are 0..65535."""
+def _to_rgb(image: Image) -> np.ndarray:
+    """Pixels of a decoded Pillow image as (H, W, 3) uint8 RGB; integers of more than 8 bits are 0..65535."""
     from PIL import Image
 
-    if picture.mode.startswith("I"):
-        grey = (np.asarray(picture).astype(np.int64).clip(0, 65535) + 128) // 257
-        return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return np.array(picture.convert("RGB"))
+    if image.mode.startswith("I"):
+        gray = (np.asarray(image).astype(np.int64).clip(0, 65535) + 128) // 257
+        return np.repeat(gray.astype(np.uint8)[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return np.array(image.convert("RGB"))
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:

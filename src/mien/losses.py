@@ -1,4 +1,4 @@
-"""What training minimises: pure functions of logits and targets."""
+"""What training minimizes: pure functions of logits and targets."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -66,6 +66,6 @@ def attention_consistency_loss(
 
     Source:
         Zhang et al. (ECCV 2022), "Learn from all: erasing attention consistency for noisy label facial expression
-        recognition", eq. 3. The erasing is `augment.erase`; they weigh this loss by 5.
+        recognition", eq. 3. The erasing is `augment.random_erasing`; they weigh this loss by 5.
     """
     return (maps - mirrored_maps.flip(3)).square().mean()

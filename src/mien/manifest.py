@@ -112,7 +112,7 @@ class Manifest:
         temperature: logits are divided by it before the softmax; fitted on validation data.
         quality_temperature: how the temperature rises for faces that are hard to read; None when not measured.
         abstain_below: no label is given when the largest probability is smaller.
-        risk_coverage: error against share of labelled faces, from all faces down; empty when it was not measured.
+        risk_coverage: error against share of labeled faces, from all faces down; empty when it was not measured.
         regions: the parts of the face behind the graph's output `regions`, in its order; empty when it has none.
         trained_on: name and licence of every data set behind the weights, the pretrained start included.
         metrics: numbers by data set and split, as `mien evaluate --json` prints them.

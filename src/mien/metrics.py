@@ -269,7 +269,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     logits, labels = _matrix(logits, "logits"), _class_ids(labels, "labels")
     _check_rows(logits, labels)
     if not labels.size:
-        raise InputError("no logits: a temperature is fitted on labelled validation data.")
+        raise InputError("no logits: a temperature is fitted on labeled validation data.")
     if not np.isfinite(logits).all():
         raise InputError("logits: not finite. Leave out the faces that were not found.")
     rows = np.arange(labels.size)

@@ -1,4 +1,4 @@
-"""A video analysed into a folder: table, annotated copy and report, safe from a kill at any moment."""
+"""A video analyzed into a folder: table, annotated copy and report, safe from a kill at any moment."""
 
 from __future__ import annotations
 
@@ -36,7 +36,13 @@ SETTLE_S = 10.0
 """What a kill can cost: seconds of work since all was last brought to the disk."""
 _DRAWN_AHEAD = 4
 _STATE, _ROWS = "run.json", "rows.jsonl"
-_READING = ("detector_side", "threshold", "max_faces", "pose", "mirror")  # what changes an analyzer's faces
+_READING = (
+    "detector_size",
+    "min_confidence",
+    "max_faces",
+    "pose",
+    "mirror",
+)  # what changes an analyzer's faces
 _VIDEO, _REPORT = "annotated.mp4", "report.html"
 
 OnFrame = Callable[[VideoFrame, "Counts"], None]
@@ -47,7 +53,7 @@ class Counts:
     """How far a run is.
 
     Attributes:
-        frames: that were analysed.
+        frames: that were analyzed.
         faces: rows of the table.
         end_s: time of the last frame.
         broken: frames that were left out because they are broken.
@@ -93,7 +99,7 @@ def record(
     resume: bool = False,
     on_frame: OnFrame | None = None,
 ) -> Recording:
-    """Analyse a video into a folder: `faces.csv`, `annotated.mp4` and `report.html`.
+    """Analyze a video into a folder: `faces.csv`, `annotated.mp4` and `report.html`.
 
     Rows gather in `rows.jsonl`, and every few seconds `run.json` says how far all is. After a kill a call with
     `resume` goes on from there; the table is then the one of a straight run. Ctrl-C finishes the files.
@@ -150,7 +156,7 @@ def _settings(analysis: VideoAnalysis, manifest: Manifest, annotate: bool) -> di
         "size_hw": list(analysis.info.size_hw),
         "model": manifest.sha256,
         **{name: getattr(analyzer, name) for name in _READING},
-        "every": follower.every,
+        "detect_every": follower.detect_every,
         "smoothing_s": follower.smoother.time_constant_s,
         "abstain_below": follower.smoother.abstain_below,
         "annotate": annotate,
@@ -221,7 +227,7 @@ class _Run:
         return float((round(state["timestamp_s"] / TIME_BASE) + Fraction(3, 4)) * TIME_BASE)
 
     def go(self, on_frame: OnFrame | None) -> bool:
-        """Analyse to the end; returns whether Ctrl-C ended it."""
+        """Analyze to the end; returns whether Ctrl-C ended it."""
         try:
             for frame in self.analysis:
                 self._add(frame)
@@ -358,7 +364,7 @@ def _write_report(
     info = analysis.info
     source = folder / _VIDEO if info.is_live else analysis.source
 
-    def pictures(moments_s: Sequence[float]) -> Iterator[tuple[float, np.ndarray | None]]:
+    def images(moments_s: Sequence[float]) -> Iterator[tuple[float, np.ndarray | None]]:
         return frames_at(str(source), moments_s, fps=analysis.fps)
 
     write_report(
@@ -366,7 +372,7 @@ def _write_report(
         timeline,
         title=Path(info.source).name or info.source,
         facts=facts,
-        pictures=pictures if is_copied or not info.is_live else None,
+        images=images if is_copied or not info.is_live else None,
         duration_s=run.counts.end_s,
     )
     return path
@@ -374,7 +380,7 @@ def _write_report(
 
 def _facts(analysis: VideoAnalysis, manifest: Manifest, counts: Counts, was_stopped: bool) -> dict[str, str]:
     follower = analysis.follower
-    pace = "as often as it keeps up" if analysis.info.is_live else f"in one frame of {follower.every}"
+    pace = "as often as it keeps up" if analysis.info.is_live else f"in one frame of {follower.detect_every}"
     facts = {
         "Length": _clock(counts.end_s),
         "Frames": f"{counts.frames:,}",

@@ -37,10 +37,10 @@ class Quality:
     """How well a face can be read.
 
     Attributes:
-        size_px: shorter side of the face's box, in pixels of the original picture.
+        size_px: shorter side of the face's box, in pixels of the original image.
         sharpness: 0 (a blur) .. 1 (crisp), measured on the aligned face at a fixed size.
         frontality: 1 when the face looks into the camera .. 0 in profile; None when the pose is unknown.
-        visible: share of the face's box inside the picture, 0..1.
+        visible: share of the face's box inside the image, 0..1.
     """
 
     size_px: float
@@ -116,7 +116,7 @@ class Explanation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Face:
-    """One face found in a picture. Coordinates are pixels of the upright original picture.
+    """One face found in an image. Coordinates are pixels of the upright original image.
 
     Two are equal when they are one: in a list, a set or a dictionary faces are told apart by what they are.
 
@@ -128,7 +128,7 @@ class Face:
         mesh_xyz: (478, 3) landmark mesh, or None when it was not asked for.
         head_pose: or None when the mesh does not fit the face.
         track_id: in video, the number of the person in this scene, from 1.
-        expression: what this picture alone shows; in video None in the frames between two readings.
+        expression: what this image alone shows; in video None in the frames between two readings.
         smoothed: in video, the expression over the last moments, its label steady; see `mien.video.smoothing`.
     """
 
@@ -160,17 +160,17 @@ class Face:
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainedFace:
-    """One face of a picture, and what the model used to read it.
+    """One face of an image, and what the model used to read it.
 
     Attributes:
         face: with its expression.
-        picture: (S, S, 3) uint8 RGB, the part of the picture that the model sees, for people to look at.
+        image: (S, S, 3) uint8 RGB, the part of the image that the model sees, for people to look at.
         explanation: of the same crop.
         label: the class that is explained.
     """
 
     face: Face
-    picture: np.ndarray
+    image: np.ndarray
     explanation: Explanation
     label: str
 

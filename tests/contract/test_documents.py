@@ -36,14 +36,14 @@ def test_ci_runs_the_readme_s_test_command(root):
     assert len(commands) == 1
 
 
-def test_every_picture_has_its_licence_written_down(root):
-    licences = (root / "examples/LICENCE.md").read_text()
-    pictures = [path.name for path in (root / "examples").iterdir() if path.suffix == ".jpg"]
-    assert pictures
-    assert all(f"`{name}`" in licences for name in pictures)
+def test_every_image_has_its_licence_written_down(root):
+    licenses = (root / "examples/LICENCE.md").read_text()
+    images = [path.name for path in (root / "examples").iterdir() if path.suffix == ".jpg"]
+    assert images
+    assert all(f"`{name}`" in licenses for name in images)
 
 
-def test_every_recipe_names_what_its_weights_learnt_from(root):
+def test_every_recipe_names_what_its_weights_learned_from(root):
     recipes = [tomllib.loads(path.read_text()) for path in (root / "recipes").glob("*.toml")]
     assert recipes
     for recipe in recipes:

@@ -40,7 +40,7 @@ def test_answers_are_as_described(api):
         )
         @given(case=case_of)
         def call(case):
-            # no schema can say which bytes are a picture
+            # no schema can say which bytes are an image
             case.call_and_validate(excluded_checks=[schemathesis.checks.positive_data_acceptance])
 
         call()

@@ -28,7 +28,7 @@ def test_two_models_on_the_same_faces(tiny_model, explainable_model, tmp_path, c
         assert alone["accuracy"] == record[key]["accuracy"]
     report = tmp_path / "report"
     code, out, _ = run(
-        capsys, "compare", tiny_model, explainable_model, *data, "--mirror", "--report", report
+        capsys, "compare", tiny_model, explainable_model, *data, "--flip-tta", "--report", report
     )
     assert code == 0
     assert "McNemar's test" in out or "equally often" in out

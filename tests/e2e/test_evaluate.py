@@ -68,7 +68,7 @@ def test_table_of_photographs_counts_a_missed_face_as_an_error(tiny_model, tmp_p
 
 
 def write_groups(folder):
-    """A table of pictures without a face, in two groups of one column and too many of another."""
+    """A table of images without a face, in two groups of one column and too many of another."""
     folder.mkdir(exist_ok=True)
     for row in range(41):
         Image.fromarray(no_face((60, 60))).save(folder / f"{row}.png")
@@ -104,8 +104,8 @@ def test_groups_need_an_extra_and_can_be_done_without(tiny_model, tmp_path, caps
     assert (code, err, "groups" in json.loads(out)) == (0, "", False)
 
 
-def test_missing_and_broken_pictures_are_errors_told_by_name(tiny_model, tmp_path, capsys):
-    (tmp_path / "text.jpg").write_text("no picture")
+def test_missing_and_broken_images_are_errors_told_by_name(tiny_model, tmp_path, capsys):
+    (tmp_path / "text.jpg").write_text("no image")
     (tmp_path / "t.csv").write_text("image,label\ntext.jpg,anger\ngone.png,anger\n")
     arguments = of_table(tiny_model, tmp_path / "t.csv")
     code, out, err = run(capsys, *arguments, "--json")
@@ -186,11 +186,11 @@ def test_export_keeps_the_older_file_until_the_new_one_is_whole(tmp_path, capsys
     assert json.loads(before[1])["abstain_below"] == 0
     assert run(capsys, *arguments, "--abstain", 2)[0] == 2
     assert [path.read_bytes() for path in files] == before
-    (data / "valid/neutral/0.png").write_text("no picture")
+    (data / "valid/neutral/0.png").write_text("no image")
     code, _, err = run(capsys, *arguments)
     assert (code, "neutral/0.png" in err) == (1, True)
-    for picture in (data / "valid").rglob("*.png"):
-        picture.write_text("no picture")
+    for image in (data / "valid").rglob("*.png"):
+        image.write_text("no image")
     code, _, err = run(capsys, *arguments)
     assert (code, "could be read" in err) == (2, True)
     assert not list(tmp_path.glob(".mien-*"))
@@ -254,7 +254,7 @@ def test_data_check_and_prepare(tmp_path, capsys):
         capsys, "data", "prepare", root, "-o", tmp_path / "store", "--patch", 48, "--workers", 1
     )
     assert code == 0
-    assert "without a face keep the whole picture" in out
+    assert "without a face keep the whole image" in out
 
 
 def test_from_recipe_to_prediction(tmp_path, capsys):
@@ -268,9 +268,9 @@ def test_from_recipe_to_prediction(tmp_path, capsys):
     )
     assert (code, err) == (0, "")
     assert "temperature" in out
-    picture = tmp_path / "face.png"
-    Image.fromarray(portrait("obama")).save(picture)
-    code, out, _ = run(capsys, "predict", picture, "--model", model, "--json")
+    image = tmp_path / "face.png"
+    Image.fromarray(portrait("obama")).save(image)
+    code, out, _ = run(capsys, "predict", image, "--model", model, "--json")
     (face,) = json.loads(out)["faces"]
     assert code == 0
     assert set(face["expression"]["probabilities"]) == {"neutral", "happiness", "surprise"}

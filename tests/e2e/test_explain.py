@@ -25,14 +25,14 @@ def test_no_face_is_no_drawing(explainable_model, tmp_path, capsys, monkeypatch)
 
 def test_a_drawing_beside_the_user(explainable_model, examples, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    picture = examples / "astronaut.jpg"
-    code, out, err = run(capsys, "explain", picture, "--model", explainable_model)
+    image = examples / "astronaut.jpg"
+    code, out, err = run(capsys, "explain", image, "--model", explainable_model)
     assert (code, err) == (0, "")
     assert out.startswith("face 1: ")
     assert "upper" in out
     with Image.open(tmp_path / "astronaut-explained.png") as drawing:
         assert min(drawing.size) > 400
-    assert run(capsys, "explain", picture, "--model", explainable_model, "-o", "new/a.jpg")[0] == 0
+    assert run(capsys, "explain", image, "--model", explainable_model, "-o", "new/a.jpg")[0] == 0
     with Image.open(tmp_path / "new/a.jpg") as drawing:
         assert drawing.format == "JPEG"
 
@@ -58,13 +58,13 @@ def test_json_gives_the_numbers_and_draws_nothing(explainable_model, examples, t
 
 
 def test_what_cannot_be_explained_is_one_line(tiny_model, explainable_model, examples, tmp_path, capsys):
-    picture, target = examples / "astronaut.jpg", tmp_path / "a.png"
-    Image.open(picture).save(target)
+    image, target = examples / "astronaut.jpg", tmp_path / "a.png"
+    Image.open(image).save(target)
     for problem, arguments in {
-        "does not give maps": [picture, "--model", tiny_model, "-o", target],
-        "no class 'joy'": [picture, "--model", explainable_model, "--label", "joy", "-o", target],
-        "must end in": [picture, "--model", explainable_model, "-o", tmp_path / "a.txt"],
-        "is the picture itself": [target, "--model", explainable_model, "-o", target],
+        "does not give maps": [image, "--model", tiny_model, "-o", target],
+        "no class 'joy'": [image, "--model", explainable_model, "--label", "joy", "-o", target],
+        "must end in": [image, "--model", explainable_model, "-o", tmp_path / "a.txt"],
+        "is the image itself": [target, "--model", explainable_model, "-o", target],
         "none.jpg": ["none.jpg", "--model", explainable_model],
     }.items():
         code, out, err = run(capsys, "explain", *arguments)
@@ -78,8 +78,8 @@ def test_the_help_says_what_a_map_is_not(capsys):
 
 
 def test_a_face_upside_down_is_explained_as_the_upright_one(examples, tmp_path, capsys):
-    with Image.open(examples / "biden.jpg") as picture:
-        picture.rotate(180).save(tmp_path / "turned.png")
+    with Image.open(examples / "biden.jpg") as image:
+        image.rotate(180).save(tmp_path / "turned.png")
     told = [
         json.loads(run(capsys, "explain", path, "--json")[1])["faces"]
         for path in (examples / "biden.jpg", tmp_path / "turned.png")

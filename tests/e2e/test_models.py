@@ -13,7 +13,7 @@ def run(capsys, *arguments):
     return code, captured.out, captured.err
 
 
-def test_the_shipped_models_say_how_good_they_are_and_what_they_learnt_from(capsys):
+def test_the_shipped_models_say_how_good_they_are_and_what_they_learned_from(capsys):
     code, out, err = run(capsys)
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -25,14 +25,14 @@ def test_the_shipped_models_say_how_good_they_are_and_what_they_learnt_from(caps
         start = next(number for number, line in enumerate(lines) if line.startswith(f"{name},"))
         told = [line for source in manifest.trained_on for line in (source["name"], source["licence"])]
         assert [line.strip() for line in lines[start + 1 : start + 1 + len(told)]] == told
-    assert "expression, the default, learnt from" in lines
+    assert "expression, the default, learned from" in lines
 
 
 def test_a_file_of_ones_own_that_was_never_measured(tiny_model, capsys):
     code, out, err = run(capsys, tiny_model)
     assert (code, err) == (0, "")
     assert out.splitlines()[-3:] == [
-        f"{tiny_model}, learnt from",
+        f"{tiny_model}, learned from",
         "  what its manifest does not state",
         "    unknown",
     ]

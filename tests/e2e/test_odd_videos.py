@@ -1,4 +1,4 @@
-"""`mien video` on odd sources: no face, no sound, no steady rate, turned, cut, huge, pictures, and what is no video."""
+"""`mien video` on odd sources: no face, no sound, no steady rate, turned, cut, huge, images, and what is no video."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from support import clips
 from support.images import bust, scaled_to_face
 from support.shell import Shell, read_table
-from support.video import picture_times, sound_seconds, switching_frames, write_clip
+from support.video import image_times, sound_seconds, switching_frames, write_clip
 
 SIZE_WH = 320, 240
 
@@ -27,7 +27,7 @@ def test_a_video_without_faces(shell, tmp_path):
     assert shell(clip, "--output", tmp_path / "out") == 0
     assert shell.out == "no face found\n"
     assert read_table(tmp_path / "out" / "faces.csv") == []
-    assert len(picture_times(tmp_path / "out" / "annotated.mp4")) == 5
+    assert len(image_times(tmp_path / "out" / "annotated.mp4")) == 5
     assert "No face was found" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
@@ -42,7 +42,7 @@ def test_a_variable_frame_rate_keeps_the_true_times(shell, tmp_path):
     assert shell(clip, "--output", tmp_path, "--no-report") == 0
     rows = read_table(tmp_path / "faces.csv")
     np.testing.assert_allclose([float(row["timestamp_s"]) for row in rows], times_s, atol=1e-4)
-    np.testing.assert_allclose(picture_times(tmp_path / "annotated.mp4"), times_s, atol=1e-4)
+    np.testing.assert_allclose(image_times(tmp_path / "annotated.mp4"), times_s, atol=1e-4)
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
@@ -62,7 +62,7 @@ def test_one_frame_without_sound(shell, tmp_path):
     clip = faces_clip(tmp_path / "one.mp4", 1)
     assert shell(clip, "--output", tmp_path / "out") == 0
     assert "mien: 1 frames, 1 faces" in shell.err
-    assert picture_times(tmp_path / "out" / "annotated.mp4") == [0]
+    assert image_times(tmp_path / "out" / "annotated.mp4") == [0]
     assert sound_seconds(tmp_path / "out" / "annotated.mp4") == 0
     assert len(read_table(tmp_path / "out" / "faces.csv")) == 1
     assert "0:00" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -75,7 +75,7 @@ def test_a_truncated_file_gives_what_is_there_and_says_so(shell, tmp_path):
     rows = read_table(tmp_path / "out" / "faces.csv")
     assert 10 < len(rows) < 40
     assert [int(row["frame_index"]) for row in rows] == list(range(len(rows)))
-    assert len(picture_times(tmp_path / "out" / "annotated.mp4")) == len(rows)
+    assert len(image_times(tmp_path / "out" / "annotated.mp4")) == len(rows)
     assert "the video breaks off" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
@@ -88,10 +88,10 @@ def test_a_4k_video(shell, tmp_path):
     rows = read_table(tmp_path / "faces.csv")
     assert len(rows) == 2
     assert 2500 < float(rows[0]["x1"]) < float(rows[0]["x2"]) < 2500 + face.shape[1]
-    assert len(picture_times(tmp_path / "annotated.mp4")) == 2
+    assert len(image_times(tmp_path / "annotated.mp4")) == 2
 
 
-def test_a_folder_of_pictures_at_its_own_rate(shell, tmp_path):
+def test_a_folder_of_images_at_its_own_rate(shell, tmp_path):
     folder = tmp_path / "frames"
     folder.mkdir()
     for number, image in enumerate(switching_frames([bust("obama")], 0.24, size_wh=SIZE_WH)):

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from mien import Analyzer
-from mien.emotions import COLOURS
+from mien.emotions import COLORS
 from support.browser import FLAGS, ROOT, find_chromium, why_not
 from support.images import EXAMPLES
 
@@ -27,7 +27,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.page_watch import DESK, PATIENCE_MS, Watched, choose, opened, serving, shares, start_camera
 
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
-PICTURE = EXAMPLES / "biden.jpg"
+IMAGE = EXAMPLES / "biden.jpg"
 MODES = ("device", "server")
 PHONE = (360, 740)
 TOKEN = "a-token-for-the-tests-alone"
@@ -67,7 +67,7 @@ def address() -> Iterator[str]:
 def still() -> Image.Image:
     """What the camera sees when its subject sits still: 640x480."""
     scene = Image.new("RGB", (640, 480), (178, 170, 160))
-    portrait = Image.open(PICTURE)
+    portrait = Image.open(IMAGE)
     portrait.thumbnail((480, 480))
     scene.paste(portrait, (120, 0))
     return scene
@@ -112,14 +112,14 @@ def page(watched: Watched) -> Page:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_picture_says_what_predict_says(watched: Watched, mode: str) -> None:
+def test_a_image_says_what_predict_says(watched: Watched, mode: str) -> None:
     page = watched.page
-    [face] = Analyzer("open").analyze(PICTURE)  # the less sure model: its probabilities are not all 0 or 1
+    [face] = Analyzer("open").analyze(IMAGE)  # the less sure model: its probabilities are not all 0 or 1
     assert face.expression is not None
     choose(page, mode, "open")
-    place = "Pictures stay on this device" if mode == "device" else "Pictures are sent to 127.0.0.1"
+    place = "Images stay on this device" if mode == "device" else "Images are sent to 127.0.0.1"
     expect(page.locator("#place")).to_contain_text(place)
-    page.set_input_files("#picture-file", PICTURE)
+    page.set_input_files("#image-file", IMAGE)
     expect(page.locator("#faces .label")).to_have_text(face.expression.label or "not sure")
     assert page.locator("#faces .share").inner_text() == f"{face.expression.confidence:.0%}"
     wanted = dict(zip(face.expression.labels, face.expression.probabilities.tolist(), strict=True))
@@ -148,9 +148,9 @@ def test_the_camera_says_what_predict_says(page: Page, still: Image.Image, mode:
 
 def test_every_face_of_a_group_has_a_panel(page: Page) -> None:
     choose(page, "server", "open")
-    page.set_input_files("#picture-file", EXAMPLES / "group.jpg")
+    page.set_input_files("#image-file", EXAMPLES / "group.jpg")
     expect(page.locator("#faces > li")).to_have_count(len(Analyzer("open").analyze(EXAMPLES / "group.jpg")))
-    expect(page.locator("#picture")).to_have_attribute("alt", re.compile(r"^group\.jpg: \d+ faces found$"))
+    expect(page.locator("#image")).to_have_attribute("alt", re.compile(r"^group\.jpg: \d+ faces found$"))
     page.locator("#stop").click()
     expect(page.locator("#faces > li")).to_have_count(0)
 
@@ -165,7 +165,7 @@ def test_consent_comes_before_the_camera(page: Page) -> None:
     page.locator("#use-camera").click()
     page.locator("#consent-no").click()
     assert page.evaluate("cameras.length") == 0
-    expect(page.locator("#use-picture")).to_be_enabled()
+    expect(page.locator("#use-image")).to_be_enabled()
     start_camera(page)
     expect(page.locator("#stop-text")).to_have_text("Stop the camera")
     assert page.evaluate("cameras.length") == 1
@@ -217,11 +217,11 @@ def test_a_camera_that_does_not_start_is_told(page: Page, name: str, told: str) 
     expect(page.locator("#stop")).to_be_hidden()
 
 
-def test_files_that_are_no_pictures_are_told(page: Page) -> None:
+def test_files_that_are_no_images_are_told(page: Page) -> None:
     page.evaluate(PASTE, ["text/plain", "bm8gcGljdHVyZQ=="])
-    expect(page.get_by_role("alert")).to_contain_text("neither a picture nor a video")
+    expect(page.get_by_role("alert")).to_contain_text("neither an image nor a video")
     page.evaluate(PASTE, ["image/png", "bm8gcGljdHVyZQ=="])
-    expect(page.get_by_role("alert")).to_contain_text("cannot be opened as a picture")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be opened as an image")
     expect(page.locator("#empty")).to_be_visible()
 
 
@@ -253,7 +253,7 @@ def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
     expect(page.locator(".skip")).to_be_focused()
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#place")).to_contain_text("Pictures are sent to")
+    expect(page.locator("#place")).to_contain_text("Images are sent to")
     tab_to("use-camera")
     page.keyboard.press("Enter")
     expect(page.locator("#consent-no")).to_be_focused()
@@ -277,7 +277,7 @@ def test_axe_finds_nothing(browser: Browser, address: str, scheme: Any, size: tu
         page.evaluate(AXE.read_text())
         assert _violations(page) == []
         choose(page, "server", "open")
-        page.set_input_files("#picture-file", PICTURE)
+        page.set_input_files("#image-file", IMAGE)
         expect(page.locator("#faces .label")).to_be_visible()
         assert _violations(page) == []
         page.locator("#use-camera").click()
@@ -298,11 +298,11 @@ def test_a_model_tells_what_it_was_trained_on(page: Page) -> None:
 
 
 def test_the_servers_usual_model_is_the_pages(browser: Browser) -> None:
-    [face] = Analyzer("open").analyze(PICTURE)
+    [face] = Analyzer("open").analyze(IMAGE)
     assert face.expression is not None
     with serving("--model", "open") as address, opened(browser, address) as watched:
         page = watched.page
-        page.set_input_files("#picture-file", PICTURE)
+        page.set_input_files("#image-file", IMAGE)
         expect(page.locator("#faces .label")).to_have_text(str(face.expression.label))
         wanted = dict(zip(face.expression.labels, face.expression.probabilities.tolist(), strict=True))
         assert shares(page) == pytest.approx(wanted, abs=0.01)
@@ -317,7 +317,7 @@ def test_a_server_that_wants_a_token_gets_one(browser: Browser) -> None:
     with serving(MIEN_TOKEN=TOKEN) as address, opened(browser, address) as watched:
         page = watched.page
         choose(page, "server", "open")
-        page.set_input_files("#picture-file", PICTURE)
+        page.set_input_files("#image-file", IMAGE)
         expect(page.get_by_role("alert")).to_contain_text("wants an access token")
         expect(page.locator("#token")).to_be_focused()
         page.keyboard.type(TOKEN)
@@ -333,7 +333,7 @@ def test_a_server_that_ends_is_waited_for(browser: Browser) -> None:
         page = watched.page
         page.context.set_offline(True)
         choose(page, "server", "open")
-        page.set_input_files("#picture-file", PICTURE)
+        page.set_input_files("#image-file", IMAGE)
         expect(page.get_by_role("alert")).to_contain_text("The server cannot be reached. Trying again")
         page.context.set_offline(False)
         expect(page.locator("#faces .label")).to_be_visible()
@@ -350,6 +350,6 @@ def test_without_a_server_only_this_device_is_offered(browser: Browser, address:
         expect(page.locator("#where input[value=device]")).to_be_checked()
 
 
-def test_colours_are_those_of_python() -> None:
+def test_colors_are_those_of_python() -> None:
     source = (ROOT / "web/src/ui/palette.ts").read_text()
-    assert dict(re.findall(r"(\w+): '(#[0-9a-f]{6})'", source)) == COLOURS
+    assert dict(re.findall(r"(\w+): '(#[0-9a-f]{6})'", source)) == COLORS

@@ -84,11 +84,11 @@ def test_files_folders_and_patterns(shell, photo, examples, tmp_path):
     deep = folder / "deep" / "er"
     deep.mkdir(parents=True)
     shutil.copy(examples / "astronaut.jpg", deep / "OTHER.JPG")
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     (folder / ".hidden.jpg").write_bytes(b"")
     assert shell(folder, "--json") == 0
     assert [record["image"] for record in shell.records] == [str(photo), str(deep / "OTHER.JPG")]
-    assert "2 pictures, 2 faces" in shell.err
+    assert "2 images, 2 faces" in shell.err
     assert shell(folder / "**" / "*", "--json") == 0
     assert sorted(record["image"] for record in shell.records) == sorted(
         [str(photo), str(deep / "OTHER.JPG")]
@@ -116,7 +116,7 @@ def test_standard_input(shell, photo, monkeypatch, tmp_path):
 
 def test_csv_has_a_row_a_face_and_a_row_for_none(shell, photo, examples, tmp_path):
     Image.new("RGB", (50, 40)).save(photo.parent / "blank.png")
-    (photo.parent / "broken.jpg").write_bytes(b"no picture")
+    (photo.parent / "broken.jpg").write_bytes(b"no image")
     table = tmp_path / "new" / "faces.csv"
     assert shell(photo.parent, examples / "group.jpg", "--table", table, "--json") == 1
     rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
@@ -151,7 +151,7 @@ def test_parquet_without_its_extra_names_it(shell, photo, tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == [photo.parent]
 
 
-def test_copies_keep_the_folders_and_never_write_over_a_picture(shell, photo, examples, tmp_path):
+def test_copies_keep_the_folders_and_never_write_over_a_image(shell, photo, examples, tmp_path):
     other = tmp_path / "others"
     (other / "deep").mkdir(parents=True)
     shutil.copy(examples / "astronaut.jpg", other / "photo.jpg")
@@ -168,7 +168,7 @@ def test_copies_keep_the_folders_and_never_write_over_a_picture(shell, photo, ex
     assert (photo.parent / "photo-2.jpg").is_file()
 
 
-def test_copies_are_not_read_as_pictures(shell, photo):
+def test_copies_are_not_read_as_images(shell, photo):
     output = photo.parent / "out"
     for _ in range(2):
         assert shell(photo.parent, "--output", output, "--json") == 0
@@ -187,19 +187,19 @@ def test_copies_of_every_format(shell, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("change", ["gone", "another"])
-def test_a_picture_that_changes_meanwhile_is_told_and_the_others_go_on(shell, photo, monkeypatch, change):
+def test_a_image_that_changes_meanwhile_is_told_and_the_others_go_on(shell, photo, monkeypatch, change):
     from mien.cli import outputs
 
     folder = photo.parent
     shutil.copy(photo, folder / "z.jpg")
     usual = outputs.CopyWriter.add
 
-    def change_first(self, picture, analysis):
-        if picture.source == photo:
+    def change_first(self, image, analysis):
+        if image.source == photo:
             photo.unlink()
             if change == "another":
                 Image.new("RGB", (7, 8)).save(photo)
-        usual(self, picture, analysis)
+        usual(self, image, analysis)
 
     monkeypatch.setattr(outputs.CopyWriter, "add", change_first)
     output = folder / "out"
@@ -207,7 +207,7 @@ def test_a_picture_that_changes_meanwhile_is_told_and_the_others_go_on(shell, ph
     assert [len(record["faces"]) for record in shell.records] == [1, 1]
     told, summary = shell.err.splitlines()
     assert told.startswith(f"mien: {photo}")
-    assert summary == "mien: 2 pictures, 2 faces, 1 could not be read"
+    assert summary == "mien: 2 images, 2 faces, 1 could not be read"
     assert [path.name for path in output.iterdir()] == ["z.jpg"]
 
 
@@ -239,7 +239,7 @@ def bad_files(examples, tmp_path):
     folder = tmp_path / "bad"
     folder.mkdir()
     (folder / "empty.jpg").write_bytes(b"")
-    (folder / "text.jpg").write_text("this is no picture")
+    (folder / "text.jpg").write_text("this is no image")
     (folder / "truncated.jpg").write_bytes((examples / "astronaut.jpg").read_bytes()[:30_000])
     huge_png(folder / "huge.png")
     return folder
@@ -260,7 +260,7 @@ def test_bad_files_are_told_and_the_others_are_all_there(shell, photo, bad_files
     lines = shell.err.splitlines()
     assert len(lines) == 5
     assert all(line.startswith("mien: ") for line in lines)
-    assert lines[-1] == "mien: 7 pictures, 2 faces, 4 could not be read"
+    assert lines[-1] == "mien: 7 images, 2 faces, 4 could not be read"
 
 
 @pytest.mark.parametrize("name", ["empty.jpg", "text.jpg", "truncated.jpg", "huge.png"])
@@ -282,7 +282,7 @@ def test_nothing_to_read(shell, tmp_path):
 def test_a_missing_file_among_others(shell, photo, tmp_path):
     assert shell(tmp_path / "missing.jpg", photo, tmp_path / "*.png", "--json") == 1
     assert [record["error"] is None for record in shell.records] == [False, False, True]
-    assert "3 pictures, 1 face, 2 could not be read" in shell.err
+    assert "3 images, 1 face, 2 could not be read" in shell.err
 
 
 def test_names_that_the_file_system_does_not_take(shell, photo):
@@ -333,7 +333,7 @@ def test_max_error_abstains_rather_than_being_wrong(shell, photo, tmp_path):
         ("--max-faces", "0"),
         ("--threads", "-2"),
         ("--min-confidence", "2"),
-        ("--detector-side", "5"),
+        ("--detector-size", "5"),
         ("--max-faces", "many"),
         ("--table", "faces.xlsx"),
         ("--nonsense",),

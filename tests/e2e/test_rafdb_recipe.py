@@ -66,7 +66,7 @@ def test_the_recipe_trains_stops_goes_on_and_reports(rafdb, tmp_path, capsys):
     assert "Is it the same for everybody?" in (tmp_path / "report/report.html").read_text()
 
 
-def test_ferplus_and_rafdb_are_learnt_together_over_seven_classes(rafdb, tmp_path, capsys):
+def test_ferplus_and_rafdb_are_learned_together_over_seven_classes(rafdb, tmp_path, capsys):
     ferplus = write_ferplus(tmp_path / "ferplus")
     path = f"ferplus={ferplus},rafdb={rafdb}"
     words = ["train", str(RECIPE), *SMALL, f"data.path={path}", 'data.dataset="joined"']

@@ -199,7 +199,7 @@ def test_groups_get_a_table_each_and_a_plot(tmp_path):
     assert not (tmp_path / "groups.png").exists()
 
 
-def test_a_picture_of_the_wrong_kind_is_refused_before_anything_is_written(tmp_path):
+def test_a_image_of_the_wrong_kind_is_refused_before_anything_is_written(tmp_path):
     wrong = Mistake(image=np.zeros((4, 4)), name="x.png", truth="a", predicted="b", confidence=0.5)
     with pytest.raises(InputError, match=r"x\.png.*uint8"):
         write_report(tmp_path / "new", title="t", subject={}, summary=make_summary(9, 0), mistakes=[wrong])

@@ -71,7 +71,7 @@ def read_all(connection):
     return b"".join(pieces)
 
 
-def test_it_tells_its_address_and_reads_pictures(served):
+def test_it_tells_its_address_and_reads_images(served):
     assert re.fullmatch(r"mien listens on http://127\.0\.0\.1:\d+\n", served.line)
     status, headers, body = analyze(served)
     assert status == 200
@@ -140,7 +140,7 @@ def test_half_closed_and_vanished_clients_leave_nothing_behind(served):
 
 def wait_for_idle(served):
     deadline = time.monotonic() + 20
-    while b"mien_waiting_pictures 0.0" not in ask(served, "GET", "/metrics")[2]:
+    while b"mien_waiting_images 0.0" not in ask(served, "GET", "/metrics")[2]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 

@@ -21,7 +21,7 @@ from support.abuse import (
     PATIENCE_S,
     SETTINGS,
     UPGRADE,
-    bad_pictures,
+    bad_images,
     cut_off_after,
     read_answer,
     seeds,
@@ -80,8 +80,8 @@ def test_bodies_of_a_wrong_kind(server):
         "text": (JPEG, "text/plain"),
         "JSON": (b'{"images": []}', "application/json"),
         "a kind of 5 KB": (JPEG, "x" * 5000),
-        "a form that says it is a picture": (part(JPEG) + b"--B--\r\n", "image/jpeg"),
-        "a picture that says it is a form": (JPEG, form),
+        "a form that says it is an image": (part(JPEG) + b"--B--\r\n", "image/jpeg"),
+        "an image that says it is a form": (JPEG, form),
         "no boundary": (part(JPEG) + b"--B--\r\n", "multipart/form-data"),
         "an empty boundary": (part(JPEG), "multipart/form-data; boundary="),
         "a boundary of 5 KB": (part(JPEG), "multipart/form-data; boundary=" + "x" * 5000),
@@ -89,10 +89,10 @@ def test_bodies_of_a_wrong_kind(server):
         "cut off": (part(JPEG)[:60], form),
         "a part without a name": (part(JPEG, "form-data") + b"--B--\r\n", form),
         "a part without anything": (b"--B\r\n\r\n\r\n--B--\r\n", form),
-        "another field": (part(JPEG, 'form-data; name="picture"; filename="a"') + b"--B--\r\n", form),
+        "another field": (part(JPEG, 'form-data; name="image"; filename="a"') + b"--B--\r\n", form),
         "a text field": (part(b"cat", 'form-data; name="images"') + b"--B--\r\n", form),
         "a text field of 2 MB": (part(bytes(2**21), 'form-data; name="images"') + b"--B--\r\n", form),
-        "too many pictures": (part(b"x") * 5 + b"--B--\r\n", form),
+        "too many images": (part(b"x") * 5 + b"--B--\r\n", form),
         "parts without end": (part(b"") * 20_000, form),
         "fields without end": (part(b"", 'form-data; name="a"') * 20_000, form),
         "headers of parts without end": (b"--B\r\n" + b"a: b\r\n" * 200_000, form),
@@ -143,8 +143,8 @@ def test_bodies_that_are_too_large(server):
     assert {status for status, _ in declared.values()} == {413}
 
 
-def test_bad_pictures_are_not_kept(server):
-    """The bytes of a picture that cannot be read are let go with its answer: 160 MB of them leave nothing behind."""
+def test_bad_images_are_not_kept(server):
+    """The bytes of an image that cannot be read are let go with its answer: 160 MB of them leave nothing behind."""
     before_mb = server.memory_mb("VmRSS")
     noise = random.Random(1).randbytes(2**22)
     assert {server.post(noise)[0] for _ in range(40)} == {422}
@@ -208,8 +208,8 @@ def test_addresses_that_lead_nowhere(server):
     assert {status for status, _ in upgrades.values()} <= {403, 404}
 
 
-def test_pictures_that_are_none(server):
-    files = bad_pictures()
+def test_images_that_are_none(server):
+    files = bad_images()
     assert max(map(len, files.values())) < 300_000
     must_refuse({name: server.post(data) for name, data in files.items()})
     form = b"".join(part(files[name]) for name in list(files)[:3]) + part(JPEG) + b"--B--\r\n"
@@ -218,9 +218,9 @@ def test_pictures_that_are_none(server):
     assert [bool(result["error"]) for result in json.loads(body)["results"]] == [True, True, True, False]
 
 
-def test_pictures_at_the_limit(server):
+def test_images_at_the_limit(server):
     """Valid ones that cost much are read, many at once, one frame of an animation, within the memory."""
-    frames = [Image.new("P", (1000, 1000), colour) for colour in range(30)]
+    frames = [Image.new("P", (1000, 1000), color) for color in range(30)]
     file = io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
     costly = [
@@ -284,19 +284,19 @@ def test_more_connections_than_it_takes(server):
 
 
 def test_spoiled_bodies(server):
-    chance, pictures, statuses = random.Random(5), seeds(), []
+    chance, images, statuses = random.Random(5), seeds(), []
     until = time.monotonic() + FUZZ_S
     while time.monotonic() < until and len(statuses) < 400:
-        picture = chance.choice(pictures)
+        image = chance.choice(images)
         if chance.random() < 0.3:
-            form = spoiled(part(picture) + part(JPEG[:2000]) + b"--B--\r\n", chance)
+            form = spoiled(part(image) + part(JPEG[:2000]) + b"--B--\r\n", chance)
             statuses.append(server.post(form, "multipart/form-data; boundary=B")[0])
         elif chance.random() < 0.2:
             request = (
-                f"{ANALYZE}Content-Type: image/png\r\nContent-Length: 300\r\n\r\n".encode() + picture[:300]
+                f"{ANALYZE}Content-Type: image/png\r\nContent-Length: 300\r\n\r\n".encode() + image[:300]
             )
             statuses.append(server.exchange(spoiled(request, chance), ends=True)[0])
         else:
-            statuses.append(server.post(spoiled(picture, chance))[0])
+            statuses.append(server.post(spoiled(image, chance))[0])
     assert set(statuses) <= {0, 200, 400, 404, 405, 408, 413, 415, 422}
     assert len(set(statuses)) >= 3

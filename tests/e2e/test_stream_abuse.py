@@ -24,7 +24,7 @@ from support.abuse import (
     SETTINGS,
     TEXT,
     UPGRADE,
-    bad_pictures,
+    bad_images,
     frame,
     seeds,
     serving,
@@ -114,8 +114,8 @@ def test_messages_that_mean_nothing(server):
         for text in texts:
             stream.send(text)
             assert json.loads(stream.recv(timeout=20))["type"] == "error", text
-        pictures = bad_pictures()
-        for place, (name, data) in enumerate(pictures.items()):
+        images = bad_images()
+        for place, (name, data) in enumerate(images.items()):
             stream.send(data)
             answer = json.loads(stream.recv(timeout=20))
             assert (answer["type"], answer["frame_index"]) == ("error", place), name
@@ -145,7 +145,7 @@ def test_websockets_that_take_no_answers_are_cut_off(server):
     floods = {
         "pings": frame(PING, b"x" * 125),
         "texts": frame(TEXT, b"{}"),
-        "pictures": frame(BINARY, b"x"),
+        "images": frame(BINARY, b"x"),
     }
     with ExitStack() as stack, ThreadPoolExecutor(len(floods)) as pool:
         runs = {}
@@ -168,11 +168,11 @@ def test_websockets_that_say_nothing_are_closed(server):
 
 
 def test_websockets_that_go_in_the_middle(server):
-    pictures = seeds()
+    images = seeds()
     for turn in range(20):
         try:
             with server.shaken_hands() as client:
-                client.sendall(frame(BINARY, pictures[turn % len(pictures)])[: None if turn % 2 else 1000])
+                client.sendall(frame(BINARY, images[turn % len(images)])[: None if turn % 2 else 1000])
                 if turn % 3:
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
         except AssertionError:  # the places of those that went are not all free again
@@ -197,8 +197,8 @@ def read_status(client: socket.socket) -> int:
 
 
 def test_spoiled_messages(server):
-    """Each picture has one answer, in order; texts may have one."""
-    chance, pictures = random.Random(6), seeds()
+    """Each image has one answer, in order; texts may have one."""
+    chance, images = random.Random(6), seeds()
     texts = [b'{"type": "frame", "timestamp_s": 1.5}', b'{"type": "reset"}']
     until, sent, answered = time.monotonic() + FUZZ_S, 0, []
     with server.stream() as stream:
@@ -206,7 +206,7 @@ def test_spoiled_messages(server):
             if chance.random() < 0.3:
                 stream.send(spoiled(chance.choice(texts), chance).decode("utf-8", "replace"))
             else:
-                stream.send(spoiled(chance.choice(pictures), chance))
+                stream.send(spoiled(chance.choice(images), chance))
                 sent += 1
         while len(answered) < sent:
             answer = json.loads(stream.recv(timeout=20))
@@ -218,4 +218,4 @@ def test_spoiled_messages(server):
         assert read_status(client) == 101
         with suppress(OSError):  # closed, as it should be
             for _ in range(300):
-                client.sendall(spoiled(frame(BINARY, pictures[0][:200]), chance))
+                client.sendall(spoiled(frame(BINARY, images[0][:200]), chance))

@@ -18,7 +18,7 @@ from mien.video.analysis import VideoAnalysis, analyze_video
 from mien.video.table import row_columns
 from support.images import bust
 from support.shell import Shell, read_table
-from support.video import crossing_frames, picture_times, sound_seconds, switching_frames, write_clip
+from support.video import crossing_frames, image_times, sound_seconds, switching_frames, write_clip
 
 SIZE_WH = 320, 240
 NAMES = ["annotated.mp4", "faces.csv", "report.html"]
@@ -81,13 +81,13 @@ def test_two_people_who_cross_keep_their_numbers_and_all_files_are_whole(crossin
         after = {seen[name] for seen in held[crossed : crossed + 20] if name in seen} - {None}
         assert len(before) == 1
         assert after == before
-    # biden stays in the picture to the end, turning and tilting the head
+    # biden stays in the image to the end, turning and tilting the head
     assert len({seen.get("biden") for seen in held} - {None}) == 1
     seen = sum(box is not None for boxes in truth for box in boxes.values())
     assert seen * 0.9 < sum(number is not None for by_name in held for number in by_name.values()) <= seen
     assert seen * 0.9 < len(rows) < seen * 1.15
 
-    np.testing.assert_allclose(picture_times(folder / "annotated.mp4"), np.arange(100) / 25, atol=1e-4)
+    np.testing.assert_allclose(image_times(folder / "annotated.mp4"), np.arange(100) / 25, atol=1e-4)
     assert sound_seconds(folder / "annotated.mp4") == pytest.approx(4, abs=0.15)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "data:image" in page
@@ -206,7 +206,12 @@ def test_a_run_that_was_killed_twice_goes_on_as_if_nothing_had_been(crossing, ti
     kill_after(begin(clip, killed, "--resume", *model), killed, first + 10)
 
     before = {path: path.read_bytes() for path in killed.iterdir()}
-    for options in ((), ("--resume", "--every", 2), ("--resume", "--max-faces", 1), ("--resume", "--mirror")):
+    for options in (
+        (),
+        ("--resume", "--detect-every", 2),
+        ("--resume", "--max-faces", 1),
+        ("--resume", "--flip-tta"),
+    ):
         assert shell(clip, "--output", killed, *options) == 2
         assert shell.err.count("\n") == 1
         assert "unfinished run" in shell.err
@@ -215,7 +220,7 @@ def test_a_run_that_was_killed_twice_goes_on_as_if_nothing_had_been(crossing, ti
     assert shell(clip, "--output", killed, "--resume", "--no-report") == 0
     assert "100 frames" in shell.err
     assert (killed / "faces.csv").read_bytes() == (straight / "faces.csv").read_bytes()
-    assert picture_times(killed / "annotated.mp4") == picture_times(straight / "annotated.mp4")
+    assert image_times(killed / "annotated.mp4") == image_times(straight / "annotated.mp4")
     assert sound_seconds(killed / "annotated.mp4") == sound_seconds(straight / "annotated.mp4")
     assert sorted(path.name for path in killed.iterdir()) == NAMES[:2]
 
@@ -236,7 +241,7 @@ def test_ctrl_c_finishes_the_files(crossing, tiny_model, tmp_path):
     assert "stopped early" in told
     assert "Traceback" not in told
     assert sorted(path.name for path in folder.iterdir()) == NAMES[:2]
-    frames = len(picture_times(folder / "annotated.mp4"))
+    frames = len(image_times(folder / "annotated.mp4"))
     rows = read_table(folder / "faces.csv")
     assert 10 <= frames < 100
     assert abs(max(int(row["frame_index"]) for row in rows) + 1 - frames) <= 1
@@ -329,7 +334,7 @@ def test_the_summary_for_people_is_plain_text_in_a_pipe(portrait_clip, shell, ca
 @pytest.mark.parametrize(
     "options",
     [
-        ("--every", "0"),
+        ("--detect-every", "0"),
         ("--smoothing", "-1"),
         ("--smoothing", "nan"),
         ("--fps", "0"),

@@ -1,6 +1,6 @@
-"""The shipped model on the shipped pictures.
+"""The shipped model on the shipped images.
 
-`tests/golden/examples.jsonl` is the output of `mien predict examples/ --json`; look at the pictures before renewing it.
+`tests/golden/examples.jsonl` is the output of `mien predict examples/ --json`; look at the images before renewing it.
 """
 
 import json
@@ -24,7 +24,7 @@ SEEN = {
     "group.jpg": {"happiness", "neutral"},
     "obama.jpg": {"happiness"},
 }
-"""What a person sees in each picture."""
+"""What a person sees in each image."""
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ def test_has_the_published_size():
 
 
 def shapes_of(model, size):
-    """Output shapes of the named parts, for one picture."""
+    """Output shapes of the named parts, for one image."""
     shapes = {}
     parts = {"stem": model.stem, "stage2": model.stage2, "local": model.local, "modulator": model.modulator}
     parts |= {"stage3": model.trunk[0], "stage4": model.trunk[1], "conv5": model.trunk[2]}
@@ -65,6 +65,6 @@ def test_quadrants_share_no_weights():
     assert len(weights) == 4 * len(list(local.layers[0].parameters()))
 
 
-def test_says_that_a_picture_is_too_small():
+def test_says_that_a_image_is_too_small():
     with pytest.raises(ModelError, match="32 px"):
         EfficientFace(7)(torch.zeros(2, 3, 24, 24))

@@ -92,12 +92,10 @@ def test_refuses_more_blocks_than_there_are():
         MODELS["face-mobilenet"](3, blocks=14)
 
 
-def test_grey_input_sees_no_colour():
-    pixels = PixelInput(grey=True)
-    colours = torch.tensor([[200.0, 0, 0], [0, 200.0 * 0.299 / 0.587, 0]])[:, :, None, None].expand(
-        2, 3, 4, 4
-    )
-    seen = pixels(colours)
+def test_gray_input_sees_no_color():
+    pixels = PixelInput(grayscale=True)
+    colors = torch.tensor([[200.0, 0, 0], [0, 200.0 * 0.299 / 0.587, 0]])[:, :, None, None].expand(2, 3, 4, 4)
+    seen = pixels(colors)
     torch.testing.assert_close(seen[0], seen[1])
     assert seen.shape == (2, 3, 4, 4)
     torch.testing.assert_close(seen[0, 0, 0, 0], torch.tensor(200 * 0.299))

@@ -55,8 +55,8 @@ def mesh_maps(images_01):
     ends = [node.input[0] for node in model.graph.node if node.op_type == "MaxPool"][1:5]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in ends)
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    pictures = images_01.permute(0, 2, 3, 1).numpy()
-    return [torch.from_numpy(found) for found in session.run(ends, {session.get_inputs()[0].name: pictures})]
+    images = images_01.permute(0, 2, 3, 1).numpy()
+    return [torch.from_numpy(found) for found in session.run(ends, {session.get_inputs()[0].name: images})]
 
 
 def test_mesh_trunk_computes_what_the_shipped_mesh_does():

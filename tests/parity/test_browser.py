@@ -63,17 +63,17 @@ def analyzer():
 
 @needs_page
 @pytest.mark.parametrize("name", ["astronaut.jpg", "biden.jpg", "group.jpg", "obama.jpg"])
-def test_pictures_read_as_in_python(engine, analyzer, examples, name):
+def test_images_read_as_in_python(engine, analyzer, examples, name):
     image = read_image(examples / name)
     assert_read_alike(engine, analyzer, image)
 
 
 @needs_page
-def test_a_close_up_and_a_picture_without_faces_too(engine, analyzer, examples):
+def test_a_close_up_and_a_image_without_faces_too(engine, analyzer, examples):
     astronaut = read_image(examples / "astronaut.jpg")
     assert_read_alike(engine, analyzer, np.ascontiguousarray(astronaut[40:240, 130:310]))
     assert_read_alike(engine, analyzer, resize(astronaut, (1800, 1801)))
-    assert engine.picture(np.full((90, 120, 3), 128, dtype=np.uint8))["frame"]["faces"] == []
+    assert engine.image(np.full((90, 120, 3), 128, dtype=np.uint8))["frame"]["faces"] == []
 
 
 @needs_page
@@ -85,7 +85,7 @@ def test_so_do_the_other_models(chromium, examples, model):
 
 
 def assert_read_alike(engine, analyzer, image):
-    frame = engine.picture(image)["frame"]
+    frame = engine.image(image)["frame"]
     assert (frame["height"], frame["width"]) == image.shape[:2]
     wanted = [face.to_dict() for face in analyzer.analyze(image)]
     assert len(frame["faces"]) == len(wanted) > 0
@@ -94,7 +94,7 @@ def assert_read_alike(engine, analyzer, image):
 
 
 @needs_page
-def test_moving_pictures_are_followed_as_in_python(engine, analyzer, examples):
+def test_moving_images_are_followed_as_in_python(engine, analyzer, examples):
     engine.reset()
     follower = FaceFollower(analyzer, every=10**6)
     scenes = [read_image(examples / "astronaut.jpg")[:400], read_image(examples / "obama.jpg")[:400]]

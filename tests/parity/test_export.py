@@ -115,7 +115,7 @@ def test_values_beyond_half_precision_stay_single():
 
 
 class WithRegions(ExpressionNetwork):
-    """Averages colours over the places of a face, and weighs its two halves by their brightness."""
+    """Averages colors over the places of a face, and weighs its two halves by their brightness."""
 
     regions = (Region("upper", (0.0, 0.0, 1.0, 0.5)), Region("lower", (0.0, 0.5, 1.0, 1.0)))
 

@@ -18,11 +18,11 @@ from mien.runtime import ASSETS
 from support.images import encoded, portrait, stored_turned
 
 SMALL = np.ascontiguousarray(portrait("astronaut")[60:100, 200:248])
-GREY_16 = Image.fromarray(np.arange(48 * 40, dtype=np.uint16).reshape(40, 48) * 30)
+GRAY_16 = Image.fromarray(np.arange(48 * 40, dtype=np.uint16).reshape(40, 48) * 30)
 PALETTE = Image.fromarray(SMALL).quantize(16)
 VALID = {
     "png": encoded(SMALL, "PNG"),
-    "png 16 bit": encoded(GREY_16, "PNG"),
+    "png 16 bit": encoded(GRAY_16, "PNG"),
     "png palette": encoded(PALETTE, "PNG", transparency=3),
     "jpeg": stored_turned(SMALL, 6),
     "jpeg cmyk": encoded(Image.fromarray(SMALL).convert("CMYK"), "JPEG"),
@@ -92,7 +92,7 @@ def test_random_bytes(data: bytes):
 
 
 @pytest.mark.parametrize("name", VALID)
-def test_mutated_pictures(name: str):
+def test_mutated_images(name: str):
     read_image(VALID[name])  # or the mutations would prove nothing
 
     @quick

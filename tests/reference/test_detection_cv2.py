@@ -13,7 +13,7 @@ from support.images import mirrored, photo_wall, portrait
 
 cv2 = pytest.importorskip("cv2")
 
-PICTURES = {
+IMAGES = {
     "astronaut": lambda: portrait("astronaut"),
     "obama": lambda: resize(portrait("obama"), (640, 512)),
     "mirrored": lambda: mirrored(portrait("astronaut")),
@@ -34,9 +34,9 @@ def reference_rows(image: np.ndarray) -> np.ndarray:
     return rows[np.argsort(-rows[:, 14])]
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_one_look_is_that_of_opencv(name: str):
-    image = PICTURES[name]()
+    image = IMAGES[name]()
     expected = reference_rows(image)
     rows = FaceDetector(threads=1)._look(image, max(image.shape[:2]), padding=0.0)
     rows = rows[keep_best_boxes(rows[:, :4], rows[:, 14], 0.3)]

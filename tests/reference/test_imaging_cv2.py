@@ -15,7 +15,7 @@ cv2 = pytest.importorskip("cv2")
 
 
 def opencv_warp(image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """OpenCV puts pixel centres at whole numbers, mien at whole numbers + 0.5."""
+    """OpenCV puts pixel centers at whole numbers, mien at whole numbers + 0.5."""
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
     return cv2.warpAffine(
@@ -30,8 +30,8 @@ def test_warp_is_that_of_opencv(angle_deg: float, scale: float, place: str):
     image = portrait("astronaut")
     cos, sin = scale * math.cos(math.radians(angle_deg)), scale * math.sin(math.radians(angle_deg))
     linear = np.array([[cos, -sin], [sin, cos]])
-    centre = np.array([223, 120] if place == "inside" else [500, 500])
-    matrix = np.column_stack([linear, (80, 60) - linear @ centre])
+    center = np.array([223, 120] if place == "inside" else [500, 500])
+    matrix = np.column_stack([linear, (80, 60) - linear @ center])
     ours, theirs = (warper(image, matrix, (120, 160)).astype(int) for warper in (warp, opencv_warp))
     difference = np.abs(ours - theirs)
     assert difference.mean() < 0.7  # OpenCV before 5 rounds places to 1/32 pixel, Pillow rounds values down
@@ -39,20 +39,20 @@ def test_warp_is_that_of_opencv(angle_deg: float, scale: float, place: str):
 
 
 @pytest.mark.parametrize("name", ["astronaut.jpg", "obama.jpg", "group.jpg"])
-def test_colours_of_a_jpeg(name: str):
+def test_colors_of_a_jpeg(name: str):
     data = (EXAMPLES / name).read_bytes()
     theirs = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
     assert np.abs(read_image(data).astype(int) - theirs).max() <= 3
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "BMP", "TIFF", "PPM"])
-def test_colours_of_lossless_files(format_name: str):
+def test_colors_of_lossless_files(format_name: str):
     data = encoded(portrait("astronaut"), format_name)
     theirs = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
     np.testing.assert_array_equal(read_image(data), theirs)
 
 
-def test_sixteen_bit_grey():
+def test_sixteen_bit_gray():
     values = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64)
     data = encoded(Image.fromarray(values), "PNG")
     theirs = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]

@@ -1,4 +1,4 @@
-"""What the abuse of `mien serve` is made of: the server with small limits, odd clients, frames and pictures."""
+"""What the abuse of `mien serve` is made of: the server with small limits, odd clients, frames and images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SETTINGS = {
     "max-streams": 4,
     "max-waiting": 32,
     "max-waiting-bytes": 2**24,
-    "max-pictures": 4,
+    "max-images": 4,
     "max-body-bytes": 2**22,
     "max-message-bytes": 300_000,
     "max-pixels": 4_000_000,
@@ -45,7 +45,7 @@ FUZZ_S = 4.0
 PATIENCE_S = 10.0
 """In which the server must have cut off a client that is slow; its own limits are 1.5 to 4 s."""
 MEMORY_MB = 350
-"""How much more than after its first picture the server may ever take: 16 for bodies, two pictures of four million
+"""How much more than after its first image the server may ever take: 16 for bodies, two images of four million
 pixels as RGBA with the copies that Pillow makes of them (20 bytes a pixel, 160), and what the networks and the
 allocator keep."""
 
@@ -54,7 +54,7 @@ class Server(Served):
     """`mien serve` with the models that ship, and ways to ask it odd things."""
 
     first_mb: float
-    """Its memory after its first picture."""
+    """Its memory after its first image."""
 
     @contextmanager
     def stream(self) -> Iterator[ClientConnection]:
@@ -99,7 +99,7 @@ class Server(Served):
         return int(found[1]) / 1024
 
     def must_read_a_portrait(self) -> None:
-        """A good picture gives its one face, where it is and as it looks."""
+        """A good image gives its one face, where it is and as it looks."""
         status, body = self.post(JPEG)
         assert status == 200, body
         [face] = json.loads(body)["results"][0]["faces"]
@@ -166,7 +166,7 @@ def frame(kind: int, data: bytes = b"", *, is_last: bool = True, flags: int = 0,
 
 
 def progressive_jpeg(side: int, scans: int) -> bytes:
-    """A grey JPEG that goes over its (empty) blocks again and again: a second of work for every 20 KB."""
+    """A gray JPEG that goes over its (empty) blocks again and again: a second of work for every 20 KB."""
 
     def segment(marker: int, data: bytes) -> bytes:
         return b"\xff" + bytes([marker]) + struct.pack(">H", len(data) + 2) + data
@@ -200,7 +200,7 @@ def cut_off_after(client: socket.socket, piece: bytes) -> float:
     return held
 
 
-def bad_pictures() -> dict[str, bytes]:
+def bad_images() -> dict[str, bytes]:
     sized = JPEG.index(b"\xff\xc0") + 5
     wide = bytearray(encoded(portrait("astronaut")[:64, :64], "PNG"))
     wide[16:24] = struct.pack(">II", 2**31 - 1, 2**31 - 1)
@@ -232,7 +232,7 @@ def spoiled(data: bytes, chance: random.Random) -> bytes:
 
 
 def seeds() -> list[bytes]:
-    """Small pictures in many formats."""
+    """Small images in many formats."""
     small = portrait("astronaut")[60:190, 160:290]
     formats = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO", "TGA")
     return [encoded(small, name) for name in formats]

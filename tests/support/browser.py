@@ -75,13 +75,15 @@ class Engine:
         )
         return self._page.evaluate(code, [model, folder])
 
-    def picture(self, image: np.ndarray) -> dict[str, Any]:
-        """A picture (H, W, 3) uint8 RGB on its own."""
-        code = "async (png) => { const image = await bitmap(png); return ask({type: 'picture', image}, [image]); }"
+    def image(self, image: np.ndarray) -> dict[str, Any]:
+        """An image (H, W, 3) uint8 RGB on its own."""
+        code = (
+            "async (png) => { const image = await bitmap(png); return ask({type: 'image', image}, [image]); }"
+        )
         return self._page.evaluate(code, _png(image))
 
     def frame(self, image: np.ndarray, timestamp_s: float) -> dict[str, Any]:
-        """The next frame of a moving picture."""
+        """The next frame of a moving image."""
         code = """async ([png, timestamp_s]) => {
             const image = await bitmap(png);
             return ask({type: 'frame', image, timestamp_s}, [image]);
@@ -93,7 +95,7 @@ class Engine:
         return self._page.evaluate("() => ask({type: 'reset'})")
 
     def play(self, image: np.ndarray, seconds: float) -> list[dict[str, Any]]:
-        """A picture that sways as a head does before a camera of 30 frames a second; late frames are left out.
+        """An image that sways as a head does before a camera of 30 frames a second; late frames are left out.
 
         Returns:
             Every answer, with `wall_ms`: from making the frame to its answer.

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mien.faces.alignment import align_face
-from mien.faces.detection import MOST_INSIDE, PART_TIMES, STRIDES, _decode, _to_input
+from mien.faces.detection import MAX_INSIDE, PART_TIMES, STRIDES, _decode, _to_input
 from mien.faces.landmarks import mesh_crop_matrix
 from mien.faces.pose import canonical_face, head_pose
 from mien.faces.quality import face_quality
@@ -92,7 +92,7 @@ def detection() -> dict[str, Any]:
         for columns, scale, shift in ((1, 1.1, 0.05), (1, 0.7, 0.05), (4, 1.5, 0.5), (10, 3, 1.5))
     ]
     rows = _decode(outputs, width, 0.6)
-    kept = rows[keep_best_boxes(rows[:, :4], rows[:, 14], 0.3, MOST_INSIDE, PART_TIMES)]
+    kept = rows[keep_best_boxes(rows[:, :4], rows[:, 14], 0.3, MAX_INSIDE, PART_TIMES)]
     assert 5 < len(kept) < len(rows)
     return {
         "image": packed(scene()[:20, :30]),

@@ -21,13 +21,13 @@ SAMPLE_RATE_HZ = 48000
 
 
 def numbered(index: int, size_hw: tuple[int, int] = (48, 64)) -> np.ndarray:
-    """A picture that tells its number: four coloured corners and a white bar that goes down step by step."""
+    """An image that tells its number: four colored corners and a white bar that goes down step by step."""
     height, width = size_hw
     image = np.empty((height, width, 3), dtype=np.uint8)
-    for place, colour in enumerate(CORNERS):
+    for place, color in enumerate(CORNERS):
         rows = slice(0, height // 2) if place < 2 else slice(height // 2, None)
         columns = slice(width // 2, None) if place % 2 else slice(0, width // 2)
-        image[rows, columns] = colour
+        image[rows, columns] = color
     image[(index * 2) % height : (index * 2) % height + 2] = 255
     return image
 
@@ -123,7 +123,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a.astype(int) - b).mean())
 
 
-def corner_colours(image: np.ndarray) -> list[tuple[int, ...]]:
+def corner_colors(image: np.ndarray) -> list[tuple[int, ...]]:
     height, width = image.shape[0], image.shape[1]
     places = [
         (height // 4, width // 4),
@@ -135,8 +135,8 @@ def corner_colours(image: np.ndarray) -> list[tuple[int, ...]]:
 
 
 def nearest_corners(image: np.ndarray) -> list[int]:
-    """Which of the made picture's corners are seen at the top left, top right, bottom left and bottom right."""
-    distance = np.abs(np.array(corner_colours(image))[:, None] - np.array(CORNERS)[None]).sum(axis=2)
+    """Which of the made image's corners are seen at the top left, top right, bottom left and bottom right."""
+    distance = np.abs(np.array(corner_colors(image))[:, None] - np.array(CORNERS)[None]).sum(axis=2)
     return [int(place) for place in distance.argmin(axis=1)]
 
 

@@ -28,7 +28,7 @@ FERPLUS = {
 
 
 def pixels_of(name: str) -> np.ndarray:
-    """48 x 48 grey values that belong to a file name."""
+    """48 x 48 gray values that belong to a file name."""
     seed = sum(ord(letter) * 7**place for place, letter in enumerate(name[-8:]))
     return np.random.default_rng(seed).integers(0, 256, (48, 48), dtype=np.uint8)
 
@@ -39,7 +39,7 @@ def png_of(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_picture(path: Path, name: str | None = None) -> None:
+def write_image(path: Path, name: str | None = None) -> None:
     """A PNG whose pixels belong to `name`, or else to the path's own name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png_of(pixels_of(name or path.name)))
@@ -55,7 +55,7 @@ def write_ferplus(root: Path, folders: tuple[str, ...] = tuple(FERPLUS), *, with
     for folder in folders:
         named = [(name, votes) for name, votes in FERPLUS[folder] if name]
         for name, _ in named:
-            write_picture(root / folder / name)
+            write_image(root / folder / name)
         write_csv(root / folder / "label.csv", [[name, "(0, 0, 48, 48)", *votes] for name, votes in named])
     if with_table:
         write_new_csv(root / "fer2013new.csv", folders)
@@ -115,12 +115,12 @@ def drawn_face(expression: str, number: int = 0, side: int = 100) -> np.ndarray:
     rng = np.random.default_rng(number)
     up, gap, brow = np.array(LOOKS[expression]) + rng.normal(0, 0.008, 3)
     big = 4 * side
-    picture = Image.new("RGB", (big, big), tuple(rng.integers(30, 220, 3).tolist()))
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (big, big), tuple(rng.integers(30, 220, 3).tolist()))
+    draw = ImageDraw.Draw(image)
     tone = rng.uniform(0.45, 1.0)
 
-    def shape(box: tuple[float, float, float, float], colour: tuple[int, int, int]) -> None:
-        draw.ellipse([value * big for value in box], fill=colour)
+    def shape(box: tuple[float, float, float, float], color: tuple[int, int, int]) -> None:
+        draw.ellipse([value * big for value in box], fill=color)
 
     shape((0.12, 0.02, 0.88, 0.98), tuple(int(part * tone) for part in (240, 200, 170)))
     for x, inside in ((0.34, 1), (0.66, -1)):
@@ -137,7 +137,7 @@ def drawn_face(expression: str, number: int = 0, side: int = 100) -> np.ndarray:
     draw.polygon(
         [(x * big, y * big) for x, y in lips], fill=(110, 25, 35), outline=(120, 40, 45), width=big // 60
     )
-    pixels = np.array(picture.resize((side, side), Image.Resampling.BOX)) + rng.normal(0, 4, (side, side, 1))
+    pixels = np.array(image.resize((side, side), Image.Resampling.BOX)) + rng.normal(0, 4, (side, side, 1))
     return pixels.clip(0, 255).astype(np.uint8)
 
 
@@ -253,7 +253,7 @@ def _sixty_eight_points(side: int) -> np.ndarray:
 
 
 def write_fer2013(root: Path, *, train: int = 10, valid: int = 4, test: int = 4) -> Path:
-    """`fer2013.csv` with drawn grey faces, so many a class and split. Gives the path of the file."""
+    """`fer2013.csv` with drawn gray faces, so many a class and split. Gives the path of the file."""
     root.mkdir(parents=True, exist_ok=True)
     lines = ["emotion,pixels,Usage"]
     for usage, count, start in (

@@ -1,4 +1,4 @@
-"""Crowds, turned, tiny, huge, grey, noisy and broken pictures, all made from the portraits in `examples/`.
+"""Crowds, turned, tiny, huge, gray, noisy and broken images, all made from the portraits in `examples/`.
 
 `python tests/support/images.py` writes `examples/group.jpg` anew.
 """
@@ -29,7 +29,7 @@ def portrait(name: str) -> np.ndarray:
 
 
 def bust(name: str, *, room: float = 0.6) -> np.ndarray:
-    """The head cut out of a portrait, with `room` face heights on every side where the picture has them."""
+    """The head cut out of a portrait, with `room` face heights on every side where the image has them."""
     image = portrait(name)
     x1, y1, x2, y2 = PORTRAITS[name]
     border = round(room * (y2 - y1))
@@ -53,14 +53,14 @@ def mirrored(image: np.ndarray) -> np.ndarray:
 
 
 def turned(image: np.ndarray, clockwise_deg: float) -> np.ndarray:
-    """The picture turned in its plane about its centre, on a canvas that holds all of it."""
+    """The image turned in its plane about its center, on a canvas that holds all of it."""
     picture = Image.fromarray(image).rotate(
         -clockwise_deg, Image.Resampling.BICUBIC, expand=True, fillcolor=(120, 120, 120)
     )
     return np.array(picture)
 
 
-def grey(image: np.ndarray) -> np.ndarray:
+def gray(image: np.ndarray) -> np.ndarray:
     return np.array(Image.fromarray(image).convert("L").convert("RGB"))
 
 
@@ -74,7 +74,7 @@ def noisy(image: np.ndarray, deviation: float, seed: int = 0) -> np.ndarray:
 
 
 def filling(name: str, long_side: int = 600) -> np.ndarray:
-    """A picture that the face fills from edge to edge."""
+    """An image that the face fills from edge to edge."""
     x1, y1, x2, y2 = PORTRAITS[name]
     face = portrait(name)[y1:y2, x1:x2]
     return scaled(face, long_side / max(face.shape[:2]))
@@ -88,10 +88,10 @@ def no_face(size_hw: tuple[int, int] = (480, 640)) -> np.ndarray:
 
 
 def crowd(rows: int, columns: int, face_px: int) -> tuple[np.ndarray, np.ndarray]:
-    """A grid of busts whose faces are `face_px` high, and the centres (rows * columns, 2) of those faces."""
+    """A grid of busts whose faces are `face_px` high, and the centers (rows * columns, 2) of those faces."""
     cell = round(2 * face_px)
     image = no_face((rows * cell, columns * cell)).copy()
-    centres = np.zeros((rows * columns, 2))
+    centers = np.zeros((rows * columns, 2))
     for place in range(rows * columns):
         name = ("astronaut", "obama")[place % 2]
         head = scaled_to_face(name, face_px, room=0.4)
@@ -100,8 +100,8 @@ def crowd(rows: int, columns: int, face_px: int) -> tuple[np.ndarray, np.ndarray
         row, column = divmod(place, columns)
         top, left = row * cell + (cell - head.shape[0]) // 2, column * cell + (cell - head.shape[1]) // 2
         image[top : top + head.shape[0], left : left + head.shape[1]] = head
-        centres[place] = left + head.shape[1] / 2, top + head.shape[0] / 2
-    return image, centres
+        centers[place] = left + head.shape[1] / 2, top + head.shape[0] / 2
+    return image, centers
 
 
 @dataclass(frozen=True)
@@ -109,19 +109,19 @@ class Photograph:
     """One photograph on the wall of `photo_wall`."""
 
     name: str
-    centre_xy: tuple[int, int]
+    center_xy: tuple[int, int]
     face_px: int
     clockwise_deg: float = 0
     is_mirrored: bool = False
-    is_grey: bool = False
+    is_gray: bool = False
 
 
 GROUP = (
     Photograph("obama", (240, 300), 250),
     Photograph("astronaut", (606, 250), 150, is_mirrored=True),
-    Photograph("biden", (880, 180), 110, clockwise_deg=-12, is_grey=True),
+    Photograph("biden", (880, 180), 110, clockwise_deg=-12, is_gray=True),
     Photograph("astronaut", (1120, 200), 130, clockwise_deg=8),
-    Photograph("astronaut", (600, 610), 120, is_grey=True),
+    Photograph("astronaut", (600, 610), 120, is_gray=True),
     Photograph("biden", (900, 565), 175, is_mirrored=True),
     Photograph("astronaut", (1160, 480), 64, is_mirrored=True),
     Photograph("obama", (1160, 650), 48),
@@ -139,19 +139,19 @@ def photo_wall(
     for photograph in photographs:
         head = scaled_to_face(photograph.name, photograph.face_px, room=0.45)
         head = mirrored(head) if photograph.is_mirrored else head
-        head = grey(head) if photograph.is_grey else head
+        head = gray(head) if photograph.is_gray else head
         frame = max(2, photograph.face_px // 20)
         framed = Image.fromarray(np.pad(head, ((frame, frame), (frame, frame), (0, 0)), constant_values=248))
         tile = framed.convert("RGBA").rotate(
             -photograph.clockwise_deg, Image.Resampling.BICUBIC, expand=True, fillcolor=(0, 0, 0, 0)
         )
-        x, y = photograph.centre_xy
+        x, y = photograph.center_xy
         wall.paste(tile, (x - tile.width // 2, y - tile.height // 2), tile)
     return np.array(wall)
 
 
 def encoded(image: np.ndarray | Image.Image, format_name: str, **options: object) -> bytes:
-    """The bytes of a picture file."""
+    """The bytes of an image file."""
     picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     file = io.BytesIO()
     picture.save(file, format_name, **options)
@@ -194,11 +194,11 @@ def vast_png(width: int, height: int) -> bytes:
 
 
 def broken_files() -> dict[str, bytes]:
-    """Files that are no readable picture, by a name that says what is wrong with them."""
+    """Files that are no readable image, by a name that says what is wrong with them."""
     jpeg, png = encoded(portrait("astronaut"), "JPEG"), encoded(portrait("astronaut")[:64, :64], "PNG")
     return {
         "empty.jpg": b"",
-        "text.jpg": b"This is a letter, not a picture.\n" * 20,
+        "text.jpg": b"This is a letter, not an image.\n" * 20,
         "truncated.jpg": jpeg[: len(jpeg) // 2],
         "truncated.png": png[: len(png) // 2],
         "header_only.png": png[:33],

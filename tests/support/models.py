@@ -27,9 +27,9 @@ def make_explainable(path: Path, **changes: object) -> Path:
         helper.make_node("AveragePool", ["images"], ["pooled"], kernel_shape=[8, 8], strides=[8, 8]),
         helper.make_node("Conv", ["pooled", "kernel"], ["maps"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
         helper.make_node("ReduceMean", ["maps"], ["logits"], axes=[2, 3], keepdims=0),
-        helper.make_node("ReduceMean", ["pooled"], ["grey"], axes=[1], keepdims=0),
+        helper.make_node("ReduceMean", ["pooled"], ["gray"], axes=[1], keepdims=0),
         helper.make_node("ReduceMean", ["pooled"], ["embedding"], axes=[2, 3], keepdims=0),
-        helper.make_node("Flatten", ["grey"], ["flat"]),
+        helper.make_node("Flatten", ["gray"], ["flat"]),
         helper.make_node("MatMul", ["flat", "by_region"], ["sums"]),
         helper.make_node("Softmax", ["sums"], ["regions"]),
     ]

@@ -1,4 +1,4 @@
-"""What the tests of the server share: its app in this process, `mien serve` in another, and pictures to send."""
+"""What the tests of the server share: its app in this process, `mien serve` in another, and images to send."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from mien.server.app import create_app
 from mien.server.settings import ServerSettings
 from support.images import EXAMPLES
 
-BAD = b"no picture"
+BAD = b"no image"
 JPEG = {"Content-Type": "image/jpeg"}
 TOKEN = "a-token-of-enough-signs"
 
 
 @cache
 def jpeg(name: str = "astronaut", side: int = 256) -> bytes:
-    """A picture of `examples/`, made small, as a JPEG file."""
-    file, picture = io.BytesIO(), Image.open(EXAMPLES / f"{name}.jpg")
-    picture.thumbnail((side, side))
-    picture.save(file, "JPEG")
+    """An image of `examples/`, made small, as a JPEG file."""
+    file, image = io.BytesIO(), Image.open(EXAMPLES / f"{name}.jpg")
+    image.thumbnail((side, side))
+    image.save(file, "JPEG")
     return file.getvalue()
 
 
-def form(*pictures: bytes) -> list[tuple[str, tuple[str, bytes]]]:
-    """Pictures as the files of a form, named 0.jpg, 1.jpg, ..."""
-    return [("images", (f"{place}.jpg", data)) for place, data in enumerate(pictures)]
+def form(*images: bytes) -> list[tuple[str, tuple[str, bytes]]]:
+    """Images as the files of a form, named 0.jpg, 1.jpg, ..."""
+    return [("images", (f"{place}.jpg", data)) for place, data in enumerate(images)]
 
 
 @contextmanager

@@ -25,7 +25,7 @@ pretrained = {start!r}
 blocks = 3
 frozen = {frozen}
 dropout = 0.1
-grey = true
+gray = true
 
 [data]
 dataset = "folder"
@@ -59,8 +59,8 @@ def write_stripes(root: Path, train: int = 16, valid: int = 6) -> Path:
             folder = root / split / name
             folder.mkdir(parents=True)
             for number in range(count):
-                grey = 128 + 90 * np.sin(waves[name] * 0.9 + rng.uniform(0, 6)) + rng.normal(0, 8, (32, 32))
-                pixels = np.repeat(grey.clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+                gray = 128 + 90 * np.sin(waves[name] * 0.9 + rng.uniform(0, 6)) + rng.normal(0, 8, (32, 32))
+                pixels = np.repeat(gray.clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
                 Image.fromarray(pixels).save(folder / f"{number}.png")
     return root
 

@@ -26,14 +26,14 @@ Box = tuple[float, float, float, float]
 SPRITE_FACE_PX = 150
 """Height of the face in a sprite; it is shown smaller, never larger."""
 HIDDEN = 0.6
-"""A face of which more than this share is covered or outside the picture counts as not there."""
+"""A face of which more than this share is covered or outside the image counts as not there."""
 TICKS_PER_S = 60_000
 """Clock of a clip: whole ticks at 24, 25, 30, 50, 60 and 29.97 frames a second; MPEG-4 allows no more than 65,535."""
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a head is: centre of its face and the face's height, as shares of the picture's height and width."""
+    """Where a head is: center of its face and the face's height, as shares of the image's height and width."""
 
     x: float
     y: float
@@ -44,19 +44,19 @@ class Pose:
 
 @dataclass(frozen=True)
 class Sprite:
-    """A head and shoulders, cut out: (H, W, 4) RGBA, and the ellipse of its face, centre and half axes."""
+    """A head and shoulders, cut out: (H, W, 4) RGBA, and the ellipse of its face, center and half axes."""
 
     pixels: Image.Image
-    centre_xy: np.ndarray
+    center_xy: np.ndarray
     half_xy: np.ndarray
 
     def matrix(self, pose: Pose, size_wh: tuple[int, int]) -> np.ndarray:
-        """The (2, 3) transform from sprite to picture pixels."""
+        """The (2, 3) transform from sprite to image pixels."""
         scale = pose.face * size_wh[1] / (2 * self.half_xy[1])
         angle = math.radians(pose.clockwise_deg)
         turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
         linear = turn @ np.diag([scale * pose.squeeze, scale])
-        return np.column_stack([linear, np.multiply((pose.x, pose.y), size_wh) - linear @ self.centre_xy])
+        return np.column_stack([linear, np.multiply((pose.x, pose.y), size_wh) - linear @ self.center_xy])
 
 
 def sprite(examples: Path, name: str) -> Sprite:
@@ -64,20 +64,20 @@ def sprite(examples: Path, name: str) -> Sprite:
     x1, y1, x2, y2 = PORTRAITS[name]
     factor = SPRITE_FACE_PX / (y2 - y1)
     image = scaled(np.array(Image.open(examples / f"{name}.jpg").convert("RGB")), factor)
-    centre = np.array([x1 + x2, y1 + y2]) / 2 * factor
+    center = np.array([x1 + x2, y1 + y2]) / 2 * factor
     half = np.array([x2 - x1, y2 - y1]) / 2 * factor
     mask = Image.new("L", (image.shape[1], image.shape[0]))
     draw = ImageDraw.Draw(mask)
     for (dx, dy), (rx, ry) in (((0, -0.12), (1.28, 1.2)), ((-0.1, 2.0), (1.8, 1.3)), ((0, 1.0), (0.7, 0.9))):
-        middle, radius = centre + half * (dx, dy), half * (rx, ry)
+        middle, radius = center + half * (dx, dy), half * (rx, ry)
         draw.ellipse([*(middle - radius), *(middle + radius)], fill=255)
     mask = mask.filter(ImageFilter.GaussianBlur(4))
-    ends = np.minimum(1, np.arange(image.shape[0])[::-1] / 20)[:, None]  # no hard edge where the picture ends
+    ends = np.minimum(1, np.arange(image.shape[0])[::-1] / 20)[:, None]  # no hard edge where the image ends
     alpha = (np.asarray(mask) * ends).astype(np.uint8)
     pixels = Image.fromarray(np.dstack([image, alpha]))
     box = pixels.getchannel("A").getbbox()
     assert box is not None
-    return Sprite(pixels.crop(box), centre - box[:2], half)
+    return Sprite(pixels.crop(box), center - box[:2], half)
 
 
 def smooth(start: float, end: float, share: float) -> float:
@@ -87,7 +87,7 @@ def smooth(start: float, end: float, share: float) -> float:
 
 
 def front_pose(share: float) -> Pose:
-    """Walks to the right in front of the other, out of the picture, and later back in from there."""
+    """Walks to the right in front of the other, out of the image, and later back in from there."""
     x = (
         0.22
         + 0.5 * smooth(0.05, 0.45, share)
@@ -117,7 +117,7 @@ def crossing_frames(
     """Two people who cross, and where each face is: its whole box, or None when it is hidden or outside.
 
     Between 1/20 and 9/20 of the time they change sides, obama in front; from about 0.57 to 0.88 obama is out of the
-    picture (2.4 of 8 seconds), while biden tilts and turns the head.
+    image (2.4 of 8 seconds), while biden tilts and turns the head.
     """
     times = np.arange(round(seconds * fps)) / fps
     return moving_frames(examples, PATHS, (times / seconds).tolist(), size_wh=size_wh)
@@ -134,16 +134,16 @@ def moving_frames(
     sprites = {name: sprite(examples, name) for name in paths}
     behind = room(size_wh)
     for number, share in enumerate(shares):
-        picture = Image.fromarray(behind)
+        image = Image.fromarray(behind)
         matrices = {name: sprites[name].matrix(path(share), size_wh) for name, path in paths.items()}
         for name, matrix in matrices.items():
-            paste(picture, sprites[name].pixels, matrix)
+            paste(image, sprites[name].pixels, matrix)
         names = list(paths)
         boxes = {
             name: seen_box(name, {other: matrices[other] for other in names[place:]}, sprites, size_wh)
             for place, name in enumerate(names)
         }
-        yield grain(picture, number), boxes
+        yield grain(image, number), boxes
 
 
 def room(size_wh: tuple[int, int]) -> np.ndarray:
@@ -157,8 +157,8 @@ def room(size_wh: tuple[int, int]) -> np.ndarray:
         ((0.66 + 0.05 * k, 0.08, 0.69 + 0.05 * k, 0.2), (90 + 20 * k, 96, 140 - 15 * k)) for k in range(5)
     ]
     parts += [((0, 0.86, 1, 1), (92, 78, 70))]
-    for box, colour in parts:
-        draw.rectangle((np.array(box) * [width, height, width, height]).tolist(), fill=colour)
+    for box, color in parts:
+        draw.rectangle((np.array(box) * [width, height, width, height]).tolist(), fill=color)
     return noisy(np.array(wall.filter(ImageFilter.GaussianBlur(height / 120))), 2)
 
 
@@ -168,10 +168,10 @@ def noise_sheet(size_wh: tuple[int, int]) -> Image.Image:
     return Image.fromarray(levels)
 
 
-def grain(picture: Image.Image, number: int) -> np.ndarray:
-    """The picture's pixels with a camera's noise, another in every frame: one sheet of noise, moved about."""
-    sheet = ImageChops.offset(noise_sheet(picture.size), 17 * number % 251, 29 * number % 257)
-    return np.array(ImageChops.add(picture, sheet, 1, -3))
+def grain(image: Image.Image, number: int) -> np.ndarray:
+    """The image's pixels with a camera's noise, another in every frame: one sheet of noise, moved about."""
+    sheet = ImageChops.offset(noise_sheet(image.size), 17 * number % 251, 29 * number % 257)
+    return np.array(ImageChops.add(image, sheet, 1, -3))
 
 
 def grain_over(image: np.ndarray, number: int) -> np.ndarray:
@@ -179,12 +179,12 @@ def grain_over(image: np.ndarray, number: int) -> np.ndarray:
     return grain(Image.fromarray(image), number)
 
 
-def paste(picture: Image.Image, cut_out: Image.Image, matrix: np.ndarray) -> None:
-    """Lay an RGBA cut-out on the picture where the (2, 3) matrix puts it."""
+def paste(image: Image.Image, cut_out: Image.Image, matrix: np.ndarray) -> None:
+    """Lay an RGBA cut-out on the image where the (2, 3) matrix puts it."""
     corners = np.array([[0, 0], [cut_out.width, 0], [0, cut_out.height], cut_out.size]) @ matrix[:, :2].T
     low, high = corners.min(axis=0) + matrix[:, 2], corners.max(axis=0) + matrix[:, 2]
-    x1, y1 = np.clip(np.floor(low), 0, picture.size).astype(int)
-    x2, y2 = np.clip(np.ceil(high), 0, picture.size).astype(int)
+    x1, y1 = np.clip(np.floor(low), 0, image.size).astype(int)
+    x2, y2 = np.clip(np.ceil(high), 0, image.size).astype(int)
     if x2 <= x1 or y2 <= y1:
         return
     inverse = np.linalg.inv(matrix[:, :2])
@@ -195,7 +195,7 @@ def paste(picture: Image.Image, cut_out: Image.Image, matrix: np.ndarray) -> Non
         to_sprite.ravel().tolist(),
         Image.Resampling.BILINEAR,
     )
-    picture.paste(part, (int(x1), int(y1)), part)
+    image.paste(part, (int(x1), int(y1)), part)
 
 
 def seen_box(
@@ -205,7 +205,7 @@ def seen_box(
     own, matrix = sprites[name], matrices[name]
     grid = np.stack(np.meshgrid(np.linspace(-1, 1, 15), np.linspace(-1, 1, 15)), axis=-1).reshape(-1, 2)
     grid = grid[(grid**2).sum(axis=1) <= 1]
-    points = (own.centre_xy + grid * own.half_xy) @ matrix[:, :2].T + matrix[:, 2]
+    points = (own.center_xy + grid * own.half_xy) @ matrix[:, :2].T + matrix[:, 2]
     seen = ((points >= 0) & (points < size_wh)).all(axis=1)
     for other, over in matrices.items():
         if other != name:
@@ -213,9 +213,9 @@ def seen_box(
             seen &= ~covered(sprites[other].pixels, there)
     if seen.mean() < 1 - HIDDEN:
         return None
-    centre = matrix[:, :2] @ own.centre_xy + matrix[:, 2]
+    center = matrix[:, :2] @ own.center_xy + matrix[:, 2]
     half = np.sqrt(((matrix[:, :2] * own.half_xy) ** 2).sum(axis=1))  # the hull of a turned ellipse
-    x1, y1, x2, y2 = (*(centre - half), *(centre + half))
+    x1, y1, x2, y2 = (*(center - half), *(center + half))
     return float(x1), float(y1), float(x2), float(y2)
 
 
@@ -236,7 +236,7 @@ def switching_frames(
 ) -> Iterator[np.ndarray]:
     """One face crop after another in the middle of a room, each for its seconds: (H, W, 3) uint8 frames.
 
-    A crop is (h, w, 3) uint8 RGB and is shown `height` of the picture high; the edges stay hard.
+    A crop is (h, w, 3) uint8 RGB and is shown `height` of the image high; the edges stay hard.
     """
     behind = room(size_wh)
     durations = [seconds] * len(faces) if isinstance(seconds, int | float) else seconds
@@ -267,7 +267,7 @@ def write_clip(
     Args:
         fps: frames a second; what the file says of itself, also where `timestamps_s` sets the times.
         timestamps_s: when each frame is shown, rising; there may be more of them than frames.
-        audio: adds a tone of 440 Hz as AAC, as long as the pictures.
+        audio: adds a tone of 440 Hz as AAC, as long as the images.
         rotation: 0, 90, 180 or 270: pixels are stored turned, and the file tells players to turn them clockwise by so
             many degrees, as telephones do; in .mp4 alone.
         codec: libx264, or mpeg4 where that is missing.
@@ -312,7 +312,7 @@ def tone(seconds: float, *, rate: int = 16_000, hz: float = 440.0) -> Iterator[a
 
 
 def with_rotation(mp4: bytes, clockwise: int) -> bytes:
-    """The bytes of an MP4 whose picture players turn clockwise: the matrix in the header of its video track."""
+    """The bytes of an MP4 whose image players turn clockwise: the matrix in the header of its video track."""
     data = bytearray(mp4)
     at = data.index(b"tkhd") + 4  # the first track is the video; version 0 has the matrix after 40 bytes
     assert data[at] == 0
@@ -330,8 +330,8 @@ if __name__ == "__main__":
     write_clip(Path(sys.argv[1]), (frame for frame, _ in crossing_frames()))
 
 
-def picture_times(path: Path) -> list[float]:
-    """When each picture of a video is shown, in seconds."""
+def image_times(path: Path) -> list[float]:
+    """When each image of a video is shown, in seconds."""
     with av.open(str(path)) as container:
         return [round(float(frame.pts * frame.time_base), 4) for frame in container.decode(video=0)]
 

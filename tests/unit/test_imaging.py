@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, features
 
 from mien.errors import ImageReadError, InputError
-from mien.imaging import PICTURE_SUFFIXES, check_image, read_image, resize, warp
+from mien.imaging import IMAGE_SUFFIXES, check_image, read_image, resize, warp
 from support.images import broken_files, encoded, portrait, stored_turned, vast_png
 
 IDENTITY = np.array([[1.0, 0, 0], [0, 1.0, 0]])
@@ -50,7 +50,7 @@ def test_jpeg(image: np.ndarray):
 
 def test_every_kind_of_source(image: np.ndarray, tmp_path: Path):
     data = encoded(image, "PNG")
-    path = tmp_path / "a picture with ü.png"
+    path = tmp_path / "an image with ü.png"
     path.write_bytes(data)
     opened = Image.open(io.BytesIO(data))
     sources = (path, str(path), data, bytearray(data), memoryview(data), io.BytesIO(data), opened)
@@ -61,7 +61,7 @@ def test_every_kind_of_source(image: np.ndarray, tmp_path: Path):
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])
-def test_grey(image: np.ndarray, format_name: str):
+def test_gray(image: np.ndarray, format_name: str):
     picture = Image.fromarray(image).convert("L")
     read = read_image(encoded(picture, format_name))
     assert (read == read[:, :, :1]).all() or format_name == "WEBP"
@@ -76,8 +76,8 @@ def test_black_and_white():
 
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_pixels_of_unknown_range_are_refused(mode: str):
-    picture = Image.fromarray(portrait("obama")).convert("L").convert(mode)
-    for source in (picture, encoded(picture, "TIFF")):
+    image = Image.fromarray(portrait("obama")).convert("L").convert(mode)
+    for source in (image, encoded(image, "TIFF")):
         with pytest.raises(ImageReadError, match="unknown range: save it with 8 or 16 bits"):
             read_image(source)
 
@@ -87,7 +87,7 @@ def test_a_float_map_is_refused_too():
         read_image(b"Pf\n8 8\n-1.0\n" + np.linspace(0, 1, 64, dtype="<f4").tobytes())
 
 
-def test_grey_of_ten_bits():
+def test_gray_of_ten_bits():
     header = b"P5 4 2 1023\n"
     pixels = read_image(header + np.arange(0, 1024, 146, dtype=">u2").tobytes())
     assert pixels[:, :, 0].ravel().tolist() == [0, 36, 73, 109, 146, 182, 218, 255]
@@ -113,9 +113,9 @@ def test_a_limit_beyond_pillows_is_told_as_it_is():
 @pytest.mark.parametrize(("alpha", "expected"), [(255, 60), (0, 255), (128, 157)])
 def test_transparency_lies_over_white(mode: str, alpha: int, expected: int):
     channels = [60] * (len(mode) - 1) + [alpha]
-    picture = Image.fromarray(np.tile(np.array(channels, dtype=np.uint8), (4, 5, 1)), mode=None)
-    assert picture.mode == mode
-    read = read_image(encoded(picture, "PNG"))
+    image = Image.fromarray(np.tile(np.array(channels, dtype=np.uint8), (4, 5, 1)), mode=None)
+    assert image.mode == mode
+    read = read_image(encoded(image, "PNG"))
     assert read.shape == (4, 5, 3)
     assert np.abs(read.astype(int) - expected).max() <= 1
 
@@ -131,35 +131,35 @@ def test_palette(image: np.ndarray, format_name: str):
 def test_palette_with_transparency(format_name: str, transparency: int | bytes):
     if format_name == "GIF" and isinstance(transparency, bytes):
         transparency = 1
-    picture = Image.new("P", (3, 2), 0)
-    picture.putpalette([10, 20, 30, 200, 0, 0])
-    picture.putpixel((2, 1), 1)
-    read = read_image(encoded(picture, format_name, transparency=transparency))
+    image = Image.new("P", (3, 2), 0)
+    image.putpalette([10, 20, 30, 200, 0, 0])
+    image.putpixel((2, 1), 1)
+    read = read_image(encoded(image, format_name, transparency=transparency))
     assert read[0, 0].tolist() == [10, 20, 30]
     assert read[1, 2].tolist() == [255, 255, 255]
 
 
-def test_sixteen_bit_grey_is_scaled():
+def test_sixteen_bit_gray_is_scaled():
     values = np.array([[0, 257, 65535], [32896, 128, 129]], dtype=np.uint16)
     for format_name in ("PNG", "TIFF"):
-        read = read_image(encoded(values_picture(values), format_name))
+        read = read_image(encoded(values_image(values), format_name))
         assert read[:, :, 0].tolist() == [[0, 1, 255], [128, 0, 1]]
         assert (read == read[:, :, :1]).all()
 
 
-def values_picture(values: np.ndarray) -> Image.Image:
-    picture = Image.fromarray(values)
-    assert picture.mode == "I;16"
-    return picture
+def values_image(values: np.ndarray) -> Image.Image:
+    image = Image.fromarray(values)
+    assert image.mode == "I;16"
+    return image
 
 
 def test_sixteen_bit_big_endian_tiff():
     values = np.array([[0, 65535], [257, 32896]], dtype=">u2")
-    picture = Image.frombytes("I;16B", (2, 2), values.tobytes())
-    assert read_image(encoded(picture, "TIFF"))[:, :, 2].tolist() == [[0, 255], [1, 128]]
+    image = Image.frombytes("I;16B", (2, 2), values.tobytes())
+    assert read_image(encoded(image, "TIFF"))[:, :, 2].tolist() == [[0, 255], [1, 128]]
 
 
-def test_sixteen_bit_colour(image: np.ndarray):
+def test_sixteen_bit_color(image: np.ndarray):
     cv2 = pytest.importorskip("cv2")
     wide = image[:, :, ::-1].astype(np.uint16) * 257
     data = cv2.imencode(".png", wide)[1].tobytes()
@@ -173,7 +173,7 @@ def test_cmyk_jpeg(image: np.ndarray):
 
 @pytest.mark.parametrize("format_name", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_the_first_frame_of_an_animation(format_name: str):
-    frames = [Image.new("RGB", (6, 4), colour) for colour in ((200, 10, 10), (10, 200, 10))]
+    frames = [Image.new("RGB", (6, 4), color) for color in ((200, 10, 10), (10, 200, 10))]
     options = {"lossless": True} if format_name == "WEBP" else {}
     read = read_image(encoded(frames[0], format_name, save_all=True, append_images=frames[1:], **options))
     assert np.abs(read.astype(int) - (200, 10, 10)).max() <= 1
@@ -251,9 +251,9 @@ def test_a_drawing_is_refused_without_starting_another_program(image: np.ndarray
 
 
 def test_floating_point_tiff_is_refused():
-    picture = Image.fromarray(np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4))
+    image = Image.fromarray(np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4))
     with pytest.raises(ImageReadError, match="floating-point"):
-        read_image(encoded(picture, "TIFF"))
+        read_image(encoded(image, "TIFF"))
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_floating_point_tiff_is_refused():
     ],
     ids=["PPM", "GIF", "BMP"],
 )
-def test_a_picture_without_pixels_is_refused(data: bytes):
+def test_a_image_without_pixels_is_refused(data: bytes):
     with pytest.raises(ImageReadError):
         read_image(data)
 
@@ -313,7 +313,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path):
         read_image(text)
 
 
-@pytest.mark.parametrize("suffix", PICTURE_SUFFIXES)
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
 def test_pillow_reads_every_suffix_of_the_list(image: np.ndarray, tmp_path: Path, suffix: str):
     if suffix == ".avif" and not features.check("avif"):
         pytest.skip("this Pillow is built without AVIF")
@@ -367,7 +367,7 @@ def test_warp_repeats_the_border():
 
 
 @pytest.mark.parametrize("scale", [0.07, 0.3, 0.49, 0.9, 1.0, 2.3])
-def test_warp_of_an_even_picture_is_even(scale: float):
+def test_warp_of_an_even_image_is_even(scale: float):
     image = np.full((70, 90, 3), 131, dtype=np.uint8)
     matrix = np.array([[0.8, -0.6, 3.0], [0.6, 0.8, -9.0]]) * scale
     assert (warp(image, matrix, (64, 48)) == 131).all()

@@ -53,7 +53,7 @@ class Reader:
 class Analyzer:
     """Finds one face that becomes glad."""
 
-    detector_side, threshold, max_faces, pose, mirror = 640, 0.6, None, True, False
+    detector_size, min_confidence, max_faces, pose, flip_tta = 640, 0.6, None, True, False
     manifest = SimpleNamespace(labels=LABELS, abstain_below=0.0, sha256="0", name="none", version="0")
 
     def detect(self, image, *, turned):
@@ -61,7 +61,7 @@ class Analyzer:
         box = np.array([50, 20, 100, 90], dtype=np.float32)
         return [Face(bbox_xyxy=box, landmarks_xy=points, confidence=0.9)]
 
-    def read_faces(self, image, faces, **options):
+    def predict_faces(self, image, faces, **options):
         glad = (float(image[0, 0, 0]) - 100) / FRAMES
         shown = Expression(
             labels=LABELS, probabilities=np.array([1 - glad, glad]), label="calm", confidence=1 - glad
@@ -140,7 +140,7 @@ def test_only_the_same_run_is_gone_on_with(tmp_path):
     with pytest.raises(Killed):
         go(folder, source=clip, on_frame=kill_at(3))
     other = Analyzer()
-    other.threshold = 0.9
+    other.min_confidence = 0.9
     for options in ({"analyzer": other}, {"annotate": False}, {"fps": 5}, {"source": "other.mp4"}):
         with pytest.raises(InputError, match="another video, model or option"):
             go(folder, resume=True, **{"source": clip, **options})

@@ -25,7 +25,7 @@ def camera(
     *,
     record: Path | None = None,
     window: Annotated[bool, Parameter(negative="--no-window")] = True,
-    every: int | None = None,
+    detect_every: int | None = None,
     fps: float | None = None,
     reading: Reading = AS_TOLD,
 ) -> int:
@@ -38,7 +38,7 @@ def camera(
         source: a camera ("camera:0", "camera:1"), an address (rtsp, http), or a file, which is then shown.
         record: folder for the annotated video, the table and the report.
         window: open a window where there is a display.
-        every: search and read faces in one frame of so many; as often as the machine keeps up with unless told.
+        detect_every: search and read faces in one frame of so many; as often as the machine keeps up with unless told.
         fps: what is asked of the camera.
         reading: how faces are found and read.
     """
@@ -46,7 +46,7 @@ def camera(
     from mien.video.analysis import VideoAnalysis
 
     analyzer = reading.open_analyzer()
-    with VideoAnalysis(source, analyzer, every=every, fps=fps) as analysis:
+    with VideoAnalysis(source, analyzer, detect_every=detect_every, fps=fps) as analysis:
         shown = open_window("mien") if window else None
         show = _Printer() if shown is None else _Shower(shown)
         try:

@@ -18,11 +18,11 @@ def compare(
     *,
     chosen: Chosen,
     report: Path | None = None,
-    mirror: bool = False,
+    flip_tta: bool = False,
     threads: int = 0,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
-    """Measure two models on the same labelled faces: which is better, and may that be chance?
+    """Measure two models on the same labeled faces: which is better, and may that be chance?
 
     Gives both accuracies with their 95 % intervals, the difference, McNemar's test, and the recall of every class. The
     report shows the faces that one of them alone reads right.
@@ -32,7 +32,7 @@ def compare(
         second: another one. Both have to know the classes of the faces.
         chosen: the faces.
         report: write JSON, plots and an HTML page into this folder.
-        mirror: average each face with its mirror image.
+        flip_tta: average each face with its mirror image.
         threads: of the networks; 0 chooses.
         as_json: print one JSON object and nothing else.
     """
@@ -44,10 +44,10 @@ def compare(
     models = [ExpressionClassifier(word, threads=threads) for word in (first, second)]
     index = chosen.read()
     with progress_bar("reading faces") as advance:
-        comparison = measure(models[0], models[1], index, mirror=mirror, progress=advance)
+        comparison = measure(models[0], models[1], index, flip_tta=flip_tta, progress=advance)
     names = _names(first, second)
     versions = " and ".join(f"{model.manifest.name} {model.manifest.version}" for model in models)
-    subject = {"models": versions, **chosen.subject(index, mirror=mirror)}
+    subject = {"models": versions, **chosen.subject(index, flip_tta=flip_tta)}
     if as_json:
         print(json.dumps({**subject, **comparison.summary}))
     else:

@@ -1,4 +1,4 @@
-"""Results for people: one table a picture on the terminal, plain text when the output goes elsewhere."""
+"""Results for people: one table an image on the terminal, plain text when the output goes elsewhere."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mien.emotions import COLOURS, class_colour
+from mien.emotions import COLORS, class_color
 
 if TYPE_CHECKING:
-    from mien.cli.inputs import Picture
+    from mien.cli.inputs import ImageInput
     from mien.inference.analyzer import Analysis
     from mien.results import Expression, Face, HeadPose, Quality
 
 BAR = 14
-LEAST_WIDTH = 110
+MIN_WIDTH = 110
 """Columns of a file or a pipe, which have no width of their own."""
 
 
 class Screen:
-    """Prints every picture's faces to standard output."""
+    """Prints every image's faces to standard output."""
 
     def __init__(self) -> None:
         is_terminal = sys.stdout.isatty()
         self._console = Console(
             file=sys.stdout,
-            width=None if is_terminal else LEAST_WIDTH,
+            width=None if is_terminal else MIN_WIDTH,
             no_color=not is_terminal,
             highlight=False,
         )
         encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
         self._marks = ("█", "·", "°") if encoding.startswith("utf") else ("#", ".", "")
 
-    def add(self, picture: Picture | None, analysis: Analysis) -> None:
-        """Print one picture; one that could not be read is told on standard error, not here."""
+    def add(self, item: ImageInput | None, analysis: Analysis) -> None:
+        """Print one image; one that could not be read is told on standard error, not here."""
         if analysis.error is not None:
             return
         found = {0: "no face", 1: "1 face"}.get(len(analysis.faces), f"{len(analysis.faces)} faces")
@@ -68,9 +68,9 @@ class Screen:
             return Text("")
         full, empty, _ = self._marks
         filled = round(expression.confidence * BAR)
-        colour = class_colour(expression.label or "")
+        color = class_color(expression.label or "")
         return Text.assemble(
-            (full * filled, colour), (empty * (BAR - filled), "dim"), f" {expression.confidence:4.0%}"
+            (full * filled, color), (empty * (BAR - filled), "dim"), f" {expression.confidence:4.0%}"
         )
 
     def _pose(self, pose: HeadPose | None) -> str:
@@ -85,7 +85,7 @@ def _label(expression: Expression | None) -> Text:
         return Text("")
     if expression.label is None:
         return Text("not sure")
-    return Text(expression.label, style=f"bold {COLOURS.get(expression.label, '')}".strip())
+    return Text(expression.label, style=f"bold {COLORS.get(expression.label, '')}".strip())
 
 
 def _quality(quality: Quality | None) -> str:

@@ -80,7 +80,7 @@ def prepare(
         store = prepare_faces(index, output, patch=patch, workers=workers, progress=advance)
     count, found = len(index.samples), int(store.is_found.sum())
     print(f"{output}: {count:,} images, a face found in {found:,}.")
-    fate = "keep the whole picture" if index.is_cropped else "are left out of training"
+    fate = "keep the whole image" if index.is_cropped else "are left out of training"
     print(f"{count - found - len(store.unreadable):,} without a face {fate}.")
     if store.unreadable:
         shown = ", ".join(store.unreadable[:3])
@@ -102,20 +102,20 @@ def preview(
     Args:
         recipe: a TOML file, as for `mien train`.
         overrides: section.key=value, over the recipe: data.path=ferplus.zip augment.strength=2
-        output: the picture to write; its name says the format.
+        output: the image to write; its name says the format.
         faces: how many faces, the classes taking turns.
         views: variations of each face.
     """
     import numpy as np
 
-    from mien.cli.outputs import check_picture_name, save_picture
+    from mien.cli.outputs import check_image_name, save_image
     from mien.training.config import read_recipe
 
-    check_picture_name(output, source=recipe)
+    check_image_name(output, source=recipe)
     config = read_recipe(recipe, overrides)
     try:
         from mien.training.preview import draw_preview
     except ImportError as error:
         raise MissingExtraError(f"A preview ({error.name} is missing)", "train") from None
-    save_picture(np.asarray(draw_preview(config, faces=faces, views=views)), output)
+    save_image(np.asarray(draw_preview(config, faces=faces, views=views)), output)
     print(output)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """The labelled faces that a verb measures models on.
+    """The labeled faces that a verb measures models on.
 
     Attributes:
         data: folder or zip; for `table` the CSV or Parquet file, its image paths relative to it.
@@ -52,12 +52,12 @@ class Chosen:
         """What a report calls these faces of their data set."""
         return index.part if self.twins else f"{index.part}, without twins"
 
-    def subject(self, index: Index, *, mirror: bool) -> dict[str, str]:
+    def subject(self, index: Index, *, flip_tta: bool) -> dict[str, str]:
         """What a report says of the faces."""
         return {
             "dataset": index.name,
             "split": self.part(index),
-            "averaging": "mirrored" if mirror else "none",
+            "averaging": "mirrored" if flip_tta else "none",
         }
 
 
@@ -66,22 +66,22 @@ def evaluate(
     chosen: Chosen,
     model: str = DEFAULT_MODEL,
     report: Path | None = None,
-    mirror: bool = False,
+    flip_tta: bool = False,
     groups: bool = True,
     threads: int = 0,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
-    """Measure a model on a data set of labelled faces.
+    """Measure a model on a data set of labeled faces.
 
-    What is measured is how often the model names the expression that people *perceived* in a picture; nobody can see
-    from a picture what a person feels. Where the data set has groups (gender, age ...: what its annotators perceived),
+    What is measured is how often the model names the expression that people *perceived* in an image; nobody can see
+    from an image what a person feels. Where the data set has groups (gender, age ...: what its annotators perceived),
     each of them is measured too, to find whom the model reads worse; they are no statement about a person.
 
     Args:
         chosen: the faces.
         model: a shipped model's name or an .onnx file.
         report: write JSON, plots and an HTML page into this folder.
-        mirror: average each face with its mirror image.
+        flip_tta: average each face with its mirror image.
         groups: --no-groups does without the result of each group (which needs: pip install 'mien[report]').
         threads: of the network; 0 chooses.
         as_json: print one JSON object and nothing else.
@@ -95,9 +95,9 @@ def evaluate(
     index = chosen.read()
     groups = groups and _can_measure_groups(index, is_reported=report is not None)
     with progress_bar("reading faces") as advance:
-        evaluation = measure(classifier, index, mirror=mirror, by_group=groups, progress=advance)
+        evaluation = measure(classifier, index, flip_tta=flip_tta, by_group=groups, progress=advance)
     named = f"{classifier.manifest.name} {classifier.manifest.version}"
-    subject = {"model": named, **chosen.subject(index, mirror=mirror)}
+    subject = {"model": named, **chosen.subject(index, flip_tta=flip_tta)}
     if as_json:
         print(json.dumps({**subject, **evaluation.summary}))
     else:
@@ -117,10 +117,10 @@ def evaluate(
 
 def _can_measure_groups(index: Index, *, is_reported: bool) -> bool:
     """Whether what groups need is installed; where it is not, one line on standard error, or an error for a report."""
-    from mien.evaluation.evaluate import select_labelled
+    from mien.evaluation.evaluate import select_labeled
     from mien.evaluation.groups import check_installed, group_columns
 
-    if not group_columns(select_labelled(index).samples):
+    if not group_columns(select_labeled(index).samples):
         return True
     try:
         check_installed()
@@ -139,9 +139,9 @@ def check_report(report: Path | None) -> None:
 
 
 def warn_of_unreadable(names: list[str]) -> int:
-    """Exit code 1, and one line on standard error, when pictures were missing or broken."""
+    """Exit code 1, and one line on standard error, when images were missing or broken."""
     if not names:
         return 0
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    print(f"mien: {len(names)} missing or broken pictures count as errors: {shown}", file=sys.stderr)
+    print(f"mien: {len(names)} missing or broken images count as errors: {shown}", file=sys.stderr)
     return 1

@@ -1,4 +1,4 @@
-"""`mien explain`: where a model looked when it read the faces of a picture."""
+"""`mien explain`: where a model looked when it read the faces of an image."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ if TYPE_CHECKING:
 
 
 def explain(
-    picture: Path,
+    image: Path,
     *,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     model: str = DEFAULT_MODEL,
     label: str | None = None,
     min_confidence: float = 0.6,
-    detector_side: int = 640,
+    detector_size: int = 640,
     threads: int = 0,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
-    """Draw where a model looked when it read the faces of a picture.
+    """Draw where a model looked when it read the faces of an image.
 
     Every face gets its class-activation map (bright places speak for the class), the probabilities and, when the model
     weighs regions of the face, their weights. A map shows what the network used, not why a person feels anything.
 
     Args:
-        picture: a photograph.
+        image: a photograph.
         output: the drawing to write (default: NAME-explained.png in this folder; with --json none).
         model: a shipped model's name, or the path of an .onnx file that gives maps.
         label: the class to explain (default: the most probable one of each face).
         min_confidence: least confidence of the face detector, 0..1.
-        detector_side: long side in pixels at which faces are searched; 1280 finds smaller ones, more slowly.
+        detector_size: long side in pixels at which faces are searched; 1280 finds smaller ones, more slowly.
         threads: of the networks; 0 lets them choose.
         as_json: print the expressions, maps and weights as one JSON object and nothing else.
     """
-    from mien.cli.outputs import check_picture_name, save_picture
+    from mien.cli.outputs import check_image_name, save_image
     from mien.drawing.explanation import draw_explanations
     from mien.faces import FaceDetector, LandmarkMesh
     from mien.imaging import read_image
     from mien.inference.classifier import ExpressionClassifier
     from mien.inference.explain import explain_faces
 
-    target = output or (None if as_json else Path(f"{picture.stem}-explained.png"))
+    target = output or (None if as_json else Path(f"{image.stem}-explained.png"))
     if target is not None:
-        check_picture_name(target, source=picture)
+        check_image_name(target, source=image)
     classifier = ExpressionClassifier(model, threads=threads)
-    detector = FaceDetector(max_side=detector_side, threshold=min_confidence, threads=threads)
+    detector = FaceDetector(max_side=detector_size, min_confidence=min_confidence, threads=threads)
     mesh = LandmarkMesh(threads=threads)
-    faces = explain_faces(classifier, detector, read_image(picture), mesh=mesh, label=label)
+    faces = explain_faces(classifier, detector, read_image(image), mesh=mesh, label=label)
     if target is not None and faces:
-        save_picture(draw_explanations(faces, classifier.manifest.regions), target)
+        save_image(draw_explanations(faces, classifier.manifest.regions), target)
     if as_json:
-        print(json.dumps({"image": str(picture), "faces": [face.to_dict() for face in faces]}))
+        print(json.dumps({"image": str(image), "faces": [face.to_dict() for face in faces]}))
     elif not faces:
-        print(f"{picture}: no face found")
+        print(f"{image}: no face found")
     else:
         _print(faces, str(target))
 

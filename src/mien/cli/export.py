@@ -26,7 +26,7 @@ def export(
 ) -> int:
     """Turn a checkpoint into an .onnx file with its manifest, checked against torch and calibrated.
 
-    An older file of that name stays until the new one is whole. Exit code 1 when validation pictures are missing or
+    An older file of that name stays until the new one is whole. Exit code 1 when validation images are missing or
     broken: they count as errors in the manifest's numbers.
 
     Args:

@@ -34,7 +34,7 @@ def build_app() -> App:
     """The command line with all its verbs, none of them loaded yet."""
     app = App(
         name="mien",
-        help="Read perceived facial expression from pictures and video: offline, calibrated, without torch.",
+        help="Read perceived facial expression from images and video: offline, calibrated, without torch.",
         version=__version__,
         version_flags=["--version"],
         help_flags=["--help", "-h"],

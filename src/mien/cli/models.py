@@ -1,4 +1,4 @@
-"""`mien models`: which models there are, how good they are, and what they learnt from."""
+"""`mien models`: which models there are, how good they are, and what they learned from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNSTATED = {"name": "what its manifest does not state", "licence": "unknown"}
 
 
 def models(*names: str, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
-    """List the models that read expressions: how good, how large, and what they learnt from.
+    """List the models that read expressions: how good, how large, and what they learned from.
 
     What is told stands in their manifests; nothing is measured anew (`mien evaluate` does).
 
@@ -66,7 +66,7 @@ def _show(found: dict[str, tuple[Path, Manifest]]) -> None:
     console.print(table)
     for name, (_, manifest) in found.items():
         default = ", the default" if name == DEFAULT_MODEL else ""
-        console.print(f"[bold]{escape(name)}[/bold]{default}, learnt from", soft_wrap=True)
+        console.print(f"[bold]{escape(name)}[/bold]{default}, learned from", soft_wrap=True)
         for source in manifest.trained_on or (UNSTATED,):
             console.print(f"  {escape(source['name'])}", soft_wrap=True)
             console.print(f"    [dim]{escape(source['licence'])}[/dim]", soft_wrap=True)

@@ -24,10 +24,10 @@ class Reading:
 
     Attributes:
         model: a shipped model's name, or the path of an .onnx file with its manifest beside it.
-        max_faces: keep only so many faces of a picture, the largest.
+        max_faces: keep only so many faces of an image, the largest.
         min_confidence: least confidence of the face detector, 0..1.
-        detector_side: long side in pixels at which faces are searched; 1280 finds smaller ones, more slowly.
-        mirror: read every face twice, mirrored too, and average: a little better, and slower.
+        detector_size: long side in pixels at which faces are searched; 1280 finds smaller ones, more slowly.
+        flip_tta: read every face twice, mirrored too, and average: a little better, and slower.
         max_error: no label rather than a wrong one: of the labels given, at most this share was wrong on validation
             faces; 0.05 is 5 %. Without it the model's own, mild rule holds.
         threads: of the networks; 0 lets them choose.
@@ -36,8 +36,8 @@ class Reading:
     model: str = DEFAULT_MODEL
     max_faces: int | None = None
     min_confidence: float = 0.6
-    detector_side: int = 640
-    mirror: Annotated[bool, FLAG] = False
+    detector_size: int = 640
+    flip_tta: Annotated[bool, FLAG] = False
     max_error: float | None = None
     threads: int = 0
 
@@ -49,10 +49,10 @@ class Reading:
             raise InputError(f"--min-confidence is {self.min_confidence}; expected a number between 0 and 1.")
         return Analyzer(
             self.model,
-            detector_side=self.detector_side,
-            threshold=self.min_confidence,
+            detector_size=self.detector_size,
+            min_confidence=self.min_confidence,
             max_faces=self.max_faces,
-            mirror=self.mirror,
+            flip_tta=self.flip_tta,
             max_error=self.max_error,
             threads=self.threads,
         )

@@ -15,7 +15,7 @@ from mien.table_files import FACE_COLUMNS, TableFile, face_row, unwritable
 if TYPE_CHECKING:
     import numpy as np
 
-    from mien.cli.inputs import Picture
+    from mien.cli.inputs import ImageInput
     from mien.inference.analyzer import Analysis
 
 _KEPT_FORMATS = {
@@ -27,32 +27,32 @@ _KEPT_FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
-_MOST_PIXELS = {"JPEG": 65_500, "WEBP": 16_383}  # of a side; what is larger becomes a PNG
+_MAX_PIXELS = {"JPEG": 65_500, "WEBP": 16_383}  # of a side; what is larger becomes a PNG
 
 
 class Report(Protocol):
-    """Something that wants to hear of every picture, in order."""
+    """Something that wants to hear of every image, in order."""
 
-    def add(self, picture: Picture | None, analysis: Analysis) -> None:
-        """Take one picture's analysis; no `picture` when a word of the command line meant none.
+    def add(self, item: ImageInput | None, analysis: Analysis) -> None:
+        """Take one image's analysis; no `image` when a word of the command line meant none.
 
         Raises:
-            ImageReadError: this picture failed; others may follow.
+            ImageReadError: this image failed; others may follow.
         """
         ...
 
 
 class JsonLines:
-    """Prints one JSON object a picture to standard output, as soon as it is known."""
+    """Prints one JSON object an image to standard output, as soon as it is known."""
 
-    def add(self, picture: Picture | None, analysis: Analysis) -> None:
+    def add(self, item: ImageInput | None, analysis: Analysis) -> None:
         """Print one line."""
         sys.stdout.write(json.dumps(analysis.to_dict()) + "\n")
         sys.stdout.flush()
 
 
 class TableWriter(TableFile):
-    """One row a face in a CSV, JSON Lines or Parquet file; a picture without faces has one row too, its face empty.
+    """One row a face in a CSV, JSON Lines or Parquet file; an image without faces has one row too, its face empty.
 
     See `TableFile` for how it is written and what is refused.
     """
@@ -60,8 +60,8 @@ class TableWriter(TableFile):
     def __init__(self, path: Path, labels: tuple[str, ...]) -> None:
         super().__init__(path, _columns(labels))
 
-    def add(self, picture: Picture | None, analysis: Analysis) -> None:
-        """Write the rows of one picture."""
+    def add(self, item: ImageInput | None, analysis: Analysis) -> None:
+        """Write the rows of one image."""
         shared = {"image": _printable(analysis.source), "width": analysis.width, "height": analysis.height}
         if analysis.error is not None:
             shared |= {"error": analysis.error.code, "message": _printable(str(analysis.error))}
@@ -83,44 +83,44 @@ def _columns(labels: tuple[str, ...]) -> dict[str, type]:
 
 
 class CopyWriter:
-    """Annotated copies in a folder, laid out as the pictures are; no picture nor other copy is written over.
+    """Annotated copies in a folder, laid out as the images are; no image nor other copy is written over.
 
     Raises:
         InputError: when the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, pictures: list[Picture]) -> None:
+    def __init__(self, folder: Path, images: list[ImageInput]) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable(folder, error) from None
         self._folder = folder
-        self._taken = {_key(picture.source) for picture in pictures if isinstance(picture.source, Path)}
+        self._taken = {_key(image.source) for image in images if isinstance(image.source, Path)}
 
-    def add(self, picture: Picture | None, analysis: Analysis) -> None:
-        """Draw and write one picture; one that could not be read has no copy.
+    def add(self, item: ImageInput | None, analysis: Analysis) -> None:
+        """Draw and write one image; one that could not be read has no copy.
 
-        The picture is read anew, so that the pixels of no other have to wait in memory.
+        The image is read anew, so that the pixels of no other have to wait in memory.
 
         Raises:
             ImageReadError: when it went away or was changed meanwhile.
             InputError: when the copy cannot be written.
         """
-        if picture is None or analysis.error is not None:
+        if item is None or analysis.error is not None:
             return
         from mien.drawing.annotate import draw_faces
         from mien.imaging import read_image
 
-        image = read_image(picture.source)
+        image = read_image(item.source)
         if image.shape[:2] != (analysis.height, analysis.width):
-            raise ImageReadError(f"{picture.name} was changed while it was being read.")
+            raise ImageReadError(f"{item.name} was changed while it was being read.")
         drawn = draw_faces(image, analysis.faces)
-        save_picture(drawn, self._free_name(picture.relative, max(drawn.shape[:2])))
+        save_image(drawn, self._free_name(item.relative, max(drawn.shape[:2])))
 
     def _free_name(self, relative: Path, side: int) -> Path:
-        """A path for a copy that is neither a picture's nor another copy's."""
+        """A path for a copy that is neither an image's nor another copy's."""
         suffix = relative.suffix.lower()
-        kept = suffix in _KEPT_FORMATS and side <= _MOST_PIXELS.get(_KEPT_FORMATS[suffix], side)
+        kept = suffix in _KEPT_FORMATS and side <= _MAX_PIXELS.get(_KEPT_FORMATS[suffix], side)
         wanted = self._folder / relative if kept else (self._folder / relative).with_suffix(".png")
         target, number = wanted, 1
         while _key(target) in self._taken:
@@ -130,19 +130,19 @@ class CopyWriter:
         return target
 
 
-def check_picture_name(path: Path, *, source: Path) -> None:
-    """Refuse a name that `save_picture` could not use, or that is the picture's own.
+def check_image_name(path: Path, *, source: Path) -> None:
+    """Refuse a name that `save_image` could not use, or that is the image's own.
 
     Raises:
         InputError: see above.
     """
     if path.suffix.lower() not in _KEPT_FORMATS:
-        raise InputError(f"{path}: a picture's name must end in {', '.join(_KEPT_FORMATS)}.")
+        raise InputError(f"{path}: an image's name must end in {', '.join(_KEPT_FORMATS)}.")
     if _key(path) == _key(source):
-        raise InputError(f"{path} is the picture itself. Give another --output.")
+        raise InputError(f"{path} is the image itself. Give another --output.")
 
 
-def save_picture(image: np.ndarray, path: Path) -> None:
+def save_image(image: np.ndarray, path: Path) -> None:
     """Write pixels (H, W, 3) uint8 RGB whole or not at all, in the format of the name; makes its folder.
 
     Raises:

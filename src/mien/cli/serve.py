@@ -19,7 +19,7 @@ def serve(
 ) -> int:
     """Serve the page on which mien can be tried live, and the HTTP API behind it.
 
-    It stops on Ctrl-C or SIGTERM, after it has answered what it took in. No picture is stored or logged. Do not use it
+    It stops on Ctrl-C or SIGTERM, after it has answered what it took in. No image is stored or logged. Do not use it
     on people at work or in education: see docs/responsible-use.md.
 
     Args:

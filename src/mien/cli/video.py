@@ -33,7 +33,7 @@ def video(
     report: Annotated[bool, Parameter(negative="--no-report")] = True,
     resume: Annotated[bool, FLAG] = False,
     json: Annotated[bool, FLAG] = False,
-    every: int | None = None,
+    detect_every: int | None = None,
     smoothing: float | None = None,
     fps: float | None = None,
     reading: Reading = AS_TOLD,
@@ -44,7 +44,7 @@ def video(
     Do not use it on people at work or in education: see docs/responsible-use.md.
 
     Args:
-        source: a file, an address (rtsp, http), a camera ("camera:0"), a folder of pictures, or "frames/%04d.png".
+        source: a file, an address (rtsp, http), a camera ("camera:0"), a folder of images, or "frames/%04d.png".
         output: folder for faces.csv (one row a face and frame), annotated.mp4 and report.html; without it a summary
             is printed.
         table: format of the rows (Parquet: pip install 'mien[table]').
@@ -52,10 +52,10 @@ def video(
         report: write the report.
         resume: go on with what a killed run left in the output folder.
         json: print one JSON object a frame instead of the summary.
-        every: search and read faces in one frame of so many, and follow them in between; 3 unless told, for a live
-            source as often as the machine keeps up with.
+        detect_every: detect and classify faces in every Nth frame and track them in between. Default: 3 for a file, for a
+            live source as often as the machine keeps up with.
         smoothing: time constant of the filter of the probabilities, in seconds; 0.2 unless told, 0 does not filter.
-        fps: of a folder of pictures (25 unless told), or what is asked of a camera.
+        fps: of a folder of images (25 unless told), or what is asked of a camera.
         reading: how faces are found and read.
     """
     from mien.video.analysis import VideoAnalysis
@@ -65,7 +65,7 @@ def video(
         raise InputError("--resume goes on with the files of an output folder: give its --output.")
     analyzer = reading.open_analyzer()
     seconds = TIME_CONSTANT_S if smoothing is None else smoothing
-    with VideoAnalysis(source, analyzer, every=every, smoothing_s=seconds, fps=fps) as analysis:
+    with VideoAnalysis(source, analyzer, detect_every=detect_every, smoothing_s=seconds, fps=fps) as analysis:
         recording = run(
             analysis,
             analyzer,
@@ -125,7 +125,7 @@ def tell_faces(recording: Recording) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mien.emotions import class_colour
+    from mien.emotions import class_color
 
     tracks = recording.timeline.tracks
     if not tracks:
@@ -136,7 +136,7 @@ def tell_faces(recording: Recording) -> None:
         shown.add_column(name, justify="left" if name.startswith("perceived") else "right")
     for track in tracks:
         shares = sorted(track.shares.items(), key=lambda item: -item[1])
-        texts = [f"[{class_colour(name)}]{name}[/] {share:.0%}" for name, share in shares if share >= 0.005]
+        texts = [f"[{class_color(name)}]{name}[/] {share:.0%}" for name, share in shares if share >= 0.005]
         texts += [f"not sure {track.unsure:.0%}"] if track.unsure >= 0.005 else []
         times = (f"{track.first_s:.1f} s", f"{track.last_s:.1f} s", f"{track.seconds:.1f} s")
         shown.add_row(str(track.track_id), *times, "  ".join(texts))

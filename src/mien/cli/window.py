@@ -1,4 +1,4 @@
-"""A window that shows pictures, where there is a display: Tk, which comes with Python."""
+"""A window that shows images, where there is a display: Tk, which comes with Python."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CLOSING_KEYS = ("<Escape>", "q", "Q")
 
 
 class Window:
-    """One picture at a time; Esc, Q and its close button end it.
+    """One image at a time; Esc, Q and its close button end it.
 
     Args:
         root: a Tk root window.
@@ -19,7 +19,7 @@ class Window:
     def __init__(self, root: Any) -> None:
         import tkinter
 
-        self._root, self._is_open, self._picture = root, True, None
+        self._root, self._is_open, self._image = root, True, None
         self._label = tkinter.Label(root, borderwidth=0, background="black")
         self._label.pack()
         root.protocol("WM_DELETE_WINDOW", self._end)
@@ -27,12 +27,12 @@ class Window:
             root.bind(key, lambda _: self._end())
 
     def show(self, image: np.ndarray) -> bool:
-        """Show a picture (H, W, 3) uint8 RGB; returns False when the user has ended it."""
+        """Show an image (H, W, 3) uint8 RGB; returns False when the user has ended it."""
         from PIL import Image, ImageTk
 
         if self._is_open:
-            self._picture = ImageTk.PhotoImage(Image.fromarray(image))  # Tk itself keeps no reference
-            self._label.configure(image=self._picture)
+            self._image = ImageTk.PhotoImage(Image.fromarray(image))  # Tk itself keeps no reference
+            self._label.configure(image=self._image)
             self._root.update()
         return self._is_open
 

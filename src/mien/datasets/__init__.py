@@ -1,4 +1,4 @@
-"""Data sets: label files and pictures in, an `Index` of samples out; none of it needs torch."""
+"""Data sets: label files and images in, an `Index` of samples out; none of it needs torch."""
 
 from __future__ import annotations
 

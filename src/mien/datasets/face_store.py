@@ -3,7 +3,7 @@
 A store is a folder:
 
 - `store.json`: what it was made from. A store of other data or settings is refused rather than used.
-- `patches.npy` (N, P, P, 3) uint8: the whole picture for data sets of face crops; otherwise the upright face with room
+- `patches.npy` (N, P, P, 3) uint8: the whole image for data sets of face crops; otherwise the upright face with room
   around it, and P is twice what was asked for, so that the face has as many pixels.
 - `landmarks.npy` (N, 5, 2) float32 in patch pixels; NaN where no face was found.
 
@@ -45,7 +45,7 @@ ROOM = 0.5
 ROOMY = 2
 """How much wider a patch with that margin is, for a face of the same size."""
 
-LEAST_EYES_PX = 2.0
+MIN_EYES_PX = 2.0
 """Stated landmarks whose eyes are nearer to each other count as not given."""
 
 
@@ -56,9 +56,9 @@ class FaceStore:
     Attributes:
         patches: (N, P, P, 3) uint8, mapped from disk.
         landmarks_xy: (N, 5, 2) float32 in patch pixels; NaN where no face was found.
-        unreadable: ids of the samples whose picture could not be read; their patch is black. They stay so in this store
-            when the pictures are repaired.
-        is_cropped: whether the pictures are face crops, which can be read whole, or photographs.
+        unreadable: ids of the samples whose image could not be read; their patch is black. They stay so in this store
+            when the images are repaired.
+        is_cropped: whether the images are face crops, which can be read whole, or photographs.
     """
 
     patches: np.ndarray
@@ -84,7 +84,7 @@ def prepare_faces(
 ) -> FaceStore:
     """Find and cut the face of every sample, in parallel; goes on from where an earlier run stopped.
 
-    It is the one that evaluation reads (`labelled_face`). Where none is found, landmarks that the data set states
+    It is the one that evaluation reads (`labeled_face`). Where none is found, landmarks that the data set states
     stand for it.
 
     Args:
@@ -182,7 +182,7 @@ def _cut(index: Index, sample: Sample, patch: int, detector: FaceDetector) -> tu
     return pixels, np.full((5, 2), np.nan) if found is None else transform_points(matrix, found)
 
 
-def labelled_face(image: np.ndarray, sample: Sample, detector: FaceDetector) -> Face | None:
+def labeled_face(image: np.ndarray, sample: Sample, detector: FaceDetector) -> Face | None:
     """The face that a sample is about, for training and evaluation alike; None where none is found.
 
     Of the faces found, the largest around the stated landmarks' middle; the largest of all where none are stated.
@@ -199,13 +199,13 @@ def labelled_face(image: np.ndarray, sample: Sample, detector: FaceDetector) -> 
 
 
 def _landmarks(image: np.ndarray, sample: Sample, detector: FaceDetector) -> np.ndarray | None:
-    """Those of the labelled face; the stated ones only where none is found there."""
-    face = labelled_face(image, sample, detector)
+    """Those of the labeled face; the stated ones only where none is found there."""
+    face = labeled_face(image, sample, detector)
     return _stated_landmarks(image, sample) if face is None else face.landmarks_xy
 
 
 def _stated_landmarks(image: np.ndarray, sample: Sample) -> np.ndarray | None:
-    """Those that the data set gives, unless they cannot be a face's in this picture."""
+    """Those that the data set gives, unless they cannot be a face's in this image."""
     if sample.landmarks_xy is None:
         return None
     points = np.array(sample.landmarks_xy, dtype=np.float64)
@@ -213,7 +213,7 @@ def _stated_landmarks(image: np.ndarray, sample: Sample) -> np.ndarray | None:
     middle, spread = points.mean(axis=0), np.ptp(points, axis=0)
     is_inside = (middle >= 0).all() and (middle < (width, height)).all()
     is_face_sized = (
-        np.linalg.norm(points[1] - points[0]) >= LEAST_EYES_PX and (spread <= (2 * width, 2 * height)).all()
+        np.linalg.norm(points[1] - points[0]) >= MIN_EYES_PX and (spread <= (2 * width, 2 * height)).all()
     )
     return points if is_inside and is_face_sized else None
 

@@ -1,4 +1,4 @@
-"""FER2013 as on Kaggle: one CSV file whose rows are 48 x 48 grey pixels as text, one class each.
+"""FER2013 as on Kaggle: one CSV file whose rows are 48 x 48 gray pixels as text, one class each.
 
 Source:
     Goodfellow et al.: Challenges in Representation Learning (ICONIP 2013). FER+ labels the same faces anew.
@@ -38,7 +38,7 @@ class PixelRow(NamedTuple):
 
 
 class PixelTable:
-    """The images of `fer2013.csv`: 48 x 48 grey values as text, read one row at a time.
+    """The images of `fer2013.csv`: 48 x 48 gray values as text, read one row at a time.
 
     A file in a zip cannot be entered in the middle: it is unpacked into memory once in every process (300 MB).
 
@@ -65,8 +65,8 @@ class PixelTable:
         line, offset = self.rows[name]
         cells = self._line(offset).replace(b'"', b"").split(b",")
         try:
-            grey = np.array([int(value) for value in cells[1].split()])
-            square = grey.reshape(_SIDE, _SIDE)
+            gray = np.array([int(value) for value in cells[1].split()])
+            square = gray.reshape(_SIDE, _SIDE)
         except (ValueError, IndexError):
             square = np.full((1, 1), -1)
         if square.min() < 0 or square.max() > 255:

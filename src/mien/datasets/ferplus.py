@@ -94,7 +94,7 @@ def argmax_label(votes: Iterable[float]) -> int | None:
 
 
 def vote_distributions(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Training targets: votes of 1 zeroed, the eight expressions normalised.
+    """Training targets: votes of 1 zeroed, the eight expressions normalized.
 
     Args:
         votes: (N, 10), the columns of `FERPLUS_COLUMNS`.
@@ -243,7 +243,7 @@ def _each_once(path: Path, rows: list[_Row]) -> list[_Row]:
             problem = f"{row.name} has other votes than in line {firsts[row.id].line}."
             raise AnnotationError(row.file, row.line, problem)
     if not firsts:
-        raise LayoutError(path, "at least one labelled image")
+        raise LayoutError(path, "at least one labeled image")
     return list(firsts.values())
 
 

@@ -16,7 +16,7 @@ from mien.datasets.index import (
 )
 from mien.emotions import EXPRESSIONS, canonical_name
 from mien.errors import LayoutError
-from mien.imaging import PICTURE_SUFFIXES
+from mien.imaging import IMAGE_SUFFIXES
 
 CLASS_FOLDERS = f"folders named {', '.join(EXPRESSIONS)}, which may stand in train, valid and test"
 
@@ -26,20 +26,20 @@ def read_folder(path: str | Path, *, is_cropped: bool = True) -> Index:
 
     Without folders for the splits every image belongs to whichever split is asked for. Classes are named as
     `mien.emotions.canonical_name` reads them ("Happy", "sad"); "val" and "validation" mean "valid". Files
-    that are no pictures by their ending, and pictures beside the folders at the top, are passed over.
+    that are no images by their ending, and images beside the folders at the top, are passed over.
 
     Args:
         path: the folder or zip; everything may stand below one top folder, or below several nested ones.
         is_cropped: whether each image is one face crop, or a whole photograph.
 
     Raises:
-        LayoutError: a folder is no class, a picture is in none, or there is no picture at all.
+        LayoutError: a folder is no class, an image is in none, or there is no image at all.
     """
     path = Path(path)
     files: Files = open_files(path)
-    names = [name for name in files.names() if name.lower().endswith(PICTURE_SUFFIXES)]
+    names = [name for name in files.names() if name.lower().endswith(IMAGE_SUFFIXES)]
     if not names:
-        raise LayoutError(path, f"pictures in {CLASS_FOLDERS}; there is no picture")
+        raise LayoutError(path, f"images in {CLASS_FOLDERS}; there is no image")
     inside = Path()
     while (top := _top_folder(names)) is not None:
         files, inside = files.below(top), inside / top
@@ -59,7 +59,7 @@ def read_folder(path: str | Path, *, is_cropped: bool = True) -> Index:
 
 
 def _top_folder(names: list[str]) -> str | None:
-    """The one folder that holds all pictures but stray ones, when it is no class, no split, and holds folders."""
+    """The one folder that holds all images but stray ones, when it is no class, no split, and holds folders."""
     tops = {name.split("/", 1)[0] for name in names if "/" in name}
     if len(tops) != 1:
         return None
@@ -73,7 +73,7 @@ def _split_and_class(path: Path, name: str) -> tuple[str, str]:
     split = SPLIT_NAMES.get(folders[0].strip().lower()) if folders else None
     inner = folders if split is None else folders[1:]
     if not inner:
-        raise LayoutError(path / name, f"pictures only in {CLASS_FOLDERS}")
+        raise LayoutError(path / name, f"images only in {CLASS_FOLDERS}")
     expression = canonical_name(inner[0])
     if expression is None:
         raise LayoutError(path / "/".join(folders[: len(folders) - len(inner) + 1]), CLASS_FOLDERS)

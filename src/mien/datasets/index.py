@@ -1,6 +1,6 @@
 """What a data set is, whichever files it came in: samples with labels, and the bytes of their images.
 
-An adapter (`ferplus.py`, `rafdb.py`, `folder.py` ...) reads label files into an `Index`; pictures stay encoded.
+An adapter (`ferplus.py`, `rafdb.py`, `folder.py` ...) reads label files into an `Index`; images stay encoded.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def csv_rows(data: bytes, file: str | Path) -> Iterator[tuple[int, list[str]]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One labelled image."""
+    """One labeled image."""
 
     id: str
     """Unique in its index: the image's path inside the data set, "/"-separated."""
@@ -204,9 +204,9 @@ class Sample:
     votes: tuple[float, ...] | None = None
     """The raw votes, when there are any (FER+: the ten columns)."""
     groups: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """What else is said of the person or the picture (gender, age ...): reports are split by it."""
+    """What else is said of the person or the image (gender, age ...): reports are split by it."""
     landmarks_xy: tuple[tuple[float, float], ...] | None = None
-    """Five points of the labelled face in pixels of its image, in the order of `mien.faces`; None: to be found."""
+    """Five points of the labeled face in pixels of its image, in the order of `mien.faces`; None: to be found."""
     valence_arousal: tuple[float, float] | None = None
     """Perceived pleasure and activation, -1..1 each (AffectNet)."""
     line: int | None = None

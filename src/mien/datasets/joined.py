@@ -12,7 +12,7 @@ from mien.datasets.index import ImageStore, Index, Sample
 from mien.emotions import EXPRESSIONS
 from mien.errors import DatasetError, InputError
 
-LEAST_MASS = 0.5
+MIN_MASS = 0.5
 """A sample without a label stays when this share of its label distribution is of the common expressions."""
 
 
@@ -38,7 +38,7 @@ def join(indexes: Sequence[Index], labels: Sequence[str] | None = None) -> Index
 
     - A sample's id is prefixed with the name of its data set, and its groups gain `dataset`: reports show each.
     - A sample stays when its label is a common one; without a label, when its label distribution has at least half of
-      its mass on them. Distributions are restricted to the common labels and normalised again.
+      its mass on them. Distributions are restricted to the common labels and normalized again.
     - Votes are dropped: their protocols hold for FER+ alone. Its majority labels stay.
 
     Args:
@@ -59,7 +59,7 @@ def join(indexes: Sequence[Index], labels: Sequence[str] | None = None) -> Index
         kept
         for name, index in named.items()
         for sample in index.samples
-        if (kept := _relabelled(name, sample, index.labels, labels)) is not None
+        if (kept := _relabeled(name, sample, index.labels, labels)) is not None
     )
     if not samples:
         raise DatasetError(f"{', '.join(names)}: no sample of {', '.join(labels)}.")
@@ -130,7 +130,7 @@ def _known_labels(indexes: Sequence[Index], labels: Sequence[str]) -> tuple[str,
     return tuple(labels)
 
 
-def _relabelled(name: str, sample: Sample, old: tuple[str, ...], labels: tuple[str, ...]) -> Sample | None:
+def _relabeled(name: str, sample: Sample, old: tuple[str, ...], labels: tuple[str, ...]) -> Sample | None:
     """The sample under the common labels, or None when it does not stay."""
     places = [old.index(label) if label in old else None for label in labels]
     masses = [
@@ -138,7 +138,7 @@ def _relabelled(name: str, sample: Sample, old: tuple[str, ...], labels: tuple[s
         for place in places
     ]
     total = sum(masses)
-    stays = total >= LEAST_MASS if sample.label is None else old[sample.label] in labels
+    stays = total >= MIN_MASS if sample.label is None else old[sample.label] in labels
     if not stays:
         return None
     return replace(

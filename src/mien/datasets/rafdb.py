@@ -17,7 +17,7 @@ import numpy as np
 from mien.datasets.index import Files, Index, Sample, csv_rows, hold_out, one_hot, open_files
 from mien.emotions import BASIC_EXPRESSIONS, EFFICIENTFACE_CLASSES, RAFDB_CLASSES
 from mien.errors import AnnotationError, LayoutError
-from mien.imaging import PICTURE_SUFFIXES
+from mien.imaging import IMAGE_SUFFIXES
 
 HELD_OUT = 0.1
 """The share of every class's training images that is the validation split."""
@@ -107,11 +107,11 @@ def _sample(row: _Row) -> Sample:
 def _read_official(path: Path, files: Files) -> tuple[bool, list[_Row]]:
     """Whether the images are the aligned ones, and a row for every line of the label list."""
     names = set(files.names())
-    folders = [folder for folder in ("aligned", "original") if _has_pictures(names, f"Image/{folder}/")]
+    folders = [folder for folder in ("aligned", "original") if _has_images(names, f"Image/{folder}/")]
     if not folders:
         raise LayoutError(
             path / "Image",
-            "pictures in Image/aligned/ or Image/original/; unpack the archives that stand there",
+            "images in Image/aligned/ or Image/original/; unpack the archives that stand there",
         )
     is_aligned = folders[0] == "aligned"
     file = path / LABEL_LIST
@@ -128,8 +128,8 @@ def _read_official(path: Path, files: Files) -> tuple[bool, list[_Row]]:
     return is_aligned, rows
 
 
-def _has_pictures(names: set[str], folder: str) -> bool:
-    return any(name.startswith(folder) and name.lower().endswith(PICTURE_SUFFIXES) for name in names)
+def _has_images(names: set[str], folder: str) -> bool:
+    return any(name.startswith(folder) and name.lower().endswith(IMAGE_SUFFIXES) for name in names)
 
 
 def _parse_line(
@@ -178,7 +178,7 @@ def _parse_note(data: bytes) -> tuple[dict[str, str], tuple[tuple[float, float],
 def _subjects_right_first(points: np.ndarray) -> np.ndarray:
     """Eyes, nose, mouth corners (5, 2) with the subject's right of each pair first, whatever order they came in.
 
-    With the face's own down (from the eyes to the mouth) as axis, the subject's right lies to the picture's left.
+    With the face's own down (from the eyes to the mouth) as axis, the subject's right lies to the image's left.
     """
     down = points[3:].mean(axis=0) - points[:2].mean(axis=0)
     for pair in (slice(0, 2), slice(3, 5)):
@@ -190,7 +190,7 @@ def _subjects_right_first(points: np.ndarray) -> np.ndarray:
 
 def _read_folders(path: Path, files: Files, names: list[str]) -> list[_Row]:
     """The rows of both layouts with numbered folders; which one it is, the numbers 0 and 7 tell."""
-    matches = [match for name in names if (match := _IN_CLASS.fullmatch(name)) and _is_picture(name)]
+    matches = [match for name in names if (match := _IN_CLASS.fullmatch(name)) and _is_image(name)]
     homes = sorted({match["home"] for match in matches})
     if len(homes) != 1:
         raise LayoutError(path, f"{LAYOUT}; there are several: {', '.join(homes[:3])}" if homes else LAYOUT)
@@ -212,8 +212,8 @@ def _read_folders(path: Path, files: Files, names: list[str]) -> list[_Row]:
     return [_Row(match[0], match["split"], classes[int(match["number"])]) for match in matches]
 
 
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(PICTURE_SUFFIXES)
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _check_tables(path: Path, files: Files, tables: list[str], numbers: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Annotated copies of pictures: every face with its expression, all probabilities and the head's axes."""
+"""Annotated copies of images: every face with its expression, all probabilities and the head's axes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mien.drawing.cards import (
     SMOOTH,
     WHITE,
     BarsPanel,
-    Colour,
+    Color,
     Panel,
     StripPanel,
     class_rgb,
-    face_colour,
+    face_color,
     paste_bar,
     text_font,
 )
@@ -27,13 +27,13 @@ from mien.drawing.label_placement import Placement, head_boxes, panel_distances,
 from mien.imaging import check_image
 from mien.results import Face, HeadPose
 
-LEAST_SIDE = 600
-"""Pictures with a shorter long side are enlarged a whole number of times before they are drawn on."""
-MOST_ENLARGED = 2600
-"""A crowded picture is enlarged up to this long side to make room for every face's panel."""
+MIN_SIDE = 600
+"""Images with a shorter long side are enlarged a whole number of times before they are drawn on."""
+MAX_ENLARGED = 2600
+"""A crowded image is enlarged up to this long side to make room for every face's panel."""
 TEXT_SHARES = (72, 90, 110)
-"""Heights of text in a picture's long side: the usual one, and two smaller ones for crowds."""
-LEAST_TEXT = 12
+"""Heights of text in an image's long side: the usual one, and two smaller ones for crowds."""
+MIN_TEXT = 12
 """Text is never smaller than this many pixels."""
 CROWD_COVERED, CROWD_DISTANCE = 0.03, 0.7
 """A panel may cover and be away from its face this much; otherwise all faces get smaller panels."""
@@ -45,14 +45,14 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     """A copy of an image with every face's box, expression, probabilities and head axes drawn.
 
     Text has a readable size whatever the faces' size, and lies beside the faces. The copy is larger than the
-    picture when that is tiny or crowded; under the copy of a dense crowd a line explains the colours.
+    image when that is tiny or crowded; under the copy of a dense crowd a line explains the colors.
 
     Args:
         image: (H, W, 3) uint8 RGB, left as it is.
         faces: of that image. Faces without an expression get a box only.
 
     Returns:
-        (H * k, W * k, 3) uint8 RGB, k a whole number, 1 for ordinary pictures; a crowd's is a little higher.
+        (H * k, W * k, 3) uint8 RGB, k a whole number, 1 for ordinary images; a crowd's is a little higher.
     """
     check_image(image)
     plan = _plan(image.shape[1::-1], faces)
@@ -61,11 +61,11 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     if plan.enlargement > 1:
         canvas = canvas.resize((width, height), Image.Resampling.BICUBIC)
     for face, box in zip(faces, plan.faces_xyxy, strict=True):
-        draw_box(canvas, box, face_colour(face.expression), plan.unit)
+        draw_box(canvas, box, face_color(face.expression), plan.unit)
         draw_axes(canvas, face, plan.unit, plan.enlargement)
     read = [(face, box) for face, box in zip(faces, plan.faces_xyxy, strict=True) if face.expression]
     for (face, box), place in zip(read, plan.placement.boxes_xyxy, strict=True):
-        _draw_leader(canvas, box, place, face_colour(face.expression), plan.unit)
+        _draw_leader(canvas, box, place, face_color(face.expression), plan.unit)
         tile = plan.panel.draw(face, plan.unit)
         canvas.paste(tile, (int(place[0]), int(place[1])), tile)
     if isinstance(plan.panel, StripPanel) and read:
@@ -75,7 +75,7 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How one picture is laid out: its enlargement, the height of its text, and where the panels go."""
+    """How one image is laid out: its enlargement, the height of its text, and where the panels go."""
 
     enlargement: int
     unit: int
@@ -90,8 +90,8 @@ class _Plan:
 
 def _plan(size_wh: tuple[int, int], faces: Sequence[Face]) -> _Plan:
     """The first layout in which every face has room for all its bars; when there is none, for a strip."""
-    least = max(1, math.ceil(LEAST_SIDE / max(size_wh)))
-    most = max(least, MOST_ENLARGED // max(size_wh))
+    least = max(1, math.ceil(MIN_SIDE / max(size_wh)))
+    most = max(least, MAX_ENLARGED // max(size_wh))
     doubled = [least * 2**times for times in range(3) if least * 2**times <= most]
     usual, *smaller = TEXT_SHARES
     tries = [(least, usual), *((enlargement, share) for enlargement in doubled for share in smaller)]
@@ -116,7 +116,7 @@ def _layout(
     most_covered: float = math.inf,
 ) -> _Plan:
     width, height = size_wh[0] * enlargement, size_wh[1] * enlargement
-    unit = max(LEAST_TEXT, round(max(width, height) / share))
+    unit = max(MIN_TEXT, round(max(width, height) / share))
     boxes = np.array([face.bbox_xyxy for face in faces], dtype=np.float64).reshape(-1, 4) * enlargement
     boxes = np.clip(boxes, 0, [width, height, width, height]).round()
     read = [index for index, face in enumerate(faces) if face.expression]
@@ -126,7 +126,7 @@ def _layout(
     return _Plan(enlargement, unit, panel, boxes, placement)
 
 
-def draw_box(canvas: Image.Image, box: np.ndarray, colour: Colour, unit: int) -> None:
+def draw_box(canvas: Image.Image, box: np.ndarray, color: Color, unit: int) -> None:
     """A hairline rectangle with strong round corners around a box (4,) in whole pixels; `unit` is the text's height."""
     left, top, right, bottom = (int(value) for value in box)
     side = min(right - left, bottom - top)
@@ -136,9 +136,9 @@ def draw_box(canvas: Image.Image, box: np.ndarray, colour: Colour, unit: int) ->
     arm = max(2 * thick, side // 5)
     hairline = max(1, thick // 3)
     ImageDraw.Draw(canvas, "RGBA").rounded_rectangle(
-        [left, top, right - 1, bottom - 1], radius=arm // 2, outline=(*colour, 110), width=hairline
+        [left, top, right - 1, bottom - 1], radius=arm // 2, outline=(*color, 110), width=hairline
     )
-    corner = _corner(arm, thick, colour)
+    corner = _corner(arm, thick, color)
     far_x, far_y = right - arm, bottom - arm
     flip_x, flip_y = Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM
     for x, y, flips in (
@@ -154,14 +154,14 @@ def draw_box(canvas: Image.Image, box: np.ndarray, colour: Colour, unit: int) ->
 
 
 @lru_cache(maxsize=64)
-def _corner(arm: int, thick: int, colour: Colour) -> Image.Image:
-    """The upper left corner of a rounded frame, on a soft dark edge that holds on bright pictures."""
+def _corner(arm: int, thick: int, color: Color) -> Image.Image:
+    """The upper left corner of a rounded frame, on a soft dark edge that holds on bright images."""
     big = arm * SMOOTH
-    tile = Image.new("RGBA", (big, big), (*colour, 0))
+    tile = Image.new("RGBA", (big, big), (*color, 0))
     draw = ImageDraw.Draw(tile)
     radius = big // 2
     draw.rounded_rectangle(
-        [0, 0, 4 * big, 4 * big], radius=radius, outline=(*colour, 255), width=thick * SMOOTH
+        [0, 0, 4 * big, 4 * big], radius=radius, outline=(*color, 255), width=thick * SMOOTH
     )
     return tile.resize((arm, arm), Image.Resampling.BOX)
 
@@ -178,10 +178,10 @@ def draw_axes(canvas: Image.Image, face: Face, unit: int, enlargement: int = 1) 
     thick = max(1.5, min(unit / 6, length / 9)) * SMOOTH
     middle = half * SMOOTH
     nearest_last = sorted(zip(axes_xyz(face.head_pose).T, _AXES, strict=True), key=lambda axis: axis[0][2])
-    for axis_xyz, colour in nearest_last:
+    for axis_xyz, color in nearest_last:
         end = (middle + axis_xyz[0] * length * SMOOTH, middle - axis_xyz[1] * length * SMOOTH)
-        draw.line([(middle, middle), end], fill=(*colour, 240), width=round(thick))
-        _dot(draw, end, thick / 2, (*colour, 240))
+        draw.line([(middle, middle), end], fill=(*color, 240), width=round(thick))
+        _dot(draw, end, thick / 2, (*color, 240))
     _dot(draw, (middle, middle), thick * 0.8, (*WHITE, 240))
     small = tile.resize((2 * half, 2 * half), Image.Resampling.BOX)
     x, y = (round(float(value)) - half for value in face.landmarks_xy[2] * enlargement)
@@ -191,7 +191,7 @@ def draw_axes(canvas: Image.Image, face: Face, unit: int, enlargement: int = 1) 
 def axes_xyz(pose: HeadPose) -> np.ndarray:
     """The head's axes as columns (3, 3): to the subject's left, up, out of the face.
 
-    x points right in the picture, y up, z to the viewer; the order of the turns is `mien.faces.head_pose`'s.
+    x points right in the image, y up, z to the viewer; the order of the turns is `mien.faces.head_pose`'s.
     """
     yaw, pitch, roll = (math.radians(angle) for angle in (pose.yaw_deg, -pose.pitch_deg, -pose.roll_deg))
     about_x = np.array(
@@ -202,18 +202,18 @@ def axes_xyz(pose: HeadPose) -> np.ndarray:
     return about_z @ about_y @ about_x
 
 
-def _draw_leader(canvas: Image.Image, box: np.ndarray, place: np.ndarray, colour: Colour, unit: int) -> None:
+def _draw_leader(canvas: Image.Image, box: np.ndarray, place: np.ndarray, color: Color, unit: int) -> None:
     """A thin line from a panel to its face, when they are apart."""
     if panel_distances(place[None], head_boxes(box[None])[0])[0] <= 1.2 * unit:
         return
     middle = (np.maximum(box[:2], place[:2]) + np.minimum(box[2:], place[2:])) / 2
     start, end = np.clip(middle, place[:2], place[2:]), np.clip(middle, box[:2], box[2:])
     draw = ImageDraw.Draw(canvas, "RGBA")
-    draw.line([*start.tolist(), *end.tolist()], fill=(*colour, 200), width=max(1, unit // 8))
+    draw.line([*start.tolist(), *end.tolist()], fill=(*color, 200), width=max(1, unit // 8))
 
 
 def _with_legend(canvas: Image.Image, face: Face, unit: int) -> Image.Image:
-    """The picture with a line under it that names the colours; two lines and more when it is narrow."""
+    """The image with a line under it that names the colors; two lines and more when it is narrow."""
     assert face.expression is not None  # it has a panel
     labels = face.expression.labels
     font, line = text_font(unit, 0.95), round(1.7 * unit)
@@ -234,8 +234,6 @@ def _with_legend(canvas: Image.Image, face: Face, unit: int) -> Image.Image:
 
 
 def _dot(
-    draw: ImageDraw.ImageDraw, middle: tuple[float, float], radius: float, colour: tuple[int, ...]
+    draw: ImageDraw.ImageDraw, middle: tuple[float, float], radius: float, color: tuple[int, ...]
 ) -> None:
-    draw.ellipse(
-        [middle[0] - radius, middle[1] - radius, middle[0] + radius, middle[1] + radius], fill=colour
-    )
+    draw.ellipse([middle[0] - radius, middle[1] - radius, middle[0] + radius, middle[1] + radius], fill=color)

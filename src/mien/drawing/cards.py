@@ -1,4 +1,4 @@
-"""The cards of annotated pictures: one face's expression as text and bars."""
+"""The cards of annotated images: one face's expression as text and bars."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from mien.emotions import class_colour
+from mien.emotions import class_color
 from mien.results import Expression, Face, HeadPose
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 SMOOTH = 4
 """Shapes are drawn this many times larger and shrunk, because Pillow does not smooth edges."""
 CARD = (17, 19, 26, 222)
@@ -31,7 +31,7 @@ class BarsPanel:
         return round(14.2 * unit), round(ROW * unit * len(expression.labels) + 4.9 * unit)
 
     def draw(self, face: Face, unit: int) -> Image.Image:
-        """The card as an RGBA picture."""
+        """The card as an RGBA image."""
         expression = face.expression
         assert expression is not None  # faces without one get no panel
         width, height = self.size(expression, unit)
@@ -66,7 +66,7 @@ class StripPanel:
         return round(8.6 * unit), round(2.7 * unit)
 
     def draw(self, face: Face, unit: int) -> Image.Image:
-        """The card as an RGBA picture."""
+        """The card as an RGBA image."""
         expression = face.expression
         assert expression is not None  # faces without one get no panel
         width, height = self.size(expression, unit)
@@ -98,11 +98,11 @@ Panel = BarsPanel | StripPanel
 
 @dataclass(frozen=True)
 class Bar:
-    """One row of a card: a name, a share 0..1, and the colour of its bar."""
+    """One row of a card: a name, a share 0..1, and the color of its bar."""
 
     name: str
     share: float
-    colour: Colour
+    color: Color
 
 
 def expression_bars(expression: Expression) -> list[Bar]:
@@ -145,7 +145,7 @@ def _draw_bar(
     paste_bar(tile, (bar_start, y - thick / 2), bar_end - bar_start, thick, _TRACK)
     if bar.share >= 0.005:
         length = max(thick, (bar_end - bar_start) * bar.share)
-        paste_bar(tile, (bar_start, y - thick / 2), length, thick, (*bar.colour, 255))
+        paste_bar(tile, (bar_start, y - thick / 2), length, thick, (*bar.color, 255))
         draw.text((end, y), f"{bar.share:.0%}", fill=tone, font=text_font(unit, 0.9), anchor="rm")
 
 
@@ -159,7 +159,7 @@ def draw_title(
     """Label to the left, confidence to the right."""
     start, y, end = row
     text = expression.label or "not sure"
-    tint = _mix(face_colour(expression), WHITE, 0.35) if expression.label else SOFT
+    tint = _mix(face_color(expression), WHITE, 0.35) if expression.label else SOFT
     font = text_font(unit, scale)
     _text(draw, (start, y), text, tint, font, end - start - font.getlength("100% "))
     tone = WHITE if expression.label else SOFT
@@ -170,7 +170,7 @@ def _text(
     draw: ImageDraw.ImageDraw,
     start: tuple[float, float],
     text: str,
-    colour: Colour,
+    color: Color,
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     length: float,
 ) -> None:
@@ -179,7 +179,7 @@ def _text(
         while text and font.getlength(f"{text}..") > length:
             text = text[:-1]
         text = f"{text}.."
-    draw.text(start, text, fill=colour, font=font, anchor="lm")
+    draw.text(start, text, fill=color, font=font, anchor="lm")
 
 
 def _card(width: int, height: int, unit: int) -> Image.Image:
@@ -191,18 +191,18 @@ def paste_bar(
     corner: tuple[float, float],
     length: float,
     thick: int,
-    colour: tuple[int, int, int, int],
+    color: tuple[int, int, int, int],
 ) -> None:
     """Lay a bar with round ends on a tile, its corner at whole pixels."""
-    bar = rounded(max(thick, round(length)), thick, thick // 2, colour)
+    bar = rounded(max(thick, round(length)), thick, thick // 2, color)
     tile.alpha_composite(bar, (round(corner[0]), round(corner[1])))
 
 
-def rounded(width: int, height: int, radius: int, colour: tuple[int, int, int, int]) -> Image.Image:
+def rounded(width: int, height: int, radius: int, color: tuple[int, int, int, int]) -> Image.Image:
     """A smooth rounded rectangle on nothing."""
-    big = Image.new("RGBA", (width * SMOOTH, height * SMOOTH), (*colour[:3], 0))
+    big = Image.new("RGBA", (width * SMOOTH, height * SMOOTH), (*color[:3], 0))
     corners = [0, 0, width * SMOOTH - 1, height * SMOOTH - 1]
-    ImageDraw.Draw(big).rounded_rectangle(corners, radius=radius * SMOOTH, fill=colour)
+    ImageDraw.Draw(big).rounded_rectangle(corners, radius=radius * SMOOTH, fill=color)
     return big.resize((width, height), Image.Resampling.BOX)
 
 
@@ -212,18 +212,18 @@ def text_font(unit: int, scale: float) -> ImageFont.FreeTypeFont | ImageFont.Ima
     return ImageFont.load_default(size=max(10, round(unit * scale)))
 
 
-def face_colour(expression: Expression | None) -> Colour:
-    """The colour of a face: its expression's, grey when there is none."""
+def face_color(expression: Expression | None) -> Color:
+    """The color of a face: its expression's, gray when there is none."""
     if expression is None or expression.label is None:
         return _UNSURE
     return class_rgb(expression.label)
 
 
-def class_rgb(name: str) -> Colour:
-    """A class's colour (see `mien.emotions.class_colour`) as red, green and blue."""
-    return ImageColor.getrgb(class_colour(name))[:3]
+def class_rgb(name: str) -> Color:
+    """A class's color (see `mien.emotions.class_color`) as red, green and blue."""
+    return ImageColor.getrgb(class_color(name))[:3]
 
 
-def _mix(colour: Colour, other: Colour, share: float) -> Colour:
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(colour, other, strict=True))
+def _mix(color: Color, other: Color, share: float) -> Color:
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(color, other, strict=True))
     return red, green, blue

@@ -31,7 +31,7 @@ _UNIT, _GAP, _MARGIN, _PANEL = 20, 20, 28, 360
 _CAPTION = 2 * _UNIT
 _GROUND = CARD[:3]
 _REGION = (120, 190, 255)
-_MOST_COVER = 0.72
+_MAX_COVER = 0.72
 _HEAT = np.array(
     [
         (0, 0, 4), (33, 12, 74), (87, 16, 110), (138, 34, 106), (188, 55, 84),
@@ -39,7 +39,7 @@ _HEAT = np.array(
     ],
     dtype=np.float64,
 )  # fmt: skip
-"""Nine evenly spaced colours of "inferno", perceptually uniform (Smith and van der Walt, CC0); linear in between."""
+"""Nine evenly spaced colors of "inferno", perceptually uniform (Smith and van der Walt, CC0); linear in between."""
 
 
 def draw_explanations(faces: Sequence[ExplainedFace], regions: Sequence[RegionSpec] = ()) -> np.ndarray:
@@ -69,18 +69,18 @@ def draw_explanations(faces: Sequence[ExplainedFace], regions: Sequence[RegionSp
     return np.array(canvas)
 
 
-def heat_colours(heat: np.ndarray) -> np.ndarray:
-    """The colours (h, w, 3) uint8 RGB of values (h, w) within 0..1: dark is little, bright is much."""
+def heat_colors(heat: np.ndarray) -> np.ndarray:
+    """The colors (h, w, 3) uint8 RGB of values (h, w) within 0..1: dark is little, bright is much."""
     places = np.linspace(0, 1, len(_HEAT))
     channels = [np.interp(heat, places, _HEAT[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
-def lay_over(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """A picture (S, S, 3) uint8 with a map (h, w) of values 0..1 smoothly over it; where it is 0 it is clear."""
-    values = _stretch(_stretch(heat, picture.shape[0]).T, picture.shape[0]).T
-    cover = (_MOST_COVER * np.sqrt(values))[:, :, None]
-    return (picture * (1 - cover) + heat_colours(values) * cover).round().astype(np.uint8)
+def lay_over(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """An image (S, S, 3) uint8 with a map (h, w) of values 0..1 smoothly over it; where it is 0 it is clear."""
+    values = _stretch(_stretch(heat, image.shape[0]).T, image.shape[0]).T
+    cover = (_MAX_COVER * np.sqrt(values))[:, :, None]
+    return (image * (1 - cover) + heat_colors(values) * cover).round().astype(np.uint8)
 
 
 def _stretch(heat: np.ndarray, rows: int) -> np.ndarray:
@@ -95,8 +95,8 @@ def _draw_row(face: ExplainedFace, regions: Sequence[RegionSpec]) -> Image.Image
     height = max(_SIDE + _CAPTION, panel.height)
     row = Image.new("RGB", (2 * _SIDE + 2 * _GAP + _PANEL, height), _GROUND)
     weights = face.explanation.region_weights
-    known = _outline(face.picture, regions, weights) if weights else Image.fromarray(face.picture)
-    over = Image.fromarray(lay_over(face.picture, face.explanation.heat(face.label)))
+    known = _outline(face.image, regions, weights) if weights else Image.fromarray(face.image)
+    over = Image.fromarray(lay_over(face.image, face.explanation.heat(face.label)))
     mask = rounded(_SIDE, _SIDE, _UNIT // 2, (255, 255, 255, 255)).getchannel("A")
     row.paste(known, (0, 0), mask)
     row.paste(over, (_SIDE + _GAP, 0), mask)
@@ -115,12 +115,12 @@ def _draw_row(face: ExplainedFace, regions: Sequence[RegionSpec]) -> Image.Image
 
 
 def _draw_legend(row: Image.Image, right: int, middle: int, length: int = 84, thick: int = 10) -> None:
-    """The map's colours on grey, between two words of which the second ends at `right`."""
+    """The map's colors on gray, between two words of which the second ends at `right`."""
     draw, font = ImageDraw.Draw(row), text_font(_UNIT, 0.75)
     draw.text((right, middle), "most", fill=SOFT, font=font, anchor="rm")
     start = round(right - font.getlength("most") - 8 - length)
-    grey = np.full((length, length, 3), 128, dtype=np.uint8)
-    strip = Image.fromarray(lay_over(grey, np.tile(np.linspace(0, 1, length), (length, 1)))).crop(
+    gray = np.full((length, length, 3), 128, dtype=np.uint8)
+    strip = Image.fromarray(lay_over(gray, np.tile(np.linspace(0, 1, length), (length, 1)))).crop(
         (0, 0, length, thick)
     )
     mask = rounded(length, thick, thick // 2, (255, 255, 255, 255)).getchannel("A")
@@ -128,7 +128,7 @@ def _draw_legend(row: Image.Image, right: int, middle: int, length: int = 84, th
     draw.text((start - 8, middle), "least", fill=SOFT, font=font, anchor="rm")
 
 
-def _outline(picture: np.ndarray, regions: Sequence[RegionSpec], weights: dict[str, float]) -> Image.Image:
+def _outline(image: np.ndarray, regions: Sequence[RegionSpec], weights: dict[str, float]) -> Image.Image:
     """A face with its regions outlined and numbered; the more a region counts, the stronger its line."""
     big = Image.new("RGBA", (_SIDE * SMOOTH, _SIDE * SMOOTH), (*_REGION, 0))
     draw, most = ImageDraw.Draw(big), max(weights.values())
@@ -142,7 +142,7 @@ def _outline(picture: np.ndarray, regions: Sequence[RegionSpec], weights: dict[s
             outline=(*_REGION, shade),
             width=thick,
         )
-    drawn = Image.fromarray(picture).convert("RGBA")
+    drawn = Image.fromarray(image).convert("RGBA")
     drawn.alpha_composite(big.resize((_SIDE, _SIDE), Image.Resampling.BOX))
     for number, region in enumerate(regions, start=1):
         left, top = (round(value * _SIDE) + 8 for value in region.bbox_xyxy[:2])

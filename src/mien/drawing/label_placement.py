@@ -1,4 +1,4 @@
-"""Where the panels of an annotated picture go: beside their faces, over no face and no other panel."""
+"""Where the panels of an annotated image go: beside their faces, over no face and no other panel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from mien.geometry import bbox_area
 
 GRID = 12
-"""Positions a row and column that are tried across the picture, besides those next to the face."""
+"""Positions a row and column that are tried across the image, besides those next to the face."""
 FACE_COST, HEAD_COST, PANEL_COST = 8.0, 2.0, 20.0
 """What covering one panel's area of faces, of heads or of panels costs, in panel widths of distance."""
 ORDER_COST = 0.004
@@ -46,8 +46,8 @@ def place_panels(
     """Find a place for a panel of the same size beside the wanted faces, the first face first.
 
     Args:
-        size_wh: of the picture.
-        faces_xyxy: (N, 4), inside the picture; none of them should be covered.
+        size_wh: of the image.
+        faces_xyxy: (N, 4), inside the image; none of them should be covered.
         wanted: indices of the faces that get a panel.
         panel_wh: of every panel.
         gap: wanted between a panel and the head, and least distance to the border, in pixels.
@@ -83,7 +83,7 @@ def head_boxes(faces_xyxy: np.ndarray) -> np.ndarray:
 def _candidates(
     size_wh: tuple[int, int], head: np.ndarray, panel_wh: tuple[int, int], gap: int
 ) -> np.ndarray:
-    """Boxes (K, 4) inside the picture, the best looking first: beside the head; a flat panel under it."""
+    """Boxes (K, 4) inside the image, the best looking first: beside the head; a flat panel under it."""
     (width, height), (wide, high) = size_wh, panel_wh
     left, top, right, bottom = head
     shares = np.array([0.5, 0.25, 0.75, 0.0, 1.0])

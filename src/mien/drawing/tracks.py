@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mien.drawing.annotate import LEAST_TEXT, draw_axes, draw_box
-from mien.drawing.cards import CARD, WHITE, StripPanel, face_colour, rounded, text_font
+from mien.drawing.annotate import MIN_TEXT, draw_axes, draw_box
+from mien.drawing.cards import CARD, WHITE, StripPanel, face_color, rounded, text_font
 from mien.results import Face
 
-_TEXT_SHARE = 54  # text is the picture's long side divided by this
+_TEXT_SHARE = 54  # text is the image's long side divided by this
 _UNITS_WIDE = 8.6
-_LEAST_UNIT = 2  # a card cannot be drawn smaller
+_MIN_UNIT = 2  # a card cannot be drawn smaller
 _PANEL = StripPanel()
 
 
@@ -35,7 +35,7 @@ def draw_tracks(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     limit = np.array([*canvas.size, *canvas.size])
     for face in sorted(faces, key=lambda face: float(face.bbox_xyxy[3])):
         box = face.bbox_xyxy.clip(0, limit).round()
-        draw_box(canvas, box, face_colour(face.smoothed), unit)
+        draw_box(canvas, box, face_color(face.smoothed), unit)
         draw_axes(canvas, face, unit)
         _draw_number(canvas, face, box, unit)
         if face.smoothed is not None:
@@ -45,8 +45,8 @@ def draw_tracks(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
 
 def _unit(size_wh: tuple[int, int]) -> int:
     """Height of text; less in frames that are too narrow for a card."""
-    wanted = max(LEAST_TEXT, round(max(size_wh) / _TEXT_SHARE))
-    return max(_LEAST_UNIT, min(wanted, int(size_wh[0] / _UNITS_WIDE)))
+    wanted = max(MIN_TEXT, round(max(size_wh) / _TEXT_SHARE))
+    return max(_MIN_UNIT, min(wanted, int(size_wh[0] / _UNITS_WIDE)))
 
 
 def _draw_number(canvas: Image.Image, face: Face, box: np.ndarray, unit: int) -> None:

@@ -1,1 +1,1 @@
-"""How a model does on labelled faces: the numbers, the plots and the page that shows them."""
+"""How a model does on labeled faces: the numbers, the plots and the page that shows them."""

@@ -9,14 +9,14 @@ import numpy as np
 
 from mien import metrics
 from mien.datasets.index import Index
-from mien.evaluation.evaluate import Readings, check_classes, official_labels, read_faces, select_labelled
+from mien.evaluation.evaluate import Readings, check_classes, official_labels, predict_dataset, select_labeled
 from mien.evaluation.summary import json_ready
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest
 from mien.progress import Progress
 
 SHOWN = 16
-"""Faces that are kept with their pictures for each model that alone reads them right."""
+"""Faces that are kept with their images for each model that alone reads them right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def compare(
     second: ExpressionClassifier,
     index: Index,
     *,
-    mirror: bool = False,
+    flip_tta: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """Read the faces of a data set with two models, and compare how often they are right.
@@ -70,7 +70,7 @@ def compare(
         second: another one. Either may know a class that the other does not: to say it, where no face shows it, is
             a mistake like any other.
         index: the data set, one split of it.
-        mirror: average with the mirrored crop.
+        flip_tta: average with the mirrored crop.
         progress: told how many readings are done, of both models together.
 
     Returns:
@@ -79,7 +79,7 @@ def compare(
         minus second, and `difference_interval`; `table` with the faces that both, one or none reads right; `mcnemar`
         with the p value of the exact test; `per_class` with the recall of both; `unknown` with the classes that each
         does not know and the other does; `missed_faces`, `unreadable_faces` and `unanswered_faces` of the first model;
-        `unreadable` with the pictures' names.
+        `unreadable` with the images' names.
 
     Raises:
         InputError: when the faces show a class that one of the models does not know.
@@ -87,9 +87,9 @@ def compare(
     """
     for classifier in (first, second):
         check_classes(classifier.manifest, index)
-    labelled = select_labelled(index)
+    labeled = select_labeled(index)
     readings = [
-        read_faces(classifier, labelled, mirror=mirror, progress=_part_of(progress, number))
+        predict_dataset(classifier, labeled, flip_tta=flip_tta, progress=_part_of(progress, number))
         for number, classifier in enumerate((first, second))
     ]
     return compare_readings(first.manifest, second.manifest, readings[0], readings[1])

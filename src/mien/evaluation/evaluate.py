@@ -14,7 +14,7 @@ import numpy as np
 
 from mien import metrics
 from mien.datasets.check import find_twins
-from mien.datasets.face_store import labelled_face
+from mien.datasets.face_store import labeled_face
 from mien.datasets.ferplus import argmax_label, majority_label
 from mien.datasets.index import SPLITS, Index, Sample
 from mien.errors import DatasetError, ImageReadError, InputError
@@ -32,7 +32,7 @@ AHEAD = 64
 """Images whose crops are in memory before the network reads them."""
 
 SHOWN = 24
-"""Mistakes that are kept with their pictures, the most confident ones."""
+"""Mistakes that are kept with their images, the most confident ones."""
 
 PROTOCOLS = {"majority": majority_label, "argmax": argmax_label}
 """FER+'s two ways from ten votes to one label; the first is the official one."""
@@ -40,7 +40,7 @@ PROTOCOLS = {"majority": majority_label, "argmax": argmax_label}
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """A face that was read otherwise than it is labelled.
+    """A face that was read otherwise than it is labeled.
 
     Attributes:
         image: (H, W, 3) uint8 RGB, as the page shows it.
@@ -48,7 +48,7 @@ class Mistake:
         truth: the label's name.
         predicted: the name that was given; None when there is no answer.
         confidence: of that answer, 0..1; None when there is none.
-        is_readable: whether there was a picture to look for a face in.
+        is_readable: whether there was an image to look for a face in.
     """
 
     image: np.ndarray
@@ -67,9 +67,9 @@ class Readings:
         index: the images.
         crop: gives what the network saw of a row, (S, S, 3) uint8, cut anew: a large data set's would fill the memory.
             Black where nothing could be shown to it.
-        logits: (N, C) float32; NaN where no face was found in a photograph, or the picture is unreadable.
+        logits: (N, C) float32; NaN where no face was found in a photograph, or the image is unreadable.
         is_found: (N,) whether a face was found; of a data set of face crops the whole crop is read all the same.
-        is_readable: (N,) whether the picture was there and could be read.
+        is_readable: (N,) whether the image was there and could be read.
     """
 
     index: Index
@@ -91,20 +91,20 @@ def evaluate(
     classifier: ExpressionClassifier,
     index: Index,
     *,
-    mirror: bool = False,
+    flip_tta: bool = False,
     by_group: bool = True,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure a model on a data set; an image without a label does not count.
 
-    In photographs (`index.is_cropped` false) the labelled face is read, and a missed one is an error: the face found
+    In photographs (`index.is_cropped` false) the labeled face is read, and a missed one is an error: the face found
     around the landmarks that the data set states, the largest face where it states none. In data sets of face crops a
     crop without a face found is read whole, and counted in `missed_faces`.
 
     Args:
         classifier: the model.
         index: the data set, one split of it.
-        mirror: average with the mirrored crop.
+        flip_tta: average with the mirrored crop.
         by_group: where the images have groups, measure each of them too.
         progress: told how many images are done.
 
@@ -118,10 +118,10 @@ def evaluate(
         DatasetError: when no image has a label.
         MissingExtraError: when the images have groups and fairlearn is not installed.
     """
-    labelled = select_labelled(index)
-    if by_group and group_columns(labelled.samples):
+    labeled = select_labeled(index)
+    if by_group and group_columns(labeled.samples):
         check_installed()
-    readings = read_faces(classifier, labelled, mirror=mirror, progress=progress)
+    readings = predict_dataset(classifier, labeled, flip_tta=flip_tta, progress=progress)
     evaluation = judge(classifier.manifest, readings)
     if not by_group:
         return evaluation
@@ -177,8 +177,12 @@ def without_twins(index: Index, split: str, *, progress: Progress | None = None)
     return replace(chosen, samples=tuple(sample for sample in chosen.samples if sample.id not in leaked))
 
 
-def read_faces(
-    classifier: ExpressionClassifier, index: Index, *, mirror: bool = False, progress: Progress | None = None
+def predict_dataset(
+    classifier: ExpressionClassifier,
+    index: Index,
+    *,
+    flip_tta: bool = False,
+    progress: Progress | None = None,
 ) -> Readings:
     """Find, cut and read the face of every image (see `evaluate`), with a label or without.
 
@@ -200,7 +204,7 @@ def read_faces(
         is_readable[rows] = [cut.is_readable for cut in cuts]
         if shown.any():
             crops = np.stack([cut.crop for cut in cuts if cut.crop is not None])
-            logits[rows[shown]] = classifier.logits(crops, mirror=mirror)
+            logits[rows[shown]] = classifier.logits(crops, flip_tta=flip_tta)
         done += len(cuts)
         if progress:
             progress(done, count)
@@ -231,7 +235,7 @@ class _Cutter:
             image = read_image(self.index.read(sample))
         except (ImageReadError, DatasetError):
             return _Cut(None, is_readable=False)
-        face = labelled_face(image, sample, self.detector)
+        face = labeled_face(image, sample, self.detector)
         if face is not None:
             return _Cut(self.classifier.crop(image, face), is_found=True)
         size = self.classifier.manifest.input.size
@@ -247,11 +251,11 @@ def _cut_ahead(cutter: _Cutter) -> Iterator[list[_Cut]]:
 
 
 def _unreadable(readings: Readings) -> list[str]:
-    """Ids of the pictures that are missing or broken; in accuracy they count as errors."""
+    """Ids of the images that are missing or broken; in accuracy they count as errors."""
     return [readings.index.samples[row].id for row in np.flatnonzero(~readings.is_readable)]
 
 
-def select_labelled(index: Index) -> Index:
+def select_labeled(index: Index) -> Index:
     """The images that count by some protocol.
 
     Raises:

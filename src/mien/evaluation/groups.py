@@ -18,9 +18,9 @@ from mien.datasets.index import Sample
 from mien.errors import MissingExtraError
 from mien.evaluation.summary import json_ready
 
-LEAST_FACES = 20
+MIN_FACES = 20
 """A group of fewer faces is shown, but is too small to be judged: it takes no part in the differences."""
-MOST_GROUPS = 40
+MAX_GROUPS = 40
 """A column of more values than this names the faces (a person, a file) rather than groups; it is not measured."""
 UNSTATED = "not stated"
 """The group of the faces whose column is empty; it is shown, but takes no part in the differences."""
@@ -41,18 +41,18 @@ def check_installed() -> None:
 def group_columns(samples: Sequence[Sample]) -> dict[str, list[str]]:
     """Column -> the group of every sample, for the columns that divide these samples into groups.
 
-    A column with one value divides nothing, and one with more than `MOST_GROUPS` divides too much: both are left out.
+    A column with one value divides nothing, and one with more than `MAX_GROUPS` divides too much: both are left out.
     """
-    return {name: values for name, values in _columns(samples).items() if 1 < len(set(values)) <= MOST_GROUPS}
+    return {name: values for name, values in _columns(samples).items() if 1 < len(set(values)) <= MAX_GROUPS}
 
 
 def columns_left_out(samples: Sequence[Sample]) -> dict[str, str]:
     """Column -> why it is not measured, for the columns that divide these samples too much."""
     counts = {name: len(set(values)) for name, values in _columns(samples).items()}
     return {
-        name: f"{count:,} values, more than {MOST_GROUPS}"
+        name: f"{count:,} values, more than {MAX_GROUPS}"
         for name, count in counts.items()
-        if count > MOST_GROUPS
+        if count > MAX_GROUPS
     }
 
 
@@ -75,7 +75,7 @@ def group_results(
     Returns:
         Ready for JSON: column -> `groups`, `accuracy_difference` and `balanced_accuracy_difference`. Each of `groups`
         has n, correct, accuracy, its 95 % interval, balanced accuracy (over the classes that the group has) and
-        `is_enough`, whether it has `LEAST_FACES`. A difference is the largest minus the smallest value among the
+        `is_enough`, whether it has `MIN_FACES`. A difference is the largest minus the smallest value among the
         groups that are enough and not `UNSTATED`; None when they are fewer than two.
 
     Raises:
@@ -129,7 +129,7 @@ def _group(row: dict[str, float]) -> dict[str, Any]:
         "accuracy": row["accuracy"],
         "accuracy_interval": metrics.accuracy_interval(correct, n),
         "balanced_accuracy": row["balanced_accuracy"],
-        "is_enough": n >= LEAST_FACES,
+        "is_enough": n >= MIN_FACES,
     }
 
 

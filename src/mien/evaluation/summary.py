@@ -30,7 +30,7 @@ def summarize(
 
     Args:
         labels: (N,) class numbers.
-        logits: (N, C) before the temperature; a row of nan where there is no answer: no face was found, or no picture.
+        logits: (N, C) before the temperature; a row of nan where there is no answer: no face was found, or no image.
         classes: the C names, in the order of the columns.
         temperature: logits are divided by it before the softmax.
         bins: equal-width confidence bins of `ece` and `reliability`.
@@ -67,7 +67,7 @@ def summarize(
 
 
 def fate_text(record: Mapping[str, Any]) -> str:
-    """What became of faces that were not found and of pictures that are missing or broken; "all found" without any.
+    """What became of faces that were not found and of images that are missing or broken; "all found" without any.
 
     Those not found are errors in photographs, and read whole in data sets of face crops.
 

@@ -12,7 +12,7 @@ import numpy as np
 from mien import metrics
 from mien.datasets.index import Index
 from mien.errors import DatasetError, InputError
-from mien.evaluation.evaluate import judge, official_labels, read_faces, select_labelled
+from mien.evaluation.evaluate import judge, official_labels, predict_dataset, select_labeled
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, RiskPoint, write_manifest
 from mien.progress import Progress
@@ -30,11 +30,11 @@ KEPT = (
 """The numbers of `mien evaluate --json` that a manifest keeps, for every protocol."""
 
 COVERAGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
-"""Shares of labelled faces at which a manifest states the error."""
+"""Shares of labeled faces at which a manifest states the error."""
 
 
 class Calibrated(NamedTuple):
-    """A model file's manifest as it is now, and the pictures that counted as errors in its numbers."""
+    """A model file's manifest as it is now, and the images that counted as errors in its numbers."""
 
     manifest: Manifest
     unreadable: list[str]
@@ -58,13 +58,13 @@ def calibrate(
     """
     if not 0 <= abstain < 1:
         raise InputError(f"abstain is {abstain}; expected a share from 0 to below 1.")
-    classifier, index = ExpressionClassifier(model), select_labelled(index)
-    readings = read_faces(classifier, index, progress=progress)
+    classifier, index = ExpressionClassifier(model), select_labeled(index)
+    readings = predict_dataset(classifier, index, progress=progress)
     labels = official_labels(classifier.manifest, index)
     counted = (labels >= 0) & np.isfinite(readings.logits).all(axis=1)
     if not counted.any():
         raise DatasetError(
-            f"{index.root}: not one labelled face could be read; check its pictures, `mien data check`."
+            f"{index.root}: not one labeled face could be read; check its images, `mien data check`."
         )
     temperature = round(metrics.fit_temperature(readings.logits[counted], labels[counted]), 4)
     probabilities = metrics.softmax(readings.logits[counted], temperature)

@@ -37,7 +37,7 @@ def export_model(
 
     The graph takes `images` (N, 3, S, S) float32 RGB 0..255 and gives `logits` (N, C), class-activation `maps`
     (N, C, h, w) and, where the network has regions, their weights `regions` (N, R). Name, version, licence and data
-    sets come from the recipe's `[card]`; the data set that was in fact learnt from stands under `source`;
+    sets come from the recipe's `[card]`; the data set that was in fact learned from stands under `source`;
     `mien.export.calibrate` fits the rest.
 
     Args:
@@ -49,7 +49,7 @@ def export_model(
     Raises:
         CheckpointError: when the checkpoint cannot be read.
         ParityError: when torch and ONNX Runtime differ by more than `TOLERANCE`, with
-            rounded weights `HALF_TOLERANCE`, on random pictures; nothing is written.
+            rounded weights `HALF_TOLERANCE`, on random images; nothing is written.
     """
     if output.suffix != ".onnx":
         raise ModelError(f"{output.name}: a model file ends in .onnx.")

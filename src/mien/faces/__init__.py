@@ -1,4 +1,4 @@
-"""Faces in pictures: find them, align them, lay a mesh on them, read head pose and quality. No torch."""
+"""Faces in images: find them, align them, lay a mesh on them, read head pose and quality. No torch."""
 
 from mien.faces.alignment import TEMPLATES, align_face, alignment_matrix, whole_face
 from mien.faces.detection import FaceDetector

@@ -53,13 +53,13 @@ def alignment_matrix(
 def align_face(
     image: np.ndarray, landmarks_xy: np.ndarray, *, size: int, template: str = "ferplus", margin: float = 0.0
 ) -> np.ndarray:
-    """Cut one face out of an image: upright, centred, (size, size, 3) uint8 RGB. See `alignment_matrix`."""
+    """Cut one face out of an image: upright, centered, (size, size, 3) uint8 RGB. See `alignment_matrix`."""
     matrix = alignment_matrix(landmarks_xy, size, template=template, margin=margin)
     return warp(image, matrix, (size, size))
 
 
 def whole_face_matrix(size_hw: tuple[int, int], size: int) -> np.ndarray:
-    """The (2, 3) transform that fits a picture that is itself one face crop into `size` x `size`, centred."""
+    """The (2, 3) transform that fits an image that is itself one face crop into `size` x `size`, centered."""
     height, width = size_hw
     scale = size / max(height, width)
     return np.array(
@@ -68,5 +68,5 @@ def whole_face_matrix(size_hw: tuple[int, int], size: int) -> np.ndarray:
 
 
 def whole_face(image: np.ndarray, *, size: int) -> np.ndarray:
-    """A picture that is itself one face crop, as the model's input: for crops in which no face was found."""
+    """An image that is itself one face crop, as the model's input: for crops in which no face was found."""
     return warp(image, whole_face_matrix(image.shape[:2], size), (size, size))

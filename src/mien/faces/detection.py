@@ -16,21 +16,21 @@ STRIDES = (8, 16, 32)
 WHOLE_SIDE = 640
 """Long side in pixels at which YuNet finds all but huge faces; those of more than about 1,000 pixels it misses."""
 CLOSE_UP_SIDE = 160
-"""Long side in pixels of the last, smallest look, for faces that fill the picture."""
+"""Long side in pixels of the last, smallest look, for faces that fill the image."""
 CLOSE_UP_PADDING = 0.25
 """Border added around that look, as a share of its long side: YuNet wants room around a face."""
 LARGE_FACE = 0.25
-"""A smaller look is asked for faces whose longer side is more than this share of the picture's ..."""
+"""A smaller look is asked for faces whose longer side is more than this share of the image's ..."""
 BIG_FACE = 0.25
 """... and the smallest for those that cover more than this share of its area."""
-MOST_INSIDE = 0.7
+MAX_INSIDE = 0.7
 """A box of which more lies inside a more confident one is a part of that face, a mouth or one half ..."""
 PART_TIMES = 16.0
 """... unless that has more than so many times its area: then it is somebody behind, in the corner of the large box."""
-LEAST_TURNED = 0.8
-"""Least confidence of a face in a picture laid on its side; the right way up most have more than 0.9."""
+MIN_TURNED = 0.8
+"""Least confidence of a face in an image laid on its side; the right way up most have more than 0.9."""
 
-MOST_CANDIDATES = 5000
+MAX_CANDIDATES = 5000
 """So many of the most confident candidates go into the suppression, whose cost is their number squared."""
 
 
@@ -38,26 +38,26 @@ class FaceDetector:
     """Finds faces and their five landmarks; safe to call from many threads.
 
     Args:
-        max_side: pictures are shrunk until their long side has this many pixels. 640 finds faces from 1/40 of
-            the long side up to the whole picture; take 1280 for crowds.
-        threshold: least confidence of a face, 0..1.
+        max_side: images are shrunk until their long side has this many pixels. 640 finds faces from 1/40 of
+            the long side up to the whole image; take 1280 for crowds.
+        min_confidence: least confidence of a face, 0..1.
         nms_iou: of two faces that overlap more than this, the less confident is dropped; so is one that lies for the
             most part inside a more confident one.
         threads: of ONNX Runtime; 0 lets it choose.
 
     Source:
         Wu, Peng, Yu (2023), "YuNet: A Tiny Millisecond-level Face Detector"; decoding as in OpenCV's
-        FaceDetectorYN. New here: smaller looks at the same picture, because YuNet misses huge faces or takes their
+        FaceDetectorYN. New here: smaller looks at the same image, because YuNet misses huge faces or takes their
         parts for faces.
     """
 
     def __init__(
-        self, *, max_side: int = 640, threshold: float = 0.6, nms_iou: float = 0.3, threads: int = 0
+        self, *, max_side: int = 640, min_confidence: float = 0.6, nms_iou: float = 0.3, threads: int = 0
     ) -> None:
         check_side("max_side", max_side)
-        if not 0 < threshold < 1:
-            raise InputError(f"threshold is {threshold}; expected a number between 0 and 1.")
-        self.max_side, self.threshold, self.nms_iou = max_side, threshold, nms_iou
+        if not 0 < min_confidence < 1:
+            raise InputError(f"threshold is {min_confidence}; expected a number between 0 and 1.")
+        self.max_side, self.min_confidence, self.nms_iou = max_side, min_confidence, nms_iou
         self._session = load_model("face-detector", task="face-detection", threads=threads).session
 
     def detect(self, image: np.ndarray, *, turned: bool = False) -> list[Face]:
@@ -79,7 +79,7 @@ class FaceDetector:
     def _search_turned(self, image: np.ndarray, turns: int) -> np.ndarray:
         """Rows of `_search` of an image turned a quarter so many times, counterclockwise; in pixels of the image."""
         rows = self._search(np.ascontiguousarray(np.rot90(image, turns)))
-        rows = rows[rows[:, 14] >= max(self.threshold, LEAST_TURNED)]
+        rows = rows[rows[:, 14] >= max(self.min_confidence, MIN_TURNED)]
         height, width = image.shape[:2]
         back = np.array(
             [[0, -1, width], [1, 0, 0]] if turns == 1 else [[0, 1, 0], [-1, 0, height]], dtype=np.float32
@@ -103,9 +103,9 @@ class FaceDetector:
         if len(rows):
             close_up = close_up[bbox_area(close_up[:, :4]) > BIG_FACE * image.shape[0] * image.shape[1]]
         rows = np.concatenate([rows, close_up])
-        if len(rows) > MOST_CANDIDATES:
-            rows = rows[np.argsort(-rows[:, 14], kind="stable")[:MOST_CANDIDATES]]
-        rows = rows[keep_best_boxes(rows[:, :4], rows[:, 14], self.nms_iou, MOST_INSIDE, PART_TIMES)]
+        if len(rows) > MAX_CANDIDATES:
+            rows = rows[np.argsort(-rows[:, 14], kind="stable")[:MAX_CANDIDATES]]
+        rows = rows[keep_best_boxes(rows[:, :4], rows[:, 14], self.nms_iou, MAX_INSIDE, PART_TIMES)]
         return rows[np.argsort(-bbox_area(rows[:, :4]), kind="stable")]
 
     def _look(self, image: np.ndarray, side: int, padding: float) -> np.ndarray:
@@ -116,7 +116,7 @@ class FaceDetector:
         border = round(side * padding)
         tensor = _to_input(small, border)
         outputs = [np.asarray(output)[0] for output in self._session.run(_OUTPUTS, {"input": tensor})]
-        rows = _decode(outputs, tensor.shape[3], self.threshold)
+        rows = _decode(outputs, tensor.shape[3], self.min_confidence)
         to_image = np.array(
             [[image.shape[1] / size_hw[1], 0, 0], [0, image.shape[0] / size_hw[0], 0]], dtype=np.float32
         )
@@ -146,21 +146,21 @@ def _to_input(image: np.ndarray, border: int) -> np.ndarray:
     return tensor
 
 
-def _decode(outputs: list[np.ndarray], width: int, threshold: float) -> np.ndarray:
+def _decode(outputs: list[np.ndarray], width: int, min_confidence: float) -> np.ndarray:
     """Candidates (N, 15) over the threshold: box, five landmarks, confidence, in pixels of the input."""
     found = [
-        _decode_stride(outputs[4 * place : 4 * place + 4], stride, width // stride, threshold)
+        _decode_stride(outputs[4 * place : 4 * place + 4], stride, width // stride, min_confidence)
         for place, stride in enumerate(STRIDES)
     ]
     return np.concatenate(found)
 
 
-def _decode_stride(outputs: list[np.ndarray], stride: int, columns: int, threshold: float) -> np.ndarray:
+def _decode_stride(outputs: list[np.ndarray], stride: int, columns: int, min_confidence: float) -> np.ndarray:
     classes, objectness, boxes, landmarks = outputs
     scores = np.sqrt(np.clip(classes[:, 0], 0, 1) * np.clip(objectness[:, 0], 0, 1))
-    kept = np.flatnonzero(scores >= threshold)
+    kept = np.flatnonzero(scores >= min_confidence)
     cells = np.column_stack([kept % columns, kept // columns]).astype(np.float32)
-    centres = (cells + boxes[kept, :2]) * stride
+    centers = (cells + boxes[kept, :2]) * stride
     half = np.exp(boxes[kept, 2:]) * stride / 2
     points = (landmarks[kept].reshape(-1, 5, 2) + cells[:, None]) * stride
-    return np.column_stack([centres - half, centres + half, points.reshape(-1, 10), scores[kept]])
+    return np.column_stack([centers - half, centers + half, points.reshape(-1, 10), scores[kept]])

@@ -20,7 +20,7 @@ FIVE = [468, 473, 4, 61, 291]
 """Mesh points where a detector's five landmarks lie: irises, nose tip, mouth corners."""
 CROP_SIDE = 1.5
 """Side of the square that the network sees, in longer sides of the detector's box."""
-LEAST_LOGIT = 0.0
+MIN_LOGIT = 0.0
 """Of presence: below it the network saw no face, and its points mean nothing."""
 LEVEL_DEG = 6.0
 """A face whose eyes the mesh finds more tilted than this in the crop is fitted again, levelled by it ..."""
@@ -34,7 +34,7 @@ TURNS_DEG = ((5.0, (45.0, -45.0)), (10.0, (180.0, 90.0, -90.0, 135.0, -135.0)))
 Upright faces that are hard to see are commoner than faces upside down, and such a mesh reaches 9 on some of them."""
 AHEAD_LOGIT = 3.0
 """By so much the presence of a turned mesh has to be higher than that of the other."""
-LEAST_TURNED_PX = 32.0
+MIN_TURNED_PX = 32.0
 """Longer side of the smallest box whose face is tried turned: less is hard to see whichever way it lies, and crowds are
 full of it."""
 BATCH = 16
@@ -46,10 +46,10 @@ class FittedMesh:
     """A mesh laid on one face.
 
     Attributes:
-        mesh_xyz: (478, 3) float32. x and y are pixels of the original picture; z is depth in pixels of the
+        mesh_xyz: (478, 3) float32. x and y are pixels of the original image; z is depth in pixels of the
             same length, smaller towards the camera, with its zero near the middle of the head.
         presence: probability that the crop shows a face at all, 0..1. Whole faces, profiles too, reach 0.99.
-        turn_deg: from the line of the eyes as the detector has it to the mesh's, clockwise in the picture, -180..180.
+        turn_deg: from the line of the eyes as the detector has it to the mesh's, clockwise in the image, -180..180.
             A detector takes faces on their side or upside down for upright ones.
     """
 
@@ -70,7 +70,7 @@ class _Fit:
 
     @property
     def is_there(self) -> bool:
-        return self.logit >= LEAST_LOGIT
+        return self.logit >= MIN_LOGIT
 
     @property
     def eyes_xy(self) -> np.ndarray:
@@ -122,7 +122,7 @@ class LandmarkMesh:
             unsure = [
                 place
                 for place, fit in enumerate(fits)
-                if fit.logit < SURE_LOGIT and _side(faces[place]) >= LEAST_TURNED_PX
+                if fit.logit < SURE_LOGIT and _side(faces[place]) >= MIN_TURNED_PX
             ]
             tries = [self._best_turn(image, faces[place], eyes[place], turns_deg) for place in unsure]
             found = self._settle(
@@ -189,7 +189,7 @@ class LandmarkMesh:
             inputs = {self._input: crops.astype(np.float32) / np.float32(255)}
             points, logits = (np.asarray(output) for output in self._session.run(self._outputs, inputs))
             fits += [
-                _Fit(_to_picture(xyz, matrix), float(logit))
+                _Fit(_to_image(xyz, matrix), float(logit))
                 for xyz, matrix, logit in zip(
                     points.reshape(-1, POINTS, 3), matrices, logits.reshape(-1), strict=True
                 )
@@ -198,14 +198,14 @@ class LandmarkMesh:
 
 
 def mesh_crop_matrix(bbox_xyxy: np.ndarray, eyes_xy: np.ndarray, size: int) -> np.ndarray:
-    """The (2, 3) similarity from picture to crop pixels: centred on the box, the eyes (2, 2) level."""
+    """The (2, 3) similarity from image to crop pixels: centered on the box, the eyes (2, 2) level."""
     box = bbox_xyxy.astype(np.float64)
     angle = _tilt(eyes_xy)
     scale = size / (CROP_SIDE * max(box[2] - box[0], box[3] - box[1], 1.0))
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
     linear = np.array([[cos, sin], [-sin, cos]])
-    centre = (box[:2] + box[2:]) / 2
-    return np.column_stack([linear, size / 2 - linear @ centre])
+    center = (box[:2] + box[2:]) / 2
+    return np.column_stack([linear, size / 2 - linear @ center])
 
 
 def _side(face: Face) -> float:
@@ -214,13 +214,13 @@ def _side(face: Face) -> float:
 
 
 def _tilt(eyes_xy: np.ndarray) -> float:
-    """Angle in radians of the line from the subject's right eye to the left, clockwise in the picture."""
+    """Angle in radians of the line from the subject's right eye to the left, clockwise in the image."""
     x, y = (eyes_xy[1] - eyes_xy[0]).astype(np.float64)
     return math.atan2(y, x)
 
 
 def _turned(eyes_xy: np.ndarray, turn_deg: float) -> np.ndarray:
-    """The eyes (2, 2) of a face turned about the point between them, clockwise in the picture."""
+    """The eyes (2, 2) of a face turned about the point between them, clockwise in the image."""
     turn, middle = math.radians(turn_deg), eyes_xy.mean(axis=0)
     cos, sin = math.cos(turn), math.sin(turn)
     return (eyes_xy - middle) @ np.array([[cos, sin], [-sin, cos]]) + middle
@@ -231,8 +231,8 @@ def _angle_between(first_xy: np.ndarray, second_xy: np.ndarray) -> float:
     return math.remainder(_tilt(second_xy) - _tilt(first_xy), math.tau)
 
 
-def _to_picture(xyz: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Crop points back in the picture; depth is scaled as the plane is."""
+def _to_image(xyz: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Crop points back in the image; depth is scaled as the plane is."""
     back = invert(matrix)
     depth = xyz[:, 2] * math.hypot(back[0, 0], back[1, 0])
     return np.column_stack([transform_points(back, xyz[:, :2]), depth]).astype(np.float32)

@@ -41,9 +41,9 @@ def head_pose(mesh_xyz: np.ndarray) -> HeadPose:
     """Yaw, pitch and roll of the head whose mesh (478, 3) this is; see `HeadPose` for the signs.
 
     The head is first pitched about the line of its ears, then turned about the upright, then rolled in the
-    plane of the picture: R = Rz(-roll) Ry(yaw) Rx(-pitch), axes as in `CanonicalFace`. The roll comes last,
-    so that turning the picture in its plane changes the roll alone; a roll of 0 means that the line of the
-    eyes is level in the picture. Yaw lies within -90..90; in full profile roll and pitch are one.
+    plane of the image: R = Rz(-roll) Ry(yaw) Rx(-pitch), axes as in `CanonicalFace`. The roll comes last,
+    so that turning the image in its plane changes the roll alone; a roll of 0 means that the line of the
+    eyes is level in the image. Yaw lies within -90..90; in full profile roll and pitch are one.
 
     Raises:
         InputError: on a mesh of another shape.

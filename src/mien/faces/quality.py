@@ -1,4 +1,4 @@
-"""How well a face can be read: its size, sharpness, frontality, and the share inside the picture."""
+"""How well a face can be read: its size, sharpness, frontality, and the share inside the image."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def face_quality(image: np.ndarray, face: Face) -> Quality:
 def sharpness(crop: np.ndarray) -> float:
     """Sharpness of an aligned face, 0 (a blur) .. 1 (crisp): e / (e + HALF_SHARP).
 
-    e is the variance of the Laplacian divided by the variance of the grey values, so that neither light nor
+    e is the variance of the Laplacian divided by the variance of the gray values, so that neither light nor
     contrast counts. An even surface has sharpness 0.
     """
-    grey = crop @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
-    variance = float(grey.var())
+    gray = crop @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    laplacian = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * gray[1:-1, 1:-1]
+    variance = float(gray.var())
     energy = float(laplacian.var()) / variance if variance > 1 else 0.0
     return energy / (energy + HALF_SHARP)
 
@@ -46,7 +46,7 @@ def frontality(pose: HeadPose) -> float:
 
 
 def visible_share(bbox_xyxy: np.ndarray, size_hw: tuple[int, ...]) -> float:
-    """Share of a box (4,) inside a picture of height and width `size_hw`, 0..1; 0 for an empty box."""
+    """Share of a box (4,) inside an image of height and width `size_hw`, 0..1; 0 for an empty box."""
     height, width = size_hw
     area = float(bbox_area(bbox_xyxy))
     inside = np.clip(bbox_xyxy, 0, [width, height, width, height])

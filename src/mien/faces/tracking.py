@@ -65,7 +65,7 @@ class _Track:
         elapsed_s = timestamp_s - self.seen_s
         bbox_xyxy = face.bbox_xyxy.astype(np.float64)
         if elapsed_s > 0:
-            moved = (_centres(bbox_xyxy) - _centres(self.bbox_xyxy)) / elapsed_s
+            moved = (_centers(bbox_xyxy) - _centers(self.bbox_xyxy)) / elapsed_s
             gain = max(1 / self.detections, -math.expm1(-elapsed_s / VELOCITY_S))
             self.velocity_xy = self.velocity_xy + gain * (moved - self.velocity_xy)
         self.look = self.look - math.expm1(-elapsed_s / LOOK_S) * (look - self.look)
@@ -236,7 +236,7 @@ class FaceTracker:
         unseen_s = np.array([now - track.seen_s for track in self._tracks])[:, None]
         tracks = np.array([track.expected_xyxy(now) for track in self._tracks])
         track_sizes, sizes = _sizes(tracks)[:, None], _sizes(bbox_xyxy)[None]
-        steps = (_centres(tracks)[:, None] - _centres(bbox_xyxy)[None]) / np.sqrt(track_sizes * sizes)[
+        steps = (_centers(tracks)[:, None] - _centers(bbox_xyxy)[None]) / np.sqrt(track_sizes * sizes)[
             ..., None
         ]
         offsets = np.sqrt((steps**2).sum(axis=-1) + np.log(track_sizes / sizes) ** 2)
@@ -248,12 +248,12 @@ class FaceTracker:
 
 
 def face_look(image: np.ndarray, face: Face) -> np.ndarray:
-    """How a face looks, (256,) float32 of length 1: its light and dark parts, and its colours, of the aligned face.
+    """How a face looks, (256,) float32 of length 1: its light and dark parts, and its colors, of the aligned face.
 
-    1 minus the product of two looks tells faces apart. On the example pictures, made darker, lighter, warmer,
+    1 minus the product of two looks tells faces apart. On the example images, made darker, lighter, warmer,
     lit from one side, tilted, blurred, squeezed as if turned, and with jittered landmarks: one person differs by
     0.06 in the median and by 0.33 at most in 95 % of the pairs, two persons by 0.54 at least in 95 % (least 0.37,
-    median 0.70). It knows neighbouring moments, not persons: it is no face recognition. Takes well under 1 ms.
+    median 0.70). It knows neighboring moments, not persons: it is no face recognition. Takes well under 1 ms.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -278,7 +278,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return wide / np.maximum(np.sqrt((wide**2).sum(axis=-1, keepdims=True)), 1e-9)
 
 
-def _centres(bbox_xyxy: np.ndarray) -> np.ndarray:
+def _centers(bbox_xyxy: np.ndarray) -> np.ndarray:
     return (bbox_xyxy[..., :2] + bbox_xyxy[..., 2:]) / 2
 
 

@@ -1,1 +1,1 @@
-"""From pictures to faces with perceived expressions."""
+"""From images to faces with perceived expressions."""

@@ -1,4 +1,4 @@
-"""From pictures to faces: the whole pipeline behind one object."""
+"""From images to faces: the whole pipeline behind one object."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from mien.runtime import DEFAULT_MODEL, usable_cores
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Analysis:
-    """What one picture of many gave.
+    """What one image of many gave.
 
     Attributes:
         source: the path as it was handed over, or `image 3` for pixels and bytes, counted from 0.
-        width: in pixels, upright; 0 when the picture could not be read.
+        width: in pixels, upright; 0 when the image could not be read.
         height: likewise.
-        faces: largest first; empty when there is none or the picture could not be read.
+        faces: largest first; empty when there is none or the image could not be read.
         error: why it could not be read, or None.
     """
 
@@ -57,18 +57,18 @@ class Analysis:
 
 @dataclass(frozen=True, eq=False)
 class Analyzer:
-    """Finds the faces of a picture and reads their perceived expression, head pose and quality.
+    """Finds the faces of an image and reads their perceived expression, head pose and quality.
 
-    Loading takes a moment; keep one and use it for every picture. It never changes, and threads may share it.
+    Loading takes a moment; keep one and use it for every image. It never changes, and threads may share it.
 
     Args:
         model: a shipped expression model's name or the path of an `.onnx` file with its manifest beside it.
-        detector_side: pictures are shrunk to this long side to find faces; 1280 finds smaller ones, slowly.
-        threshold: least confidence of a face, 0..1.
+        detector_size: images are shrunk to this long side to find faces; 1280 finds smaller ones, slowly.
+        min_confidence: least confidence of a face, 0..1.
         max_faces: keep only the largest ones; None keeps all.
         pose: fit the landmark mesh and the head pose; without them a face takes less time, and one that lies on its
             side or upside down is not straightened and may be read wrongly.
-        mirror: read every face twice, mirrored too, and average: a little better, and slower.
+        flip_tta: read every face twice, mirrored too, and average: a little better, and slower.
         max_error: give a label only to faces so sure that at most this share of such labels was wrong on validation
             faces; None: the model's own `abstain_below`. See docs/reliability.md for what it costs.
         threads: of every network; 0 lets ONNX Runtime choose.
@@ -85,11 +85,11 @@ class Analyzer:
 
     model: str | Path = DEFAULT_MODEL
     _: KW_ONLY
-    detector_side: int = 640
-    threshold: float = 0.6
+    detector_size: int = 640
+    min_confidence: float = 0.6
     max_faces: int | None = None
     pose: bool = True
-    mirror: bool = False
+    flip_tta: bool = False
     max_error: float | None = None
     threads: int = 0
     _detector: FaceDetector = field(init=False, repr=False)
@@ -101,11 +101,14 @@ class Analyzer:
             raise InputError(f"max_faces is {self.max_faces}; expected 1 or more.")
         if self.threads < 0:
             raise InputError(f"threads is {self.threads}; expected 0 (automatic) or more.")
-        check_side("detector_side", self.detector_side)
+        check_side("detector_size", self.detector_size)
         check_max_error(self.max_error)
         with ThreadPoolExecutor(3) as pool:  # ONNX Runtime loads side by side: half the time to start
             detector = pool.submit(
-                FaceDetector, max_side=self.detector_side, threshold=self.threshold, threads=self.threads
+                FaceDetector,
+                max_side=self.detector_size,
+                min_confidence=self.min_confidence,
+                threads=self.threads,
             )
             classifier = pool.submit(
                 ExpressionClassifier, self.model, threads=self.threads, max_error=self.max_error
@@ -122,14 +125,14 @@ class Analyzer:
         return self._classifier.manifest
 
     def analyze(self, image: ImageSource) -> list[Face]:
-        """The faces of one picture, largest first; an empty list when there is none.
+        """The faces of one image, largest first; an empty list when there is none.
 
         Args:
             image: a path, the bytes of a file, an open binary file, a Pillow image, or pixels (H, W, 3)
                 uint8 RGB.
 
         Raises:
-            ImageReadError: when the file is missing, broken, too large or no picture.
+            ImageReadError: when the file is missing, broken, too large or no image.
             InputError: when pixels of another shape or type, or something else, are handed over.
             ModelError: when a network fails.
         """
@@ -143,27 +146,27 @@ class Analyzer:
     def analyze_many(
         self, images: Iterable[ImageSource], *, batch_faces: int = 32, decode_ahead: int = 4
     ) -> Iterator[Analysis]:
-        """The faces of many pictures, in the pictures' order; a bad picture is told in its `Analysis.error`.
+        """The faces of many images, in the images' order; a bad image is told in its `Analysis.error`.
 
-        Pictures are decoded ahead in other threads, and the faces of several pictures go through the network
-        together. Only about `decode_ahead` + 1 pictures and `batch_faces` crops are in memory at once. What the caller
+        Images are decoded ahead in other threads, and the faces of several images go through the network
+        together. Only about `decode_ahead` + 1 images and `batch_faces` crops are in memory at once. What the caller
         goes on to change or close, an array, an open file or a Pillow image, is taken over before the next one is asked
         for. When the iterable itself fails, what came before is given first, then its error is raised.
 
         Args:
             images: read lazily; see `analyze` for what one may be.
-            batch_faces: results come when this many faces, or pictures, have gathered.
-            decode_ahead: pictures decoded before they are needed.
+            batch_faces: results come when this many faces, or images, have gathered.
+            decode_ahead: images decoded before they are needed.
 
         Raises:
-            InputError: when `batch_faces` or `decode_ahead` is below 1, or one picture is given instead of several.
-            ModelError: when a network itself fails: no picture's fault.
+            InputError: when `batch_faces` or `decode_ahead` is below 1, or one image is given instead of several.
+            ModelError: when a network itself fails: no image's fault.
         """
         if batch_faces < 1 or decode_ahead < 1:
             raise InputError("batch_faces and decode_ahead must be 1 or more.")
-        if _is_one_picture(images):
+        if _is_one_image(images):
             raise InputError(
-                "analyze_many wants several pictures, a list or a generator; one picture goes to analyze."
+                "analyze_many wants several images, a list or a generator; one image goes to analyze."
             )
         return self._analyze_many(images, batch_faces, decode_ahead)
 
@@ -199,7 +202,7 @@ class Analyzer:
         """
         return self._detector.detect(image, turned=turned)[: self.max_faces]
 
-    def read_faces(
+    def predict_faces(
         self,
         image: np.ndarray,
         faces: Sequence[Face],
@@ -222,13 +225,13 @@ class Analyzer:
         measured = measure_faces(image, faces, self._mesh, level_deg=level_deg, turned=turned)
         crops = np.stack([self._classifier.crop(image, face) for face in measured])
         expressions = self._classifier.classify(
-            crops, qualities=[face.quality for face in measured], mirror=self.mirror
+            crops, qualities=[face.quality for face in measured], flip_tta=self.flip_tta
         )
         return [replace(face, expression=seen) for face, seen in zip(measured, expressions, strict=True)]
 
 
 class _Waiting:
-    """Pictures whose faces are found and cut out, and wait for the network to read them together."""
+    """Images whose faces are found and cut out, and wait for the network to read them together."""
 
     def __init__(self, analyzer: Analyzer, batch_faces: int) -> None:
         self._analyzer, self._batch_faces = analyzer, batch_faces
@@ -256,7 +259,7 @@ class _Waiting:
         self._analyses.append(Analysis(source=source, width=width, height=height, faces=tuple(faces)))
 
     def finish(self) -> Iterator[Analysis]:
-        """Read all waiting faces and give their pictures in order; nothing waits afterwards."""
+        """Read all waiting faces and give their images in order; nothing waits afterwards."""
         analyses, crops = self._analyses, self._crops
         self._analyses, self._crops = [], []
         analyzer, qualities = (
@@ -264,7 +267,7 @@ class _Waiting:
             [face.quality for analysis in analyses for face in analysis.faces],
         )
         seen = (
-            analyzer._classifier.classify(np.stack(crops), qualities=qualities, mirror=analyzer.mirror)
+            analyzer._classifier.classify(np.stack(crops), qualities=qualities, flip_tta=analyzer.flip_tta)
             if crops
             else []
         )
@@ -306,8 +309,8 @@ def _decoded_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _is_one_picture(images: object) -> bool:
-    """Whether this is one picture rather than several; text, bytes, pixels and files can all be iterated over."""
+def _is_one_image(images: object) -> bool:
+    """Whether this is one image rather than several; text, bytes, pixels and files can all be iterated over."""
     one = isinstance(images, str | bytes | bytearray | memoryview | PathLike) or hasattr(images, "read")
     return one or is_pillow(images) or (isinstance(images, np.ndarray) and images.ndim == 3)
 

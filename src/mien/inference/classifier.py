@@ -69,12 +69,12 @@ class ExpressionClassifier:
             image, face.landmarks_xy, size=size, template=alignment.template, margin=alignment.margin
         )
 
-    def logits(self, crops: np.ndarray, *, mirror: bool = False) -> np.ndarray:
-        """Unnormalised scores (N, C) float32, before the temperature.
+    def logits(self, crops: np.ndarray, *, flip_tta: bool = False) -> np.ndarray:
+        """Unnormalized scores (N, C) float32, before the temperature.
 
         Args:
             crops: (N, S, S, 3) uint8 RGB.
-            mirror: average with the scores of the mirrored crops: a little better, twice the time.
+            flip_tta: average with the scores of the mirrored crops: a little better, twice the time.
 
         Raises:
             InputError: when the crops have another shape or type.
@@ -82,12 +82,12 @@ class ExpressionClassifier:
                 something that is no number.
         """
         self._check_crops(crops)
-        parts = [self._run(crops[start : start + BATCH], mirror) for start in range(0, len(crops), BATCH)]
+        parts = [self._run(crops[start : start + BATCH], flip_tta) for start in range(0, len(crops), BATCH)]
         classes = len(self._manifest.labels)
         return np.concatenate(parts) if parts else np.empty((0, classes), dtype=np.float32)
 
     def classify(
-        self, crops: np.ndarray, *, qualities: Sequence[Quality | None] | None = None, mirror: bool = False
+        self, crops: np.ndarray, *, qualities: Sequence[Quality | None] | None = None, flip_tta: bool = False
     ) -> list[Expression]:
         """The perceived expression of every crop, as sure as the face's quality allows.
 
@@ -95,18 +95,18 @@ class ExpressionClassifier:
             crops: (N, S, S, 3) uint8 RGB.
             qualities: of the N faces: a small or blurred one makes the model less sure where its manifest says so
                 (`Manifest.quality_temperature`); None, or a None among them, leaves its temperature as it is.
-            mirror: see `logits`.
+            flip_tta: see `logits`.
 
         Raises:
             InputError: when the crops have another shape or type, or there are not as many qualities.
             ModelError: when the network fails; see `logits`.
         """
-        return self._expressions(self.logits(crops, mirror=mirror), qualities)
+        return self._expressions(self.logits(crops, flip_tta=flip_tta), qualities)
 
-    def embeddings(self, crops: np.ndarray, *, mirror: bool = False) -> np.ndarray:
+    def embeddings(self, crops: np.ndarray, *, flip_tta: bool = False) -> np.ndarray:
         """Features (N, D) float32 that the classes are decided by; faces that look alike in expression lie near.
 
-        They are no means to recognise a person. See `logits` for the arguments.
+        They are no means to recognize a person. See `logits` for the arguments.
 
         Raises:
             InputError: when the crops have another shape or type.
@@ -117,7 +117,7 @@ class ExpressionClassifier:
         parts = []
         for start in range(0, len(crops), BATCH):
             batch = crops[start : start + BATCH]
-            views = [batch, batch[:, :, ::-1]] if mirror else [batch]
+            views = [batch, batch[:, :, ::-1]] if flip_tta else [batch]
             parts.append(np.mean([self._outputs(view, ["logits", "embedding"])[1] for view in views], axis=0))
         widths = {node.name: node.shape[1] for node in self._session.get_outputs() if len(node.shape) == 2}
         return np.concatenate(parts) if parts else np.empty((0, widths["embedding"]), dtype=np.float32)
@@ -190,9 +190,9 @@ class ExpressionClassifier:
         if crops.dtype != np.uint8 or crops.shape[1:] != (size, size, 3):
             raise InputError(f"expected crops (N, {size}, {size}, 3) uint8, got {crops.shape} {crops.dtype}.")
 
-    def _run(self, crops: np.ndarray, mirror: bool) -> np.ndarray:
+    def _run(self, crops: np.ndarray, flip_tta: bool) -> np.ndarray:
         logits = self._forward(crops)
-        return (logits + self._forward(crops[:, :, ::-1])) / 2 if mirror else logits
+        return (logits + self._forward(crops[:, :, ::-1])) / 2 if flip_tta else logits
 
     def _forward(self, crops: np.ndarray) -> np.ndarray:
         return self._outputs(crops, ["logits"])[0]

@@ -16,7 +16,7 @@ from mien.inference.classifier import ExpressionClassifier
 from mien.results import ExplainedFace
 
 SIDE = 400
-"""Side of `ExplainedFace.picture` in pixels."""
+"""Side of `ExplainedFace.image` in pixels."""
 
 
 def explain_faces(
@@ -55,7 +55,7 @@ def explain_faces(
     return [
         ExplainedFace(
             face=replace(face, expression=explanation.expression),
-            picture=classifier.crop(image, face, size=SIDE),
+            image=classifier.crop(image, face, size=SIDE),
             explanation=explanation,
             label=label or labels[int(explanation.expression.probabilities.argmax())],
         )

@@ -27,7 +27,7 @@ class FaceMobileNet(ExpressionNetwork):
         blocks: depthwise-separable blocks kept of the trunk, 1..13.
         frozen: how many of them keep their pretrained weights and statistics, the stem too when it is not 0.
         upsample: side that crops are enlarged to inside the network; 0 leaves them.
-        grey: see brightness alone.
+        grayscale: see brightness alone.
         dropout: share of features dropped before the head.
 
     Source:
@@ -41,13 +41,13 @@ class FaceMobileNet(ExpressionNetwork):
         blocks: int = 13,
         frozen: int = 0,
         upsample: int = 0,
-        grey: bool = False,
+        grayscale: bool = False,
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
         if not 0 <= frozen < blocks <= len(_STRIDES):
             raise ModelError(f"expected 0 <= frozen < blocks <= {len(_STRIDES)}, got {frozen} and {blocks}.")
-        self.pixels = PixelInput(upsample=upsample, grey=grey)
+        self.pixels = PixelInput(upsample=upsample, grayscale=grayscale)
         self.stages = nn.ModuleList(_face_stages(blocks))
         self.split = frozen + 1 if frozen else 0
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout))

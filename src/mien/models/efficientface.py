@@ -24,7 +24,7 @@ class EfficientFace(ExpressionNetwork):
     Args:
         classes: number of logits.
         upsample: side that crops are enlarged to inside the network; 0 leaves them.
-        grey: see brightness alone.
+        grayscale: see brightness alone.
         dropout: share of features dropped before the head (0 in the paper).
         local: look at the quadrants one by one; False leaves the trunk alone.
         attention: the channel-spatial modulator.
@@ -39,14 +39,14 @@ class EfficientFace(ExpressionNetwork):
         classes: int,
         *,
         upsample: int = 0,
-        grey: bool = False,
+        grayscale: bool = False,
         dropout: float = 0.0,
         local: bool = True,
         attention: bool = True,
     ) -> None:
         super().__init__()
         stem, first, second, third, last = CHANNELS
-        self.pixels = PixelInput(upsample=upsample, grey=grey, mean=_MIDDLE, deviation=_DEVIATION)
+        self.pixels = PixelInput(upsample=upsample, grayscale=grayscale, mean=_MIDDLE, deviation=_DEVIATION)
         self.stem = nn.Sequential(
             *_unit(3, stem, kernel=3, stride=2), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1)
         )

@@ -28,7 +28,7 @@ class HybridNet(ExpressionNetwork):
         fusion: a key of `FUSIONS`.
         frozen: stages that keep their pretrained weights and statistics, 0..local_stage.
         upsample: side that crops are enlarged to inside the network; 0 leaves them.
-        grey: see brightness alone.
+        grayscale: see brightness alone.
         dropout: share of features dropped before the head.
 
     Source:
@@ -48,7 +48,7 @@ class HybridNet(ExpressionNetwork):
         fusion: str = "gated",
         frozen: int = 0,
         upsample: int = 0,
-        grey: bool = False,
+        grayscale: bool = False,
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
@@ -56,7 +56,9 @@ class HybridNet(ExpressionNetwork):
         trunk = BACKBONES[backbone]
         inputs, outputs = trunk.channels[local_stage - 1 : local_stage + 1]
         self.frozen, self.local_stage = frozen, local_stage
-        self.pixels = PixelInput(upsample=upsample, grey=grey, mean=trunk.mean, deviation=trunk.deviation)
+        self.pixels = PixelInput(
+            upsample=upsample, grayscale=grayscale, mean=trunk.mean, deviation=trunk.deviation
+        )
         self.load_stages = trunk.load
         self.stages = nn.ModuleList(trunk.build())
         self.modulators = nn.ModuleList(

@@ -12,12 +12,12 @@ LUMINANCE = (0.299, 0.587, 0.114)
 
 
 class PixelInput(nn.Module):
-    """What stands between a picture and a network: grey, size, mean, deviation, all inside the exported graph.
+    """What stands between an image and a network: gray, size, mean, deviation, all inside the exported graph.
 
     Args:
         upsample: side that crops are enlarged to (bilinear); 0 leaves them.
-        grey: reduce to brightness, repeated over three channels. A network that has learnt from grey pictures alone
-            then sees a colour photograph as one of them.
+        grayscale: reduce to brightness, repeated over three channels. A network that has learned from gray images alone
+            then sees a color photograph as one of them.
         mean: subtracted from the 0..255 pixels of each channel.
         deviation: they are divided by it.
     """
@@ -26,12 +26,12 @@ class PixelInput(nn.Module):
         self,
         *,
         upsample: int = 0,
-        grey: bool = False,
+        grayscale: bool = False,
         mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
         deviation: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         super().__init__()
-        self.upsample, self.grey = upsample, grey
+        self.upsample, self.grayscale = upsample, grayscale
         self.luminance: Tensor
         self.mean: Tensor
         self.deviation: Tensor
@@ -41,7 +41,7 @@ class PixelInput(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 side side"]:
         """Pixels 0..255 to the network's own scale."""
-        if self.grey:
+        if self.grayscale:
             images = (images * self.luminance).sum(dim=1, keepdim=True)
         if self.upsample:
             images = F.interpolate(images, size=(self.upsample, self.upsample), mode="bilinear")

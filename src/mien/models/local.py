@@ -25,7 +25,7 @@ REGIONS: dict[str, tuple[Region, ...]] = {
     ),
 }
 """Ways to part an aligned face, in shares of the crop. Right and left are the
-subject's, in the names of the quadrants the picture's."""
+subject's, in the names of the quadrants the image's."""
 
 
 LAYOUTS = ("tiled", "pooled")

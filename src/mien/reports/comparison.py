@@ -54,8 +54,8 @@ def write_comparison(
         "Recall of each expression", "Recall of both models, as in the table.", light, dark
     )
     html = _render(record, names, recalls, sides)
-    pictures = {"recalls.png": light, "faces.png": draw_differences(sides, names, LIGHT)}
-    write_files(directory, {"comparison.json": record_text(record), "comparison.html": html, **pictures})
+    images = {"recalls.png": light, "faces.png": draw_differences(sides, names, LIGHT)}
+    write_files(directory, {"comparison.json": record_text(record), "comparison.html": html, **images})
     return directory / "comparison.html"
 
 
@@ -170,7 +170,7 @@ def _faces(name: str, title: str, side: Sequence[Difference], names: tuple[str, 
     items = [
         components.face(
             components.encode_face(face.image, face.name),
-            f"{face.name}: labelled {face.truth}; {names[0]} read {face.readings[0]}, {names[1]} {face.readings[1]}",
+            f"{face.name}: labeled {face.truth}; {names[0]} read {face.readings[0]}, {names[1]} {face.readings[1]}",
             _caption(face, names, right),
         )
         for face in side

@@ -1,4 +1,4 @@
-"""The pictures of a comparison of two models, as PNG bytes. Needs matplotlib."""
+"""The images of a comparison of two models, as PNG bytes. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def draw_recalls(summary: dict[str, Any], names: tuple[str, str], theme: Theme =
     for index, (name, item) in enumerate(per_class.items()):
         write_class(axes, -0.03, index, name, theme, note=f"{item['n']:,}", step=0.0095)
         _draw_pair(axes, index, item, theme)
-    for name, colour, inches in zip(names, (theme.accent, theme.warm), (4.3, 2.35), strict=True):
+    for name, color, inches in zip(names, (theme.accent, theme.warm), (4.3, 2.35), strict=True):
         x, y = 1 - inches / width, 1 - 0.42 / height
-        figure.text(x, y, "●", color=colour, fontsize=11, va="center")
+        figure.text(x, y, "●", color=color, fontsize=11, va="center")
         text = printable_name(name)
         figure.text(x + 0.22 / width, y, text, color=theme.ink, fontsize=9.5, va="center", parse_math=False)
     note = "recall of each class: how many of its faces are read right; right: points between the two"
@@ -78,8 +78,8 @@ def _draw_pair(axes: Axes, y: float, item: dict[str, Any], theme: Theme) -> None
         axes.text(0.008, y, "no faces", color=theme.quiet, fontsize=8, va="center")
         return
     axes.plot([item["first"], item["second"]], [y, y], color=theme.other, lw=2.4, alpha=0.55, zorder=2)
-    for value, colour in ((item["second"], theme.warm), (item["first"], theme.accent)):
-        axes.scatter([value], [y], s=62, color=colour, lw=0, zorder=3, clip_on=False)
+    for value, color in ((item["second"], theme.warm), (item["first"], theme.accent)):
+        axes.scatter([value], [y], s=62, color=color, lw=0, zorder=3, clip_on=False)
     points = 100 * item["difference"]
     axes.text(
         1.13, y, f"{points:+.1f}", color=theme.ink, fontsize=9.5, fontweight="bold", ha="right", **place
@@ -92,7 +92,7 @@ def _draw_face(axes: Axes, face: Difference, *, right: int, theme: Theme) -> Non
     place: dict[str, Any] = {"transform": axes.transAxes, "va": "top", "parse_math": False}
     axes.text(0, -0.05, printable_name(face.truth), color=theme.ink, fontsize=8.5, fontweight="bold", **place)
     for number, (reading, confidence) in enumerate(zip(face.readings, face.confidences, strict=True)):
-        colour = (theme.accent, theme.warm)[number]
+        color = (theme.accent, theme.warm)[number]
         text = f"{printable_name(reading)} {confidence:.0%}"
         weight = "bold" if number == right else "normal"
-        axes.text(0, -0.19 - 0.13 * number, text, color=colour, fontsize=7.5, fontweight=weight, **place)
+        axes.text(0, -0.19 - 0.13 * number, text, color=color, fontsize=7.5, fontweight=weight, **place)

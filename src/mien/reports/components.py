@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mien.emotions import class_colour
+from mien.emotions import class_color
 from mien.errors import InputError
 from mien.reports import markup
 
@@ -60,9 +60,9 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> s
 def plot(title: str, text: str, light: bytes, dark: bytes) -> str:
     """A PNG in its two themes; `text` says what it shows to those who do not see it."""
     return (
-        f'<div class="card scroll plot" tabindex="0" role="region" aria-label="{escape(title)}"><picture>'
+        f'<div class="card scroll plot" tabindex="0" role="region" aria-label="{escape(title)}"><image>'
         f'<source media="(prefers-color-scheme: dark)" srcset="{_data_uri(dark, "png")}">'
-        f'<img src="{_data_uri(light, "png")}" alt="{escape(title)}. {escape(text)}"></picture></div>'
+        f'<img src="{_data_uri(light, "png")}" alt="{escape(title)}. {escape(text)}"></image></div>'
     )
 
 
@@ -71,28 +71,28 @@ def face_list(items: Sequence[str]) -> str:
     return f'<ul class="faces">{"".join(items)}</ul>'
 
 
-def face(picture: str, alt: str, caption: str) -> str:
+def face(image: str, alt: str, caption: str) -> str:
     """One face: a data URI, what it shows as text, and its caption as HTML."""
     return (
-        f'<li><figure><img src="{picture}" alt="{escape(alt)}" loading="lazy">'
+        f'<li><figure><img src="{image}" alt="{escape(alt)}" loading="lazy">'
         f"<figcaption>{caption}</figcaption></figure></li>"
     )
 
 
 def class_name(name: str) -> str:
-    """A class's name behind its colour, as HTML."""
-    return f'<span class="chip" style="background:{class_colour(name)}"></span>{escape(name)}'
+    """A class's name behind its color, as HTML."""
+    return f'<span class="chip" style="background:{class_color(name)}"></span>{escape(name)}'
 
 
 def encode_face(image: np.ndarray, name: str = "a mistake") -> str:
-    """A picture (H, W, 3) uint8 as a data URI, at most `FACE_SIDE` pixels on its longer side.
+    """An image (H, W, 3) uint8 as a data URI, at most `FACE_SIDE` pixels on its longer side.
 
     Raises:
-        InputError: when the array is not such a picture; the message gives its name.
+        InputError: when the array is not such an image; the message gives its name.
     """
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise InputError(f"{name}: {image.shape} of {image.dtype}, expected a picture (H, W, 3) uint8.")
+        raise InputError(f"{name}: {image.shape} of {image.dtype}, expected an image (H, W, 3) uint8.")
     picture = Image.fromarray(np.ascontiguousarray(image))
     picture.thumbnail((FACE_SIDE, FACE_SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

@@ -1,6 +1,6 @@
 """The report of one measurement: `report.json`, its plots, and one HTML page that needs nothing else.
 
-The page holds its pictures and its style, has no script, and follows the reader's light or dark setting.
+The page holds its images and its style, has no script, and follows the reader's light or dark setting.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def write_report(
         subject: what was measured, in the order to show: model, data set, split.
         summary: what `summarize` gave; the headline and the plots are of this one.
         protocols: the summaries to compare, by name; `summary["protocols"]` when left out.
-        mistakes: shown as pictures, the most confident first.
+        mistakes: shown as images, the most confident first.
         shown: how many of them at most.
 
     Returns:
@@ -57,7 +57,7 @@ def write_report(
 
     Raises:
         MissingExtraError: when matplotlib is not installed.
-        InputError: when the directory cannot be written, or a mistake's picture is not (H, W, 3) uint8.
+        InputError: when the directory cannot be written, or a mistake's image is not (H, W, 3) uint8.
     """
     protocols = protocols if protocols is not None else summary.get("protocols") or {}
     record = json_ready({"title": title, "subject": subject, **summary, "protocols": protocols})
@@ -68,8 +68,8 @@ def write_report(
     dark = {name: draw(record, DARK) for name, draw in wanted.items()}
     faces = [encode_face(mistake.image, mistake.name) for mistake in surest]
     html = evaluation_page.render_page(record, light, dark, faces)
-    pictures = {f"{name}.png": light.get(name) for name in PLOTS}
-    write_files(directory, {"report.json": record_text(record), "report.html": html, **pictures})
+    images = {f"{name}.png": light.get(name) for name in PLOTS}
+    write_files(directory, {"report.json": record_text(record), "report.html": html, **images})
     return directory / "report.html"
 
 

@@ -1,4 +1,4 @@
-"""The HTML page of a report, from its record and its pictures. Every text in it is escaped."""
+"""The HTML page of a report, from its record and its images. Every text in it is escaped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.evaluation.groups import LEAST_FACES
+from mien.evaluation.groups import MIN_FACES
 from mien.evaluation.summary import fate_text
 from mien.reports import components
 from mien.reports.components import decimal, interval, percent
@@ -134,7 +134,7 @@ def _group_tables(columns: dict[str, dict[str, Any]], left_out: dict[str, str]) 
 
 
 def _group_table(name: str, column: dict[str, Any]) -> str:
-    few = f' <span class="quiet">(below {LEAST_FACES} faces: too few to judge)</span>'
+    few = f' <span class="quiet">(below {MIN_FACES} faces: too few to judge)</span>'
     rows = [
         (
             escape(group) + ("" if item["is_enough"] else few),
@@ -172,14 +172,14 @@ def _mistakes(mistakes: Sequence[dict[str, Any]], faces: Sequence[str]) -> str:
     )
 
 
-def _mistake(item: dict[str, Any], picture: str) -> str:
+def _mistake(item: dict[str, Any], image: str) -> str:
     predicted = item["predicted"] or ("no face found" if item["is_readable"] else "missing or broken")
     sure = "" if item["confidence"] is None else f" {item['confidence']:.1%}"
     caption = (
         f'<span class="wrong">{escape(predicted)}</span>{sure}<br>label: {escape(item["truth"])}'
         f'<span class="name">{escape(item["name"])}</span>'
     )
-    return components.face(picture, f"{item['name']}: labelled {item['truth']}, read as {predicted}", caption)
+    return components.face(image, f"{item['name']}: labeled {item['truth']}, read as {predicted}", caption)
 
 
 def _confusions_text(record: dict[str, Any], most: int = 3) -> str:

@@ -25,7 +25,7 @@ from mien.video.timeline import AWAY, UNSURE, Curve, Track, count_stretches
 
 _TABLE_ROWS = 12
 _ANGLE_DEG = 60
-_PHONE_PICTURES = 5
+_PHONE_IMAGES = 5
 
 
 def face_card(page: Page, track: Track) -> str:
@@ -85,7 +85,7 @@ def _quality_rows(curve: Curve, span: Span) -> list[str]:
 
 
 def _film(page: Page, track: Track, span: Span) -> str:
-    """The pictures of a face side by side, each with a line down to its moment."""
+    """The images of a face side by side, each with a line down to its moment."""
     pictures = [(glimpse, page.thumbnail(glimpse)) for glimpse in track.glimpses]
     taken = [(glimpse, uri) for glimpse, uri in pictures if uri]
     if not taken:
@@ -95,14 +95,14 @@ def _film(page: Page, track: Track, span: Span) -> str:
     for glimpse, uri in taken:
         place = span.percent(glimpse.timestamp_s)
         number = min(int(place * count / 100), count - 1)
-        slot, spare = (number + 0.5) * 100 / count, count > _PHONE_PICTURES and number % 2 == 1
+        slot, spare = (number + 0.5) * 100 / count, count > _PHONE_IMAGES and number % 2 == 1
         when = page.clock(glimpse.timestamp_s, 1)
         images += (
             f'<img{time_charts.SPARE if spare else ""} src="{uri}" alt="at {when}" title="{when}" '
             f'style="left:{slot:.2f}%">'
         )
         lines.append((slot, place))
-    many = " many" if count > _PHONE_PICTURES else ""
+    many = " many" if count > _PHONE_IMAGES else ""
     leaders = time_charts.draw_leaders(lines) if count > 1 else ""
     lane = f'<div class="film{many}" style="--count:{count}">{images}</div>{leaders}'
     return (

@@ -54,14 +54,14 @@ def draw_groups(summary: dict[str, Any], theme: Theme = LIGHT) -> bytes:
 
 
 def _draw_group(axes: Axes, y: float, name: str, item: dict[str, Any], theme: Theme) -> None:
-    colour = theme.accent if item["is_enough"] else theme.other
+    color = theme.accent if item["is_enough"] else theme.other
     place: dict[str, Any] = {"va": "center", "parse_math": False, "transform": axes.get_yaxis_transform()}
     axes.text(-0.025, y, printable_name(name), color=theme.ink, fontsize=10, ha="right", **place)
     low, high = item["accuracy_interval"]
-    axes.plot([low, high], [y, y], color=colour, lw=2.4, alpha=0.45, solid_capstyle="round", zorder=2)
+    axes.plot([low, high], [y, y], color=color, lw=2.4, alpha=0.45, solid_capstyle="round", zorder=2)
     axes.scatter(
-        [item["accuracy"]], [y], s=46, zorder=3, lw=1.6, edgecolors=colour,
-        facecolors=colour if item["is_enough"] else theme.paper, clip_on=False,
+        [item["accuracy"]], [y], s=46, zorder=3, lw=1.6, edgecolors=color,
+        facecolors=color if item["is_enough"] else theme.paper, clip_on=False,
     )  # fmt: skip
     axes.text(1.035, y, f"{item['accuracy']:.1%}", color=theme.ink, fontsize=9.5, fontweight="bold", **place)
     axes.text(1.145, y, f"of {item['n']:,}", color=theme.quiet, fontsize=9, **place)

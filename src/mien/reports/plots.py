@@ -1,4 +1,4 @@
-"""The pictures of a report, as PNG bytes in one visual style. Needs matplotlib (the extra `report`).
+"""The images of a report, as PNG bytes in one visual style. Needs matplotlib (the extra `report`).
 
 Every function takes what `summarize` gives, or a training log, and a `Theme`. Without matplotlib it raises
 `MissingExtraError`.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.emotions import class_colour
+from mien.emotions import class_color
 from mien.errors import InputError
 from mien.reports.theme import (
     LIGHT,
@@ -77,9 +77,9 @@ def draw_reliability(summary: dict[str, Any], theme: Theme = LIGHT) -> bytes:
         ("before", "Before the temperature", summary.get("ece_uncalibrated"), theme.other),
         ("after", f"After, T = {temperature}", summary.get("ece"), theme.accent),
     )
-    for column, (key, title, ece, colour) in enumerate(panels):
+    for column, (key, title, ece, color) in enumerate(panels):
         upper, lower = figure.add_subplot(grid[0, column]), figure.add_subplot(grid[1, column])
-        _draw_bins(upper, lower, summary["reliability"][key], colour, theme)
+        _draw_bins(upper, lower, summary["reliability"][key], color, theme)
         upper.set_title(title, loc="left", fontsize=11, color=theme.ink, fontweight="bold", pad=9)
         upper.set_title(f"ECE {_number(ece, '{:.3f}')}", loc="right", fontsize=11, color=theme.ink, pad=9)
         lower.set_xlabel("confidence", color=theme.quiet, fontsize=9.5)
@@ -100,7 +100,7 @@ def draw_per_class(summary: dict[str, Any], theme: Theme = LIGHT) -> bytes:
     for index, (name, scores) in enumerate(per_class.items()):
         write_class(axes, -0.022, index, name, theme, note=f"{scores['n']:,}", step=0.0085)
         for offset, (key, alpha) in enumerate(_PER_CLASS_BARS):
-            _draw_bar(axes, index + 0.235 * (offset - 1), scores[key], class_colour(name), alpha, theme)
+            _draw_bar(axes, index + 0.235 * (offset - 1), scores[key], class_color(name), alpha, theme)
     for (key, alpha), inches in zip(_PER_CLASS_BARS, (2.85, 1.78, 0.95), strict=True):
         x, y = 1 - inches / width, 1 - 0.42 / height
         draw_swatch(figure, x, y, theme.ink, alpha)
@@ -144,21 +144,21 @@ def draw_learning_curve(log: Path, theme: Theme = LIGHT) -> bytes:
 
 _PER_CLASS_BARS = (("precision", 0.38), ("recall", 0.66), ("f1", 1.0))
 _SHORT = {"f1": "F1"}
-_LEAST_SPAN = 0.02
+_MIN_SPAN = 0.02
 
 
-def _draw_bar(axes: Axes, y: float, value: float | None, colour: str, alpha: float, theme: Theme) -> None:
+def _draw_bar(axes: Axes, y: float, value: float | None, color: str, alpha: float, theme: Theme) -> None:
     if value is None:
         axes.text(0.008, y, "not defined", color=theme.quiet, fontsize=7.5, va="center")
         return
-    axes.barh(y, value, height=0.2, color=colour, alpha=alpha, lw=0)
+    axes.barh(y, value, height=0.2, color=color, alpha=alpha, lw=0)
     axes.text(
         value + 0.008, y, f"{value:.1%}", fontsize=7.5, va="center",
         color=theme.ink if alpha == 1 else theme.quiet, fontweight="bold" if alpha == 1 else "normal",
     )  # fmt: skip
 
 
-def _draw_bins(upper: Axes, lower: Axes, bins: dict[str, Any], colour: str, theme: Theme) -> None:
+def _draw_bins(upper: Axes, lower: Axes, bins: dict[str, Any], color: str, theme: Theme) -> None:
     edges, count = np.array(bins["edges"]), np.array(bins["count"], dtype=float)
     accuracy = np.array(bins["accuracy"], dtype=float)
     confidence = np.array(bins["confidence"], dtype=float)
@@ -169,18 +169,18 @@ def _draw_bins(upper: Axes, lower: Axes, bins: dict[str, Any], colour: str, them
     filled = count > 0
     shares = count / max(count.sum(), 1)
     upper.plot([0, 1], [0, 1], color=theme.quiet, lw=1.2, ls=(0, (4, 4)), zorder=1)
-    upper.bar(middle[filled], accuracy[filled], width[filled], color=colour, alpha=0.3, lw=0, zorder=2)
+    upper.bar(middle[filled], accuracy[filled], width[filled], color=color, alpha=0.3, lw=0, zorder=2)
     upper.vlines(
         confidence[filled], accuracy[filled], confidence[filled], color=theme.warm, lw=2, alpha=0.85, zorder=3
     )
-    upper.scatter(confidence[filled], accuracy[filled], s=30, color=colour, lw=0, zorder=4)
+    upper.scatter(confidence[filled], accuracy[filled], s=30, color=color, lw=0, zorder=4)
     upper.set_ylim(0, 1.02)
     upper.tick_params(labelbottom=False)
     if filled.any():
         upper.text(0.035, 0.955, "orange: the gap", color=theme.warm, fontsize=9, va="top")
     else:
         upper.text(0.5, 0.5, "no faces", color=theme.quiet, fontsize=11, ha="center")
-    lower.bar(middle, shares, width, color=colour, alpha=0.75, lw=0)
+    lower.bar(middle, shares, width, color=color, alpha=0.75, lw=0)
     lower.set_ylim(0, max(shares.max() * 1.15, 0.01))
     lower.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     lower.locator_params(axis="y", nbins=2)
@@ -252,7 +252,7 @@ def _draw_accuracy(axes: Axes, evals: dict[str, np.ndarray], theme: Theme) -> No
 def _accuracy_range(accuracy: np.ndarray) -> tuple[float, float]:
     """Where the axis starts and ends: around the middle of the values, and wide enough not to enlarge noise."""
     low, high = float(np.nanmin(accuracy)), float(np.nanmax(accuracy))
-    half = max(0.6 * (high - low), _LEAST_SPAN / 2)
+    half = max(0.6 * (high - low), _MIN_SPAN / 2)
     return (low + high) / 2 - half, (low + high) / 2 + half
 
 
@@ -294,7 +294,7 @@ def _as_float(value: Any) -> float:
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
-    """Mean over a centred window of a fortieth of the values, shorter at both ends; nan is left out."""
+    """Mean over a centered window of a fortieth of the values, shorter at both ends; nan is left out."""
     half = max(len(values) // 80, 1)
     known = np.isfinite(values)
     total = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
@@ -318,10 +318,10 @@ def _write_cell(axes: Axes, row: int, column: int, count: int, total: int, theme
         axes.text(column, row, "0", color=theme.quiet, alpha=0.55, fontsize=9, **place)
         return
     share = count / total
-    colour = theme.paper if share > 0.5 else theme.ink
+    color = theme.paper if share > 0.5 else theme.ink
     weight = "bold" if row == column else "normal"
-    axes.text(column, row - 0.1, f"{count:,}", color=colour, fontsize=11, fontweight=weight, **place)
-    axes.text(column, row + 0.24, _percent(share), color=colour, alpha=0.8, fontsize=7.5, **place)
+    axes.text(column, row - 0.1, f"{count:,}", color=color, fontsize=11, fontweight=weight, **place)
+    axes.text(column, row + 0.24, _percent(share), color=color, alpha=0.8, fontsize=7.5, **place)
 
 
 def _percent(share: float) -> str:

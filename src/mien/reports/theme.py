@@ -10,7 +10,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mien.emotions import class_colour
+from mien.emotions import class_color
 from mien.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _NAME_LENGTH = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Theme:
-    """The colours of a plot. Class colours are `mien.emotions.COLOURS` in both themes.
+    """The colors of a plot. Class colors are `mien.emotions.COLORS` in both themes.
 
     Attributes:
         paper: the ground.
@@ -110,7 +110,7 @@ def frame_axes(axes: Axes, theme: Theme) -> None:
 
 
 def make_shades(theme: Theme) -> Any:
-    """The colour map from an empty cell to a full one."""
+    """The color map from an empty cell to a full one."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("mien", [theme.cell, theme.accent])
@@ -122,7 +122,7 @@ def make_rows(rows: int, inches: float, theme: Theme, *, right: float) -> tuple[
     Args:
         rows: how many.
         inches: height of a row.
-        theme: its colours.
+        theme: its colors.
         right: inches that stay free to the right of the scale.
     """
     figure = make_figure(9.2, 1.62 + inches * rows, theme)
@@ -157,19 +157,19 @@ def encode_png(figure: Figure) -> bytes:
 def write_class(
     axes: Axes, x: float, y: float, name: str, theme: Theme, note: str, step: float = 0.085
 ) -> None:
-    """A class name with its colour, right-aligned left of `x`, and a note under it."""
-    axes.plot([x], [y], marker="s", ms=7, color=class_colour(name), mew=0, clip_on=False)
+    """A class name with its color, right-aligned left of `x`, and a note under it."""
+    axes.plot([x], [y], marker="s", ms=7, color=class_color(name), mew=0, clip_on=False)
     place: dict[str, Any] = {"ha": "right", "va": "center", "parse_math": False}
     axes.text(x - 2 * step, y - 0.1, printable_name(name), color=theme.ink, fontsize=10, **place)
     axes.text(x - 2 * step, y + 0.2, note, color=theme.quiet, fontsize=8, **place)
 
 
-def draw_swatch(figure: Figure, x: float, y: float, colour: str, alpha: float) -> None:
-    """A small square of a colour, its left edge at x and its middle at y, in parts of the figure."""
+def draw_swatch(figure: Figure, x: float, y: float, color: str, alpha: float) -> None:
+    """A small square of a color, its left edge at x and its middle at y, in parts of the figure."""
     from matplotlib.patches import Rectangle
 
     width, height = figure.get_size_inches()
     size = 0.11
     figure.add_artist(
-        Rectangle((x, y - size / 2 / height), size / width, size / height, color=colour, alpha=alpha, lw=0)
+        Rectangle((x, y - size / 2 / height), size / width, size / height, color=color, alpha=alpha, lw=0)
     )

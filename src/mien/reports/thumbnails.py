@@ -13,7 +13,7 @@ import numpy as np
 from mien.imaging import check_image
 from mien.video.time_bins import Glimpse
 
-Pictures = Callable[[Sequence[float]], Iterator[tuple[float, np.ndarray | None]]]
+Images = Callable[[Sequence[float]], Iterator[tuple[float, np.ndarray | None]]]
 """Gives the frames (H, W, 3) uint8 RGB at some ascending moments: one for each, in order; None where there is none."""
 
 ROOM = 1.6
@@ -29,21 +29,21 @@ class Wanted:
     side: int
 
 
-def cut_faces(pictures: Pictures, wanted: Sequence[Wanted]) -> dict[Wanted, str]:
+def cut_faces(images: Images, wanted: Sequence[Wanted]) -> dict[Wanted, str]:
     """Data URIs of the wanted faces. Every frame is asked for once; what cannot be had is left out."""
     by_time: dict[float, list[Wanted]] = {}
     for item in wanted:
         by_time.setdefault(item.glimpse.timestamp_s, []).append(item)
     moments = sorted(by_time)
     found: dict[Wanted, str] = {}
-    for asked, (_, frame) in zip(moments, pictures(moments) if moments else (), strict=False):
+    for asked, (_, frame) in zip(moments, images(moments) if moments else (), strict=False):
         if frame is not None:
             found |= {item: _encode(check_image(frame), item) for item in by_time[asked]}
     return found
 
 
 def square_around(glimpse: Glimpse, size_hw: tuple[int, int]) -> tuple[int, int, int]:
-    """Left, top and side of the square around a face, moved into the picture and no larger than it.
+    """Left, top and side of the square around a face, moved into the image and no larger than it.
 
     Example:
         >>> square_around(Glimpse(timestamp_s=0, bbox_xyxy=(10, 10, 30, 20)), (40, 100))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200)
-_MOST_TICKS = 8
+_MAX_TICKS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +70,8 @@ def time_ticks(span: Span, end_s: float) -> list[tuple[float, str]]:
         [(12.5, '0.5 s'), (25.0, '1.0 s')]
     """
     length = span.end_s - span.start_s
-    step = next((step for step in _STEPS_S if length / step <= _MOST_TICKS), _STEPS_S[-1])
-    while length / step > _MOST_TICKS:
+    step = next((step for step in _STEPS_S if length / step <= _MAX_TICKS), _STEPS_S[-1])
+    while length / step > _MAX_TICKS:
         step *= 2
     first = int(-(-(span.start_s - 1e-6) // step))
     last = int((span.end_s + 1e-6) // step)

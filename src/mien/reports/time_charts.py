@@ -73,7 +73,7 @@ def draw_states(curve: Curve, span: Span) -> str:
 
 
 def draw_leaders(lines: Sequence[tuple[float, float]]) -> str:
-    """Thin lines from the middle of each picture to its moment, both in percent."""
+    """Thin lines from the middle of each image to its moment, both in percent."""
     drawn = "".join(f'<path d="M{10 * slot:.0f} 0L{10 * place:.0f} 10"/>' for slot, place in lines)
     return _svg(drawn, "0 0 1000 10", "leaders")
 

@@ -1,6 +1,6 @@
-"""The report of an analysed video: one HTML page that needs nothing else.
+"""The report of an analyzed video: one HTML page that needs nothing else.
 
-The page holds its pictures, its style and the few lines of its script, and follows the reader's light or dark setting.
+The page holds its images, its style and the few lines of its script, and follows the reader's light or dark setting.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from string import Template
 
 from mien.atomic import write_whole
-from mien.emotions import class_colour
+from mien.emotions import class_color
 from mien.reports.face_card import face_card
-from mien.reports.thumbnails import Pictures, Wanted, cut_faces
+from mien.reports.thumbnails import Images, Wanted, cut_faces
 from mien.reports.video_sections import Page, legend, moment_cards, overview, rest_table
 from mien.video.time_bins import Glimpse
 from mien.video.timeline import Timeline
@@ -40,7 +40,7 @@ def write_report(
     *,
     title: str,
     facts: Mapping[str, str],
-    pictures: Pictures | None,
+    images: Images | None,
     duration_s: float | None = None,
 ) -> None:
     """Write the page, whole or not at all.
@@ -50,26 +50,26 @@ def write_report(
         timeline: what `summarize_rows` gave.
         title: the page's heading.
         facts: what is told about the video and its analysis, in the order to show; all of it is text.
-        pictures: gives the frames at some ascending moments, one for each, in order, None where there is none; None for
+        images: gives the frames at some ascending moments, one for each, in order, None where there is none; None for
             a stream that was not recorded.
         duration_s: where the time axis ends; with the last face when left out.
 
     Raises:
         InputError: when a frame is not (H, W, 3) uint8.
     """
-    cut = {} if pictures is None else cut_faces(pictures, _wanted(timeline))
+    cut = {} if images is None else cut_faces(images, _wanted(timeline))
     page = Page(
         timeline=timeline,
         end_s=max(timeline.end_s, duration_s or 0.0, 1e-3),
         thumbnail=lambda glimpse: cut.get(Wanted(glimpse=glimpse, side=THUMBNAIL_PX)),
         close_up=lambda glimpse: cut.get(Wanted(glimpse=glimpse, side=CLOSE_UP_PX)),
     )
-    notes = [] if pictures is not None else ["The video was not kept, so the report has no pictures."]
+    notes = [] if images is not None else ["The video was not kept, so the report has no images."]
     write_whole(path, _render(page, title, facts, notes))
 
 
 def _wanted(timeline: Timeline) -> list[Wanted]:
-    """Every face that the page shows a picture of."""
+    """Every face that the page shows an image of."""
 
     def want(glimpse: Glimpse, side: int) -> Wanted:
         return Wanted(glimpse=glimpse, side=side)
@@ -89,7 +89,7 @@ def _render(page: Page, title: str, facts: Mapping[str, str], notes: list[str]) 
         perceived=escape(PERCEIVED),
         body="\n".join(_body(page, notes)),
         footer=escape(_FOOTER),
-        colours=_colours(page.timeline.labels),
+        colors=_colors(page.timeline.labels),
         labels=escape(json.dumps(page.timeline.labels)),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
@@ -125,8 +125,8 @@ def _facts(facts: Mapping[str, str]) -> str:
     return f'<dl class="facts">{items}</dl>' if items else ""
 
 
-def _colours(labels: tuple[str, ...]) -> str:
+def _colors(labels: tuple[str, ...]) -> str:
     return "\n".join(
-        f".c{index} {{ fill: {class_colour(name)}; background: {class_colour(name)}; }}"
+        f".c{index} {{ fill: {class_color(name)}; background: {class_color(name)}; }}"
         for index, name in enumerate(labels)
     )

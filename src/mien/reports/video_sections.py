@@ -26,7 +26,7 @@ class Page:
     Attributes:
         timeline: what is shown.
         end_s: where the time axis of the whole video ends.
-        thumbnail: data URI of a face's glimpse, or None where there is no picture.
+        thumbnail: data URI of a face's glimpse, or None where there is no image.
         close_up: the same, larger, for the moments of change.
     """
 
@@ -50,7 +50,7 @@ class Page:
         return clock_text(time_s, self.end_s, decimals=decimals)
 
     def chip(self, label: str | None) -> str:
-        """A label behind its colour, as HTML; None is "not sure"."""
+        """A label behind its color, as HTML; None is "not sure"."""
         if label is None:
             return f'<span class="chip"><i class="unsure"></i>{NOT_SURE}</span>'
         return (
@@ -59,13 +59,13 @@ class Page:
 
 
 def legend(page: Page) -> str:
-    """Which colour is which expression, once for the whole page."""
+    """Which color is which expression, once for the whole page."""
     unread = any(track.unread > 0 for track in page.timeline.tracks)
     chips = [page.chip(label) for label in (*page.timeline.labels, None)]
     if unread:
         chips.append(f'<span class="chip"><i class="unread"></i>{NOT_READ}</span>')
     items = "".join(f"<li>{chip}</li>" for chip in chips)
-    return f'<ul class="legend" aria-label="Colours">{items}</ul>'
+    return f'<ul class="legend" aria-label="Colors">{items}</ul>'
 
 
 def overview(page: Page) -> str:
@@ -159,8 +159,8 @@ def _moment(page: Page, moment: Moment) -> str:
         picture = page.close_up(glimpse)
         told = f"{name}, {label}, at {page.clock(glimpse.timestamp_s, 1)}"
         image = f'<img src="{picture}" alt="{escape(told)}" loading="lazy">' if picture else ""
-        colour = page.timeline.labels.index(label)
-        figures += f'<div class="side"><i class="c{colour}"></i>{image}<span>{escape(label)}</span></div>'
+        color = page.timeline.labels.index(label)
+        figures += f'<div class="side"><i class="c{color}"></i>{image}<span>{escape(label)}</span></div>'
     return (
         f'<li class="card"><p><b>{page.clock(moment.timestamp_s, 1)}</b>'
         f'<span class="quiet">{escape(name)}</span></p><div class="sides">{figures}</div></li>'
@@ -187,7 +187,7 @@ def rest_table(page: Page) -> str:
 
 
 def best_glimpse(track: Track) -> Glimpse:
-    """The picture that stands for a face: the one where it is largest."""
+    """The image that stands for a face: the one where it is largest."""
     return max(track.glimpses, key=lambda glimpse: glimpse.bbox_xyxy[2] - glimpse.bbox_xyxy[0])
 
 

@@ -23,39 +23,39 @@ class Admission:
 
     Args:
         settings: its `max_waiting` and `max_waiting_bytes`.
-        wait_s: how long so many pictures take.
+        wait_s: how long so many images take.
     """
 
     def __init__(self, settings: ServerSettings, wait_s: Callable[[int], float]) -> None:
         self._settings, self._wait_s = settings, wait_s
-        self.pictures, self.bytes, self.is_draining = 0, 0, False
+        self.images, self.bytes, self.is_draining = 0, 0, False
 
     @property
     def retry_after_s(self) -> int:
         """When what is taken in now will be answered, in whole seconds: 1..60."""
-        return min(max(1, ceil(self._wait_s(self.pictures))), LONGEST_RETRY_S)
+        return min(max(1, ceil(self._wait_s(self.images))), LONGEST_RETRY_S)
 
     @contextmanager
     def ticket(self) -> Iterator[Ticket]:
-        """A place for one picture until the block ends; more can be asked of it.
+        """A place for one image until the block ends; more can be asked of it.
 
         Raises:
             RefusalError: 429 when there is none, and from all that the ticket is asked for.
         """
         ticket = Ticket(self)
         try:
-            ticket.add_pictures(1)
+            ticket.add_images(1)
             yield ticket
         finally:
-            self.pictures -= ticket.pictures
+            self.images -= ticket.images
             self.bytes -= ticket.bytes
 
-    def check(self, pictures: int, size: int) -> None:
-        """Refuse with 429 when so many more pictures or bytes are too much."""
-        if self.pictures + pictures > self._settings.max_waiting:
-            problem = f"{self.pictures} pictures wait already"
+    def check(self, images: int, size: int) -> None:
+        """Refuse with 429 when so many more images or bytes are too much."""
+        if self.images + images > self._settings.max_waiting:
+            problem = f"{self.images} images wait already"
         elif self.bytes + size > self._settings.max_waiting_bytes:
-            problem = f"{self.bytes} bytes of pictures wait already"
+            problem = f"{self.bytes} bytes of images wait already"
         else:
             return
         raise RefusalError(
@@ -68,14 +68,14 @@ class Ticket:
     """What one request holds of the server's room."""
 
     admission: Admission
-    pictures: int = 0
+    images: int = 0
     bytes: int = 0
 
-    def add_pictures(self, count: int) -> None:
-        """Take room for so many more pictures, or raise a RefusalError."""
+    def add_images(self, count: int) -> None:
+        """Take room for so many more images, or raise a RefusalError."""
         self.admission.check(count, 0)
-        self.pictures += count
-        self.admission.pictures += count
+        self.images += count
+        self.admission.images += count
 
     def add_bytes(self, count: int) -> None:
         """Take room for so many more bytes, or raise a RefusalError."""

@@ -34,11 +34,11 @@ from mien.server.static import (
     model_files,
     model_index,
 )
-from mien.server.uploads import Picture, read_pictures
+from mien.server.uploads import Upload, read_images
 from mien.server.websocket import Streams
 
-DESCRIPTION = """Reads the perceived expression of every face in pictures: what people would see in a face, not
-what the person feels. It must not be used to judge people at work or in education (EU AI Act). No picture is stored or
+DESCRIPTION = """Reads the perceived expression of every face in images: what people would see in a face, not
+what the person feels. It must not be used to judge people at work or in education (EU AI Act). No image is stored or
 logged."""
 
 NO_POSE = "false leaves the head pose out: faster, but faces on their side are not straightened and may be read wrongly"
@@ -64,19 +64,19 @@ class Service:
         """All parts, not started yet; see `create_app` for what it raises."""
         shelf, metrics = ModelShelf(settings), Metrics()
 
-        def on_batch(pictures: int, seconds: float) -> None:
-            metrics.batch_pictures.observe(pictures)
+        def on_batch(images: int, seconds: float) -> None:
+            metrics.batch_images.observe(images)
             metrics.batch_seconds.observe(seconds)
 
         batcher = Batcher(
             shelf.read,
             workers=settings.worker_count,
             window_s=settings.batch_window_ms / 1e3,
-            batch_pictures=settings.batch_pictures,
+            batch_images=settings.batch_images,
             on_batch=on_batch,
         )
         admission = Admission(settings, batcher.wait_s)
-        metrics.waiting.set_function(lambda: admission.pictures)
+        metrics.waiting.set_function(lambda: admission.images)
         streams = Streams(settings, shelf, batcher, metrics)
         return cls(settings, shelf, metrics, batcher, admission, streams)
 
@@ -84,38 +84,38 @@ class Service:
         """Take nothing new, close the WebSockets, and wait until all that was taken in is answered."""
         self.admission.is_draining = True
         await self.streams.close()
-        while self.admission.pictures:
+        while self.admission.images:
             await asyncio.sleep(0.02)
 
     async def analyze(self, request: Request, kind: Kind, max_faces: int | None) -> dict[str, Any]:
         """The answer of `/v1/analyze`."""
         with self.admission.ticket() as ticket:
-            pictures, is_bare = await read_pictures(request, self.settings, ticket)
-            results = await self._read(kind, pictures)
-        request.state.fields["pictures"] = len(results)
+            images, is_bare = await read_images(request, self.settings, ticket)
+            results = await self._read(kind, images)
+        request.state.fields["images"] = len(results)
         for result in results:
-            self.metrics.pictures.labels("unreadable" if result["error"] else "read").inc()
+            self.metrics.images.labels("unreadable" if result["error"] else "read").inc()
             self.metrics.faces.inc(len(result["faces"]))
             result["faces"] = result["faces"][:max_faces]
         if is_bare and (error := results[0]["error"]):
             raise RefusalError(422, error["code"], error["message"])
         return {"model": kind.model, "results": results}
 
-    async def _read(self, kind: Kind, pictures: list[Picture]) -> list[dict[str, Any]]:
+    async def _read(self, kind: Kind, images: list[Upload]) -> list[dict[str, Any]]:
         limit_s = self.settings.request_timeout_s
         try:
             async with asyncio.timeout(limit_s):
-                found = await self.batcher.read(kind, [picture.data for picture in pictures])
+                found = await self.batcher.read(kind, [image.data for image in images])
         except TimeoutError:
             raise RefusalError(
                 503,
                 "slow",
-                f"the pictures could not be read within {limit_s:g} s; try again later.",
+                f"the images could not be read within {limit_s:g} s; try again later.",
                 retry_after_s=self.admission.retry_after_s,
             ) from None
         return [
-            replace(analysis, source=picture.name).to_dict()
-            for picture, analysis in zip(pictures, found, strict=True)
+            replace(analysis, source=image.name).to_dict()
+            for image, analysis in zip(images, found, strict=True)
         ]
 
 
@@ -174,14 +174,14 @@ def _add_api(app: FastAPI, service: Service) -> None:
             **schemas.refusals(400, 401, 403, 404, 408, 413, 415, 422, 429, 503),
         },
         openapi_extra=schemas.BODY,
-        summary="The faces of one or many pictures.",
+        summary="The faces of one or many images.",
     )
     async def analyze(
         request: Request, model: ModelName = None, max_faces: MaxFaces = None, pose: Pose = True
     ) -> Response:
-        """Send a form with files named `images`, or one picture as the body.
+        """Send a form with files named `images`, or one image as the body.
 
-        A broken picture of a form is told in its own `error`; one that is the whole body is answered 422.
+        A broken image of a form is told in its own `error`; one that is the whole body is answered 422.
         """
         name = service.shelf.default if model is None else model
         service.shelf.manifest(name)
@@ -208,7 +208,7 @@ def _add_watching(app: FastAPI, service: Service) -> None:
     @app.get(
         "/readyz",
         responses={200: {"model": schemas.Health}, **schemas.refusals(503)},
-        summary="Whether it takes pictures.",
+        summary="Whether it takes images.",
     )
     async def readyz() -> Response:
         if service.admission.is_draining:

@@ -1,4 +1,4 @@
-"""Pictures of many requests, read together by a few workers off the event loop."""
+"""Images of many requests, read together by a few workers off the event loop."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mien.inference.analyzer import Analysis
 T = TypeVar("T")
 
 _MEMORY = 0.2
-"""Weight of the newest batch in the measured time for a picture."""
+"""Weight of the newest batch in the measured time for an image."""
 
 
 class Kind(NamedTuple):
-    """Pictures can be read together when they ask for the same: a model's name, and whether poses are wanted."""
+    """Images can be read together when they ask for the same: a model's name, and whether poses are wanted."""
 
     model: str
     pose: bool
@@ -29,7 +29,7 @@ class Kind(NamedTuple):
 
 @dataclass(eq=False)
 class _Job:
-    """One picture that waits."""
+    """One image that waits."""
 
     kind: Kind
     data: bytes
@@ -38,18 +38,18 @@ class _Job:
 
 
 class Batcher:
-    """Gathers pictures for a few milliseconds, then hands out fair shares to workers, each in a thread of its own.
+    """Gathers images for a few milliseconds, then hands out fair shares to workers, each in a thread of its own.
 
-    A free worker takes an even share of what waits, so that few pictures spread over all cores and many go through
-    the networks in large batches. A batch that fails is read again picture by picture: a failure stays with the
-    picture that caused it.
+    A free worker takes an even share of what waits, so that few images spread over all cores and many go through
+    the networks in large batches. A batch that fails is read again image by image: a failure stays with the
+    image that caused it.
 
     Args:
-        read: reads pictures of one kind, in order; called from several threads.
+        read: reads images of one kind, in order; called from several threads.
         workers: batches that are read side by side.
-        window_s: how long a picture waits at most for company.
-        batch_pictures: most pictures of a batch.
-        on_batch: told the pictures and the seconds of every batch.
+        window_s: how long an image waits at most for company.
+        batch_images: most images of a batch.
+        on_batch: told the images and the seconds of every batch.
     """
 
     def __init__(
@@ -58,15 +58,15 @@ class Batcher:
         *,
         workers: int,
         window_s: float,
-        batch_pictures: int,
+        batch_images: int,
         on_batch: Callable[[int, float], None],
     ) -> None:
         self._read, self._on_batch = read, on_batch
-        self._workers, self._window_s, self._batch_pictures = workers, window_s, batch_pictures
+        self._workers, self._window_s, self._batch_images = workers, window_s, batch_images
         self._queue: deque[_Job] = deque()
         self._arrived = asyncio.Event()
         self._idle = 0
-        self._picture_s = 0.05
+        self._image_s = 0.05
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -81,18 +81,18 @@ class Batcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
-    def wait_s(self, pictures: int) -> float:
-        """How long so many pictures take, as measured on the latest batches."""
-        return pictures * self._picture_s / self._workers
+    def wait_s(self, images: int) -> float:
+        """How long so many images take, as measured on the latest batches."""
+        return images * self._image_s / self._workers
 
-    async def read(self, kind: Kind, pictures: Sequence[bytes]) -> list[Analysis]:
-        """Read encoded pictures together with those of others, and give what is in them in their order.
+    async def read(self, kind: Kind, images: Sequence[bytes]) -> list[Analysis]:
+        """Read encoded images together with those of others, and give what is in them in their order.
 
         Raises:
             ModelError: when a network fails.
         """
         loop = asyncio.get_running_loop()
-        jobs = [_Job(kind, data, loop.create_future()) for data in pictures]
+        jobs = [_Job(kind, data, loop.create_future()) for data in images]
         self._queue.extend(jobs)
         self._arrived.set()
         return list(await asyncio.gather(*(job.result for job in jobs)))
@@ -113,17 +113,17 @@ class Batcher:
             for job, outcome in zip(batch, outcomes, strict=True):
                 _settle(job.result, outcome)
             seconds = time.monotonic() - started_s
-            self._picture_s += _MEMORY * (seconds / len(batch) - self._picture_s)
+            self._image_s += _MEMORY * (seconds / len(batch) - self._image_s)
             self._on_batch(len(batch), seconds)
 
     async def _take(self) -> list[_Job]:
-        """A worker's next batch, when it is full or its oldest picture has waited long enough."""
+        """A worker's next batch, when it is full or its oldest image has waited long enough."""
         while True:
             self._queue = deque(job for job in self._queue if not job.result.cancelled())
-            left_s = None  # without a picture: as long as it takes
+            left_s = None  # without an image: as long as it takes
             if self._queue:
                 left_s = self._queue[0].arrived_s + self._window_s - time.monotonic()
-                if left_s <= 0 or len(self._queue) >= self._batch_pictures * self._idle:
+                if left_s <= 0 or len(self._queue) >= self._batch_images * self._idle:
                     return self._share()
             self._arrived.clear()
             with suppress(TimeoutError):
@@ -131,8 +131,8 @@ class Batcher:
                     await self._arrived.wait()
 
     def _share(self) -> list[_Job]:
-        """An even part of what waits, all of the oldest picture's kind, taken out of the queue."""
-        most = min(ceil(len(self._queue) / self._idle), self._batch_pictures)
+        """An even part of what waits, all of the oldest image's kind, taken out of the queue."""
+        most = min(ceil(len(self._queue) / self._idle), self._batch_images)
         kind = self._queue[0].kind
         batch = [job for job in self._queue if job.kind == kind][:most]
         taken = set(map(id, batch))
@@ -140,10 +140,10 @@ class Batcher:
         return batch
 
     def _read_batch(self, batch: list[_Job]) -> list[Analysis | Exception]:
-        """What every picture gave; in a worker's thread."""
-        kind, pictures = batch[0].kind, [job.data for job in batch]
+        """What every image gave; in a worker's thread."""
+        kind, images = batch[0].kind, [job.data for job in batch]
         try:
-            return [*self._read(kind, pictures)]
+            return [*self._read(kind, images)]
         except Exception as error:
             if len(batch) == 1:
                 return [error]

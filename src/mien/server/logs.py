@@ -1,4 +1,4 @@
-"""One JSON line a request on standard error. What clients send is never in it: no picture, file name or token."""
+"""One JSON line a request on standard error. What clients send is never in it: no image, file name or token."""
 
 from __future__ import annotations
 

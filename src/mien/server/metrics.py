@@ -30,17 +30,17 @@ class Metrics:
         self.seconds = Histogram(
             "mien_request_seconds", "From headers to answer.", ["path"], registry=registry, buckets=_SECONDS
         )
-        self.pictures = Counter("mien_pictures", "Pictures taken in.", ["outcome"], registry=registry)
+        self.images = Counter("mien_images", "Images taken in.", ["outcome"], registry=registry)
         self.faces = Counter("mien_faces", "Faces read.", registry=registry)
-        self.waiting = Gauge("mien_waiting_pictures", "Taken in and not answered yet.", registry=registry)
-        self.batch_pictures = Histogram(
-            "mien_batch_pictures", "Pictures read together.", registry=registry, buckets=_SIZES
+        self.waiting = Gauge("mien_waiting_images", "Taken in and not answered yet.", registry=registry)
+        self.batch_images = Histogram(
+            "mien_batch_images", "Images read together.", registry=registry, buckets=_SIZES
         )
         self.batch_seconds = Histogram(
             "mien_batch_seconds", "Time to read a batch.", registry=registry, buckets=_SECONDS
         )
         self.streams = Gauge("mien_streams", "Open WebSockets.", registry=registry)
-        self.frames = Counter("mien_stream_frames", "Pictures of WebSockets.", ["outcome"], registry=registry)
+        self.frames = Counter("mien_stream_frames", "Images of WebSockets.", ["outcome"], registry=registry)
 
     def to_text(self) -> bytes:
         """All of them in Prometheus' text format."""

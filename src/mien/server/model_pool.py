@@ -65,7 +65,7 @@ class ModelShelf:
         return self.manifests[name or self.default]
 
     def analyzer(self, kind: Kind) -> Analyzer:
-        """What reads pictures of a kind; the same for every caller."""
+        """What reads images of a kind; the same for every caller."""
         with self._lock:
             if kind not in self._analyzers:
                 self._analyzers[kind] = Analyzer(
@@ -77,18 +77,18 @@ class ModelShelf:
             return self._analyzers[kind]
 
     def decode(self, data: bytes) -> np.ndarray:
-        """An encoded picture as (H, W, 3) uint8 RGB.
+        """An encoded image as (H, W, 3) uint8 RGB.
 
         Raises:
-            ImageReadError: when it is broken, no picture, or has more pixels than the settings allow or more than
+            ImageReadError: when it is broken, no image, or has more pixels than the settings allow or more than
                 `MAX_SCANS` scans.
         """
         if data.startswith(_JPEG) and data.count(_JPEG_SCAN) > MAX_SCANS:
-            raise ImageReadError(f"the picture is a JPEG of more than {MAX_SCANS} scans: save it again.")
+            raise ImageReadError(f"the image is a JPEG of more than {MAX_SCANS} scans: save it again.")
         return read_image(data, max_pixels=self._settings.max_pixels)
 
-    def read(self, kind: Kind, pictures: Sequence[bytes]) -> list[Analysis]:
-        """The faces of encoded pictures, in order; all of them go through the expression network together.
+    def read(self, kind: Kind, images: Sequence[bytes]) -> list[Analysis]:
+        """The faces of encoded images, in order; all of them go through the expression network together.
 
         Raises:
             ModelError: when a network fails.
@@ -96,18 +96,18 @@ class ModelShelf:
         broken: dict[int, ImageReadError] = {}
 
         def decoded() -> Iterator[np.ndarray]:
-            for place, data in enumerate(pictures):
+            for place, data in enumerate(images):
                 try:
                     yield self.decode(data)
                 except ImageReadError as error:
-                    # another one, because the one that was raised holds on to the picture
+                    # another one, because the one that was raised holds on to the image
                     broken[place] = ImageReadError(str(error))
 
         analyzer, faces = self.analyzer(kind), self._settings.batch_faces
         read = iter(list(analyzer.analyze_many(decoded(), batch_faces=faces, decode_ahead=1)))
         return [
             Analysis(source="", error=broken[place]) if place in broken else replace(next(read), source="")
-            for place in range(len(pictures))
+            for place in range(len(images))
         ]
 
     def to_dict(self) -> dict[str, Any]:

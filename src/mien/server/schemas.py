@@ -38,7 +38,7 @@ class Quality(_Record):
     size_px: float = Field(description="shorter side of the box, in pixels")
     sharpness: float = Field(description="0 (a blur) .. 1 (crisp)")
     frontality: float | None = Field(description="1 looks into the camera .. 0 profile; null without a pose")
-    visible: float = Field(description="share of the box inside the picture, 0..1")
+    visible: float = Field(description="share of the box inside the image, 0..1")
 
 
 class Expression(_Record):
@@ -50,7 +50,7 @@ class Expression(_Record):
 
 
 class Face(_Record):
-    """One face; coordinates are pixels of the upright picture."""
+    """One face; coordinates are pixels of the upright image."""
 
     bbox_xyxy: list[float] = Field(min_length=4, max_length=4, description="left, top, right, bottom")
     confidence: float = Field(ge=0, le=1, description="the detector's")
@@ -71,8 +71,8 @@ class ErrorDetail(_Record):
     message: str = Field(description="for people")
 
 
-class PictureResult(_Record):
-    """What one picture gave."""
+class ImageResult(_Record):
+    """What one image gave."""
 
     image: str = Field(description="its file name in the form, or `image 0`, counted from 0")
     width: int = Field(ge=0, description="in pixels, upright; 0 when it could not be read")
@@ -82,10 +82,10 @@ class PictureResult(_Record):
 
 
 class AnalyzeAnswer(_Record):
-    """The faces of every picture, in the order of the request."""
+    """The faces of every image, in the order of the request."""
 
     model: str
-    results: list[PictureResult]
+    results: list[ImageResult]
 
     model_config = ConfigDict(
         extra="forbid",
@@ -111,7 +111,7 @@ class ErrorAnswer(_Record):
             "example": {
                 "error": {
                     "code": "image_unreadable",
-                    "message": "the picture is not a picture that mien can read.",
+                    "message": "the image is not an image that mien can read.",
                 }
             }
         },
@@ -147,7 +147,7 @@ class Health(_Record):
     status: str = Field(examples=["ok", "ready"])
 
 
-_PICTURE = {"type": "string", "format": "binary", "description": "a JPEG, PNG, WebP, TIFF, ... file"}
+_IMAGE = {"type": "string", "format": "binary", "description": "a JPEG, PNG, WebP, TIFF, ... file"}
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -157,11 +157,11 @@ BODY: dict[str, Any] = {
                     "type": "object",
                     "required": ["images"],
                     "additionalProperties": False,
-                    "properties": {"images": {"type": "array", "minItems": 1, "items": _PICTURE}},
+                    "properties": {"images": {"type": "array", "minItems": 1, "items": _IMAGE}},
                 }
             },
             **{
-                kind: {"schema": _PICTURE}
+                kind: {"schema": _IMAGE}
                 for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
             },
         },
@@ -175,9 +175,9 @@ REFUSALS: dict[int, str] = {
     403: "Web pages of this origin may not call.",
     404: "No model of this name.",
     408: "The body came too slowly.",
-    413: "The body is too large, or has too many pictures.",
+    413: "The body is too large, or has too many images.",
     415: "The body is of another kind.",
-    422: "A parameter is wrong, or the picture cannot be read.",
+    422: "A parameter is wrong, or the image cannot be read.",
     429: "Too much waits already; try again after Retry-After seconds.",
     503: "The server is ending or too slow; try again after Retry-After seconds.",
 }

@@ -22,23 +22,23 @@ class ServerSettings:
         token_file: file with one bearer token a line; the environment variable MIEN_TOKEN may hold one more. Without
             either everybody who reaches the server may use it.
         allow_origin: web pages of these origins (https://example.org) may call the server, besides its own page.
-        workers: batches that are read side by side; 0: one a core, or a single one when batch_pictures is 1.
-        batch_window_ms: how long a picture waits at most for others to be read with, in milliseconds.
-        batch_pictures: most pictures that a worker reads together; 1 reads every picture alone.
+        workers: batches that are read side by side; 0: one a core, or a single one when batch_images is 1.
+        batch_window_ms: how long an image waits at most for others to be read with, in milliseconds.
+        batch_images: most images that a worker reads together; 1 reads every image alone.
         batch_faces: most faces that go through the expression network together.
-        max_waiting: most pictures that are taken in and not answered yet; more are answered 429.
+        max_waiting: most images that are taken in and not answered yet; more are answered 429.
         max_waiting_bytes: most bytes of their bodies together; more are answered 429.
-        max_pictures: most pictures of one request.
+        max_images: most images of one request.
         max_body_bytes: largest body of a request.
-        max_pixels: largest picture, width times height; larger ones are refused before they are decoded.
-        max_faces: most faces of a picture, the largest ones.
+        max_pixels: largest image, width times height; larger ones are refused before they are decoded.
+        max_faces: most faces of an image, the largest ones.
         max_connections: most open connections of all kinds; more are answered 503 and closed.
         max_streams: most WebSocket connections.
         max_message_bytes: largest message of a WebSocket.
         max_header_bytes: request lines and headers that are not whole after so many bytes are refused.
         header_timeout_s: in which a request's headers must have come.
         body_timeout_s: in which a request's body must have come.
-        request_timeout_s: in which the pictures of a request must have been read.
+        request_timeout_s: in which the images of a request must have been read.
         write_timeout_s: how long a client may leave an answer unread before it is cut off.
         keep_alive_s: how long a connection stays open between two requests.
         stream_idle_s: how long a WebSocket may send nothing.
@@ -52,11 +52,11 @@ class ServerSettings:
     allow_origin: tuple[str, ...] = ()
     workers: int = 0
     batch_window_ms: float = 4.0
-    batch_pictures: int = 8
+    batch_images: int = 8
     batch_faces: int = 32
     max_waiting: int = 128
     max_waiting_bytes: int = 256 * 2**20
-    max_pictures: int = 16
+    max_images: int = 16
     max_body_bytes: int = 32 * 2**20
     max_pixels: int = 25_000_000
     max_faces: int = 100
@@ -88,9 +88,9 @@ class ServerSettings:
                 )
         if self.port > 65535:
             raise InputError(f"port is {self.port}; expected 0..65535.")
-        if self.max_pictures > self.max_waiting:
+        if self.max_images > self.max_waiting:
             raise InputError(
-                f"max_pictures ({self.max_pictures}) is more than max_waiting ({self.max_waiting}): such a request "
+                f"max_images ({self.max_images}) is more than max_waiting ({self.max_waiting}): such a request "
                 "could never be taken in."
             )
         if self.max_body_bytes > self.max_waiting_bytes:
@@ -102,7 +102,7 @@ class ServerSettings:
     @property
     def worker_count(self) -> int:
         """Batches that are read side by side."""
-        return self.workers or (1 if self.batch_pictures == 1 else usable_cores())
+        return self.workers or (1 if self.batch_images == 1 else usable_cores())
 
     @property
     def network_threads(self) -> int:

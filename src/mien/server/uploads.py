@@ -1,4 +1,4 @@
-"""The pictures of a request, out of a form or the bare body, counted while they arrive; nothing touches a disk."""
+"""The images of a request, out of a form or the bare body, counted while they arrive; nothing touches a disk."""
 
 from __future__ import annotations
 
@@ -16,52 +16,52 @@ from mien.server.errors import RefusalError
 from mien.server.settings import ServerSettings
 
 FIELD = "images"
-_MOST_TEXT_FIELDS = 16
+_MAX_TEXT_FIELDS = 16
 _CHARSET = re.compile(r";\s*charset\s*=[^;]*", re.IGNORECASE)
 
 
-class Picture(NamedTuple):
-    """One encoded picture and its name in the answer."""
+class Upload(NamedTuple):
+    """One encoded image and its name in the answer."""
 
     name: str
     data: bytes
 
 
-async def read_pictures(
+async def read_images(
     request: Request, settings: ServerSettings, ticket: Ticket
-) -> tuple[list[Picture], bool]:
-    """The pictures of a request's body, and whether it was a bare one.
+) -> tuple[list[Upload], bool]:
+    """The images of a request's body, and whether it was a bare one.
 
     Raises:
         RefusalError: 400 when the form is broken, 408 when the body comes too slowly, 413 when it is too large or has
-            too many pictures, 415 when it is of another kind, 422 without a picture, 429 when it has no room.
+            too many images, 415 when it is of another kind, 422 without an image, 429 when it has no room.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     stream = _counted(request, settings, ticket)
     try:
         async with asyncio.timeout(settings.body_timeout_s):
             if kind == "multipart/form-data":
-                pictures = await _read_form(request, stream, settings)
+                images = await _read_form(request, stream, settings)
             elif kind.startswith("image/") or kind == "application/octet-stream":
                 data = b"".join([chunk async for chunk in stream])
-                pictures = [Picture("image 0", data)] if data else []
+                images = [Upload("image 0", data)] if data else []
             else:
                 raise RefusalError(
                     415,
                     "body_kind",
-                    f"send a form (multipart/form-data) with files named {FIELD!r}, or one picture as image/jpeg, "
+                    f"send a form (multipart/form-data) with files named {FIELD!r}, or one image as image/jpeg, "
                     "image/png, ... or application/octet-stream.",
                 )
     except TimeoutError:
         raise RefusalError(
             408, "body_slow", f"the body did not come within {settings.body_timeout_s:g} s."
         ) from None
-    if not pictures:
+    if not images:
         raise RefusalError(
-            422, "no_picture", f"no picture: send files named {FIELD!r}, or one picture as the body."
+            422, "no_image", f"no image: send files named {FIELD!r}, or one image as the body."
         )
-    ticket.add_pictures(len(pictures) - 1)
-    return pictures, kind != "multipart/form-data"
+    ticket.add_images(len(images) - 1)
+    return images, kind != "multipart/form-data"
 
 
 async def _counted(request: Request, settings: ServerSettings, ticket: Ticket) -> AsyncGenerator[bytes, None]:
@@ -85,10 +85,10 @@ async def _counted(request: Request, settings: ServerSettings, ticket: Ticket) -
 
 async def _read_form(
     request: Request, stream: AsyncGenerator[bytes, None], settings: ServerSettings
-) -> list[Picture]:
+) -> list[Upload]:
     kind = _CHARSET.sub("", request.headers["content-type"])  # or else a client names any of Python's codecs
     parser = MultiPartParser(
-        Headers({"Content-Type": kind}), stream, max_files=settings.max_pictures, max_fields=_MOST_TEXT_FIELDS
+        Headers({"Content-Type": kind}), stream, max_files=settings.max_images, max_fields=_MAX_TEXT_FIELDS
     )
     parser.spool_max_size = settings.max_body_bytes + 1  # Starlette would write what is larger into a file
     try:
@@ -96,15 +96,15 @@ async def _read_form(
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
             raise RefusalError(
-                413, "too_many_pictures", f"more than {settings.max_pictures} pictures in one request."
+                413, "too_many_images", f"more than {settings.max_images} images in one request."
             ) from None
         raise RefusalError(400, "body_broken", f"the form cannot be read: {error.message}") from None
-    pictures = []
+    images = []
     try:
         for name, value in form.multi_items():
             if name != FIELD or not isinstance(value, UploadFile):
                 raise RefusalError(422, "field", f"the form has a field that is no file named {FIELD!r}.")
-            pictures.append(Picture(value.filename or f"image {len(pictures)}", await value.read()))
+            images.append(Upload(value.filename or f"image {len(images)}", await value.read()))
     finally:
         await form.close()
-    return pictures
+    return images

@@ -1,4 +1,4 @@
-"""Live pictures over a WebSocket: every connection is one source whose faces are followed."""
+"""Live images over a WebSocket: every connection is one source whose faces are followed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from mien.server.errors import RefusalError, as_refusal
 from mien.server.metrics import Metrics
 from mien.server.model_pool import ModelShelf
 from mien.server.settings import ServerSettings
-from mien.video.follower import EVERY, FaceFollower
+from mien.video.follower import DETECT_EVERY, FaceFollower
 from mien.video.io.sources import DecodedFrame
 
 PROTOCOL = "mien.v1"
 GOING_AWAY, TOO_SLOW, FAILED = 1001, 1008, 1011
 """Codes with which a WebSocket is closed: the server ends; the client sent nothing for too long; a mistake of ours."""
 READ_S = 0.12
-"""Faces are searched and read about so often, in one picture of `EVERY` at most: who sends few has all of them read."""
+"""Faces are searched and read about so often, in one image of `EVERY` at most: who sends few has all of them read."""
 _UNSENT = 64
 """Answers that may wait to be sent; then no more messages are read until the client takes some."""
 
@@ -38,8 +38,8 @@ class Streams:
     Args:
         settings: their limits.
         shelf: the models, shared by all of them.
-        batcher: its workers read the pictures, in turn with those of requests.
-        metrics: counts connections and pictures.
+        batcher: its workers read the images, in turn with those of requests.
+        metrics: counts connections and images.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Streams:
         return name
 
     async def close(self) -> None:
-        """Tell every client that the server ends, once its picture in work is answered."""
+        """Tell every client that the server ends, once its image in work is answered."""
         while self._open:
             for stream in self._open:  # some may only have come
                 stream.end(GOING_AWAY)
@@ -89,7 +89,7 @@ class Streams:
 
 @dataclass(frozen=True)
 class _Frame:
-    """A picture that came, not decoded; `timestamp_s` is None when the client did not tell."""
+    """An image that came, not decoded; `timestamp_s` is None when the client did not tell."""
 
     index: int
     timestamp_s: float | None
@@ -98,7 +98,7 @@ class _Frame:
 
 
 class _Stream:
-    """One connection: one task takes messages, one reads the newest picture, one sends the answers."""
+    """One connection: one task takes messages, one reads the newest image, one sends the answers."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class _Stream:
         self._frames = 0
 
     def end(self, code: int) -> None:
-        """Take nothing more; answer the picture in work and close."""
+        """Take nothing more; answer the image in work and close."""
         self._code, self._is_ending = code, True
         self._has_work.set()
 
@@ -160,18 +160,18 @@ class _Stream:
             if message["type"] == "websocket.disconnect":
                 return self.end(1000)
             if (data := message.get("bytes")) is not None:
-                self._take_picture(data)
+                self._take_image(data)
             else:
                 self._take_text(message["text"])
 
-    def _take_picture(self, data: bytes) -> None:
+    def _take_image(self, data: bytes) -> None:
         self._drop_for(_Frame(self._frames, self._told_s, time.monotonic(), data))
         self._frames, self._told_s = self._frames + 1, None
         self._has_work.set()
 
     def _drop_for(self, frame: _Frame | None) -> None:
-        """The picture that waits gives way to a newer one, or to nothing."""
-        with self._exchange:  # a worker's thread takes the picture when it begins, and not before
+        """The image that waits gives way to a newer one, or to nothing."""
+        with self._exchange:  # a worker's thread takes the image when it begins, and not before
             dropped, self._newest = self._newest, frame
         if dropped is not None:
             self._metrics.frames.labels("dropped").inc()
@@ -192,7 +192,7 @@ class _Stream:
         self._has_work.set()
 
     async def _read(self, analyzer: Analyzer) -> None:
-        """Read the newest picture, again and again, until the connection ends."""
+        """Read the newest image, again and again, until the connection ends."""
         source = _Source(self._shelf, FaceFollower(analyzer))
         while True:
             await self._has_work.wait()
@@ -209,8 +209,8 @@ class _Stream:
                 self._answers.put_nowait(answer)
 
     def _step(self, source: _Source) -> dict[str, Any] | None:
-        """The answer to the newest picture; in a worker's thread. None when it was dropped meanwhile."""
-        with self._exchange:  # a picture that came after a reset is not for the source before it
+        """The answer to the newest image; in a worker's thread. None when it was dropped meanwhile."""
+        with self._exchange:  # an image that came after a reset is not for the source before it
             if self._must_reset or (frame := self._newest) is None:
                 return None
             self._newest = None
@@ -235,7 +235,7 @@ class _Stream:
 
 
 class _Source:
-    """One source's pictures, in order; used by one thread at a time."""
+    """One source's images, in order; used by one thread at a time."""
 
     def __init__(self, shelf: ModelShelf, follower: FaceFollower) -> None:
         self._shelf, self._follower = shelf, follower
@@ -243,10 +243,10 @@ class _Source:
         self._last_s = -math.inf
 
     def step(self, frame: _Frame) -> dict[str, Any]:
-        """The answer to a picture; in a worker's thread.
+        """The answer to an image; in a worker's thread.
 
         Raises:
-            ImageReadError: when the picture cannot be read.
+            ImageReadError: when the image cannot be read.
             InputError: when its time is before the last one's.
             ModelError: when a network fails.
         """
@@ -256,10 +256,10 @@ class _Source:
         now = frame.arrived_s - self._first_s if frame.timestamp_s is None else frame.timestamp_s
         if now < self._last_s:
             raise InputError(
-                f"timestamp_s {now:g} is before the last picture's {self._last_s:g}; send a reset first."
+                f"timestamp_s {now:g} is before the last image's {self._last_s:g}; send a reset first."
             )
         if now > self._last_s:
-            self._follower.every = min(EVERY, max(1, round(READ_S / (now - self._last_s))))
+            self._follower.detect_every = min(DETECT_EVERY, max(1, round(READ_S / (now - self._last_s))))
         self._last_s = now
         seen = self._follower.step(DecodedFrame(frame.index, now, image))
         height, width = image.shape[:2]

@@ -1,7 +1,7 @@
 """Variation of training faces: one batch at a time, as tensors, repeatable from a generator.
 
 Geometry is composed into a single bilinear sampling from the prepared patch, so that pixels are interpolated once. The
-rest makes clean colour photographs and compressed 48-pixel crops look alike, whichever of them a face came from.
+rest makes clean color photographs and compressed 48-pixel crops look alike, whichever of them a face came from.
 """
 
 import io
@@ -58,15 +58,17 @@ class Augmenter:
         return self._erase(images, chance)
 
     def _geometry(self, chance: "_Chance") -> Float[Tensor, "batch 2 3"]:
-        """Transforms of the varied crop's pixels to those of the plain one: similarities about the centre."""
-        config, centre = self.config, self.size / 2
+        """Transforms of the varied crop's pixels to those of the plain one: similarities about the center."""
+        config, center = self.config, self.size / 2
         angle = chance.around(config.rotate * math.pi / 180)
         scale = torch.exp(chance.around(math.log1p(config.scale)))
-        mirror = 1 - 2 * chance.often(config.flip, scaled=False)
+        flip_tta = 1 - 2 * chance.often(config.flip, scaled=False)
         cos, sin = scale * angle.cos(), scale * angle.sin()
-        linear = torch.stack([torch.stack([mirror * cos, -sin], 1), torch.stack([mirror * sin, cos], 1)], 1)
+        linear = torch.stack(
+            [torch.stack([flip_tta * cos, -sin], 1), torch.stack([flip_tta * sin, cos], 1)], 1
+        )
         shift = torch.stack([chance.around(config.shift), chance.around(config.shift)], 1) * self.size
-        middle = torch.full((2, 1), centre, device=linear.device)
+        middle = torch.full((2, 1), center, device=linear.device)
         return torch.cat([linear, middle - linear @ middle + shift[:, :, None]], dim=2)
 
     def _light(self, images: Images, chance: "_Chance") -> Images:
@@ -81,8 +83,8 @@ class Augmenter:
         tint = torch.exp(torch.stack([chance.around(config.tint) for _ in range(3)], 1))[:, :, None, None]
         images = (images * tint).clamp(0, 255)
         weights = torch.tensor(LUMINANCE, device=images.device).view(1, 3, 1, 1)
-        grey = (images * weights).sum(dim=1, keepdim=True).expand_as(images)
-        return _where(chance.often(config.to_grey), grey, images)
+        gray = (images * weights).sum(dim=1, keepdim=True).expand_as(images)
+        return _where(chance.often(config.grayscale), gray, images)
 
     def _detail(self, images: Images, chance: "_Chance") -> Images:
         config = self.config
@@ -96,7 +98,7 @@ class Augmenter:
         return _jpeg(images, chance.often(config.jpeg), chance.between(30.0, 85.0))
 
     def _erase(self, images: Images, chance: "_Chance") -> Images:
-        """One rectangle of 10..40 % of the side each way, filled with one grey."""
+        """One rectangle of 10..40 % of the side each way, filled with one gray."""
         place = torch.arange(self.size, device=images.device)[None]
         inside = []
         for _ in range(2):
@@ -104,7 +106,7 @@ class Augmenter:
             start = chance.between(0.0, 1.0)[:, None] * (self.size - length)
             inside.append((place >= start) & (place < start + length))
         hole = (inside[0][:, None, :, None] & inside[1][:, None, None, :]).float()
-        hole = hole * chance.often(self.config.erase)[:, None, None, None]
+        hole = hole * chance.often(self.config.random_erasing)[:, None, None, None]
         fill = chance.between(0.0, 255.0)[:, None, None, None]
         return images * (1 - hole) + fill * hole
 

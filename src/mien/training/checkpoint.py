@@ -51,7 +51,7 @@ class Checkpoint:
     scaler: dict[str, Any] = field(default_factory=dict)
     """Of float16 gradients; empty where there are none."""
     data: dict[str, str] = field(default_factory=dict)
-    """Kind and licence of the data set that was learnt from, as its adapter gives them; older versions left none."""
+    """Kind and licence of the data set that was learned from, as its adapter gives them; older versions left none."""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

@@ -84,7 +84,7 @@ class TargetConfig:
         teachers: model files (.onnx) or names of shipped models; the mean of their probabilities counts.
         embedding: weight of the loss that draws the network's pooled features to the embedder's; 0 does without.
         embedder: a model file (.onnx) whose embedding is as wide as the network's.
-        mirror: a teacher averages a face and its mirror image.
+        flip_tta: a teacher averages a face and its mirror image.
         cache: teachers read the plain crop of every face once; otherwise the varied crops, at every step.
         store: folder where their readings are kept for other runs; empty keeps them in the run's folder.
     """
@@ -97,7 +97,7 @@ class TargetConfig:
     teachers: tuple[str, ...] = ()
     embedding: float = 0.0
     embedder: str = ""
-    mirror: bool = True
+    flip_tta: bool = True
     cache: bool = True
     store: str = ""
 
@@ -117,7 +117,17 @@ class TargetConfig:
             raise ConfigError(f"target.smoothing is {self.smoothing}; expected 0 to below 1.")
 
 
-CHANCES = ("own_framing", "flip", "to_grey", "low_resolution", "blur", "sharpen", "jpeg", "noise", "erase")
+CHANCES = (
+    "own_framing",
+    "flip",
+    "grayscale",
+    "low_resolution",
+    "blur",
+    "sharpen",
+    "jpeg",
+    "noise",
+    "random_erasing",
+)
 """The parts of an `AugmentConfig` that are chances."""
 
 
@@ -135,14 +145,14 @@ class AugmentConfig:
         shift: largest shift.
         brightness: largest change, as a share of the whole range.
         contrast: largest change of contrast and of gamma.
-        tint: largest change of one colour channel against the others.
-        to_grey: chance of dropping the colours.
-        low_resolution: chance of a detour over a smaller picture.
+        tint: largest change of one color channel against the others.
+        grayscale: chance of dropping the colors.
+        low_resolution: chance of a detour over a smaller image.
         blur: chance of a Gaussian blur.
         sharpen: chance of an unsharp mask.
-        jpeg: chance of JPEG artefacts.
+        jpeg: chance of JPEG artifacts.
         noise: chance of grain.
-        erase: chance of a random rectangle.
+        random_erasing: chance of a random rectangle.
         mixup: alpha of the Beta distribution that the shares of two mixed faces are drawn from; 0 mixes none.
     """
 
@@ -155,13 +165,13 @@ class AugmentConfig:
     brightness: float = 0.15
     contrast: float = 0.25
     tint: float = 0.1
-    to_grey: float = 0.2
+    grayscale: float = 0.2
     low_resolution: float = 0.15
     blur: float = 0.1
     sharpen: float = 0.2
     jpeg: float = 0.15
     noise: float = 0.15
-    erase: float = 0.25
+    random_erasing: float = 0.25
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
@@ -188,7 +198,7 @@ class LoopConfig:
         ema: decay of the running average of the weights, which is what is evaluated and exported.
         clip: largest norm of the gradient.
         logit_adjustment: how strongly rare classes are made up for, tau of `mien.losses.adjust_logits`; 0 not at all.
-        sam: how far sharpness-aware minimisation steps aside (rho, 0.05 is usual); 0 does without. Twice the time.
+        sam: how far sharpness-aware minimization steps aside (rho, 0.05 is usual); 0 does without. Twice the time.
         consistency: weight of `mien.losses.attention_consistency_loss`; 0 does without. Twice the time.
         seed: of everything random.
         device: "auto", "cpu", "cuda" or "mps".

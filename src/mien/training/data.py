@@ -86,7 +86,7 @@ def load_faces(
         config: the recipe's.
         directory: of the run, where the faces are kept unless the recipe names another place.
         progress: told of the faces that are prepared.
-        on_left_out: told, where there are any, of the samples that cannot be learnt from, of all splits.
+        on_left_out: told, where there are any, of the samples that cannot be learned from, of all splits.
 
     Raises:
         ConfigError: when the leak list names no training image.
@@ -140,7 +140,7 @@ def _training_name(index: Index) -> str:
 
 
 def describe_left_out(index: Index, store: FaceStore) -> str:
-    """How many samples cannot be learnt from, and why, in words; "" when all can."""
+    """How many samples cannot be learned from, and why, in words; "" when all can."""
     faceless = unusable_ids(index, store).difference(store.unreadable)
     parts = []
     if store.unreadable:
@@ -152,7 +152,7 @@ def describe_left_out(index: Index, store: FaceStore) -> str:
 
 
 def unusable_ids(index: Index, store: FaceStore) -> set[str]:
-    """The samples that cannot be learnt from: their picture cannot be read, or is a photograph with no face found."""
+    """The samples that cannot be learned from: their image cannot be read, or is a photograph with no face found."""
     lost = () if store.is_cropped else np.flatnonzero(~store.is_found)
     return {*store.unreadable, *(index.samples[row].id for row in lost)}
 

@@ -59,7 +59,7 @@ def train(
         on_step: told of every step.
         on_prepare: told while faces are prepared.
         on_teach: told while teachers read them.
-        on_left_out: told, where there are any, of the images that cannot be learnt from.
+        on_left_out: told, where there are any, of the images that cannot be learned from.
 
     Raises:
         CheckpointError: when there is a checkpoint and `resume` is not set, or it is of another configuration.

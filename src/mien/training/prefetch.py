@@ -1,4 +1,4 @@
-"""Batches made by threads while the network learns from earlier ones, so that a GPU does not wait for pictures."""
+"""Batches made by threads while the network learns from earlier ones, so that a GPU does not wait for images."""
 
 import itertools
 from collections import deque

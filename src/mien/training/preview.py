@@ -12,7 +12,7 @@ from torch import Tensor
 from mien.datasets import Index, Sample
 from mien.datasets.face_store import prepare_faces
 from mien.drawing.cards import rounded, text_font
-from mien.emotions import class_colour
+from mien.emotions import class_color
 from mien.errors import DatasetError, InputError
 from mien.reports.theme import LIGHT, printable_name
 from mien.training.config import AugmentConfig, Config
@@ -32,7 +32,7 @@ CELL, GAP, RADIUS = 128, 10, 8
 PAD, NAMES, HEAD, LINE, COLUMN_HEAD = 44, 176, 76, 21, 48
 """The border, the width of the names, the heights of the title, of a line of settings, and of the columns' names."""
 
-LEAST_WIDTH = 760
+MIN_WIDTH = 760
 """A sheet of few views is as wide as this, so that its title has room."""
 
 LARGEST = 64
@@ -97,7 +97,7 @@ def _read_rows(index: Index, config: Config, faces: int, views: int) -> list[Pre
         places = [place for place, sample in enumerate(chosen.samples) if sample.id not in unusable]
         if not places:
             raise DatasetError(
-                f"{index.root}: none of the pictures could be read, or has a face: {min(unusable)}, ..."
+                f"{index.root}: none of the images could be read, or has a face: {min(unusable)}, ..."
             )
         prepared = gather_faces(chosen, store, places)
         varied = _vary(prepared, config, views)
@@ -135,7 +135,7 @@ def _vary(faces: Faces, config: Config, views: int) -> np.ndarray:
 
 def _draw_sheet(config: Config, index: Index, rows: list[PreviewRow], views: int) -> Image.Image:
     views_left = PAD + NAMES + CELL + 3 * GAP
-    width = max(LEAST_WIDTH, views_left + views * (CELL + GAP) - GAP + PAD)
+    width = max(MIN_WIDTH, views_left + views * (CELL + GAP) - GAP + PAD)
     augment = config.augment if index.is_cropped else replace(config.augment, own_framing=0.0)
     settings = _wrap(describe_augmentation(augment), width - 2 * PAD)
     top = PAD + HEAD + LINE * len(settings) + COLUMN_HEAD
@@ -185,13 +185,13 @@ def describe_augmentation(config: AugmentConfig) -> list[str]:
         "tint": config.tint,
     }
     chances = {
-        "grey": config.to_grey,
+        "gray": config.grayscale,
         "low resolution": config.low_resolution,
         "blurred": config.blur,
         "sharpened": config.sharpen,
         "JPEG": config.jpeg,
         "grain": config.noise,
-        "erased": config.erase,
+        "erased": config.random_erasing,
     }
     always = {"own framing": config.own_framing, "mirrored": config.flip}
     found = {name: f"{100 * chance:.0f} %" for name, chance in always.items() if chance}
@@ -216,9 +216,9 @@ def _draw_columns(sheet: Image.Image, left: int, views: int, top: int) -> None:
 
 
 def _draw_name(sheet: Image.Image, row: PreviewRow, labels: Iterable[str], y: int) -> None:
-    """The class in its colour, and under it the label distribution as a bar."""
+    """The class in its color, and under it the label distribution as a bar."""
     draw, middle = ImageDraw.Draw(sheet), y + CELL // 2
-    square = rounded(14, 14, 3, (*ImageColor.getrgb(class_colour(row.name))[:3], 255))
+    square = rounded(14, 14, 3, (*ImageColor.getrgb(class_color(row.name))[:3], 255))
     sheet.paste(square, (PAD, middle - 20), square)
     place = (PAD + 24, middle - 13)
     draw.text(place, printable_name(row.name), fill=LIGHT.ink, font=text_font(19, 1), anchor="lm")
@@ -228,11 +228,11 @@ def _draw_name(sheet: Image.Image, row: PreviewRow, labels: Iterable[str], y: in
     for label, share in zip(labels, row.label_distribution.tolist(), strict=True):
         end = x + share * length
         if round(end) > round(x):
-            paint.rectangle([round(x) - PAD, 0, round(end) - PAD - 1, 9], fill=class_colour(label))
+            paint.rectangle([round(x) - PAD, 0, round(end) - PAD - 1, 9], fill=class_color(label))
         x = end
     sheet.paste(bar, (PAD, middle + 10), rounded(length, 10, 5, (0, 0, 0, 255)).getchannel("A"))
 
 
 def _paste_crop(sheet: Image.Image, crop: np.ndarray, x: int, y: int) -> None:
-    picture = Image.fromarray(crop).resize((CELL, CELL), Image.Resampling.BICUBIC)
-    sheet.paste(picture, (x, y), rounded(CELL, CELL, RADIUS, (0, 0, 0, 255)).getchannel("A"))
+    image = Image.fromarray(crop).resize((CELL, CELL), Image.Resampling.BICUBIC)
+    sheet.paste(image, (x, y), rounded(CELL, CELL, RADIUS, (0, 0, 0, 255)).getchannel("A"))

@@ -53,7 +53,7 @@ class Learner:
         Args:
             images: this process's crops, 0..255, part after part.
             targets: their target distributions and, where the recipe asks for it, the embeddings to imitate.
-            parts: what is learnt from at once.
+            parts: what is learned from at once.
             seed: of dropout.
 
         Raises:

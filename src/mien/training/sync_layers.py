@@ -70,13 +70,13 @@ class WholeBatch(TorchFunctionMode):
         others = [place for place in range(features.ndim) if place != 1]
         count = features.numel() // features.shape[1] // self.own * self.whole
         mean = _Sum.apply(values.sum(others, keepdim=True)) / count
-        centred = values - mean
-        variance = _Sum.apply(centred.square().sum(others, keepdim=True)) / count
+        centered = values - mean
+        variance = _Sum.apply(centered.square().sum(others, keepdim=True)) / count
         if running_mean is not None and running_var is not None:
             running_mean.lerp_(mean.detach().flatten(), momentum)
             running_var.lerp_(variance.detach().flatten() * count / (count - 1), momentum)
         shape = mean.shape
-        normed = centred * (variance + eps).rsqrt()
+        normed = centered * (variance + eps).rsqrt()
         if weight is not None and bias is not None:
             normed = normed * weight.view(shape) + bias.view(shape)
         return normed.to(features.dtype)

@@ -54,7 +54,7 @@ class Targets:
         self._live: list[Teacher] = []
         if options.teacher > 0:
             teachers = [
-                Teacher(model, faces.names, mirror=options.mirror, threads=config.training.threads)
+                Teacher(model, faces.names, flip_tta=options.flip_tta, threads=config.training.threads)
                 for model in options.teachers
             ]
             if options.cache:
@@ -67,7 +67,7 @@ class Targets:
         self._embeddings: Tensor | None = None
         if options.embedding > 0:
             embedder = Embedder(
-                options.embedder, faces.names, mirror=options.mirror, threads=config.training.threads
+                options.embedder, faces.names, flip_tta=options.flip_tta, threads=config.training.threads
             )
             self._embeddings = _unit_variance(cached_readings(embedder, faces, folder, progress))
 
@@ -109,15 +109,15 @@ class Teacher:
     Args:
         model: an `.onnx` file with its manifest, or the name of a shipped model.
         names: the classes that are wanted, in order; it may know more.
-        mirror: average with the mirror image.
+        flip_tta: average with the mirror image.
         threads: of ONNX Runtime; 0 lets it choose.
     """
 
     kind = "teacher"
     """What the files of its readings are called."""
 
-    def __init__(self, model: str, names: tuple[str, ...], *, mirror: bool, threads: int) -> None:
-        self.model, self.mirror = model, mirror
+    def __init__(self, model: str, names: tuple[str, ...], *, flip_tta: bool, threads: int) -> None:
+        self.model, self.flip_tta = model, flip_tta
         self.classifier = ExpressionClassifier(model, threads)
         known = self.classifier.manifest.labels
         if not set(names) <= set(known):
@@ -156,7 +156,7 @@ class Teacher:
 
     def _read(self, crops: np.ndarray) -> Float[Tensor, "faces classes"]:
         """Logits of (N, S, S, 3) uint8; the classes that are not wanted fall away."""
-        return torch.from_numpy(self.classifier.logits(crops, mirror=self.mirror)[:, self.columns])
+        return torch.from_numpy(self.classifier.logits(crops, flip_tta=self.flip_tta)[:, self.columns])
 
 
 class Embedder(Teacher):
@@ -165,7 +165,7 @@ class Embedder(Teacher):
     kind = "embedding"
 
     def _read(self, crops: np.ndarray) -> Float[Tensor, "faces channels"]:
-        return torch.from_numpy(self.classifier.embeddings(crops, mirror=self.mirror))
+        return torch.from_numpy(self.classifier.embeddings(crops, flip_tta=self.flip_tta))
 
 
 def _unit_variance(embeddings: Float[Tensor, "faces channels"]) -> Float[Tensor, "faces channels"]:
@@ -202,5 +202,5 @@ def cached_readings(
 def _fingerprint(teacher: Teacher, faces: Faces) -> str:
     """Of the model, of how it reads, and of every pixel and landmark that it reads."""
     manifest = teacher.classifier.manifest
-    told = (manifest.sha256, manifest.input.size, manifest.alignment, teacher.mirror, teacher.columns)
+    told = (manifest.sha256, manifest.input.size, manifest.alignment, teacher.flip_tta, teacher.columns)
     return hashlib.sha256(f"{told!r}{faces.fingerprint}".encode()).hexdigest()[:16]

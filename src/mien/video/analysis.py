@@ -11,13 +11,13 @@ from mien.inference.analyzer import Analyzer
 from mien.results import VideoFrame
 from mien.runtime import DEFAULT_MODEL
 from mien.video.closing import Closing
-from mien.video.follower import EVERY, FaceFollower
+from mien.video.follower import DETECT_EVERY, FaceFollower
 from mien.video.io.frame_queue import FrameQueue
 from mien.video.io.reader import VideoReader
 from mien.video.io.sources import VideoInfo
 from mien.video.smoothing import TIME_CONSTANT_S
 
-MOST_EVERY = 15
+MAX_EVERY = 15
 """A live source is never searched less often than in one frame of so many."""
 _BUSY = 0.85  # share of the time between two frames that may be worked, so that some is left to show them
 
@@ -27,20 +27,20 @@ def analyze_video(
     *,
     model: str | Path = DEFAULT_MODEL,
     analyzer: Analyzer | None = None,
-    every: int | None = None,
+    detect_every: int | None = None,
     smoothing_s: float = TIME_CONSTANT_S,
     fps: float | None = None,
 ) -> Iterator[VideoFrame]:
     """Follow and read the faces of a video, frame by frame.
 
     Args:
-        source: a file, an address (rtsp, http), a camera (0 or "camera:0"), a folder of pictures or a pattern.
+        source: a file, an address (rtsp, http), a camera (0 or "camera:0"), a folder of images or a pattern.
         model: a shipped model's name or the path of an `.onnx` file; not used when an analyzer is given.
         analyzer: with other settings than the usual ones.
-        every: faces are searched and read in one frame of so many, followed in between; 3 unless told, for a live
-            source as often as the machine keeps up with.
+        detect_every: detect and classify faces in every Nth frame and track them in between. Default: 3 for a file, for a
+            live source as often as the machine keeps up with.
         smoothing_s: time constant of the filter of the probabilities, in seconds.
-        fps: of a folder of pictures (25 unless told), or what is asked of a camera.
+        fps: of a folder of images (25 unless told), or what is asked of a camera.
 
     Yields:
         Every frame with its faces. For a live source the newest one: those that came meanwhile are dropped.
@@ -56,7 +56,9 @@ def analyze_video(
         ...     print(frame.timestamp_s, [(face.track_id, face.smoothed.label) for face in frame.faces])
     """
     analyzer = analyzer or Analyzer(model)
-    with VideoAnalysis(source, analyzer, every=every, smoothing_s=smoothing_s, fps=fps) as analysis:
+    with VideoAnalysis(
+        source, analyzer, detect_every=detect_every, smoothing_s=smoothing_s, fps=fps
+    ) as analysis:
         yield from analysis
 
 
@@ -76,22 +78,24 @@ class VideoAnalysis(Closing):
         source: str | Path | int,
         analyzer: Analyzer,
         *,
-        every: int | None = None,
+        detect_every: int | None = None,
         smoothing_s: float = TIME_CONSTANT_S,
         fps: float | None = None,
     ) -> None:
         self.source, self.fps = source, fps
         self.follower = FaceFollower(
-            analyzer, every=EVERY if every is None else every, smoothing_s=smoothing_s
+            analyzer,
+            detect_every=DETECT_EVERY if detect_every is None else detect_every,
+            smoothing_s=smoothing_s,
         )
         self.reader = VideoReader(source, fps=fps)
         self.info: VideoInfo = self.reader.info
         self.dropped = 0
-        self._pace = _Pace(self.info.fps) if self.info.is_live and every is None else None
+        self._pace = _Pace(self.info.fps) if self.info.is_live and detect_every is None else None
 
     @property
     def file(self) -> Path | None:
-        """The file that is analysed; None for a camera, a stream or a folder of pictures."""
+        """The file that is analyzed; None for a camera, a stream or a folder of images."""
         path = Path(str(self.source))
         try:
             return path if path.is_file() else None
@@ -110,7 +114,7 @@ class VideoAnalysis(Closing):
                 found = self.follower.step(frame)
                 if self._pace is not None:
                     self._pace.note(time.perf_counter() - started, self.follower.has_read)
-                    self.follower.every = self._pace.every
+                    self.follower.detect_every = self._pace.detect_every
                 self.dropped = frames.dropped
                 yield found
 
@@ -125,7 +129,7 @@ class _Pace:
     def __init__(self, fps: float | None) -> None:
         self._step_s = 1 / fps if fps else 0.04
         self._with_s, self._without_s = 0.0, 0.0
-        self.every = EVERY
+        self.detect_every = DETECT_EVERY
 
     def note(self, seconds: float, is_reading: bool) -> None:
         """Take what the last frame took."""
@@ -135,4 +139,6 @@ class _Pace:
             self._without_s = seconds if self._without_s == 0 else 0.7 * self._without_s + 0.3 * seconds
         spare = _BUSY * self._step_s - self._without_s
         wanted = (self._with_s - self._without_s) / spare if spare > 0 else math.inf
-        self.every = int(min(max(1, math.ceil(wanted)), MOST_EVERY)) if wanted < MOST_EVERY else MOST_EVERY
+        self.detect_every = (
+            int(min(max(1, math.ceil(wanted)), MAX_EVERY)) if wanted < MAX_EVERY else MAX_EVERY
+        )

@@ -16,20 +16,20 @@ from mien.video.io.sources import DecodedFrame
 from mien.video.scene_cuts import CutDetector
 from mien.video.smoothing import TIME_CONSTANT_S, Smoother, reading_weight
 
-EVERY = 3
+DETECT_EVERY = 3
 """Faces are searched and read in one frame of so many; in between they are followed."""
 MEMORY_S = 1.0
 """How long a face may be out of sight and keep its number."""
 
 
 LEVEL_DEG = 12.0
-"""A face that stands this much off level has its mesh fitted again; 6 in pictures. Angles change by up to 2 degrees."""
+"""A face that stands this much off level has its mesh fitted again; 6 in images. Angles change by up to 2 degrees."""
 POSE_S = 1.0
 """A head's pose is fitted anew after so many seconds at the latest, ..."""
 POSE_SHIFT = 0.08
 """... at once when a landmark has moved this much against the others, in root mean square distances of all, ..."""
 POSE_TURN_DEG = 2.0
-"""... and when they have turned this much in the picture: they turn less than a tilting head does."""
+"""... and when they have turned this much in the image: they turn less than a tilting head does."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class FaceFollower:
 
     Args:
         analyzer: finds and reads faces.
-        every: search and read in one frame of so many; 1 in all.
+        detect_every: search and read in one frame of so many; 1 in all.
         smoothing_s: time constant of the filter of the probabilities, in seconds; 0 does not filter.
 
     Raises:
@@ -62,12 +62,12 @@ class FaceFollower:
     """
 
     def __init__(
-        self, analyzer: Analyzer, *, every: int = EVERY, smoothing_s: float = TIME_CONSTANT_S
+        self, analyzer: Analyzer, *, detect_every: int = DETECT_EVERY, smoothing_s: float = TIME_CONSTANT_S
     ) -> None:
-        if every < 1:
-            raise InputError(f"every is {every}; expected 1 (all frames) or more.")
+        if detect_every < 1:
+            raise InputError(f"every is {detect_every}; expected 1 (all frames) or more.")
         manifest = analyzer.manifest
-        self.every, self.analyzer = every, analyzer
+        self.detect_every, self.analyzer = detect_every, analyzer
         self.smoother = Smoother(manifest.labels, manifest.abstain_below, time_constant_s=smoothing_s)
         self._tracker, self._cuts = FaceTracker(memory_s=MEMORY_S), CutDetector()
         self._held: dict[int, _Held] = {}
@@ -81,7 +81,7 @@ class FaceFollower:
         """
         if self._cuts.is_cut(frame.image):
             self._begin_scene()
-        if self._followed == 0 or self._followed >= self.every:
+        if self._followed == 0 or self._followed >= self.detect_every:
             faces = self._read(frame)
             self._followed = 1
         else:
@@ -147,7 +147,7 @@ class FaceFollower:
         posed = [replace(face, head_pose=last.head_pose) for face, last in zip(followed, held, strict=True)]
         faces = [
             self._steady(face, now)
-            for face in self.analyzer.read_faces(image, posed, level_deg=LEVEL_DEG, turned=False)
+            for face in self.analyzer.predict_faces(image, posed, level_deg=LEVEL_DEG, turned=False)
         ]
         self.smoother.forget(before_s=now - MEMORY_S)
         self._held = {
@@ -200,13 +200,13 @@ def _number(face: Face) -> int:
 def _shape(face: Face) -> tuple[float, ...]:
     """A face's landmarks without place and size, as ten numbers: they change when the head turns or tilts."""
     points = face.landmarks_xy.astype(np.float64)
-    centred = points - points.mean(axis=0)
-    spread = math.sqrt(float((centred**2).sum()) / len(points))
-    return tuple((centred / max(spread, 1e-6)).ravel().tolist())
+    centered = points - points.mean(axis=0)
+    spread = math.sqrt(float((centered**2).sum()) / len(points))
+    return tuple((centered / max(spread, 1e-6)).ravel().tolist())
 
 
 def _change(before: tuple[float, ...], shape: tuple[float, ...]) -> tuple[float, float]:
-    """How far a landmark has moved at most from one shape to another, and their turn in the picture, clockwise degrees.
+    """How far a landmark has moved at most from one shape to another, and their turn in the image, clockwise degrees.
 
     The turn is the one that lays the first shape on the second best, and is taken out of the moves.
     """

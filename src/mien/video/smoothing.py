@@ -21,7 +21,7 @@ TIME_CONSTANT_S = 0.2
 HYSTERESIS = 0.1
 FULL_SIZE_PX = 40.0
 """Faces smaller than this count less."""
-LEAST_WEIGHT = 0.1
+MIN_WEIGHT = 0.1
 
 
 def reading_weight(quality: Quality | None) -> float:
@@ -32,7 +32,7 @@ def reading_weight(quality: Quality | None) -> float:
     if quality is None:
         return 0.5
     frontality = 0.5 if quality.frontality is None else quality.frontality
-    return max(LEAST_WEIGHT, frontality * quality.visible * min(1.0, quality.size_px / FULL_SIZE_PX))
+    return max(MIN_WEIGHT, frontality * quality.visible * min(1.0, quality.size_px / FULL_SIZE_PX))
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The table of a video: one row a face and frame, and the file in which rows gather while a video is analysed."""
+"""The table of a video: one row a face and frame, and the file in which rows gather while a video is analyzed."""
 
 from __future__ import annotations
 

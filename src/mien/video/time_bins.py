@@ -24,7 +24,7 @@ class Glimpse:
 class Bins:
     """Time-weighted sums over equal stretches of time, from a start on.
 
-    When a value falls beyond the last bin, neighbours are merged in pairs and the bins are twice as wide: at any time
+    When a value falls beyond the last bin, neighbors are merged in pairs and the bins are twice as wide: at any time
     there are at most `most` of them, and at least half as many once the first merge has happened.
 
     Attributes:

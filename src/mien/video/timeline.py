@@ -96,7 +96,7 @@ class Timeline:
     Attributes:
         labels: class names in the model's order.
         end_s: when the last frame with a face ended.
-        step_s: usual time from one analysed frame to the next.
+        step_s: usual time from one analyzed frame to the next.
         scenes: number of each scene with faces, and when its first face was seen.
         tracks: every face, in the order of appearance; the longest ones have curves and glimpses.
         moments: the clearest moments of change, in time order.
@@ -141,7 +141,7 @@ def summarize_rows(
 
 
 class _Clock:
-    """The usual time between two analysed frames: the median of the last ones."""
+    """The usual time between two analyzed frames: the median of the last ones."""
 
     def __init__(self, times: Iterable[float]) -> None:
         self._last_s: float | None = None
@@ -321,7 +321,7 @@ class _Tally:
 
 
 def _rank(row: Mapping[str, Any]) -> float:
-    """How good a picture of the face this frame gives: frontal, sharp and whole."""
+    """How good an image of the face this frame gives: frontal, sharp and whole."""
     frontality, sharpness, visible = (row.get(key) for key in ("frontality", "sharpness", "visible"))
     known = (0.5 if frontality is None else frontality), (0.5 if sharpness is None else sharpness)
     return (0.1 + known[0]) * (0.1 + known[1]) * (1.0 if visible is None else visible)

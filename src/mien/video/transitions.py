@@ -9,7 +9,7 @@ from itertools import count
 from mien.video.time_bins import Glimpse
 
 LOOK_S = 1.5
-"""The pictures of a change are the surest ones within so many seconds before and after it."""
+"""The images of a change are the surest ones within so many seconds before and after it."""
 BRIDGE_S = 3.0
 """A label that was last held longer ago than this has not changed: it was forgotten."""
 _ENOUGH_S = 2.0
@@ -25,9 +25,9 @@ class Moment:
         track_id: number of the face.
         before: the label until then.
         after: the label from then on.
-        seen_before: the surest picture of the label before, shortly before.
-        seen_after: the surest picture of the label after, shortly after.
-        confidence: of that picture's label, 0..1.
+        seen_before: the surest image of the label before, shortly before.
+        seen_after: the surest image of the label after, shortly after.
+        confidence: of that image's label, 0..1.
         held_s: for how long the shorter one of the two labels was held.
     """
 
@@ -74,7 +74,7 @@ class Moments:
 
 
 class _Run:
-    """One label, held: its best picture at its beginning and its best picture lately."""
+    """One label, held: its best image at its beginning and its best image lately."""
 
     def __init__(self, label: str, confidence: float, glimpse: Glimpse) -> None:
         self.label = label

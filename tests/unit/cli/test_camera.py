@@ -20,7 +20,7 @@ def clip(tmp_path_factory):
 
 
 class FakeWindow:
-    """Ends after so many pictures; keeps their shapes."""
+    """Ends after so many images; keeps their shapes."""
 
     def __init__(self, ends_after=None):
         self.shapes, self.ends_after, self.closed = [], ends_after, 0

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from mien.cli.inputs import find_pictures
+from mien.cli.inputs import find_images
 from mien.errors import ModelError
 from mien.imaging import read_image
 from mien.runtime import find_model
 
 
 def names(*words, skip=None):
-    pictures, empty = find_pictures(map(str, words), skip=skip)
-    return [picture.relative.as_posix() for picture in pictures], [str(error) for _, error in empty]
+    images, empty = find_images(map(str, words), skip=skip)
+    return [image.relative.as_posix() for image in images], [str(error) for _, error in empty]
 
 
 @pytest.fixture
@@ -24,13 +24,13 @@ def folder(tmp_path):
     return tmp_path / "pics"
 
 
-def test_pictures_that_cannot_be_read_are_not_passed_over(folder):
+def test_images_that_cannot_be_read_are_not_passed_over(folder):
     (folder / "e.HEIC").write_bytes(b"")
     assert names(folder)[0] == ["a.jpg", "e.HEIC", "b/c.PNG", "out/a.jpg"]
 
 
-def test_no_words_mean_no_pictures():
-    assert find_pictures([]) == ([], [])
+def test_no_words_mean_no_images():
+    assert find_images([]) == ([], [])
 
 
 def test_the_output_inside_the_searched_folder_is_left_out(folder):
@@ -48,10 +48,10 @@ def test_the_output_that_is_the_searched_folder_or_above_it_is_searched(folder):
 
 @pytest.mark.parametrize("word", ["x" * 5000, f"{'y' * 300}.jpg", "a\0b.jpg"])
 def test_a_name_that_cannot_be_is_told_when_it_is_read(word):
-    [picture], empty = find_pictures([word])
-    assert (picture.name, empty) == (word, [])
+    [image], empty = find_images([word])
+    assert (image.name, empty) == (word, [])
     with pytest.raises(ValueError, match=r"too long|null"):
-        read_image(picture.source)
+        read_image(image.source)
 
 
 def test_a_pattern_that_cannot_be_matches_nothing():

@@ -21,7 +21,7 @@ from mien.datasets import (
     write_leaks,
 )
 from mien.errors import InputError
-from support.datasets import write_affectnet, write_ferplus, write_picture, write_rafdb, zip_folder
+from support.datasets import write_affectnet, write_ferplus, write_image, write_rafdb, zip_folder
 
 
 def _shown(report) -> str:
@@ -54,10 +54,10 @@ def test_a_clean_data_set(tmp_path):
 def test_every_kind_of_fault_is_found(tmp_path, as_zip):
     root = write_ferplus(tmp_path / "tree")
     train, valid, test = (root / f"FER2013{split}" for split in ("Train", "Valid", "Test"))
-    write_picture(train / "fer0000001.png", "fer0000000.png")  # a duplicate, and a leak with the next
-    write_picture(valid / "fer0028638.png", "fer0000000.png")
+    write_image(train / "fer0000001.png", "fer0000000.png")  # a duplicate, and a leak with the next
+    write_image(valid / "fer0028638.png", "fer0000000.png")
     (valid / "fer0028639.png").unlink()
-    (test / "fer0032220.png").write_bytes(b"no picture")
+    (test / "fer0032220.png").write_bytes(b"no image")
     (test / "fer0032221.png").write_bytes(b"")
     index = read_ferplus(zip_folder(root, tmp_path / "faulty.zip") if as_zip else root)
     report = check_dataset(index, workers=3)
@@ -76,10 +76,10 @@ def test_every_kind_of_fault_is_found(tmp_path, as_zip):
 def test_the_same_pixels_in_another_format_are_twins(tmp_path):
     from PIL import Image
 
-    write_picture(tmp_path / "train" / "happy" / "a.png")
-    with Image.open(tmp_path / "train" / "happy" / "a.png") as picture:
+    write_image(tmp_path / "train" / "happy" / "a.png")
+    with Image.open(tmp_path / "train" / "happy" / "a.png") as image:
         (tmp_path / "test" / "sad").mkdir(parents=True)
-        picture.convert("RGB").save(tmp_path / "test" / "sad" / "[b].bmp")
+        image.convert("RGB").save(tmp_path / "test" / "sad" / "[b].bmp")
     index = read_folder(tmp_path)
     assert find_twins(index) == [("test/sad/[b].bmp", "train/happy/a.png")]
     report = check_dataset(index)
@@ -89,7 +89,7 @@ def test_the_same_pixels_in_another_format_are_twins(tmp_path):
 
 def test_a_leak_list_keeps_out_what_the_check_found(tmp_path):
     root = write_ferplus(tmp_path / "tree")
-    write_picture(root / "FER2013Valid/fer0028638.png", "fer0000000.png")
+    write_image(root / "FER2013Valid/fer0028638.png", "fer0000000.png")
     index, path = read_ferplus(root), tmp_path / "leaks.csv"
     write_leaks(path, index, check_dataset(index).twins_in_later_splits)
     assert path.read_text() == "Usage,Image name\nTraining,FER2013Train/fer0000000.png\n"
@@ -99,8 +99,8 @@ def test_a_leak_list_keeps_out_what_the_check_found(tmp_path):
 
 
 def test_without_splits_twins_are_duplicates_and_no_leaks(tmp_path):
-    write_picture(tmp_path / "happy" / "a.png")
-    write_picture(tmp_path / "sad" / "b.png", "a.png")
+    write_image(tmp_path / "happy" / "a.png")
+    write_image(tmp_path / "sad" / "b.png", "a.png")
     report = check_dataset(read_folder(tmp_path))
     assert report.duplicates == (("happy/a.png", "sad/b.png"),)
     assert report.leaks == report.twins_in_later_splits == ()

@@ -13,7 +13,7 @@ from support.training import write_stripes
 @pytest.fixture
 def index(tmp_path):
     root = write_stripes(tmp_path / "data", train=3, valid=1)
-    (root / "train/neutral/broken.png").write_bytes(b"no picture")
+    (root / "train/neutral/broken.png").write_bytes(b"no image")
     return read_dataset("folder", root)
 
 

@@ -82,7 +82,7 @@ def test_votes_of_another_shape_are_refused():
 
 @settings(max_examples=50, deadline=None)
 @given(vote_rows)
-def test_a_row_is_labelled_as_the_paper_says(rows):
+def test_a_row_is_labeled_as_the_paper_says(rows):
     for votes, label in zip(rows, majority_labels(np.array(rows)), strict=True):
         kept = [vote if vote > 1 else 0 for vote in votes]
         winners = [c for c in range(8) if 2 * kept[c] > sum(kept)]

@@ -4,12 +4,12 @@ import pytest
 
 from mien.datasets import ADAPTERS, read_dataset, read_folder
 from mien.errors import InputError, LayoutError
-from support.datasets import pixels_of, png_of, write_picture, zip_folder
+from support.datasets import pixels_of, png_of, write_image, zip_folder
 
 
 def test_an_empty_folder_is_no_data_set(tmp_path):
     (tmp_path / "happy").mkdir()
-    with pytest.raises(LayoutError, match="there is no picture"):
+    with pytest.raises(LayoutError, match="there is no image"):
         read_folder(tmp_path)
 
 
@@ -17,10 +17,10 @@ def test_an_empty_folder_is_no_data_set(tmp_path):
 def tree(tmp_path):
     root = tmp_path / "faces"
     for name in ("train/Happy/a.jpg", "train/sad/b.PNG", "val/fear/deep/c.png", "test/HAPPINESS/a.jpg"):
-        write_picture(root / name)
-    (root / "README.txt").write_text("no picture")
+        write_image(root / name)
+    (root / "README.txt").write_text("no image")
     (root / ".hidden").mkdir()
-    write_picture(root / ".hidden" / "d.png")
+    write_image(root / ".hidden" / "d.png")
     return root
 
 
@@ -48,22 +48,22 @@ def test_splits_and_classes(tree, tmp_path, kind):
 
 
 def test_without_splits_every_image_belongs_to_each(tmp_path):
-    write_picture(tmp_path / "happy" / "a.png")
-    write_picture(tmp_path / "sad" / "b.png")
+    write_image(tmp_path / "happy" / "a.png")
+    write_image(tmp_path / "sad" / "b.png")
     index = read_folder(tmp_path)
     assert index.select("train") == index.select("test") == index
 
 
 def test_one_class_or_one_split_is_no_top_folder(tmp_path):
-    write_picture(tmp_path / "happy" / "a.png")
+    write_image(tmp_path / "happy" / "a.png")
     assert read_folder(tmp_path).samples[0].id == "happy/a.png"
-    write_picture(tmp_path / "one" / "test" / "sad" / "a.png")
+    write_image(tmp_path / "one" / "test" / "sad" / "a.png")
     assert read_folder(tmp_path / "one").select("test").samples[0].id == "test/sad/a.png"
 
 
 @pytest.mark.parametrize("name", ["cat/a.png", "train/cat/a.png", "train/cat.png"])
 def test_what_is_no_class_is_named_with_the_known_ones(tree, name):
-    write_picture(tree / name)
+    write_image(tree / name)
     with pytest.raises(LayoutError, match=r"cat.*neutral, happiness, .*contempt"):
         read_folder(tree)
 
@@ -71,9 +71,9 @@ def test_what_is_no_class_is_named_with_the_known_ones(tree, name):
 @pytest.mark.parametrize("as_zip", [True, False])
 def test_stray_files_at_the_top_are_passed_over(tmp_path, as_zip):
     root = tmp_path / "download"
-    write_picture(root / "deep" / "er" / "happy" / "a.png")
+    write_image(root / "deep" / "er" / "happy" / "a.png")
     for stray in ("logo.png", "deep/logo.png", "deep/er/logo.png"):
-        write_picture(root / stray)
+        write_image(root / stray)
     (root / "LICENSE").write_text("free")
     index = read_folder(zip_folder(root, tmp_path / "a.zip") if as_zip else root)
     assert [sample.id for sample in index.samples] == ["happy/a.png"]
@@ -81,15 +81,15 @@ def test_stray_files_at_the_top_are_passed_over(tmp_path, as_zip):
 
 
 def test_a_problem_below_the_top_is_named_with_its_whole_path(tmp_path):
-    write_picture(tmp_path / "one" / "two" / "happy" / "a.png")
-    write_picture(tmp_path / "one" / "two" / "cat" / "a.png")
+    write_image(tmp_path / "one" / "two" / "happy" / "a.png")
+    write_image(tmp_path / "one" / "two" / "cat" / "a.png")
     with pytest.raises(LayoutError, match=r"one.two.cat: "):
         read_folder(tmp_path)
 
 
-def test_only_pictures_without_folders(tmp_path):
-    write_picture(tmp_path / "pictures" / "a.png")
-    with pytest.raises(LayoutError, match="pictures"):
+def test_only_images_without_folders(tmp_path):
+    write_image(tmp_path / "images" / "a.png")
+    with pytest.raises(LayoutError, match="images"):
         read_folder(tmp_path)
 
 

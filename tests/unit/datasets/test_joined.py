@@ -16,7 +16,7 @@ from support.datasets import (
     write_affectnet,
     write_fer2013,
     write_ferplus,
-    write_picture,
+    write_image,
     write_rafdb,
     zip_folder,
 )
@@ -113,7 +113,7 @@ def test_labels_may_be_chosen():
 
 def test_two_of_one_name_are_told_apart(tmp_path):
     for name in ("a", "b"):
-        write_picture(tmp_path / name / "happy" / "same.png", name)
+        write_image(tmp_path / name / "happy" / "same.png", name)
     index = read_dataset("joined", f"folder={tmp_path / 'a'}, folder={tmp_path / 'b'}")
     assert [sample.id for sample in index.samples] == ["folder/happy/same.png", "folder-2/happy/same.png"]
     assert index.read(index.samples[0]) != index.read(index.samples[1])

@@ -7,13 +7,13 @@ import pytest
 
 from mien.datasets.face_store import ROOM, prepare_faces
 from mien.datasets.index import Index, Sample
-from mien.evaluation.evaluate import read_faces
+from mien.evaluation.evaluate import predict_dataset
 from mien.faces import FaceDetector
 from mien.faces.alignment import align_face
 from mien.inference.classifier import ExpressionClassifier
 
 CORNER = np.array([[9.0, 8.0], [15.0, 8.0], [12.0, 11.0], [10.0, 14.0], [14.0, 14.0]])
-"""Five points of a small face where the picture shows none."""
+"""Five points of a small face where the image shows none."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def make_index(examples, landmarks_xy):
 
 
 def test_landmarks_where_no_face_is_found_are_a_missed_face(classifier, examples):
-    readings = read_faces(classifier, make_index(examples, CORNER))
+    readings = predict_dataset(classifier, make_index(examples, CORNER))
     assert (readings.is_found.tolist(), np.isnan(readings.logits).all()) == ([False], True)
 
 
@@ -40,7 +40,7 @@ def test_training_and_evaluation_cut_the_face_that_is_meant(classifier, examples
     faces = FaceDetector(threads=1).detect(group)
     index = make_index(examples, None if number is None else faces[number].landmarks_xy + 1.5)
     meant = faces[number or 0]
-    np.testing.assert_array_equal(read_faces(classifier, index).crop(0), classifier.crop(group, meant))
+    np.testing.assert_array_equal(predict_dataset(classifier, index).crop(0), classifier.crop(group, meant))
     store = prepare_faces(index, tmp_path / "store", patch=64, workers=1)
     expected = align_face(group, meant.landmarks_xy, size=2 * 64, margin=ROOM)
     np.testing.assert_array_equal(store.patches[0], expected)
@@ -55,7 +55,7 @@ def test_training_cuts_by_the_stated_points_where_no_face_is_found(examples, gro
 @pytest.mark.parametrize(
     "points", [np.zeros((5, 2)), CORNER + 1e7, CORNER - 100, CORNER * [1e6, 1] - [1.2e7, 0], CORNER * np.nan]
 )
-def test_points_that_are_no_face_of_the_picture_count_as_not_given(examples, group, tmp_path, points):
+def test_points_that_are_no_face_of_the_image_count_as_not_given(examples, group, tmp_path, points):
     [largest, *_] = FaceDetector(threads=1).detect(group)
     store = prepare_faces(make_index(examples, points), tmp_path / "store", patch=64, workers=1)
     expected = align_face(group, largest.landmarks_xy, size=2 * 64, margin=ROOM)

@@ -6,7 +6,7 @@ import pytest
 
 from mien.datasets import read_dataset, read_table
 from mien.errors import AnnotationError, DatasetError, LayoutError, MissingExtraError
-from support.datasets import pixels_of, png_of, write_picture
+from support.datasets import pixels_of, png_of, write_image
 
 
 def _write(path, text):
@@ -28,15 +28,15 @@ def test_no_table(tmp_path):
 
 
 def test_rows_with_split_and_groups(tmp_path):
-    write_picture(tmp_path / "pictures" / "a.png")
+    write_image(tmp_path / "images" / "a.png")
     text = (
-        '\ufeffImage, Label,SPLIT,gender,Age\npictures/a.png,Happy,val,female,20-29\n"b, c.png",sad,train,,\n'
+        '\ufeffImage, Label,SPLIT,gender,Age\nimages/a.png,Happy,val,female,20-29\n"b, c.png",sad,train,,\n'
     )
     index = read_dataset("table", _write(tmp_path / "t.csv", text))
     assert index.labels == ("happiness", "sadness")
     assert not index.is_cropped
     first, second = index.samples
-    assert (first.id, first.split, first.label, first.line) == ("pictures/a.png", "valid", 0, 2)
+    assert (first.id, first.split, first.label, first.line) == ("images/a.png", "valid", 0, 2)
     assert first.groups == {"gender": "female", "Age": "20-29"}
     assert (second.id, second.split, second.label_distribution) == ("b, c.png", "train", (0.0, 1.0))
     assert len({first, second}) == 2
@@ -54,7 +54,7 @@ def test_without_split_a_row_belongs_to_each(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
-        ("picture,label\na.png,sad\n", 1, "no column 'image' among picture, label"),
+        ("image,label\na.png,sad\n", 1, "no column 'image' among image, label"),
         ("image,label,age,age\na.png,sad,1,2\n", 1, "'age' stands there twice"),
         ("image,label\na.png,sad\nb.png\n", 3, "has 1 columns, the header 2"),
         ("image,label\na.png,sad\n\n ,sad\n", 4, "holds no path"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.drawing.annotate import LEAST_SIDE, axes_xyz, draw_faces
+from mien.drawing.annotate import MIN_SIDE, axes_xyz, draw_faces
 from mien.drawing.label_placement import place_panels
 from mien.emotions import EXPRESSIONS
 from mien.errors import InputError
@@ -34,7 +34,7 @@ def canvas(width, height):
     return np.full((height, width, 3), 100, dtype=np.uint8)
 
 
-def test_nothing_to_draw_leaves_the_picture_as_it_is():
+def test_nothing_to_draw_leaves_the_image_as_it_is():
     image = np.random.default_rng(0).integers(0, 256, (500, 700, 3), dtype=np.uint8)
     np.testing.assert_array_equal(draw_faces(image, []), image)
 
@@ -57,10 +57,10 @@ def test_the_middle_of_the_face_stays_visible():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (24, 24), (90, 40), (40, 90)])
-def test_tiny_pictures_are_enlarged(size):
+def test_tiny_images_are_enlarged(size):
     width, height = size
     drawn = draw_faces(canvas(*size), [face(0, 0, min(size))])
-    assert max(drawn.shape[:2]) >= LEAST_SIDE
+    assert max(drawn.shape[:2]) >= MIN_SIDE
     assert drawn.shape[1] % width == 0
     assert drawn.shape[0] % height == 0 or drawn.shape[0] > drawn.shape[1]
 

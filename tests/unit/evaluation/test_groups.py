@@ -11,7 +11,7 @@ import pytest
 from mien import metrics
 from mien.datasets.index import Sample
 from mien.errors import MissingExtraError
-from mien.evaluation.groups import LEAST_FACES, MOST_GROUPS, columns_left_out, group_columns, group_results
+from mien.evaluation.groups import MAX_GROUPS, MIN_FACES, columns_left_out, group_columns, group_results
 
 
 def sample(number: int, **groups: str) -> Sample:
@@ -25,7 +25,7 @@ def test_no_faces_and_no_groups():
 
 
 def test_columns_that_divide_nothing_or_too_much_are_left_out():
-    count = MOST_GROUPS + 1
+    count = MAX_GROUPS + 1
     samples = [sample(row, person=str(row), same="x", gender="fm"[row % 2]) for row in range(count)]
     assert list(group_columns(samples)) == ["gender"]
     assert columns_left_out(samples) == {"person": "41 values, more than 40"}
@@ -60,22 +60,22 @@ def test_numbers_of_a_group_are_those_of_its_faces_alone():
 
 
 def test_a_small_group_is_shown_but_takes_no_part_in_the_differences():
-    few = LEAST_FACES - 1
-    names = ["a"] * LEAST_FACES + ["b"] * LEAST_FACES + ["few"] * few
+    few = MIN_FACES - 1
+    names = ["a"] * MIN_FACES + ["b"] * MIN_FACES + ["few"] * few
     labels = np.zeros(len(names), dtype=int)
-    predictions = np.repeat([0, 1, 0, 1], [LEAST_FACES, 2, LEAST_FACES - 2, few])
+    predictions = np.repeat([0, 1, 0, 1], [MIN_FACES, 2, MIN_FACES - 2, few])
     column = group_results(labels, predictions, {"g": names}, 2)["g"]
     assert [item["is_enough"] for item in column["groups"].values()] == [True, True, False]
     assert column["groups"]["few"]["accuracy"] == 0
-    assert column["accuracy_difference"] == pytest.approx(2 / LEAST_FACES)
+    assert column["accuracy_difference"] == pytest.approx(2 / MIN_FACES)
     kept = group_results(labels[few:], predictions[few:], {"g": names[few:]}, 2)["g"]
     assert kept["accuracy_difference"] is None
 
 
 def test_not_stated_takes_no_part_in_the_differences():
-    names = np.repeat(["a", "b", "not stated"], LEAST_FACES)
+    names = np.repeat(["a", "b", "not stated"], MIN_FACES)
     labels = np.zeros(len(names), dtype=int)
-    predictions = np.repeat([0, 1], [2 * LEAST_FACES, LEAST_FACES])
+    predictions = np.repeat([0, 1], [2 * MIN_FACES, MIN_FACES])
     column = group_results(labels, predictions, {"g": list(names)}, 2)["g"]
     assert column["groups"]["not stated"]["accuracy"] == 0
     assert column["accuracy_difference"] == column["balanced_accuracy_difference"] == 0

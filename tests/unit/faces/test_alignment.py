@@ -74,8 +74,8 @@ def test_the_crop_does_not_depend_on_the_turn(landmarks: np.ndarray):
     turned_image = turned(image, 30)
     angle = np.radians(30)
     linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    centre, turned_centre = np.array(image.shape[1::-1]) / 2, np.array(turned_image.shape[1::-1]) / 2
-    turned_landmarks = (landmarks - centre) @ linear.T + turned_centre
+    center, turned_center = np.array(image.shape[1::-1]) / 2, np.array(turned_image.shape[1::-1]) / 2
+    turned_landmarks = (landmarks - center) @ linear.T + turned_center
     assert (
         mean_difference(
             align_face(image, landmarks, size=96), align_face(turned_image, turned_landmarks, size=96)
@@ -84,7 +84,7 @@ def test_the_crop_does_not_depend_on_the_turn(landmarks: np.ndarray):
     )
 
 
-def test_the_crop_of_a_mirrored_picture_is_mirrored(landmarks: np.ndarray):
+def test_the_crop_of_a_mirrored_image_is_mirrored(landmarks: np.ndarray):
     image = portrait("obama")
     flipped = (landmarks * (-1, 1) + (image.shape[1], 0))[[1, 0, 2, 4, 3]]
     crop, crop_of_mirrored = (
@@ -95,7 +95,7 @@ def test_the_crop_of_a_mirrored_picture_is_mirrored(landmarks: np.ndarray):
 
 
 @pytest.mark.parametrize("size_hw", [(48, 48), (100, 60), (60, 100), (1, 1), (300, 7)])
-def test_whole_face_is_centred(size_hw: tuple[int, int]):
+def test_whole_face_is_centered(size_hw: tuple[int, int]):
     image = np.full((*size_hw, 3), 90, dtype=np.uint8)
     assert (whole_face(image, size=64) == 90).all()
 

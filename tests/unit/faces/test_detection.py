@@ -7,7 +7,7 @@ import pytest
 
 from mien.errors import InputError
 from mien.faces import FaceDetector
-from mien.faces.detection import MOST_CANDIDATES
+from mien.faces.detection import MAX_CANDIDATES
 from mien.geometry import bbox_iou
 from mien.imaging import read_image
 from mien.results import Face
@@ -15,7 +15,7 @@ from support.images import (
     PORTRAITS,
     crowd,
     filling,
-    grey,
+    gray,
     mirrored,
     no_face,
     noisy,
@@ -31,7 +31,7 @@ def detector() -> FaceDetector:
     return FaceDetector(threads=1)
 
 
-def centres(faces: list[Face]) -> np.ndarray:
+def centers(faces: list[Face]) -> np.ndarray:
     return np.array([(face.bbox_xyxy[:2] + face.bbox_xyxy[2:]) / 2 for face in faces])
 
 
@@ -49,7 +49,7 @@ def test_what_is_no_image_is_an_input_error(detector: FaceDetector, image: np.nd
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_side": 10}, {"max_side": 10**6}, {"threshold": 0}, {"threshold": 1}]
+    "options", [{"max_side": 10}, {"max_side": 10**6}, {"min_confidence": 0}, {"min_confidence": 1}]
 )
 def test_options_out_of_range(options: dict):
     with pytest.raises(InputError, match=next(iter(options))):
@@ -62,12 +62,12 @@ def test_one_face(detector: FaceDetector, name: str):
     assert bbox_iou(face.bbox_xyxy[None], np.array([PORTRAITS[name]]))[0, 0] > 0.9
     assert 0.6 <= face.confidence <= 1
     right_eye, left_eye, nose, right_mouth, left_mouth = face.landmarks_xy
-    assert right_eye[0] < nose[0] < left_eye[0]  # the subject's right is on the left of the picture
+    assert right_eye[0] < nose[0] < left_eye[0]  # the subject's right is on the left of the image
     assert right_mouth[0] < nose[0] < left_mouth[0]
     assert max(right_eye[1], left_eye[1]) < nose[1] < min(right_mouth[1], left_mouth[1])
 
 
-def test_landmarks_of_a_mirrored_picture_are_mirrored(detector: FaceDetector):
+def test_landmarks_of_a_mirrored_image_are_mirrored(detector: FaceDetector):
     image = portrait("obama")
     [face], [flipped] = detector.detect(image), detector.detect(mirrored(image))
     expected = (face.landmarks_xy * (-1, 1) + (image.shape[1], 0))[[1, 0, 2, 4, 3]]
@@ -78,7 +78,7 @@ def test_crowd():
     image, expected = crowd(4, 8, 64)
     faces = FaceDetector(max_side=1280, threads=1).detect(image)
     assert len(faces) == len(expected) == 32
-    distances = np.linalg.norm(centres(faces)[:, None] - expected[None], axis=2)
+    distances = np.linalg.norm(centers(faces)[:, None] - expected[None], axis=2)
     assert sorted(distances.argmin(axis=1)) == list(range(32))
     assert distances.min(axis=1).max() < 32
 
@@ -112,7 +112,7 @@ def test_huge_face(detector: FaceDetector, name: str, room: float):
 
 @pytest.mark.parametrize("name", PORTRAITS)
 @pytest.mark.parametrize("long_side", [48, 100, 160, 600])
-def test_face_that_fills_the_picture(detector: FaceDetector, name: str, long_side: int):
+def test_face_that_fills_the_image(detector: FaceDetector, name: str, long_side: int):
     image = filling(name, long_side)
     [face] = detector.detect(image)
     whole = np.array([[0, 0, image.shape[1], image.shape[0]]])
@@ -121,7 +121,7 @@ def test_face_that_fills_the_picture(detector: FaceDetector, name: str, long_sid
 
 @pytest.mark.parametrize("name", PORTRAITS)
 @pytest.mark.parametrize("max_side", [640, 1280, 2048])
-def test_a_face_that_fills_the_picture_beside_a_small_one(name: str, max_side: int):
+def test_a_face_that_fills_the_image_beside_a_small_one(name: str, max_side: int):
     image = filling(name, 2200).copy()
     other = scaled_to_face("obama" if name == "astronaut" else "astronaut", 180, room=0.3)
     image[: other.shape[0], : other.shape[1]] = other
@@ -131,8 +131,8 @@ def test_a_face_that_fills_the_picture_beside_a_small_one(name: str, max_side: i
 
 
 @pytest.mark.parametrize("turns", [1, 3])
-def test_a_picture_that_lies_on_its_side(turns: int):
-    detector = FaceDetector(threshold=0.85, threads=1)
+def test_a_image_that_lies_on_its_side(turns: int):
+    detector = FaceDetector(min_confidence=0.85, threads=1)
     [upright] = detector.detect(portrait("biden"))
     image = np.ascontiguousarray(np.rot90(portrait("biden"), turns))
     assert detector.detect(image) == []
@@ -149,7 +149,7 @@ def test_a_picture_that_lies_on_its_side(turns: int):
     np.testing.assert_allclose(back, upright.landmarks_xy, atol=3)
 
 
-def test_a_picture_without_a_face_has_none_on_its_side(detector: FaceDetector):
+def test_a_image_without_a_face_has_none_on_its_side(detector: FaceDetector):
     assert detector.detect(no_face(), turned=True) == []
 
 
@@ -166,9 +166,9 @@ def test_face_in_a_file_that_is_stored_turned(detector: FaceDetector, orientatio
     assert bbox_iou(face.bbox_xyxy[None], np.array([PORTRAITS["astronaut"]]))[0, 0] > 0.9
 
 
-def test_grey_and_noisy(detector: FaceDetector):
+def test_gray_and_noisy(detector: FaceDetector):
     image = portrait("obama")
-    for changed in (grey(image), noisy(image, 25), (image // 3).astype(np.uint8)):
+    for changed in (gray(image), noisy(image, 25), (image // 3).astype(np.uint8)):
         [face] = detector.detect(changed)
         assert bbox_iou(face.bbox_xyxy[None], np.array([PORTRAITS["obama"]]))[0, 0] > 0.8
 
@@ -189,12 +189,12 @@ def test_threads_share_a_detector(detector: FaceDetector):
 
 def test_only_the_most_confident_candidates_are_compared(monkeypatch: pytest.MonkeyPatch):
     detector = FaceDetector(threads=1)
-    count = MOST_CANDIDATES + 300
+    count = MAX_CANDIDATES + 300
     rows = np.zeros((count, 15), dtype=np.float32)
     rows[:, 0] = rows[:, 1] = np.arange(count) * 2
     rows[:, 2:4] = rows[:, :2] + 1
     rows[:, 14] = np.random.default_rng(0).permutation(np.linspace(0.6, 1, count))
     monkeypatch.setattr(detector, "_look", lambda *_, **__: rows)
     faces = detector.detect(no_face((480, 640)))
-    assert len(faces) == MOST_CANDIDATES
+    assert len(faces) == MAX_CANDIDATES
     assert min(face.confidence for face in faces) == pytest.approx(np.sort(rows[:, 14])[300])

@@ -62,7 +62,7 @@ def test_the_nose_is_nearer_than_the_ears(detector: FaceDetector, mesh: Landmark
 
 
 @pytest.mark.parametrize("factor", [0.25, 2.0])
-def test_the_mesh_scales_with_the_picture(detector: FaceDetector, mesh: LandmarkMesh, factor: float):
+def test_the_mesh_scales_with_the_image(detector: FaceDetector, mesh: LandmarkMesh, factor: float):
     image = portrait("obama")
     [face] = detector.detect(image)
     larger = replace(face, bbox_xyxy=face.bbox_xyxy * factor, landmarks_xy=face.landmarks_xy * factor)
@@ -84,7 +84,7 @@ def test_where_there_is_no_face_there_is_no_mesh(detector: FaceDetector, mesh: L
     assert found is not None
 
 
-def test_a_box_outside_the_picture_and_an_empty_box(mesh: LandmarkMesh):
+def test_a_box_outside_the_image_and_an_empty_box(mesh: LandmarkMesh):
     landmarks = np.array([[900, 900], [910, 900], [905, 905], [901, 910], [909, 910]], dtype=np.float32)
     outside = Face(bbox_xyxy=np.array([890, 890, 920, 920], np.float32), landmarks_xy=landmarks, confidence=1)
     empty = Face(
@@ -130,13 +130,13 @@ def test_faces_on_their_side_and_upside_down(
     assert math.remainder(turn - found.turn_deg, 360) == pytest.approx(0, abs=8)
 
 
-def test_in_moving_pictures_no_turn_is_tried(detector: FaceDetector, mesh: LandmarkMesh):
+def test_in_moving_images_no_turn_is_tried(detector: FaceDetector, mesh: LandmarkMesh):
     image = turned(bust("astronaut"), 180)
     [face] = detector.detect(image)
     assert mesh.fit(image, [face], turned=False) == [None]
 
 
-def test_the_crop_is_centred_level_and_one_and_a_half_boxes_wide():
+def test_the_crop_is_centered_level_and_one_and_a_half_boxes_wide():
     landmarks = np.array([[40, 50], [60, 70], [45, 65], [35, 70], [50, 85]], dtype=np.float32)
     matrix = mesh_crop_matrix(np.array([20, 30, 80, 110], np.float32), landmarks[:2], 256)
     np.testing.assert_allclose(transform_points(matrix, np.array([50, 70])), [128, 128])
@@ -156,7 +156,7 @@ def posed_mesh(yaw_deg: float, pitch_deg: float, roll_deg: float) -> np.ndarray:
     """
     axes = np.eye(
         3
-    )  # columns: the subject's left, up, out of the face; x right in the picture, y up, z to the camera
+    )  # columns: the subject's left, up, out of the face; x right in the image, y up, z to the camera
     for degrees, source, target in ((pitch_deg, 2, 1), (yaw_deg, 2, 0), (roll_deg, 1, 0)):
         turn = np.eye(3)
         cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
@@ -186,7 +186,7 @@ def test_the_angles_put_in_come_out(expected: tuple[float, float, float]):
 
 def test_the_signs_mean_what_the_words_say():
     nose, left_eye, right_eye, forehead, cheek = 4, 263, 33, 10, 205
-    left = posed_mesh(30, 0, 0)  # to the subject's left is to the right in the picture
+    left = posed_mesh(30, 0, 0)  # to the subject's left is to the right in the image
     assert left[nose, 0] > left[[33, 263], 0].mean()
     up = posed_mesh(0, 30, 0)
     assert up[nose, 1] - up[cheek, 1] < posed_mesh(0, 0, 0)[nose, 1] - posed_mesh(0, 0, 0)[cheek, 1]
@@ -232,7 +232,7 @@ def test_a_mesh_of_another_shape():
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-def test_a_mirrored_picture_negates_yaw_and_roll(detector: FaceDetector, mesh: LandmarkMesh, name: str):
+def test_a_mirrored_image_negates_yaw_and_roll(detector: FaceDetector, mesh: LandmarkMesh, name: str):
     image = turned(portrait(name), 10)  # so that there is a roll to negate
     pose, flipped = (head_pose(fitted(detector, mesh, one).mesh_xyz) for one in (image, mirrored(image)))
     assert abs(pose.roll_deg) > 5
@@ -243,7 +243,7 @@ def test_a_mirrored_picture_negates_yaw_and_roll(detector: FaceDetector, mesh: L
 
 @pytest.mark.parametrize("name", PORTRAITS)
 @pytest.mark.parametrize("clockwise_deg", [-30, 30])
-def test_a_turned_picture_changes_the_roll_alone(
+def test_a_turned_image_changes_the_roll_alone(
     detector: FaceDetector, mesh: LandmarkMesh, name: str, clockwise_deg: float
 ):
     upright = head_pose(fitted(detector, mesh, portrait(name)).mesh_xyz)

@@ -34,7 +34,7 @@ def ids(faces: list[Face]) -> list[int | None]:
     return [face.track_id for face in faces]
 
 
-def centre_x(face: Face) -> float:
+def center_x(face: Face) -> float:
     return float(face.bbox_xyxy[[0, 2]].mean())
 
 
@@ -121,7 +121,7 @@ def test_advance_goes_on_as_the_face_moved_and_changes_nothing():
         one(tracker, number * 0.04, 100 + 8 * number)
     before = tracker.state()
     [face] = tracker.advance(0.36 + 0.08)
-    assert centre_x(face) == pytest.approx(172 + 16, abs=1)
+    assert center_x(face) == pytest.approx(172 + 16, abs=1)
     assert (face.landmarks_xy[2] - face.bbox_xyxy.reshape(2, 2).mean(axis=0)).tolist() == pytest.approx(
         [0, 0], abs=1e-3
     )
@@ -197,7 +197,7 @@ def test_look_alikes_far_apart_do_not_swap():
     tracker.update(0.0, [face_at(100), face_at(600)], PEOPLE[[0, 0]])
     tracker.update(0.1, [], NO_LOOKS)
     assert [
-        round(centre_x(face)) for face in tracker.update(0.8, [face_at(640), face_at(60)], PEOPLE[[0, 0]])
+        round(center_x(face)) for face in tracker.update(0.8, [face_at(640), face_at(60)], PEOPLE[[0, 0]])
     ] == [60, 640]
 
 
@@ -260,17 +260,17 @@ def test_two_who_cross_keep_their_numbers(times: np.ndarray, walk: str, hidden_s
 def test_a_crowd_keeps_its_numbers():
     rng = np.random.default_rng(0)
     looks = rng.normal(0, 1, (50, 32)).astype(np.float32)
-    centres = np.stack(np.meshgrid(np.arange(10), np.arange(5)), axis=-1).reshape(-1, 2) * 120
+    centers = np.stack(np.meshgrid(np.arange(10), np.arange(5)), axis=-1).reshape(-1, 2) * 120
     tracker = FaceTracker()
     for number in range(12):
-        places = centres + rng.normal(0, 2, (50, 2)) + 40 * np.sin(number / 4 + np.arange(50))[:, None]
+        places = centers + rng.normal(0, 2, (50, 2)) + 40 * np.sin(number / 4 + np.arange(50))[:, None]
         order = rng.permutation(50) if number else np.arange(50)
         faces = [face_at(*places[place], size=80) for place in order]
         found = tracker.update(
             number / 10, faces, looks[order] + rng.normal(0, 0.2, (50, 32)).astype(np.float32)
         )
         assert ids(found) == list(range(1, 51))
-        assert np.allclose([centre_x(face) for face in found], places[:, 0], atol=0.1)
+        assert np.allclose([center_x(face) for face in found], places[:, 0], atol=0.1)
 
 
 MOMENTS = st.lists(

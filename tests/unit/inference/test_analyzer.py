@@ -36,7 +36,7 @@ def plain(faces):
     return [face.to_dict() for face in faces]
 
 
-def test_no_pictures_no_faces(analyzer):
+def test_no_images_no_faces(analyzer):
     assert list(analyzer.analyze_many([])) == []
     assert analyzer.analyze(np.full((120, 160, 3), 90, dtype=np.uint8)) == []
 
@@ -69,7 +69,7 @@ def test_every_way_to_a_face_minds_its_quality(tmp_path, portrait):
     assert face.quality is not None
     temperature = classifier.manifest.temperature * spec.factor(face.quality)
     expected = softmax(classifier.logits(classifier.crop(portrait, face)[None]), temperature)[0]
-    (read,) = analyzer.read_faces(portrait, analyzer.detect(portrait))
+    (read,) = analyzer.predict_faces(portrait, analyzer.detect(portrait))
     (explained,) = explain_faces(classifier, detector, portrait)
     for found in (face, read, explained.face):
         assert found.expression is not None
@@ -86,7 +86,7 @@ def test_a_face_that_lies_otherwise_is_read_as_the_upright_one(expression_analyz
     assert face.expression.label == upright.expression.label
 
 
-def test_bad_pictures_raise(analyzer, tmp_path):
+def test_bad_images_raise(analyzer, tmp_path):
     with pytest.raises(ImageReadError):
         analyzer.analyze(tmp_path / "missing.jpg")
     with pytest.raises(InputError):
@@ -97,13 +97,14 @@ def test_bad_pictures_raise(analyzer, tmp_path):
 
 def test_it_cannot_be_changed(analyzer):
     with pytest.raises(FrozenInstanceError):
-        analyzer.threshold = 0.1
+        analyzer.min_confidence = 0.1
     with pytest.raises(FrozenInstanceError):
         analyzer._classifier = None
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"max_faces": 0}, {"threads": -1}, {"threshold": 0}, {"detector_side": 1}, {"max_error": 2}]
+    "arguments",
+    [{"max_faces": 0}, {"threads": -1}, {"min_confidence": 0}, {"detector_size": 1}, {"max_error": 2}],
 )
 def test_arguments_out_of_range_are_refused(tiny_model, arguments):
     with pytest.raises(InputError):
@@ -111,7 +112,7 @@ def test_arguments_out_of_range_are_refused(tiny_model, arguments):
 
 
 def test_options(tiny_model, group, portrait):
-    analyzer = Analyzer(tiny_model, max_faces=2, pose=False, mirror=True, threads=1)
+    analyzer = Analyzer(tiny_model, max_faces=2, pose=False, flip_tta=True, threads=1)
     faces = analyzer.analyze(group)
     everyone = Analyzer(tiny_model, threads=1).analyze(group)
     assert len(faces) == 2 < len(everyone)
@@ -127,10 +128,10 @@ def test_options(tiny_model, group, portrait):
 
 
 def test_eight_threads_give_what_one_gives(analyzer, portrait, group):
-    pictures = [portrait, group[::2, ::2].copy(), portrait[:, ::-1].copy(), portrait[:20]]
-    expected = [plain(analyzer.analyze(picture)) for picture in pictures] * 2
+    images = [portrait, group[::2, ::2].copy(), portrait[:, ::-1].copy(), portrait[:20]]
+    expected = [plain(analyzer.analyze(image)) for image in images] * 2
     with ThreadPoolExecutor(8) as pool:
-        assert [plain(faces) for faces in pool.map(analyzer.analyze, pictures * 2)] == expected
+        assert [plain(faces) for faces in pool.map(analyzer.analyze, images * 2)] == expected
 
 
 @pytest.mark.parametrize("batch_faces", [1, 3, 100])
@@ -159,7 +160,7 @@ def test_many_keep_their_order_and_pass_over_bad_ones(
 
 
 @pytest.mark.parametrize("stage", ["measure_faces", "crop"])
-def test_many_go_on_when_a_later_stage_refuses_a_picture(tiny_model, portrait, group, monkeypatch, stage):
+def test_many_go_on_when_a_later_stage_refuses_a_image(tiny_model, portrait, group, monkeypatch, stage):
     analyzer = Analyzer(tiny_model, threads=1)
     home = mien.inference.analyzer if stage == "measure_faces" else analyzer._classifier
     usual = getattr(home, stage)
@@ -228,8 +229,8 @@ def test_many_give_what_came_before_the_iterable_failed(analyzer, portrait):
         *(np.zeros((9, 9, 3), np.uint8), Image.new("RGB", (9, 9))),
     ],
 )
-def test_many_refuse_a_single_picture(analyzer, one):
-    with pytest.raises(InputError, match="one picture goes to analyze"):
+def test_many_refuse_a_single_image(analyzer, one):
+    with pytest.raises(InputError, match="one image goes to analyze"):
         analyzer.analyze_many(one)
 
 
@@ -243,7 +244,7 @@ def test_faces_can_be_looked_up(analyzer, group):
 def test_what_is_no_pixels_is_refused_by_both_halves(tiny_model, portrait, image):
     analyzer = Analyzer(tiny_model, pose=False, threads=1)
     found = analyzer.detect(portrait)
-    for half in (analyzer.detect, lambda image: analyzer.read_faces(image, found)):
+    for half in (analyzer.detect, lambda image: analyzer.predict_faces(image, found)):
         with pytest.raises(InputError, match="expected an image"):
             half(image)
 

@@ -71,9 +71,9 @@ def test_more_crops_than_a_batch_keep_their_order(classifier):
 def test_mirror_averages_with_the_mirrored_crop(classifier):
     crops = random_crops(2)
     mirrored = np.ascontiguousarray(crops[:, :, ::-1])
-    both = classifier.logits(crops, mirror=True)
+    both = classifier.logits(crops, flip_tta=True)
     np.testing.assert_allclose(both, (classifier.logits(crops) + classifier.logits(mirrored)) / 2, atol=1e-4)
-    np.testing.assert_allclose(both, classifier.logits(mirrored, mirror=True), atol=1e-4)
+    np.testing.assert_allclose(both, classifier.logits(mirrored, flip_tta=True), atol=1e-4)
 
 
 def test_it_abstains_below_the_manifests_limit(tmp_path):
@@ -235,7 +235,7 @@ def test_logits_that_are_no_numbers_are_a_model_error(tmp_path, tiny_model, weig
         broken.classify(random_crops(1))
 
 
-def test_a_crop_to_look_at_shows_the_same_part_of_the_picture(classifier, portrait):
+def test_a_crop_to_look_at_shows_the_same_part_of_the_image(classifier, portrait):
     face = FaceDetector(threads=1).detect(portrait)[0]
     large = classifier.crop(portrait, face, size=4 * TINY_SIDE)
     shrunk = large.reshape(TINY_SIDE, 4, TINY_SIDE, 4, 3).mean(axis=(1, 3))

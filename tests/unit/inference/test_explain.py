@@ -1,4 +1,4 @@
-"""Explained faces and their drawing: no face first, then maps laid over pictures, regions and labels."""
+"""Explained faces and their drawing: no face first, then maps laid over images, regions and labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mien.drawing.explanation import draw_explanations, heat_colours, lay_over
+from mien.drawing.explanation import draw_explanations, heat_colors, lay_over
 from mien.errors import InputError
 from mien.faces.detection import FaceDetector
 from mien.inference.classifier import ExpressionClassifier
@@ -42,7 +42,7 @@ def test_a_face_is_explained_as_it_is_read(classifier, faces, portrait):
     (expression,) = classifier.classify(classifier.crop(portrait, face.face)[None])
     assert face.face.expression is face.explanation.expression
     assert face.label == face.explanation.expression.label == expression.label
-    assert face.picture.shape == (SIDE, SIDE, 3)
+    assert face.image.shape == (SIDE, SIDE, 3)
 
 
 def test_the_asked_class_is_explained(classifier, detector, portrait):
@@ -67,7 +67,7 @@ def test_regions_are_drawn_where_the_model_has_some(faces):
     drawn, plain = draw_explanations([face], HALVES), draw_explanations([without])
     left = slice(28, 28 + SIDE)
     assert (drawn[left, left] != plain[left, left]).any()
-    np.testing.assert_array_equal(plain[left, left][40:-40, 40:-40], face.picture[40:-40, 40:-40])
+    np.testing.assert_array_equal(plain[left, left][40:-40, 40:-40], face.image[40:-40, 40:-40])
 
 
 def test_other_classes_look_otherwise(classifier, detector, portrait):
@@ -78,20 +78,20 @@ def test_other_classes_look_otherwise(classifier, detector, portrait):
     assert (drawings[0] != drawings[1]).any()
 
 
-def test_a_map_without_evidence_leaves_the_picture_clear():
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(lay_over(picture, np.zeros((5, 5))), picture)
+def test_a_map_without_evidence_leaves_the_image_clear():
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(lay_over(image, np.zeros((5, 5))), image)
 
 
 def test_a_map_lies_where_it_speaks():
-    picture, heat = np.full((70, 70, 3), 128, np.uint8), np.zeros((7, 7), np.float32)
+    image, heat = np.full((70, 70, 3), 128, np.uint8), np.zeros((7, 7), np.float32)
     heat[1, 5] = 1.0
-    moved = np.abs(lay_over(picture, heat).astype(int) - 128).sum(axis=2)
+    moved = np.abs(lay_over(image, heat).astype(int) - 128).sum(axis=2)
     assert np.unravel_index(moved.argmax(), moved.shape) == pytest.approx((15, 55), abs=6)
     assert not moved[30:].any()
 
 
 def test_more_is_always_brighter():
-    colours = heat_colours(np.linspace(0, 1, 101)[None])[0].astype(float)
-    brightness = colours @ [0.2126, 0.7152, 0.0722]
+    colors = heat_colors(np.linspace(0, 1, 101)[None])[0].astype(float)
+    brightness = colors @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(brightness) > 0).all()

@@ -41,8 +41,8 @@ def test_numbers_and_plots_stand_in_the_folder(tmp_path):
     numbers = json.loads(written[0].read_text())
     assert (numbers["n"], numbers["correct"], numbers["classes"]) == (4, 3, list(NAMES))
     for path in written[1:]:
-        with Image.open(path) as picture:
-            assert min(picture.size) > 300
+        with Image.open(path) as image:
+            assert min(image.size) > 300
 
 
 def test_without_matplotlib_the_numbers_stand_alone(tmp_path, monkeypatch):

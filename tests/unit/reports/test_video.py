@@ -1,4 +1,4 @@
-"""The page of an analysed video: no faces first, then what it shows, what it escapes, and what it never loads."""
+"""The page of an analyzed video: no faces first, then what it shows, what it escapes, and what it never loads."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ class Checked(HTMLParser):
         assert self.open.pop() == tag
 
 
-def written(tmp_path, shown, pictures=frames, title="a video", facts=None, **others):
+def written(tmp_path, shown, images=frames, title="a video", facts=None, **others):
     path = tmp_path / "report.html"
-    write_report(path, shown, title=title, facts=facts or {}, pictures=pictures, **others)
+    write_report(path, shown, title=title, facts=facts or {}, images=images, **others)
     text = path.read_text(encoding="utf-8")
     Checked(text)
     return text
@@ -91,7 +91,7 @@ def test_no_faces_still_give_a_page(tmp_path):
     assert "<svg" not in text
 
 
-def test_a_page_shows_the_face_its_changes_and_the_colours(tmp_path):
+def test_a_page_shows_the_face_its_changes_and_the_colors(tmp_path):
     text = written(tmp_path, TWO)
     assert text.count('class="legend"') == 1
     assert "Face 1" in text
@@ -103,7 +103,7 @@ def test_a_page_shows_the_face_its_changes_and_the_colours(tmp_path):
         assert f'<span class="name">{row_name}</span>' in text
 
 
-def test_pictures_are_small_jpegs_of_the_asked_moments(tmp_path):
+def test_images_are_small_jpegs_of_the_asked_moments(tmp_path):
     asked = []
 
     def recorded(moments):
@@ -118,17 +118,17 @@ def test_pictures_are_small_jpegs_of_the_asked_moments(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "pictures",
+    "images",
     [None, lambda moments: iter([(moment, None) for moment in moments]), lambda moments: iter([])],
     ids=["not kept", "cannot be had", "ends early"],
 )
-def test_without_pictures_the_page_stands(tmp_path, pictures):
-    text = written(tmp_path, TWO, pictures)
+def test_without_images_the_page_stands(tmp_path, images):
+    text = written(tmp_path, TWO, images)
     assert "<img" not in text
-    assert ("has no pictures" in text) == (pictures is None)
+    assert ("has no images" in text) == (images is None)
 
 
-def test_a_frame_that_is_no_picture_is_refused_and_nothing_written(tmp_path):
+def test_a_frame_that_is_no_image_is_refused_and_nothing_written(tmp_path):
     with pytest.raises(InputError, match="uint8"):
         written(tmp_path, TWO, lambda moments: ((m, np.zeros((8, 8, 3))) for m in moments))
     assert list(tmp_path.iterdir()) == []

@@ -17,8 +17,8 @@ def client(tiny_model):
         yield client
 
 
-def test_bodies_pictures_and_pixels_have_limits(tiny_model):
-    limits = {"max_body_bytes": 50_000, "max_pictures": 2, "max_pixels": 256 * 256}
+def test_bodies_images_and_pixels_have_limits(tiny_model):
+    limits = {"max_body_bytes": 50_000, "max_images": 2, "max_pixels": 256 * 256}
     with client_of(model=(str(tiny_model),), **limits) as client:
         assert client.post("/v1/analyze", content=jpeg(), headers=JPEG).status_code == 200
         large = client.post("/v1/analyze", content=bytes(50_001), headers=JPEG)
@@ -26,21 +26,21 @@ def test_bodies_pictures_and_pixels_have_limits(tiny_model):
         piecewise = client.post("/v1/analyze", content=(bytes(30_000) for _ in range(2)), headers=JPEG)
         assert error_of(piecewise, 413) == "body_large"
         many = client.post("/v1/analyze", files=form(jpeg(), jpeg(), jpeg()))
-        assert error_of(many, 413) == "too_many_pictures"
+        assert error_of(many, 413) == "too_many_images"
         wide = client.post("/v1/analyze", content=jpeg(side=257), headers=JPEG)
         assert error_of(wide, 422) == "image_unreadable"
         assert "the limit is" in wide.json()["error"]["message"]
         service = client.app.state.service
-        assert (service.admission.pictures, service.admission.bytes) == (0, 0)
+        assert (service.admission.images, service.admission.bytes) == (0, 0)
 
 
 def test_a_full_server_answers_429_before_it_takes_the_body(tiny_model):
-    with client_of(model=(str(tiny_model),), max_waiting=2, max_pictures=2) as client:
+    with client_of(model=(str(tiny_model),), max_waiting=2, max_images=2) as client:
         admission = client.app.state.service.admission
         with admission.ticket() as ticket:
             two = client.post("/v1/analyze", files=form(jpeg(), jpeg()))
             assert error_of(two, 429) == "busy"
-            ticket.add_pictures(1)
+            ticket.add_images(1)
             busy = client.post("/v1/analyze", content=BAD, headers={"Content-Type": "unknown"})
             assert error_of(busy, 429) == "busy"
             assert int(busy.headers["Retry-After"]) >= 1
@@ -55,12 +55,12 @@ def test_the_bytes_that_wait_have_a_limit(tiny_model):
         assert client.post("/v1/analyze", content=jpeg(), headers=JPEG).status_code == 200
 
 
-def test_pictures_that_take_too_long_are_given_up(tiny_model):
+def test_images_that_take_too_long_are_given_up(tiny_model):
     with client_of(model=(str(tiny_model),), batch_window_ms=60_000, request_timeout_s=0.05) as client:
         answer = client.post("/v1/analyze", content=jpeg(), headers=JPEG)
         assert error_of(answer, 503) == "slow"
         assert int(answer.headers["Retry-After"]) >= 1
-        assert client.app.state.service.admission.pictures == 0
+        assert client.app.state.service.admission.images == 0
 
 
 def test_a_server_that_ends_takes_nothing_new(tiny_model):
@@ -152,9 +152,9 @@ def test_settings_that_mean_nothing_are_refused():
         {"port": -1},
         {"port": 65536},
         {"max_waiting": 0},
-        {"batch_pictures": 0},
+        {"batch_images": 0},
         {"body_timeout_s": 0},
-        {"max_pictures": 200},
+        {"max_images": 200},
         {"max_body_bytes": 2**30},
     ):
         with pytest.raises(InputError, match=next(iter(wrong))):
@@ -162,7 +162,7 @@ def test_settings_that_mean_nothing_are_refused():
 
 
 def test_without_batching_one_worker_has_all_threads():
-    alone, together = ServerSettings(batch_pictures=1), ServerSettings(workers=1)
+    alone, together = ServerSettings(batch_images=1), ServerSettings(workers=1)
     assert alone.worker_count == together.worker_count == 1
     assert alone.network_threads == together.network_threads >= 1
 

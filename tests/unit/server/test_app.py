@@ -27,7 +27,7 @@ def client(tiny_model):
         yield client
 
 
-def test_one_picture_as_the_body_is_read_as_predict_reads_it(client, tiny_model):
+def test_one_image_as_the_body_is_read_as_predict_reads_it(client, tiny_model):
     answer = client.post("/v1/analyze", content=jpeg(), headers=JPEG)
     expected = [face.to_dict() for face in Analyzer(tiny_model, threads=1).analyze(jpeg())]
     assert answer.status_code == 200
@@ -44,7 +44,7 @@ def test_one_picture_as_the_body_is_read_as_predict_reads_it(client, tiny_model)
     assert result["faces"][0]["expression"]["label"] == expected[0]["expression"]["label"]
 
 
-def test_many_pictures_of_a_form_are_answered_in_order(client):
+def test_many_images_of_a_form_are_answered_in_order(client):
     answer = client.post("/v1/analyze", files=form(jpeg("group", 640), BAD, jpeg(), b""))
     results = answer.json()["results"]
     assert [result["image"] for result in results] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
@@ -65,7 +65,7 @@ def test_the_faces_of_several_requests_go_through_the_network_at_once(tiny_model
         lambda self, crops, **words: seen.append(len(crops)) or logits(self, crops, **words),
     )
     names = ["astronaut", "obama", "biden"]
-    with client_of(model=(str(tiny_model),), workers=1, batch_window_ms=5000, batch_pictures=3) as client:
+    with client_of(model=(str(tiny_model),), workers=1, batch_window_ms=5000, batch_images=3) as client:
 
         def post(name):
             return client.post("/v1/analyze", content=jpeg(name), headers=JPEG).json()["results"][0]
@@ -106,12 +106,12 @@ def test_wrong_parameters_are_refused(client, query, status, code):
     ("content", "kind", "status", "code"),
     [
         (BAD, "image/jpeg", 422, "image_unreadable"),
-        (b"", "image/jpeg", 422, "no_picture"),
+        (b"", "image/jpeg", 422, "no_image"),
         (b"x", "application/json", 415, "body_kind"),
         (b"x", "", 415, "body_kind"),
         (b"x", "multipart/form-data", 400, "body_broken"),
         (b"x", "multipart/form-data; boundary=b", 400, "body_broken"),
-        (b"--b--\r\n", "multipart/form-data; boundary=b", 422, "no_picture"),
+        (b"--b--\r\n", "multipart/form-data; boundary=b", 422, "no_image"),
     ],
 )
 def test_wrong_bodies_are_refused(client, content, kind, status, code):
@@ -120,9 +120,9 @@ def test_wrong_bodies_are_refused(client, content, kind, status, code):
 
 
 @pytest.mark.parametrize(
-    "files", [[("picture", ("a.jpg", b"x"))], [("images", (None, b"x"))]], ids=["name", "no file"]
+    "files", [[("image", ("a.jpg", b"x"))], [("images", (None, b"x"))]], ids=["name", "no file"]
 )
-def test_a_field_that_is_no_picture_is_refused(client, files):
+def test_a_field_that_is_no_image_is_refused(client, files):
     assert error_of(client.post("/v1/analyze", files=files), 422) == "field"
 
 
@@ -204,9 +204,9 @@ def test_logs_tell_of_requests_but_nothing_that_was_sent(tiny_model, tmp_path):
         logger.setLevel(level)
     records = [json.loads(line) for line in lines]
     assert [(record["path"], record["status"]) for record in records] == [("/v1/analyze", 200), ("page", 404)]
-    assert records[0]["pictures"] == 2
+    assert records[0]["images"] == 2
     assert records[0]["request_id"]
-    assert not any(word in line for word in ("jane", TOKEN, "picture that") for line in lines)
+    assert not any(word in line for word in ("jane", TOKEN, "image that") for line in lines)
 
 
 def test_what_happened_is_counted(tiny_model):
@@ -217,16 +217,16 @@ def test_what_happened_is_counted(tiny_model):
     for line in (
         'mien_requests_total{method="POST",path="/v1/analyze",status="200"} 1.0',
         'mien_requests_total{method="POST",path="/v1/analyze",status="415"} 1.0',
-        'mien_pictures_total{outcome="read"} 1.0',
-        'mien_pictures_total{outcome="unreadable"} 1.0',
+        'mien_images_total{outcome="read"} 1.0',
+        'mien_images_total{outcome="unreadable"} 1.0',
         "mien_faces_total 1.0",
-        "mien_batch_pictures_sum 2.0",
-        "mien_waiting_pictures 0.0",
+        "mien_batch_images_sum 2.0",
+        "mien_waiting_images 0.0",
     ):
         assert line in text
 
 
-def test_a_picture_without_a_face_is_no_error(client):
+def test_a_image_without_a_face_is_no_error(client):
     answer = client.post(
         "/v1/analyze", content=jpeg("astronaut", 8), headers={"Content-Type": "application/octet-stream"}
     )

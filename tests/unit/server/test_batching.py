@@ -1,4 +1,4 @@
-"""Pictures of many callers, read together."""
+"""Images of many callers, read together."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Reader:
     def __init__(self, seconds=0.0):
         self.batches, self.threads, self.seconds = [], set(), seconds
 
-    def __call__(self, kind, pictures):
-        self.batches.append((kind, list(pictures)))
+    def __call__(self, kind, images):
+        self.batches.append((kind, list(images)))
         self.threads.add(threading.current_thread().name)
         time.sleep(self.seconds)
-        if b"broken network" in pictures:
+        if b"broken network" in images:
             raise ModelError("the network is broken")
         return [
             Analysis(source="", error=ImageReadError("bad"))
             if data == b"bad"
             else Analysis(source=data.decode())
-            for data in pictures
+            for data in images
         ]
 
 
-def run(reader, talk, *, workers=1, window_s=0.1, batch_pictures=8):
+def run(reader, talk, *, workers=1, window_s=0.1, batch_images=8):
     """Let `talk(batcher)` happen; gives its result."""
 
     async def whole():
@@ -43,7 +43,7 @@ def run(reader, talk, *, workers=1, window_s=0.1, batch_pictures=8):
             reader,
             workers=workers,
             window_s=window_s,
-            batch_pictures=batch_pictures,
+            batch_images=batch_images,
             on_batch=lambda *_: None,
         )
         batcher.start()
@@ -64,7 +64,7 @@ def test_nothing_to_read_is_nothing():
     assert reader.batches == []
 
 
-def test_pictures_of_several_callers_are_read_together_and_go_back_to_their_owners():
+def test_images_of_several_callers_are_read_together_and_go_back_to_their_owners():
     async def talk(batcher):
         return await asyncio.gather(batcher.read(SEE, [b"a", b"b"]), batcher.read(SEE, [b"c"]))
 
@@ -74,7 +74,7 @@ def test_pictures_of_several_callers_are_read_together_and_go_back_to_their_owne
     assert reader.batches == [(SEE, [b"a", b"b", b"c"])]
 
 
-def test_a_lone_picture_waits_for_company_no_longer_than_the_window():
+def test_a_lone_image_waits_for_company_no_longer_than_the_window():
     async def talk(batcher):
         started = time.monotonic()
         await batcher.read(SEE, [b"a"])
@@ -94,18 +94,18 @@ def test_a_full_batch_does_not_wait():
 
     reader = Reader()
     started = time.monotonic()
-    first, second = run(reader, talk, window_s=10, batch_pictures=3)
+    first, second = run(reader, talk, window_s=10, batch_images=3)
     assert (sources(first), sources(second)) == (["a", "b"], ["c"])
     assert time.monotonic() - started < 8
 
 
-def test_a_batch_has_no_more_pictures_than_allowed():
+def test_a_batch_has_no_more_images_than_allowed():
     async def talk(batcher):
         return await batcher.read(SEE, [bytes([letter]) for letter in b"abcdefg"])
 
     reader = Reader()
-    assert sources(run(reader, talk, window_s=0, batch_pictures=3)) == list("abcdefg")
-    assert max(len(pictures) for _, pictures in reader.batches) == 3
+    assert sources(run(reader, talk, window_s=0, batch_images=3)) == list("abcdefg")
+    assert max(len(images) for _, images in reader.batches) == 3
 
 
 def test_workers_share_what_waits_evenly():
@@ -114,7 +114,7 @@ def test_workers_share_what_waits_evenly():
 
     reader = Reader(seconds=0.05)
     run(reader, talk, workers=2)
-    assert sorted(len(pictures) for _, pictures in reader.batches) == [2, 2]
+    assert sorted(len(images) for _, images in reader.batches) == [2, 2]
     assert len(reader.threads) == 2
 
 
@@ -129,7 +129,7 @@ def test_kinds_are_not_mixed():
     assert reader.batches == [(SEE, [b"a", b"c"]), (OTHER, [b"b"])]
 
 
-def test_a_bad_picture_hurts_no_other():
+def test_a_bad_image_hurts_no_other():
     async def talk(batcher):
         return await asyncio.gather(batcher.read(SEE, [b"bad"]), batcher.read(SEE, [b"a"]))
 
@@ -138,7 +138,7 @@ def test_a_bad_picture_hurts_no_other():
     assert sources(good) == ["a"]
 
 
-def test_a_failure_stays_with_the_picture_that_caused_it():
+def test_a_failure_stays_with_the_image_that_caused_it():
     async def talk(batcher):
         return await asyncio.gather(
             batcher.read(SEE, [b"a"]),
@@ -172,7 +172,7 @@ def test_other_work_takes_turns_with_batches():
     assert run(reader, talk) in reader.threads
 
 
-def test_the_time_for_a_picture_is_measured():
+def test_the_time_for_a_image_is_measured():
     async def talk(batcher):
         for _ in range(30):
             await batcher.read(SEE, [b"a"])

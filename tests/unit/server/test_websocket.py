@@ -1,4 +1,4 @@
-"""Live pictures over a WebSocket: the protocol, in this process."""
+"""Live images over a WebSocket: the protocol, in this process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stream(client):
 
 @pytest.fixture
 def held(monkeypatch):
-    """Every picture waits in its reading: an event that one has begun, and one that lets them end."""
+    """Every image waits in its reading: an event that one has begun, and one that lets them end."""
     begun, may_end, step = threading.Event(), threading.Event(), _Source.step
 
     def slow_step(self, frame):
@@ -74,7 +74,7 @@ def test_a_face_is_followed_and_its_reading_smoothed(stream):
     assert [face["expression"] is not None for (face,) in faces] == [True, False, False, True]
 
 
-def test_of_few_pictures_a_second_every_one_is_read(stream):
+def test_of_few_images_a_second_every_one_is_read(stream):
     answers = [send_at(stream, place / 2, jpeg()) for place in range(6)]
     assert [answer["faces"][0]["track_id"] for answer in answers] == [1] * 6
     assert all(answer["faces"][0]["expression"] for answer in answers)
@@ -88,7 +88,7 @@ def test_without_a_time_the_arrival_counts(stream):
     assert 0.05 <= stream.receive_json()["timestamp_s"] < 20
 
 
-def test_bad_pictures_are_told_and_the_connection_goes_on(stream):
+def test_bad_images_are_told_and_the_connection_goes_on(stream):
     for place, data in enumerate((BAD, b"", jpeg()[:100])):
         stream.send_bytes(data)
         answer = stream.receive_json()
@@ -138,7 +138,7 @@ def test_time_must_not_go_back_unless_the_source_is_another(stream):
     assert [face["track_id"] for face in answer["faces"]] == [1]
 
 
-def test_the_newest_picture_wins(stream, held):
+def test_the_newest_image_wins(stream, held):
     begun, may_end = held
     stream.send_bytes(jpeg())
     assert begun.wait(20)
@@ -162,7 +162,7 @@ def test_a_reset_drops_what_waits(stream, held):
     assert stream.receive_json() == {"type": "reset"}
 
 
-def test_a_picture_after_a_reset_is_not_for_the_source_before_it(tiny_model, held):
+def test_a_image_after_a_reset_is_not_for_the_source_before_it(tiny_model, held):
     begun, may_end = held
     with (
         client_of(model=(str(tiny_model),), workers=1) as client,
@@ -226,7 +226,7 @@ def test_connections_and_their_silence_have_limits(tiny_model):
             assert stream.receive_json()["type"] == "ready"
 
 
-def test_a_server_that_ends_answers_the_picture_in_work_and_goes_away(tiny_model):
+def test_a_server_that_ends_answers_the_image_in_work_and_goes_away(tiny_model):
     with client_of(model=(str(tiny_model),)) as client:
         service = client.app.state.service
         with client.websocket_connect("/v1/stream") as stream:

@@ -56,7 +56,11 @@ PARTS = [
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_does_something_alone(part, patches, to_crop):
     off = dict.fromkeys((*PARTS, "flip"), 0.0)
-    value = 1.0 if part in ("to_grey", "low_resolution", "blur", "sharpen", "jpeg", "noise", "erase") else 0.3
+    value = (
+        1.0
+        if part in ("grayscale", "low_resolution", "blur", "sharpen", "jpeg", "noise", "random_erasing")
+        else 0.3
+    )
     if part == "rotate":
         value = 20.0
     textured = (patches + 30 * torch.randn(patches.shape, generator=generator())).clamp(0, 255)

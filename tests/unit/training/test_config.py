@@ -13,9 +13,9 @@ def test_empty_recipe_gives_the_defaults(tmp_path):
 def test_overrides_win_over_the_recipe(tmp_path):
     path = tmp_path / "r.toml"
     path.write_text("[training]\nepochs = 3\nlr = 0.1\n")
-    config = read_recipe(path, ["training.lr=0.2", "data.path=some/where.zip", "model.grey=true"])
+    config = read_recipe(path, ["training.lr=0.2", "data.path=some/where.zip", "model.grayscale=true"])
     assert (config.training.epochs, config.training.lr) == (3.0, 0.2)
-    assert (config.data.path, config.model.options["grey"]) == ("some/where.zip", True)
+    assert (config.data.path, config.model.options["gray"]) == ("some/where.zip", True)
 
 
 def test_paths_beside_the_recipe_are_found_from_anywhere(tmp_path):
@@ -79,7 +79,7 @@ def test_resolved_configuration_can_be_read_back():
     "override",
     [
         "augment.flip=50",
-        "augment.erase=1.5",
+        "augment.random_erasing=1.5",
         "augment.strength=-1",
         "augment.scale=-0.1",
         "augment.mixup=-1",

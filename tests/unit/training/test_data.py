@@ -19,15 +19,15 @@ SIDE = 16
 
 @pytest.fixture
 def faces():
-    """Ten faces of one flat grey each, which their label distribution tells: a crop can be matched with its target."""
-    greys = np.arange(10) / 10
-    patches = np.broadcast_to((greys * 250).astype(np.uint8)[:, None, None, None], (10, SIDE, SIDE, 3))
+    """Ten faces of one flat gray each, which their label distribution tells: a crop can be matched with its target."""
+    grays = np.arange(10) / 10
+    patches = np.broadcast_to((grays * 250).astype(np.uint8)[:, None, None, None], (10, SIDE, SIDE, 3))
     return Faces(
         store=FaceStore(
             patches=patches, landmarks_xy=np.full((10, 5, 2), np.nan, dtype=np.float32), unreadable=()
         ),
         rows=np.arange(10),
-        label_distribution=torch.from_numpy(np.stack([greys, 1 - greys], 1)).float(),
+        label_distribution=torch.from_numpy(np.stack([grays, 1 - grays], 1)).float(),
         labels=np.zeros(10, dtype=int),
         names=("light", "dark"),
     )
@@ -105,7 +105,7 @@ def test_processes_see_together_what_one_sees(faces, mixup, accumulate):
     assert seen.tolist() == [1] * 7
 
 
-def test_photographs_are_learnt_from_as_they_are_served(examples, tmp_path):
+def test_photographs_are_learned_from_as_they_are_served(examples, tmp_path):
     """Never by their own framing, in which the face is half as large; in full detail; and not without a face."""
     photograph = read_image(examples / "astronaut.jpg")
     for name, pixels in (
@@ -145,13 +145,13 @@ def test_training_and_evaluation_reduce_alike_between_two_whole_numbers(examples
     assert (images - evaluated).abs().max() <= 1.51
 
 
-def test_what_cannot_be_learnt_from_is_told(tmp_path):
+def test_what_cannot_be_learned_from_is_told(tmp_path):
     root = write_stripes(tmp_path / "data", train=3, valid=1)
     data = DataConfig(dataset="folder", path=str(root), patch=32, size=32)
     told = []
     load_faces(read_index(data), data, tmp_path / "whole", on_left_out=told.append)
     assert told == []
-    (root / "train/neutral/0.png").write_bytes(b"no picture")
+    (root / "train/neutral/0.png").write_bytes(b"no image")
     load_faces(read_index(data), data, tmp_path / "broken", on_left_out=told.append)
     (line,) = told
     assert line.startswith(
@@ -160,7 +160,7 @@ def test_what_cannot_be_learnt_from_is_told(tmp_path):
 
 
 def test_images_without_a_split_beside_others_are_refused(tmp_path):
-    """They belong to every split when they are measured, and to none when they are learnt from."""
+    """They belong to every split when they are measured, and to none when they are learned from."""
     for name in ("split", "plain"):
         write_stripes(tmp_path / name, train=2, valid=1)
     path = f"folder={tmp_path / 'split'},folder={tmp_path / 'plain/train'}"

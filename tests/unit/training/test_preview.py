@@ -97,14 +97,14 @@ def test_views_are_those_of_training(config, tmp_path):
 
 def test_settings_are_told_with_strength():
     told = describe_augmentation(
-        AugmentConfig(strength=2.0, flip=0.5, rotate=15.0, erase=0.7, tint=0.0, mixup=0.2)
+        AugmentConfig(strength=2.0, flip=0.5, rotate=15.0, random_erasing=0.7, tint=0.0, mixup=0.2)
     )
     assert {"rotation ±30°", "mirrored 50 %", "erased 100 %", "mixed in pairs, alpha 0.2"} <= set(told)
     assert not any(item.startswith("tint") for item in told)
     assert describe_augmentation(AugmentConfig(strength=0.0, flip=0.0, own_framing=0.0)) == []
 
 
-def test_the_verb_writes_a_picture(tmp_path, capsys):
+def test_the_verb_writes_a_image(tmp_path, capsys):
     data = write_rafdb(tmp_path / "data", images="original", train=2, test=1)
     recipe = write_recipe(tmp_path, data)
     words = ["data", "preview", str(recipe), "data.dataset=rafdb", "-o", str(tmp_path / "sheet.png")]
@@ -117,22 +117,22 @@ def test_the_verb_writes_a_picture(tmp_path, capsys):
 def test_the_name_says_the_format_and_is_checked_first(config, tmp_path, capsys):
     recipe = write_recipe(tmp_path, tmp_path / "nowhere")
     assert main(["data", "preview", str(recipe), "-o", str(tmp_path / "sheet.pdf")]) == 2
-    assert "a picture's name must end in .jpg" in capsys.readouterr().err
+    assert "an image's name must end in .jpg" in capsys.readouterr().err
     words = ["data", "preview", str(recipe), f"data.path={config.data.path}", "--faces", "1", "--views", "1"]
     assert main([*words, "-o", str(tmp_path / "new" / "sheet.jpg")]) == 0
     with Image.open(tmp_path / "new" / "sheet.jpg") as sheet:
         assert sheet.format == "JPEG"
 
 
-def test_an_unreadable_picture_is_left_out(config, tmp_path):
+def test_an_unreadable_image_is_left_out(config, tmp_path):
     root = write_stripes(tmp_path / "data", train=1, valid=1)
     for broken in ("train/neutral/0.png", "train/happiness/0.png"):
-        (root / broken).write_bytes(b"no picture")
+        (root / broken).write_bytes(b"no image")
     data = DataConfig(dataset="folder", path=str(root), patch=32, size=32)
     assert (
         draw_preview(Config(data=data), faces=3, views=1).height
         < draw_preview(config, faces=3, views=1).height
     )
-    (root / "train/surprise/0.png").write_bytes(b"no picture")
-    with pytest.raises(DatasetError, match="none of the pictures could be read"):
+    (root / "train/surprise/0.png").write_bytes(b"no image")
+    with pytest.raises(DatasetError, match="none of the images could be read"):
         draw_preview(Config(data=data), faces=3, views=1)

@@ -48,10 +48,10 @@ def build(faces, directory, **target):
     return Targets(faces, config_from_dict({"target": target | options}), directory)
 
 
-def said(model, faces, temperature=1.0, mirror=True):
+def said(model, faces, temperature=1.0, flip_tta=True):
     """What a model says of the whole patches, through the public classifier."""
     crops = [faces.store.crop(row, size=TINY_SIDE, template="ferplus", margin=0.1) for row in faces.rows]
-    logits = ExpressionClassifier(model).logits(np.stack(crops), mirror=mirror)
+    logits = ExpressionClassifier(model).logits(np.stack(crops), flip_tta=flip_tta)
     return torch.from_numpy(softmax(logits, temperature)).float()
 
 
@@ -69,8 +69,8 @@ def test_hard_and_smoothed(faces, tmp_path):
 def test_the_teacher_alone_at_a_temperature(faces, tmp_path, tiny_model):
     found = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model], temperature=2)(PLACES, NO_CROPS)
     torch.testing.assert_close(found, said(tiny_model, faces, 2.0))
-    bare = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model], mirror=False)(PLACES, NO_CROPS)
-    torch.testing.assert_close(bare, said(tiny_model, faces, mirror=False))
+    bare = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model], flip_tta=False)(PLACES, NO_CROPS)
+    torch.testing.assert_close(bare, said(tiny_model, faces, flip_tta=False))
 
 
 def test_weights_are_brought_to_a_sum_of_one(faces, tmp_path, tiny_model):
@@ -116,7 +116,7 @@ def test_other_faces_or_another_way_to_read_are_read_anew(faces, tmp_path, tiny_
     build(faces, tmp_path, **target)
     build(faces, tmp_path, **target, temperature=3, smoothing=0.1)
     assert len(list((tmp_path / "shared").iterdir())) == 1
-    build(faces, tmp_path, **target, mirror=False)
+    build(faces, tmp_path, **target, flip_tta=False)
     patches = faces.store.patches.copy()
     patches[4, 0, 0, 0] ^= 1
     build(
@@ -135,7 +135,7 @@ def test_without_a_cache_the_teacher_reads_the_varied_crops(faces, tmp_path, tin
     targets = Targets(faces, config_from_dict(config), tmp_path / "run")
     crops = torch.from_numpy(faces.store.patches[:COUNT, :TINY_SIDE, :TINY_SIDE]).permute(0, 3, 1, 2).float()
     logits = ExpressionClassifier(tiny_model).logits(
-        faces.store.patches[:COUNT, :TINY_SIDE, :TINY_SIDE], mirror=True
+        faces.store.patches[:COUNT, :TINY_SIDE, :TINY_SIDE], flip_tta=True
     )
     expected = (faces.label_distribution + torch.from_numpy(softmax(logits)).float()) / 2
     torch.testing.assert_close(targets(PLACES, crops), expected)
@@ -151,7 +151,7 @@ def test_without_a_cache_crops_have_to_be_framed_as_the_teacher_wants(faces, tmp
 
 def test_the_embedding_follows_the_distribution_with_unit_variance(faces, tmp_path):
     embedder = make_explainable(tmp_path / "embedder.onnx")
-    targets = build(faces, tmp_path, embedding=1.0, embedder=str(embedder), mirror=False)(PLACES, NO_CROPS)
+    targets = build(faces, tmp_path, embedding=1.0, embedder=str(embedder), flip_tta=False)(PLACES, NO_CROPS)
     assert torch.equal(targets[:, :8], faces.label_distribution)
     crops = [faces.store.crop(row, size=TINY_SIDE, template="ferplus", margin=0.1) for row in faces.rows]
     seen = torch.from_numpy(ExpressionClassifier(embedder).embeddings(np.stack(crops)))

@@ -40,7 +40,7 @@ class Reader:
         self.read_in.append(int(image[0, 0, 0]))
         return [face if isinstance(face, Face) else face_at(face) for face in self.places(self.read_in[-1])]
 
-    def read_faces(self, image, faces, **options):
+    def predict_faces(self, image, faces, **options):
         index = int(image[0, 0, 0])
         glad = 0.5 + 0.4 * np.sin(index)
         return [
@@ -61,8 +61,8 @@ class Reader:
         ]
 
 
-def picture(index, scene=0):
-    """A picture that carries its number in its first pixel; another place and other colours in another scene."""
+def image(index, scene=0):
+    """An image that carries its number in its first pixel; another place and other colors in another scene."""
     rng = np.random.default_rng(scene)
     cells = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8) // (1 if scene % 2 else 2) + (
         0 if scene % 2 else 90
@@ -73,26 +73,26 @@ def picture(index, scene=0):
 
 
 def frames(count, scene_of=lambda index: 0):
-    return [DecodedFrame(index, index / FPS, picture(index, scene_of(index))) for index in range(count)]
+    return [DecodedFrame(index, index / FPS, image(index, scene_of(index))) for index in range(count)]
 
 
-def follow(count, *, places=lambda index: [50 + index], scene_of=lambda index: 0, every=3):
+def follow(count, *, places=lambda index: [50 + index], scene_of=lambda index: 0, detect_every=3):
     reader = Reader(places)
-    follower = FaceFollower(reader, every=every)
+    follower = FaceFollower(reader, detect_every=detect_every)
     return [follower.step(frame) for frame in frames(count, scene_of)], reader.read_in
 
 
-@pytest.mark.parametrize("every", [1, 3, 5])
-def test_one_frame_of_so_many_is_read_and_the_others_are_followed(every):
-    found, read_in = follow(16, every=every)
-    assert read_in == list(range(0, 16, every))
+@pytest.mark.parametrize("detect_every", [1, 3, 5])
+def test_one_frame_of_so_many_is_read_and_the_others_are_followed(detect_every):
+    found, read_in = follow(16, detect_every=detect_every)
+    assert read_in == list(range(0, 16, detect_every))
     for index, frame in enumerate(found):
         assert (frame.index, frame.timestamp_s, frame.scene) == (index, index / FPS, 1)
         (face,) = frame.faces
         assert face.track_id == 1
-        assert (face.expression is not None) == (index % every == 0)
+        assert (face.expression is not None) == (index % detect_every == 0)
         assert face.smoothed is not None
-        assert face.bbox_xyxy[0] == pytest.approx(50 + index, abs=every)
+        assert face.bbox_xyxy[0] == pytest.approx(50 + index, abs=detect_every)
 
 
 def test_head_quality_and_the_steady_expression_hold_between_readings():
@@ -173,12 +173,12 @@ def test_another_process_goes_on_exactly(stop):
 
     expected = [frame.to_dict() for frame in follow(15, places=places, scene_of=scene_of)[0]]
     first, second = FaceFollower(Reader(places)), FaceFollower(Reader(places))
-    pictures = frames(15, scene_of)
-    found = [first.step(frame).to_dict() for frame in pictures[:stop]]
+    images = frames(15, scene_of)
+    found = [first.step(frame).to_dict() for frame in images[:stop]]
     state = json.loads(json.dumps(first.state(), allow_nan=False))
     second.restore(state)
     assert second.state() == first.state()
-    found += [second.step(frame).to_dict() for frame in pictures[stop:]]
+    found += [second.step(frame).to_dict() for frame in images[stop:]]
     assert found == expected
 
 
@@ -202,14 +202,14 @@ def test_landmarks_in_one_point_do_not_end_the_run():
 
 def test_a_network_that_fails_does():
     class Failing(Reader):
-        def read_faces(self, image, faces, **options):
+        def predict_faces(self, image, faces, **options):
             raise ModelError("no memory")
 
     with pytest.raises(ModelError, match="no memory"):
         FaceFollower(Failing(lambda index: [50])).step(frames(1)[0])
 
 
-def test_a_true_analyzer_gives_what_a_picture_alone_gives(tiny_model, portrait):
+def test_a_true_analyzer_gives_what_a_image_alone_gives(tiny_model, portrait):
     from mien.inference.analyzer import Analyzer
 
     analyzer = Analyzer(tiny_model, threads=1)
@@ -220,7 +220,7 @@ def test_a_true_analyzer_gives_what_a_picture_alone_gives(tiny_model, portrait):
     assert record == alone.to_dict()
 
 
-@pytest.mark.parametrize("options", [{"every": 0}, {"every": -3}, {"smoothing_s": -1.0}])
+@pytest.mark.parametrize("options", [{"detect_every": 0}, {"detect_every": -3}, {"smoothing_s": -1.0}])
 def test_options_out_of_range_are_errors(options):
     with pytest.raises(InputError):
         FaceFollower(Reader(lambda index: []), **options)

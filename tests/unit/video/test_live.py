@@ -12,8 +12,8 @@ import pytest
 from mien.errors import InputError
 from mien.recording import record
 from mien.video import analysis as analysis_module
-from mien.video.analysis import MOST_EVERY, VideoAnalysis, _Pace
-from mien.video.follower import EVERY
+from mien.video.analysis import MAX_EVERY, VideoAnalysis, _Pace
+from mien.video.follower import DETECT_EVERY
 from mien.video.io.reader import VideoReader
 from mien.video.io.sources import DecodedFrame, VideoInfo
 
@@ -42,7 +42,7 @@ class LiveReader:
 class SlowAnalyzer:
     """Finds nothing, and takes its time for it."""
 
-    detector_side, threshold, max_faces, pose, mirror = 640, 0.6, None, True, False
+    detector_size, min_confidence, max_faces, pose, flip_tta = 640, 0.6, None, True, False
 
     def __init__(self, seconds=0.02):
         self.seconds, self.searched = seconds, 0
@@ -55,7 +55,7 @@ class SlowAnalyzer:
         time.sleep(self.seconds)
         return []
 
-    def read_faces(self, image, faces, **options):
+    def predict_faces(self, image, faces, **options):
         return []
 
 
@@ -66,7 +66,7 @@ def live(monkeypatch):
 
 
 def test_the_newest_frame_wins_and_the_others_are_counted(live):
-    with VideoAnalysis(live, SlowAnalyzer(), every=1) as analysis:
+    with VideoAnalysis(live, SlowAnalyzer(), detect_every=1) as analysis:
         indices = []
         for frame in analysis:
             indices.append(frame.index)
@@ -82,14 +82,14 @@ def test_a_slow_analysis_searches_less_often_and_stays_near_the_newest(live):
     analyzer = SlowAnalyzer()
     with VideoAnalysis(live, analyzer) as analysis:
         frames = sum(1 for _ in analysis)
-        assert analysis.follower.every > EVERY
+        assert analysis.follower.detect_every > DETECT_EVERY
     assert frames > 1.5 * analyzer.searched
 
 
 def test_every_stays_as_told_and_a_file_drops_nothing(live, monkeypatch, tmp_path):
-    with VideoAnalysis(live, SlowAnalyzer(), every=2) as analysis:
+    with VideoAnalysis(live, SlowAnalyzer(), detect_every=2) as analysis:
         assert sum(1 for _ in analysis) > 0
-        assert analysis.follower.every == 2
+        assert analysis.follower.detect_every == 2
     usual = LiveReader.__init__
 
     def as_file(self, *words, **options):
@@ -99,12 +99,12 @@ def test_every_stays_as_told_and_a_file_drops_nothing(live, monkeypatch, tmp_pat
     monkeypatch.setattr(LiveReader, "__init__", as_file)
     with VideoAnalysis("clip.mp4", SlowAnalyzer(0.005)) as analysis:
         assert [frame.index for frame in analysis] == list(range(20))
-        assert (analysis.dropped, analysis.follower.every) == (0, EVERY)
+        assert (analysis.dropped, analysis.follower.detect_every) == (0, DETECT_EVERY)
 
 
 def test_a_live_recording_tells_what_was_dropped(live, tmp_path):
     analyzer = SlowAnalyzer()
-    with VideoAnalysis(live, analyzer, every=1) as analysis:
+    with VideoAnalysis(live, analyzer, detect_every=1) as analysis:
         recording = record(analysis, analyzer.manifest, tmp_path / "out")
     assert recording.counts.dropped == 60 - recording.counts.frames > 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -118,36 +118,36 @@ def test_a_live_recording_tells_what_was_dropped(live, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("with_s", "without_s", "every"),
+    ("with_s", "without_s", "detect_every"),
     [
         (0.01, 0.001, 1),  # time enough to read every frame of 25 a second
         (0.05, 0.002, 2),
         (0.08, 0.004, 3),
         (0.2, 0.004, 7),
-        (0.2, 0.033, MOST_EVERY),
-        (0.2, 0.05, MOST_EVERY),  # not even following keeps up
-        (10.0, 0.001, MOST_EVERY),
+        (0.2, 0.033, MAX_EVERY),
+        (0.2, 0.05, MAX_EVERY),  # not even following keeps up
+        (10.0, 0.001, MAX_EVERY),
     ],
 )
-def test_the_pace_leaves_time_to_spare(with_s, without_s, every):
+def test_the_pace_leaves_time_to_spare(with_s, without_s, detect_every):
     pace = _Pace(25)
-    assert pace.every == EVERY
+    assert pace.detect_every == DETECT_EVERY
     for _ in range(60):
         pace.note(without_s, False)
         pace.note(with_s, True)
-    assert pace.every == every
-    spent_s = with_s + (pace.every - 1) * without_s
-    assert pace.every == MOST_EVERY or spent_s <= pace.every / 25
+    assert pace.detect_every == detect_every
+    spent_s = with_s + (pace.detect_every - 1) * without_s
+    assert pace.detect_every == MAX_EVERY or spent_s <= pace.detect_every / 25
 
 
 def test_the_pace_follows_a_machine_that_becomes_slower_and_faster():
     pace = _Pace(None)
-    for seconds, every in ((0.01, 1), (0.15, 5), (0.01, 1)):
+    for seconds, detect_every in ((0.01, 1), (0.15, 5), (0.01, 1)):
         for _ in range(40):
             pace.note(seconds, True)
-        assert pace.every == every
+        assert pace.detect_every == detect_every
 
 
 def test_every_below_one_is_an_error(live):
-    with pytest.raises(InputError, match="every"):
-        VideoAnalysis(live, SlowAnalyzer(), every=0)
+    with pytest.raises(InputError, match="detect_every"):
+        VideoAnalysis(live, SlowAnalyzer(), detect_every=0)

@@ -16,7 +16,7 @@ NAMES = ("astronaut", "biden", "group", "obama")
 
 
 @pytest.fixture(scope="module")
-def pictures(examples: Path) -> dict[str, np.ndarray]:
+def images(examples: Path) -> dict[str, np.ndarray]:
     shown = {name: resize(read_image(examples / f"{name}.jpg"), SIZE_HW) for name in NAMES}
     return {**shown, "room": room((320, 240))}
 
@@ -37,25 +37,25 @@ def test_any_size_and_the_first_frame_is_no_cut(size_hw: tuple[int, int]):
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.permutations((*NAMES, "room"), 2)))
-def test_another_picture_is_a_cut(pictures: dict[str, np.ndarray], first: str, second: str):
-    before, after = pictures[first], pictures[second]
+def test_another_image_is_a_cut(images: dict[str, np.ndarray], first: str, second: str):
+    before, after = images[first], images[second]
     frames = [grain_over(before, 0), grain_over(before, 1), grain_over(after, 2), grain_over(after, 3)]
     assert cuts(frames) == [2]
 
 
 @pytest.mark.parametrize("name", [*NAMES, "room"])
 @pytest.mark.parametrize("light", [0.4, 1.5, 2.0, 1000.0])
-def test_a_flash_is_no_cut(pictures: dict[str, np.ndarray], name: str, light: float):
-    quiet = pictures[name]
+def test_a_flash_is_no_cut(images: dict[str, np.ndarray], name: str, light: float):
+    quiet = images[name]
     flash = (quiet * light).clip(0, 255).astype(np.uint8)
     assert cuts([quiet, quiet, flash, quiet, quiet]) == []
 
 
 @pytest.mark.parametrize("level", [0, 255])
 def test_what_follows_a_plain_frame_is_compared_with_what_came_before(
-    pictures: dict[str, np.ndarray], level: int
+    images: dict[str, np.ndarray], level: int
 ):
-    obama, astronaut = pictures["obama"], pictures["astronaut"]
+    obama, astronaut = images["obama"], images["astronaut"]
     assert cuts([obama, plain(level), plain(level), obama]) == []
     assert cuts([obama, plain(level), plain(level), astronaut]) == [3]
 
@@ -83,13 +83,13 @@ def test_another_face_in_the_same_room_is_no_cut(examples: Path):
     assert cuts(frames) == []
 
 
-def test_a_restored_detector_goes_on_exactly(pictures: dict[str, np.ndarray]):
+def test_a_restored_detector_goes_on_exactly(images: dict[str, np.ndarray]):
     detector, other = CutDetector(), CutDetector()
     other.restore(json.loads(json.dumps(detector.state())))
-    assert not other.is_cut(pictures["obama"])
-    detector.is_cut(pictures["obama"])
+    assert not other.is_cut(images["obama"])
+    detector.is_cut(images["obama"])
     other = CutDetector()
     other.restore(json.loads(json.dumps(detector.state())))
     assert other.state() == detector.state()
-    assert [d.is_cut(pictures["biden"]) for d in (detector, other)] == [True, True]
+    assert [d.is_cut(images["biden"]) for d in (detector, other)] == [True, True]
     assert other.state() == detector.state()

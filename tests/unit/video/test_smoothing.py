@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mien.errors import InputError
 from mien.results import Expression, Quality
-from mien.video.smoothing import LEAST_WEIGHT, Smoother, reading_weight
+from mien.video.smoothing import MIN_WEIGHT, Smoother, reading_weight
 
 LABELS = ("calm", "glad", "sad")
 
@@ -183,8 +183,8 @@ def test_weights():
     assert reading_weight(quality()) == 1
     assert reading_weight(quality(frontality=None)) == 0.5
     assert reading_weight(quality(size_px=20.0, visible=0.5)) == pytest.approx(0.25)
-    assert reading_weight(quality(frontality=0.0)) == LEAST_WEIGHT
-    assert reading_weight(quality(size_px=0.0, visible=0.0)) == LEAST_WEIGHT
+    assert reading_weight(quality(frontality=0.0)) == MIN_WEIGHT
+    assert reading_weight(quality(size_px=0.0, visible=0.0)) == MIN_WEIGHT
 
 
 @given(

@@ -108,7 +108,7 @@ def test_glimpses_are_spread_and_sharp_frames_preferred():
     assert track.glimpses[0].bbox_xyxy == (10.0, 20.0, 60.0, 80.0)
 
 
-def test_a_change_is_found_with_its_pictures():
+def test_a_change_is_found_with_its_images():
     (moment,) = summarize_rows(
         rows((0, 20, "neutral"), (20, 22, None), (22, 40, "happiness")), LABELS
     ).moments

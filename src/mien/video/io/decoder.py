@@ -55,9 +55,9 @@ class FrameClock:
 
 
 class Painter:
-    """Turns decoded frames into upright RGB pictures, all of the first one's size.
+    """Turns decoded frames into upright RGB images, all of the first one's size.
 
-    Transparent pixels lie over white, as in `read_image`. Colours follow the file's matrix and range; a file that
+    Transparent pixels lie over white, as in `read_image`. Colors follow the file's matrix and range; a file that
     names no matrix is taken as BT.601, swscale's default.
     """
 
@@ -291,7 +291,7 @@ class ContainerFrames:
         self.is_truncated = self.is_truncated or self._ended_early()
 
     def _packets(self) -> Iterator[Packet | None]:
-        """The packets of the pictures, then None; reading goes on behind a break where it can."""
+        """The packets of the images, then None; reading goes on behind a break where it can."""
         av = load_av("reading video")
         failures = 0
         while failures < _BROKEN_READS:
@@ -326,7 +326,7 @@ class ContainerFrames:
         return self._end_s < promised_s - max(0.5, 3 * self._step_s)
 
     def _promised_end_s(self) -> float | None:
-        """When the pictures should end on the file's own clock; Matroska says it in a tag of the stream."""
+        """When the images should end on the file's own clock; Matroska says it in a tag of the stream."""
         tag = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", self._stream.metadata.get("DURATION", ""))
         if tag:
             return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])

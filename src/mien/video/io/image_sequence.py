@@ -1,4 +1,4 @@
-"""Pictures as a video: a folder, numbered files, a single picture or an animated one, read as pictures always are."""
+"""Images as a video: a folder, numbered files, a single image or an animated one, read as images always are."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mien.errors import ImageReadError, VideoReadError
-from mien.imaging import PICTURE_SUFFIXES, read_image, resize
+from mien.imaging import IMAGE_SUFFIXES, read_image, resize
 from mien.video.io.sources import DecodedFrame, VideoInfo
 
 DEFAULT_FPS = 25.0
 
 Shown: TypeAlias = "tuple[float, float, Callable[[], np.ndarray]]"
-"""A picture's start and end in seconds, and how to read it."""
+"""An image's start and end in seconds, and how to read it."""
 
 _NUMBER = re.compile(r"%(0\d+)?d")
 
 
-def picture_frames(source: str | Path, *, fps: float | None, most_side: int | None) -> PictureFrames | None:
-    """The frames of a folder of pictures, of a pattern like `frames/%04d.png`, of a picture; None for all else.
+def image_frames(source: str | Path, *, fps: float | None, most_side: int | None) -> ImageFrames | None:
+    """The frames of a folder of images, of a pattern like `frames/%04d.png`, of an image; None for all else.
 
     Raises:
-        VideoReadError: when there is no picture, or none that can be read.
+        VideoReadError: when there is no image, or none that can be read.
     """
     path, step_s = Path(source), 1 / (fps or DEFAULT_FPS)
     if path.is_dir():
-        paths = sorted((p for p in path.iterdir() if _is_picture(p)), key=_natural_key)
-        problem = f"{path} is a folder without pictures: give a video, or a folder of frames."
+        paths = sorted((p for p in path.iterdir() if _is_image(p)), key=_natural_key)
+        problem = f"{path} is a folder without images: give a video, or a folder of frames."
     elif _NUMBER.search(path.name) and not path.exists() and "://" not in str(source):
-        paths, problem = _numbered(path), f"{path}: there is no picture of this pattern."
-    elif path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES:
-        return PictureFrames(str(source), lambda: _animation(path, step_s), count=None, most_side=most_side)
+        paths, problem = _numbered(path), f"{path}: there is no image of this pattern."
+    elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageFrames(str(source), lambda: _animation(path, step_s), count=None, most_side=most_side)
     else:
         return None
     if not paths:
         raise VideoReadError(problem)
-    return PictureFrames(str(source), lambda: _files(paths, step_s), count=len(paths), most_side=most_side)
+    return ImageFrames(str(source), lambda: _files(paths, step_s), count=len(paths), most_side=most_side)
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _natural_key(path: Path) -> list[tuple[int, int, str]]:
@@ -70,35 +70,35 @@ def _files(paths: list[Path], step_s: float) -> Iterator[Shown]:
 
 
 def _animation(path: Path, step_s: float) -> Iterator[Shown]:
-    """The frames of an animated GIF, WebP, PNG or AVIF as long as each is shown; one of any other picture."""
+    """The frames of an animated GIF, WebP, PNG or AVIF as long as each is shown; one of any other image."""
     from PIL import Image
 
     try:
-        picture: Any = Image.open(path)
+        image: Any = Image.open(path)
     except Exception:  # read_image words what is wrong
         yield 0.0, step_s, lambda: read_image(path)
         return
-    with picture:
-        if picture.format not in ("AVIF", "GIF", "PNG", "WEBP") or not getattr(picture, "is_animated", False):
+    with image:
+        if image.format not in ("AVIF", "GIF", "PNG", "WEBP") or not getattr(image, "is_animated", False):
             yield 0.0, step_s, lambda: read_image(path)
             return
-        yield from _animated(picture, step_s)
+        yield from _animated(image, step_s)
 
 
-def _animated(picture: Any, step_s: float) -> Iterator[Shown]:
+def _animated(image: Any, step_s: float) -> Iterator[Shown]:
     place, start_s = 0, 0.0
     while True:
         try:
-            picture.seek(place)
-            picture.load()
+            image.seek(place)
+            image.load()
         except EOFError:
             return
         except Exception as error:  # Pillow's decoders raise many kinds on broken files
             problem = ImageReadError(str(error))
             yield start_s, start_s + step_s, lambda problem=problem: _fail(problem)
             return
-        frame = picture.copy()
-        end_s = start_s + (picture.info.get("duration", 0) / 1000 or step_s)
+        frame = image.copy()
+        end_s = start_s + (image.info.get("duration", 0) / 1000 or step_s)
         yield start_s, end_s, lambda frame=frame: read_image(frame)
         place, start_s = place + 1, end_s
 
@@ -107,8 +107,8 @@ def _fail(error: ImageReadError) -> np.ndarray:
     raise error
 
 
-class PictureFrames:
-    """Pictures one after the other. Each is fitted into the size of the first, with black beside it if need be."""
+class ImageFrames:
+    """Images one after the other. Each is fitted into the size of the first, with black beside it if need be."""
 
     is_truncated = False
 
@@ -116,7 +116,7 @@ class PictureFrames:
         self, name: str, shown: Callable[[], Iterator[Shown]], *, count: int | None, most_side: int | None
     ) -> None:
         self._shown, self._most_side, self._size_hw = shown, most_side, None
-        problem = f"{name} has no pictures."
+        problem = f"{name} has no images."
         for start_s, end_s, read in shown():
             try:
                 size_hw = read().shape[:2]
@@ -154,12 +154,12 @@ class PictureFrames:
         raise StopIteration
 
     def skip_to(self, index: int, timestamp_s: float) -> None:
-        """Continue after the picture of this number."""
+        """Continue after the image of this number."""
         self.broken, self._after = 0, index
         self._left = enumerate(self._shown())
 
     def images_at(self, moments_s: Iterable[float]) -> Iterator[tuple[float, np.ndarray | None]]:
-        """What is shown at each moment, in time order; None beyond the end and for a picture that is broken."""
+        """What is shown at each moment, in time order; None beyond the end and for an image that is broken."""
         left = self._shown()
         current = next(left, None)
         for moment_s in sorted(moments_s):

@@ -1,4 +1,4 @@
-"""Video from anywhere as upright RGB frames with true times: files, network streams, cameras, folders of pictures."""
+"""Video from anywhere as upright RGB frames with true times: files, network streams, cameras, folders of images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from mien.errors import InputError
 from mien.video.closing import Closing
 from mien.video.io.decoder import ContainerFrames
-from mien.video.io.image_sequence import PictureFrames, picture_frames
+from mien.video.io.image_sequence import ImageFrames, image_frames
 from mien.video.io.sources import DecodedFrame, VideoInfo, locate
 
 __all__ = ["DecodedFrame", "VideoInfo", "VideoReader", "frames_at"]
@@ -24,10 +24,10 @@ class VideoReader(Closing):
     A frame of another size than the first is brought to the first one's size.
 
     Args:
-        source: a file; an address (rtsp, http, ...); a camera, as its number or as "camera:0"; a folder of pictures,
-            read in natural order; a pattern like "frames/%04d.png"; a picture or an animated one.
+        source: a file; an address (rtsp, http, ...); a camera, as its number or as "camera:0"; a folder of images,
+            read in natural order; a pattern like "frames/%04d.png"; an image or an animated one.
         threads: for decoding; 0 is as many as there are cores.
-        fps: how fast pictures follow each other (25 unless told), or what is asked of a camera; other videos have
+        fps: how fast images follow each other (25 unless told), or what is asked of a camera; other videos have
             their own times.
         most_side: larger frames are made smaller until their longer side is this, in pixels.
         timeout_s: how long to wait for a network stream.
@@ -38,7 +38,7 @@ class VideoReader(Closing):
     Raises:
         VideoReadError: when not a single frame can be had.
         InputError: when an argument makes no sense.
-        MissingExtraError: when PyAV is not installed; pictures do not need it.
+        MissingExtraError: when PyAV is not installed; images do not need it.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class VideoReader(Closing):
             raise InputError(f"fps must be above 0, got {fps}.")
         if most_side is not None and most_side < 1:
             raise InputError(f"most_side must be at least 1 pixel, got {most_side}.")
-        pictures = None if isinstance(source, int) else picture_frames(source, fps=fps, most_side=most_side)
-        self._frames: PictureFrames | ContainerFrames = pictures or ContainerFrames(
+        images = None if isinstance(source, int) else image_frames(source, fps=fps, most_side=most_side)
+        self._frames: ImageFrames | ContainerFrames = images or ContainerFrames(
             locate(source, fps), threads=threads, most_side=most_side, timeout_s=timeout_s
         )
         self.info: VideoInfo = self._frames.info
@@ -105,7 +105,7 @@ def frames_at(
     """What a video shows at some moments, in time order: one pass, by seeking where that is faster.
 
     Yields:
-        The moment, and the picture (H, W, 3) uint8 RGB that is shown then, or None before the start and after the end.
+        The moment, and the image (H, W, 3) uint8 RGB that is shown then, or None before the start and after the end.
 
     Raises:
         VideoReadError: when not a single frame can be had.

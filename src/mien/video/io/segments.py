@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 TIME_BASE = Fraction(1, 60000)
-"""The clock of written pictures: exact for the usual frame rates, and the finest that MPEG-4 part 2 allows is near."""
+"""The clock of written images: exact for the usual frame rates, and the finest that MPEG-4 part 2 allows is near."""
 
 COPIED_SOUND = frozenset({"aac", "ac3", "alac", "eac3", "mp3", "mp3float", "opus", "libopus"})
 """Sound that players expect in an MP4; all other is encoded as AAC."""
 
 _OPEN = ".open"
 _AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-_LEAD_IN_S = 0.1  # sound before the first picture that stays, unheard, for the decoder to start on
+_LEAD_IN_S = 0.1  # sound before the first image that stays, unheard, for the decoder to start on
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -66,9 +66,9 @@ def finished(part: Path) -> Path:
 
 
 def written_until_s(path: Path) -> float | None:
-    """The time of the last picture that the parts of a stopped writing hold: where to go on; None without any.
+    """The time of the last image that the parts of a stopped writing hold: where to go on; None without any.
 
-    Pictures that were still in the encoder when the process was killed are not among them.
+    Images that were still in the encoder when the process was killed are not among them.
     """
     for part in reversed(parts_of(path)):
         last = _first_and_last(part)[1]
@@ -78,7 +78,7 @@ def written_until_s(path: Path) -> float | None:
 
 
 def _first_and_last(part: Path) -> tuple[int | None, int | None]:
-    """The times of a part's first and last picture."""
+    """The times of a part's first and last image."""
     first = last = None
     for packet in _packets(part):
         first, last = packet.pts if first is None else first, packet.pts
@@ -89,7 +89,7 @@ def cut_parts(path: Path, at_s: float, size_hw: tuple[int, int]) -> None:
     """Drop what the parts hold at or after a time.
 
     Raises:
-        InputError: when the parts' pictures have another size.
+        InputError: when the parts' images have another size.
     """
     limit = math.ceil(at_s / TIME_BASE - Fraction(1, 2))
     for part in parts_of(path):
@@ -109,7 +109,7 @@ def _check_size(part: Path, size_hw: tuple[int, int]) -> None:
         stream = container.streams.video[0]
         if (stream.height, stream.width) != size_hw:
             raise InputError(
-                f"{part} holds pictures of {stream.width} x {stream.height}, not {size_hw[1]} x {size_hw[0]}: "
+                f"{part} holds images of {stream.width} x {stream.height}, not {size_hw[1]} x {size_hw[0]}: "
                 "it belongs to another video. Remove it, or write elsewhere."
             )
 
@@ -135,7 +135,7 @@ def _cut_part(part: Path, limit: int) -> None:
 
 
 def _open_part(part: Path) -> InputContainer | None:
-    """The opened part; None when the kill came before its first picture."""
+    """The opened part; None when the kill came before its first image."""
     av = load_av("writing video")
     try:
         container = av.open(f"file:{part}", format="nut")
@@ -196,9 +196,9 @@ def _write_joined(path: Path, template: InputContainer, audio_from: Path | None)
     av = load_av("writing video")
     options = {"movie_timescale": str(TIME_BASE.denominator)}
     with written_whole(path) as file, av.open(file, "w", format="mp4", container_options=options) as target:
-        pictures = target.add_stream_from_template(template.streams.video[0])
+        images = target.add_stream_from_template(template.streams.video[0])
         end_s: list[float] = []
-        shown = _joined_pictures(parts_of(path), pictures, end_s)
+        shown = _joined_images(parts_of(path), images, end_s)
         if audio_from is None:
             target.mux(shown)
             return None
@@ -218,7 +218,7 @@ def _time_s(packet: Packet) -> float:
     return float((packet.dts if packet.dts is not None else packet.pts or 0) * packet.time_base)
 
 
-def _joined_pictures(parts: list[Path], stream: VideoStream, end_s: list[float]) -> Iterator[Packet]:
+def _joined_images(parts: list[Path], stream: VideoStream, end_s: list[float]) -> Iterator[Packet]:
     """The packets of all parts in order, each with its duration; at the end, that goes into `end_s`."""
     waiting, duration = None, round(Fraction(1, 25) / TIME_BASE)
     for part in parts:
@@ -237,7 +237,7 @@ def _joined_pictures(parts: list[Path], stream: VideoStream, end_s: list[float])
 
 
 def _sound(source: InputContainer, target: OutputContainer, start_s: float) -> tuple[str, Iterator[Packet]]:
-    """How the sound is taken over, and its packets on the clock of the pictures, zero at `start_s` in the file."""
+    """How the sound is taken over, and its packets on the clock of the images, zero at `start_s` in the file."""
     stream = source.streams.audio[0]
     if stream.codec_context.name in COPIED_SOUND:
         return "copied", _copied(source, stream, target.add_stream_from_template(stream), start_s)

@@ -22,9 +22,9 @@ STREAM_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "tcp
 """Kinds of address that are read over the network."""
 
 _TEXT_ART = frozenset({"adf", "bin", "idf", "tty", "xbin"})
-"""Formats in which libav would draw a text file as a picture."""
+"""Formats in which libav would draw a text file as an image."""
 
-_ATTACHED_PICTURE = 0x400  # libav's AV_DISPOSITION_ATTACHED_PIC
+_ATTACHED_IMAGE = 0x400  # libav's AV_DISPOSITION_ATTACHED_PIC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +156,10 @@ def _file_place(path: Path) -> Place:
 def open_place(
     place: Place, *, threads: int = 0, timeout_s: float = 10.0
 ) -> tuple[InputContainer, VideoStream]:
-    """The opened container of a place and its pictures.
+    """The opened container of a place and its images.
 
     Raises:
-        VideoReadError: when it cannot be opened, in time, or has no moving pictures.
+        VideoReadError: when it cannot be opened, in time, or has no moving images.
         MissingExtraError: when PyAV is not installed.
     """
     av = load_av("reading video")
@@ -175,7 +175,7 @@ def open_place(
             raise VideoReadError(f"{place.name} did not answer within {timeout_s:g} s. {hint}") from None
         raise VideoReadError(_opening_problem(place, error)) from None
     try:
-        stream = _pictures(container, place.name)
+        stream = _images(container, place.name)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
     except BaseException:
@@ -184,20 +184,20 @@ def open_place(
     return container, stream
 
 
-def _pictures(container: InputContainer, name: str) -> VideoStream:
-    """The first stream of moving pictures; the cover of an album is none."""
+def _images(container: InputContainer, name: str) -> VideoStream:
+    """The first stream of moving images; the cover of an album is none."""
     if container.format.name in _TEXT_ART:
         raise VideoReadError(f"{name} is not a video that mien can read: it looks like text.")
     for stream in container.streams.video:
         disposition: Any = getattr(stream, "disposition", 0)
-        is_cover = getattr(disposition, "value", disposition) & _ATTACHED_PICTURE  # no number before av 17
+        is_cover = getattr(disposition, "value", disposition) & _ATTACHED_IMAGE  # no number before av 17
         if not is_cover and stream.codec_context is not None:
             return stream
     if container.streams.video:
-        raise VideoReadError(f"{name} has no moving pictures that this build of libav can decode.")
+        raise VideoReadError(f"{name} has no moving images that this build of libav can decode.")
     if container.streams.audio:
-        raise VideoReadError(f"{name} has sound but no pictures: give a video.")
-    raise VideoReadError(f"{name} has no pictures: give a video.")
+        raise VideoReadError(f"{name} has sound but no images: give a video.")
+    raise VideoReadError(f"{name} has no images: give a video.")
 
 
 def _opening_problem(place: Place, error: Exception) -> str:

@@ -35,16 +35,16 @@ _LIMITED_RANGE = 1
 
 
 class VideoWriter:
-    """Writes pictures at their times as H.264 in an MP4, with the sound of another file.
+    """Writes images at their times as H.264 in an MP4, with the sound of another file.
 
-    Until it is closed the pictures are in parts beside the target (`annotated.mp4.part-0001.nut`), each readable up to
+    Until it is closed the images are in parts beside the target (`annotated.mp4.part-0001.nut`), each readable up to
     where a kill left it. Closing joins them with the sound into `path`, copied and not decoded again.
     A block that ends with an exception leaves the parts, to go on from `written_until_s(path)` by `resume_at_s`.
 
     Args:
         path: the target, named .mp4.
-        size_hw: height and width of the pictures; an odd side is made even by repeating its last pixels.
-        audio_from: a file whose sound is taken over up to the end of the pictures: its first picture is at time 0.
+        size_hw: height and width of the images; an odd side is made even by repeating its last pixels.
+        audio_from: a file whose sound is taken over up to the end of the images: its first image is at time 0.
         resume_at_s: go on with the parts that are there, without what they hold at or after this time. Unless it is
             told, older parts are removed.
         crf: quality of H.264, from 0 (lossless) to 51.
@@ -99,16 +99,16 @@ class VideoWriter:
             part.unlink()
 
     def add(self, image: np.ndarray, timestamp_s: float) -> None:
-        """Show a picture (H, W, 3) uint8 RGB from this time on.
+        """Show an image (H, W, 3) uint8 RGB from this time on.
 
         Raises:
             InputError: when its size is not the video's, or its time not after the one before.
         """
         if check_image(image).shape[:2] != self._size_hw:
-            raise InputError(f"{self.path}: expected pictures {self._size_hw}, got {image.shape[:2]}.")
+            raise InputError(f"{self.path}: expected images {self._size_hw}, got {image.shape[:2]}.")
         tick = round(timestamp_s / TIME_BASE)
         if tick <= self._last_tick:
-            raise InputError(f"{self.path}: the picture at {timestamp_s} s is not later than the one before.")
+            raise InputError(f"{self.path}: the image at {timestamp_s} s is not later than the one before.")
         if self._part is None:
             self._part = self._open_part()
         self._last_tick = tick
@@ -157,13 +157,13 @@ class VideoWriter:
         return {"flags": "+qscale", "global_quality": "354"} if self._encoder == "mpeg4" else {}
 
     def close(self) -> None:
-        """Join the parts with the sound into the target; without a single picture there is no target."""
+        """Join the parts with the sound into the target; without a single image there is no target."""
         if not self._is_closed:
             self.stop()
             self.sound = join_parts(self.path, self._audio_from)
 
     def mark(self) -> None:
-        """Bring all pictures so far to the disk: what follows goes into another part."""
+        """Bring all images so far to the disk: what follows goes into another part."""
         part, self._part = self._part, None
         if part is not None:
             with part:

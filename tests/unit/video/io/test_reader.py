@@ -20,7 +20,7 @@ from support.clips import (  # noqa: E402
     INTRA,
     LOSSLESS,
     assert_same,
-    corner_colours,
+    corner_colors,
     cut,
     difference,
     nearest_corners,
@@ -119,16 +119,16 @@ def test_rotated_metadata_as_libav_writes_it(tmp_path: Path):
         ("libx264rgb", "mkv", "rgb24"),
     ],
 )
-def test_colours(tmp_path: Path, codec: str, suffix: str, pixels: str):
+def test_colors(tmp_path: Path, codec: str, suffix: str, pixels: str):
     if codec not in av.codecs_available:
         pytest.skip(f"this build of libav has no {codec}")
     path = write_clip(tmp_path / f"clip.{suffix}", codec, pixels=pixels, times_s=steady(3))
     frames = read(path)
     assert len(frames) == 3
-    assert np.abs(np.array(corner_colours(frames[1].image)) - np.array(CORNERS)).max() <= 12
+    assert np.abs(np.array(corner_colors(frames[1].image)) - np.array(CORNERS)).max() <= 12
 
 
-def test_colours_of_bt709(tmp_path: Path):
+def test_colors_of_bt709(tmp_path: Path):
     path = tmp_path / "clip.mp4"
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("libx264", rate=10, options=LOSSLESS)
@@ -137,11 +137,11 @@ def test_colours_of_bt709(tmp_path: Path):
         frame = av.VideoFrame.from_ndarray(numbered(0), format="rgb24")
         container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
         container.mux(stream.encode(None))
-    colours = np.array(corner_colours(read(path)[0].image))
-    assert np.abs(colours - np.array(CORNERS)).max() <= 6
+    colors = np.array(corner_colors(read(path)[0].image))
+    assert np.abs(colors - np.array(CORNERS)).max() <= 6
 
 
-def test_grey(tmp_path: Path):
+def test_gray(tmp_path: Path):
     ramp = np.repeat(np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[None, :, None], 48, axis=0), 3, axis=2)
     image = read(write_clip(tmp_path / "clip.mkv", "ffv1", pixels="gray", images=[ramp]))[0].image
     assert difference(image, ramp) <= 1

@@ -90,7 +90,7 @@ def test_skip_to_after_broken_frames(tmp_path: Path):
         assert reader.broken == 1
 
 
-def test_skip_to_in_pictures_and_animations(tmp_path: Path):
+def test_skip_to_in_images_and_animations(tmp_path: Path):
     for index in range(6):
         Image.fromarray(numbered(index)).save(tmp_path / f"{index}.png")
     straight = read(tmp_path)
@@ -108,11 +108,11 @@ def test_frames_at_shows_what_is_on_screen(tmp_path: Path):
     moments = [4.0, 0.0, 0.05, 0.1, 0.39, 5.95, -1.0, 9.0]
     shown = list(frames_at(path, moments))
     assert [moment for moment, _ in shown] == sorted(moments)
-    pictures = dict(shown)
+    images = dict(shown)
     for moment, place in {0.0: 0, 0.05: 0, 0.1: 1, 0.39: 3, 4.0: 40, 5.95: 59}.items():
-        np.testing.assert_array_equal(pictures[moment], straight[place].image)
-    assert pictures[-1.0] is None
-    assert pictures[9.0] is None
+        np.testing.assert_array_equal(images[moment], straight[place].image)
+    assert images[-1.0] is None
+    assert images[9.0] is None
 
 
 @pytest.mark.parametrize("suffix", ["avi", "mkv"])
@@ -130,7 +130,7 @@ def test_frames_at_of_nothing(clip: Path):
     assert list(frames_at(clip, [])) == []
 
 
-def test_frames_at_in_pictures(tmp_path: Path):
+def test_frames_at_in_images(tmp_path: Path):
     for index in range(3):
         Image.fromarray(numbered(index)).save(tmp_path / f"{index}.png")
     shown = list(frames_at(tmp_path, [0.0, 0.6, 1.5], fps=2))

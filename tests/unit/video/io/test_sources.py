@@ -47,9 +47,9 @@ def test_empty_file(tmp_path: Path):
         read(tmp_path / "empty.mp4")
 
 
-def test_folder_without_pictures(tmp_path: Path):
-    (tmp_path / "notes.txt").write_text("no picture")
-    with pytest.raises(VideoReadError, match="is a folder without pictures"):
+def test_folder_without_images(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(VideoReadError, match="is a folder without images"):
         read(tmp_path)
 
 
@@ -75,11 +75,11 @@ def test_noise(tmp_path: Path):
 
 def test_sound_alone(tmp_path: Path):
     path = write_sound(tmp_path / "voice.wav", "pcm_s16le")
-    with pytest.raises(VideoReadError, match=r"voice.wav has sound but no pictures"):
+    with pytest.raises(VideoReadError, match=r"voice.wav has sound but no images"):
         read(path)
 
 
-def test_a_broken_picture(tmp_path: Path):
+def test_a_broken_image(tmp_path: Path):
     (tmp_path / "face.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing")
     with pytest.raises(VideoReadError, match=r"face.png"):
         read(tmp_path / "face.png")
@@ -96,17 +96,17 @@ def test_without_pyav(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtraError, match=r"mien\[video\]"):
         read(clip)
-    assert len(read(tmp_path)) == 1  # pictures do not need it
+    assert len(read(tmp_path)) == 1  # images do not need it
 
 
-# --- pictures in a row
+# --- images in a row
 
 
-def test_folder_of_pictures_in_natural_order(tmp_path: Path):
+def test_folder_of_images_in_natural_order(tmp_path: Path):
     for index in (0, 1, 2, 9, 10, 11):
         Image.fromarray(numbered(index)).save(tmp_path / f"frame{index}.png")
-    (tmp_path / "notes.txt").write_text("no picture")
-    (tmp_path / ".hidden.png").write_bytes(b"no picture")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / ".hidden.png").write_bytes(b"no image")
     with VideoReader(tmp_path, fps=2) as reader:
         assert reader.info.size_hw == (48, 64)
         assert (reader.info.fps, reader.info.duration_s, reader.info.frames) == (2, 3.0, 6)
@@ -124,11 +124,11 @@ def test_pattern(tmp_path: Path):
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
     np.testing.assert_array_equal(frames[3].image, numbered(12000))
     assert frames[1].timestamp_s == pytest.approx(0.04)
-    with pytest.raises(VideoReadError, match="no picture of this pattern"):
+    with pytest.raises(VideoReadError, match="no image of this pattern"):
         read(tmp_path / "c%d.png")
 
 
-def test_pictures_of_other_sizes_are_fitted_without_distortion(tmp_path: Path):
+def test_images_of_other_sizes_are_fitted_without_distortion(tmp_path: Path):
     Image.fromarray(numbered(0)).save(tmp_path / "0.png")
     Image.fromarray(np.full((64, 64, 3), 200, dtype=np.uint8)).save(tmp_path / "1.png")
     image = read(tmp_path)[1].image
@@ -138,7 +138,7 @@ def test_pictures_of_other_sizes_are_fitted_without_distortion(tmp_path: Path):
     assert not image[:, 56:].any()
 
 
-def test_broken_pictures_leave_a_gap(tmp_path: Path):
+def test_broken_images_leave_a_gap(tmp_path: Path):
     for index in range(4):
         Image.fromarray(numbered(index)).save(tmp_path / f"{index}.png")
     (tmp_path / "0.png").write_bytes(b"broken")
@@ -148,13 +148,13 @@ def test_broken_pictures_leave_a_gap(tmp_path: Path):
         assert reader.broken == 2
 
 
-def test_folder_of_broken_pictures(tmp_path: Path):
+def test_folder_of_broken_images(tmp_path: Path):
     (tmp_path / "0.png").write_bytes(b"broken")
-    with pytest.raises(VideoReadError, match=r"0.png is not a picture"):
+    with pytest.raises(VideoReadError, match=r"0.png is not an image"):
         read(tmp_path)
 
 
-def test_a_picture_is_one_frame_with_its_exif_orientation(tmp_path: Path):
+def test_a_image_is_one_frame_with_its_exif_orientation(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(numbered(0)).save(tmp_path / "face.jpg", quality=95, exif=exif)
@@ -165,11 +165,11 @@ def test_a_picture_is_one_frame_with_its_exif_orientation(tmp_path: Path):
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
 def test_animations(tmp_path: Path, suffix: str):
-    pictures = [Image.fromarray(numbered(index)) for index in range(5)]
+    images = [Image.fromarray(numbered(index)) for index in range(5)]
     options: dict[str, Any] = {"lossless": True} if suffix == "webp" else {}
     durations = [100, 200, 50, 400, 100]
     path = tmp_path / f"clip.{suffix}"
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, **options)
+    images[0].save(path, save_all=True, append_images=images[1:], duration=durations, **options)
     straight = read(path)
     assert [frame.timestamp_s for frame in straight] == pytest.approx([0, 0.1, 0.3, 0.35, 0.75])
     for frame in straight:

@@ -56,7 +56,7 @@ def assert_written(path: Path, times_s: list[float]) -> None:
         assert np.abs(frame.image.astype(int) - numbered(frame.index)).mean() < 12
 
 
-# --- pictures
+# --- images
 
 
 def test_nothing_written_leaves_nothing(tmp_path: Path):
@@ -78,7 +78,7 @@ def test_the_first_time_may_be_later_than_0(tmp_path: Path):
         assert [float(frame.time) for frame in container.decode(video=0)] == pytest.approx([2.0, 2.5])
 
 
-def test_colours(tmp_path: Path):
+def test_colors(tmp_path: Path):
     write(tmp_path / "out.mp4", steady(2))
     image = read(tmp_path / "out.mp4")[0].image
     for row, column in ((12, 16), (12, 48), (36, 16), (36, 48)):
@@ -125,7 +125,7 @@ def test_senseless_arguments(tmp_path: Path):
     with pytest.raises(VideoReadError, match="no such file"):
         VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW, audio_from=tmp_path / "missing.mp4")
     with VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW) as writer:
-        with pytest.raises(InputError, match="expected pictures"):
+        with pytest.raises(InputError, match="expected images"):
             writer.add(numbered(0, (64, 48)), 0.0)
         writer.add(numbered(0), 1.0)
         with pytest.raises(InputError, match="not later"):
@@ -171,7 +171,7 @@ def test_sound_is_kept_and_in_step(tmp_path: Path, codec: str, suffix: str, how:
     assert sound_ends_s(tmp_path / "out.mp4") == pytest.approx(2.0, abs=0.1)
 
 
-def test_sound_is_in_step_when_the_pictures_start_late(tmp_path: Path):
+def test_sound_is_in_step_when_the_images_start_late(tmp_path: Path):
     times_s = [3 + time_s for time_s in steady(20)]
     source = write_clip(
         tmp_path / "source.mkv", sound="aac", times_s=times_s, sound_starts_s=3.5, sound_lasts_s=1.0
@@ -181,7 +181,7 @@ def test_sound_is_in_step_when_the_pictures_start_late(tmp_path: Path):
 
 
 @pytest.mark.parametrize("sound", ["aac", "flac"])
-def test_sound_before_the_first_picture_is_left_out(tmp_path: Path, sound: str):
+def test_sound_before_the_first_image_is_left_out(tmp_path: Path, sound: str):
     times_s = [1 + time_s for time_s in steady(20)]
     source = write_clip(
         tmp_path / "source.mkv", sound=sound, times_s=times_s, sound_starts_s=0.0, sound_lasts_s=3.0
@@ -251,7 +251,7 @@ def test_parts_of_another_size_are_refused(tmp_path: Path):
     writer = VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW)
     add_all(writer, steady(3))
     writer.stop()
-    with pytest.raises(InputError, match="holds pictures of 64 x 48, not 128 x 96"):
+    with pytest.raises(InputError, match="holds images of 64 x 48, not 128 x 96"):
         VideoWriter(tmp_path / "out.mp4", size_hw=(96, 128), resume_at_s=0.2)
     assert len(parts_of(tmp_path / "out.mp4")) == 1
 
