@@ -52,7 +52,7 @@ def video(
         report: write the report.
         resume: go on with what a killed run left in the output folder.
         json: print one JSON object a frame instead of the summary.
-        detect_every: detect and classify faces in every Nth frame and track them in between. Default: 3 for a file; for a live
+        detect_every: detect and classify faces in every Nth frame and track them in between; 3 by default, and for a
             live source as often as the machine keeps up with.
         smoothing: time constant of the filter of the probabilities, in seconds; 0.2 unless told, 0 does not filter.
         fps: of a folder of images (25 unless told), or what is asked of a camera.

@@ -37,7 +37,7 @@ def analyze_video(
         source: a file, an address (rtsp, http), a camera (0 or "camera:0"), a folder of images or a pattern.
         model: a shipped model's name or the path of an `.onnx` file; not used when an analyzer is given.
         analyzer: with other settings than the usual ones.
-        detect_every: detect and classify faces in every Nth frame and track them in between. Default: 3 for a file, for a
+        detect_every: detect and classify faces in every Nth frame and track them in between; 3 by default, and for a
             live source as often as the machine keeps up with.
         smoothing_s: time constant of the filter of the probabilities, in seconds.
         fps: of a folder of images (25 unless told), or what is asked of a camera.
