@@ -31,7 +31,7 @@ from mien.datasets.index import Index
 from mien.evaluation.evaluate import official_labels, predict_dataset
 from mien.export.calibrate import risk_points
 from mien.faces import FaceDetector, LandmarkMesh, face_quality, head_pose
-from mien.faces.alignment import whole_face
+from mien.faces.alignment import letterbox
 from mien.imaging import read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, QualityTemperature, write_manifest
@@ -108,7 +108,7 @@ def measure(
         known = {"face": row, "label": labels[row], "kind": "as is", "amount": 0.0}
         unknown = {"yaw": np.nan, "pitch": np.nan, "size": np.nan, "sharpness": np.nan}
         if face is None:
-            return [({**known, **unknown}, whole_face(image, size=classifier.manifest.input.size))]
+            return [({**known, **unknown}, letterbox(image, size=classifier.manifest.input.size))]
         fit = mesh.fit(image, [face])[0]
         if fit is None or row not in chosen:
             copies = [Copy("as is", 0, image, face)]

@@ -1,4 +1,4 @@
-"""How faces on their side and upside down are read: the portraits of examples/, turned by 15 degrees at a time.
+"""How faces on their side and upside down are read: the portraits of examples/, rotated by 15 degrees at a time.
 
 python benchmarks/turned.py [--model expression]
 
@@ -34,14 +34,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="expression")
     analyzer = Analyzer(parser.parse_args().model)
-    for name, turned in (("as predict reads them", True), ("by the detector's landmarks", False)):
+    for name, rotated in (("as predict reads them", True), ("by the detector's landmarks", False)):
         found: Counter[str] = Counter()
         for portrait in PORTRAITS:
             square = cut_square(analyzer, read_image(EXAMPLES / f"{portrait}.jpg"))
-            [upright] = read(analyzer, square, turned)
+            [upright] = read(analyzer, square, rotated)
             for turn_deg in range(-180, 180, STEP_DEG):
                 image = np.array(square.rotate(-turn_deg, Image.Resampling.BICUBIC))
-                found[judge(read(analyzer, image, turned), upright, turn_deg)] += 1
+                found[judge(read(analyzer, image, rotated), upright, turn_deg)] += 1
         print(name)
         for fate, count in sorted(found.items()):
             print(f"  {count:3}  {fate}")
@@ -56,14 +56,14 @@ def cut_square(analyzer: Analyzer, image: np.ndarray) -> Image.Image:
     return Image.fromarray(image).crop(corners).resize((SIDE, SIDE))
 
 
-def read(analyzer: Analyzer, image: np.ndarray | Image.Image, turned: bool) -> list[Face]:
+def read(analyzer: Analyzer, image: np.ndarray | Image.Image, rotated: bool) -> list[Face]:
     """The largest face of an image, or none."""
     pixels = np.asarray(image)
-    return analyzer.predict_faces(pixels, analyzer.detect(pixels, turned=turned)[:1], turned=turned)
+    return analyzer.predict_faces(pixels, analyzer.detect(pixels, rotated=rotated)[:1], rotated=rotated)
 
 
 def judge(faces: list[Face], upright: Face, turn_deg: float) -> str:
-    """What became of a turned face."""
+    """What became of a rotated face."""
     if not faces:
         return "not found"
     [face] = faces

@@ -25,7 +25,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from mien.atomic import write_whole
+from mien.atomic import write_atomic
 from mien.errors import ModelError
 from mien.manifest import file_sha256, manifest_path, parse_manifest, write_manifest
 
@@ -161,7 +161,7 @@ def write_asset(original: Path, asset: Path) -> None:
     if (found := file_sha256(original)) != ORIGINAL_SHA256:
         raise ModelError(f"{original}: sha256 {found[:12]}..., expected {ORIGINAL_SHA256[:12]}....")
     manifest = parse_manifest(manifest_path(asset).read_bytes())
-    write_whole(asset, lighten(onnx.load(original)).SerializeToString(deterministic=True))
+    write_atomic(asset, lighten(onnx.load(original)).SerializeToString(deterministic=True))
     source = {**manifest.source, "converted_sha256": ORIGINAL_SHA256, "changes": CHANGES}
     write_manifest(replace(manifest, sha256=file_sha256(asset), source=source), asset)
 

@@ -11,7 +11,7 @@ from typing import IO
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[IO[bytes]]:
+def open_atomic(path: Path) -> Iterator[IO[bytes]]:
     """A binary file to write that takes its name only when the block ends well.
 
     Until then it is `path`, hex digits and `.partial`, so that two processes may write the same file: the later one
@@ -28,7 +28,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, data: bytes | str) -> None:
+def write_atomic(path: Path, data: bytes | str) -> None:
     """Write bytes, or text as UTF-8, whole or not at all."""
-    with written_whole(path) as file:
+    with open_atomic(path) as file:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)

@@ -24,7 +24,7 @@ def bbox_iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def bbox_inside(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
+def bbox_containment(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
     """Share (N, M) of the area of boxes (N, 4) that lies inside boxes (M, 4); 0 where the first are empty."""
     shared, own = _shared_area(a_xyxy, b_xyxy), bbox_area(a_xyxy)[:, None]
     return np.divide(shared, own, out=np.zeros_like(shared), where=own > 0)
@@ -36,7 +36,7 @@ def _shared_area(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
     return bbox_area(np.concatenate([top_left, bottom_right], axis=-1))
 
 
-def keep_best_boxes(
+def non_maximum_suppression(
     bbox_xyxy: np.ndarray, confidences: np.ndarray, iou: float, inside: float = 1.0, times: float = math.inf
 ) -> np.ndarray:
     """Non-maximum suppression: indices of the kept boxes, most confident first.
@@ -51,7 +51,7 @@ def keep_best_boxes(
     order = np.argsort(-confidences, kind="stable")
     boxes = bbox_xyxy[order]
     areas = bbox_area(boxes)
-    is_part = (bbox_inside(boxes, boxes) > inside) & (areas[None] / times <= areas[:, None])
+    is_part = (bbox_containment(boxes, boxes) > inside) & (areas[None] / times <= areas[:, None])
     overlaps = (bbox_iou(boxes, boxes) > iou) | is_part
     kept: list[int] = []
     for place in range(len(order)):

@@ -40,7 +40,7 @@ UNREAD = "is not an image that mien can read"
 UNREAD_HEIC = (
     "is HEIC, which mien cannot read: save it as JPEG, or hand over a Pillow image made with pillow-heif"
 )
-UNREAD_SUFFIXES = (".heic", ".heif")
+HEIC_SUFFIXES = (".heic", ".heif")
 """Endings of images that Pillow does not read by itself: in a folder they are told of, not passed over."""
 
 SCALED_FORMATS = ("PPM",)
@@ -232,7 +232,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> np.
         raise InputError("the transform shrinks the image to nothing: are its landmarks a face's?")
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
     wanted = transform_points(invert(matrix), corners)
-    patch, to_patch = _reduced_patch(image, wanted, reduction_of(matrix))
+    patch, to_patch = _reduced_patch(image, wanted, reduction_factor(matrix))
     to_source = invert(compose(matrix, invert(to_patch)))
     warped = Image.fromarray(patch).transform(
         (width, height), Image.Transform.AFFINE, to_source.ravel().tolist(), Image.Resampling.BILINEAR
@@ -240,7 +240,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> np.
     return np.array(warped)
 
 
-def reduction_of(matrix: np.ndarray) -> int:
+def reduction_factor(matrix: np.ndarray) -> int:
     """How many pixels each way `warp` averages to one before it goes through a (2, 3) transform."""
     return max(1, round(1 / math.sqrt(abs(np.linalg.det(matrix[:, :2])))))
 

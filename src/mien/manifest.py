@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from mien.atomic import write_whole
+from mien.atomic import write_atomic
 from mien.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def file_sha256(path: Path) -> str:
 def write_manifest(manifest: Manifest, model_path: Path) -> Path:
     """Write the manifest beside its model, whole or not at all; returns its path."""
     path = manifest_path(model_path)
-    write_whole(path, manifest.to_json())
+    write_atomic(path, manifest.to_json())
     return path
 
 

@@ -17,13 +17,13 @@ from typing import Any, Self
 import numpy as np
 
 from mien._version import __version__
-from mien.atomic import write_whole
+from mien.atomic import write_atomic
 from mien.drawing.tracks import draw_tracks
 from mien.errors import InputError
 from mien.manifest import Manifest
 from mien.reports.video import write_report
 from mien.results import VideoFrame
-from mien.table_files import check_writable
+from mien.table_files import check_table_format
 from mien.video.analysis import VideoAnalysis
 from mien.video.io.reader import frames_at
 from mien.video.io.segments import TIME_BASE, all_parts
@@ -121,7 +121,7 @@ def record(
     """
     if table not in TABLES:
         raise InputError(f"table is {table!r}; expected one of {', '.join(TABLES)}.")
-    check_writable(f".{table}")
+    check_table_format(f".{table}")
     if annotate and (file := analysis.file) and file.resolve() == (folder / _VIDEO).resolve():
         raise InputError(f"{file} would be written over: give another --output.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -271,7 +271,7 @@ class _Run:
             "counts": asdict(self.counts),
             "follower": self.analysis.follower.state(),
         }
-        write_whole(self._folder / _STATE, json.dumps(state))
+        write_atomic(self._folder / _STATE, json.dumps(state))
         self._settled_s = time.monotonic()
 
     def finish(self, table: str) -> list[Path]:

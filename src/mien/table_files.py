@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from mien.atomic import written_whole
+from mien.atomic import open_atomic
 from mien.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ FACE_COLUMNS: dict[str, type] = {
 """What every table tells of a face, beside its expression."""
 
 
-def face_row(face: Face) -> dict[str, Any]:
+def face_to_row(face: Face) -> dict[str, Any]:
     """A face's `FACE_COLUMNS`, and its expression as label, confidence and one column `p_...` a class."""
     record = face.to_dict()
     row: dict[str, Any] = dict(zip(("x1", "y1", "x2", "y2"), record["bbox_xyxy"], strict=True))
@@ -71,12 +71,12 @@ class TableFile:
                 raise InputError(f"{self._path} is a folder.")
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with ExitStack() as stack:
-                file = stack.enter_context(written_whole(self._path))
+                file = stack.enter_context(open_atomic(self._path))
                 self._rows = self._kind(file, self._columns)
                 stack.callback(self._rows.close)
                 self._stack = stack.pop_all()
         except OSError as error:
-            raise unwritable(self._path, error) from None
+            raise write_error(self._path, error) from None
         return self
 
     def __exit__(
@@ -88,17 +88,17 @@ class TableFile:
         try:
             self._stack.close()
         except OSError as problem:
-            raise unwritable(self._path, problem) from None
+            raise write_error(self._path, problem) from None
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write some rows."""
         try:
             self._rows.write(rows)
         except OSError as error:
-            raise unwritable(self._path, error) from None
+            raise write_error(self._path, error) from None
 
 
-def check_writable(suffix: str) -> None:
+def check_table_format(suffix: str) -> None:
     """Make sure that a format can be written here, before anything is worked on for it.
 
     Raises:
@@ -117,7 +117,7 @@ def _load_parquet() -> tuple[Any, Any]:
     return pa, pq
 
 
-def unwritable(path: Path, error: OSError) -> InputError:
+def write_error(path: Path, error: OSError) -> InputError:
     """What to tell when a file cannot be written."""
     return InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}.")
 

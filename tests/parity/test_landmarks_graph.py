@@ -31,7 +31,7 @@ def recipe(root):
 @pytest.fixture(scope="module")
 def crops(examples):
     """(N, 256, 256, 3) float32: every face of the examples, as the mesh sees it."""
-    detector = FaceDetector(max_side=1280, threads=1)
+    detector = FaceDetector(max_size=1280, threads=1)
     found = []
     for path in sorted(examples.glob("*.jpg")):
         image = read_image(path)

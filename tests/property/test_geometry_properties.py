@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mien.faces import TEMPLATES, align_face, alignment_matrix
-from mien.geometry import bbox_iou, compose, invert, keep_best_boxes, similarity_transform, transform_points
+from mien.geometry import (
+    bbox_iou,
+    compose,
+    invert,
+    non_maximum_suppression,
+    similarity_transform,
+    transform_points,
+)
 
 coordinates = st.floats(-2000, 2000)
 points = arrays(np.float64, (5, 2), elements=coordinates)
@@ -55,7 +62,7 @@ def test_iou_is_a_symmetric_share(a: np.ndarray, b: np.ndarray):
 @given(boxes, st.data())
 def test_kept_boxes_do_not_overlap_and_dropped_ones_do(found: np.ndarray, data: st.DataObject):
     confidences = data.draw(arrays(np.float64, len(found), elements=st.floats(0, 1)))
-    kept = keep_best_boxes(found, confidences, 0.3)
+    kept = non_maximum_suppression(found, confidences, 0.3)
     between = bbox_iou(found[kept], found[kept])[~np.eye(len(kept), dtype=bool)]
     assert (between <= 0.3).all()
     assert (np.diff(confidences[kept]) <= 0).all()

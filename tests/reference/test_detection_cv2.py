@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mien.faces import FaceDetector
-from mien.geometry import keep_best_boxes
+from mien.geometry import non_maximum_suppression
 from mien.imaging import resize
 from mien.runtime import ASSETS
 from support.images import mirrored, photo_wall, portrait
@@ -39,7 +39,7 @@ def test_one_look_is_that_of_opencv(name: str):
     image = IMAGES[name]()
     expected = reference_rows(image)
     rows = FaceDetector(threads=1)._look(image, max(image.shape[:2]), padding=0.0)
-    rows = rows[keep_best_boxes(rows[:, :4], rows[:, 14], 0.3)]
+    rows = rows[non_maximum_suppression(rows[:, :4], rows[:, 14], 0.3)]
     assert len(expected) > 0
     np.testing.assert_allclose(rows[:, :14], expected[:, :14], atol=1e-2)
     np.testing.assert_allclose(rows[:, 14], expected[:, 14], atol=1e-5)

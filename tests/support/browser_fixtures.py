@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from mien.faces.alignment import align_face
-from mien.faces.detection import MAX_INSIDE, PART_TIMES, STRIDES, _decode, _to_input
+from mien.faces.detection import MAX_CONTAINMENT, MAX_FRAGMENT_RATIO, STRIDES, _decode, _to_input
 from mien.faces.landmarks import mesh_crop_matrix
 from mien.faces.pose import canonical_face, head_pose
 from mien.faces.quality import face_quality
-from mien.faces.tracking import FaceTracker, face_look
-from mien.geometry import keep_best_boxes, similarity_transform
+from mien.faces.tracking import FaceTracker, appearance_descriptor
+from mien.geometry import non_maximum_suppression, similarity_transform
 from mien.imaging import resize, warp
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import QualityTemperature
@@ -92,7 +92,7 @@ def detection() -> dict[str, Any]:
         for columns, scale, shift in ((1, 1.1, 0.05), (1, 0.7, 0.05), (4, 1.5, 0.5), (10, 3, 1.5))
     ]
     rows = _decode(outputs, width, 0.6)
-    kept = rows[keep_best_boxes(rows[:, :4], rows[:, 14], 0.3, MAX_INSIDE, PART_TIMES)]
+    kept = rows[non_maximum_suppression(rows[:, :4], rows[:, 14], 0.3, MAX_CONTAINMENT, MAX_FRAGMENT_RATIO)]
     assert 5 < len(kept) < len(rows)
     return {
         "image": packed(scene()[:20, :30]),
@@ -130,7 +130,7 @@ def faces() -> dict[str, Any]:
         "image": packed(image),
         "landmarks_xy": LANDMARKS.tolist(),
         "boxes": boxes,
-        "looks": [packed(face_look(image, face)) for face in found],
+        "looks": [packed(appearance_descriptor(image, face)) for face in found],
         "qualities": [_quality(face_quality(image, face)) for face in found],
         "pose": {"yaw": 20, "pitch": -15, "roll": 0},
         "frontality": face_quality(image, posed).frontality,

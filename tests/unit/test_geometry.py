@@ -8,7 +8,7 @@ from mien.geometry import (
     bbox_iou,
     compose,
     invert,
-    keep_best_boxes,
+    non_maximum_suppression,
     similarity_transform,
     transform_points,
 )
@@ -20,7 +20,7 @@ def test_no_boxes():
     none = np.empty((0, 4))
     assert bbox_area(none).shape == (0,)
     assert bbox_iou(none, np.ones((3, 4))).shape == (0, 3)
-    assert keep_best_boxes(none, np.empty(0), 0.3).tolist() == []
+    assert non_maximum_suppression(none, np.empty(0), 0.3).tolist() == []
 
 
 def test_area_of_an_inverted_box_is_zero():
@@ -36,25 +36,34 @@ def test_iou():
 
 def test_the_most_confident_of_overlapping_boxes_is_kept():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [30, 30, 40, 40], [2, 0, 12, 10]], dtype=np.float64)
-    assert keep_best_boxes(boxes, np.array([0.7, 0.9, 0.8, 0.6]), 0.3).tolist() == [1, 2]
+    assert non_maximum_suppression(boxes, np.array([0.7, 0.9, 0.8, 0.6]), 0.3).tolist() == [1, 2]
 
 
 def test_a_box_hidden_by_a_dropped_box_is_kept():
     boxes = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]], dtype=np.float64)
-    assert keep_best_boxes(boxes, np.array([0.9, 0.8, 0.7]), 0.3).tolist() == [0, 2]
+    assert non_maximum_suppression(boxes, np.array([0.9, 0.8, 0.7]), 0.3).tolist() == [0, 2]
 
 
 def test_equal_confidences_keep_the_first():
     boxes = np.tile([[0.0, 0.0, 5.0, 5.0]], (3, 1))
-    assert keep_best_boxes(boxes, np.full(3, 0.5), 0.3).tolist() == [0]
+    assert non_maximum_suppression(boxes, np.full(3, 0.5), 0.3).tolist() == [0]
 
 
 def test_a_box_inside_a_more_confident_one_is_a_part_of_it_unless_far_smaller():
     whole, part, speck, beside = [0, 0, 100, 100], [10, 40, 50, 90], [1, 1, 13, 13], [90, 0, 130, 50]
     boxes = np.array([part, whole, speck, beside], dtype=float)
-    assert keep_best_boxes(boxes, np.array([0.7, 0.9, 0.8, 0.6]), 0.3).tolist() == [1, 2, 0, 3]
-    assert keep_best_boxes(boxes, np.array([0.7, 0.9, 0.8, 0.6]), 0.3, 0.7, 16.0).tolist() == [1, 2, 3]
-    assert keep_best_boxes(boxes, np.array([0.9, 0.7, 0.8, 0.6]), 0.3, 0.7, 16.0).tolist() == [0, 2, 1, 3]
+    assert non_maximum_suppression(boxes, np.array([0.7, 0.9, 0.8, 0.6]), 0.3).tolist() == [1, 2, 0, 3]
+    assert non_maximum_suppression(boxes, np.array([0.7, 0.9, 0.8, 0.6]), 0.3, 0.7, 16.0).tolist() == [
+        1,
+        2,
+        3,
+    ]
+    assert non_maximum_suppression(boxes, np.array([0.9, 0.7, 0.8, 0.6]), 0.3, 0.7, 16.0).tolist() == [
+        0,
+        2,
+        1,
+        3,
+    ]
 
 
 def test_transform_points_takes_any_leading_shape():

@@ -11,7 +11,7 @@ import pytest
 
 from mien.errors import InputError, MissingExtraError
 from mien.results import Face
-from mien.table_files import FACE_COLUMNS, ROWS, TableFile, check_writable, face_row, json_line
+from mien.table_files import FACE_COLUMNS, ROWS, TableFile, check_table_format, face_to_row, json_line
 
 COLUMNS = {"name": str, "count": int, "share": float}
 RECORDS = [
@@ -111,12 +111,12 @@ def test_a_full_disk_is_one_error(tmp_path, kind, monkeypatch):
 
 
 def test_parquet_without_its_extra(tmp_path, monkeypatch):
-    check_writable(".csv")
-    check_writable(".jsonl")
+    check_table_format(".csv")
+    check_table_format(".jsonl")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    check_writable(".csv")
+    check_table_format(".csv")
     with pytest.raises(MissingExtraError, match=r"mien\[table\]"):
-        check_writable(".parquet")
+        check_table_format(".parquet")
     with pytest.raises(MissingExtraError), TableFile(tmp_path / "t.parquet", COLUMNS):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -128,6 +128,6 @@ def test_a_json_line():
 
 def test_the_row_of_a_face_that_was_not_read():
     face = Face(bbox_xyxy=np.array([1.0, 2, 3, 4]), landmarks_xy=np.zeros((5, 2)), confidence=0.5)
-    row = face_row(face)
+    row = face_to_row(face)
     assert row == {"x1": 1, "y1": 2, "x2": 3, "y2": 4, "face_confidence": 0.5}
     assert set(row) <= set(FACE_COLUMNS)

@@ -51,7 +51,7 @@ def explain(
     if target is not None:
         check_image_name(target, source=image)
     classifier = ExpressionClassifier(model, threads=threads)
-    detector = FaceDetector(max_side=detector_size, min_confidence=min_confidence, threads=threads)
+    detector = FaceDetector(max_size=detector_size, min_confidence=min_confidence, threads=threads)
     mesh = LandmarkMesh(threads=threads)
     faces = explain_faces(classifier, detector, read_image(image), mesh=mesh, label=label)
     if target is not None and faces:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import InputError, MienError
-from mien.imaging import IMAGE_SUFFIXES, UNREAD_SUFFIXES
+from mien.imaging import HEIC_SUFFIXES, IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def find_images(
 ) -> tuple[list[ImageInput], list[tuple[str, MienError]]]:
     """The images that paths, folders, patterns and `-` mean, in order.
 
-    In folders and patterns, files that end in one of `IMAGE_SUFFIXES` or `UNREAD_SUFFIXES` count; a file named by
+    In folders and patterns, files that end in one of `IMAGE_SUFFIXES` or `HEIC_SUFFIXES` count; a file named by
     itself always does.
 
     Args:
@@ -120,7 +120,7 @@ def _walk(folder: Path, root: Path, skipped: Path | None) -> Iterator[ImageInput
 
 
 def _if_image(path: Path, root: Path, skipped: Path | None) -> Iterator[ImageInput]:
-    if path.suffix.lower() not in IMAGE_SUFFIXES + UNREAD_SUFFIXES or not _ask(path.is_file, otherwise=True):
+    if path.suffix.lower() not in IMAGE_SUFFIXES + HEIC_SUFFIXES or not _ask(path.is_file, otherwise=True):
         return  # one that may not be looked at stays: reading it tells why
     if skipped is not None and Path(os.path.realpath(path)).is_relative_to(skipped):
         return

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from mien.atomic import written_whole
+from mien.atomic import open_atomic
 from mien.errors import ImageReadError, InputError
-from mien.table_files import FACE_COLUMNS, TableFile, face_row, unwritable
+from mien.table_files import FACE_COLUMNS, TableFile, face_to_row, write_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,7 @@ class TableWriter(TableFile):
         if analysis.error is not None:
             shared |= {"error": analysis.error.code, "message": _printable(str(analysis.error))}
         rows = [
-            {**shared, "face": number, **face_row(face)}
+            {**shared, "face": number, **face_to_row(face)}
             for number, face in enumerate(analysis.faces, start=1)
         ]
         self.write(rows or [shared])
@@ -93,7 +93,7 @@ class CopyWriter:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise unwritable(folder, error) from None
+            raise write_error(folder, error) from None
         self._folder = folder
         self._taken = {_key(image.source) for image in images if isinstance(image.source, Path)}
 
@@ -154,10 +154,10 @@ def save_image(image: np.ndarray, path: Path) -> None:
     options = {"quality": 92} if format_name in ("JPEG", "WEBP") else {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as file:
+        with open_atomic(path) as file:
             Image.fromarray(image).save(file, format=format_name, **options)
     except OSError as error:
-        raise unwritable(path, error) from None
+        raise write_error(path, error) from None
 
 
 def _key(path: Path) -> str:

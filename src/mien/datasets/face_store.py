@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from mien.atomic import write_whole
+from mien.atomic import write_atomic
 from mien.datasets.index import Index, Sample
 from mien.errors import DatasetError, ImageReadError
-from mien.faces.alignment import align_face, alignment_matrix, whole_face, whole_face_matrix
+from mien.faces.alignment import align_face, alignment_matrix, letterbox, letterbox_matrix
 from mien.faces.detection import FaceDetector
 from mien.geometry import transform_points
 from mien.imaging import read_image
@@ -75,7 +75,7 @@ class FaceStore:
         """The aligned crop (size, size, 3) of one row, or its whole patch where no face was found."""
         patch = self.patches[row]
         if not self.is_found[row]:
-            return whole_face(patch, size=size)
+            return letterbox(patch, size=size)
         return align_face(patch, self.landmarks_xy[row], size=size, template=template, margin=margin)
 
 
@@ -166,7 +166,7 @@ def _make_chunk(
             unreadable.append(sample.id)
     buffer = io.BytesIO()
     np.savez(buffer, patches=patches, landmarks=landmarks, unreadable=np.array(unreadable, dtype=str))
-    write_whole(_chunk_path(directory, rows), buffer.getvalue())
+    write_atomic(_chunk_path(directory, rows), buffer.getvalue())
     return rows
 
 
@@ -175,7 +175,7 @@ def _cut(index: Index, sample: Sample, patch: int, detector: FaceDetector) -> tu
     image = read_image(index.read(sample))
     found = _landmarks(image, sample, detector)
     if index.is_cropped or found is None:
-        matrix, pixels = whole_face_matrix(image.shape[:2], patch), whole_face(image, size=patch)
+        matrix, pixels = letterbox_matrix(image.shape[:2], patch), letterbox(image, size=patch)
     else:
         matrix = alignment_matrix(found, patch, margin=ROOM)
         pixels = align_face(image, found, size=patch, margin=ROOM)
@@ -244,7 +244,7 @@ def _claim(directory: Path, fingerprint: dict[str, object]) -> None:
         _check_same(directory, _read_record(claim), fingerprint)
         return
     claim.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(claim, json.dumps(fingerprint))
+    write_atomic(claim, json.dumps(fingerprint))
 
 
 def _join(directory: Path, chunks: list[range], patch: int, fingerprint: dict[str, object]) -> None:
@@ -262,7 +262,7 @@ def _join(directory: Path, chunks: list[range], patch: int, fingerprint: dict[st
             unreadable += chunk["unreadable"].tolist()
     patches.flush()
     np.save(directory / "landmarks.npy", landmarks)
-    write_whole(directory / "store.json", json.dumps({**fingerprint, "unreadable": unreadable}, indent=1))
+    write_atomic(directory / "store.json", json.dumps({**fingerprint, "unreadable": unreadable}, indent=1))
     shutil.rmtree(directory / "chunks")
 
 

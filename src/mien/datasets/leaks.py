@@ -7,7 +7,7 @@ import io
 from collections.abc import Collection
 from pathlib import Path
 
-from mien.atomic import write_whole
+from mien.atomic import write_atomic
 from mien.datasets.fer2013 import USAGES
 from mien.datasets.index import Index, csv_rows
 from mien.errors import AnnotationError, InputError
@@ -62,6 +62,6 @@ def write_leaks(path: str | Path, index: Index, ids: Collection[str]) -> None:
     lines.writerow(HEADER)
     lines.writerows((usage_of[sample.split], sample.id) for sample in index.samples if sample.id in ids)
     try:
-        write_whole(Path(path), text.getvalue())
+        write_atomic(Path(path), text.getvalue())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}. Give a file that can be written.") from error

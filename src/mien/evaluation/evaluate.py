@@ -20,7 +20,7 @@ from mien.datasets.index import SPLITS, Index, Sample
 from mien.errors import DatasetError, ImageReadError, InputError
 from mien.evaluation.groups import check_installed, columns_left_out, group_columns, group_results
 from mien.evaluation.summary import summarize
-from mien.faces.alignment import whole_face
+from mien.faces.alignment import letterbox
 from mien.faces.detection import FaceDetector
 from mien.imaging import read_image
 from mien.inference.classifier import ExpressionClassifier
@@ -239,7 +239,7 @@ class _Cutter:
         if face is not None:
             return _Cut(self.classifier.crop(image, face), is_found=True)
         size = self.classifier.manifest.input.size
-        return _Cut(whole_face(image, size=size) if self.index.is_cropped else None)
+        return _Cut(letterbox(image, size=size) if self.index.is_cropped else None)
 
 
 def _cut_ahead(cutter: _Cutter) -> Iterator[list[_Cut]]:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import torch
 
-from mien.atomic import write_whole
+from mien.atomic import write_atomic
 from mien.errors import ModelError, ParityError
 from mien.export.half import store_half
 from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, write_manifest
@@ -75,7 +75,7 @@ def export_model(
         sha256=hashlib.sha256(graph).hexdigest(),
         source={"recipe": config.name, "step": checkpoint.step, **data, **(source or {})},
     )
-    write_whole(output, graph)
+    write_atomic(output, graph)
     write_manifest(manifest, output)
     return manifest
 

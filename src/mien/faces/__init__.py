@@ -1,11 +1,11 @@
 """Faces in images: find them, align them, lay a mesh on them, read head pose and quality. No torch."""
 
-from mien.faces.alignment import TEMPLATES, align_face, alignment_matrix, whole_face
+from mien.faces.alignment import TEMPLATES, align_face, alignment_matrix, letterbox
 from mien.faces.detection import FaceDetector
 from mien.faces.landmarks import FittedMesh, LandmarkMesh
 from mien.faces.pose import head_pose
 from mien.faces.quality import face_quality
-from mien.faces.tracking import FaceTracker, face_look
+from mien.faces.tracking import FaceTracker, appearance_descriptor
 
 __all__ = [
     "TEMPLATES",
@@ -15,8 +15,8 @@ __all__ = [
     "LandmarkMesh",
     "align_face",
     "alignment_matrix",
-    "face_look",
+    "appearance_descriptor",
     "face_quality",
     "head_pose",
-    "whole_face",
+    "letterbox",
 ]

@@ -58,7 +58,7 @@ def align_face(
     return warp(image, matrix, (size, size))
 
 
-def whole_face_matrix(size_hw: tuple[int, int], size: int) -> np.ndarray:
+def letterbox_matrix(size_hw: tuple[int, int], size: int) -> np.ndarray:
     """The (2, 3) transform that fits an image that is itself one face crop into `size` x `size`, centered."""
     height, width = size_hw
     scale = size / max(height, width)
@@ -67,6 +67,6 @@ def whole_face_matrix(size_hw: tuple[int, int], size: int) -> np.ndarray:
     )
 
 
-def whole_face(image: np.ndarray, *, size: int) -> np.ndarray:
+def letterbox(image: np.ndarray, *, size: int) -> np.ndarray:
     """An image that is itself one face crop, as the model's input: for crops in which no face was found."""
-    return warp(image, whole_face_matrix(image.shape[:2], size), (size, size))
+    return warp(image, letterbox_matrix(image.shape[:2], size), (size, size))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from mien.errors import InputError
-from mien.geometry import bbox_area, keep_best_boxes, transform_points
+from mien.geometry import bbox_area, non_maximum_suppression, transform_points
 from mien.imaging import check_image, resize
 from mien.results import Face
 from mien.runtime import load_model
@@ -23,9 +23,9 @@ LARGE_FACE = 0.25
 """A smaller look is asked for faces whose longer side is more than this share of the image's ..."""
 BIG_FACE = 0.25
 """... and the smallest for those that cover more than this share of its area."""
-MAX_INSIDE = 0.7
+MAX_CONTAINMENT = 0.7
 """A box of which more lies inside a more confident one is a part of that face, a mouth or one half ..."""
-PART_TIMES = 16.0
+MAX_FRAGMENT_RATIO = 16.0
 """... unless that has more than so many times its area: then it is somebody behind, in the corner of the large box."""
 MIN_TURNED = 0.8
 """Least confidence of a face in an image laid on its side; the right way up most have more than 0.9."""
@@ -38,7 +38,7 @@ class FaceDetector:
     """Finds faces and their five landmarks; safe to call from many threads.
 
     Args:
-        max_side: images are shrunk until their long side has this many pixels. 640 finds faces from 1/40 of
+        max_size: images are shrunk until their long side has this many pixels. 640 finds faces from 1/40 of
             the long side up to the whole image; take 1280 for crowds.
         min_confidence: least confidence of a face, 0..1.
         nms_iou: of two faces that overlap more than this, the less confident is dropped; so is one that lies for the
@@ -52,24 +52,24 @@ class FaceDetector:
     """
 
     def __init__(
-        self, *, max_side: int = 640, min_confidence: float = 0.6, nms_iou: float = 0.3, threads: int = 0
+        self, *, max_size: int = 640, min_confidence: float = 0.6, nms_iou: float = 0.3, threads: int = 0
     ) -> None:
-        check_side("max_side", max_side)
+        check_detector_size("max_size", max_size)
         if not 0 < min_confidence < 1:
             raise InputError(f"threshold is {min_confidence}; expected a number between 0 and 1.")
-        self.max_side, self.min_confidence, self.nms_iou = max_side, min_confidence, nms_iou
+        self.max_size, self.min_confidence, self.nms_iou = max_size, min_confidence, nms_iou
         self._session = load_model("face-detector", task="face-detection", threads=threads).session
 
-    def detect(self, image: np.ndarray, *, turned: bool = False) -> list[Face]:
+    def detect(self, image: np.ndarray, *, rotated: bool = False) -> list[Face]:
         """All faces in an image (H, W, 3) uint8 RGB, largest first; an empty list when there is none.
 
         Args:
             image: to search.
-            turned: where there is none, search the image laid on either side too.
+            rotated: where there is none, search the image laid on either side too.
         """
         check_image(image)
         rows = self._search(image)
-        if turned and not len(rows):
+        if rotated and not len(rows):
             rows = max((self._search_turned(image, turns) for turns in (1, 3)), key=_best_confidence)
         return [
             Face(bbox_xyxy=row[:4], landmarks_xy=row[4:14].reshape(5, 2), confidence=float(row[14]))
@@ -77,7 +77,7 @@ class FaceDetector:
         ]
 
     def _search_turned(self, image: np.ndarray, turns: int) -> np.ndarray:
-        """Rows of `_search` of an image turned a quarter so many times, counterclockwise; in pixels of the image."""
+        """Rows of `_search` of an image rotated a quarter so many times, counterclockwise; in pixels of the image."""
         rows = self._search(np.ascontiguousarray(np.rot90(image, turns)))
         rows = rows[rows[:, 14] >= max(self.min_confidence, MIN_TURNED)]
         height, width = image.shape[:2]
@@ -91,7 +91,7 @@ class FaceDetector:
     def _search(self, image: np.ndarray) -> np.ndarray:
         """Faces (N, 15), largest first: box, landmarks, confidence; in pixels of the image."""
         long_side = max(image.shape[:2])
-        side = min(long_side, self.max_side)
+        side = min(long_side, self.max_size)
         rows = np.empty((0, 15), dtype=np.float32)
         if long_side > CLOSE_UP_SIDE:
             rows = self._look(image, side, padding=0.0)
@@ -105,7 +105,11 @@ class FaceDetector:
         rows = np.concatenate([rows, close_up])
         if len(rows) > MAX_CANDIDATES:
             rows = rows[np.argsort(-rows[:, 14], kind="stable")[:MAX_CANDIDATES]]
-        rows = rows[keep_best_boxes(rows[:, :4], rows[:, 14], self.nms_iou, MAX_INSIDE, PART_TIMES)]
+        rows = rows[
+            non_maximum_suppression(
+                rows[:, :4], rows[:, 14], self.nms_iou, MAX_CONTAINMENT, MAX_FRAGMENT_RATIO
+            )
+        ]
         return rows[np.argsort(-bbox_area(rows[:, :4]), kind="stable")]
 
     def _look(self, image: np.ndarray, side: int, padding: float) -> np.ndarray:
@@ -128,7 +132,7 @@ def _best_confidence(rows: np.ndarray) -> float:
     return float(rows[:, 14].max(initial=0.0))
 
 
-def check_side(name: str, side: int) -> None:
+def check_detector_size(name: str, side: int) -> None:
     """Refuse a long side at which no faces are searched, by the name that the caller knows it by."""
     if not 64 <= side <= 8192:
         raise InputError(f"{name} is {side}; expected 64..8192 pixels.")

@@ -22,7 +22,7 @@ CROP_SIDE = 1.5
 """Side of the square that the network sees, in longer sides of the detector's box."""
 MIN_LOGIT = 0.0
 """Of presence: below it the network saw no face, and its points mean nothing."""
-LEVEL_DEG = 6.0
+MAX_TILT_DEG = 6.0
 """A face whose eyes the mesh finds more tilted than this in the crop is fitted again, levelled by it ..."""
 PASSES = 6
 """... up to so many times in all: a mesh creeps towards the tilt of a face that lies on its side."""
@@ -30,13 +30,12 @@ SURE_LOGIT = 8.0
 """Of presence: a mesh that reaches it lies the right way up. Turned portraits give 6 to 30 the right way up, and more
 than 7 the wrong way up in one of 60."""
 TURNS_DEG = ((5.0, (45.0, -45.0)), (10.0, (180.0, 90.0, -90.0, 135.0, -135.0)))
-"""How a face may lie that the detector takes for an upright one, and what presence a mesh so turned has to reach.
+"""How a face may lie that the detector takes for an upright one, and what presence a mesh so rotated has to reach.
 Upright faces that are hard to see are commoner than faces upside down, and such a mesh reaches 9 on some of them."""
 AHEAD_LOGIT = 3.0
-"""By so much the presence of a turned mesh has to be higher than that of the other."""
+"""By so much the presence of a rotated mesh has to be higher than that of the other."""
 MIN_TURNED_PX = 32.0
-"""Longer side of the smallest box whose face is tried turned: less is hard to see whichever way it lies, and crowds are
-full of it."""
+"""Minimum longer side, in pixels, of a box that is also fitted rotated; smaller faces are hard to see at any angle."""
 BATCH = 16
 """Faces that go through the network together; a crowd takes no more memory than this many."""
 
@@ -49,13 +48,13 @@ class FittedMesh:
         mesh_xyz: (478, 3) float32. x and y are pixels of the original image; z is depth in pixels of the
             same length, smaller towards the camera, with its zero near the middle of the head.
         presence: probability that the crop shows a face at all, 0..1. Whole faces, profiles too, reach 0.99.
-        turn_deg: from the line of the eyes as the detector has it to the mesh's, clockwise in the image, -180..180.
+        rotation_deg: from the line of the eyes as the detector has it to the mesh's, clockwise in the image, -180..180.
             A detector takes faces on their side or upside down for upright ones.
     """
 
     mesh_xyz: np.ndarray
     presence: float
-    turn_deg: float
+    rotation_deg: float
 
     @property
     def landmarks_xy(self) -> np.ndarray:
@@ -96,29 +95,36 @@ class LandmarkMesh:
         self._outputs = [output.name for output in self._session.get_outputs()[:2]]
 
     def fit(
-        self, image: np.ndarray, faces: Sequence[Face], *, level_deg: float = LEVEL_DEG, turned: bool = True
+        self,
+        image: np.ndarray,
+        faces: Sequence[Face],
+        *,
+        max_tilt_deg: float = MAX_TILT_DEG,
+        rotated: bool = True,
     ) -> list[FittedMesh | None]:
         """The mesh of every face in an image (H, W, 3) uint8 RGB, in order; None where it does not fit.
 
         Args:
             image: where the faces are.
             faces: of which the box and the eyes are looked at.
-            level_deg: a face whose eyes lie this far off what the detector said is fitted again.
-            turned: try where no mesh fits well whether the face lies on its side or upside down; of the first `BATCH`
+            max_tilt_deg: a face whose eyes lie this far off what the detector said is fitted again.
+            rotated: try where no mesh fits well whether the face lies on its side or upside down; of the first `BATCH`
                 alone, the largest ones of a detector.
         """
         check_image(image)
         meshes: list[FittedMesh | None] = []
         for start in range(0, len(faces), BATCH):
-            meshes += self._fit_batch(image, faces[start : start + BATCH], level_deg, turned and start == 0)
+            meshes += self._fit_batch(
+                image, faces[start : start + BATCH], max_tilt_deg, rotated and start == 0
+            )
         return meshes
 
     def _fit_batch(
-        self, image: np.ndarray, faces: Sequence[Face], level_deg: float, turned: bool
+        self, image: np.ndarray, faces: Sequence[Face], max_tilt_deg: float, rotated: bool
     ) -> list[FittedMesh | None]:
         eyes = [face.landmarks_xy[:2].astype(np.float64) for face in faces]
-        fits = self._settle(image, faces, eyes, self._run(image, faces, eyes), level_deg)
-        for least, turns_deg in TURNS_DEG if turned else ():
+        fits = self._settle(image, faces, eyes, self._run(image, faces, eyes), max_tilt_deg)
+        for least, turns_deg in TURNS_DEG if rotated else ():
             unsure = [
                 place
                 for place, fit in enumerate(fits)
@@ -130,7 +136,7 @@ class LandmarkMesh:
                 [faces[place] for place in unsure],
                 [start for start, _ in tries],
                 [fit for _, fit in tries],
-                level_deg,
+                max_tilt_deg,
             )
             for place, fit in zip(unsure, found, strict=True):
                 if fit.logit >= max(least, fits[place].logit + AHEAD_LOGIT):
@@ -139,7 +145,7 @@ class LandmarkMesh:
             FittedMesh(
                 mesh_xyz=fit.mesh_xyz,
                 presence=1 / (1 + math.exp(-fit.logit)),
-                turn_deg=math.degrees(_angle_between(stated, fit.eyes_xy)),
+                rotation_deg=math.degrees(_angle_between(stated, fit.eyes_xy)),
             )
             if fit.is_there
             else None
@@ -149,8 +155,8 @@ class LandmarkMesh:
     def _best_turn(
         self, image: np.ndarray, face: Face, eyes_xy: np.ndarray, turns_deg: Sequence[float]
     ) -> tuple[np.ndarray, _Fit]:
-        """The eyes (2, 2), turned so that the mesh fits the face best, and that fit."""
-        starts = [_turned(eyes_xy, turn_deg) for turn_deg in turns_deg]
+        """The eyes (2, 2), rotated so that the mesh fits the face best, and that fit."""
+        starts = [_turned(eyes_xy, rotation_deg) for rotation_deg in turns_deg]
         fits = self._run(image, [face] * len(starts), starts)
         return max(zip(starts, fits, strict=True), key=lambda pair: pair[1].logit)
 
@@ -160,10 +166,10 @@ class LandmarkMesh:
         faces: Sequence[Face],
         eyes: Sequence[np.ndarray],
         fits: list[_Fit],
-        level_deg: float,
+        max_tilt_deg: float,
     ) -> list[_Fit]:
         """Fits made with these eyes, repeated until the mesh's own eyes are level in its crop, or it is lost."""
-        fits, level = list(fits), math.radians(level_deg)
+        fits, level = list(fits), math.radians(max_tilt_deg)
         assumed, tilted = list(eyes), list(range(len(faces)))
         for _ in range(PASSES - 1):
             tilted = [
@@ -219,9 +225,9 @@ def _tilt(eyes_xy: np.ndarray) -> float:
     return math.atan2(y, x)
 
 
-def _turned(eyes_xy: np.ndarray, turn_deg: float) -> np.ndarray:
-    """The eyes (2, 2) of a face turned about the point between them, clockwise in the image."""
-    turn, middle = math.radians(turn_deg), eyes_xy.mean(axis=0)
+def _turned(eyes_xy: np.ndarray, rotation_deg: float) -> np.ndarray:
+    """The eyes (2, 2) of a face rotated about the point between them, clockwise in the image."""
+    turn, middle = math.radians(rotation_deg), eyes_xy.mean(axis=0)
     cos, sin = math.cos(turn), math.sin(turn)
     return (eyes_xy - middle) @ np.array([[cos, sin], [-sin, cos]]) + middle
 

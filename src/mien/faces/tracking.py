@@ -18,7 +18,7 @@ LOOK_SIDE = 16
 LOOK_CELLS = 8
 """A look has so many cells across and down."""
 LOOK_LIMIT = 0.9
-"""A face that differs more than this from a track seen just now is another one, wherever it is; see `face_look`."""
+"""Maximum appearance difference between a face and a track that was detected in the previous frame."""
 LOST_LOOK_LIMIT = 0.5
 """The same for a track that was last seen `memory_s` ago; in between the limit falls evenly."""
 LOOK_WEIGHT = 2.0
@@ -138,7 +138,7 @@ class FaceTracker:
         Args:
             timestamp_s: when the frame is shown, in seconds; never before the last one.
             faces: as the detector found them.
-            looks: (N, D) float32, one `face_look` for each face.
+            looks: (N, D) float32, one `appearance_descriptor` for each face.
 
         Raises:
             InputError: when the time goes back, or there is not one look for each face.
@@ -247,7 +247,7 @@ class FaceTracker:
         return np.where(strain <= 1, offsets + LOOK_WEIGHT * differences + LOST_PER_S * unseen_s, np.inf)
 
 
-def face_look(image: np.ndarray, face: Face) -> np.ndarray:
+def appearance_descriptor(image: np.ndarray, face: Face) -> np.ndarray:
     """How a face looks, (256,) float32 of length 1: its light and dark parts, and its colors, of the aligned face.
 
     1 minus the product of two looks tells faces apart. On the example images, made darker, lighter, warmer,

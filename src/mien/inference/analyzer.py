@@ -17,8 +17,8 @@ import numpy as np
 from mien.errors import InputError, MienError, ModelError
 from mien.faces import LandmarkMesh
 from mien.faces.attributes import measure_faces
-from mien.faces.detection import FaceDetector, check_side
-from mien.faces.landmarks import LEVEL_DEG
+from mien.faces.detection import FaceDetector, check_detector_size
+from mien.faces.landmarks import MAX_TILT_DEG
 from mien.imaging import ImageSource, check_image, is_pillow, read_image
 from mien.inference.classifier import ExpressionClassifier, check_max_error
 from mien.manifest import Manifest
@@ -101,12 +101,12 @@ class Analyzer:
             raise InputError(f"max_faces is {self.max_faces}; expected 1 or more.")
         if self.threads < 0:
             raise InputError(f"threads is {self.threads}; expected 0 (automatic) or more.")
-        check_side("detector_size", self.detector_size)
+        check_detector_size("detector_size", self.detector_size)
         check_max_error(self.max_error)
         with ThreadPoolExecutor(3) as pool:  # ONNX Runtime loads side by side: half the time to start
             detector = pool.submit(
                 FaceDetector,
-                max_side=self.detector_size,
+                max_size=self.detector_size,
                 min_confidence=self.min_confidence,
                 threads=self.threads,
             )
@@ -189,31 +189,31 @@ class Analyzer:
                     yield from waiting.finish()
         yield from waiting.finish()
 
-    def detect(self, image: np.ndarray, *, turned: bool = True) -> list[Face]:
+    def detect(self, image: np.ndarray, *, rotated: bool = True) -> list[Face]:
         """Boxes and landmarks of the faces in an image (H, W, 3) uint8 RGB, largest first: the first half of `analyze`.
 
         Args:
             image: to search.
-            turned: see `FaceDetector.detect`.
+            rotated: see `FaceDetector.detect`.
 
         Raises:
             InputError: when pixels of another shape or type are handed over.
             ModelError: when the network fails.
         """
-        return self._detector.detect(image, turned=turned)[: self.max_faces]
+        return self._detector.detect(image, rotated=rotated)[: self.max_faces]
 
     def predict_faces(
         self,
         image: np.ndarray,
         faces: Sequence[Face],
         *,
-        level_deg: float = LEVEL_DEG,
-        turned: bool = True,
+        max_tilt_deg: float = MAX_TILT_DEG,
+        rotated: bool = True,
     ) -> list[Face]:
         """Faces of an image (H, W, 3) uint8 RGB with pose, quality and expression, in order: the second half.
 
-        A face that comes with a head pose keeps it; for `level_deg` and `turned` see `LandmarkMesh.fit`. A face that
-        lies otherwise than its landmarks say gets those of its mesh.
+        A face that comes with a head pose keeps it. `max_tilt_deg` and `rotated` are those of `LandmarkMesh.fit`. A face
+        whose mesh is rotated against its landmarks gets the landmarks of the mesh.
 
         Raises:
             InputError: when pixels of another shape or type are handed over.
@@ -222,7 +222,7 @@ class Analyzer:
         if not faces:
             return []
         check_image(image)
-        measured = measure_faces(image, faces, self._mesh, level_deg=level_deg, turned=turned)
+        measured = measure_faces(image, faces, self._mesh, max_tilt_deg=max_tilt_deg, rotated=rotated)
         crops = np.stack([self._classifier.crop(image, face) for face in measured])
         expressions = self._classifier.classify(
             crops, qualities=[face.quality for face in measured], flip_tta=self.flip_tta

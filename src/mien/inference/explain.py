@@ -44,7 +44,7 @@ def explain_faces(
     if label is not None and label not in labels:
         raise InputError(f"the model has no class {label!r}. Give one of: {', '.join(labels)}.")
     faces, size = (
-        measure_faces(image, detector.detect(image, turned=True), mesh),
+        measure_faces(image, detector.detect(image, rotated=True), mesh),
         classifier.manifest.input.size,
     )
     crops = [classifier.crop(image, face) for face in faces]

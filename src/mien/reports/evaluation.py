@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mien.atomic import write_whole
+from mien.atomic import write_atomic
 from mien.errors import InputError
 from mien.evaluation.evaluate import Mistake
 from mien.evaluation.summary import json_ready
@@ -85,7 +85,7 @@ def write_files(directory: Path, files: Mapping[str, bytes | str | None]) -> Non
             if data is None:
                 (directory / name).unlink(missing_ok=True)
             else:
-                write_whole(directory / name, _encode(data) if isinstance(data, str) else data)
+                write_atomic(directory / name, _encode(data) if isinstance(data, str) else data)
     except OSError as error:
         raise InputError(f"{directory}: the report cannot be written ({error.strerror}).") from None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.atomic import write_whole
+from mien.atomic import write_atomic
 from mien.errors import MissingExtraError
 from mien.evaluation.summary import summarize
 from mien.reports import plots
@@ -50,5 +50,5 @@ def write_run_report(
             "learning_curve.png": plots.draw_learning_curve(directory / LOG),
         }
     for name, data in files.items():
-        write_whole(directory / name, data)
+        write_atomic(directory / name, data)
     return [directory / name for name in files]

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from mien.atomic import write_whole
+from mien.atomic import write_atomic
 from mien.emotions import class_color
 from mien.reports.face_card import face_card
 from mien.reports.thumbnails import Images, Wanted, cut_faces
@@ -65,7 +65,7 @@ def write_report(
         close_up=lambda glimpse: cut.get(Wanted(glimpse=glimpse, side=CLOSE_UP_PX)),
     )
     notes = [] if images is not None else ["The video was not kept, so the report has no images."]
-    write_whole(path, _render(page, title, facts, notes))
+    write_atomic(path, _render(page, title, facts, notes))
 
 
 def _wanted(timeline: Timeline) -> list[Wanted]:

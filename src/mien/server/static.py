@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mien.atomic import write_whole
+from mien.atomic import write_atomic
 from mien.errors import InputError
 from mien.manifest import manifest_path
 from mien.runtime import ASSETS
@@ -129,7 +129,7 @@ def write_page(folder: Path, shelf: ModelShelf) -> None:
     models.mkdir(exist_ok=True)
     for name, path in model_files(shelf).items():
         shutil.copyfile(path, models / name)
-    write_whole(models / "index.json", json.dumps(model_index(shelf), indent=2) + "\n")
+    write_atomic(models / "index.json", json.dumps(model_index(shelf), indent=2) + "\n")
 
 
 def _listed(folder: Path) -> Iterable[Path]:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Generator, Tensor
 
-from mien.imaging import reduction_of
+from mien.imaging import reduction_factor
 from mien.models.layers import LUMINANCE
 from mien.training.config import AugmentConfig
 
@@ -184,7 +184,7 @@ def sample_crops(
         variation: transform from the pixels of the wanted crop to those of the plain one; None for the plain one.
         size: side of the crops.
     """
-    reductions = torch.tensor([reduction_of(matrix) for matrix in to_crop.cpu().numpy()])
+    reductions = torch.tensor([reduction_factor(matrix) for matrix in to_crop.cpu().numpy()])
     inverse = torch.linalg.inv(_square(to_crop.to(patches)))
     if variation is not None:
         inverse = inverse @ _square(variation)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mien.atomic import written_whole
+from mien.atomic import open_atomic
 from mien.errors import CheckpointError
 from mien.models import MODELS
 from mien.training.config import Config, config_from_dict
@@ -56,7 +56,7 @@ class Checkpoint:
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint beside its old version, then put it in its place: a kill at any instant leaves one whole."""
-    with written_whole(path) as file:
+    with open_atomic(path) as file:
         torch.save({"schema": SCHEMA, **vars(checkpoint)}, file)
 
 

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from mien.datasets import ADAPTERS, ANY_SPLIT, Index, Sample, read_dataset, read_leaks
 from mien.datasets.face_store import FaceStore, prepare_faces
 from mien.errors import ConfigError, DatasetError
-from mien.faces.alignment import alignment_matrix, whole_face_matrix
+from mien.faces.alignment import alignment_matrix, letterbox_matrix
 from mien.progress import Progress
 from mien.training.augment import Augmenter, draw_mixing, mix
 from mien.training.config import Config, DataConfig
@@ -268,7 +268,7 @@ def _seed(seed: int, stream: int, number: int) -> int:
 def _crop_matrices(faces: Faces, config: DataConfig) -> tuple[Tensor, Tensor]:
     """The (N, 2, 3) float64 transforms from patch to crop pixels: the data set's own framing, and aligned."""
     side = faces.store.patches.shape[1]
-    whole = whole_face_matrix((side, side), config.size)
+    whole = letterbox_matrix((side, side), config.size)
     landmarks, found = faces.store.landmarks_xy[faces.rows], faces.store.is_found[faces.rows]
     aligned = np.stack(
         [

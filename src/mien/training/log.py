@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mien.atomic import write_whole
+from mien.atomic import write_atomic
 from mien.errors import MissingExtraError
 
 
@@ -41,7 +41,7 @@ class RunLog:
         if not self.path.is_file():
             return
         kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _is_until(line, step)]
-        write_whole(self.path, "".join(f"{line}\n" for line in kept))
+        write_atomic(self.path, "".join(f"{line}\n" for line in kept))
 
 
 class NoLog:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mien.atomic import written_whole
+from mien.atomic import open_atomic
 from mien.errors import ConfigError, DatasetError
 from mien.inference.classifier import ExpressionClassifier
 from mien.progress import Progress
@@ -194,7 +194,7 @@ def cached_readings(
             progress(min(start + CHUNK, count), count)
     readings = torch.cat(parts)
     folder.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as file:
+    with open_atomic(path) as file:
         np.save(file, readings.numpy())
     return readings
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import InputError
-from mien.faces.tracking import FaceTracker, face_look
+from mien.faces.tracking import FaceTracker, appearance_descriptor
 from mien.inference.analyzer import Analyzer
 from mien.results import Face, HeadPose, Quality, VideoFrame
 from mien.video.io.sources import DecodedFrame
@@ -138,7 +138,7 @@ class FaceFollower:
         now, image = frame.timestamp_s, frame.image
         seen = [
             (face, look)
-            for face in self.analyzer.detect(image, turned=False)
+            for face in self.analyzer.detect(image, rotated=False)
             if (look := _look(image, face)) is not None
         ]
         looks = np.stack([look for _, look in seen]) if seen else np.empty((0, 1))
@@ -147,7 +147,7 @@ class FaceFollower:
         posed = [replace(face, head_pose=last.head_pose) for face, last in zip(followed, held, strict=True)]
         faces = [
             self._steady(face, now)
-            for face in self.analyzer.predict_faces(image, posed, level_deg=LEVEL_DEG, turned=False)
+            for face in self.analyzer.predict_faces(image, posed, max_tilt_deg=LEVEL_DEG, rotated=False)
         ]
         self.smoother.forget(before_s=now - MEMORY_S)
         self._held = {
@@ -187,7 +187,7 @@ def _look(image: np.ndarray, face: Face) -> np.ndarray | None:
     if not np.isfinite(face.landmarks_xy).all():
         return None
     try:
-        return face_look(image, face)
+        return appearance_descriptor(image, face)
     except InputError:
         return None
 

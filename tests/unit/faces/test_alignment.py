@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
-from mien.faces import TEMPLATES, FaceDetector, align_face, alignment_matrix, whole_face
+from mien.faces import TEMPLATES, FaceDetector, align_face, alignment_matrix, letterbox
 from mien.geometry import transform_points
 from support.images import mirrored, portrait, scaled, turned
 
@@ -97,17 +97,17 @@ def test_the_crop_of_a_mirrored_image_is_mirrored(landmarks: np.ndarray):
 @pytest.mark.parametrize("size_hw", [(48, 48), (100, 60), (60, 100), (1, 1), (300, 7)])
 def test_whole_face_is_centered(size_hw: tuple[int, int]):
     image = np.full((*size_hw, 3), 90, dtype=np.uint8)
-    assert (whole_face(image, size=64) == 90).all()
+    assert (letterbox(image, size=64) == 90).all()
 
 
 def test_whole_face_of_its_own_size_is_itself():
     image = portrait("astronaut")[60:124, 200:264]
-    np.testing.assert_array_equal(whole_face(image, size=64), image)
+    np.testing.assert_array_equal(letterbox(image, size=64), image)
 
 
 def test_whole_face_keeps_the_proportions():
     image = np.zeros((40, 80, 3), dtype=np.uint8)
     image[:, 40:] = 255
-    columns = whole_face(image, size=80)[40, :, 0].astype(int)
+    columns = letterbox(image, size=80)[40, :, 0].astype(int)
     assert columns[:39].max() == 0
     assert columns[41:].min() == 255

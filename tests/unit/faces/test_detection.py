@@ -49,7 +49,7 @@ def test_what_is_no_image_is_an_input_error(detector: FaceDetector, image: np.nd
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_side": 10}, {"max_side": 10**6}, {"min_confidence": 0}, {"min_confidence": 1}]
+    "options", [{"max_size": 10}, {"max_size": 10**6}, {"min_confidence": 0}, {"min_confidence": 1}]
 )
 def test_options_out_of_range(options: dict):
     with pytest.raises(InputError, match=next(iter(options))):
@@ -76,7 +76,7 @@ def test_landmarks_of_a_mirrored_image_are_mirrored(detector: FaceDetector):
 
 def test_crowd():
     image, expected = crowd(4, 8, 64)
-    faces = FaceDetector(max_side=1280, threads=1).detect(image)
+    faces = FaceDetector(max_size=1280, threads=1).detect(image)
     assert len(faces) == len(expected) == 32
     distances = np.linalg.norm(centers(faces)[:, None] - expected[None], axis=2)
     assert sorted(distances.argmin(axis=1)) == list(range(32))
@@ -120,12 +120,12 @@ def test_face_that_fills_the_image(detector: FaceDetector, name: str, long_side:
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-@pytest.mark.parametrize("max_side", [640, 1280, 2048])
-def test_a_face_that_fills_the_image_beside_a_small_one(name: str, max_side: int):
+@pytest.mark.parametrize("max_size", [640, 1280, 2048])
+def test_a_face_that_fills_the_image_beside_a_small_one(name: str, max_size: int):
     image = filling(name, 2200).copy()
     other = scaled_to_face("obama" if name == "astronaut" else "astronaut", 180, room=0.3)
     image[: other.shape[0], : other.shape[1]] = other
-    large, small = FaceDetector(max_side=max_side, threads=1).detect(image)
+    large, small = FaceDetector(max_size=max_size, threads=1).detect(image)
     assert large.bbox_xyxy[3] - large.bbox_xyxy[1] > 1800
     assert 130 < small.bbox_xyxy[3] - small.bbox_xyxy[1] < 300
 
@@ -136,7 +136,7 @@ def test_a_image_that_lies_on_its_side(turns: int):
     [upright] = detector.detect(portrait("biden"))
     image = np.ascontiguousarray(np.rot90(portrait("biden"), turns))
     assert detector.detect(image) == []
-    [face] = detector.detect(image, turned=True)
+    [face] = detector.detect(image, rotated=True)
     left, top, right, bottom = (round(float(value)) for value in face.bbox_xyxy)
     marked = np.zeros(image.shape[:2], dtype=bool)
     marked[top:bottom, left:right] = True
@@ -150,13 +150,13 @@ def test_a_image_that_lies_on_its_side(turns: int):
 
 
 def test_a_image_without_a_face_has_none_on_its_side(detector: FaceDetector):
-    assert detector.detect(no_face(), turned=True) == []
+    assert detector.detect(no_face(), rotated=True) == []
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-@pytest.mark.parametrize("max_side", [1280, 2048])
-def test_a_part_of_a_face_is_no_face(name: str, max_side: int):
-    [face] = FaceDetector(max_side=max_side, threads=1).detect(filling(name, 2200))
+@pytest.mark.parametrize("max_size", [1280, 2048])
+def test_a_part_of_a_face_is_no_face(name: str, max_size: int):
+    [face] = FaceDetector(max_size=max_size, threads=1).detect(filling(name, 2200))
     assert face.confidence > 0.8
 
 

@@ -17,7 +17,7 @@ from support.images import PORTRAITS, bust, crowd, mirrored, no_face, photo_wall
 
 @pytest.fixture(scope="module")
 def detector() -> FaceDetector:
-    return FaceDetector(max_side=1280, threads=1)
+    return FaceDetector(max_size=1280, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -110,30 +110,30 @@ def test_every_face_of_the_group_gets_a_mesh(detector: FaceDetector, mesh: Landm
 
 
 @pytest.mark.parametrize("name", ["astronaut", "obama"])
-@pytest.mark.parametrize("turn_deg", [-150, -60, 45, 135, 180])
+@pytest.mark.parametrize("rotation_deg", [-150, -60, 45, 135, 180])
 def test_faces_on_their_side_and_upside_down(
-    detector: FaceDetector, mesh: LandmarkMesh, name: str, turn_deg: int
+    detector: FaceDetector, mesh: LandmarkMesh, name: str, rotation_deg: int
 ):
     """YuNet calls them faces, and gives them the landmarks of an upright or hardly tilted one."""
     upright = head_pose(fitted(detector, mesh, bust(name)).mesh_xyz)
-    image = turned(bust(name), turn_deg)
+    image = turned(bust(name), rotation_deg)
     [face] = detector.detect(image)
     [found] = mesh.fit(image, [face])
     assert found is not None
     pose = head_pose(found.mesh_xyz)
-    assert math.remainder(pose.roll_deg - upright.roll_deg - turn_deg, 360) == pytest.approx(0, abs=8)
+    assert math.remainder(pose.roll_deg - upright.roll_deg - rotation_deg, 360) == pytest.approx(0, abs=8)
     right_eye, left_eye, _, *mouth = found.landmarks_xy
     across, down = left_eye - right_eye, np.mean(mouth, axis=0) - (right_eye + left_eye) / 2
     assert across[0] * down[1] - across[1] * down[0] > 0  # the mouth lies below the eyes, as the face sees it
     stated = face.landmarks_xy[1] - face.landmarks_xy[0]
     turn = math.degrees(math.atan2(across[1], across[0]) - math.atan2(stated[1], stated[0]))
-    assert math.remainder(turn - found.turn_deg, 360) == pytest.approx(0, abs=8)
+    assert math.remainder(turn - found.rotation_deg, 360) == pytest.approx(0, abs=8)
 
 
 def test_in_moving_images_no_turn_is_tried(detector: FaceDetector, mesh: LandmarkMesh):
     image = turned(bust("astronaut"), 180)
     [face] = detector.detect(image)
-    assert mesh.fit(image, [face], turned=False) == [None]
+    assert mesh.fit(image, [face], rotated=False) == [None]
 
 
 def test_the_crop_is_centered_level_and_one_and_a_half_boxes_wide():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mien.errors import InputError
 from mien.faces import FaceDetector
-from mien.faces.tracking import FaceTracker, face_look
+from mien.faces.tracking import FaceTracker, appearance_descriptor
 from mien.geometry import bbox_iou
 from mien.results import Face
 from support.images import PORTRAITS, blurred, noisy, portrait, scaled_to_face, turned
@@ -328,16 +328,16 @@ def detector() -> FaceDetector:
 
 
 def look_of(detector: FaceDetector, image: np.ndarray) -> np.ndarray:
-    return face_look(image, detector.detect(image)[0])
+    return appearance_descriptor(image, detector.detect(image)[0])
 
 
 def test_a_look_has_length_1_and_needs_no_light():
     face = face_at(60, 60, 50)
-    look = face_look(portrait("obama"), face)
+    look = appearance_descriptor(portrait("obama"), face)
     assert look.dtype == np.float32
     assert look.shape == (256,)
     assert np.linalg.norm(look) == pytest.approx(1, abs=1e-5)
-    assert np.isfinite(face_look(np.zeros((90, 90, 3), np.uint8), face)).all()
+    assert np.isfinite(appearance_descriptor(np.zeros((90, 90, 3), np.uint8), face)).all()
 
 
 def test_looks_tell_people_apart_and_moments_together(detector: FaceDetector):
@@ -374,7 +374,7 @@ def test_the_real_detector_on_a_crossing(examples: Path, detector: FaceDetector)
     )
     for share, (image, boxes) in zip(shares, frames, strict=True):
         faces = detector.detect(image)
-        looks = np.array([face_look(image, face) for face in faces]).reshape(len(faces), 256)
+        looks = np.array([appearance_descriptor(image, face) for face in faces]).reshape(len(faces), 256)
         found = tracker.update(float(10 * share), faces, looks)
         for name, box in boxes.items():
             hidden += box is None

@@ -36,7 +36,7 @@ class Reader:
         self.places, self.read_in = places, []
         self.manifest = SimpleNamespace(labels=LABELS, abstain_below=0.0)
 
-    def detect(self, image, *, turned):
+    def detect(self, image, *, rotated):
         self.read_in.append(int(image[0, 0, 0]))
         return [face if isinstance(face, Face) else face_at(face) for face in self.places(self.read_in[-1])]
 

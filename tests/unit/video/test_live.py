@@ -50,7 +50,7 @@ class SlowAnalyzer:
             labels=("calm", "glad"), abstain_below=0.0, sha256="0", name="none", version="0"
         )
 
-    def detect(self, image, *, turned):
+    def detect(self, image, *, rotated):
         self.searched += 1
         time.sleep(self.seconds)
         return []

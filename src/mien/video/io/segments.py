@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien.atomic import written_whole
+from mien.atomic import open_atomic
 from mien.errors import InputError
 from mien.video.io.decoder import first_stamp_s
 from mien.video.io.sources import load_av, locate
@@ -121,7 +121,7 @@ def _cut_part(part: Path, limit: int) -> None:
         return
     with (
         source,
-        written_whole(finished(part)) as file,
+        open_atomic(finished(part)) as file,
         av.open(file, "w", format="nut", container_options={"write_index": "0"}) as target,
     ):
         stream = target.add_stream_from_template(source.streams.video[0])
@@ -195,7 +195,7 @@ def join_parts(path: Path, audio_from: Path | None) -> str | None:
 def _write_joined(path: Path, template: InputContainer, audio_from: Path | None) -> str | None:
     av = load_av("writing video")
     options = {"movie_timescale": str(TIME_BASE.denominator)}
-    with written_whole(path) as file, av.open(file, "w", format="mp4", container_options=options) as target:
+    with open_atomic(path) as file, av.open(file, "w", format="mp4", container_options=options) as target:
         images = target.add_stream_from_template(template.streams.video[0])
         end_s: list[float] = []
         shown = _joined_images(parts_of(path), images, end_s)
