@@ -212,7 +212,7 @@ class Analyzer:
     ) -> list[Face]:
         """Faces of an image (H, W, 3) uint8 RGB with pose, quality and expression, in order: the second half.
 
-        A face that comes with a head pose keeps it. `max_tilt_deg` and `rotated` are those of `LandmarkMesh.fit`. A face
+        A face that comes with a head pose keeps it. `max_tilt_deg` and `rotated` are those of `LandmarkMesh.fit`. One
         whose mesh is rotated against its landmarks gets the landmarks of the mesh.
 
         Raises:
