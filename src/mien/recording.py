@@ -36,13 +36,7 @@ SETTLE_S = 10.0
 """What a kill can cost: seconds of work since all was last brought to the disk."""
 _DRAWN_AHEAD = 4
 _STATE, _ROWS = "run.json", "rows.jsonl"
-_READING = (
-    "detector_size",
-    "min_confidence",
-    "max_faces",
-    "pose",
-    "mirror",
-)  # what changes an analyzer's faces
+_ANALYZER_OPTIONS = ("detector_size", "min_confidence", "max_faces", "pose", "flip_tta")
 _VIDEO, _REPORT = "annotated.mp4", "report.html"
 
 OnFrame = Callable[[VideoFrame, "Counts"], None]
@@ -155,7 +149,7 @@ def _settings(analysis: VideoAnalysis, manifest: Manifest, annotate: bool) -> di
         "fps": analysis.fps,
         "size_hw": list(analysis.info.size_hw),
         "model": manifest.sha256,
-        **{name: getattr(analyzer, name) for name in _READING},
+        **{name: getattr(analyzer, name) for name in _ANALYZER_OPTIONS},
         "detect_every": follower.detect_every,
         "smoothing_s": follower.smoother.time_constant_s,
         "abstain_below": follower.smoother.abstain_below,

@@ -65,7 +65,7 @@ class FaceFollower:
         self, analyzer: Analyzer, *, detect_every: int = DETECT_EVERY, smoothing_s: float = TIME_CONSTANT_S
     ) -> None:
         if detect_every < 1:
-            raise InputError(f"every is {detect_every}; expected 1 (all frames) or more.")
+            raise InputError(f"detect_every is {detect_every}; expected 1 (all frames) or more.")
         manifest = analyzer.manifest
         self.detect_every, self.analyzer = detect_every, analyzer
         self.smoother = Smoother(manifest.labels, manifest.abstain_below, time_constant_s=smoothing_s)

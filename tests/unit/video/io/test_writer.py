@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError, VideoReadError
+from mien.video.io import writer as writer_module
 from mien.video.io.segments import parts_of
 from mien.video.io.writer import VideoWriter, written_until_s
 
@@ -106,13 +107,13 @@ def test_odd_sizes_gain_a_pixel(tmp_path: Path):
 def test_other_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str):
     if encoder not in av.codecs_available:
         pytest.skip(f"this build of libav has no {encoder}")
-    monkeypatch.setattr(writing, "_ENCODERS", ("no such encoder", encoder))
+    monkeypatch.setattr(writer_module, "_ENCODERS", ("no such encoder", encoder))
     write(tmp_path / "out.mp4", steady(5))
     assert_written(tmp_path / "out.mp4", steady(5))
 
 
 def test_no_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(writing, "_ENCODERS", ("no such encoder",))
+    monkeypatch.setattr(writer_module, "_ENCODERS", ("no such encoder",))
     with pytest.raises(InputError, match="can write no video"):
         VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW)
 
