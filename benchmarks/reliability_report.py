@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from mien.reports.theme import LIGHT, Theme, encode_png, frame_axes, make_figure, strip_axes, write_head
+from mien.reports.plot_style import encode_png, frame_axes, make_figure, strip_axes, write_head
+from mien.theme import LIGHT, Theme
 
 NAMES = {
     "as is": "as it is",

@@ -32,20 +32,6 @@ EFFICIENTFACE_CLASSES = AFFECTNET_CLASSES[:7]
 DatasetKind = Literal["ferplus", "rafdb", "affectnet", "affectnet7", "fer2013", "folder", "table", "joined"]
 """The kinds of data set: the keys of `mien.datasets.ADAPTERS`, here because the command line's help needs no numpy."""
 
-COLORS = {
-    "neutral": "#7f8c9b",
-    "happiness": "#e8a317",
-    "surprise": "#1fa3b8",
-    "sadness": "#3f6fd1",
-    "anger": "#d1403f",
-    "disgust": "#5d9b41",
-    "fear": "#8456c4",
-    "contempt": "#c05a92",
-}
-"""One color an expression, the same in every image, plot and page."""
-
-_OTHER_COLOR = "#969ca8"
-
 _ALIASES = {
     "angry": "anger",
     "disgusted": "disgust",
@@ -55,16 +41,6 @@ _ALIASES = {
     "sad": "sadness",
     "surprised": "surprise",
 }
-
-
-def class_color(name: str) -> str:
-    """The color of a class as #rrggbb; gray for a name that is no expression.
-
-    Example:
-        >>> class_color("anger"), class_color("cat")
-        ('#d1403f', '#969ca8')
-    """
-    return COLORS.get(name, _OTHER_COLOR)
 
 
 def canonical_name(name: str) -> str | None:

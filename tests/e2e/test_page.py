@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from mien import Analyzer
-from mien.emotions import COLORS
+from mien.theme import CLASS_COLORS
 from support.browser import FLAGS, ROOT, find_chromium, why_not
 from support.images import EXAMPLES
 
@@ -352,4 +352,4 @@ def test_without_a_server_only_this_device_is_offered(browser: Browser, address:
 
 def test_colors_are_those_of_python() -> None:
     source = (ROOT / "web/src/ui/palette.ts").read_text()
-    assert dict(re.findall(r"(\w+): '(#[0-9a-f]{6})'", source)) == COLORS
+    assert dict(re.findall(r"(\w+): '(#[0-9a-f]{6})'", source)) == CLASS_COLORS

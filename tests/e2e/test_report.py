@@ -17,7 +17,8 @@ from mien.evaluation.groups import group_results
 from mien.evaluation.summary import summarize
 from mien.reports import plots
 from mien.reports.evaluation import Mistake, write_report
-from mien.reports.theme import LIGHT, make_figure
+from mien.reports.plot_style import make_figure
+from mien.theme import LIGHT
 
 HOSTILE = '$x^$ <script>alert("x")</script>&$title'
 HOSTILE_FILE = "a\"b'><img src=x onerror=alert(1)>\udcff.png"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mien.emotions import COLORS, class_color
+from mien.theme import CLASS_COLORS, class_color
 
 if TYPE_CHECKING:
     from mien.cli.inputs import ImageInput
@@ -85,7 +85,7 @@ def _label(expression: Expression | None) -> Text:
         return Text("")
     if expression.label is None:
         return Text("not sure")
-    return Text(expression.label, style=f"bold {COLORS.get(expression.label, '')}".strip())
+    return Text(expression.label, style=f"bold {CLASS_COLORS.get(expression.label, '')}".strip())
 
 
 def _quality(quality: Quality | None) -> str:

@@ -125,7 +125,7 @@ def tell_faces(recording: Recording) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mien.emotions import class_color
+    from mien.theme import class_color
 
     tracks = recording.timeline.tracks
     if not tracks:

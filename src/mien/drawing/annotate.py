@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from mien.drawing.cards import (
     CARD,
+    INK,
     SMOOTH,
-    WHITE,
     BarsPanel,
     Color,
     Panel,
@@ -26,6 +26,7 @@ from mien.drawing.cards import (
 from mien.drawing.label_placement import Placement, head_boxes, panel_distances, place_panels
 from mien.imaging import check_image
 from mien.results import Face, HeadPose
+from mien.theme import OVERLAY_COLORS, rgb
 
 MIN_SIDE = 600
 """Images with a shorter long side are enlarged a whole number of times before they are drawn on."""
@@ -38,7 +39,7 @@ MIN_TEXT = 12
 CROWD_COVERED, CROWD_DISTANCE = 0.03, 0.7
 """A panel may cover and be away from its face this much; otherwise all faces get smaller panels."""
 
-_AXES = ((235, 87, 87), (96, 190, 120), (92, 141, 246))
+_AXES = tuple(rgb(OVERLAY_COLORS[name]) for name in ("axis_left", "axis_up", "axis_out"))
 
 
 def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
@@ -173,7 +174,7 @@ def draw_axes(canvas: Image.Image, face: Face, unit: int, enlargement: int = 1) 
     if face.head_pose is None or length < 4:
         return
     half = math.ceil(1.2 * length)
-    tile = Image.new("RGBA", (2 * half * SMOOTH, 2 * half * SMOOTH), (*WHITE, 0))
+    tile = Image.new("RGBA", (2 * half * SMOOTH, 2 * half * SMOOTH), (*INK, 0))
     draw = ImageDraw.Draw(tile)
     thick = max(1.5, min(unit / 6, length / 9)) * SMOOTH
     middle = half * SMOOTH
@@ -182,7 +183,7 @@ def draw_axes(canvas: Image.Image, face: Face, unit: int, enlargement: int = 1) 
         end = (middle + axis_xyz[0] * length * SMOOTH, middle - axis_xyz[1] * length * SMOOTH)
         draw.line([(middle, middle), end], fill=(*color, 240), width=round(thick))
         _dot(draw, end, thick / 2, (*color, 240))
-    _dot(draw, (middle, middle), thick * 0.8, (*WHITE, 240))
+    _dot(draw, (middle, middle), thick * 0.8, (*INK, 240))
     small = tile.resize((2 * half, 2 * half), Image.Resampling.BOX)
     x, y = (round(float(value)) - half for value in face.landmarks_xy[2] * enlargement)
     canvas.paste(small, (x, y), small)
@@ -226,7 +227,7 @@ def _with_legend(canvas: Image.Image, face: Face, unit: int) -> Image.Image:
         x, y = left + index % columns * step, (index // columns + 0.5) * line + unit / 2
         side = round(0.7 * unit)
         paste_bar(legend, (x + 0.4 * unit, y - side / 2), side, side, (*class_rgb(name), 255))
-        ImageDraw.Draw(legend).text((x + 1.5 * unit, y), name, fill=WHITE, font=font, anchor="lm")
+        ImageDraw.Draw(legend).text((x + 1.5 * unit, y), name, fill=INK, font=font, anchor="lm")
     extended = Image.new("RGB", (canvas.width, canvas.height + legend.height))
     extended.paste(canvas, (0, 0))
     extended.paste(legend.convert("RGB"), (0, canvas.height))

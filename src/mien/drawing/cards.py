@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
-from mien.emotions import class_color
 from mien.results import Expression, Face, HeadPose
+from mien.theme import OVERLAY_COLORS, class_color, rgb
 
 Color = tuple[int, int, int]
 SMOOTH = 4
 """Shapes are drawn this many times larger and shrunk, because Pillow does not smooth edges."""
-CARD = (17, 19, 26, 222)
-WHITE = (245, 246, 250)
+INK = rgb(OVERLAY_COLORS["ink"])
+"""Color of titles, names and main numbers."""
+QUIET = rgb(OVERLAY_COLORS["quiet"])
+"""Color of notes and secondary numbers."""
+CARD = (*rgb(OVERLAY_COLORS["card"]), 222)
+"""Background of a card."""
 _TRACK = (255, 255, 255, 30)
-SOFT, _UNSURE = (176, 182, 194), (150, 156, 168)
 ROW = 1.35
 """Units from one row of a card to the next."""
 
@@ -50,12 +53,12 @@ class BarsPanel:
         start, y, end = row
         font = text_font(unit, 0.85)
         if pose is None:
-            draw.text((start, y), "head pose unknown", fill=SOFT, font=font, anchor="lm")
+            draw.text((start, y), "head pose unknown", fill=QUIET, font=font, anchor="lm")
             return
         angles = (("yaw", pose.yaw_deg), ("pitch", pose.pitch_deg), ("roll", pose.roll_deg))
         texts = [f"{name} {round(angle):d}°" for name, angle in angles]
         for text, x, anchor in zip(texts, (start, (start + end) / 2, end), ("lm", "mm", "rm"), strict=True):
-            draw.text((x, y), text, fill=SOFT, font=font, anchor=anchor)
+            draw.text((x, y), text, fill=QUIET, font=font, anchor=anchor)
 
 
 class StripPanel:
@@ -139,7 +142,7 @@ def _draw_bar(
 ) -> None:
     start, bar_start, bar_end, end = columns
     draw = ImageDraw.Draw(tile)
-    tone = WHITE if bar.share >= 0.1 else SOFT
+    tone = INK if bar.share >= 0.1 else QUIET
     _text(draw, (start, y), bar.name, tone, text_font(unit, 0.95), bar_start - start)
     thick = max(4, round(0.5 * unit))
     paste_bar(tile, (bar_start, y - thick / 2), bar_end - bar_start, thick, _TRACK)
@@ -159,10 +162,10 @@ def draw_title(
     """Label to the left, confidence to the right."""
     start, y, end = row
     text = expression.label or "not sure"
-    tint = _mix(face_color(expression), WHITE, 0.35) if expression.label else SOFT
+    tint = _mix(face_color(expression), INK, 0.35) if expression.label else QUIET
     font = text_font(unit, scale)
     _text(draw, (start, y), text, tint, font, end - start - font.getlength("100% "))
-    tone = WHITE if expression.label else SOFT
+    tone = INK if expression.label else QUIET
     draw.text((end, y), f"{expression.confidence:.0%}", fill=tone, font=font, anchor="rm")
 
 
@@ -214,14 +217,13 @@ def text_font(unit: int, scale: float) -> ImageFont.FreeTypeFont | ImageFont.Ima
 
 def face_color(expression: Expression | None) -> Color:
     """The color of a face: its expression's, gray when there is none."""
-    if expression is None or expression.label is None:
-        return _UNSURE
-    return class_rgb(expression.label)
+    label = None if expression is None else expression.label
+    return class_rgb(label or "")
 
 
 def class_rgb(name: str) -> Color:
-    """A class's color (see `mien.emotions.class_color`) as red, green and blue."""
-    return ImageColor.getrgb(class_color(name))[:3]
+    """A class's color as red, green and blue."""
+    return rgb(class_color(name))
 
 
 def _mix(color: Color, other: Color, share: float) -> Color:

@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw
 
 from mien.drawing.cards import (
     CARD,
+    INK,
+    QUIET,
     ROW,
     SMOOTH,
-    SOFT,
-    WHITE,
     Bar,
     draw_bars,
     draw_title,
@@ -23,6 +23,7 @@ from mien.drawing.cards import (
 from mien.errors import InputError
 from mien.manifest import RegionSpec
 from mien.results import ExplainedFace, Explanation
+from mien.theme import OVERLAY_COLORS, rgb
 
 _SIDE = 400
 """Side of a face in pixels."""
@@ -30,7 +31,7 @@ NOTE = "A map shows what the network used, not why a person feels anything."
 _UNIT, _GAP, _MARGIN, _PANEL = 20, 20, 28, 360
 _CAPTION = 2 * _UNIT
 _GROUND = CARD[:3]
-_REGION = (120, 190, 255)
+_REGION = rgb(OVERLAY_COLORS["region"])
 _MAX_COVER = 0.72
 _HEAT = np.array(
     [
@@ -65,7 +66,7 @@ def draw_explanations(faces: Sequence[ExplainedFace], regions: Sequence[RegionSp
         canvas.paste(row, (_MARGIN, y))
         y += row.height + _GAP
     foot = (_MARGIN, height - _MARGIN)
-    ImageDraw.Draw(canvas).text(foot, NOTE, fill=SOFT, font=text_font(_UNIT, 0.85), anchor="lm")
+    ImageDraw.Draw(canvas).text(foot, NOTE, fill=QUIET, font=text_font(_UNIT, 0.85), anchor="lm")
     return np.array(canvas)
 
 
@@ -103,13 +104,13 @@ def _draw_row(face: ExplainedFace, regions: Sequence[RegionSpec]) -> Image.Image
     row.paste(panel, (2 * (_SIDE + _GAP), 0), panel)
     draw, middle = ImageDraw.Draw(row), _SIDE + _CAPTION // 2 + 2
     font = text_font(_UNIT, 0.85)
-    draw.text((2, middle), "the face" + ", its regions" * bool(weights), fill=SOFT, font=font, anchor="lm")
+    draw.text((2, middle), "the face" + ", its regions" * bool(weights), fill=QUIET, font=font, anchor="lm")
     what = (
         f"what speaks for {face.label}"
         if face.explanation.heat(face.label).any()
         else "nothing speaks for it"
     )
-    draw.text((_SIDE + _GAP + 2, middle), what, fill=SOFT, font=font, anchor="lm")
+    draw.text((_SIDE + _GAP + 2, middle), what, fill=QUIET, font=font, anchor="lm")
     _draw_legend(row, 2 * _SIDE + _GAP - 2, middle)
     return row
 
@@ -117,7 +118,7 @@ def _draw_row(face: ExplainedFace, regions: Sequence[RegionSpec]) -> Image.Image
 def _draw_legend(row: Image.Image, right: int, middle: int, length: int = 84, thick: int = 10) -> None:
     """The map's colors on gray, between two words of which the second ends at `right`."""
     draw, font = ImageDraw.Draw(row), text_font(_UNIT, 0.75)
-    draw.text((right, middle), "most", fill=SOFT, font=font, anchor="rm")
+    draw.text((right, middle), "most", fill=QUIET, font=font, anchor="rm")
     start = round(right - font.getlength("most") - 8 - length)
     gray = np.full((length, length, 3), 128, dtype=np.uint8)
     strip = Image.fromarray(lay_over(gray, np.tile(np.linspace(0, 1, length), (length, 1)))).crop(
@@ -125,7 +126,7 @@ def _draw_legend(row: Image.Image, right: int, middle: int, length: int = 84, th
     )
     mask = rounded(length, thick, thick // 2, (255, 255, 255, 255)).getchannel("A")
     row.paste(strip, (start, middle - thick // 2), mask)
-    draw.text((start - 8, middle), "least", fill=SOFT, font=font, anchor="rm")
+    draw.text((start - 8, middle), "least", fill=QUIET, font=font, anchor="rm")
 
 
 def _outline(image: np.ndarray, regions: Sequence[RegionSpec], weights: dict[str, float]) -> Image.Image:
@@ -148,7 +149,7 @@ def _outline(image: np.ndarray, regions: Sequence[RegionSpec], weights: dict[str
         left, top = (round(value * _SIDE) + 8 for value in region.bbox_xyxy[:2])
         drawn.alpha_composite(rounded(_UNIT, _UNIT, _UNIT // 4, (*_GROUND, 200)), (left, top))
         place = (left + _UNIT / 2, top + _UNIT / 2)
-        ImageDraw.Draw(drawn).text(place, str(number), fill=WHITE, font=text_font(_UNIT, 0.75), anchor="mm")
+        ImageDraw.Draw(drawn).text(place, str(number), fill=INK, font=text_font(_UNIT, 0.75), anchor="mm")
     return drawn.convert("RGB")
 
 
@@ -166,7 +167,7 @@ def _draw_panel(explanation: Explanation) -> Image.Image:
         y += ROW * len(expression.labels) * unit
         heading = text_font(unit, 0.85)
         ImageDraw.Draw(tile).text(
-            (pad, y + 0.3 * unit), "what each region counts", fill=SOFT, font=heading, anchor="lm"
+            (pad, y + 0.3 * unit), "what each region counts", fill=QUIET, font=heading, anchor="lm"
         )
         bars = [
             Bar(f"{number} {name}", share, _REGION) for number, (name, share) in enumerate(weights.items(), 1)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mien.drawing.annotate import MIN_TEXT, draw_axes, draw_box
-from mien.drawing.cards import CARD, WHITE, StripPanel, face_color, rounded, text_font
+from mien.drawing.cards import CARD, INK, StripPanel, face_color, rounded, text_font
 from mien.results import Face
 
 _TEXT_SHARE = 54  # text is the image's long side divided by this
@@ -54,7 +54,7 @@ def _draw_number(canvas: Image.Image, face: Face, box: np.ndarray, unit: int) ->
     text, font = str(face.track_id), text_font(unit, 0.95)
     width, height = round(font.getlength(text) + 0.9 * unit), round(1.35 * unit)
     tag = rounded(width, height, round(0.4 * unit), CARD)
-    ImageDraw.Draw(tag).text((width / 2, height / 2), text, fill=WHITE, font=font, anchor="mm")
+    ImageDraw.Draw(tag).text((width / 2, height / 2), text, fill=INK, font=font, anchor="mm")
     x, y = int(box[0]), max(0, int(box[1]) - height - round(0.2 * unit))
     canvas.paste(tag, (x, y), tag)
 

@@ -14,7 +14,7 @@ from mien.reports.comparison_plots import draw_differences, draw_recalls
 from mien.reports.components import interval, percent
 from mien.reports.evaluation import record_text, write_files
 from mien.reports.evaluation_page import PERCEIVED
-from mien.reports.theme import DARK, LIGHT
+from mien.theme import DARK, LIGHT
 
 CHANCE = 0.05
 """A smaller p value is called more than chance."""

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mien.evaluation.compare import Difference
-from mien.reports.theme import (
-    LIGHT,
-    Theme,
+from mien.reports.plot_style import (
     encode_png,
     make_figure,
     make_rows,
@@ -17,6 +15,7 @@ from mien.reports.theme import (
     write_class,
     write_head,
 )
+from mien.theme import LIGHT, Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mien.emotions import class_color
 from mien.errors import InputError
 from mien.reports import markup
+from mien.theme import class_color
 
 FACE_SIDE = 224
 """Longest side in pixels of a face on a page."""

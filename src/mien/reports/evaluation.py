@@ -17,7 +17,7 @@ from mien.evaluation.summary import json_ready
 from mien.reports import evaluation_page, plots
 from mien.reports.components import encode_face
 from mien.reports.group_plot import draw_groups
-from mien.reports.theme import DARK, LIGHT
+from mien.theme import DARK, LIGHT
 
 PLOTS = {
     "confusion": plots.draw_confusion,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from mien.reports.theme import (
-    LIGHT,
-    Theme,
+from mien.reports.plot_style import (
     encode_png,
     make_figure,
     printable_name,
     strip_axes,
     write_head,
 )
+from mien.theme import LIGHT, Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.emotions import class_color
 from mien.errors import InputError
-from mien.reports.theme import (
-    LIGHT,
-    Theme,
+from mien.reports.plot_style import (
     draw_swatch,
     encode_png,
     frame_axes,
@@ -29,6 +26,7 @@ from mien.reports.theme import (
     write_class,
     write_head,
 )
+from mien.theme import LIGHT, Theme, class_color
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

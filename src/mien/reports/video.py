@@ -15,10 +15,10 @@ from pathlib import Path
 from string import Template
 
 from mien.atomic import write_atomic
-from mien.emotions import class_color
 from mien.reports.face_card import face_card
 from mien.reports.thumbnails import Images, Wanted, cut_faces
 from mien.reports.video_sections import Page, legend, moment_cards, overview, rest_table
+from mien.theme import class_color
 from mien.video.time_bins import Glimpse
 from mien.video.timeline import Timeline
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from mien.datasets import Index, Sample
 from mien.datasets.face_store import prepare_faces
 from mien.drawing.cards import rounded, text_font
-from mien.emotions import class_color
 from mien.errors import DatasetError, InputError
-from mien.reports.theme import LIGHT, printable_name
+from mien.reports.plot_style import printable_name
+from mien.theme import LIGHT, class_color
 from mien.training.config import AugmentConfig, Config
 from mien.training.data import (
     Batches,

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mien.emotions import class_color
 from mien.errors import MissingExtraError
+from mien.theme import Theme, class_color
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,53 +18,6 @@ if TYPE_CHECKING:
 
 DPI = 160
 _NAME_LENGTH = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Theme:
-    """The colors of a plot. Class colors are `mien.emotions.COLORS` in both themes.
-
-    Attributes:
-        paper: the ground.
-        ink: titles, names and numbers that matter.
-        quiet: notes, ticks, lesser numbers.
-        line: the grid.
-        cell: an empty cell of a matrix.
-        accent: the data.
-        warm: what the eye should go to.
-        other: data to compare with.
-    """
-
-    paper: str
-    ink: str
-    quiet: str
-    line: str
-    cell: str
-    accent: str
-    warm: str
-    other: str
-
-
-LIGHT = Theme(
-    paper="#ffffff",
-    ink="#1c2430",
-    quiet="#667085",
-    line="#e4e8ee",
-    cell="#f4f6f9",
-    accent="#1b5e8c",
-    warm="#d9822b",
-    other="#8a94a3",
-)
-DARK = Theme(
-    paper="#171c24",
-    ink="#e9edf3",
-    quiet="#98a3b3",
-    line="#2b333f",
-    cell="#1f2630",
-    accent="#63b3e4",
-    warm="#f0a04b",
-    other="#7d8898",
-)
 
 
 def make_figure(width: float, height: float, theme: Theme) -> Figure:
