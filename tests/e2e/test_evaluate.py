@@ -1,7 +1,6 @@
 """`mien evaluate`, `mien data` and `mien export` as a user calls them."""
 
 import json
-import sys
 
 import pytest
 from PIL import Image
@@ -91,15 +90,8 @@ def test_groups_of_a_table_are_measured(tiny_model, tmp_path, capsys):
     assert "Not measured by person: 41 values, more than 40." in out
 
 
-def test_groups_need_an_extra_and_can_be_done_without(tiny_model, tmp_path, capsys, monkeypatch):
+def test_no_groups_skips_the_results_by_group(tiny_model, tmp_path, capsys):
     arguments = of_table(tiny_model, write_groups(tmp_path))
-    monkeypatch.setitem(sys.modules, "fairlearn.metrics", None)
-    code, out, err = run(capsys, *arguments, "--json")
-    assert (code, "groups" in json.loads(out), len(err.splitlines())) == (0, False, 1)
-    assert "pip install 'mien[report]'" in err
-    code, out, err = run(capsys, *arguments, "--report", tmp_path / "report")
-    assert (code, out, (tmp_path / "report").exists()) == (2, "", False)
-    assert "mien[report]" in err
     code, out, err = run(capsys, *arguments, "--no-groups", "--json")
     assert (code, err, "groups" in json.loads(out)) == (0, "", False)
 
@@ -127,7 +119,7 @@ def test_data_without_splits_are_told_as_a_whole(tiny_model, tmp_path, capsys):
     (tmp_path / "t.csv").write_text("image,label\nface.png,happiness\n")
     arguments = [*of_table(tiny_model, tmp_path / "t.csv"), "--json"]
     assert json.loads(run(capsys, *arguments, "--split", "train")[1])["split"] == "all"
-    code, out, err = run(capsys, *arguments, "--without-twins")
+    code, out, err = run(capsys, *arguments, "--without-duplicates")
     assert (code, out) == (2, "")
     assert "has no splits" in err
 
@@ -159,7 +151,7 @@ def test_without_twins_leaves_out_what_stands_in_another_split(tiny_model, tmp_p
     (root / "valid/neutral/0.png").write_bytes(twin)
     arguments = ["evaluate", "--model", tiny_model, "--dataset", "folder", "--data", root, "--split", "valid"]
     whole = json.loads(run(capsys, *arguments, "--json")[1])
-    honest = json.loads(run(capsys, *arguments, "--json", "--without-twins")[1])
+    honest = json.loads(run(capsys, *arguments, "--json", "--without-duplicates")[1])
     assert (whole["n"], honest["n"]) == (6, 5)
 
 

@@ -28,8 +28,6 @@ SMALL = [
     'training.device="cpu"',
 ]
 
-pytest.importorskip("fairlearn")
-
 
 @pytest.fixture(scope="module")
 def rafdb(tmp_path_factory):

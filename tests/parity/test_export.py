@@ -40,7 +40,7 @@ def test_checkpoint_to_model_file_to_numbers(run, tmp_path):
     manifest = calibrate(path, index.select("valid"), abstain=0.1).manifest
     assert manifest == read_manifest(path)
     assert manifest.labels == ("neutral", "happiness", "surprise")
-    read = {"name": index.name, "licence": index.licence}
+    read = {"name": index.name, "licence": index.license}
     assert manifest.source == {"recipe": "tiny", "step": 36, "data": read, "commit": "abc"}
     assert manifest.licence == "CC0"
     assert manifest.temperature != 1.0

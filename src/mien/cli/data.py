@@ -44,7 +44,7 @@ def check(
     with progress_bar("reading images") as advance:
         report = check_dataset(index, progress=advance)
     if leaks is not None:
-        write_leaks(leaks, index, report.twins_in_later_splits)
+        write_leaks(leaks, index, report.duplicates_in_later_splits)
     if as_json:
         print(json.dumps(report.to_dict()))
     else:

@@ -29,28 +29,28 @@ class Chosen:
         data: folder or zip; for `table` the CSV or Parquet file, its image paths relative to it.
         dataset: layout of the files; folder: one folder a class; table: image,label[,split][,group...].
         split: data sets without splits are measured whole.
-        twins: --without-twins leaves out images whose exact pixels also stand in another split.
+        duplicates: --without-duplicates leaves out images whose exact pixels also occur in another split.
     """
 
     data: Path
     dataset: DatasetKind = "ferplus"
     split: Literal["train", "valid", "test"] = "test"
-    twins: Annotated[bool, Parameter(negative="--without-twins")] = True
+    duplicates: Annotated[bool, Parameter(negative="--without-duplicates")] = True
 
     def read(self) -> Index:
-        """The split, its twins left out when that is wanted."""
+        """The split, without exact duplicates of other splits if requested."""
         from mien.datasets import read_dataset
-        from mien.evaluation.evaluate import without_twins
+        from mien.evaluation.evaluate import without_duplicates
 
         index = read_dataset(self.dataset, self.data)
-        if self.twins:
+        if self.duplicates:
             return index.select(self.split)
-        with progress_bar("looking for twins") as advance:
-            return without_twins(index, self.split, progress=advance)
+        with progress_bar("finding duplicates") as advance:
+            return without_duplicates(index, self.split, progress=advance)
 
     def part(self, index: Index) -> str:
         """What a report calls these faces of their data set."""
-        return index.part if self.twins else f"{index.part}, without twins"
+        return index.split if self.duplicates else f"{index.split}, without duplicates"
 
     def subject(self, index: Index, *, flip_tta: bool) -> dict[str, str]:
         """What a report says of the faces."""
@@ -82,7 +82,7 @@ def evaluate(
         model: a shipped model's name or an .onnx file.
         report: write JSON, plots and an HTML page into this folder.
         flip_tta: average each face with its mirror image.
-        groups: --no-groups does without the result of each group (which needs: pip install 'mien[report]').
+        groups: --no-groups skips the results of each group.
         threads: of the network; 0 chooses.
         as_json: print one JSON object and nothing else.
     """
@@ -93,7 +93,6 @@ def evaluate(
     check_report(report)
     classifier = ExpressionClassifier(model, threads=threads)
     index = chosen.read()
-    groups = groups and _can_measure_groups(index, is_reported=report is not None)
     with progress_bar("reading faces") as advance:
         evaluation = measure(classifier, index, flip_tta=flip_tta, by_group=groups, progress=advance)
     named = f"{classifier.manifest.name} {classifier.manifest.version}"
@@ -113,23 +112,6 @@ def evaluate(
             mistakes=evaluation.mistakes,
         )
     return warn_of_unreadable(evaluation.summary["unreadable"])
-
-
-def _can_measure_groups(index: Index, *, is_reported: bool) -> bool:
-    """Whether what groups need is installed; where it is not, one line on standard error, or an error for a report."""
-    from mien.evaluation.evaluate import select_labeled
-    from mien.evaluation.groups import check_installed, group_columns
-
-    if not group_columns(select_labeled(index).samples):
-        return True
-    try:
-        check_installed()
-    except MissingExtraError as error:
-        if is_reported:
-            raise
-        print(f"mien: measured without groups. {error}", file=sys.stderr)
-        return False
-    return True
 
 
 def check_report(report: Path | None) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mien.evaluation.summary import fate_text
+from mien.evaluation.summary import describe_missed_faces
 
 if TYPE_CHECKING:
     from mien.datasets import CheckReport
@@ -47,13 +47,16 @@ def print_check(report: CheckReport, console: Console, *, examples: int = 3) -> 
         ("unreadable images", [f"{name} ({problem})" for name, problem in report.unreadable.items()]),
         ("groups of exact duplicates within a split", [" = ".join(ids) for ids in report.duplicates]),
         ("groups of the same pixels in several splits", [" = ".join(ids) for ids in report.leaks]),
-        ("images that also stand in a later split: train without them", list(report.twins_in_later_splits)),
+        (
+            "images that also stand in a later split: train without them",
+            list(report.duplicates_in_later_splits),
+        ),
     ]
     for what, found in findings:
         more = ", ..." if len(found) > examples else ""
         shown = f": {', '.join(found[:examples])}{more}" if found else ""
         console.print(f"{len(found):,} {what}{escape(shown)}", highlight=False, soft_wrap=True)
-    console.print(f"Licence: {escape(report.licence)}", highlight=False)
+    console.print(f"Licence: {escape(report.license)}", highlight=False)
 
 
 def _listed(values: Mapping[str, int], most: int = 8) -> str:
@@ -89,7 +92,7 @@ def print_summary(subject: dict[str, str], summary: dict[str, Any], console: Con
         console.print("Groups show whom the model reads worse; they are no statement about a person.\n")
     for name, reason in summary.get("groups_left_out", {}).items():
         console.print(f"Not measured by {escape(name)}: {reason}.", soft_wrap=True)
-    console.print(f"Faces: {fate_text(summary)}.")
+    console.print(f"Faces: {describe_missed_faces(summary)}.")
 
 
 def print_comparison(
@@ -118,7 +121,7 @@ def print_comparison(
     console.print(f"Both right: {table['both_right']:,}, both wrong: {table['both_wrong']:,}.")
     told = f"{_points(summary['difference'])} points (95 %: {_points(low)} to {_points(high)})"
     console.print(f"Difference: {told}, first minus second.")
-    console.print(f"Faces: {fate_text(summary)}.")
+    console.print(f"Faces: {describe_missed_faces(summary)}.")
 
 
 def _print_groups(name: str, column: dict[str, Any], console: Console) -> None:

@@ -11,7 +11,7 @@ from mien.datasets.check import (
     check_dataset,
     count_classes,
     count_groups,
-    find_twins,
+    find_duplicates,
 )
 from mien.datasets.fer2013 import read_fer2013
 from mien.datasets.ferplus import (
@@ -44,7 +44,7 @@ __all__ = [
     "check_dataset",
     "count_classes",
     "count_groups",
-    "find_twins",
+    "find_duplicates",
     "join",
     "majority_label",
     "majority_labels",

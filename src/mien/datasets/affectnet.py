@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.datasets.index import Files, Index, Sample, hold_out, one_hot, open_files
+from mien.datasets.index import Files, Index, Sample, hold_out_validation, one_hot, open_files
 from mien.emotions import AFFECTNET_CLASSES, BASIC_EXPRESSIONS, EXPRESSIONS
 from mien.errors import DatasetError, LayoutError
 
@@ -26,17 +26,16 @@ HELD_OUT = 0.05
 LAST_NUMBER = 10
 """The largest class number; 8, 9 and 10 are none, uncertain and no face."""
 
-LICENCE = "research only; ask the owners of AffectNet"
+LICENSE = "research only; ask the owners of AffectNet"
 LAYOUT = "train_set/ or val_set/ with images/*.jpg and annotations/*_exp.npy, *_val.npy, *_aro.npy, *_lnd.npy"
 
 
 def read_affectnet(path: str | Path) -> Index:
     """Read AffectNet with its eight expressions, in a folder or a zip.
 
-    `val_set` is the split "test", since it is what papers report; a twentieth of every class of `train_set` is held
-    out as "valid" (see `hold_out`). Images annotated as none, uncertain or no face are left out. Valence and arousal
-    are kept, and of the 68 landmarks the five that mien aligns faces by; where they cannot be read, they count as not
-    given.
+    `val_set` is the split "test", as in papers; 5 % of each class of `train_set` is the split "valid" (see
+    `hold_out_validation`). Images annotated as none, uncertain or no face are skipped. Valence, arousal and five of the
+    68 landmarks are read where present and valid.
 
     Args:
         path: the folder or zip; everything may stand in a folder further down.
@@ -66,8 +65,8 @@ def _read(path: str | Path, name: str, labels: tuple[str, ...]) -> Index:
         name=name,
         root=path,
         labels=labels,
-        samples=hold_out(samples, HELD_OUT),
-        licence=LICENCE,
+        samples=hold_out_validation(samples, HELD_OUT),
+        license=LICENSE,
         is_cropped=True,
         source=files,
     )

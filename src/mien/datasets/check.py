@@ -24,7 +24,7 @@ class CheckReport:
 
     name: str
     root: str
-    licence: str
+    license: str
     n: int
     counts: Mapping[str, Mapping[str, int]]
     """Images by split and class; `NOT_COUNTED` is the last class where some have no label."""
@@ -37,7 +37,7 @@ class CheckReport:
     """Images of one split that have the same pixels."""
     leaks: tuple[tuple[str, ...], ...]
     """Images of several splits that have the same pixels."""
-    twins_in_later_splits: tuple[str, ...]
+    duplicates_in_later_splits: tuple[str, ...]
     """Images whose pixels also stand in a later split: to be left out of training."""
 
     @property
@@ -76,7 +76,7 @@ def check_dataset(
     return CheckReport(
         name=index.name,
         root=str(index.root),
-        licence=index.licence,
+        license=index.license,
         n=len(index.samples),
         counts=count_classes(index),
         groups=count_groups(index),
@@ -84,11 +84,11 @@ def check_dataset(
         unreadable=unreadable,
         duplicates=tuple(tuple(ids) for ids in within if len(ids) > 1),
         leaks=tuple(tuple(ids) for ids in twins if len({split_of[name] for name in ids}) > 1),
-        twins_in_later_splits=tuple(sorted(_later_twins(twins, split_of))),
+        duplicates_in_later_splits=tuple(sorted(_later_twins(twins, split_of))),
     )
 
 
-def find_twins(
+def find_duplicates(
     index: Index, *, progress: Progress | None = None, workers: int | None = None
 ) -> list[tuple[str, ...]]:
     """Groups of images with the same decoded pixels; images that cannot be read are passed over."""

@@ -21,7 +21,7 @@ USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
 """What the column `Usage` calls the splits."""
 
 FILE = "fer2013.csv"
-LICENCE = "faces gathered from the web for the FER2013 challenge, for research"
+LICENSE = "faces gathered from the web for the FER2013 challenge, for research"
 LAYOUT = f"{FILE} (emotion,pixels,Usage), or a folder or zip that holds it"
 _HEADER = ["emotion", "pixels", "usage"]
 _SIDE = 48
@@ -111,7 +111,7 @@ def read_fer2013(path: str | Path) -> Index:
         root=path,
         labels=BASIC_EXPRESSIONS,
         samples=samples,
-        licence=LICENCE,
+        license=LICENSE,
         is_cropped=True,
         source=PixelTable(files, name, where, places),
     )

@@ -23,7 +23,7 @@ FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Tes
 
 KAGGLE_PAIR = ("fer2013.csv", "fer2013new.csv")
 
-LICENCE = "labels MIT (Microsoft); faces of the FER2013 challenge"
+LICENSE = "labels MIT (Microsoft); faces of the FER2013 challenge"
 LAYOUT = (
     "FER2013Train/, FER2013Valid/ or FER2013Test/ with fer2013new.csv at the top or label.csv in each, "
     "or the Kaggle pair fer2013.csv and fer2013new.csv"
@@ -146,7 +146,7 @@ def read_ferplus(path: str | Path, *, exclude: Collection[str] = frozenset()) ->
         root=path,
         labels=EXPRESSIONS,
         samples=tuple(samples),
-        licence=LICENCE,
+        license=LICENSE,
         is_cropped=True,
         source=source,
     )

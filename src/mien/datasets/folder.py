@@ -10,9 +10,9 @@ from mien.datasets.index import (
     Files,
     Index,
     Sample,
-    labels_present,
     one_hot,
     open_files,
+    unique_labels,
 )
 from mien.emotions import EXPRESSIONS, canonical_name
 from mien.errors import LayoutError
@@ -46,13 +46,13 @@ def read_folder(path: str | Path, *, is_cropped: bool = True) -> Index:
         names = [name.removeprefix(f"{top}/") for name in names if name.startswith(f"{top}/")]
     in_folders = [name for name in names if "/" in name]
     placed = [(name, *_split_and_class(path / inside, name)) for name in in_folders or names]
-    labels = labels_present(expression for _, _, expression in placed)
+    labels = unique_labels(expression for _, _, expression in placed)
     return Index(
         name="folder",
         root=path,
         labels=labels,
         samples=tuple(_sample(*place, labels) for place in placed),
-        licence="not stated",
+        license="not stated",
         is_cropped=is_cropped,
         source=files,
     )

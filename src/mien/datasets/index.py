@@ -222,10 +222,10 @@ class Index:
     """The folder or zip (for a table: the folder that its paths are relative to)."""
     labels: tuple[str, ...]
     samples: tuple[Sample, ...]
-    licence: str
+    license: str
     is_cropped: bool
     """True: each image is one face crop, kept whole when no face is found in it. False: whole photographs."""
-    part: str = "all"
+    split: str = "all"
     """What the samples are of the data set: the split that was selected, or all; all too where it has no splits."""
     source: ImageStore | None = field(default=None, repr=False, compare=False)
     """Where the images come from; None: the files below `root`, named by the samples' ids."""
@@ -275,10 +275,10 @@ class Index:
             raise DatasetError(
                 f"{self.root}: no sample in the split {split!r}. It has: {', '.join(present) or 'none'}."
             )
-        return replace(self, samples=chosen, part=split if self.has_splits else self.part)
+        return replace(self, samples=chosen, split=split if self.has_splits else self.split)
 
 
-def hold_out(samples: Iterable[Sample], share: float) -> tuple[Sample, ...]:
+def hold_out_validation(samples: Iterable[Sample], share: float) -> tuple[Sample, ...]:
     """The samples, a share of every class's training samples moved to the split "valid".
 
     For data sets without a validation split: to choose on the test split is to cheat. Which samples move is decided
@@ -312,11 +312,11 @@ def one_hot(label: int, count: int) -> tuple[float, ...]:
     return tuple(float(position == label) for position in range(count))
 
 
-def labels_present(expressions: Iterable[str]) -> tuple[str, ...]:
+def unique_labels(expressions: Iterable[str]) -> tuple[str, ...]:
     """Those of the eight expressions that occur, in mien's order.
 
     Example:
-        >>> labels_present(["sadness", "happiness", "sadness"])
+        >>> unique_labels(["sadness", "happiness", "sadness"])
         ('happiness', 'sadness')
     """
     present = set(expressions)

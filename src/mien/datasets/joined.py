@@ -68,7 +68,7 @@ def join(indexes: Sequence[Index], labels: Sequence[str] | None = None) -> Index
         root=Path(",".join(f"{name}={index.root}" for name, index in named.items())),
         labels=labels,
         samples=samples,
-        licence="; ".join(f"{name}: {index.licence}" for name, index in named.items()),
+        license="; ".join(f"{name}: {index.license}" for name, index in named.items()),
         is_cropped=indexes[0].is_cropped,
         source=JoinedImages({name: index.images for name, index in named.items()}),
     )

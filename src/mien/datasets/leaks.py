@@ -51,7 +51,7 @@ def write_leaks(path: str | Path, index: Index, ids: Collection[str]) -> None:
     Args:
         path: the CSV; an older one is replaced.
         index: the data set.
-        ids: which of its images to list, as `CheckReport.twins_in_later_splits` has them.
+        ids: which of its images to list, as `CheckReport.duplicates_in_later_splits` has them.
 
     Raises:
         InputError: the file cannot be written.

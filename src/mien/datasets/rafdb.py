@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.datasets.index import Files, Index, Sample, csv_rows, hold_out, one_hot, open_files
+from mien.datasets.index import Files, Index, Sample, csv_rows, hold_out_validation, one_hot, open_files
 from mien.emotions import BASIC_EXPRESSIONS, EFFICIENTFACE_CLASSES, RAFDB_CLASSES
 from mien.errors import AnnotationError, LayoutError
 from mien.imaging import IMAGE_SUFFIXES
@@ -27,7 +27,7 @@ RACES = ("Caucasian", "African-American", "Asian")
 AGES = ("0-3", "4-19", "20-39", "40-69", "70+")
 """What the numbers of the owners' annotations mean; ages in years."""
 
-LICENCE = "research only; ask the owners of RAF-DB"
+LICENSE = "research only; ask the owners of RAF-DB"
 LABEL_LIST = "EmoLabel/list_patition_label.txt"
 LAYOUT = (
     f"basic/{LABEL_LIST} with basic/Image/aligned/ or basic/Image/original/; "
@@ -58,7 +58,7 @@ def read_rafdb(path: str | Path) -> Index:
     - EfficientFace's: `{train,test}/{0..6}/`, another order of the classes.
 
     RAF-DB has no validation split: a tenth of every class of the training split is held out as "valid" (see
-    `hold_out`), the same images in every layout that keeps the owners' file names.
+    `hold_out_validation`), the same images in every layout that keeps the owners' file names.
 
     Args:
         path: the folder or zip; everything may stand in a folder further down.
@@ -84,8 +84,8 @@ def read_rafdb(path: str | Path) -> Index:
         name="rafdb",
         root=path,
         labels=BASIC_EXPRESSIONS,
-        samples=hold_out(map(_sample, rows), HELD_OUT),
-        licence=LICENCE,
+        samples=hold_out_validation(map(_sample, rows), HELD_OUT),
+        license=LICENSE,
         is_cropped=is_cropped,
         source=files,
     )

@@ -13,8 +13,8 @@ from mien.datasets.index import (
     Index,
     Sample,
     csv_rows,
-    labels_present,
     one_hot,
+    unique_labels,
 )
 from mien.emotions import EXPRESSIONS, canonical_name
 from mien.errors import AnnotationError, DatasetError, LayoutError, MissingExtraError
@@ -55,13 +55,13 @@ def read_table(path: str | Path, *, is_cropped: bool = False) -> Index:
     header, lines = _read_parquet(path) if is_parquet else _read_csv(path)
     columns = _check_header(path, header)
     rows = _check_rows(path, [_parse_row(path, columns, line, cells) for line, cells in lines])
-    labels = labels_present(row.expression for row in rows)
+    labels = unique_labels(row.expression for row in rows)
     return Index(
         name="table",
         root=path.parent,
         labels=labels,
         samples=tuple(_sample(row, labels) for row in rows),
-        licence="not stated",
+        license="not stated",
         is_cropped=is_cropped,
     )
 

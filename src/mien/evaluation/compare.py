@@ -9,7 +9,13 @@ import numpy as np
 
 from mien import metrics
 from mien.datasets.index import Index
-from mien.evaluation.evaluate import Readings, check_classes, official_labels, predict_dataset, select_labeled
+from mien.evaluation.evaluate import (
+    DatasetPredictions,
+    check_classes,
+    official_labels,
+    predict_dataset,
+    select_labeled,
+)
 from mien.evaluation.summary import json_ready
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest
@@ -27,14 +33,14 @@ class Difference:
         image: (S, S, 3) uint8 RGB, as the first model saw it.
         name: the image's id.
         truth: the label.
-        readings: what the first and the second model said.
+        predictions: what the first and the second model said.
         confidences: how sure they were, 0..1.
     """
 
     image: np.ndarray
     name: str
     truth: str
-    readings: tuple[str, str]
+    predictions: tuple[str, str]
     confidences: tuple[float, float]
 
 
@@ -92,10 +98,12 @@ def compare(
         predict_dataset(classifier, labeled, flip_tta=flip_tta, progress=_part_of(progress, number))
         for number, classifier in enumerate((first, second))
     ]
-    return compare_readings(first.manifest, second.manifest, readings[0], readings[1])
+    return compare_predictions(first.manifest, second.manifest, readings[0], readings[1])
 
 
-def compare_readings(first: Manifest, second: Manifest, mine: Readings, other: Readings) -> Comparison:
+def compare_predictions(
+    first: Manifest, second: Manifest, mine: DatasetPredictions, other: DatasetPredictions
+) -> Comparison:
     """The comparison behind two models' answers to the same images; see `compare`."""
     labels = official_labels(first, mine.index)
     rows = np.flatnonzero(labels >= 0)
@@ -126,7 +134,7 @@ def compare_readings(first: Manifest, second: Manifest, mine: Readings, other: R
                 image=mine.crop(int(rows[place])),
                 name=mine.index.samples[rows[place]].id,
                 truth=names[labels[rows[place]]],
-                readings=(names[chosen_first[place]], names[chosen_second[place]]),
+                predictions=(names[chosen_first[place]], names[chosen_second[place]]),
                 confidences=(float(sure_first[place]), float(sure_second[place])),
             )
             for place in places

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from mien import metrics
-from mien.datasets.check import find_twins
+from mien.datasets.check import find_duplicates
 from mien.datasets.face_store import labeled_face
 from mien.datasets.ferplus import argmax_label, majority_label
 from mien.datasets.index import SPLITS, Index, Sample
 from mien.errors import DatasetError, ImageReadError, InputError
-from mien.evaluation.groups import check_installed, columns_left_out, group_columns, group_results
+from mien.evaluation.groups import columns_left_out, group_columns, group_results
 from mien.evaluation.summary import summarize
 from mien.faces.alignment import letterbox
 from mien.faces.detection import FaceDetector
@@ -60,7 +60,7 @@ class Mistake:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Readings:
+class DatasetPredictions:
     """What a model answered for every image of an index, row by row.
 
     Attributes:
@@ -116,19 +116,16 @@ def evaluate(
     Raises:
         InputError: when the faces show a class that the model does not know.
         DatasetError: when no image has a label.
-        MissingExtraError: when the images have groups and fairlearn is not installed.
     """
     labeled = select_labeled(index)
-    if by_group and group_columns(labeled.samples):
-        check_installed()
     readings = predict_dataset(classifier, labeled, flip_tta=flip_tta, progress=progress)
-    evaluation = judge(classifier.manifest, readings)
+    evaluation = evaluate_predictions(classifier.manifest, readings)
     if not by_group:
         return evaluation
     return replace(evaluation, summary={**evaluation.summary, **_judge_groups(classifier.manifest, readings)})
 
 
-def judge(manifest: Manifest, readings: Readings) -> Evaluation:
+def evaluate_predictions(manifest: Manifest, readings: DatasetPredictions) -> Evaluation:
     """The numbers behind a model's answers; see `evaluate`."""
     protocols = {name: _labels(manifest, readings.index, name) for name in _protocol_names(readings.index)}
     summaries = {name: _summarize(manifest, readings, labels) for name, labels in protocols.items()}
@@ -144,7 +141,7 @@ def official_labels(manifest: Manifest, index: Index) -> np.ndarray:
     return _labels(manifest, index, _protocol_names(index)[0])
 
 
-def _judge_groups(manifest: Manifest, readings: Readings) -> dict[str, Any]:
+def _judge_groups(manifest: Manifest, readings: DatasetPredictions) -> dict[str, Any]:
     labels, predictions = official_labels(manifest, readings.index), metrics.choose_labels(readings.logits)
     rows = np.flatnonzero(labels >= 0)
     samples = [readings.index.samples[row] for row in rows]
@@ -156,7 +153,7 @@ def _judge_groups(manifest: Manifest, readings: Readings) -> dict[str, Any]:
     return found
 
 
-def without_twins(index: Index, split: str, *, progress: Progress | None = None) -> Index:
+def without_duplicates(index: Index, split: str, *, progress: Progress | None = None) -> Index:
     """One split without the images whose exact pixels also stand in another: the honest figure.
 
     Raises:
@@ -169,7 +166,7 @@ def without_twins(index: Index, split: str, *, progress: Progress | None = None)
     splits = {sample.id: sample.split for sample in index.samples}
     leaked = {
         name
-        for group in find_twins(index, progress=progress)
+        for group in find_duplicates(index, progress=progress)
         if {splits[other] for other in group} & (set(SPLITS) - {split})
         for name in group
     }
@@ -183,7 +180,7 @@ def predict_dataset(
     *,
     flip_tta: bool = False,
     progress: Progress | None = None,
-) -> Readings:
+) -> DatasetPredictions:
     """Find, cut and read the face of every image (see `evaluate`), with a label or without.
 
     Raises:
@@ -213,7 +210,9 @@ def predict_dataset(
         found = cutter(index.samples[row]).crop
         return np.zeros((size, size, 3), dtype=np.uint8) if found is None else found
 
-    return Readings(index=index, crop=crop, logits=logits, is_found=is_found, is_readable=is_readable)
+    return DatasetPredictions(
+        index=index, crop=crop, logits=logits, is_found=is_found, is_readable=is_readable
+    )
 
 
 @dataclass(frozen=True)
@@ -250,7 +249,7 @@ def _cut_ahead(cutter: _Cutter) -> Iterator[list[_Cut]]:
             yield list(pool.map(cutter, samples[start : start + AHEAD]))
 
 
-def _unreadable(readings: Readings) -> list[str]:
+def _unreadable(readings: DatasetPredictions) -> list[str]:
     """Ids of the images that are missing or broken; in accuracy they count as errors."""
     return [readings.index.samples[row].id for row in np.flatnonzero(~readings.is_readable)]
 
@@ -290,7 +289,7 @@ def _labels(manifest: Manifest, index: Index, protocol: str) -> np.ndarray:
     return np.array([-1 if label is None else numbers[label] for label in found], dtype=np.int64)
 
 
-def _summarize(manifest: Manifest, readings: Readings, labels: np.ndarray) -> dict[str, Any]:
+def _summarize(manifest: Manifest, readings: DatasetPredictions, labels: np.ndarray) -> dict[str, Any]:
     counted = labels >= 0
     summary = summarize(labels[counted], readings.logits[counted], manifest.labels, manifest.temperature)
     return {
@@ -300,7 +299,7 @@ def _summarize(manifest: Manifest, readings: Readings, labels: np.ndarray) -> di
     }
 
 
-def _mistakes(manifest: Manifest, readings: Readings, labels: np.ndarray) -> tuple[Mistake, ...]:
+def _mistakes(manifest: Manifest, readings: DatasetPredictions, labels: np.ndarray) -> tuple[Mistake, ...]:
     names, predictions = manifest.labels, metrics.choose_labels(readings.logits)
     probabilities = metrics.softmax(readings.logits, manifest.temperature)
     wrong = np.flatnonzero((labels >= 0) & (labels != predictions))

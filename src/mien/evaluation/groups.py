@@ -1,53 +1,36 @@
-"""How a model does on each group of faces: where it fails, not what people are.
+"""Accuracy by group: the columns of a data set beside the label, such as gender, age or race.
 
-Groups are columns of the data set: what its annotators perceived (gender, age, race), or where a face comes from.
-They are shown to find out whom a model reads worse, and are no statement about anybody. Needs the extra `report`.
+Groups hold what annotators perceived, or where an image comes from. They show on which faces a model does worse; they
+are not statements about a person.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mien import metrics
 from mien.datasets.index import Sample
-from mien.errors import MissingExtraError
 from mien.evaluation.summary import json_ready
 
 MIN_FACES = 20
-"""A group of fewer faces is shown, but is too small to be judged: it takes no part in the differences."""
+"""Minimum faces of a group that is compared with others; smaller groups are listed only."""
 MAX_GROUPS = 40
-"""A column of more values than this names the faces (a person, a file) rather than groups; it is not measured."""
+"""Maximum distinct values of a column; one with more identifies single faces (a person, a file) and is skipped."""
 UNSTATED = "not stated"
-"""The group of the faces whose column is empty; it is shown, but takes no part in the differences."""
-
-
-def check_installed() -> None:
-    """Refuse early what `group_results` would refuse late.
-
-    Raises:
-        MissingExtraError: when fairlearn is not installed.
-    """
-    try:
-        import fairlearn.metrics  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("A result for each group", "report") from None
+"""Group of the faces with an empty cell; it is listed, but not compared with others."""
 
 
 def group_columns(samples: Sequence[Sample]) -> dict[str, list[str]]:
-    """Column -> the group of every sample, for the columns that divide these samples into groups.
-
-    A column with one value divides nothing, and one with more than `MAX_GROUPS` divides too much: both are left out.
-    """
+    """Return the group of every sample for each column with 2 to `MAX_GROUPS` distinct values."""
     return {name: values for name, values in _columns(samples).items() if 1 < len(set(values)) <= MAX_GROUPS}
 
 
 def columns_left_out(samples: Sequence[Sample]) -> dict[str, str]:
-    """Column -> why it is not measured, for the columns that divide these samples too much."""
+    """Return each column with more than `MAX_GROUPS` distinct values, and a message that says so."""
     counts = {name: len(set(values)) for name, values in _columns(samples).items()}
     return {
         name: f"{count:,} values, more than {MAX_GROUPS}"
@@ -64,76 +47,63 @@ def _columns(samples: Sequence[Sample]) -> dict[str, list[str]]:
 def group_results(
     labels: np.ndarray, predictions: np.ndarray, groups: dict[str, list[str]], classes: int
 ) -> dict[str, Any]:
-    """Accuracy of every group, and how far the groups of a column are apart.
+    """Return the accuracy of every group and the largest difference between the groups of a column.
 
     Args:
-        labels: (N,) class numbers.
-        predictions: (N,) class numbers; -1 where no face was found, which counts as an error.
-        groups: column -> (N) names.
-        classes: how many there are.
+        labels: (N,) class ids.
+        predictions: (N,) class ids; -1 where no face was detected, which counts as an error.
+        groups: the N group names of each column.
+        classes: number of classes.
 
     Returns:
-        Ready for JSON: column -> `groups`, `accuracy_difference` and `balanced_accuracy_difference`. Each of `groups`
-        has n, correct, accuracy, its 95 % interval, balanced accuracy (over the classes that the group has) and
-        `is_enough`, whether it has `MIN_FACES`. A difference is the largest minus the smallest value among the
-        groups that are enough and not `UNSTATED`; None when they are fewer than two.
-
-    Raises:
-        MissingExtraError: when fairlearn is not installed.
+        For each column, in JSON types: `groups`, `accuracy_difference` and `balanced_accuracy_difference`. Each group
+        has n, correct, accuracy, its 95 % interval, balanced accuracy (over the classes that occur in the group) and
+        `is_enough`: it has at least `MIN_FACES` faces. A difference is the maximum minus the minimum over the groups
+        with enough faces except `UNSTATED`, and None for fewer than two of them.
     """
-    check_installed()
+    labels = np.asarray(labels)
+    predictions = np.asarray(predictions)
     return json_ready(
         {
-            column: _column(np.asarray(labels), np.asarray(predictions), np.asarray(names), classes)
+            column: _column_results(labels, predictions, np.asarray(names), classes)
             for column, names in groups.items()
         }
     )
 
 
-def _column(labels: np.ndarray, predictions: np.ndarray, names: np.ndarray, classes: int) -> dict[str, Any]:
-    rows = _frame(labels, predictions, names, classes).by_group.to_dict("index")
-    groups = {name: _group(rows[name]) for name in sorted(rows, key=_natural)}
-    enough = [name for name, group in groups.items() if group["is_enough"] and name != UNSTATED]
-    differences = dict.fromkeys(("accuracy", "balanced_accuracy"))
-    if len(enough) > 1:
-        kept = np.isin(names, enough)
-        differences = _frame(labels[kept], predictions[kept], names[kept], classes).difference()
+def _column_results(
+    labels: np.ndarray, predictions: np.ndarray, names: np.ndarray, classes: int
+) -> dict[str, Any]:
+    groups = {
+        name: _scores(labels[names == name], predictions[names == name], classes)
+        for name in sorted(np.unique(names).tolist(), key=_natural_order)
+    }
+    compared = [group for name, group in groups.items() if group["is_enough"] and name != UNSTATED]
     return {
         "groups": groups,
-        "accuracy_difference": differences["accuracy"],
-        "balanced_accuracy_difference": differences["balanced_accuracy"],
+        "accuracy_difference": _difference([group["accuracy"] for group in compared]),
+        "balanced_accuracy_difference": _difference([group["balanced_accuracy"] for group in compared]),
     }
 
 
-def _frame(labels: np.ndarray, predictions: np.ndarray, names: np.ndarray, classes: int) -> Any:
-    from fairlearn.metrics import MetricFrame, count
-
-    return MetricFrame(
-        metrics={
-            "n": count,
-            "accuracy": metrics.accuracy,
-            "balanced_accuracy": partial(metrics.balanced_accuracy, classes=classes),
-        },
-        y_true=labels,
-        y_pred=predictions,
-        sensitive_features=names,
-    )
-
-
-def _group(row: dict[str, float]) -> dict[str, Any]:
-    n = round(row["n"])
-    correct = round(row["accuracy"] * n)
+def _scores(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[str, Any]:
+    n = labels.size
+    correct = int((labels == predictions).sum())
     return {
         "n": n,
         "correct": correct,
-        "accuracy": row["accuracy"],
+        "accuracy": metrics.accuracy(labels, predictions),
         "accuracy_interval": metrics.accuracy_interval(correct, n),
-        "balanced_accuracy": row["balanced_accuracy"],
+        "balanced_accuracy": metrics.balanced_accuracy(labels, predictions, classes),
         "is_enough": n >= MIN_FACES,
     }
 
 
-def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """A key that sorts 4-19 before 20-39."""
+def _difference(scores: list[float]) -> float | None:
+    return max(scores) - min(scores) if len(scores) > 1 else None
+
+
+def _natural_order(name: str) -> list[tuple[bool, int, str]]:
+    """Return a sort key that orders numbers by value: 4-19 before 20-39."""
     parts = filter(None, re.split(r"(\d+)", name))
     return [(False, int(part), "") if part.isdecimal() else (True, 0, part.casefold()) for part in parts]

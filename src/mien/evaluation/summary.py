@@ -66,7 +66,7 @@ def summarize(
     )
 
 
-def fate_text(record: Mapping[str, Any]) -> str:
+def describe_missed_faces(record: Mapping[str, Any]) -> str:
     """What became of faces that were not found and of images that are missing or broken; "all found" without any.
 
     Those not found are errors in photographs, and read whole in data sets of face crops.

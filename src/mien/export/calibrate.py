@@ -12,7 +12,7 @@ import numpy as np
 from mien import metrics
 from mien.datasets.index import Index
 from mien.errors import DatasetError, InputError
-from mien.evaluation.evaluate import judge, official_labels, predict_dataset, select_labeled
+from mien.evaluation.evaluate import evaluate_predictions, official_labels, predict_dataset, select_labeled
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, RiskPoint, write_manifest
 from mien.progress import Progress
@@ -75,8 +75,8 @@ def calibrate(
         abstain_below=threshold,
         risk_coverage=risk_points(probabilities, labels[counted]),
     )
-    summary = judge(fitted, readings).summary
-    measured = replace(fitted, metrics={**fitted.metrics, f"{index.name}/{index.part}": _kept(summary)})
+    summary = evaluate_predictions(fitted, readings).summary
+    measured = replace(fitted, metrics={**fitted.metrics, f"{index.name}/{index.split}": _kept(summary)})
     write_manifest(measured, model)
     return Calibrated(measured, summary["unreadable"])
 

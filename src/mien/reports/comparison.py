@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.evaluation.compare import Comparison, Difference
-from mien.evaluation.summary import fate_text, json_ready
+from mien.evaluation.summary import describe_missed_faces, json_ready
 from mien.reports import components
 from mien.reports.comparison_plots import draw_differences, draw_recalls
 from mien.reports.components import interval, percent
@@ -127,7 +127,7 @@ def _headline(record: dict[str, Any], names: tuple[str, str]) -> str:
             (
                 "they differ on",
                 f"{table['only_first'] + table['only_second']:,}",
-                f"of {record['n']:,} faces; {fate_text(record)}",
+                f"of {record['n']:,} faces; {describe_missed_faces(record)}",
             ),
             (
                 "balanced accuracy",
@@ -170,7 +170,8 @@ def _faces(name: str, title: str, side: Sequence[Difference], names: tuple[str, 
     items = [
         components.face(
             components.encode_face(face.image, face.name),
-            f"{face.name}: labeled {face.truth}; {names[0]} read {face.readings[0]}, {names[1]} {face.readings[1]}",
+            f"{face.name}: labeled {face.truth}; "
+            f"{names[0]} predicts {face.predictions[0]}, {names[1]} {face.predictions[1]}",
             _caption(face, names, right),
         )
         for face in side
@@ -183,7 +184,7 @@ def _caption(face: Difference, names: tuple[str, str], right: int) -> str:
         f'<span class="{"right" if number == right else "wrong"}">{escape(reading)}</span> {sure:.0%} '
         f'<span class="who">{escape(name)}</span>'
         for number, (name, reading, sure) in enumerate(
-            zip(names, face.readings, face.confidences, strict=True)
+            zip(names, face.predictions, face.confidences, strict=True)
         )
     ]
     return "".join(told) + f'<span class="name">{escape(face.name)}</span>'
@@ -191,5 +192,10 @@ def _caption(face: Difference, names: tuple[str, str], right: int) -> str:
 
 def _describe(face: Difference) -> dict[str, Any]:
     return json_ready(
-        {"name": face.name, "truth": face.truth, "readings": face.readings, "confidences": face.confidences}
+        {
+            "name": face.name,
+            "truth": face.truth,
+            "predictions": face.predictions,
+            "confidences": face.confidences,
+        }
     )

@@ -90,7 +90,7 @@ def _draw_face(axes: Axes, face: Difference, *, right: int, theme: Theme) -> Non
     axes.imshow(face.image, aspect="auto", interpolation="lanczos")
     place: dict[str, Any] = {"transform": axes.transAxes, "va": "top", "parse_math": False}
     axes.text(0, -0.05, printable_name(face.truth), color=theme.ink, fontsize=8.5, fontweight="bold", **place)
-    for number, (reading, confidence) in enumerate(zip(face.readings, face.confidences, strict=True)):
+    for number, (reading, confidence) in enumerate(zip(face.predictions, face.confidences, strict=True)):
         color = (theme.accent, theme.warm)[number]
         text = f"{printable_name(reading)} {confidence:.0%}"
         weight = "bold" if number == right else "normal"

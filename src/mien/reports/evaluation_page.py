@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mien.evaluation.groups import MIN_FACES
-from mien.evaluation.summary import fate_text
+from mien.evaluation.summary import describe_missed_faces
 from mien.reports import components
 from mien.reports.components import decimal, interval, percent
 
@@ -84,7 +84,7 @@ def _headline(record: dict[str, Any]) -> str:
                 f"{decimal(record['ece_uncalibrated'])} uncalibrated",
             ),
             ("Brier score", decimal(record["brier"]), "0 is best, 2 is worst"),
-            ("faces", f"{record['n']:,}", fate_text(record)),
+            ("faces", f"{record['n']:,}", describe_missed_faces(record)),
         ]
     )
 

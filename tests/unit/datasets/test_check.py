@@ -13,7 +13,7 @@ from mien.datasets import (
     check_dataset,
     count_classes,
     count_groups,
-    find_twins,
+    find_duplicates,
     read_dataset,
     read_ferplus,
     read_folder,
@@ -31,10 +31,10 @@ def _shown(report) -> str:
 
 
 def test_an_index_without_samples():
-    index = Index(name="none", root=Path("none"), labels=(), samples=(), licence="", is_cropped=True)
+    index = Index(name="none", root=Path("none"), labels=(), samples=(), license="", is_cropped=True)
     report = check_dataset(index)
     assert (report.n, dict(report.counts), report.is_usable) == (0, {}, True)
-    assert find_twins(index) == []
+    assert find_duplicates(index) == []
     assert "0 images" in _shown(report)
 
 
@@ -43,7 +43,7 @@ def test_a_clean_data_set(tmp_path):
     seen = []
     report = check_dataset(index, progress=lambda done, total: seen.append((done, total)))
     assert report.is_usable
-    assert report.duplicates == report.leaks == report.twins_in_later_splits == ()
+    assert report.duplicates == report.leaks == report.duplicates_in_later_splits == ()
     assert seen == [(done, 6) for done in range(1, 7)]
     assert report.counts["valid"] == count_classes(index)["valid"]
     assert report.counts["valid"]["happiness"] == report.counts["valid"]["not counted"] == 1
@@ -65,7 +65,7 @@ def test_every_kind_of_fault_is_found(tmp_path, as_zip):
     assert set(report.unreadable) == {"FER2013Test/fer0032220.png", "FER2013Test/fer0032221.png"}
     assert report.duplicates == (("FER2013Train/fer0000000.png", "FER2013Train/fer0000001.png"),)
     assert report.leaks == ((*report.duplicates[0], "FER2013Valid/fer0028638.png"),)
-    assert report.twins_in_later_splits == report.duplicates[0]
+    assert report.duplicates_in_later_splits == report.duplicates[0]
     assert not report.is_usable
     assert json.loads(json.dumps(report.to_dict()))["missing"] == ["FER2013Valid/fer0028639.png"]
     shown = _shown(report)
@@ -81,9 +81,9 @@ def test_the_same_pixels_in_another_format_are_twins(tmp_path):
         (tmp_path / "test" / "sad").mkdir(parents=True)
         image.convert("RGB").save(tmp_path / "test" / "sad" / "[b].bmp")
     index = read_folder(tmp_path)
-    assert find_twins(index) == [("test/sad/[b].bmp", "train/happy/a.png")]
+    assert find_duplicates(index) == [("test/sad/[b].bmp", "train/happy/a.png")]
     report = check_dataset(index)
-    assert report.twins_in_later_splits == ("train/happy/a.png",)
+    assert report.duplicates_in_later_splits == ("train/happy/a.png",)
     assert "[b].bmp" in _shown(report)
 
 
@@ -91,7 +91,7 @@ def test_a_leak_list_keeps_out_what_the_check_found(tmp_path):
     root = write_ferplus(tmp_path / "tree")
     write_image(root / "FER2013Valid/fer0028638.png", "fer0000000.png")
     index, path = read_ferplus(root), tmp_path / "leaks.csv"
-    write_leaks(path, index, check_dataset(index).twins_in_later_splits)
+    write_leaks(path, index, check_dataset(index).duplicates_in_later_splits)
     assert path.read_text() == "Usage,Image name\nTraining,FER2013Train/fer0000000.png\n"
     assert check_dataset(read_ferplus(root, exclude=read_leaks(path))).leaks == ()
     with pytest.raises(InputError, match=r"none/leaks\.csv: No such file"):
@@ -103,7 +103,7 @@ def test_without_splits_twins_are_duplicates_and_no_leaks(tmp_path):
     write_image(tmp_path / "sad" / "b.png", "a.png")
     report = check_dataset(read_folder(tmp_path))
     assert report.duplicates == (("happy/a.png", "sad/b.png"),)
-    assert report.leaks == report.twins_in_later_splits == ()
+    assert report.leaks == report.duplicates_in_later_splits == ()
     assert "any" in report.counts
 
 

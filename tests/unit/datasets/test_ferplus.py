@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mien.datasets import (
     argmax_label,
     argmax_labels,
-    find_twins,
+    find_duplicates,
     majority_label,
     majority_labels,
     read_ferplus,
@@ -314,7 +314,7 @@ def test_leak_lists(tmp_path):
 
 
 def test_no_twins_among_made_faces(tmp_path):
-    assert find_twins(read_ferplus(write_ferplus(tmp_path))) == []
+    assert find_duplicates(read_ferplus(write_ferplus(tmp_path))) == []
 
 
 @pytest.mark.skipif(not (REAL / "ferplus.zip").exists(), reason="the real FER+ is not beside the repository")

@@ -66,7 +66,7 @@ def _index(*samples: Sample, labels: tuple[str, ...] = EXPRESSIONS, name: str = 
         root=Path(name),
         labels=labels,
         samples=samples,
-        licence="CC0",
+        license="CC0",
         is_cropped=True,
         source=FolderFiles(Path(name)),
     )

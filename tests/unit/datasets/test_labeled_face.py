@@ -25,7 +25,7 @@ def make_index(examples, landmarks_xy):
     points = None if landmarks_xy is None else tuple(tuple(map(float, point)) for point in landmarks_xy)
     sample = Sample(id="group.jpg", split="test", label=0, label_distribution=None, landmarks_xy=points)
     return Index(
-        name="made", root=examples, labels=("neutral",), samples=(sample,), licence="CC0", is_cropped=False
+        name="made", root=examples, labels=("neutral",), samples=(sample,), license="CC0", is_cropped=False
     )
 
 

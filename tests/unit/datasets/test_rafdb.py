@@ -7,7 +7,7 @@ import pytest
 
 from mien.datasets import count_classes, read_dataset, read_rafdb
 from mien.datasets.face_store import prepare_faces
-from mien.datasets.index import Index, Sample, hold_out
+from mien.datasets.index import Index, Sample, hold_out_validation
 from mien.datasets.rafdb import LABEL_LIST
 from mien.emotions import BASIC_EXPRESSIONS
 from mien.errors import AnnotationError, LayoutError
@@ -69,12 +69,12 @@ def test_what_is_held_out_does_not_depend_on_the_order():
         Sample(id=f"train/{n % 3}/{n}.jpg", split="train", label=n % 3, label_distribution=None)
         for n in range(300)
     ]
-    there, back = hold_out(samples, 0.1), hold_out(samples[::-1], 0.1)
+    there, back = hold_out_validation(samples, 0.1), hold_out_validation(samples[::-1], 0.1)
     assert set(there) == set(back)
     assert [sample.id for sample in there] == [sample.id for sample in samples]
     assert sum(sample.split == "valid" for sample in there) == 30
-    assert hold_out([], 0.1) == ()
-    assert [sample.split for sample in hold_out(samples[:1], 0.1)] == ["train"]
+    assert hold_out_validation([], 0.1) == ()
+    assert [sample.split for sample in hold_out_validation(samples[:1], 0.1)] == ["train"]
 
 
 def test_groups_in_words(tmp_path):

@@ -54,7 +54,7 @@ def test_without_split_a_row_belongs_to_each(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
-        ("image,label\na.png,sad\n", 1, "no column 'image' among image, label"),
+        ("file,label\na.png,sad\n", 1, "no column 'image' among file, label"),
         ("image,label,age,age\na.png,sad,1,2\n", 1, "'age' stands there twice"),
         ("image,label\na.png,sad\nb.png\n", 3, "has 1 columns, the header 2"),
         ("image,label\na.png,sad\n\n ,sad\n", 4, "holds no path"),

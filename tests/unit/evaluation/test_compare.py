@@ -11,8 +11,8 @@ import pytest
 
 from mien.datasets.index import Index, Sample
 from mien.errors import MissingExtraError
-from mien.evaluation.compare import compare_readings
-from mien.evaluation.evaluate import Readings
+from mien.evaluation.compare import compare_predictions
+from mien.evaluation.evaluate import DatasetPredictions
 from mien.manifest import AlignmentSpec, InputSpec, Manifest
 from mien.reports.comparison import verdict, write_comparison
 
@@ -36,10 +36,12 @@ def make_index(labels: list[int | None], root) -> Index:
         Sample(id=f"{row}{HOSTILE}.png", split="test", label=label, label_distribution=None)
         for row, label in enumerate(labels)
     )
-    return Index(name="made", root=root, labels=LABELS, samples=samples, licence="CC0", is_cropped=True)
+    return Index(name="made", root=root, labels=LABELS, samples=samples, license="CC0", is_cropped=True)
 
 
-def make_readings(index: Index, answers: list[int], manifest: Manifest, sure: list[float]) -> Readings:
+def make_readings(
+    index: Index, answers: list[int], manifest: Manifest, sure: list[float]
+) -> DatasetPredictions:
     """Answers are class numbers of `LABELS`; -1: no face found."""
     logits = np.zeros((len(answers), 3), dtype=np.float32)
     for row, (answer, strength) in enumerate(zip(answers, sure, strict=True)):
@@ -48,7 +50,7 @@ def make_readings(index: Index, answers: list[int], manifest: Manifest, sure: li
     logits[~is_found] = np.nan
     crops = np.random.default_rng(0).integers(0, 256, (len(answers), 8, 8, 3), dtype=np.uint8)
     is_readable = np.ones(len(answers), dtype=bool)
-    return Readings(
+    return DatasetPredictions(
         index=index, crop=lambda row: crops[row], logits=logits, is_found=is_found, is_readable=is_readable
     )
 
@@ -59,13 +61,13 @@ def comparison(tmp_path):
     sure = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
     mine = make_readings(index, [0, 0, 1, 0, 2, 0, 1, -1], FIRST, sure)
     other = make_readings(index, [0, 1, 0, 1, 2, 1, 1, -1], SECOND, sure)
-    return compare_readings(FIRST, SECOND, mine, other)
+    return compare_predictions(FIRST, SECOND, mine, other)
 
 
 def test_no_face_that_counts(tmp_path):
     index = make_index([None], tmp_path)
     readings = [make_readings(index, [0], manifest, [1.0]) for manifest in (FIRST, SECOND)]
-    summary = compare_readings(FIRST, SECOND, *readings).summary
+    summary = compare_predictions(FIRST, SECOND, *readings).summary
     assert (summary["n"], summary["difference"], summary["mcnemar"]["p_value"]) == (0, None, 1.0)
     assert summary["difference_interval"] == [None, None]
     write_comparison(
@@ -73,7 +75,7 @@ def test_no_face_that_counts(tmp_path):
         title="t",
         subject={},
         names=("a", "b"),
-        comparison=compare_readings(FIRST, SECOND, *readings),
+        comparison=compare_predictions(FIRST, SECOND, *readings),
     )
 
 
@@ -97,7 +99,7 @@ def test_counts_do_not_depend_on_the_order_of_the_classes(comparison):
 def test_faces_on_which_they_differ_stand_with_both_readings_the_surest_mistake_first(comparison):
     assert [face.name[0] for face in comparison.only_first] == ["2", "1"]
     (face,) = comparison.only_second
-    assert (face.name[0], face.truth, face.readings) == ("3", "happiness", ("neutral", "happiness"))
+    assert (face.name[0], face.truth, face.predictions) == ("3", "happiness", ("neutral", "happiness"))
     assert face.confidences[0] == pytest.approx(np.exp(4) / (np.exp(4) + 2))
 
 
@@ -108,12 +110,12 @@ def test_a_model_that_knows_a_class_more_is_compared_on_the_classes_of_the_faces
     wide = more, replace(plain[1], logits=np.eye(4, dtype=np.float32)[[0, 1, 2]] * 3)
     orders = ((plain, wide), [3, 2], [["contempt"], []]), ((wide, plain), [2, 3], [[], ["contempt"]])
     for ((first, mine), (second, other)), correct, unknown in orders:
-        comparison = compare_readings(first, second, mine, other)
+        comparison = compare_predictions(first, second, mine, other)
         summary = comparison.summary
         assert [summary[side]["correct"] for side in ("first", "second")] == correct
         assert list(summary["unknown"].values()) == unknown
         (face,) = comparison.only_first + comparison.only_second
-        assert sorted(face.readings) == ["contempt", "neutral"]
+        assert sorted(face.predictions) == ["contempt", "neutral"]
         assert summary["per_class"]["contempt"]["n"] == 0
         assert " does not know contempt, so it cannot" in verdict(summary, ("a", "b"))
 

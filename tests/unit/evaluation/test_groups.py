@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
 
 from mien import metrics
 from mien.datasets.index import Sample
-from mien.errors import MissingExtraError
 from mien.evaluation.groups import MAX_GROUPS, MIN_FACES, columns_left_out, group_columns, group_results
 
 
@@ -92,9 +90,3 @@ def test_ages_stand_in_the_order_of_their_numbers():
         "20-39",
         "70+",
     ]
-
-
-def test_without_fairlearn_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "fairlearn.metrics", None)
-    with pytest.raises(MissingExtraError, match=r"mien\[report\]"):
-        group_results(np.zeros(2, int), np.zeros(2, int), {"g": ["a", "b"]}, 2)

@@ -27,7 +27,7 @@ def test_numbers_out_of_range(config, faces, views):
 
 
 def test_no_training_faces(config, tmp_path):
-    empty = Index(name="none", root=tmp_path, labels=("fear",), samples=(), licence="", is_cropped=True)
+    empty = Index(name="none", root=tmp_path, labels=("fear",), samples=(), license="", is_cropped=True)
     with pytest.raises(DatasetError, match="no usable image in the train split"):
         choose_faces(empty, config, 3)
 
