@@ -1,4 +1,4 @@
-"""The numpy decoding of YuNet against OpenCV's `FaceDetectorYN`, on the same padded pixels."""
+"""YuNet decoding compared with OpenCV's `FaceDetectorYN` on the same padded pixels."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ IMAGES = {
 
 
 def reference_rows(image: np.ndarray) -> np.ndarray:
-    """(N, 15) box xyxy, landmarks, confidence by OpenCV, most confident first."""
+    """Detect with OpenCV: box xyxy, landmarks, confidence (N, 15), most confident first."""
     height, width = image.shape[:2]
-    padded = np.pad(image, ((0, -height % 32), (0, -width % 32), (0, 0)))  # OpenCV would pad so as well
+    padded = np.pad(image, ((0, -height % 32), (0, -width % 32), (0, 0)))  # as OpenCV pads
     size = padded.shape[1::-1]
     reference = cv2.FaceDetectorYN.create(str(ASSETS / "face-detector.onnx"), "", size, 0.6, 0.3, 5000)
     _, rows = reference.detect(np.ascontiguousarray(padded[:, :, ::-1]))
@@ -35,10 +35,10 @@ def reference_rows(image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_one_look_is_that_of_opencv(name: str):
+def test_single_scan_matches_opencv(name: str):
     image = IMAGES[name]()
     expected = reference_rows(image)
-    rows = FaceDetector(threads=1)._look(image, max(image.shape[:2]), padding=0.0)
+    rows = FaceDetector(threads=1)._scan(image, max(image.shape[:2]), padding=0.0)
     rows = rows[non_maximum_suppression(rows[:, :4], rows[:, 14], 0.3)]
     assert len(expected) > 0
     np.testing.assert_allclose(rows[:, :14], expected[:, :14], atol=1e-2)

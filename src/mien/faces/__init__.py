@@ -1,4 +1,4 @@
-"""Faces in images: find them, align them, lay a mesh on them, read head pose and quality. No torch."""
+"""Face detection, alignment, landmark mesh, head pose, quality and tracking. No torch."""
 
 from mien.faces.alignment import TEMPLATES, align_face, alignment_matrix, letterbox
 from mien.faces.detection import FaceDetector

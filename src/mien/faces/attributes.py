@@ -1,4 +1,4 @@
-"""What is measured of a face before its expression is read: mesh, head pose, quality, and how it lies."""
+"""Face attributes other than expression: mesh, head pose and quality."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from mien.faces import LandmarkMesh, face_quality, head_pose
-from mien.faces.landmarks import MAX_TILT_DEG
+from mien.faces.landmarks import MAX_TILT_DEG, LandmarkMesh
+from mien.faces.pose import head_pose
+from mien.faces.quality import face_quality
 from mien.results import Face
 
-STRAIGHTEN_DEG = 15.0
-"""A face whose mesh is rotated more than this against its landmarks is cut by the mesh: the landmarks lie."""
+MAX_LANDMARK_ROTATION_DEG = 15.0
+"""Rotation between mesh and detector landmarks above which the mesh's landmarks replace the detector's."""
 
 
 def measure_faces(
@@ -23,29 +24,25 @@ def measure_faces(
     max_tilt_deg: float = MAX_TILT_DEG,
     rotated: bool = True,
 ) -> list[Face]:
-    """Faces of an image (H, W, 3) uint8 RGB with pose and quality, in order.
+    """Return the faces with head pose and quality, in order.
 
-    A face that lies otherwise than its landmarks say, by more than `STRAIGHTEN_DEG`, gets those of its mesh.
+    A face that is rotated against its landmarks by more than `MAX_LANDMARK_ROTATION_DEG` gets those of its mesh.
 
     Args:
-        image: where the faces are.
-        faces: as a detector gives them; one that comes with a head pose keeps it.
-        mesh: fits them; None leaves poses and landmarks as they are.
-        max_tilt_deg: see `LandmarkMesh.fit`.
-        rotated: likewise; without it landmarks stay too.
+        image: (H, W, 3) uint8 RGB.
+        faces: detected faces; one that has a head pose keeps it.
+        mesh: mesh model; None leaves poses and landmarks unchanged.
+        max_tilt_deg: as in `LandmarkMesh.fit`.
+        rotated: as in `LandmarkMesh.fit`; False also keeps the detector's landmarks.
     """
-    unposed = [face for face in faces if face.head_pose is None]
-    found = (
-        mesh.fit(image, unposed, max_tilt_deg=max_tilt_deg, rotated=rotated)
-        if mesh
-        else [None] * len(unposed)
-    )
-    fits, measured = iter(found), []
+    unposed = [face for face in faces if face.head_pose is None] if mesh else []
+    fits = mesh.fit(image, unposed, max_tilt_deg=max_tilt_deg, rotated=rotated) if mesh else []
+    fit_by_id = {id(face): fit for face, fit in zip(unposed, fits, strict=True)}
+    measured = []
     for face in faces:
-        fit, posed = next(fits) if face.head_pose is None else None, face
-        if fit is not None:
-            posed = replace(face, mesh_xyz=fit.mesh_xyz, head_pose=head_pose(fit.mesh_xyz))
-            if rotated and abs(fit.rotation_deg) > STRAIGHTEN_DEG:
-                posed = replace(posed, landmarks_xy=fit.landmarks_xy)
-        measured.append(replace(posed, quality=face_quality(image, posed)))
+        if fit := fit_by_id.get(id(face)):
+            face = replace(face, mesh_xyz=fit.mesh_xyz, head_pose=head_pose(fit.mesh_xyz))
+            if rotated and abs(fit.rotation_deg) > MAX_LANDMARK_ROTATION_DEG:
+                face = replace(face, landmarks_xy=fit.landmarks_xy)
+        measured.append(replace(face, quality=face_quality(image, face)))
     return measured

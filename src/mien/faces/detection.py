@@ -1,4 +1,4 @@
-"""Finding faces: YuNet on ONNX Runtime, decoded in numpy."""
+"""YuNet face detector on ONNX Runtime, decoded in numpy."""
 
 from __future__ import annotations
 
@@ -13,42 +13,41 @@ from mien.results import Face
 from mien.runtime import load_model
 
 STRIDES = (8, 16, 32)
-WHOLE_SIDE = 640
-"""Long side in pixels at which YuNet finds all but huge faces; those of more than about 1,000 pixels it misses."""
-CLOSE_UP_SIDE = 160
-"""Long side in pixels of the last, smallest look, for faces that fill the image."""
-CLOSE_UP_PADDING = 0.25
-"""Border added around that look, as a share of its long side: YuNet wants room around a face."""
-LARGE_FACE = 0.25
-"""A smaller look is asked for faces whose longer side is more than this share of the image's ..."""
-BIG_FACE = 0.25
-"""... and the smallest for those that cover more than this share of its area."""
+MEDIUM_SIZE = 640
+"""Long side, in pixels, of the medium scan. YuNet misses faces above about 1,000 pixels."""
+MEDIUM_MIN_LENGTH = 0.25
+"""Minimum longer side of a face from the medium scan, as a share of the image's long side."""
+COARSE_SIZE = 160
+"""Long side, in pixels, of the coarse scan, which finds faces that fill the image."""
+COARSE_PADDING = 0.25
+"""Border around the coarse scan as a share of its long side; YuNet needs background around a face."""
+COARSE_MIN_AREA = 0.25
+"""Minimum area of a face from the coarse scan, as a share of the image's area."""
 MAX_CONTAINMENT = 0.7
-"""A box of which more lies inside a more confident one is a part of that face, a mouth or one half ..."""
+"""Share of a box inside a more confident box above which it is dropped as a fragment of that face."""
 MAX_FRAGMENT_RATIO = 16.0
-"""... unless that has more than so many times its area: then it is somebody behind, in the corner of the large box."""
-MIN_TURNED = 0.8
-"""Least confidence of a face in an image laid on its side; the right way up most have more than 0.9."""
-
+"""Ratio of the two areas above which a contained box is kept: it is a person in the background."""
+MIN_ROTATED_CONFIDENCE = 0.8
+"""Minimum confidence of a face in an image rotated by 90 degrees; upright faces mostly have more than 0.9."""
 MAX_CANDIDATES = 5000
-"""So many of the most confident candidates go into the suppression, whose cost is their number squared."""
+"""Maximum number of candidates for the suppression, which takes quadratic time."""
 
 
 class FaceDetector:
-    """Finds faces and their five landmarks; safe to call from many threads.
+    """Face detector that returns boxes and five landmarks; thread-safe.
 
     Args:
-        max_size: images are shrunk until their long side has this many pixels. 640 finds faces from 1/40 of
-            the long side up to the whole image; take 1280 for crowds.
-        min_confidence: least confidence of a face, 0..1.
-        nms_iou: of two faces that overlap more than this, the less confident is dropped; so is one that lies for the
-            most part inside a more confident one.
-        threads: of ONNX Runtime; 0 lets it choose.
+        max_size: maximum long side in pixels at which an image is scanned. 640 finds faces from 1/40 of the long
+            side up to the whole image; use 1280 for crowds.
+        min_confidence: minimum confidence of a face, 0..1.
+        nms_iou: IoU above which the less confident of two boxes is dropped. Boxes mostly contained in a more
+            confident box are dropped as fragments of that face.
+        threads: ONNX Runtime threads; 0 lets it choose.
 
     Source:
         Wu, Peng, Yu (2023), "YuNet: A Tiny Millisecond-level Face Detector"; decoding as in OpenCV's
-        FaceDetectorYN. New here: smaller looks at the same image, because YuNet misses huge faces or takes their
-        parts for faces.
+        FaceDetectorYN. Added here: scans at smaller scales, because YuNet misses huge faces or detects their
+        fragments.
     """
 
     def __init__(
@@ -56,69 +55,69 @@ class FaceDetector:
     ) -> None:
         check_detector_size("max_size", max_size)
         if not 0 < min_confidence < 1:
-            raise InputError(f"threshold is {min_confidence}; expected a number between 0 and 1.")
-        self.max_size, self.min_confidence, self.nms_iou = max_size, min_confidence, nms_iou
+            raise InputError(f"min_confidence is {min_confidence}; expected a number between 0 and 1.")
+        self.max_size = max_size
+        self.min_confidence = min_confidence
+        self.nms_iou = nms_iou
         self._session = load_model("face-detector", task="face-detection", threads=threads).session
 
     def detect(self, image: np.ndarray, *, rotated: bool = False) -> list[Face]:
-        """All faces in an image (H, W, 3) uint8 RGB, largest first; an empty list when there is none.
+        """Return the faces in an image (H, W, 3) uint8 RGB, largest first.
 
         Args:
-            image: to search.
-            rotated: where there is none, search the image laid on either side too.
+            image: image to search.
+            rotated: when no face is found, also search the image rotated by 90 degrees either way.
         """
         check_image(image)
-        rows = self._search(image)
+        rows = self._detect_multiscale(image)
         if rotated and not len(rows):
-            rows = max((self._search_turned(image, turns) for turns in (1, 3)), key=_best_confidence)
+            candidates = [self._detect_rotated(image, quarter_turns) for quarter_turns in (1, 3)]
+            rows = max(candidates, key=lambda rows: rows[:, 14].max(initial=0.0))
         return [
             Face(bbox_xyxy=row[:4], landmarks_xy=row[4:14].reshape(5, 2), confidence=float(row[14]))
             for row in rows
         ]
 
-    def _search_turned(self, image: np.ndarray, turns: int) -> np.ndarray:
-        """Rows of `_search` of an image rotated a quarter so many times, counterclockwise; in pixels of the image."""
-        rows = self._search(np.ascontiguousarray(np.rot90(image, turns)))
-        rows = rows[rows[:, 14] >= max(self.min_confidence, MIN_TURNED)]
+    def _detect_rotated(self, image: np.ndarray, quarter_turns: int) -> np.ndarray:
+        """Return `_detect_multiscale` of the image rotated counterclockwise, in pixels of the original image."""
+        rows = self._detect_multiscale(np.ascontiguousarray(np.rot90(image, quarter_turns)))
+        rows = rows[rows[:, 14] >= max(self.min_confidence, MIN_ROTATED_CONFIDENCE)]
         height, width = image.shape[:2]
-        back = np.array(
-            [[0, -1, width], [1, 0, 0]] if turns == 1 else [[0, 1, 0], [-1, 0, height]], dtype=np.float32
-        )
-        points = transform_points(back, rows[:, :14].reshape(-1, 7, 2))
+        to_image = [[0, -1, width], [1, 0, 0]] if quarter_turns == 1 else [[0, 1, 0], [-1, 0, height]]
+        points = transform_points(np.array(to_image, dtype=np.float32), rows[:, :14].reshape(-1, 7, 2))
         corners = [points[:, :2].min(axis=1), points[:, :2].max(axis=1)]
         return np.column_stack([*corners, points[:, 2:].reshape(-1, 10), rows[:, 14]]).astype(np.float32)
 
-    def _search(self, image: np.ndarray) -> np.ndarray:
-        """Faces (N, 15), largest first: box, landmarks, confidence; in pixels of the image."""
+    def _detect_multiscale(self, image: np.ndarray) -> np.ndarray:
+        """Return faces (N, 15), largest first: box, landmarks, confidence; in pixels of the image."""
         long_side = max(image.shape[:2])
-        side = min(long_side, self.max_size)
+        size = min(long_side, self.max_size)
         rows = np.empty((0, 15), dtype=np.float32)
-        if long_side > CLOSE_UP_SIDE:
-            rows = self._look(image, side, padding=0.0)
-        if side > WHOLE_SIDE:
-            again = self._look(image, WHOLE_SIDE, padding=0.0)
-            longer = (again[:, 2:4] - again[:, :2]).max(axis=1)
-            rows = np.concatenate([rows, again[longer > LARGE_FACE * long_side]])
-        close_up = self._look(image, CLOSE_UP_SIDE, padding=CLOSE_UP_PADDING)
+        if long_side > COARSE_SIZE:
+            rows = self._scan(image, size, padding=0.0)
+        if size > MEDIUM_SIZE:
+            medium = self._scan(image, MEDIUM_SIZE, padding=0.0)
+            lengths = (medium[:, 2:4] - medium[:, :2]).max(axis=1)
+            rows = np.concatenate([rows, medium[lengths > MEDIUM_MIN_LENGTH * long_side]])
+        coarse = self._scan(image, COARSE_SIZE, padding=COARSE_PADDING)
         if len(rows):
-            close_up = close_up[bbox_area(close_up[:, :4]) > BIG_FACE * image.shape[0] * image.shape[1]]
-        rows = np.concatenate([rows, close_up])
+            coarse = coarse[bbox_area(coarse[:, :4]) > COARSE_MIN_AREA * image.shape[0] * image.shape[1]]
+        rows = np.concatenate([rows, coarse])
         if len(rows) > MAX_CANDIDATES:
             rows = rows[np.argsort(-rows[:, 14], kind="stable")[:MAX_CANDIDATES]]
-        rows = rows[
-            non_maximum_suppression(
-                rows[:, :4], rows[:, 14], self.nms_iou, MAX_CONTAINMENT, MAX_FRAGMENT_RATIO
-            )
-        ]
+        kept = non_maximum_suppression(
+            rows[:, :4], rows[:, 14], self.nms_iou, MAX_CONTAINMENT, MAX_FRAGMENT_RATIO
+        )
+        rows = rows[kept]
         return rows[np.argsort(-bbox_area(rows[:, :4]), kind="stable")]
 
-    def _look(self, image: np.ndarray, side: int, padding: float) -> np.ndarray:
-        """Faces (N, 15) at one scale, before suppression: box, landmarks, confidence; in `image` pixels."""
-        scale = side / max(image.shape[:2])
+    def _scan(self, image: np.ndarray, size: int, padding: float) -> np.ndarray:
+        """Return faces (N, 15) found at one scale, before suppression, in pixels of the image."""
+        scale = size / max(image.shape[:2])
         size_hw = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
-        small = image if size_hw == image.shape[:2] else resize(image, size_hw)
-        border = round(side * padding)
-        tensor = _to_input(small, border)
+        resized = image if size_hw == image.shape[:2] else resize(image, size_hw)
+        border = round(size * padding)
+        tensor = _to_input(resized, border)
         outputs = [np.asarray(output)[0] for output in self._session.run(_OUTPUTS, {"input": tensor})]
         rows = _decode(outputs, tensor.shape[3], self.min_confidence)
         to_image = np.array(
@@ -128,21 +127,17 @@ class FaceDetector:
         return np.column_stack([points.reshape(-1, 14), rows[:, 14]]).astype(np.float32)
 
 
-def _best_confidence(rows: np.ndarray) -> float:
-    return float(rows[:, 14].max(initial=0.0))
-
-
-def check_detector_size(name: str, side: int) -> None:
-    """Refuse a long side at which no faces are searched, by the name that the caller knows it by."""
-    if not 64 <= side <= 8192:
-        raise InputError(f"{name} is {side}; expected 64..8192 pixels.")
+def check_detector_size(name: str, size: int) -> None:
+    """Raise `InputError` unless `size` is a supported scan size; `name` is the caller's argument."""
+    if not 64 <= size <= 8192:
+        raise InputError(f"{name} is {size}; expected 64..8192 pixels.")
 
 
 _OUTPUTS = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
 
 
 def _to_input(image: np.ndarray, border: int) -> np.ndarray:
-    """(1, 3, H, W) float32 BGR, 0..255; black border, black to the right and below up to multiples of 32."""
+    """Return (1, 3, H, W) float32 BGR, 0..255, with a black border, padded to multiples of 32 at right and bottom."""
     height, width = image.shape[0] + 2 * border, image.shape[1] + 2 * border
     tensor = np.zeros((1, 3, math.ceil(height / 32) * 32, math.ceil(width / 32) * 32), dtype=np.float32)
     inside = tensor[0, :, border : border + image.shape[0], border : border + image.shape[1]]
@@ -151,12 +146,13 @@ def _to_input(image: np.ndarray, border: int) -> np.ndarray:
 
 
 def _decode(outputs: list[np.ndarray], width: int, min_confidence: float) -> np.ndarray:
-    """Candidates (N, 15) over the threshold: box, five landmarks, confidence, in pixels of the input."""
-    found = [
-        _decode_stride(outputs[4 * place : 4 * place + 4], stride, width // stride, min_confidence)
-        for place, stride in enumerate(STRIDES)
-    ]
-    return np.concatenate(found)
+    """Return candidates (N, 15): box, five landmarks, confidence; in pixels of the input."""
+    return np.concatenate(
+        [
+            _decode_stride(outputs[4 * index : 4 * index + 4], stride, width // stride, min_confidence)
+            for index, stride in enumerate(STRIDES)
+        ]
+    )
 
 
 def _decode_stride(outputs: list[np.ndarray], stride: int, columns: int, min_confidence: float) -> np.ndarray:
@@ -165,6 +161,6 @@ def _decode_stride(outputs: list[np.ndarray], stride: int, columns: int, min_con
     kept = np.flatnonzero(scores >= min_confidence)
     cells = np.column_stack([kept % columns, kept // columns]).astype(np.float32)
     centers = (cells + boxes[kept, :2]) * stride
-    half = np.exp(boxes[kept, 2:]) * stride / 2
+    half_sizes = np.exp(boxes[kept, 2:]) * stride / 2
     points = (landmarks[kept].reshape(-1, 5, 2) + cells[:, None]) * stride
-    return np.column_stack([centers - half, centers + half, points.reshape(-1, 10), scores[kept]])
+    return np.column_stack([centers - half_sizes, centers + half_sizes, points.reshape(-1, 10), scores[kept]])

@@ -1,4 +1,4 @@
-"""Head pose: the rotation that lays the canonical face mesh on a fitted one."""
+"""Head pose: the rotation from the canonical face mesh to a fitted one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from mien.runtime import ASSETS
 
 @dataclass(frozen=True)
 class CanonicalFace:
-    """The landmarks of an average face that pin down the head's rotation, and how much each counts.
+    """Landmarks of an average face that determine the head's rotation, with their weights.
 
     Attributes:
-        landmarks: (33,) indices into the mesh of 478 points; they move little with expression.
+        landmarks: (33,) indices into the mesh of 478 points that move little with expression.
         weights: (33,) positive.
-        points_xyz: (33, 3) in centimetres; x to the subject's left, y up, z out of the face.
+        points_xyz: (33, 3) in centimeters; x to the subject's left, y up, z out of the face.
     """
 
     landmarks: np.ndarray
@@ -31,19 +31,19 @@ class CanonicalFace:
 
 @cache
 def canonical_face() -> CanonicalFace:
-    """The canonical face that ships with mien; `assets/face-geometry.json` states its origin and licence."""
+    """Load the canonical face; `assets/face-geometry.json` states its origin and license."""
     record = json.loads((ASSETS / "face-geometry.json").read_text(encoding="utf-8"))
     table = np.array(record["landmarks"], dtype=np.float64)
     return CanonicalFace(table[:, 0].astype(np.intp), table[:, 1], table[:, 2:])
 
 
 def head_pose(mesh_xyz: np.ndarray) -> HeadPose:
-    """Yaw, pitch and roll of the head whose mesh (478, 3) this is; see `HeadPose` for the signs.
+    """Return yaw, pitch and roll of a mesh (478, 3); the signs are those of `HeadPose`.
 
-    The head is first pitched about the line of its ears, then turned about the upright, then rolled in the
+    The head is pitched about the line of its ears, then yawed about the vertical, then rolled in the
     plane of the image: R = Rz(-roll) Ry(yaw) Rx(-pitch), axes as in `CanonicalFace`. The roll comes last,
-    so that turning the image in its plane changes the roll alone; a roll of 0 means that the line of the
-    eyes is level in the image. Yaw lies within -90..90; in full profile roll and pitch are one.
+    so that rotating the image in its plane changes only the roll; at roll 0 the eyes are level in the image.
+    Yaw is within -90..90; in full profile roll and pitch cannot be separated.
 
     Raises:
         InputError: on a mesh of another shape.
@@ -55,7 +55,8 @@ def head_pose(mesh_xyz: np.ndarray) -> HeadPose:
     if mesh_xyz.ndim != 2 or mesh_xyz.shape[0] < 468 or mesh_xyz.shape[1] != 3:
         raise InputError(f"expected a mesh (478, 3), got {mesh_xyz.shape}.")
     face = canonical_face()
-    observed = mesh_xyz[face.landmarks] * np.array([1.0, -1.0, -1.0])  # a mesh points down and away from us
+    # In the image y points down and z away from the camera.
+    observed = mesh_xyz[face.landmarks] * np.array([1.0, -1.0, -1.0])
     rotation = fit_rotation(face.points_xyz, observed, face.weights)
     cos_yaw = math.hypot(rotation[0, 0], rotation[1, 0])
     return HeadPose(
@@ -66,9 +67,9 @@ def head_pose(mesh_xyz: np.ndarray) -> HeadPose:
 
 
 def fit_rotation(source_xyz: np.ndarray, target_xyz: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The rotation (3, 3), without reflection, that turns source points (N, 3) onto target points best.
+    """Return the rotation (3, 3), without reflection, that best maps source points (N, 3) to target points.
 
-    Weighted least squares after the best shift; the best uniform scale does not change the rotation.
+    Weighted least squares after the best translation; the best uniform scale does not change the rotation.
 
     Source:
         Kabsch (1976), "A solution for the best rotation to relate two sets of vectors".

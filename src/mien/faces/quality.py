@@ -1,4 +1,4 @@
-"""How well a face can be read: its size, sharpness, frontality, and the share inside the image."""
+"""Face quality: size, sharpness, frontality, and share inside the image."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mien.geometry import bbox_area
 from mien.results import Face, HeadPose, Quality
 
 SHARPNESS_SIZE = 64
-"""Side of the aligned face on which sharpness is measured: larger faces are judged as if this small."""
-HALF_SHARP = 0.05
+"""Side, in pixels, of the aligned face on which sharpness is measured, whatever the face's own size."""
+HALF_SHARPNESS_ENERGY = 0.05
 """Energy of the Laplacian, as a share of the face's variance, at which sharpness is 1/2."""
 
 
 def face_quality(image: np.ndarray, face: Face) -> Quality:
-    """Quality of one face in an image (H, W, 3) uint8 RGB; the frontality needs the face's `head_pose`."""
+    """Return the quality of a face in an image (H, W, 3) uint8 RGB; frontality needs the face's `head_pose`."""
     box = face.bbox_xyxy.astype(np.float64)
     return Quality(
         size_px=float(max(0.0, (box[2:] - box[:2]).min())),
@@ -28,26 +28,26 @@ def face_quality(image: np.ndarray, face: Face) -> Quality:
 
 
 def sharpness(crop: np.ndarray) -> float:
-    """Sharpness of an aligned face, 0 (a blur) .. 1 (crisp): e / (e + HALF_SHARP).
+    """Return the sharpness of an aligned face, 0 (blurred) .. 1 (crisp): e / (e + HALF_SHARPNESS_ENERGY).
 
-    e is the variance of the Laplacian divided by the variance of the gray values, so that neither light nor
-    contrast counts. An even surface has sharpness 0.
+    e is the variance of the Laplacian divided by the variance of the gray values, so that neither brightness nor
+    contrast matters. A uniform crop has sharpness 0.
     """
     gray = crop @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     laplacian = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * gray[1:-1, 1:-1]
     variance = float(gray.var())
     energy = float(laplacian.var()) / variance if variance > 1 else 0.0
-    return energy / (energy + HALF_SHARP)
+    return energy / (energy + HALF_SHARPNESS_ENERGY)
 
 
 def frontality(pose: HeadPose) -> float:
-    """Cosine of the angle between face and camera, cos(yaw) cos(pitch): 1 frontal, 0 in profile."""
+    """Return the cosine of the angle between face and camera, cos(yaw) cos(pitch): 1 frontal, 0 in profile."""
     return max(0.0, math.cos(math.radians(pose.yaw_deg)) * math.cos(math.radians(pose.pitch_deg)))
 
 
 def visible_share(bbox_xyxy: np.ndarray, size_hw: tuple[int, ...]) -> float:
-    """Share of a box (4,) inside an image of height and width `size_hw`, 0..1; 0 for an empty box."""
+    """Return the share of a box (4,) inside an image of height and width `size_hw`, 0..1; 0 for an empty box."""
     height, width = size_hw
     area = float(bbox_area(bbox_xyxy))
-    inside = np.clip(bbox_xyxy, 0, [width, height, width, height])
-    return float(bbox_area(inside)) / area if area > 0 else 0.0
+    clipped = np.clip(bbox_xyxy, 0, [width, height, width, height])
+    return float(bbox_area(clipped)) / area if area > 0 else 0.0

@@ -194,7 +194,7 @@ def test_only_the_most_confident_candidates_are_compared(monkeypatch: pytest.Mon
     rows[:, 0] = rows[:, 1] = np.arange(count) * 2
     rows[:, 2:4] = rows[:, :2] + 1
     rows[:, 14] = np.random.default_rng(0).permutation(np.linspace(0.6, 1, count))
-    monkeypatch.setattr(detector, "_look", lambda *_, **__: rows)
+    monkeypatch.setattr(detector, "_scan", lambda *_, **__: rows)
     faces = detector.detect(no_face((480, 640)))
     assert len(faces) == MAX_CANDIDATES
     assert min(face.confidence for face in faces) == pytest.approx(np.sort(rows[:, 14])[300])

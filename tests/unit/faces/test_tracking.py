@@ -59,7 +59,7 @@ def test_memory_out_of_range(memory_s: float):
 
 
 def test_looks_must_match_the_faces():
-    with pytest.raises(InputError, match=r"looks \(1, D\)"):
+    with pytest.raises(InputError, match=r"descriptors \(1, D\)"):
         FaceTracker().update(0.0, [face_at(100)], PEOPLE)
 
 
