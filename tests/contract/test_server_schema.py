@@ -11,7 +11,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 
 from mien.server.app import create_app
-from mien.server.schemas import AnalyzeAnswer, ErrorAnswer, ModelsAnswer
+from mien.server.schemas import AnalyzeResponse, ErrorResponse, ModelsResponse
 from mien.server.settings import ServerSettings
 from support.server import BAD, JPEG, client_of, form, jpeg
 
@@ -55,12 +55,12 @@ def test_every_path_is_described(client):
 
 
 def test_examples_and_answers_fit_the_schema(client):
-    for model in (AnalyzeAnswer, ErrorAnswer):
+    for model in (AnalyzeResponse, ErrorResponse):
         model.model_validate(model.model_config["json_schema_extra"]["example"])
     answer = client.post("/v1/analyze", files=form(jpeg(), jpeg("group", 640), BAD))
-    AnalyzeAnswer.model_validate_json(answer.text)
-    ModelsAnswer.model_validate_json(client.get("/v1/models").text)
-    ErrorAnswer.model_validate_json(client.post("/v1/analyze", content=BAD, headers=JPEG).text)
+    AnalyzeResponse.model_validate_json(answer.text)
+    ModelsResponse.model_validate_json(client.get("/v1/models").text)
+    ErrorResponse.model_validate_json(client.post("/v1/analyze", content=BAD, headers=JPEG).text)
 
 
 def test_no_page_of_the_description_loads_anything_foreign(client):

@@ -27,7 +27,7 @@ def serve(
         write_page: write the page and the models into this new folder, for any host of static files, and end.
     """
     try:
-        from mien.server.model_pool import ModelShelf
+        from mien.server.model_pool import ModelPool
         from mien.server.run import listen
         from mien.server.static import THREAD_HEADERS
         from mien.server.static import write_page as write
@@ -38,7 +38,7 @@ def serve(
     if write_page is None:
         listen(settings, lambda address: print(f"mien listens on {address}", flush=True))
         return 0
-    write(write_page, ModelShelf(settings))
+    write(write_page, ModelPool(settings))
     print(
         f"{write_page}: the page and its models. Its host must send these headers, or it runs on one thread:"
     )

@@ -1,1 +1,1 @@
-"""The HTTP and WebSocket server (extra `serve`): `mien.server.app.create_app`, and `mien serve` in front of it."""
+"""HTTP and WebSocket server (extra `serve`); `mien.server.app.create_app` builds the ASGI application."""

@@ -1,4 +1,4 @@
-"""How much the server takes in at once, and whom it lets in at all."""
+"""Admission control: limits of waiting images and bytes, and middleware that checks origins and tokens."""
 
 from __future__ import annotations
 
@@ -12,129 +12,128 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.server.auth import has_token
-from mien.server.errors import RefusalError, refuse
+from mien.server.errors import HTTPProblem, send_problem, shutting_down
 from mien.server.settings import ServerSettings
 
-LONGEST_RETRY_S = 60
+MAX_RETRY_AFTER_S = 60
 
 
 class Admission:
-    """Counts what is taken in and not answered yet, and refuses what would be too much.
+    """Counter of the images and bytes that are admitted and not yet answered; rejects those over the limits.
 
     Args:
-        settings: its `max_waiting` and `max_waiting_bytes`.
-        wait_s: how long so many images take.
+        settings: its `max_waiting` and `max_waiting_bytes` are the limits.
+        wait_s: estimates the processing time of a number of images, in seconds.
     """
 
     def __init__(self, settings: ServerSettings, wait_s: Callable[[int], float]) -> None:
-        self._settings, self._wait_s = settings, wait_s
-        self.images, self.bytes, self.is_draining = 0, 0, False
+        self._settings = settings
+        self._wait_s = wait_s
+        self.images = 0
+        self.bytes = 0
+        self.is_draining = False
 
     @property
     def retry_after_s(self) -> int:
-        """When what is taken in now will be answered, in whole seconds: 1..60."""
-        return min(max(1, ceil(self._wait_s(self.images))), LONGEST_RETRY_S)
+        """Estimated time until all admitted images are answered, in whole seconds, 1..60."""
+        return min(max(1, ceil(self._wait_s(self.images))), MAX_RETRY_AFTER_S)
 
     @contextmanager
-    def ticket(self) -> Iterator[Ticket]:
-        """A place for one image until the block ends; more can be asked of it.
+    def reserve(self) -> Iterator[Reservation]:
+        """Reserve capacity for one image until the block ends; the reservation can be extended.
 
         Raises:
-            RefusalError: 429 when there is none, and from all that the ticket is asked for.
+            HTTPProblem: 429 when a limit is reached, here or in the methods of the reservation.
         """
-        ticket = Ticket(self)
+        reservation = Reservation(self)
         try:
-            ticket.add_images(1)
-            yield ticket
+            reservation.add_images(1)
+            yield reservation
         finally:
-            self.images -= ticket.images
-            self.bytes -= ticket.bytes
+            self.images -= reservation.images
+            self.bytes -= reservation.bytes
 
     def check(self, images: int, size: int) -> None:
-        """Refuse with 429 when so many more images or bytes are too much."""
+        """Raise a 429 HTTPProblem when further images or bytes would exceed a limit."""
         if self.images + images > self._settings.max_waiting:
-            problem = f"{self.images} images wait already"
+            waiting = f"{self.images} images"
         elif self.bytes + size > self._settings.max_waiting_bytes:
-            problem = f"{self.bytes} bytes of images wait already"
+            waiting = f"{self.bytes} bytes of images"
         else:
             return
-        raise RefusalError(
-            429, "busy", f"{problem}; try again when Retry-After says.", retry_after_s=self.retry_after_s
-        )
+        message = f"{waiting} are already waiting; try again after the time in Retry-After."
+        raise HTTPProblem(429, "busy", message, retry_after_s=self.retry_after_s)
 
 
 @dataclass
-class Ticket:
-    """What one request holds of the server's room."""
+class Reservation:
+    """Capacity that one request holds."""
 
     admission: Admission
     images: int = 0
     bytes: int = 0
 
     def add_images(self, count: int) -> None:
-        """Take room for so many more images, or raise a RefusalError."""
+        """Reserve further images, or raise an HTTPProblem."""
         self.admission.check(count, 0)
         self.images += count
         self.admission.images += count
 
     def add_bytes(self, count: int) -> None:
-        """Take room for so many more bytes, or raise a RefusalError."""
+        """Reserve further bytes, or raise an HTTPProblem."""
         self.admission.check(0, count)
         self.bytes += count
         self.admission.bytes += count
 
 
-class Gate:
-    """Middleware in front of /v1 and /metrics: no server that is ending, no foreign page, no stranger.
+class AccessMiddleware:
+    """Middleware for /v1 and /metrics: rejects requests during shutdown, from foreign origins and without a token.
 
     Args:
-        app: what lies behind.
-        admission: knows whether the server is ending.
-        origins: web pages of these may call, besides the server's own; "*" lets all.
-        tokens: one of them must come with a request; none lets everybody in.
+        app: the wrapped application.
+        admission: its `is_draining` is set during shutdown.
+        origins: allowed origins of web pages, besides the server's own; "*" allows all.
+        tokens: accepted bearer tokens; empty turns authentication off.
     """
 
     def __init__(
         self, app: ASGIApp, admission: Admission, origins: Collection[str], tokens: Sequence[bytes]
     ) -> None:
-        self.app, self._admission, self._origins, self._tokens = app, admission, origins, tokens
+        self.app = app
+        self._admission = admission
+        self._origins = origins
+        self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass what may pass."""
-        refusal = self._problem(scope) if scope["type"] in ("http", "websocket") else None
-        if refusal is not None:
-            await refuse(refusal, scope, receive, self._last(send))
-        else:
-            await self.app(scope, receive, self._last(send))
+        """Forward allowed requests; answer others with an error."""
 
-    def _last(self, send: Send) -> Send:
-        """A server that is ending keeps no connection open after an answer."""
-
-        async def send_last(message: Message) -> None:
+        async def send_and_close(message: Message) -> None:
             if self._admission.is_draining and message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
-        return send_last
+        problem = self._check(scope) if scope["type"] in ("http", "websocket") else None
+        if problem is None:
+            await self.app(scope, receive, send_and_close)
+        else:
+            await send_problem(problem, scope, receive, send_and_close)
 
-    def _problem(self, scope: Scope) -> RefusalError | None:
+    def _check(self, scope: Scope) -> HTTPProblem | None:
         path = scope["path"]
-        if not path.startswith(
-            ("/v1/", "/metrics")
-        ):  # no exact match: a route takes a newline behind its path
+        # prefixes, because a route also matches a path with a trailing newline
+        if not path.startswith(("/v1/", "/metrics")):
             return None
         if self._admission.is_draining and path.startswith("/v1/"):
-            return ending()
-        if not self._is_near(Headers(scope=scope)):
-            return RefusalError(
-                403, "origin", "web pages of this origin may not call (mien serve --allow-origin)."
-            )
+            return shutting_down()
+        if not self._is_origin_allowed(Headers(scope=scope)):
+            message = "web pages of this origin are not allowed; start mien serve with --allow-origin."
+            return HTTPProblem(403, "origin", message)
         if self._tokens and not has_token(scope, self._tokens):
-            return RefusalError(401, "token", "a token is needed: Authorization: Bearer TOKEN.")
+            return HTTPProblem(401, "token", "missing or wrong token; send Authorization: Bearer TOKEN.")
         return None
 
-    def _is_near(self, headers: Headers) -> bool:
-        """Whether the caller is no web page, one of the server's own, or of an origin that was allowed."""
+    def _is_origin_allowed(self, headers: Headers) -> bool:
+        """Return whether the client is not a web page, or a page of the server itself or of an allowed origin."""
         origin = headers.get("origin")
         if origin is None or origin in self._origins or "*" in self._origins:
             return True
@@ -143,9 +142,9 @@ class Gate:
 
 
 def _is_address(host: str) -> bool:
-    """Whether a Host header is an IP address or localhost, with a port or not.
+    """Return whether a Host header is an IP address or localhost, with or without a port.
 
-    Any other name may be a stranger's that he made point here (DNS rebinding).
+    Any other name may belong to an attacker and resolve to this server (DNS rebinding).
     """
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     try:
@@ -153,8 +152,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return name == "localhost"
     return True
-
-
-def ending() -> RefusalError:
-    """What a server says that was told to end."""
-    return RefusalError(503, "ending", "the server is ending; try again later.", retry_after_s=5)

@@ -1,4 +1,4 @@
-"""Bearer tokens: read from a file and the environment, compared in constant time."""
+"""Bearer tokens: reading from a file and the environment, and comparison in constant time."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from mien.errors import InputError
 
 VARIABLE = "MIEN_TOKEN"
 SUBPROTOCOL = "bearer."
-"""Browsers cannot set headers on a WebSocket: the token stands after this in a subprotocol that the client offers."""
+"""Prefix of a WebSocket subprotocol that carries the token; browsers cannot set headers on a WebSocket."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,256}")
 
 
 def read_tokens(file: Path | None) -> tuple[bytes, ...]:
-    """The tokens of a file, one a line, and of the environment; none at all leaves the server open.
+    """Return the tokens of a file, one per line, and of the environment; without any, the server is open to all.
 
     Raises:
-        InputError: when the file cannot be read or holds none, or a token is too short or has signs that a
-            WebSocket's subprotocol cannot carry. No message shows a token.
+        InputError: when the file is unreadable or empty, or a token is too short or has characters that are invalid
+            in a WebSocket subprotocol. The message never contains a token.
     """
     lines: list[str] = []
     if file is not None:
@@ -34,26 +34,26 @@ def read_tokens(file: Path | None) -> tuple[bytes, ...]:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8'}.") from None
         if not lines:
-            raise InputError(f"{file} holds no token; expected one a line.")
+            raise InputError(f"{file} has no tokens; expected one per line.")
     if value := os.environ.get(VARIABLE, "").strip():
         lines.append(value)
-    for place, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines, start=1):
         if not _TOKEN.fullmatch(line):
             raise InputError(
-                f"token {place} is no token: expected 16 to 256 of A-Z a-z 0-9 . _ ~ - "
-                "(python3 -c 'import secrets; print(secrets.token_urlsafe())' makes one)."
+                f"token {number} is invalid: expected 16 to 256 of A-Z a-z 0-9 . _ ~ - "
+                "(create one with python3 -c 'import secrets; print(secrets.token_urlsafe())')."
             )
     return tuple(line.encode() for line in lines)
 
 
 def has_token(scope: Scope, tokens: Sequence[bytes]) -> bool:
-    """Whether a request or a WebSocket comes with one of the tokens. How long it takes tells nothing about them."""
-    given = _given(scope).encode("utf-8", errors="replace")
-    matches = [hmac.compare_digest(given, token) for token in tokens]  # all of them, whichever fits
+    """Return whether a request or a WebSocket carries one of the tokens; the duration reveals nothing about them."""
+    token = _bearer_token(scope).encode("utf-8", errors="replace")
+    matches = [hmac.compare_digest(token, expected) for expected in tokens]  # no early exit
     return any(matches)
 
 
-def _given(scope: Scope) -> str:
+def _bearer_token(scope: Scope) -> str:
     scheme, _, value = Headers(scope=scope).get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()

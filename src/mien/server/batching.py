@@ -1,4 +1,4 @@
-"""Images of many requests, read together by a few workers off the event loop."""
+"""Dynamic batching: images of concurrent requests are analyzed together by a pool of worker threads."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from mien.inference.analyzer import Analysis
 
 T = TypeVar("T")
 
-_MEMORY = 0.2
-"""Weight of the newest batch in the measured time for an image."""
+_SMOOTHING = 0.2
+"""Weight of the newest batch in the moving average of the time per image."""
 
 
-class Kind(NamedTuple):
-    """Images can be read together when they ask for the same: a model's name, and whether poses are wanted."""
+class BatchKey(NamedTuple):
+    """Options that all images of a batch share: the name of the model, and whether head poses are estimated."""
 
     model: str
     pose: bool
@@ -29,40 +29,43 @@ class Kind(NamedTuple):
 
 @dataclass(eq=False)
 class _Job:
-    """One image that waits."""
+    """An image in the queue."""
 
-    kind: Kind
+    key: BatchKey
     data: bytes
     result: asyncio.Future[Analysis]
     arrived_s: float = field(default_factory=time.monotonic)
 
 
 class Batcher:
-    """Gathers images for a few milliseconds, then hands out fair shares to workers, each in a thread of its own.
+    """Queue of images and the workers that process it in batches, each in its own thread.
 
-    A free worker takes an even share of what waits, so that few images spread over all cores and many go through
-    the networks in large batches. A batch that fails is read again image by image: a failure stays with the
-    image that caused it.
+    An idle worker takes an even share of the queue: a short queue spreads over all cores, and a long one is processed
+    in large batches. When a batch fails, its images are retried one by one, so that only the image that caused the
+    failure fails.
 
     Args:
-        read: reads images of one kind, in order; called from several threads.
-        workers: batches that are read side by side.
-        window_s: how long an image waits at most for company.
-        batch_images: most images of a batch.
-        on_batch: told the images and the seconds of every batch.
+        analyze: analyzes images with the same key, in order; called from several threads.
+        workers: number of batches that are processed in parallel.
+        window_s: maximum time that an image waits for a batch to fill.
+        batch_images: maximum number of images per batch.
+        on_batch: called with the number of images and the seconds of every batch.
     """
 
     def __init__(
         self,
-        read: Callable[[Kind, Sequence[bytes]], list[Analysis]],
+        analyze: Callable[[BatchKey, Sequence[bytes]], list[Analysis]],
         *,
         workers: int,
         window_s: float,
         batch_images: int,
         on_batch: Callable[[int, float], None],
     ) -> None:
-        self._read, self._on_batch = read, on_batch
-        self._workers, self._window_s, self._batch_images = workers, window_s, batch_images
+        self._analyze = analyze
+        self._workers = workers
+        self._window_s = window_s
+        self._batch_images = batch_images
+        self._on_batch = on_batch
         self._queue: deque[_Job] = deque()
         self._arrived = asyncio.Event()
         self._idle = 0
@@ -70,88 +73,86 @@ class Batcher:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Let the workers begin, in the running event loop."""
-        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="mien-read")
-        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._workers)]
+        """Start the workers in the running event loop."""
+        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="mien-analyze")
+        self._tasks = [asyncio.create_task(self._run_worker()) for _ in range(self._workers)]
 
     async def stop(self) -> None:
-        """End the workers; what still waits is not read any more."""
+        """Stop the workers; images in the queue are discarded."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     def wait_s(self, images: int) -> float:
-        """How long so many images take, as measured on the latest batches."""
+        """Return the estimated processing time of a number of images, from the latest batches."""
         return images * self._image_s / self._workers
 
-    async def read(self, kind: Kind, images: Sequence[bytes]) -> list[Analysis]:
-        """Read encoded images together with those of others, and give what is in them in their order.
+    async def analyze(self, key: BatchKey, images: Sequence[bytes]) -> list[Analysis]:
+        """Analyze encoded images, batched with those of other callers, and return the results in order.
 
         Raises:
             ModelError: when a network fails.
         """
         loop = asyncio.get_running_loop()
-        jobs = [_Job(kind, data, loop.create_future()) for data in images]
+        jobs = [_Job(key, data, loop.create_future()) for data in images]
         self._queue.extend(jobs)
         self._arrived.set()
         return list(await asyncio.gather(*(job.result for job in jobs)))
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Run something else in a worker's thread, in turn with the batches."""
+        """Run another function in a worker thread, queued with the batches."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
-    async def _work(self) -> None:
+    async def _run_worker(self) -> None:
         while True:
             self._idle += 1
             try:
-                batch = await self._take()
+                batch = await self._next_batch()
             finally:
                 self._idle -= 1
             started_s = time.monotonic()
-            outcomes = await self.run(lambda batch=batch: self._read_batch(batch))
+            outcomes = await self.run(lambda batch=batch: self._analyze_batch(batch))
             for job, outcome in zip(batch, outcomes, strict=True):
-                _settle(job.result, outcome)
+                _set_outcome(job.result, outcome)
             seconds = time.monotonic() - started_s
-            self._image_s += _MEMORY * (seconds / len(batch) - self._image_s)
+            self._image_s += _SMOOTHING * (seconds / len(batch) - self._image_s)
             self._on_batch(len(batch), seconds)
 
-    async def _take(self) -> list[_Job]:
-        """A worker's next batch, when it is full or its oldest image has waited long enough."""
+    async def _next_batch(self) -> list[_Job]:
+        """Wait until the queue fills a batch or its oldest image has waited long enough, and return the batch."""
         while True:
             self._queue = deque(job for job in self._queue if not job.result.cancelled())
-            left_s = None  # without an image: as long as it takes
+            timeout_s = None
             if self._queue:
-                left_s = self._queue[0].arrived_s + self._window_s - time.monotonic()
-                if left_s <= 0 or len(self._queue) >= self._batch_images * self._idle:
-                    return self._share()
+                timeout_s = self._queue[0].arrived_s + self._window_s - time.monotonic()
+                if timeout_s <= 0 or len(self._queue) >= self._batch_images * self._idle:
+                    return self._pop_batch()
             self._arrived.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(left_s):
+                async with asyncio.timeout(timeout_s):
                     await self._arrived.wait()
 
-    def _share(self) -> list[_Job]:
-        """An even part of what waits, all of the oldest image's kind, taken out of the queue."""
-        most = min(ceil(len(self._queue) / self._idle), self._batch_images)
-        kind = self._queue[0].kind
-        batch = [job for job in self._queue if job.kind == kind][:most]
-        taken = set(map(id, batch))
-        self._queue = deque(job for job in self._queue if id(job) not in taken)
+    def _pop_batch(self) -> list[_Job]:
+        """Remove an even share of the queue, all with the key of the oldest image, and return it."""
+        size = min(ceil(len(self._queue) / self._idle), self._batch_images)
+        key = self._queue[0].key
+        batch = [job for job in self._queue if job.key == key][:size]
+        self._queue = deque(job for job in self._queue if job not in batch)
         return batch
 
-    def _read_batch(self, batch: list[_Job]) -> list[Analysis | Exception]:
-        """What every image gave; in a worker's thread."""
-        kind, images = batch[0].kind, [job.data for job in batch]
+    def _analyze_batch(self, batch: list[_Job]) -> list[Analysis | Exception]:
+        """Return the result or the error of every image; runs in a worker thread."""
         try:
-            return [*self._read(kind, images)]
+            return [*self._analyze(batch[0].key, [job.data for job in batch])]
         except Exception as error:
             if len(batch) == 1:
                 return [error]
-        return [outcome for job in batch for outcome in self._read_batch([job])]
+        return [outcome for job in batch for outcome in self._analyze_batch([job])]
 
 
-def _settle(result: asyncio.Future[Analysis], outcome: Analysis | Exception) -> None:
-    if result.cancelled():  # the request ran out of time
+def _set_outcome(result: asyncio.Future[Analysis], outcome: Analysis | Exception) -> None:
+    if result.cancelled():  # the request timed out
         return
     if isinstance(outcome, Exception):
         result.set_exception(outcome)

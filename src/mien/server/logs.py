@@ -1,4 +1,4 @@
-"""One JSON line a request on standard error. What clients send is never in it: no image, file name or token."""
+"""Request log: one JSON line per request on standard error, without images, file names or tokens."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mien.server.errors import LOGGER, RefusalError, refuse
+from mien.server.errors import LOGGER, HTTPProblem, send_problem
 from mien.server.metrics import Metrics
 
 PATHS = ("/v1/analyze", "/v1/models", "/v1/stream", "/healthz", "/readyz", "/metrics", "/openapi.json")
-"""Paths that logs and metrics name; all others are "page", because a path may be anything."""
+"""Paths that appear in logs and metrics; all others are logged as "page", because clients choose them freely."""
+METHODS = ("GET", "HEAD", "POST", "OPTIONS")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class JsonFormatter(logging.Formatter):
-    """A log record as one line of JSON; the fields of a request come from its `extra={"fields": ...}`."""
+    """Formatter of log records as JSON lines; `extra={"fields": ...}` adds fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return one line of JSON."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -39,76 +40,80 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logs() -> None:
-    """Send the server's logs, and the errors of the libraries below it, to standard error as JSON lines."""
+    """Log the server's events, and errors of libraries, to standard error as JSON lines."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.getLogger().handlers = [handler]
     logging.getLogger().setLevel(logging.ERROR)
+    # uvicorn logs a traceback for every WebSocket message that is not UTF-8: a client's mistake
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "Invalid UTF-8" not in record.getMessage())
     LOGGER.setLevel(logging.INFO)
 
 
 class RequestLog:
-    """Middleware: gives every request an id, and logs and counts how it was answered.
-
-    An exception that nobody expected is logged with its traceback and answered 500.
+    """Middleware that assigns request ids, logs and counts responses, and answers unexpected exceptions with 500.
 
     Args:
-        app: what answers.
-        metrics: what counts.
+        app: the wrapped application.
+        metrics: counters of requests and their duration.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
+        self.app = app
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request or a WebSocket; other scopes pass."""
+        """Handle an HTTP request or a WebSocket; forward other scopes."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        started_s, answer = time.perf_counter(), _Answer(send, _request_id(scope))
-        scope.setdefault("state", {})["fields"] = fields = {}
+        started_s = time.perf_counter()
+        response = _Response(send, _request_id(scope))
+        fields = scope.setdefault("state", {})["fields"] = {}
         try:
-            await self.app(scope, receive, answer.send)
+            await self.app(scope, receive, response.send)
         except Exception:
-            if answer.is_gone:
+            if response.is_disconnected:
                 return
-            LOGGER.exception("failed", extra={"fields": {"request_id": answer.request_id}})
-            if answer.status == 0:
-                failed = RefusalError(
-                    500, "internal", f"something went wrong; its id is {answer.request_id}."
-                )
-                await refuse(failed, scope, receive, answer.send)
+            LOGGER.exception("failed", extra={"fields": {"request_id": response.request_id}})
+            if response.status == 0:
+                message = f"internal error; the server's log has it under the id {response.request_id}."
+                await send_problem(HTTPProblem(500, "internal", message), scope, receive, response.send)
         finally:
-            self._tell(scope, answer, time.perf_counter() - started_s, fields)
+            self._record(scope, response, time.perf_counter() - started_s, fields)
 
-    def _tell(self, scope: Scope, answer: _Answer, seconds: float, fields: dict[str, Any]) -> None:
+    def _record(self, scope: Scope, response: _Response, seconds: float, fields: dict[str, Any]) -> None:
         path = scope["path"] if scope["path"] in PATHS else "page"
-        method = scope["method"] if scope.get("method") in ("GET", "HEAD", "POST", "OPTIONS") else "other"
-        method = "WEBSOCKET" if scope["type"] == "websocket" else method
-        self.metrics.requests.labels(path, method, answer.status).inc()
-        if method != "WEBSOCKET":  # these last as long as the client likes
+        if scope["type"] == "websocket":
+            method = "WEBSOCKET"
+        else:
+            method = scope["method"] if scope["method"] in METHODS else "other"
             self.metrics.seconds.labels(path).observe(seconds)
+        self.metrics.requests.labels(path, method, response.status).inc()
         line = {
-            "request_id": answer.request_id,
+            "request_id": response.request_id,
             "method": method,
             "path": path,
-            "status": answer.status,
+            "status": response.status,
             "duration_ms": round(seconds * 1e3, 1),
             **fields,
         }
         LOGGER.info("request", extra={"fields": line})
 
 
-class _Answer:
-    """Passes an answer on, with the request's id among its headers.
+class _Response:
+    """State of a response; adds the request id to its headers.
 
     Attributes:
-        status: of HTTP; 0 until the answer begins.
-        is_gone: whether the client went away before it had its answer.
+        status: HTTP status; 0 until the response starts.
+        is_disconnected: whether the client disconnected before the response was complete.
     """
 
     def __init__(self, send: Send, request_id: str) -> None:
-        self._send, self.request_id, self.status, self.is_gone = send, request_id, 0, False
+        self._send = send
+        self.request_id = request_id
+        self.status = 0
+        self.is_disconnected = False
 
     async def send(self, message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
@@ -117,11 +122,11 @@ class _Answer:
         try:
             await self._send(message)
         except OSError:
-            self.is_gone = True
+            self.is_disconnected = True
             raise
 
 
 def _request_id(scope: Scope) -> str:
-    """The client's own when it is short and plain, or else a new one."""
-    given = Headers(scope=scope).get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    """Return the client's request id if it is short and plain; otherwise a new one."""
+    request_id = Headers(scope=scope).get("x-request-id", "")
+    return request_id if _REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex

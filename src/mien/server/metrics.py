@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus; every app has counters of its own."""
+"""Prometheus metrics; every application has its own registry."""
 
 from __future__ import annotations
 
@@ -19,29 +19,41 @@ _SIZES = (1, 2, 4, 8, 16, 32)
 
 
 class Metrics:
-    """The counters of one app. No label holds what a client sent."""
+    """Metrics of one application. Labels never contain data that a client sent."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)  # memory, processor time, open files
+        # memory, CPU time and open files of the process
+        ProcessCollector(registry=registry)
         self.requests = Counter(
             "mien_requests", "Requests answered.", ["path", "method", "status"], registry=registry
         )
         self.seconds = Histogram(
-            "mien_request_seconds", "From headers to answer.", ["path"], registry=registry, buckets=_SECONDS
+            "mien_request_seconds",
+            "Duration from request headers to the end of the response.",
+            ["path"],
+            registry=registry,
+            buckets=_SECONDS,
         )
-        self.images = Counter("mien_images", "Images taken in.", ["outcome"], registry=registry)
-        self.faces = Counter("mien_faces", "Faces read.", registry=registry)
-        self.waiting = Gauge("mien_waiting_images", "Taken in and not answered yet.", registry=registry)
+        self.images = Counter("mien_images", "Images processed.", ["outcome"], registry=registry)
+        self.faces = Counter("mien_faces", "Faces analyzed.", registry=registry)
+        self.waiting = Gauge(
+            "mien_waiting_images", "Images admitted and not yet answered.", registry=registry
+        )
         self.batch_images = Histogram(
-            "mien_batch_images", "Images read together.", registry=registry, buckets=_SIZES
+            "mien_batch_images", "Images per batch.", registry=registry, buckets=_SIZES
         )
         self.batch_seconds = Histogram(
-            "mien_batch_seconds", "Time to read a batch.", registry=registry, buckets=_SECONDS
+            "mien_batch_seconds", "Duration of a batch.", registry=registry, buckets=_SECONDS
         )
-        self.streams = Gauge("mien_streams", "Open WebSockets.", registry=registry)
-        self.frames = Counter("mien_stream_frames", "Images of WebSockets.", ["outcome"], registry=registry)
+        self.streams = Gauge("mien_streams", "Open WebSocket connections.", registry=registry)
+        self.frames = Counter(
+            "mien_stream_frames",
+            "Images received over WebSocket connections.",
+            ["outcome"],
+            registry=registry,
+        )
 
     def to_text(self) -> bytes:
-        """All of them in Prometheus' text format."""
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self.registry)

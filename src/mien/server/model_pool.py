@@ -1,4 +1,4 @@
-"""The models that a server reads with, opened once and shared by all requests."""
+"""Pool of expression models, loaded once and shared by all requests."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from mien.imaging import read_image
 from mien.inference.analyzer import Analysis, Analyzer
 from mien.manifest import Manifest, read_manifest
 from mien.runtime import DEFAULT_MODEL, find_model, shipped_models
-from mien.server.batching import Kind
+from mien.server.batching import BatchKey
 from mien.server.settings import ServerSettings
 
 MAX_SCANS = 100
-"""Progressive JPEGs have about ten; a few hundred bytes make one more, and each is a walk over all pixels."""
+"""Maximum number of scans of a JPEG. Progressive files have about ten; decoding time grows with every scan."""
 _JPEG, _JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
 
 
-class ModelShelf:
-    """Expression models by name. The default is opened with `open_default`, the others when they are first asked for.
+class ModelPool:
+    """Expression models by name. `load_default` loads the default one; the others are loaded on first use.
 
     Args:
-        settings: which models, their threads and limits.
+        settings: names of the models, their threads and limits.
 
     Raises:
-        InputError: when two models have one name.
-        ModelError: when a model is unknown, its manifest is wrong, or it reads no expressions.
+        InputError: when two models have the same name.
+        ModelError: when a model is unknown, its manifest is invalid, or it is not an expression model.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
-        self._settings, self._lock = settings, threading.Lock()
-        self._analyzers: dict[Kind, Analyzer] = {}
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._analyzers: dict[BatchKey, Analyzer] = {}
         names = settings.model or sorted(shipped_models(), key=lambda name: name != DEFAULT_MODEL)
         self.paths: dict[str, Path] = {}
         for path in map(find_model, names):
@@ -46,72 +47,74 @@ class ModelShelf:
         self.manifests = {name: read_manifest(path) for name, path in self.paths.items()}
         self.default = next(iter(self.paths))
 
-    def open_default(self) -> None:
-        """Open the default model.
+    def load_default(self) -> None:
+        """Load the default model.
 
         Raises:
-            ModelError: when it is broken or reads no expressions.
+            ModelError: when it is broken or not an expression model.
         """
-        self.analyzer(Kind(self.default, pose=True))
+        self.analyzer(BatchKey(self.default, pose=True))
 
     def manifest(self, name: str | None) -> Manifest:
-        """The manifest of a model; None is the default.
+        """Return the manifest of a model; None selects the default.
 
         Raises:
-            UnknownModelError: when there is none of this name.
+            UnknownModelError: when no model has this name.
         """
         if name is not None and name not in self.manifests:
             raise UnknownModelError(name, self.manifests)
         return self.manifests[name or self.default]
 
-    def analyzer(self, kind: Kind) -> Analyzer:
-        """What reads images of a kind; the same for every caller."""
+    def analyzer(self, key: BatchKey) -> Analyzer:
+        """Return the shared analyzer of a batch key."""
         with self._lock:
-            if kind not in self._analyzers:
-                self._analyzers[kind] = Analyzer(
-                    self.paths[kind.model],
-                    pose=kind.pose,
+            if key not in self._analyzers:
+                self._analyzers[key] = Analyzer(
+                    self.paths[key.model],
+                    pose=key.pose,
                     max_faces=self._settings.max_faces,
                     threads=self._settings.network_threads,
                 )
-            return self._analyzers[kind]
+            return self._analyzers[key]
 
     def decode(self, data: bytes) -> np.ndarray:
-        """An encoded image as (H, W, 3) uint8 RGB.
+        """Decode an image to (H, W, 3) uint8 RGB.
 
         Raises:
-            ImageReadError: when it is broken, no image, or has more pixels than the settings allow or more than
+            ImageReadError: when it is not a readable image, or has more pixels than the settings allow or more than
                 `MAX_SCANS` scans.
         """
         if data.startswith(_JPEG) and data.count(_JPEG_SCAN) > MAX_SCANS:
-            raise ImageReadError(f"the image is a JPEG of more than {MAX_SCANS} scans: save it again.")
+            raise ImageReadError(f"the image is a JPEG with more than {MAX_SCANS} scans; save it again.")
         return read_image(data, max_pixels=self._settings.max_pixels)
 
-    def read(self, kind: Kind, images: Sequence[bytes]) -> list[Analysis]:
-        """The faces of encoded images, in order; all of them go through the expression network together.
+    def analyze(self, key: BatchKey, images: Sequence[bytes]) -> list[Analysis]:
+        """Analyze encoded images; the expression network processes their faces together.
 
         Raises:
             ModelError: when a network fails.
         """
-        broken: dict[int, ImageReadError] = {}
+        errors: dict[int, ImageReadError] = {}
 
         def decoded() -> Iterator[np.ndarray]:
-            for place, data in enumerate(images):
+            for index, data in enumerate(images):
                 try:
                     yield self.decode(data)
                 except ImageReadError as error:
-                    # another one, because the one that was raised holds on to the image
-                    broken[place] = ImageReadError(str(error))
+                    # a new error, because the traceback of the raised one references the image
+                    errors[index] = ImageReadError(str(error))
 
-        analyzer, faces = self.analyzer(kind), self._settings.batch_faces
-        read = iter(list(analyzer.analyze_many(decoded(), batch_faces=faces, decode_ahead=1)))
+        batch_faces = self._settings.batch_faces
+        results = iter(
+            list(self.analyzer(key).analyze_many(decoded(), batch_faces=batch_faces, decode_ahead=1))
+        )
         return [
-            Analysis(source="", error=broken[place]) if place in broken else replace(next(read), source="")
-            for place in range(len(images))
+            Analysis(source="", error=errors[index]) if index in errors else replace(next(results), source="")
+            for index in range(len(images))
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """The default's name, and what every manifest tells."""
+        """Return the name of the default model and the descriptions of all models."""
         return {
             "default": self.default,
             "models": [_describe(name, manifest) for name, manifest in self.manifests.items()],

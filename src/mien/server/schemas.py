@@ -81,7 +81,7 @@ class ImageResult(_Record):
     error: ErrorDetail | None
 
 
-class AnalyzeAnswer(_Record):
+class AnalyzeResponse(_Record):
     """The faces of every image, in the order of the request."""
 
     model: str
@@ -100,7 +100,7 @@ class AnalyzeAnswer(_Record):
     )
 
 
-class ErrorAnswer(_Record):
+class ErrorResponse(_Record):
     """Every answer that is no result."""
 
     error: ErrorDetail
@@ -134,7 +134,7 @@ class ModelDescription(_Record):
     metrics: dict[str, Any]
 
 
-class ModelsAnswer(_Record):
+class ModelsResponse(_Record):
     """The models that `?model=` may name."""
 
     default: str
@@ -169,7 +169,7 @@ BODY: dict[str, Any] = {
 }
 """The request body of `/v1/analyze`, which FastAPI cannot tell from its signature."""
 
-REFUSALS: dict[int, str] = {
+ERRORS: dict[int, str] = {
     400: "The body is broken.",
     401: "A token is needed.",
     403: "Web pages of this origin may not call.",
@@ -183,6 +183,6 @@ REFUSALS: dict[int, str] = {
 }
 
 
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's description of answers that are errors."""
-    return {status: {"model": ErrorAnswer, "description": REFUSALS[status]} for status in statuses}
+    return {status: {"model": ErrorResponse, "description": ERRORS[status]} for status in statuses}

@@ -1,4 +1,4 @@
-"""What the server may be told: where it listens, what it serves, how it batches, and every limit."""
+"""Server configuration: address, models, batching and limits."""
 
 from __future__ import annotations
 
@@ -8,41 +8,44 @@ from pathlib import Path
 from mien.errors import InputError
 from mien.runtime import usable_cores
 
-_MAY_BE_ZERO = frozenset({"port", "workers", "batch_window_ms", "shutdown_grace_s"})
+_ZERO_ALLOWED = frozenset({"port", "workers", "batch_window_ms", "shutdown_grace_s"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """Everything that `mien serve` can be told; every field is a flag of the same name.
+    """Configuration of `mien serve`; every field is also a flag.
 
     Attributes:
-        host: address to listen on; only this machine can reach the default.
-        port: to listen on; 0 takes a free one.
-        model: shipped models' names or paths of .onnx files; the first is the default. All that ship unless told.
-        token_file: file with one bearer token a line; the environment variable MIEN_TOKEN may hold one more. Without
-            either everybody who reaches the server may use it.
-        allow_origin: web pages of these origins (https://example.org) may call the server, besides its own page.
-        workers: batches that are read side by side; 0: one a core, or a single one when batch_images is 1.
-        batch_window_ms: how long an image waits at most for others to be read with, in milliseconds.
-        batch_images: most images that a worker reads together; 1 reads every image alone.
-        batch_faces: most faces that go through the expression network together.
-        max_waiting: most images that are taken in and not answered yet; more are answered 429.
-        max_waiting_bytes: most bytes of their bodies together; more are answered 429.
-        max_images: most images of one request.
-        max_body_bytes: largest body of a request.
-        max_pixels: largest image, width times height; larger ones are refused before they are decoded.
-        max_faces: most faces of an image, the largest ones.
-        max_connections: most open connections of all kinds; more are answered 503 and closed.
-        max_streams: most WebSocket connections.
-        max_message_bytes: largest message of a WebSocket.
-        max_header_bytes: request lines and headers that are not whole after so many bytes are refused.
-        header_timeout_s: in which a request's headers must have come.
-        body_timeout_s: in which a request's body must have come.
-        request_timeout_s: in which the images of a request must have been read.
-        write_timeout_s: how long a client may leave an answer unread before it is cut off.
-        keep_alive_s: how long a connection stays open between two requests.
-        stream_idle_s: how long a WebSocket may send nothing.
-        shutdown_grace_s: how long a server that was told to end finishes what it took.
+        host: address to listen on; by default only this machine can connect.
+        port: port to listen on; 0 chooses a free one.
+        model: names of shipped models or paths of .onnx files; the first is the default. Empty: all shipped models.
+        token_file: file with one bearer token per line; the environment variable MIEN_TOKEN may hold another. Without
+            any token, every client that can connect has access.
+        allow_origin: origins (https://example.org) of web pages that may call the server, besides its own page.
+        workers: batches that are processed in parallel; 0: one per core, or a single one when batch_images is 1.
+        batch_window_ms: maximum time that an image waits for a batch to fill, in milliseconds.
+        batch_images: maximum number of images per batch; 1 turns batching off.
+        batch_faces: maximum number of faces per run of the expression network.
+        max_waiting: maximum number of images that are admitted and not yet answered; further ones are answered 429.
+        max_waiting_bytes: maximum total size of their request bodies; further ones are answered 429.
+        max_images: maximum number of images per request.
+        max_body_bytes: maximum size of a request body.
+        max_pixels: maximum width times height of an image; larger ones are rejected before they are decoded.
+        max_faces: maximum number of faces per image; the largest ones are analyzed.
+        max_connections: maximum number of open connections; further ones are answered 503 and closed.
+        max_streams: maximum number of WebSocket connections.
+        max_message_bytes: maximum size of a WebSocket message.
+        max_header_bytes: maximum size of the request line and headers.
+        header_timeout_s: time limit for receiving the headers of a request.
+        body_timeout_s: time limit for receiving the body of a request.
+        request_timeout_s: time limit for analyzing the images of a request.
+        write_timeout_s: time limit for a client to read its response; the connection is then closed.
+        keep_alive_s: time that a connection stays open between two requests.
+        stream_idle_s: time that a WebSocket connection may stay idle.
+        shutdown_grace_s: time limit for finishing admitted requests during shutdown.
+
+    Raises:
+        InputError: when a number is out of its range.
     """
 
     host: str = "127.0.0.1"
@@ -73,38 +76,29 @@ class ServerSettings:
     shutdown_grace_s: float = 30.0
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing.
-
-        Raises:
-            InputError: when a number is out of its range.
-        """
         for item in fields(self):
             value = getattr(self, item.name)
-            if isinstance(value, int | float) and not (
-                value > 0 or (value == 0 and item.name in _MAY_BE_ZERO)
-            ):
-                raise InputError(
-                    f"{item.name} is {value}; expected {'0 or more' if item.name in _MAY_BE_ZERO else 'more than 0'}."
-                )
+            if not isinstance(value, int | float):
+                continue
+            is_zero_allowed = item.name in _ZERO_ALLOWED
+            if not (value > 0 or (value == 0 and is_zero_allowed)):
+                expected = "0 or more" if is_zero_allowed else "more than 0"
+                raise InputError(f"{item.name} is {value}; expected {expected}.")
         if self.port > 65535:
             raise InputError(f"port is {self.port}; expected 0..65535.")
-        if self.max_images > self.max_waiting:
-            raise InputError(
-                f"max_images ({self.max_images}) is more than max_waiting ({self.max_waiting}): such a request "
-                "could never be taken in."
-            )
-        if self.max_body_bytes > self.max_waiting_bytes:
-            raise InputError(
-                f"max_body_bytes ({self.max_body_bytes}) is more than max_waiting_bytes ({self.max_waiting_bytes}): "
-                "such a request could never be taken in."
-            )
+        for smaller, larger in (("max_images", "max_waiting"), ("max_body_bytes", "max_waiting_bytes")):
+            if getattr(self, smaller) > getattr(self, larger):
+                raise InputError(
+                    f"{smaller} ({getattr(self, smaller)}) is larger than {larger} ({getattr(self, larger)}): "
+                    "a request of that size could never be admitted."
+                )
 
     @property
     def worker_count(self) -> int:
-        """Batches that are read side by side."""
+        """Number of batches that are processed in parallel."""
         return self.workers or (1 if self.batch_images == 1 else usable_cores())
 
     @property
     def network_threads(self) -> int:
-        """Threads of every network, so that all workers together keep every core busy once."""
+        """Number of threads per network, such that all workers together use every core once."""
         return max(1, usable_cores() // self.worker_count)

@@ -1,11 +1,11 @@
-"""The browser page and the models as static files, and the headers that let a page use threads and nothing foreign."""
+"""Static files: the browser page and the models, and the security headers of every response."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from starlette.datastructures import MutableHeaders
@@ -17,19 +17,19 @@ from mien.atomic import write_atomic
 from mien.errors import InputError
 from mien.manifest import manifest_path
 from mien.runtime import ASSETS
-from mien.server.model_pool import ModelShelf
+from mien.server.model_pool import ModelPool
 
 PAGE = Path(__file__).parent / "page"
-"""The built page; `npm --prefix web run build` writes it."""
-PAGE_IS_MISSING = (
-    "the page is not built: npm --prefix web ci && npm --prefix web run build, in a checkout of mien."
+"""Folder of the built page; `npm --prefix web run build` writes it."""
+PAGE_NOT_BUILT = (
+    "the page is not built; run npm --prefix web ci && npm --prefix web run build in a checkout of mien."
 )
 
 THREAD_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
-"""Without these two a browser gives WebAssembly no threads."""
+"""Headers that browsers require for WebAssembly threads."""
 
 HEADERS = {
     **THREAD_HEADERS,
@@ -43,18 +43,18 @@ HEADERS = {
 }
 
 
-class SafeHeaders:
-    """Middleware: every answer carries `HEADERS`.
+class SecurityHeaders:
+    """Middleware that adds `HEADERS` to every response.
 
     Args:
-        app: what answers.
+        app: the wrapped application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, with the headers added."""
+        """Forward the request and add the headers to the response."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -67,20 +67,19 @@ class SafeHeaders:
 
 
 class PageFiles(StaticFiles):
-    """The built page. Vite names what is in its assets/ by content, so that browsers need never ask for it again."""
+    """Files of the built page. Names in assets/ contain a content hash, so browsers may cache those files for ever."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """A file of the page, or a Starlette HTTPException of status 404."""
+        """Return a file of the page; raise a Starlette HTTPException of status 404 when it does not exist."""
         response = await super().get_response(path, scope)
-        is_named_by_content = path.startswith(f"assets{os.sep}") and response.status_code < 400
-        response.headers["Cache-Control"] = (
-            "public, max-age=31536000, immutable" if is_named_by_content else "no-cache"
-        )
+        is_immutable = path.startswith(f"assets{os.sep}") and response.status_code < 400
+        cache_control = "public, max-age=31536000, immutable" if is_immutable else "no-cache"
+        response.headers["Cache-Control"] = cache_control
         return response
 
 
 class ModelFiles(StaticFiles):
-    """A few named files, wherever they are.
+    """Individual files from anywhere on the disk.
 
     Args:
         files: paths by the name under which they are served.
@@ -91,48 +90,44 @@ class ModelFiles(StaticFiles):
         self._files = files
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        """The file of a name; ("", None) when there is none."""
+        """Return the path and status of a file; ("", None) when the name is unknown."""
         file = self._files.get(path)
         return (str(file), file.stat()) if file else ("", None)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """A model file; browsers keep it and ask whether it is still the same."""
+        """Return a model file; browsers cache it and revalidate it on every use."""
         response = await super().get_response(path, scope)
         response.headers["Cache-Control"] = "no-cache"
         return response
 
 
-def model_files(shelf: ModelShelf) -> dict[str, Path]:
-    """What the page fetches: the expression models, detector and mesh with their manifests, and the face's geometry."""
-    networks = [*shelf.paths.values(), ASSETS / "face-detector.onnx", ASSETS / "face-landmarks.onnx"]
+def model_files(pool: ModelPool) -> dict[str, Path]:
+    """Return the files that the page loads: all models with their manifests, and the face geometry, by name."""
+    networks = [*pool.paths.values(), ASSETS / "face-detector.onnx", ASSETS / "face-landmarks.onnx"]
     files = [file for path in networks for file in (path, manifest_path(path))]
     return {file.name: file for file in (*files, ASSETS / "face-geometry.json")}
 
 
-def model_index(shelf: ModelShelf) -> dict[str, object]:
-    """`models/index.json`: which expression models there are."""
-    return {"default": shelf.default, "models": list(shelf.paths)}
+def model_index(pool: ModelPool) -> dict[str, object]:
+    """Return the content of `models/index.json`: the names of the expression models."""
+    return {"default": pool.default, "models": list(pool.paths)}
 
 
-def write_page(folder: Path, shelf: ModelShelf) -> None:
-    """Write the page and the models for any host of static files.
+def write_page(folder: Path, pool: ModelPool) -> None:
+    """Write the page and the models for a static file host.
 
     Raises:
-        InputError: when the page is not built, or the folder is there already and not empty.
+        InputError: when the page is not built, or the folder exists and is not empty.
     """
     if not (PAGE / "index.html").is_file():
-        raise InputError(PAGE_IS_MISSING)
-    if folder.exists() and any(_listed(folder)):
-        raise InputError(f"{folder} is not empty: name a new folder.")
+        raise InputError(PAGE_NOT_BUILT)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is not a folder.")
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty; name a new folder.")
     shutil.copytree(PAGE, folder, dirs_exist_ok=True)
     models = folder / "models"
     models.mkdir(exist_ok=True)
-    for name, path in model_files(shelf).items():
+    for name, path in model_files(pool).items():
         shutil.copyfile(path, models / name)
-    write_atomic(models / "index.json", json.dumps(model_index(shelf), indent=2) + "\n")
-
-
-def _listed(folder: Path) -> Iterable[Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder.")
-    return folder.iterdir()
+    write_atomic(models / "index.json", json.dumps(model_index(pool), indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Live images over a WebSocket: every connection is one source whose faces are followed."""
+"""Live analysis over WebSocket connections; each connection is one video source with tracked faces."""
 
 from __future__ import annotations
 
@@ -15,81 +15,84 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from mien.errors import InputError, MienError
 from mien.inference.analyzer import Analyzer
-from mien.server.batching import Batcher, Kind
-from mien.server.errors import RefusalError, as_refusal
+from mien.server.batching import Batcher, BatchKey
+from mien.server.errors import HTTPProblem, to_problem
 from mien.server.metrics import Metrics
-from mien.server.model_pool import ModelShelf
+from mien.server.model_pool import ModelPool
 from mien.server.settings import ServerSettings
 from mien.video.follower import DETECT_EVERY, FaceFollower
 from mien.video.io.sources import DecodedFrame
 
 PROTOCOL = "mien.v1"
-GOING_AWAY, TOO_SLOW, FAILED = 1001, 1008, 1011
-"""Codes with which a WebSocket is closed: the server ends; the client sent nothing for too long; a mistake of ours."""
-READ_S = 0.12
-"""Faces are searched and read about so often, in one image of `EVERY` at most: who sends few has all of them read."""
-_UNSENT = 64
-"""Answers that may wait to be sent; then no more messages are read until the client takes some."""
+NORMAL_CLOSURE = 1000
+GOING_AWAY = 1001
+"""WebSocket close code for a server that shuts down."""
+POLICY_VIOLATION = 1008
+"""WebSocket close code for a client that sends nothing within `stream_idle_s`."""
+INTERNAL_ERROR = 1011
+"""WebSocket close code for an unexpected exception."""
+
+DETECTION_INTERVAL_S = 0.12
+"""Target interval between two detections; it is at most `DETECT_EVERY` images, and one image for slow sources."""
+MAX_UNSENT = 64
+"""Maximum number of queued answers; above it no messages are received."""
 
 
 class Streams:
-    """All open WebSockets of a server.
+    """All WebSocket connections of a server.
 
     Args:
-        settings: their limits.
-        shelf: the models, shared by all of them.
-        batcher: its workers read the images, in turn with those of requests.
-        metrics: counts connections and images.
+        settings: limits of the connections.
+        pool: models, shared with the HTTP requests.
+        batcher: its workers analyze the images, queued with the batches of the HTTP requests.
+        metrics: counters of connections and images.
     """
 
-    def __init__(
-        self, settings: ServerSettings, shelf: ModelShelf, batcher: Batcher, metrics: Metrics
-    ) -> None:
-        self._settings, self._shelf, self._batcher, self._metrics = settings, shelf, batcher, metrics
+    def __init__(self, settings: ServerSettings, pool: ModelPool, batcher: Batcher, metrics: Metrics) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._batcher = batcher
+        self._metrics = metrics
         self._open: set[_Stream] = set()
         metrics.streams.set_function(lambda: len(self._open))
 
     async def serve(self, websocket: WebSocket, model: str | None) -> None:
-        """Answer one connection until either side ends it.
-
-        Raises:
-            Nothing for what the client does; it is told in the protocol.
-        """
-        stream = _Stream(websocket, self._settings, self._shelf, self._batcher, self._metrics)
+        """Serve one connection until either side closes it; errors of the client are answered in the protocol."""
+        stream = _Stream(websocket, self._settings, self._pool, self._batcher, self._metrics)
         try:
             name = self._check(websocket, model)
-            self._open.add(stream)  # before anything is waited for: the place is taken
-            analyzer = await self._batcher.run(lambda: self._shelf.analyzer(Kind(name, pose=True)))
+            # before the first await, so that the limit counts this connection
+            self._open.add(stream)
+            analyzer = await self._batcher.run(lambda: self._pool.analyzer(BatchKey(name, pose=True)))
             await stream.serve(name, analyzer, PROTOCOL if websocket.scope.get("subprotocols") else None)
         except MienError as error:
-            await websocket.send_denial_response(as_refusal(error).to_response())
+            await websocket.send_denial_response(to_problem(error).to_response())
         finally:
             self._open.discard(stream)
 
     def _check(self, websocket: WebSocket, model: str | None) -> str:
-        """The name of the model that a connection asks for; a MienError when the connection cannot be served."""
+        """Return the name of the requested model, or raise a MienError when the connection is refused."""
         offers = websocket.scope.get("subprotocols")
         if offers and PROTOCOL not in offers:
-            raise RefusalError(400, "protocol", f"offer the subprotocol {PROTOCOL}.")
+            raise HTTPProblem(400, "protocol", f"unsupported subprotocol; offer {PROTOCOL}.")
         if len(self._open) >= self._settings.max_streams:
-            raise RefusalError(
-                503, "busy", f"{len(self._open)} connections are open already.", retry_after_s=10
-            )
-        name = self._shelf.default if model is None else model
-        self._shelf.manifest(name)
+            message = f"{len(self._open)} connections are already open; try again later."
+            raise HTTPProblem(503, "busy", message, retry_after_s=10)
+        name = self._pool.default if model is None else model
+        self._pool.manifest(name)
         return name
 
     async def close(self) -> None:
-        """Tell every client that the server ends, once its image in work is answered."""
+        """Close every connection once its current image is answered."""
         while self._open:
-            for stream in self._open:  # some may only have come
+            for stream in self._open:
                 stream.end(GOING_AWAY)
             await asyncio.sleep(0.02)
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """An image that came, not decoded; `timestamp_s` is None when the client did not tell."""
+    """An encoded image; `timestamp_s` is None when the client did not send one."""
 
     index: int
     timestamp_s: float | None
@@ -98,133 +101,143 @@ class _Frame:
 
 
 class _Stream:
-    """One connection: one task takes messages, one reads the newest image, one sends the answers."""
+    """One connection: a task receives messages, one analyzes the newest image, and one sends the answers."""
 
     def __init__(
         self,
         websocket: WebSocket,
         settings: ServerSettings,
-        shelf: ModelShelf,
+        pool: ModelPool,
         batcher: Batcher,
         metrics: Metrics,
     ) -> None:
-        self._websocket, self._settings, self._shelf = websocket, settings, shelf
-        self._batcher, self._metrics = batcher, metrics
+        self._websocket = websocket
+        self._settings = settings
+        self._pool = pool
+        self._batcher = batcher
+        self._metrics = metrics
         self._answers: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        self._has_work, self._is_ending = asyncio.Event(), False
-        self._newest: _Frame | None = None
-        self._exchange = threading.Lock()
+        self._has_work = asyncio.Event()
+        self._lock = threading.Lock()
+        self._pending: _Frame | None = None
+        self._timestamp_s: float | None = None
+        self._frame_count = 0
         self._must_reset = False
-        self._told_s: float | None = None
-        self._code = 1000
-        self._frames = 0
+        self._is_ending = False
+        self._close_code = NORMAL_CLOSURE
 
     def end(self, code: int) -> None:
-        """Take nothing more; answer the image in work and close."""
-        self._code, self._is_ending = code, True
+        """Stop accepting images, answer the current one, and close with a code."""
+        self._close_code = code
+        self._is_ending = True
         self._has_work.set()
 
     async def serve(self, model: str, analyzer: Analyzer, subprotocol: str | None) -> None:
-        """Talk until the end of the connection."""
+        """Accept the connection and serve it until it ends."""
         await self._websocket.accept(subprotocol=subprotocol)
         manifest = analyzer.manifest
         ready = {"model": model, "labels": list(manifest.labels), "version": manifest.version}
         self._answers.put_nowait({"type": "ready", **ready})
         receiver = asyncio.create_task(self._receive())
-        reader = asyncio.create_task(self._read(analyzer))
+        worker = asyncio.create_task(self._analyze(analyzer))
         sender = asyncio.create_task(self._send())
-        # the reader ends by itself when it is told to; the sender, when the client takes nothing or is gone
-        await asyncio.wait([reader, sender], return_when=asyncio.FIRST_COMPLETED)
+        # the worker finishes after `end`; the sender, when the client disconnects or stops reading
+        await asyncio.wait([worker, sender], return_when=asyncio.FIRST_COMPLETED)
         self._answers.put_nowait(None)
         await sender
-        for task in (receiver, reader):
+        for task in (receiver, worker):
             task.cancel()
-        failures = await asyncio.gather(receiver, reader, return_exceptions=True)
-        failure = next((one for one in failures if isinstance(one, Exception)), None)
+        outcomes = await asyncio.gather(receiver, worker, return_exceptions=True)
+        failure = next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
         if self._websocket.application_state is WebSocketState.CONNECTED:
             with suppress(WebSocketDisconnect, RuntimeError):
-                await self._websocket.close(self._code if failure is None else FAILED)
+                await self._websocket.close(self._close_code if failure is None else INTERNAL_ERROR)
         if failure is not None:
             raise failure
 
     async def _receive(self) -> None:
-        """Messages until the client goes or is silent for too long."""
+        """Receive messages until the client disconnects or the idle timeout expires."""
         while True:
-            if self._answers.qsize() >= _UNSENT:
+            if self._answers.qsize() >= MAX_UNSENT:
                 await self._answers.join()
             try:
                 async with asyncio.timeout(self._settings.stream_idle_s):
                     message = await self._websocket.receive()
             except TimeoutError:
-                return self.end(TOO_SLOW)
+                return self.end(POLICY_VIOLATION)
             if message["type"] == "websocket.disconnect":
-                return self.end(1000)
+                return self.end(NORMAL_CLOSURE)
             if (data := message.get("bytes")) is not None:
-                self._take_image(data)
+                self._on_image(data)
             else:
-                self._take_text(message["text"])
+                self._on_text(message["text"])
 
-    def _take_image(self, data: bytes) -> None:
-        self._drop_for(_Frame(self._frames, self._told_s, time.monotonic(), data))
-        self._frames, self._told_s = self._frames + 1, None
+    def _on_image(self, data: bytes) -> None:
+        self._replace_pending(_Frame(self._frame_count, self._timestamp_s, time.monotonic(), data))
+        self._frame_count += 1
+        self._timestamp_s = None
         self._has_work.set()
 
-    def _drop_for(self, frame: _Frame | None) -> None:
-        """The image that waits gives way to a newer one, or to nothing."""
-        with self._exchange:  # a worker's thread takes the image when it begins, and not before
-            dropped, self._newest = self._newest, frame
-        if dropped is not None:
-            self._metrics.frames.labels("dropped").inc()
-            self._answers.put_nowait({"type": "dropped", "frame_index": dropped.index})
-
-    def _take_text(self, text: str) -> None:
+    def _on_text(self, text: str) -> None:
         try:
             message = _parse(text)
         except InputError as error:
             self._answers.put_nowait({"type": "error", "code": "message", "message": str(error)})
             return
         if message["type"] == "frame":
-            self._told_s = message["timestamp_s"]
+            self._timestamp_s = message["timestamp_s"]
             return
-        with self._exchange:
-            self._must_reset, self._told_s = True, None
-        self._drop_for(None)
+        with self._lock:
+            self._must_reset = True
+        self._timestamp_s = None
+        self._replace_pending(None)
         self._has_work.set()
 
-    async def _read(self, analyzer: Analyzer) -> None:
-        """Read the newest image, again and again, until the connection ends."""
-        source = _Source(self._shelf, FaceFollower(analyzer))
+    def _replace_pending(self, frame: _Frame | None) -> None:
+        """Replace the image that waits for analysis; report the old one as dropped."""
+        with self._lock:
+            dropped = self._pending
+            self._pending = frame
+        if dropped is not None:
+            self._metrics.frames.labels("dropped").inc()
+            self._answers.put_nowait({"type": "dropped", "frame_index": dropped.index})
+
+    async def _analyze(self, analyzer: Analyzer) -> None:
+        """Analyze the newest image repeatedly until the connection ends."""
+        source = _Source(self._pool, FaceFollower(analyzer))
         while True:
             await self._has_work.wait()
             self._has_work.clear()
             if self._is_ending:
-                return self._drop_for(None)
+                return self._replace_pending(None)
             if self._must_reset:
-                self._must_reset, source = False, _Source(self._shelf, FaceFollower(analyzer))
+                self._must_reset = False
+                source = _Source(self._pool, FaceFollower(analyzer))
                 self._answers.put_nowait({"type": "reset"})
-            if self._newest is not None and (
-                answer := await self._batcher.run(lambda source=source: self._step(source))
+            if self._pending is not None and (
+                answer := await self._batcher.run(lambda source=source: self._analyze_pending(source))
             ):
                 self._metrics.frames.labels("read" if answer["type"] == "frame" else "unreadable").inc()
                 self._answers.put_nowait(answer)
 
-    def _step(self, source: _Source) -> dict[str, Any] | None:
-        """The answer to the newest image; in a worker's thread. None when it was dropped meanwhile."""
-        with self._exchange:  # an image that came after a reset is not for the source before it
-            if self._must_reset or (frame := self._newest) is None:
+    def _analyze_pending(self, source: _Source) -> dict[str, Any] | None:
+        """Return the answer to the pending image, or None if it was dropped; runs in a worker thread."""
+        with self._lock:
+            # an image that arrived after a reset belongs to the next source
+            if self._must_reset or (frame := self._pending) is None:
                 return None
-            self._newest = None
+            self._pending = None
         try:
-            seen = source.step(frame)
+            result = source.step(frame)
         except MienError as error:
-            refusal = as_refusal(error)
-            told = {"code": refusal.code, "message": str(refusal)}
-            return {"type": "error", **told, "frame_index": frame.index}
+            problem = to_problem(error)
+            message = {"code": problem.code, "message": str(problem)}
+            return {"type": "error", **message, "frame_index": frame.index}
         latency_ms = round((time.monotonic() - frame.arrived_s) * 1e3, 1)
-        return {"type": "frame", **seen, "latency_ms": latency_ms}
+        return {"type": "frame", **result, "latency_ms": latency_ms}
 
     async def _send(self) -> None:
-        """Send what there is to say until the client takes nothing any more."""
+        """Send queued answers until a None, a write timeout or a disconnect."""
         while (answer := await self._answers.get()) is not None:
             try:
                 async with asyncio.timeout(self._settings.write_timeout_s):
@@ -235,54 +248,56 @@ class _Stream:
 
 
 class _Source:
-    """One source's images, in order; used by one thread at a time."""
+    """Images of one video source, in order; used by one thread at a time."""
 
-    def __init__(self, shelf: ModelShelf, follower: FaceFollower) -> None:
-        self._shelf, self._follower = shelf, follower
+    def __init__(self, pool: ModelPool, follower: FaceFollower) -> None:
+        self._pool = pool
+        self._follower = follower
         self._first_s: float | None = None
         self._last_s = -math.inf
 
     def step(self, frame: _Frame) -> dict[str, Any]:
-        """The answer to an image; in a worker's thread.
+        """Analyze an image and return its answer; runs in a worker thread.
 
         Raises:
-            ImageReadError: when the image cannot be read.
-            InputError: when its time is before the last one's.
+            ImageReadError: when the image is unreadable.
+            InputError: when its timestamp is before the previous one.
             ModelError: when a network fails.
         """
-        image = self._shelf.decode(frame.data)
+        image = self._pool.decode(frame.data)
         if self._first_s is None:
             self._first_s = frame.arrived_s
-        now = frame.arrived_s - self._first_s if frame.timestamp_s is None else frame.timestamp_s
-        if now < self._last_s:
+        now_s = frame.arrived_s - self._first_s if frame.timestamp_s is None else frame.timestamp_s
+        interval_s = now_s - self._last_s
+        if interval_s < 0:
             raise InputError(
-                f"timestamp_s {now:g} is before the last image's {self._last_s:g}; send a reset first."
+                f"timestamp_s {now_s:g} is before the previous image's {self._last_s:g}; send a reset first."
             )
-        if now > self._last_s:
-            self._follower.detect_every = min(DETECT_EVERY, max(1, round(READ_S / (now - self._last_s))))
-        self._last_s = now
-        seen = self._follower.step(DecodedFrame(frame.index, now, image))
+        if interval_s > 0:
+            self._follower.detect_every = min(DETECT_EVERY, max(1, round(DETECTION_INTERVAL_S / interval_s)))
+        self._last_s = now_s
+        result = self._follower.step(DecodedFrame(frame.index, now_s, image))
         height, width = image.shape[:2]
         return {
             "frame_index": frame.index,
-            "timestamp_s": round(now, 6),
+            "timestamp_s": round(now_s, 6),
             "width": width,
             "height": height,
-            "faces": [face.to_dict() for face in seen.faces],
+            "faces": [face.to_dict() for face in result.faces],
         }
 
 
 def _parse(text: str) -> dict[str, Any]:
-    """A text message of the client.
+    """Parse a text message of the client.
 
     Raises:
-        InputError: when it is none that the protocol has.
+        InputError: when it is not a message of the protocol.
     """
     expected = 'expected {"type": "reset"} or {"type": "frame", "timestamp_s": 1.25}.'
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):
-        raise InputError(f"no JSON; {expected}") from None
+        raise InputError(f"not JSON; {expected}") from None
     match message:
         case {"type": "reset"}:
             return message

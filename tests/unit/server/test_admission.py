@@ -37,10 +37,10 @@ def test_bodies_images_and_pixels_have_limits(tiny_model):
 def test_a_full_server_answers_429_before_it_takes_the_body(tiny_model):
     with client_of(model=(str(tiny_model),), max_waiting=2, max_images=2) as client:
         admission = client.app.state.service.admission
-        with admission.ticket() as ticket:
+        with admission.reserve() as reservation:
             two = client.post("/v1/analyze", files=form(jpeg(), jpeg()))
             assert error_of(two, 429) == "busy"
-            ticket.add_images(1)
+            reservation.add_images(1)
             busy = client.post("/v1/analyze", content=BAD, headers={"Content-Type": "unknown"})
             assert error_of(busy, 429) == "busy"
             assert int(busy.headers["Retry-After"]) >= 1
@@ -49,8 +49,8 @@ def test_a_full_server_answers_429_before_it_takes_the_body(tiny_model):
 
 def test_the_bytes_that_wait_have_a_limit(tiny_model):
     with client_of(model=(str(tiny_model),), max_body_bytes=60_000, max_waiting_bytes=60_000) as client:
-        with client.app.state.service.admission.ticket() as ticket:
-            ticket.add_bytes(59_000)
+        with client.app.state.service.admission.reserve() as reservation:
+            reservation.add_bytes(59_000)
             assert error_of(client.post("/v1/analyze", content=jpeg(), headers=JPEG), 429) == "busy"
         assert client.post("/v1/analyze", content=jpeg(), headers=JPEG).status_code == 200
 

@@ -151,7 +151,7 @@ def test_a_broken_network_is_told_without_its_path_and_the_server_goes_on(client
 
 
 def test_a_mistake_of_ours_is_told_by_its_id_alone(client, monkeypatch):
-    monkeypatch.setattr(client.app.state.service.shelf, "to_dict", lambda: 1 / 0)
+    monkeypatch.setattr(client.app.state.service.pool, "to_dict", lambda: 1 / 0)
     answer = client.get("/v1/models", headers={"X-Request-ID": "mine"})
     assert error_of(answer, 500) == "internal"
     assert "mine" in answer.text

@@ -10,9 +10,9 @@ import pytest
 
 from mien.errors import ImageReadError, ModelError
 from mien.inference.analyzer import Analysis
-from mien.server.batching import Batcher, Kind
+from mien.server.batching import Batcher, BatchKey
 
-SEE, OTHER = Kind("see", True), Kind("other", True)
+SEE, OTHER = BatchKey("see", True), BatchKey("other", True)
 
 
 class Reader:
@@ -60,13 +60,13 @@ def sources(found):
 
 
 def test_nothing_to_read_is_nothing():
-    assert run(reader := Reader(), lambda batcher: batcher.read(SEE, [])) == []
+    assert run(reader := Reader(), lambda batcher: batcher.analyze(SEE, [])) == []
     assert reader.batches == []
 
 
 def test_images_of_several_callers_are_read_together_and_go_back_to_their_owners():
     async def talk(batcher):
-        return await asyncio.gather(batcher.read(SEE, [b"a", b"b"]), batcher.read(SEE, [b"c"]))
+        return await asyncio.gather(batcher.analyze(SEE, [b"a", b"b"]), batcher.analyze(SEE, [b"c"]))
 
     reader = Reader()
     first, second = run(reader, talk)
@@ -77,7 +77,7 @@ def test_images_of_several_callers_are_read_together_and_go_back_to_their_owners
 def test_a_lone_image_waits_for_company_no_longer_than_the_window():
     async def talk(batcher):
         started = time.monotonic()
-        await batcher.read(SEE, [b"a"])
+        await batcher.analyze(SEE, [b"a"])
         return time.monotonic() - started
 
     assert run(Reader(), talk, window_s=0.2) >= 0.2
@@ -88,9 +88,9 @@ def test_a_full_batch_does_not_wait():
     async def talk(batcher):
         async def later():
             await asyncio.sleep(0.05)
-            return await batcher.read(SEE, [b"c"])
+            return await batcher.analyze(SEE, [b"c"])
 
-        return await asyncio.gather(batcher.read(SEE, [b"a", b"b"]), later())
+        return await asyncio.gather(batcher.analyze(SEE, [b"a", b"b"]), later())
 
     reader = Reader()
     started = time.monotonic()
@@ -101,7 +101,7 @@ def test_a_full_batch_does_not_wait():
 
 def test_a_batch_has_no_more_images_than_allowed():
     async def talk(batcher):
-        return await batcher.read(SEE, [bytes([letter]) for letter in b"abcdefg"])
+        return await batcher.analyze(SEE, [bytes([letter]) for letter in b"abcdefg"])
 
     reader = Reader()
     assert sources(run(reader, talk, window_s=0, batch_images=3)) == list("abcdefg")
@@ -110,7 +110,7 @@ def test_a_batch_has_no_more_images_than_allowed():
 
 def test_workers_share_what_waits_evenly():
     async def talk(batcher):
-        await batcher.read(SEE, [b"a", b"b", b"c", b"d"])
+        await batcher.analyze(SEE, [b"a", b"b", b"c", b"d"])
 
     reader = Reader(seconds=0.05)
     run(reader, talk, workers=2)
@@ -121,7 +121,7 @@ def test_workers_share_what_waits_evenly():
 def test_kinds_are_not_mixed():
     async def talk(batcher):
         return await asyncio.gather(
-            batcher.read(SEE, [b"a"]), batcher.read(OTHER, [b"b"]), batcher.read(SEE, [b"c"])
+            batcher.analyze(SEE, [b"a"]), batcher.analyze(OTHER, [b"b"]), batcher.analyze(SEE, [b"c"])
         )
 
     reader = Reader()
@@ -131,7 +131,7 @@ def test_kinds_are_not_mixed():
 
 def test_a_bad_image_hurts_no_other():
     async def talk(batcher):
-        return await asyncio.gather(batcher.read(SEE, [b"bad"]), batcher.read(SEE, [b"a"]))
+        return await asyncio.gather(batcher.analyze(SEE, [b"bad"]), batcher.analyze(SEE, [b"a"]))
 
     bad, good = run(Reader(), talk)
     assert str(bad[0].error) == "bad"
@@ -141,9 +141,9 @@ def test_a_bad_image_hurts_no_other():
 def test_a_failure_stays_with_the_image_that_caused_it():
     async def talk(batcher):
         return await asyncio.gather(
-            batcher.read(SEE, [b"a"]),
-            batcher.read(SEE, [b"broken network"]),
-            batcher.read(SEE, [b"b"]),
+            batcher.analyze(SEE, [b"a"]),
+            batcher.analyze(SEE, [b"broken network"]),
+            batcher.analyze(SEE, [b"b"]),
             return_exceptions=True,
         )
 
@@ -155,8 +155,8 @@ def test_a_failure_stays_with_the_image_that_caused_it():
 def test_who_gives_up_waiting_is_not_waited_for():
     async def talk(batcher):
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(batcher.read(SEE, [b"a"]), 0.02)
-        return await batcher.read(SEE, [b"b"])
+            await asyncio.wait_for(batcher.analyze(SEE, [b"a"]), 0.02)
+        return await batcher.analyze(SEE, [b"b"])
 
     assert sources(run(Reader(seconds=0.1), talk, window_s=0)) == ["b"]
 
@@ -164,7 +164,7 @@ def test_who_gives_up_waiting_is_not_waited_for():
 def test_other_work_takes_turns_with_batches():
     async def talk(batcher):
         _, thread = await asyncio.gather(
-            batcher.read(SEE, [b"a"]), batcher.run(lambda: threading.current_thread().name)
+            batcher.analyze(SEE, [b"a"]), batcher.run(lambda: threading.current_thread().name)
         )
         return thread
 
@@ -175,7 +175,7 @@ def test_other_work_takes_turns_with_batches():
 def test_the_time_for_a_image_is_measured():
     async def talk(batcher):
         for _ in range(30):
-            await batcher.read(SEE, [b"a"])
+            await batcher.analyze(SEE, [b"a"])
         return batcher.wait_s(100)
 
     assert run(Reader(seconds=0.001), talk, window_s=0) < 2.5  # 5 s before anything was measured

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from mien.server.run import _bound
+from mien.server.run import _bind
 
 
 def test_answers_do_not_wait_for_the_client_to_confirm_their_headers():
@@ -18,7 +18,7 @@ def test_answers_do_not_wait_for_the_client_to_confirm_their_headers():
             def connection_made(self, transport):
                 accepted.set_result(transport)
 
-        with _bound("127.0.0.1", 0) as bound:
+        with _bind("127.0.0.1", 0) as bound:
             async with await asyncio.get_running_loop().create_server(Protocol, sock=bound):
                 _, writer = await asyncio.open_connection(*bound.getsockname())
                 transport = await accepted
