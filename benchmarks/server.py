@@ -40,7 +40,7 @@ from latency import example_photo
 from mien.runtime import DEFAULT_MODEL
 from mien.server.settings import ServerSettings
 from support.images import bust, encoded, scaled
-from support.server import Served
+from support.server import ServerProcess
 
 Found: TypeAlias = dict[str, Any]
 
@@ -57,7 +57,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 OPEN = build_opener(ProxyHandler({})).open
 
 
-class Server(Served):
+class Server(ServerProcess):
     """`mien serve` in a process of its own, and what it takes and tells.
 
     Args:

@@ -1,4 +1,4 @@
-"""The server answers as its OpenAPI description says, whatever is sent."""
+"""Responses conform to the OpenAPI description for generated requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from mien.server.app import create_app
 from mien.server.schemas import AnalyzeResponse, ErrorResponse, ModelsResponse
 from mien.server.settings import ServerSettings
-from support.server import BAD, JPEG, client_of, form, jpeg
+from support.server import BAD, JPEG, create_client, form, jpeg
 
 EXAMPLES = 20
 PATHS = {"/v1/analyze": "post", "/v1/models": "get", "/healthz": "get", "/readyz": "get", "/metrics": "get"}
@@ -21,7 +21,7 @@ PATHS = {"/v1/analyze": "post", "/v1/models": "get", "/healthz": "get", "/readyz
 
 @pytest.fixture(scope="module")
 def client(tiny_model):
-    with client_of(model=(str(tiny_model),)) as client:
+    with create_client(model=(str(tiny_model),)) as client:
         yield client
 
 
@@ -31,7 +31,7 @@ def api(tiny_model):
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
-def test_answers_are_as_described(api):
+def test_responses_conform_to_the_openapi_description(api):
     for result in api.get_all_operations():
         case_of = result.ok().as_strategy()
 
@@ -40,21 +40,21 @@ def test_answers_are_as_described(api):
         )
         @given(case=case_of)
         def call(case):
-            # no schema can say which bytes are an image
+            # a schema cannot state which bytes are an image
             case.call_and_validate(excluded_checks=[schemathesis.checks.positive_data_acceptance])
 
         call()
 
 
-def test_every_path_is_described(client):
+def test_openapi_describes_every_path(client):
     description = client.get("/openapi.json").json()
-    assert {path: next(iter(verbs)) for path, verbs in description["paths"].items()} == PATHS
+    assert {path: next(iter(methods)) for path, methods in description["paths"].items()} == PATHS
     operation = description["paths"]["/v1/analyze"]["post"]
     assert set(operation["requestBody"]["content"]) >= {"multipart/form-data", "image/jpeg"}
     assert {"200", "413", "415", "422", "429", "503"} <= set(operation["responses"])
 
 
-def test_examples_and_answers_fit_the_schema(client):
+def test_examples_and_responses_match_the_schema(client):
     for model in (AnalyzeResponse, ErrorResponse):
         model.model_validate(model.model_config["json_schema_extra"]["example"])
     answer = client.post("/v1/analyze", files=form(jpeg(), jpeg("group", 640), BAD))
@@ -63,12 +63,12 @@ def test_examples_and_answers_fit_the_schema(client):
     ErrorResponse.model_validate_json(client.post("/v1/analyze", content=BAD, headers=JPEG).text)
 
 
-def test_no_page_of_the_description_loads_anything_foreign(client):
+def test_api_documentation_loads_nothing_from_other_hosts(client):
     assert client.get("/docs").status_code == client.get("/redoc").status_code == 404
     assert "http" not in json.dumps(create_app(ServerSettings()).openapi()).replace("HTTP", "")
 
 
-def test_every_setting_and_metric_is_documented(client, root):
+def test_documentation_lists_every_setting_and_metric(client, root):
     text = (root / "docs/server.md").read_text(encoding="utf-8")
     for item in fields(ServerSettings):
         flag = f"--{item.name.replace('_', '-')}"

@@ -17,7 +17,7 @@ import numpy as np
 from websockets.sync.client import ClientConnection, connect
 
 from support.images import PORTRAITS, broken_files, encoded, portrait, vast_png
-from support.server import Served
+from support.server import ServerProcess
 
 JPEG = encoded(portrait("astronaut"), "JPEG", quality=90)
 UPGRADE = (
@@ -50,7 +50,7 @@ pixels as RGBA with the copies that Pillow makes of them (20 bytes a pixel, 160)
 allocator keep."""
 
 
-class Server(Served):
+class Server(ServerProcess):
     """`mien serve` with the models that ship, and ways to ask it odd things."""
 
     first_mb: float
@@ -136,7 +136,7 @@ def serving(folder: Path) -> Iterator[Server]:
         server.must_read_a_portrait()
         server.first_mb = server.memory_mb()
         yield server
-        assert server.end()[0] == 0
+        assert server.stop()[0] == 0
 
 
 def read_answer(client: socket.socket) -> tuple[int, bytes]:

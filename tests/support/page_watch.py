@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, expect
 
-from support.server import Served
+from support.server import ServerProcess
 
 DESK = (1280, 800)
 PATIENCE_MS = 30_000
@@ -42,7 +42,7 @@ def serving(*options: str, **environment: str) -> Iterator[str]:
     """The address of `mien serve` in a process of its own, on a free port."""
     with TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        with Served(None, *options, log=log, environment=environment) as served:
+        with ServerProcess(None, *options, log=log, environment=environment) as served:
             yield served.url
 
 

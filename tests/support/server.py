@@ -1,4 +1,4 @@
-"""What the tests of the server share: its app in this process, `mien serve` in another, and images to send."""
+"""Server fixtures: the application in this process, `mien serve` in another one, and images to send."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOKEN = "a-token-of-enough-signs"
 
 @cache
 def jpeg(name: str = "astronaut", side: int = 256) -> bytes:
-    """An image of `examples/`, made small, as a JPEG file."""
+    """Return an image of `examples/`, reduced to fit into a square, as a JPEG file."""
     file, image = io.BytesIO(), Image.open(EXAMPLES / f"{name}.jpg")
     image.thumbnail((side, side))
     image.save(file, "JPEG")
@@ -37,49 +37,49 @@ def jpeg(name: str = "astronaut", side: int = 256) -> bytes:
 
 
 def form(*images: bytes) -> list[tuple[str, tuple[str, bytes]]]:
-    """Images as the files of a form, named 0.jpg, 1.jpg, ..."""
-    return [("images", (f"{place}.jpg", data)) for place, data in enumerate(images)]
+    """Return images as the files of a form, named 0.jpg, 1.jpg, ..."""
+    return [("images", (f"{index}.jpg", data)) for index, data in enumerate(images)]
 
 
 @contextmanager
-def client_of(**settings: Any) -> Iterator[TestClient]:
-    """The app in this process; errors nobody expected are answered 500, as they are for real clients."""
+def create_client(**settings: Any) -> Iterator[TestClient]:
+    """Run the application in this process; unexpected exceptions are answered 500, as for real clients."""
     app = create_app(ServerSettings(**settings))
     with TestClient(app, base_url="http://mien.test", raise_server_exceptions=False) as client:
         yield client
 
 
-def error_of(answer: httpx2.Response, status: int) -> str:
-    """The code of an answer that must be an error of this status, and nothing else."""
-    assert answer.status_code == status, answer.text
-    assert set(answer.json()) == {"error"}
-    return answer.json()["error"]["code"]
+def error_code(response: httpx2.Response, status: int) -> str:
+    """Return the code of a response, which must be an error with this status."""
+    assert response.status_code == status, response.text
+    assert set(response.json()) == {"error"}
+    return response.json()["error"]["code"]
 
 
-class Served:
-    """`mien serve` in a process of its own, ready.
+class ServerProcess:
+    """`mien serve` in its own process, ready to accept requests.
 
     Args:
-        model: the model to serve; None for those that ship.
-        words: more of its command line.
-        log: the file to write its log to. A pipe that nobody reads would stop the server once it is full.
-        port: where to listen; 0 for any that is free.
-        environment: variables beside those of this process.
+        model: model to serve; None for the shipped ones.
+        options: further command-line options.
+        log: file for its log. A pipe would block the server once it is full.
+        port: port to listen on; 0 chooses a free one.
+        environment: additional environment variables.
 
     Raises:
-        RuntimeError: with its log, when it ended before it was ready.
+        RuntimeError: with its log, when it exits before it is ready.
     """
 
     def __init__(
         self,
         model: Path | None,
-        *words: str,
+        *options: str,
         log: Path,
         port: int = 0,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.log = log
-        command = [sys.executable, "-m", "mien.cli.main", "serve", f"--port={port}", *words]
+        command = [sys.executable, "-m", "mien.cli.main", "serve", f"--port={port}", *options]
         if model is not None:
             command.append(f"--model={model}")
         with log.open("wb") as stderr:
@@ -100,7 +100,7 @@ class Served:
         self.address = ("127.0.0.1", self.port)
 
     def connect(self, buffer: int | None = None) -> socket.socket:
-        """A bare connection, with 20 s of patience; `buffer` is how many bytes the client's system takes ahead."""
+        """Open a TCP connection with a timeout of 20 s; `buffer` is the size of its receive buffer in bytes."""
         client = socket.socket()
         if buffer is not None:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -108,16 +108,16 @@ class Served:
         client.connect(self.address)
         return client
 
-    def end(self, sign: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
-        """Send a signal, wait, and give the exit code and the log."""
+    def stop(self, sign: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Send a signal, wait for the exit, and return the exit code and the log."""
         self.process.send_signal(sign)
         return self.process.wait(timeout=60), self.log.read_text(encoding="utf-8")
 
     def __enter__(self) -> Self:
-        """Itself."""
+        """Return this process."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave no process behind."""
+        """Kill the process."""
         self.process.kill()
         self.process.communicate(timeout=30)

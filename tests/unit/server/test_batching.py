@@ -1,4 +1,4 @@
-"""Images of many callers, read together."""
+"""Dynamic batching of images from concurrent callers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from mien.errors import ImageReadError, ModelError
 from mien.inference.analyzer import Analysis
 from mien.server.batching import Batcher, BatchKey
 
-SEE, OTHER = BatchKey("see", True), BatchKey("other", True)
+KEY = BatchKey("first", True)
+OTHER_KEY = BatchKey("second", True)
 
 
-class Reader:
-    """Reads bytes as the source of an `Analysis`, and keeps what it was asked."""
+class FakeModel:
+    """Returns the bytes of an image as the source of its result, and records all batches."""
 
     def __init__(self, seconds=0.0):
-        self.batches, self.threads, self.seconds = [], set(), seconds
+        self.batches = []
+        self.threads = set()
+        self.seconds = seconds
 
-    def __call__(self, kind, images):
-        self.batches.append((kind, list(images)))
+    def __call__(self, key, images):
+        self.batches.append((key, list(images)))
         self.threads.add(threading.current_thread().name)
         time.sleep(self.seconds)
         if b"broken network" in images:
@@ -35,12 +38,12 @@ class Reader:
         ]
 
 
-def run(reader, talk, *, workers=1, window_s=0.1, batch_images=8):
-    """Let `talk(batcher)` happen; gives its result."""
+def run(model, scenario, *, workers=1, window_s=0.1, batch_images=8):
+    """Return the result of `scenario(batcher)`."""
 
-    async def whole():
+    async def run_scenario():
         batcher = Batcher(
-            reader,
+            model,
             workers=workers,
             window_s=window_s,
             batch_images=batch_images,
@@ -48,134 +51,135 @@ def run(reader, talk, *, workers=1, window_s=0.1, batch_images=8):
         )
         batcher.start()
         try:
-            return await asyncio.wait_for(talk(batcher), 20)
+            return await asyncio.wait_for(scenario(batcher), 20)
         finally:
             await batcher.stop()
 
-    return asyncio.run(whole())
+    return asyncio.run(run_scenario())
 
 
-def sources(found):
-    return [analysis.source for analysis in found]
+def sources(results):
+    return [result.source for result in results]
 
 
-def test_nothing_to_read_is_nothing():
-    assert run(reader := Reader(), lambda batcher: batcher.analyze(SEE, [])) == []
-    assert reader.batches == []
+def test_empty_input_gives_empty_result():
+    model = FakeModel()
+    assert run(model, lambda batcher: batcher.analyze(KEY, [])) == []
+    assert model.batches == []
 
 
-def test_images_of_several_callers_are_read_together_and_go_back_to_their_owners():
-    async def talk(batcher):
-        return await asyncio.gather(batcher.analyze(SEE, [b"a", b"b"]), batcher.analyze(SEE, [b"c"]))
+def test_images_of_several_callers_share_a_batch():
+    async def scenario(batcher):
+        return await asyncio.gather(batcher.analyze(KEY, [b"a", b"b"]), batcher.analyze(KEY, [b"c"]))
 
-    reader = Reader()
-    first, second = run(reader, talk)
+    model = FakeModel()
+    first, second = run(model, scenario)
     assert (sources(first), sources(second)) == (["a", "b"], ["c"])
-    assert reader.batches == [(SEE, [b"a", b"b", b"c"])]
+    assert model.batches == [(KEY, [b"a", b"b", b"c"])]
 
 
-def test_a_lone_image_waits_for_company_no_longer_than_the_window():
-    async def talk(batcher):
+def test_single_image_waits_for_the_batch_window():
+    async def scenario(batcher):
         started = time.monotonic()
-        await batcher.analyze(SEE, [b"a"])
+        await batcher.analyze(KEY, [b"a"])
         return time.monotonic() - started
 
-    assert run(Reader(), talk, window_s=0.2) >= 0.2
-    assert run(Reader(), talk, window_s=0) < 5  # no window, and not one without end
+    assert run(FakeModel(), scenario, window_s=0.2) >= 0.2
+    assert run(FakeModel(), scenario, window_s=0) < 5
 
 
-def test_a_full_batch_does_not_wait():
-    async def talk(batcher):
-        async def later():
+def test_full_batch_does_not_wait_for_the_window():
+    async def scenario(batcher):
+        async def analyze_later():
             await asyncio.sleep(0.05)
-            return await batcher.analyze(SEE, [b"c"])
+            return await batcher.analyze(KEY, [b"c"])
 
-        return await asyncio.gather(batcher.analyze(SEE, [b"a", b"b"]), later())
+        return await asyncio.gather(batcher.analyze(KEY, [b"a", b"b"]), analyze_later())
 
-    reader = Reader()
     started = time.monotonic()
-    first, second = run(reader, talk, window_s=10, batch_images=3)
+    first, second = run(FakeModel(), scenario, window_s=10, batch_images=3)
     assert (sources(first), sources(second)) == (["a", "b"], ["c"])
     assert time.monotonic() - started < 8
 
 
-def test_a_batch_has_no_more_images_than_allowed():
-    async def talk(batcher):
-        return await batcher.analyze(SEE, [bytes([letter]) for letter in b"abcdefg"])
+def test_batch_size_is_limited():
+    async def scenario(batcher):
+        return await batcher.analyze(KEY, [bytes([letter]) for letter in b"abcdefg"])
 
-    reader = Reader()
-    assert sources(run(reader, talk, window_s=0, batch_images=3)) == list("abcdefg")
-    assert max(len(images) for _, images in reader.batches) == 3
-
-
-def test_workers_share_what_waits_evenly():
-    async def talk(batcher):
-        await batcher.analyze(SEE, [b"a", b"b", b"c", b"d"])
-
-    reader = Reader(seconds=0.05)
-    run(reader, talk, workers=2)
-    assert sorted(len(images) for _, images in reader.batches) == [2, 2]
-    assert len(reader.threads) == 2
+    model = FakeModel()
+    assert sources(run(model, scenario, window_s=0, batch_images=3)) == list("abcdefg")
+    assert max(len(images) for _, images in model.batches) == 3
 
 
-def test_kinds_are_not_mixed():
-    async def talk(batcher):
+def test_idle_workers_share_the_queue_evenly():
+    async def scenario(batcher):
+        await batcher.analyze(KEY, [b"a", b"b", b"c", b"d"])
+
+    model = FakeModel(seconds=0.05)
+    run(model, scenario, workers=2)
+    assert sorted(len(images) for _, images in model.batches) == [2, 2]
+    assert len(model.threads) == 2
+
+
+def test_different_keys_do_not_share_a_batch():
+    async def scenario(batcher):
         return await asyncio.gather(
-            batcher.analyze(SEE, [b"a"]), batcher.analyze(OTHER, [b"b"]), batcher.analyze(SEE, [b"c"])
+            batcher.analyze(KEY, [b"a"]), batcher.analyze(OTHER_KEY, [b"b"]), batcher.analyze(KEY, [b"c"])
         )
 
-    reader = Reader()
-    assert [sources(found) for found in run(reader, talk)] == [["a"], ["b"], ["c"]]
-    assert reader.batches == [(SEE, [b"a", b"c"]), (OTHER, [b"b"])]
+    model = FakeModel()
+    assert [sources(results) for results in run(model, scenario)] == [["a"], ["b"], ["c"]]
+    assert model.batches == [(KEY, [b"a", b"c"]), (OTHER_KEY, [b"b"])]
 
 
-def test_a_bad_image_hurts_no_other():
-    async def talk(batcher):
-        return await asyncio.gather(batcher.analyze(SEE, [b"bad"]), batcher.analyze(SEE, [b"a"]))
+def test_unreadable_image_does_not_affect_others():
+    async def scenario(batcher):
+        return await asyncio.gather(batcher.analyze(KEY, [b"bad"]), batcher.analyze(KEY, [b"a"]))
 
-    bad, good = run(Reader(), talk)
+    bad, good = run(FakeModel(), scenario)
     assert str(bad[0].error) == "bad"
     assert sources(good) == ["a"]
 
 
-def test_a_failure_stays_with_the_image_that_caused_it():
-    async def talk(batcher):
+def test_failed_batch_is_retried_image_by_image():
+    async def scenario(batcher):
         return await asyncio.gather(
-            batcher.analyze(SEE, [b"a"]),
-            batcher.analyze(SEE, [b"broken network"]),
-            batcher.analyze(SEE, [b"b"]),
+            batcher.analyze(KEY, [b"a"]),
+            batcher.analyze(KEY, [b"broken network"]),
+            batcher.analyze(KEY, [b"b"]),
             return_exceptions=True,
         )
 
-    first, failed, last = run(Reader(), talk)
+    first, failed, last = run(FakeModel(), scenario)
     assert (sources(first), sources(last)) == (["a"], ["b"])
     assert isinstance(failed, ModelError)
 
 
-def test_who_gives_up_waiting_is_not_waited_for():
-    async def talk(batcher):
+def test_cancelled_caller_does_not_block_later_images():
+    async def scenario(batcher):
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(batcher.analyze(SEE, [b"a"]), 0.02)
-        return await batcher.analyze(SEE, [b"b"])
+            await asyncio.wait_for(batcher.analyze(KEY, [b"a"]), 0.02)
+        return await batcher.analyze(KEY, [b"b"])
 
-    assert sources(run(Reader(seconds=0.1), talk, window_s=0)) == ["b"]
+    assert sources(run(FakeModel(seconds=0.1), scenario, window_s=0)) == ["b"]
 
 
-def test_other_work_takes_turns_with_batches():
-    async def talk(batcher):
+def test_other_functions_run_in_the_worker_threads():
+    async def scenario(batcher):
         _, thread = await asyncio.gather(
-            batcher.analyze(SEE, [b"a"]), batcher.run(lambda: threading.current_thread().name)
+            batcher.analyze(KEY, [b"a"]), batcher.run(lambda: threading.current_thread().name)
         )
         return thread
 
-    reader = Reader()
-    assert run(reader, talk) in reader.threads
+    model = FakeModel()
+    assert run(model, scenario) in model.threads
 
 
-def test_the_time_for_a_image_is_measured():
-    async def talk(batcher):
+def test_estimated_time_per_image_follows_the_batches():
+    async def scenario(batcher):
         for _ in range(30):
-            await batcher.analyze(SEE, [b"a"])
+            await batcher.analyze(KEY, [b"a"])
         return batcher.wait_s(100)
 
-    assert run(Reader(seconds=0.001), talk, window_s=0) < 2.5  # 5 s before anything was measured
+    # the initial estimate is 5 s
+    assert run(FakeModel(seconds=0.001), scenario, window_s=0) < 2.5

@@ -1,17 +1,72 @@
-"""The socket that a server listens on."""
+"""Listening socket, and the names of uvicorn that the server depends on."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
+
+import pytest
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
 
 from mien.server.run import _bind
 
+METHODS = {
+    uvicorn.Server: ("handle_exit", "startup"),
+    H11Protocol: ("data_received", "on_response_complete", "send_400_response"),
+    WebSocketsSansIOProtocol: ("data_received",),
+}
+"""Methods that the server overrides."""
+ATTRIBUTES = {
+    uvicorn.Server: ("config", "force_exit", "server_state", "should_exit"),
+    H11Protocol: ("config", "conn", "connections", "cycle", "transport"),
+    WebSocketsSansIOProtocol: ("config", "transport"),
+}
+"""Instance attributes that the server uses."""
 
-def test_answers_do_not_wait_for_the_client_to_confirm_their_headers():
-    """Nagle's algorithm with a client's delayed confirmation cost every answer 40 ms."""
 
-    async def is_undelayed() -> bool:
+def _parameters(method):
+    return list(inspect.signature(method).parameters)
+
+
+@pytest.mark.parametrize("owner", METHODS)
+def test_uvicorn_has_every_name_that_the_server_depends_on(owner):
+    async def create():
+        config = uvicorn.Config(app=lambda: None, timeout_graceful_shutdown=1)
+        state = {} if owner is uvicorn.Server else {"server_state": ServerState(), "app_state": {}}
+        return owner(config=config, **state)
+
+    instance = asyncio.run(create())
+    names = METHODS[owner] + ATTRIBUTES[owner]
+    missing = [name for name in names if not hasattr(instance, name)]
+    assert not missing, (
+        f"uvicorn {uvicorn.__version__} has no {', '.join(missing)} in {owner.__name__}: adapt "
+        "mien.server.run and mien.server.connections, and the upper bound of uvicorn in pyproject.toml"
+    )
+
+
+def test_uvicorn_methods_have_the_expected_parameters():
+    assert _parameters(uvicorn.Server.handle_exit) == ["self", "sig", "frame"]
+    assert _parameters(uvicorn.Server.startup) == ["self", "sockets"]
+    assert _parameters(H11Protocol.send_400_response) == ["self", "msg"]
+    assert _parameters(H11Protocol.on_response_complete) == ["self"]
+
+
+def test_uvicorn_request_cycle_can_be_disconnected():
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
+
+    source = inspect.getsource(RequestResponseCycle.__init__)
+    assert "self.disconnected" in source
+    assert "self.message_event" in source
+
+
+def test_accepted_connections_send_without_delay():
+    """Nagle's algorithm together with delayed acknowledgments added 40 ms to every response."""
+
+    async def has_no_delay() -> bool:
         accepted: asyncio.Future[asyncio.BaseTransport] = asyncio.get_running_loop().create_future()
 
         class Protocol(asyncio.Protocol):
@@ -28,4 +83,4 @@ def test_answers_do_not_wait_for_the_client_to_confirm_their_headers():
                 writer.close()
         return option != 0
 
-    assert asyncio.run(is_undelayed())
+    assert asyncio.run(has_no_delay())

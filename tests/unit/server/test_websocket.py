@@ -1,10 +1,9 @@
-"""Live images over a WebSocket: the protocol, in this process."""
+"""WebSocket protocol for live images, in this process."""
 
 from __future__ import annotations
 
 import json
 import threading
-import time
 
 import pytest
 from starlette.testclient import WebSocketDenialResponse
@@ -13,14 +12,13 @@ from starlette.websockets import WebSocketDisconnect
 from mien.errors import ModelError
 from mien.server.websocket import _Source
 from mien.video.follower import FaceFollower
-from support.server import BAD, client_of, jpeg
-
-TOKEN = "a-token-of-enough-signs"
+from support.server import BAD, TOKEN, create_client, jpeg
+from support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def client(tiny_model):
-    with client_of(model=(str(tiny_model),)) as client:
+    with create_client(model=(str(tiny_model),)) as client:
         yield client
 
 
@@ -35,33 +33,35 @@ def stream(client):
 
 
 @pytest.fixture
-def held(monkeypatch):
-    """Every image waits in its reading: an event that one has begun, and one that lets them end."""
-    begun, may_end, step = threading.Event(), threading.Event(), _Source.step
+def paused_analysis(monkeypatch):
+    """Pause every analysis; return an event for a started analysis and one that resumes all of them."""
+    started = threading.Event()
+    resume = threading.Event()
+    step = _Source.step
 
-    def slow_step(self, frame):
-        begun.set()
-        assert may_end.wait(20)
+    def paused_step(self, frame):
+        started.set()
+        assert resume.wait(20)
         return step(self, frame)
 
-    monkeypatch.setattr(_Source, "step", slow_step)
-    return begun, may_end
+    monkeypatch.setattr(_Source, "step", paused_step)
+    return started, resume
 
 
-def send_at(stream, timestamp_s, data):
+def analyze_at(stream, timestamp_s, data):
     stream.send_json({"type": "frame", "timestamp_s": timestamp_s})
     stream.send_bytes(data)
     return stream.receive_json()
 
 
-def denied(client, path="/v1/stream", **words):
-    with pytest.raises(WebSocketDenialResponse) as raised, client.websocket_connect(path, **words):
+def denial(client, path="/v1/stream", **options):
+    with pytest.raises(WebSocketDenialResponse) as raised, client.websocket_connect(path, **options):
         pass
     return raised.value.status_code, raised.value.json()["error"]["code"]
 
 
-def test_a_face_is_followed_and_its_reading_smoothed(stream):
-    answers = [send_at(stream, place / 25, jpeg()) for place in range(4)]
+def test_face_is_tracked_and_its_prediction_smoothed(stream):
+    answers = [analyze_at(stream, index / 25, jpeg()) for index in range(4)]
     assert [answer["type"] for answer in answers] == ["frame"] * 4
     assert [answer["frame_index"] for answer in answers] == [0, 1, 2, 3]
     assert [answer["timestamp_s"] for answer in answers] == [0, 0.04, 0.08, 0.12]
@@ -70,29 +70,36 @@ def test_a_face_is_followed_and_its_reading_smoothed(stream):
     faces = [answer["faces"] for answer in answers]
     assert [face["track_id"] for (face,) in faces] == [1, 1, 1, 1]
     assert all(face["smoothed"]["probabilities"] for (face,) in faces)
-    # searched and read in one frame of three, followed in between
+    # detected and classified in one frame of three, tracked in between
     assert [face["expression"] is not None for (face,) in faces] == [True, False, False, True]
 
 
-def test_of_few_images_a_second_every_one_is_read(stream):
-    answers = [send_at(stream, place / 2, jpeg()) for place in range(6)]
+def test_every_image_of_a_slow_source_is_classified(stream):
+    answers = [analyze_at(stream, index / 2, jpeg()) for index in range(6)]
     assert [answer["faces"][0]["track_id"] for answer in answers] == [1] * 6
     assert all(answer["faces"][0]["expression"] for answer in answers)
 
 
-def test_without_a_time_the_arrival_counts(stream):
+def test_timestamp_defaults_to_the_time_of_arrival(stream):
     stream.send_bytes(jpeg())
-    assert stream.receive_json()["timestamp_s"] == 0
-    time.sleep(0.05)
-    stream.send_bytes(jpeg())
-    assert 0.05 <= stream.receive_json()["timestamp_s"] < 20
+    timestamps = [stream.receive_json()["timestamp_s"]]
+
+    def next_timestamp():
+        stream.send_bytes(jpeg())
+        timestamps.append(stream.receive_json()["timestamp_s"])
+        return timestamps[-1]
+
+    wait_until(lambda: next_timestamp() >= 0.05)
+    assert timestamps[0] == 0
+    assert timestamps == sorted(timestamps)
+    assert timestamps[-1] < 20
 
 
-def test_bad_images_are_told_and_the_connection_goes_on(stream):
-    for place, data in enumerate((BAD, b"", jpeg()[:100])):
+def test_unreadable_images_are_reported_and_the_connection_stays_open(stream):
+    for index, data in enumerate((BAD, b"", jpeg()[:100])):
         stream.send_bytes(data)
         answer = stream.receive_json()
-        assert (answer["type"], answer["code"], answer["frame_index"]) == ("error", "image_unreadable", place)
+        assert (answer["type"], answer["code"], answer["frame_index"]) == ("error", "image_unreadable", index)
         assert answer["message"]
     stream.send_bytes(jpeg())
     assert stream.receive_json()["type"] == "frame"
@@ -117,7 +124,7 @@ def test_bad_images_are_told_and_the_connection_goes_on(stream):
     ],
     ids=range(13),
 )
-def test_bad_messages_are_told_and_the_connection_goes_on(stream, text):
+def test_invalid_messages_are_reported_and_the_connection_stays_open(stream, text):
     stream.send_text(text)
     answer = stream.receive_json()
     assert (answer["type"], answer["code"]) == ("error", "message")
@@ -126,51 +133,51 @@ def test_bad_messages_are_told_and_the_connection_goes_on(stream, text):
     assert stream.receive_json()["type"] == "frame"
 
 
-def test_time_must_not_go_back_unless_the_source_is_another(stream):
-    assert send_at(stream, 5, jpeg())["type"] == "frame"
-    late = send_at(stream, 4, jpeg())
-    assert (late["type"], late["code"], late["frame_index"]) == ("error", "input", 1)
-    assert "reset" in late["message"]
+def test_timestamps_must_not_decrease_without_a_reset(stream):
+    assert analyze_at(stream, 5, jpeg())["type"] == "frame"
+    earlier = analyze_at(stream, 4, jpeg())
+    assert (earlier["type"], earlier["code"], earlier["frame_index"]) == ("error", "input", 1)
+    assert "reset" in earlier["message"]
     stream.send_json({"type": "reset"})
     assert stream.receive_json() == {"type": "reset"}
-    answer = send_at(stream, 0, jpeg("obama"))
+    answer = analyze_at(stream, 0, jpeg("obama"))
     assert (answer["type"], answer["frame_index"]) == ("frame", 2)
     assert [face["track_id"] for face in answer["faces"]] == [1]
 
 
-def test_the_newest_image_wins(stream, held):
-    begun, may_end = held
+def test_newer_image_replaces_the_pending_one(stream, paused_analysis):
+    started, resume = paused_analysis
     stream.send_bytes(jpeg())
-    assert begun.wait(20)
+    assert started.wait(20)
     for _ in range(3):
         stream.send_bytes(jpeg())
     dropped = [stream.receive_json() for _ in range(2)]
     assert dropped == [{"type": "dropped", "frame_index": 1}, {"type": "dropped", "frame_index": 2}]
-    may_end.set()
+    resume.set()
     assert [stream.receive_json()["frame_index"] for _ in range(2)] == [0, 3]
 
 
-def test_a_reset_drops_what_waits(stream, held):
-    begun, may_end = held
+def test_reset_drops_the_pending_image(stream, paused_analysis):
+    started, resume = paused_analysis
     stream.send_bytes(jpeg())
-    assert begun.wait(20)
+    assert started.wait(20)
     stream.send_bytes(jpeg())
     stream.send_json({"type": "reset"})
     assert stream.receive_json() == {"type": "dropped", "frame_index": 1}
-    may_end.set()
+    resume.set()
     assert stream.receive_json()["frame_index"] == 0
     assert stream.receive_json() == {"type": "reset"}
 
 
-def test_a_image_after_a_reset_is_not_for_the_source_before_it(tiny_model, held):
-    begun, may_end = held
+def test_image_after_a_reset_belongs_to_the_new_source(tiny_model, paused_analysis):
+    started, resume = paused_analysis
     with (
-        client_of(model=(str(tiny_model),), workers=1) as client,
+        create_client(model=(str(tiny_model),), workers=1) as client,
         client.websocket_connect("/v1/stream", subprotocols=["mien.v1"]) as other,
         client.websocket_connect("/v1/stream", subprotocols=["mien.v1"]) as stream,
     ):
-        other.send_bytes(jpeg())  # keeps the only worker
-        assert begun.wait(20)
+        other.send_bytes(jpeg())  # occupies the only worker
+        assert started.wait(20)
         assert stream.receive_json()["type"] == "ready"
         stream.send_json({"type": "frame", "timestamp_s": 5})
         stream.send_bytes(jpeg())
@@ -178,46 +185,47 @@ def test_a_image_after_a_reset_is_not_for_the_source_before_it(tiny_model, held)
         stream.send_json({"type": "frame", "timestamp_s": 1})
         stream.send_bytes(jpeg())
         assert stream.receive_json() == {"type": "dropped", "frame_index": 0}
-        may_end.set()
+        resume.set()
         assert stream.receive_json() == {"type": "reset"}
         answer = stream.receive_json()
         assert (answer["type"], answer["frame_index"], answer["timestamp_s"]) == ("frame", 1, 1)
 
 
-def test_connections_do_not_know_of_each_other(client):
+def test_connections_have_separate_tracks(client):
     with (
         client.websocket_connect("/v1/stream", subprotocols=["mien.v1"]) as first,
         client.websocket_connect("/v1/stream", subprotocols=["mien.v1"]) as second,
     ):
         for stream, name in ((first, "astronaut"), (second, "obama")):
             stream.receive_json()
-            assert [face["track_id"] for face in send_at(stream, 1, jpeg(name))["faces"]] == [1]
+            assert [face["track_id"] for face in analyze_at(stream, 1, jpeg(name))["faces"]] == [1]
 
 
-def test_a_stream_of_another_kind_is_denied(client):
-    assert denied(client, "/v1/stream?model=nothing") == (404, "model_unknown")
-    assert denied(client, subprotocols=["chat"]) == (400, "protocol")
-    with client.websocket_connect("/v1/stream") as stream:  # a client that asks for no protocol gets it, too
+def test_denies_unknown_models_and_subprotocols(client):
+    assert denial(client, "/v1/stream?model=nothing") == (404, "model_unknown")
+    assert denial(client, subprotocols=["chat"]) == (400, "protocol")
+    # the subprotocol is optional
+    with client.websocket_connect("/v1/stream") as stream:
         assert stream.accepted_subprotocol is None
         assert stream.receive_json()["type"] == "ready"
 
 
-def test_tokens_come_as_a_subprotocol_or_a_header(tiny_model, tmp_path):
+def test_token_is_accepted_as_subprotocol_or_header(tiny_model, tmp_path):
     file = tmp_path / "tokens"
     file.write_text(TOKEN)
-    with client_of(model=(str(tiny_model),), token_file=file) as client:
-        assert denied(client, subprotocols=["mien.v1"]) == (401, "token")
-        assert denied(client, subprotocols=["mien.v1", f"bearer.{TOKEN}x"]) == (401, "token")
+    with create_client(model=(str(tiny_model),), token_file=file) as client:
+        assert denial(client, subprotocols=["mien.v1"]) == (401, "token")
+        assert denial(client, subprotocols=["mien.v1", f"bearer.{TOKEN}x"]) == (401, "token")
         with client.websocket_connect("/v1/stream", subprotocols=["mien.v1", f"bearer.{TOKEN}"]) as stream:
             assert stream.accepted_subprotocol == "mien.v1"
         with client.websocket_connect("/v1/stream", headers={"Authorization": f"Bearer {TOKEN}"}) as stream:
             assert stream.receive_json()["type"] == "ready"
 
 
-def test_connections_and_their_silence_have_limits(tiny_model):
-    with client_of(model=(str(tiny_model),), max_streams=1, stream_idle_s=0.5) as client:
+def test_connection_count_and_idle_time_are_limited(tiny_model):
+    with create_client(model=(str(tiny_model),), max_streams=1, stream_idle_s=0.5) as client:
         with client.websocket_connect("/v1/stream") as stream:
-            assert denied(client) == (503, "busy")
+            assert denial(client) == (503, "busy")
             stream.receive_json()
             with pytest.raises(WebSocketDisconnect) as raised:
                 stream.receive_json()
@@ -226,8 +234,8 @@ def test_connections_and_their_silence_have_limits(tiny_model):
             assert stream.receive_json()["type"] == "ready"
 
 
-def test_a_server_that_ends_answers_the_image_in_work_and_goes_away(tiny_model):
-    with client_of(model=(str(tiny_model),)) as client:
+def test_drain_closes_connections_and_denies_new_ones(tiny_model):
+    with create_client(model=(str(tiny_model),)) as client:
         service = client.app.state.service
         with client.websocket_connect("/v1/stream") as stream:
             stream.receive_json()
@@ -237,10 +245,10 @@ def test_a_server_that_ends_answers_the_image_in_work_and_goes_away(tiny_model):
             with pytest.raises(WebSocketDisconnect) as raised:
                 stream.receive_json()
             assert raised.value.code == 1001
-        assert denied(client) == (503, "ending")
+        assert denial(client) == (503, "ending")
 
 
-def test_a_broken_network_is_told_without_its_path(stream, monkeypatch):
+def test_model_failure_is_answered_without_its_path(stream, monkeypatch):
     def fail(self, frame):
         raise ModelError("/secret/path.onnx is broken")
 
@@ -252,7 +260,7 @@ def test_a_broken_network_is_told_without_its_path(stream, monkeypatch):
     assert "secret" not in text
 
 
-def test_a_mistake_of_ours_ends_the_connection_and_nothing_else(client, monkeypatch):
+def test_unexpected_exception_closes_only_its_connection(client, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(FaceFollower, "step", lambda self, frame: 1 / 0)
         with client.websocket_connect("/v1/stream") as stream:
@@ -265,7 +273,7 @@ def test_a_mistake_of_ours_ends_the_connection_and_nothing_else(client, monkeypa
         assert stream.receive_json()["type"] == "ready"
 
 
-def test_frames_are_counted(client, stream):
+def test_metrics_count_frames(client, stream):
     stream.send_bytes(BAD)
     stream.receive_json()
     text = client.get("/metrics").text
