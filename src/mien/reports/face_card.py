@@ -16,12 +16,12 @@ from mien.reports.video_sections import (
     NOT_SURE,
     Page,
     anchor_of,
-    best_glimpse,
+    best_thumbnail,
     main_text,
     seen_text,
     shares_list,
 )
-from mien.video.timeline import AWAY, UNSURE, Curve, Track, count_stretches
+from mien.video.timeline import ABSENT, UNSURE, Curve, Track, count_thumbnails
 
 _TABLE_ROWS = 12
 _ANGLE_DEG = 60
@@ -33,13 +33,13 @@ def face_card(page: Page, track: Track) -> str:
     assert track.curve is not None  # only such tracks are shown
     anchor, name = anchor_of(track), page.name(track.scene, track.track_id)
     main = main_text(track)
-    picture = page.thumbnail(best_glimpse(track)) if track.glimpses else None
+    picture = page.thumbnail(best_thumbnail(track)) if track.thumbnails else None
     image = f'<img src="{picture}" alt="{escape(name)}">' if picture else ""
     return (
         f'<section class="card face" aria-labelledby="{anchor}"><header>{image}<div>'
         f'<h3 id="{anchor}">{escape(name)} <span class="quiet">{escape(main)}</span></h3>'
         f'<p class="quiet">{seen_text(page, track)}</p></div></header>'
-        f"{shares_list(page, track.shares, track.unsure, track.unread)}{_plot(page, track, track.curve, name)}"
+        f"{shares_list(page, track.shares, track.unsure, track.unclassified)}{_plot(page, track, track.curve, name)}"
         f"{_numbers(page, track, track.curve)}</section>"
     )
 
@@ -86,17 +86,17 @@ def _quality_rows(curve: Curve, span: Span) -> list[str]:
 
 def _film(page: Page, track: Track, span: Span) -> str:
     """The images of a face side by side, each with a line down to its moment."""
-    pictures = [(glimpse, page.thumbnail(glimpse)) for glimpse in track.glimpses]
-    taken = [(glimpse, uri) for glimpse, uri in pictures if uri]
+    pictures = [(location, page.thumbnail(location)) for location in track.thumbnails]
+    taken = [(location, uri) for location, uri in pictures if uri]
     if not taken:
         return ""
-    count = count_stretches(track.first_s, track.last_s)
+    count = count_thumbnails(track.first_s, track.last_s)
     images, lines = "", []
-    for glimpse, uri in taken:
-        place = span.percent(glimpse.timestamp_s)
+    for location, uri in taken:
+        place = span.percent(location.timestamp_s)
         number = min(int(place * count / 100), count - 1)
         slot, spare = (number + 0.5) * 100 / count, count > _PHONE_IMAGES and number % 2 == 1
-        when = page.clock(glimpse.timestamp_s, 1)
+        when = page.clock(location.timestamp_s, 1)
         images += (
             f'<img{time_charts.SPARE if spare else ""} src="{uri}" alt="at {when}" title="{when}" '
             f'style="left:{slot:.2f}%">'
@@ -150,7 +150,7 @@ def _values(curve: Curve, span: Span, end_s: float) -> str:
 def _state_text(page: Page, state: int) -> str:
     if state >= 0:
         return page.timeline.labels[state]
-    return {UNSURE: NOT_SURE, AWAY: "away"}.get(state, NOT_READ)
+    return {UNSURE: NOT_SURE, ABSENT: "away"}.get(state, NOT_READ)
 
 
 def _whole(value: float) -> str:

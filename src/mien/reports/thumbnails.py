@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.imaging import check_image
-from mien.video.time_bins import Glimpse
+from mien.video.transitions import FaceLocation
 
 Images = Callable[[Sequence[float]], Iterator[tuple[float, np.ndarray | None]]]
 """Gives the frames (H, W, 3) uint8 RGB at some ascending moments: one for each, in order; None where there is none."""
@@ -25,7 +25,7 @@ _QUALITY = 82
 class Wanted:
     """A face to cut out, and the side in pixels that it gets."""
 
-    glimpse: Glimpse
+    location: FaceLocation
     side: int
 
 
@@ -33,7 +33,7 @@ def cut_faces(images: Images, wanted: Sequence[Wanted]) -> dict[Wanted, str]:
     """Data URIs of the wanted faces. Every frame is asked for once; what cannot be had is left out."""
     by_time: dict[float, list[Wanted]] = {}
     for item in wanted:
-        by_time.setdefault(item.glimpse.timestamp_s, []).append(item)
+        by_time.setdefault(item.location.timestamp_s, []).append(item)
     moments = sorted(by_time)
     found: dict[Wanted, str] = {}
     for asked, (_, frame) in zip(moments, images(moments) if moments else (), strict=False):
@@ -42,15 +42,15 @@ def cut_faces(images: Images, wanted: Sequence[Wanted]) -> dict[Wanted, str]:
     return found
 
 
-def square_around(glimpse: Glimpse, size_hw: tuple[int, int]) -> tuple[int, int, int]:
+def square_around(location: FaceLocation, size_hw: tuple[int, int]) -> tuple[int, int, int]:
     """Left, top and side of the square around a face, moved into the image and no larger than it.
 
     Example:
-        >>> square_around(Glimpse(timestamp_s=0, bbox_xyxy=(10, 10, 30, 20)), (40, 100))
+        >>> square_around(FaceLocation(timestamp_s=0, bbox_xyxy=(10, 10, 30, 20)), (40, 100))
         (4, 0, 32)
     """
     height, width = size_hw
-    x1, y1, x2, y2 = glimpse.bbox_xyxy
+    x1, y1, x2, y2 = location.bbox_xyxy
     longest = max(x2 - x1, y2 - y1, 1.0)
     side = max(1, min(round(ROOM * longest), height, width))
     left, top = ((x1 + x2 - side) / 2, (y1 + y2 - side) / 2)
@@ -64,7 +64,7 @@ def _into(start: float, most: int) -> int:
 def _encode(frame: np.ndarray, item: Wanted) -> str:
     from PIL import Image
 
-    left, top, side = square_around(item.glimpse, (frame.shape[0], frame.shape[1]))
+    left, top, side = square_around(item.location, (frame.shape[0], frame.shape[1]))
     patch = Image.fromarray(np.ascontiguousarray(frame[top : top + side, left : left + side]))
     small = patch.resize((item.side, item.side), Image.Resampling.LANCZOS, reducing_gap=3.0)
     buffer = io.BytesIO()

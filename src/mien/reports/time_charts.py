@@ -11,7 +11,7 @@ from html import escape
 import numpy as np
 
 from mien.reports.time_axis import Span, time_ticks
-from mien.video.timeline import AWAY, UNREAD, UNSURE, Curve
+from mien.video.timeline import ABSENT, UNCLASSIFIED, UNSURE, Curve
 
 _TALL = 200
 """Height of the areas in units: half a per cent each."""
@@ -54,13 +54,13 @@ def draw_states(curve: Curve, span: Span) -> str:
     """The steady label over time as blocks; hatched where it was not sure, a thin line where it was not read."""
     paths: dict[int, str] = {}
     blocks = ""
-    ends = np.flatnonzero(np.diff(curve.states, append=AWAY - 1)) + 1
+    ends = np.flatnonzero(np.diff(curve.states, append=ABSENT - 1)) + 1
     start = 0
     for stop in ends.tolist():
         state = int(curve.states[start])
         if state >= 0:
             paths[state] = paths.get(state, "") + f"M{start} 0h{stop - start}v1h-{stop - start}z"
-        elif state in (UNSURE, UNREAD):
+        elif state in (UNSURE, UNCLASSIFIED):
             left = span.percent(curve.start_s + start * curve.width_s)
             right = min(100.0, span.percent(curve.start_s + stop * curve.width_s))
             kind = "unsure" if state == UNSURE else "unread"

@@ -19,8 +19,8 @@ from mien.reports.face_card import face_card
 from mien.reports.thumbnails import Images, Wanted, cut_faces
 from mien.reports.video_sections import Page, legend, moment_cards, overview, rest_table
 from mien.theme import class_color
-from mien.video.time_bins import Glimpse
 from mien.video.timeline import Timeline
+from mien.video.transitions import FaceLocation
 
 THUMBNAIL_PX = 88
 CLOSE_UP_PX = 144
@@ -61,8 +61,8 @@ def write_report(
     page = Page(
         timeline=timeline,
         end_s=max(timeline.end_s, duration_s or 0.0, 1e-3),
-        thumbnail=lambda glimpse: cut.get(Wanted(glimpse=glimpse, side=THUMBNAIL_PX)),
-        close_up=lambda glimpse: cut.get(Wanted(glimpse=glimpse, side=CLOSE_UP_PX)),
+        thumbnail=lambda location: cut.get(Wanted(location=location, side=THUMBNAIL_PX)),
+        close_up=lambda location: cut.get(Wanted(location=location, side=CLOSE_UP_PX)),
     )
     notes = [] if images is not None else ["The video was not kept, so the report has no images."]
     write_atomic(path, _render(page, title, facts, notes))
@@ -71,12 +71,14 @@ def write_report(
 def _wanted(timeline: Timeline) -> list[Wanted]:
     """Every face that the page shows an image of."""
 
-    def want(glimpse: Glimpse, side: int) -> Wanted:
-        return Wanted(glimpse=glimpse, side=side)
+    def want(location: FaceLocation, side: int) -> Wanted:
+        return Wanted(location=location, side=side)
 
-    thumbnails = [want(glimpse, THUMBNAIL_PX) for track in timeline.tracks for glimpse in track.glimpses]
-    moments = timeline.moments
-    close_ups = [want(seen, CLOSE_UP_PX) for item in moments for seen in (item.seen_before, item.seen_after)]
+    thumbnails = [want(location, THUMBNAIL_PX) for track in timeline.tracks for location in track.thumbnails]
+    moments = timeline.transitions
+    close_ups = [
+        want(seen, CLOSE_UP_PX) for item in moments for seen in (item.location_before, item.location_after)
+    ]
     return [*thumbnails, *close_ups]
 
 
@@ -107,7 +109,7 @@ def _body(page: Page, notes: list[str]) -> list[str]:
         _section("overview", "At a glance", legend(page) + overview(page) + quiet),
         _section("faces", heading, "".join(face_card(page, track) for track in faces)),
     ]
-    if timeline.moments:
+    if timeline.transitions:
         parts.append(_section("moments", "Moments of change", moment_cards(page)))
     if len(faces) < len(timeline.tracks):
         parts.append(_section("rest", "Other faces", f'<div class="card">{rest_table(page)}</div>'))

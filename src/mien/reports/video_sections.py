@@ -10,9 +10,8 @@ from html import escape
 from mien.reports import time_charts
 from mien.reports.markup import table
 from mien.reports.time_axis import Span, clock_text, duration_text
-from mien.video.time_bins import Glimpse
 from mien.video.timeline import Timeline, Track
-from mien.video.transitions import Moment
+from mien.video.transitions import FaceLocation, Transition
 
 NOT_SURE, NOT_READ = "not sure", "not read"
 _LISTED = 200
@@ -26,14 +25,14 @@ class Page:
     Attributes:
         timeline: what is shown.
         end_s: where the time axis of the whole video ends.
-        thumbnail: data URI of a face's glimpse, or None where there is no image.
+        thumbnail: data URI of a face's location, or None where there is no image.
         close_up: the same, larger, for the moments of change.
     """
 
     timeline: Timeline
     end_s: float
-    thumbnail: Callable[[Glimpse], str | None]
-    close_up: Callable[[Glimpse], str | None]
+    thumbnail: Callable[[FaceLocation], str | None]
+    close_up: Callable[[FaceLocation], str | None]
 
     @property
     def shown(self) -> list[Track]:
@@ -60,7 +59,7 @@ class Page:
 
 def legend(page: Page) -> str:
     """Which color is which expression, once for the whole page."""
-    unread = any(track.unread > 0 for track in page.timeline.tracks)
+    unread = any(track.unclassified > 0 for track in page.timeline.tracks)
     chips = [page.chip(label) for label in (*page.timeline.labels, None)]
     if unread:
         chips.append(f'<span class="chip"><i class="unread"></i>{NOT_READ}</span>')
@@ -82,7 +81,7 @@ def overview(page: Page) -> str:
 def _overview_row(page: Page, track: Track, span: Span) -> str:
     assert track.curve is not None  # only such tracks are shown
     name = page.name(track.scene, track.track_id)
-    picture = page.thumbnail(best_glimpse(track)) if track.glimpses else None
+    picture = page.thumbnail(best_thumbnail(track)) if track.thumbnails else None
     image = f'<img src="{picture}" alt="">' if picture else ""
     told = f"{name}: {seen_text(page, track)}; {_shares_text(track)}"
     return (
@@ -103,7 +102,7 @@ def _together(page: Page) -> str:
         for name in page.timeline.labels
     }
     unsure = sum(track.unsure * track.seconds for track in tracks) / total
-    unread = sum(track.unread * track.seconds for track in tracks) / total
+    unread = sum(track.unclassified * track.seconds for track in tracks) / total
     return (
         f'<div class="together"><h3>All faces together</h3>{shares_list(page, shares, unsure, unread)}</div>'
     )
@@ -139,11 +138,11 @@ def shares_list(page: Page, shares: Mapping[str, float], unsure: float, unread: 
 
 def moment_cards(page: Page) -> str:
     """Each moment of change: the face before and after, and what changed."""
-    moments = page.timeline.moments
+    moments = page.timeline.transitions
     cards = "".join(_moment(page, moment) for moment in moments)
-    left_out = page.timeline.moments_total - len(moments)
+    left_out = page.timeline.transition_count - len(moments)
     note = (
-        f'<p class="quiet note">The {len(moments)} clearest of {page.timeline.moments_total:,}: '
+        f'<p class="quiet note">The {len(moments)} clearest of {page.timeline.transition_count:,}: '
         f"{left_out:,} shorter or less certain ones are left out.</p>"
         if left_out
         else ""
@@ -151,13 +150,13 @@ def moment_cards(page: Page) -> str:
     return f'<ul class="moments">{cards}</ul>{note}'
 
 
-def _moment(page: Page, moment: Moment) -> str:
+def _moment(page: Page, moment: Transition) -> str:
     name = page.name(moment.scene, moment.track_id)
-    sides = (moment.before, moment.seen_before), (moment.after, moment.seen_after)
+    sides = (moment.before, moment.location_before), (moment.after, moment.location_after)
     figures = ""
-    for label, glimpse in sides:
-        picture = page.close_up(glimpse)
-        told = f"{name}, {label}, at {page.clock(glimpse.timestamp_s, 1)}"
+    for label, location in sides:
+        picture = page.close_up(location)
+        told = f"{name}, {label}, at {page.clock(location.timestamp_s, 1)}"
         image = f'<img src="{picture}" alt="{escape(told)}" loading="lazy">' if picture else ""
         color = page.timeline.labels.index(label)
         figures += f'<div class="side"><i class="c{color}"></i>{image}<span>{escape(label)}</span></div>'
@@ -186,9 +185,9 @@ def rest_table(page: Page) -> str:
     return table(f"{len(rest):,} faces that were seen shorter", head, rows) + note
 
 
-def best_glimpse(track: Track) -> Glimpse:
+def best_thumbnail(track: Track) -> FaceLocation:
     """The image that stands for a face: the one where it is largest."""
-    return max(track.glimpses, key=lambda glimpse: glimpse.bbox_xyxy[2] - glimpse.bbox_xyxy[0])
+    return max(track.thumbnails, key=lambda location: location.bbox_xyxy[2] - location.bbox_xyxy[0])
 
 
 def anchor_of(track: Track) -> str:
@@ -219,12 +218,12 @@ def main_text(track: Track) -> str:
     """What a face showed for most of its time; text."""
     if track.main_label is not None:
         return f"mostly {track.main_label}"
-    return NOT_READ if track.unread > track.unsure else f"mostly {NOT_SURE}"
+    return NOT_READ if track.unclassified > track.unsure else f"mostly {NOT_SURE}"
 
 
 def _shares_text(track: Track) -> str:
     parts = sorted(track.shares.items(), key=lambda item: -item[1])
-    told = [*parts, (NOT_SURE, track.unsure), (NOT_READ, track.unread)]
+    told = [*parts, (NOT_SURE, track.unsure), (NOT_READ, track.unclassified)]
     return ", ".join(f"{name} {percent_text(share)}" for name, share in told if share >= 0.0005)
 
 

@@ -1,44 +1,55 @@
-"""From rows, one a face and frame, to a summary whose size does not depend on how long the video is."""
+"""Timeline of a video: every face's expressions over time, summarized from the rows of the table.
+
+All rows are held in memory as numbers: about 20 MB for one face in an hour of 30 frames a second.
+"""
 
 from __future__ import annotations
 
-import statistics
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 
 from mien.errors import InputError
-from mien.video.time_bins import Bins, Glimpse
-from mien.video.transitions import ChangeWatch, Moment, Moments
+from mien.video.time_bins import bin_edges, bin_means, bin_sums
+from mien.video.transitions import FaceLocation, Transition, face_location, find_transitions
 
-UNSURE, UNREAD, AWAY = -1, -2, -3
-"""What `Curve.states` holds where there is no label: not sure, not read yet, no face there."""
-BINS = 360
-SHOWN = 30
-MOMENTS = 24
-GLIMPSES = 10
-AWAY_S = 0.5
-"""A face that is not there for longer was away, unless frames are further apart than that."""
-_FORGET_S = 30.0
+UNSURE = -1
+"""State of a classified face without a steady label."""
+UNCLASSIFIED = -2
+"""State of a face before its first prediction."""
+ABSENT = -3
+"""State of a time bin without the face."""
+MAX_BINS = 360
+"""Maximum number of time bins of a curve."""
+MAX_CURVES = 30
+"""Maximum number of faces with curves and thumbnails."""
+MAX_TRANSITIONS = 24
+"""Maximum number of transitions in a timeline."""
+MAX_THUMBNAILS = 10
+"""Maximum number of thumbnails of a face."""
+ABSENT_S = 0.5
+"""A face without rows for longer is absent, unless frames are further apart than that."""
+
+_DEFAULT_STEP_S = 0.04
+_MIN_BIN_S = 0.005
+_STEP_WINDOW = 15
 _POSE = ("yaw_deg", "pitch_deg", "roll_deg")
 _QUALITY = ("sharpness", "frontality", "size_px")
+_ROW = ("timestamp_s", "scene", "track_id", "x1", "y1", "x2", "y2", "confidence", "visible")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One face over time, in T bins of equal width; the last one may end after the face was last seen.
+    """One face over time, in T bins of equal width; the last bin may end after the face's last frame.
 
     Attributes:
-        start_s: where the first bin begins.
-        width_s: how long a bin is.
-        seconds: (T,) for how much of each bin the face was there.
-        probabilities: (T, C) mean smoothed probabilities, NaN where the face was away or not read yet.
-        states: (T,) int, the steady label that was held longest as an index into the labels, or `UNSURE`, `UNREAD`,
-            `AWAY`.
+        start_s: left edge of the first bin.
+        width_s: width of a bin.
+        seconds: (T,) seconds of each bin with the face.
+        probabilities: (T, C) mean smoothed probabilities, NaN where the face is absent or unclassified.
+        states: (T,) int, index of the steady label that was held longest, or `UNSURE`, `UNCLASSIFIED`, `ABSENT`.
         pose_deg: (T, 3) mean yaw, pitch and roll, NaN where unknown.
         quality: (T, 3) mean sharpness, frontality and size in pixels, NaN where unknown.
     """
@@ -54,19 +65,19 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Track:
-    """One face that was followed.
+    """One tracked face.
 
     Attributes:
-        track_id: its number.
-        scene: the scene that it was seen in.
-        first_s: when it was seen first.
-        last_s: when its last frame ended.
-        seconds: for how long it was seen.
-        shares: share of that time by steady label, every label in order.
-        unsure: share of that time in which it was read but had no steady label.
-        unread: share of that time before it was read. All shares sum to 1.
-        curve: or None for the faces that were seen too shortly to be shown.
-        glimpses: moments spread evenly over the time it was seen, the face frontal and sharp where there is a choice.
+        track_id: number of the face.
+        scene: number of the scene.
+        first_s: time of the first frame.
+        last_s: end of the last frame.
+        seconds: seconds with the face in view.
+        shares: share of these seconds by steady label, for every label in order.
+        unsure: share without a steady label.
+        unclassified: share before the first prediction. All shares sum to 1.
+        curve: values over time; None for all but the faces that are longest in view.
+        thumbnails: frontal and sharp views, spread evenly over time; empty where there is no curve.
     """
 
     track_id: int
@@ -76,13 +87,13 @@ class Track:
     seconds: float
     shares: dict[str, float]
     unsure: float
-    unread: float
+    unclassified: float
     curve: Curve | None
-    glimpses: tuple[Glimpse, ...]
+    thumbnails: tuple[FaceLocation, ...]
 
     @property
     def main_label(self) -> str | None:
-        """The label that was held longest; None when there was never one, or when "not sure" held longer than any."""
+        """The label that was held longest; None without labels, or when the unsure share is larger."""
         name = max(self.shares, key=self.shares.__getitem__, default=None)
         if name is None or self.shares[name] <= 0 or self.shares[name] < self.unsure:
             return None
@@ -91,272 +102,224 @@ class Track:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """What a report shows of a video.
+    """Summary of a video for its report.
 
     Attributes:
         labels: class names in the model's order.
-        end_s: when the last frame with a face ended.
-        step_s: usual time from one analyzed frame to the next.
-        scenes: number of each scene with faces, and when its first face was seen.
-        tracks: every face, in the order of appearance; the longest ones have curves and glimpses.
-        moments: the clearest moments of change, in time order.
-        moments_total: how many there were.
+        end_s: end of the last frame with a face.
+        scenes: number of each scene with faces, and the time of its first face.
+        tracks: all faces, in the order of appearance.
+        transitions: the clearest transitions, in time order.
+        transition_count: number of all transitions.
     """
 
     labels: tuple[str, ...]
     end_s: float
-    step_s: float
     scenes: tuple[tuple[int, float], ...]
     tracks: tuple[Track, ...]
-    moments: tuple[Moment, ...]
-    moments_total: int
+    transitions: tuple[Transition, ...]
+    transition_count: int
 
 
 def summarize_rows(
     rows: Iterable[Mapping[str, Any]],
     labels: tuple[str, ...],
     *,
-    bins: int = BINS,
-    shown: int = SHOWN,
-    moments: int = MOMENTS,
+    max_bins: int = MAX_BINS,
+    max_curves: int = MAX_CURVES,
+    max_transitions: int = MAX_TRANSITIONS,
 ) -> Timeline:
-    """Read the rows of a video once.
+    """Summarize the rows of a video.
 
     Args:
         rows: see `mien.video.table`; in time order.
         labels: class names in the model's order.
-        bins: most bins of a curve, at least 2; a face that is seen for longer has wider ones.
-        shown: so many faces, the ones seen longest, get curves and glimpses.
-        moments: so many moments of change are kept.
+        max_bins: maximum number of bins of a curve; the bins of a face that is long in view are wider.
+        max_curves: number of faces with curves and thumbnails: those longest in view.
+        max_transitions: number of transitions to keep: the clearest ones.
 
     Raises:
-        InputError: when the rows are not in time order, or tell of a label that is not among the labels.
+        InputError: when the rows are not in time order, or a row has an unknown label.
     """
-    stream = iter(rows)
-    head = list(islice(stream, 256))
-    reader = _Reader(labels, bins, shown, moments, _Clock(row["timestamp_s"] for row in head))
-    for row in chain(head, stream):
-        reader.take(row)
-    return reader.summarize()
-
-
-class _Clock:
-    """The usual time between two analyzed frames: the median of the last ones."""
-
-    def __init__(self, times: Iterable[float]) -> None:
-        self._last_s: float | None = None
-        self._steps: deque[float] = deque(maxlen=255)
-        self.step_s = 0.04
-        for timestamp_s in times:
-            self._note(timestamp_s)
-        self._steps = deque(self._steps, maxlen=15)
-        self._last_s = None
-        if self._steps:
-            self.step_s = statistics.median(self._steps)
-
-    def tick(self, timestamp_s: float) -> None:
-        if self._note(timestamp_s):
-            self.step_s = statistics.median(self._steps)
-
-    def _note(self, timestamp_s: float) -> bool:
-        last_s, self._last_s = self._last_s, timestamp_s
-        if last_s is None or timestamp_s <= last_s:
-            return False
-        self._steps.append(timestamp_s - last_s)
-        return True
-
-    def lasted(self, begin_s: float, next_s: float | None) -> tuple[float, bool]:
-        """For how long a frame at `begin_s` was seen, and whether the face then went away."""
-        if next_s is None or next_s - begin_s > max(AWAY_S, 2.5 * self.step_s):
-            return self.step_s, True
-        return next_s - begin_s, False
-
-
-class _Reader:
-    """The state of `summarize_rows`."""
-
-    def __init__(self, labels: tuple[str, ...], bins: int, shown: int, moments: int, clock: _Clock) -> None:
-        self._labels, self._bins, self._shown, self._clock = labels, bins, shown, clock
-        self._states = {name: index for index, name in enumerate(labels)}
-        self._keys = (*(f"s_{name}" for name in labels), *_POSE, *_QUALITY)
-        self._moments = Moments(moments)
-        self._tallies: dict[tuple[int, int], _Tally] = {}
-        self._scenes: dict[int, float] = {}
-        self._detailed = 0
-
-    def take(self, row: Mapping[str, Any]) -> None:
-        now = float(row["timestamp_s"])
-        self._clock.tick(now)
-        key = int(row["scene"]), int(row["track_id"])
-        self._scenes.setdefault(key[0], now)
-        tally = self._tallies.get(key)
-        if tally is None:
-            self._make_room(now)
-            watch = ChangeWatch(*key, self._moments)
-            tally = self._tallies[key] = _Tally(*key, now, len(self._labels), self._bins, watch)
-            self._detailed += 1
-        tally.take(self._sighting(row, now), self._clock)
-
-    def _sighting(self, row: Mapping[str, Any], now: float) -> _Sighting:
-        values = np.array([row.get(key) for key in self._keys], dtype=float)
-        label = row.get("label")
-        if label is not None and label not in self._states:
-            raise InputError(f"a row has the label {label!r}; the labels are: {', '.join(self._labels)}.")
-        unread = np.isnan(values[: len(self._labels)]).any() and label is None
-        state = self._states[label] if label is not None else UNREAD if unread else UNSURE
-        box = float(row["x1"]), float(row["y1"]), float(row["x2"]), float(row["y2"])
-        return _Sighting(
-            values=values,
-            state=state,
-            label=label,
-            confidence=float(row.get("confidence") or 0),
-            rank=_rank(row),
-            glimpse=Glimpse(timestamp_s=now, bbox_xyxy=box),
-        )
-
-    def _make_room(self, now: float) -> None:
-        """Let go of the details of faces that are long gone and were seen too shortly to be shown."""
-        if self._detailed < 4 * self._shown:
-            return
-        tallies = sorted((t for t in self._tallies.values() if t.bins), key=lambda t: -t.seconds)
-        for tally in tallies[self._shown :]:
-            if tally.last_s < now - _FORGET_S:
-                tally.drop(self._clock)
-        self._detailed = sum(tally.bins is not None for tally in self._tallies.values())
-
-    def summarize(self) -> Timeline:
-        tallies = list(self._tallies.values())
-        for tally in tallies:
-            tally.settle(None, self._clock)
-        detailed = sorted((t for t in tallies if t.bins), key=lambda t: -t.seconds)
-        for tally in detailed[self._shown :]:
-            tally.bins = None
-        return Timeline(
-            labels=self._labels,
-            end_s=max((tally.last_s for tally in tallies), default=0.0),
-            step_s=self._clock.step_s,
-            scenes=tuple(self._scenes.items()),
-            tracks=tuple(tally.track(self._labels) for tally in tallies),
-            moments=self._moments.kept(),
-            moments_total=self._moments.total,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Sighting:
-    """One row, read."""
-
-    values: np.ndarray
-    state: int
-    label: str | None
-    confidence: float
-    rank: float
-    glimpse: Glimpse
-
-
-class _Tally:
-    """The running sums of one face. A row is counted when the next one shows for how long it lasted."""
-
-    def __init__(
-        self, scene: int, track_id: int, first_s: float, classes: int, most: int, watch: ChangeWatch
-    ) -> None:
-        self.bins: Bins | None = None
-        self.seconds = 0.0
-        self.last_s = first_s
-        self._scene, self._track_id, self._first_s = scene, track_id, first_s
-        self._classes, self._most, self._watch = classes, most, watch
-        self._held_s = np.zeros(classes + 2)  # the last two are UNREAD and UNSURE, as their numbers say
-        self._pending: _Sighting | None = None
-        self._dropped = False
-
-    def take(self, sighting: _Sighting, clock: _Clock) -> None:
-        now = sighting.glimpse.timestamp_s
-        self.settle(now, clock)
-        self._watch.see(sighting.label, sighting.confidence, sighting.glimpse)
-        self._pending = sighting
-
-    def settle(self, next_s: float | None, clock: _Clock) -> None:
-        """Count the row that waits; `next_s` is when the face was seen next, None when it was not."""
-        if (pending := self._pending) is None:
-            return
-        self._pending = None
-        begin_s = pending.glimpse.timestamp_s
-        if next_s is not None and next_s <= begin_s:
-            raise InputError(f"the rows are not in time order: {next_s:.3f} s follows {begin_s:.3f} s.")
-        seconds, away = clock.lasted(begin_s, next_s)
-        self.last_s = begin_s + seconds
-        self.seconds += seconds
-        self._held_s[pending.state] += seconds
-        if away:
-            self._watch.close()
-        if self._dropped:
-            return
-        if self.bins is None:
-            width = max(seconds, 0.005)
-            self.bins = Bins(self._first_s, width, len(pending.values) + self._classes + 2, self._most)
-        held = np.zeros(self._classes + 2)
-        held[pending.state] = 1
-        values = np.concatenate([pending.values, held])
-        self.bins.add(begin_s, self.last_s, values, pending.rank, pending.glimpse)
-
-    def drop(self, clock: _Clock) -> None:
-        """Keep nothing but the totals."""
-        self.settle(None, clock)
-        self.bins, self._dropped = None, True
-
-    def track(self, labels: Sequence[str]) -> Track:
-        held = self._held_s / max(self.seconds, 1e-9)
-        return Track(
-            track_id=self._track_id,
-            scene=self._scene,
-            first_s=self._first_s,
-            last_s=self.last_s,
-            seconds=self.seconds,
-            shares={name: float(share) for name, share in zip(labels, held, strict=False)},
-            unsure=float(held[UNSURE]),
-            unread=float(held[UNREAD]),
-            curve=None if self.bins is None else _curve(self.bins, self._classes),
-            glimpses=() if self.bins is None else _spread(self.bins, self._first_s, self.last_s),
-        )
-
-
-def _rank(row: Mapping[str, Any]) -> float:
-    """How good an image of the face this frame gives: frontal, sharp and whole."""
-    frontality, sharpness, visible = (row.get(key) for key in ("frontality", "sharpness", "visible"))
-    known = (0.5 if frontality is None else frontality), (0.5 if sharpness is None else sharpness)
-    return (0.1 + known[0]) * (0.1 + known[1]) * (1.0 if visible is None else visible)
-
-
-def _curve(bins: Bins, classes: int) -> Curve:
-    means = bins.means()
-    held = means[:, classes + 6 :]
-    seconds = bins.seconds()[:, classes + 6]
-    longest = np.nan_to_num(held).argmax(axis=1)
-    states = np.where(longest < classes, longest, longest - classes - 2)
-    return Curve(
-        start_s=bins.start_s,
-        width_s=bins.width_s,
-        seconds=seconds,
-        probabilities=means[:, :classes],
-        states=np.where(seconds > 0, states, AWAY),
-        pose_deg=means[:, classes : classes + 3],
-        quality=means[:, classes + 3 : classes + 6],
+    columns = _read_columns(rows, labels)
+    faces = [_Face(columns.select(index)) for index in _group_by_face(columns)]
+    transitions = [transition for face in faces for transition in face.transitions(labels)]
+    clearest = sorted(transitions, key=lambda item: (-item.clarity, item.timestamp_s))[:max_transitions]
+    longest = sorted(range(len(faces)), key=lambda number: -faces[number].seconds)[:max_curves]
+    scenes: dict[int, float] = {}
+    for face in faces:
+        scenes.setdefault(face.scene, face.first_s)
+    return Timeline(
+        labels=labels,
+        end_s=max((face.last_s for face in faces), default=0.0),
+        scenes=tuple(scenes.items()),
+        tracks=tuple(
+            face.track(labels, max_bins if number in longest else 0) for number, face in enumerate(faces)
+        ),
+        transitions=tuple(sorted(clearest, key=lambda item: (item.timestamp_s, item.scene, item.track_id))),
+        transition_count=len(transitions),
     )
 
 
-def _spread(bins: Bins, first_s: float, last_s: float) -> tuple[Glimpse, ...]:
-    """The best glimpse of each of some equal stretches, those near its middle preferred; none where it was away."""
-    stretches = count_stretches(first_s, last_s)
-    best: dict[int, tuple[float, Glimpse]] = {}
-    for rank, glimpse in bins.glimpses():
-        place = (glimpse.timestamp_s - first_s) / max(last_s - first_s, 1e-9) * stretches
-        stretch = min(int(place), stretches - 1)
-        worth = rank * (1 - abs(place - stretch - 0.5))
-        if stretch not in best or worth > best[stretch][0]:
-            best[stretch] = worth, glimpse
-    return tuple(glimpse for _, (_, glimpse) in sorted(best.items()))
+def count_thumbnails(first_s: float, last_s: float) -> int:
+    """Return the number of equal stretches, with at most one thumbnail each, of a face between two times."""
+    return max(1, min(MAX_THUMBNAILS, int((last_s - first_s) / ABSENT_S)))
 
 
-def count_stretches(first_s: float, last_s: float) -> int:
-    """How many stretches the glimpses of a face that was seen from `first_s` to `last_s` are spread over."""
-    return max(1, min(GLIMPSES, int((last_s - first_s) / AWAY_S)))
+@dataclass(frozen=True, kw_only=True)
+class _Columns:
+    """Rows as arrays, all of length N.
+
+    Attributes:
+        times_s: (N,) times of the frames.
+        steps_s: (N,) usual time between two frames around each row.
+        keys: (N, 2) int, scene and track_id.
+        boxes_xyxy: (N, 4) pixels.
+        states: (N,) int, index of the steady label, `UNSURE` or `UNCLASSIFIED`.
+        confidences: (N,) of the label, 0..1.
+        view_scores: (N,) fitness as a thumbnail: frontal, sharp and unoccluded views score highest.
+        values: (N, C + 6) smoothed probabilities, pose and quality; NaN is unknown.
+    """
+
+    times_s: np.ndarray
+    steps_s: np.ndarray
+    keys: np.ndarray
+    boxes_xyxy: np.ndarray
+    states: np.ndarray
+    confidences: np.ndarray
+    view_scores: np.ndarray
+    values: np.ndarray
+
+    def select(self, index: np.ndarray) -> _Columns:
+        """Return some of the rows."""
+        return _Columns(**{name: column[index] for name, column in vars(self).items()})
+
+
+def _read_columns(rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...]) -> _Columns:
+    indices = {name: index for index, name in enumerate(labels)}
+    names = (*_ROW, *(f"s_{name}" for name in labels), *_POSE, *_QUALITY)
+
+    def numbers(row: Mapping[str, Any]) -> list[float | None]:
+        label = row.get("label")
+        if label is not None and label not in indices:
+            raise InputError(f"a row has the label {label!r}; expected one of {', '.join(labels)}.")
+        return [*(row.get(name) for name in names), indices.get(label)]
+
+    table = np.fromiter(map(numbers, rows), dtype=np.dtype((float, len(names) + 1)))
+    values, label = table[:, len(_ROW) : -1], table[:, -1]
+    is_classified = ~np.isnan(values[:, : len(labels)]).any(axis=1)
+    states = np.where(np.isnan(label), np.where(is_classified, UNSURE, UNCLASSIFIED), np.nan_to_num(label))
+    sharpness, frontality = np.nan_to_num(values[:, -3:-1].T, nan=0.5)
+    return _Columns(
+        times_s=table[:, 0],
+        steps_s=_usual_steps(table[:, 0]),
+        keys=table[:, 1:3].astype(int),
+        boxes_xyxy=table[:, 3:7],
+        states=states.astype(int),
+        confidences=np.nan_to_num(table[:, 7]),
+        view_scores=(0.1 + frontality) * (0.1 + sharpness) * np.nan_to_num(table[:, 8], nan=1.0),
+        values=values,
+    )
+
+
+def _usual_steps(times_s: np.ndarray) -> np.ndarray:
+    """Return the running median of the time between two frames, for every row."""
+    frames_s, frame_of_row = np.unique(times_s, return_inverse=True)
+    if len(frames_s) < 2:
+        return np.full(len(times_s), _DEFAULT_STEP_S)
+    half = _STEP_WINDOW // 2
+    steps_s = np.pad(np.diff(frames_s), (half, half + 1), mode="symmetric")
+    windows = np.lib.stride_tricks.sliding_window_view(steps_s, _STEP_WINDOW)
+    return np.median(windows, axis=1)[frame_of_row]
+
+
+def _group_by_face(columns: _Columns) -> list[np.ndarray]:
+    """Return the row numbers of each face, faces in the order of appearance."""
+    _, first, face, counts = np.unique(
+        columns.keys, axis=0, return_index=True, return_inverse=True, return_counts=True
+    )
+    groups = np.split(np.argsort(face.ravel(), kind="stable"), np.cumsum(counts)[:-1])
+    return [groups[number] for number in np.argsort(first)]
+
+
+class _Face:
+    """The rows of one face, each of which holds until the next one, or for a usual step before an absence."""
+
+    def __init__(self, rows: _Columns) -> None:
+        self._rows = rows
+        times_s = rows.times_s
+        gaps_s = np.append(np.diff(times_s), np.inf)
+        if (gaps_s <= 0).any():
+            late = int((gaps_s <= 0).argmax())
+            raise InputError(
+                f"the rows are not in time order: {times_s[late + 1]:.3f} s follows {times_s[late]:.3f} s."
+            )
+        self._is_last = gaps_s > np.maximum(ABSENT_S, 2.5 * rows.steps_s)
+        self._ends_s = np.where(self._is_last, times_s + rows.steps_s, np.append(times_s[1:], 0))
+        self.scene, self.track_id = rows.keys[0].tolist()
+        self.first_s = float(times_s[0])
+        self.last_s = float(self._ends_s[-1])
+        self.seconds = float((self._ends_s - times_s).sum())
+
+    def transitions(self, labels: tuple[str, ...]) -> list[Transition]:
+        """Return the changes of the steady label."""
+        rows = self._rows
+        return find_transitions(
+            self.scene,
+            self.track_id,
+            labels,
+            times_s=rows.times_s,
+            states=rows.states,
+            confidences=rows.confidences,
+            boxes_xyxy=rows.boxes_xyxy,
+            is_last=self._is_last,
+        )
+
+    def track(self, labels: tuple[str, ...], max_bins: int) -> Track:
+        """Return the summary, without curve and thumbnails where `max_bins` is 0."""
+        durations_s = self._ends_s - self._rows.times_s
+        # The last two of C + 2 are UNCLASSIFIED and UNSURE, as negative indices.
+        held_s = np.bincount(self._rows.states % (len(labels) + 2), durations_s, minlength=len(labels) + 2)
+        shares = (held_s / max(self.seconds, 1e-9)).tolist()
+        return Track(
+            track_id=self.track_id,
+            scene=self.scene,
+            first_s=self.first_s,
+            last_s=self.last_s,
+            seconds=self.seconds,
+            shares=dict(zip(labels, shares, strict=False)),
+            unsure=shares[UNSURE],
+            unclassified=shares[UNCLASSIFIED],
+            curve=self._curve(len(labels), max_bins) if max_bins else None,
+            thumbnails=self._thumbnails() if max_bins else (),
+        )
+
+    def _curve(self, classes: int, max_bins: int) -> Curve:
+        rows = self._rows
+        begin_s = rows.times_s - self.first_s
+        end_s = self._ends_s - self.first_s
+        edges_s = bin_edges(float(end_s[-1]), max(float(end_s[0]), _MIN_BIN_S), max_bins)
+        means = bin_means(begin_s, end_s, rows.values, edges_s)
+        held_s = bin_sums(begin_s, end_s, np.eye(classes + 2)[rows.states], edges_s).round(9)
+        seconds = held_s.sum(axis=1)
+        longest = held_s.argmax(axis=1)
+        states = np.where(longest < classes, longest, longest - classes - 2)
+        return Curve(
+            start_s=self.first_s,
+            width_s=float(edges_s[1]),
+            seconds=seconds,
+            probabilities=means[:, :classes],
+            states=np.where(seconds > 0, states, ABSENT),
+            pose_deg=means[:, classes : classes + 3],
+            quality=means[:, classes + 3 :],
+        )
+
+    def _thumbnails(self) -> tuple[FaceLocation, ...]:
+        """Return the best view of each of some equal stretches, preferably near its middle."""
+        rows, count = self._rows, count_thumbnails(self.first_s, self.last_s)
+        positions = (rows.times_s - self.first_s) / max(self.last_s - self.first_s, 1e-9) * count
+        stretches = np.minimum(positions.astype(int), count - 1)
+        scores = rows.view_scores * (1 - np.abs(positions - stretches - 0.5))
+        members = [np.flatnonzero(stretches == stretch) for stretch in range(count)]
+        best = [index[scores[index].argmax()] for index in members if len(index)]
+        return tuple(face_location(rows.times_s[place], rows.boxes_xyxy[place]) for place in best)

@@ -1,34 +1,46 @@
-"""Moments at which a face's steady label changes: found row by row, the clearest ones kept."""
+"""Transitions: changes of a face's steady label."""
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
-from itertools import count
+from itertools import pairwise
 
-from mien.video.time_bins import Glimpse
+import numpy as np
 
-LOOK_S = 1.5
-"""The images of a change are the surest ones within so many seconds before and after it."""
-BRIDGE_S = 3.0
-"""A label that was last held longer ago than this has not changed: it was forgotten."""
-_ENOUGH_S = 2.0
+IMAGE_S = 1.5
+"""The images of a transition are chosen within this many seconds before and after it."""
+MAX_UNLABELED_S = 3.0
+"""Longest stretch without a label inside a transition, in seconds; after a longer one there is no transition."""
+_FULL_HOLD_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moment:
+class FaceLocation:
+    """A face in one frame, to be cropped from it.
+
+    Attributes:
+        timestamp_s: time of the frame.
+        bbox_xyxy: left, top, right, bottom in pixels of the frame.
+    """
+
+    timestamp_s: float
+    bbox_xyxy: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition:
     """One change of a face's steady label.
 
     Attributes:
-        timestamp_s: when the new label was held first.
+        timestamp_s: time of the first frame with the new label.
         scene: number of the scene.
         track_id: number of the face.
-        before: the label until then.
-        after: the label from then on.
-        seen_before: the surest image of the label before, shortly before.
-        seen_after: the surest image of the label after, shortly after.
-        confidence: of that image's label, 0..1.
-        held_s: for how long the shorter one of the two labels was held.
+        before: the old label.
+        after: the new label.
+        location_before: the face with the highest confidence for the old label, shortly before.
+        location_after: the face with the highest confidence for the new label, shortly after.
+        confidence: of the new label in that frame, 0..1.
+        held_s: seconds for which the shorter of the two labels was held.
     """
 
     timestamp_s: float
@@ -36,105 +48,70 @@ class Moment:
     track_id: int
     before: str
     after: str
-    seen_before: Glimpse
-    seen_after: Glimpse
+    location_before: FaceLocation
+    location_after: FaceLocation
     confidence: float
     held_s: float
 
     @property
     def clarity(self) -> float:
-        """What the clearest moments are picked by: sure labels that last, up to two seconds."""
-        return self.confidence * (0.25 + min(self.held_s, _ENOUGH_S))
+        """Rank of a transition: confident labels that are held for up to two seconds rank highest."""
+        return self.confidence * (0.25 + min(self.held_s, _FULL_HOLD_S))
 
 
-class Moments:
-    """The clearest moments of all faces, at most `most`.
+def find_transitions(
+    scene: int,
+    track_id: int,
+    labels: tuple[str, ...],
+    *,
+    times_s: np.ndarray,
+    states: np.ndarray,
+    confidences: np.ndarray,
+    boxes_xyxy: np.ndarray,
+    is_last: np.ndarray,
+) -> list[Transition]:
+    """Return the transitions of one face, in time order.
 
-    Attributes:
-        total: how many there were.
+    Args:
+        scene: number of the scene.
+        track_id: number of the face.
+        labels: class names in the model's order.
+        times_s: (N,) times of the face's frames, ascending.
+        states: (N,) int, index of the steady label, negative where there is none.
+        confidences: (N,) confidence of the label, 0..1.
+        boxes_xyxy: (N, 4) boxes in pixels.
+        is_last: (N,) bool, true in the last frame before the face is absent.
     """
-
-    def __init__(self, most: int) -> None:
-        self.total = 0
-        self._most = most
-        self._heap: list[tuple[float, int, Moment]] = []
-        self._number = count()
-
-    def add(self, moment: Moment) -> None:
-        """Count a moment and keep it while it is among the clearest."""
-        self.total += 1
-        heapq.heappush(self._heap, (moment.clarity, -next(self._number), moment))
-        if len(self._heap) > self._most:
-            heapq.heappop(self._heap)
-
-    def kept(self) -> tuple[Moment, ...]:
-        """The kept ones in time order."""
-        moments = [moment for _, _, moment in self._heap]
-        return tuple(sorted(moments, key=lambda moment: (moment.timestamp_s, moment.scene, moment.track_id)))
-
-
-class _Run:
-    """One label, held: its best image at its beginning and its best image lately."""
-
-    def __init__(self, label: str, confidence: float, glimpse: Glimpse) -> None:
-        self.label = label
-        self.begin_s = self.last_s = glimpse.timestamp_s
-        self.early = self.late = (confidence, glimpse)
-
-    def extend(self, confidence: float, glimpse: Glimpse) -> None:
-        now = self.last_s = glimpse.timestamp_s
-        if confidence > self.early[0] and now - self.begin_s <= LOOK_S:
-            self.early = (confidence, glimpse)
-        if confidence >= self.late[0] or now - self.late[1].timestamp_s > LOOK_S:
-            self.late = (confidence, glimpse)
-
-    @property
-    def seconds(self) -> float:
-        return self.last_s - self.begin_s
-
-
-class ChangeWatch:
-    """Follows the steady label of one face. Frames without a label are looked over, for at most `BRIDGE_S`."""
-
-    def __init__(self, scene: int, track_id: int, moments: Moments) -> None:
-        self._scene, self._track_id, self._moments = scene, track_id, moments
-        self._before: _Run | None = None
-        self._run: _Run | None = None
-
-    def see(self, label: str | None, confidence: float, glimpse: Glimpse) -> None:
-        """Take the next frame of the face."""
-        if self._run is not None and glimpse.timestamp_s - self._run.last_s > BRIDGE_S:
-            self.close()
-        if label is None:
-            return
-        if self._run is None:
-            self._run = _Run(label, confidence, glimpse)
-        elif self._run.label == label:
-            self._run.extend(confidence, glimpse)
-        else:
-            self._tell()
-            self._before, self._run = self._run, _Run(label, confidence, glimpse)
-
-    def close(self) -> None:
-        """The face went away: tell the last change, and forget its label."""
-        self._tell()
-        self._before = self._run = None
-
-    def _tell(self) -> None:
-        before, run = self._before, self._run
-        if before is None or run is None:
-            return
-        confidence, glimpse = run.early
-        self._moments.add(
-            Moment(
-                timestamp_s=run.begin_s,
-                scene=self._scene,
-                track_id=self._track_id,
-                before=before.label,
-                after=run.label,
-                seen_before=before.late[1],
-                seen_after=glimpse,
-                confidence=confidence,
-                held_s=min(before.seconds, run.seconds),
+    labeled = np.flatnonzero(states >= 0)
+    appearances = np.cumsum(is_last) - is_last
+    is_break = np.diff(appearances[labeled]) > 0
+    is_break |= np.diff(times_s[labeled]) > MAX_UNLABELED_S
+    starts = np.flatnonzero(is_break | (np.diff(states[labeled]) != 0)) + 1
+    transitions = []
+    for start, (old, new) in zip(starts, pairwise(np.split(labeled, starts)), strict=True):
+        if is_break[start - 1]:
+            continue
+        latest = old[times_s[old] >= times_s[old[-1]] - IMAGE_S][::-1]
+        earliest = new[times_s[new] <= times_s[new[0]] + IMAGE_S]
+        before = latest[confidences[latest].argmax()]
+        after = earliest[confidences[earliest].argmax()]
+        transitions.append(
+            Transition(
+                timestamp_s=float(times_s[new[0]]),
+                scene=scene,
+                track_id=track_id,
+                before=labels[states[before]],
+                after=labels[states[after]],
+                location_before=face_location(times_s[before], boxes_xyxy[before]),
+                location_after=face_location(times_s[after], boxes_xyxy[after]),
+                confidence=float(confidences[after]),
+                held_s=float(min(np.ptp(times_s[old]), np.ptp(times_s[new]))),
             )
         )
+    return transitions
+
+
+def face_location(timestamp_s: float, bbox_xyxy: np.ndarray) -> FaceLocation:
+    """Return a face location of plain numbers."""
+    x1, y1, x2, y2 = bbox_xyxy.tolist()
+    return FaceLocation(timestamp_s=float(timestamp_s), bbox_xyxy=(x1, y1, x2, y2))

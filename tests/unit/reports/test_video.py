@@ -18,8 +18,8 @@ from mien.reports import time_axis
 from mien.reports.thumbnails import square_around
 from mien.reports.time_axis import Span
 from mien.reports.video import write_report
-from mien.video.time_bins import Glimpse
 from mien.video.timeline import summarize_rows
+from mien.video.transitions import FaceLocation
 
 LABELS = ("neutral", "happiness", "<i>odd</i>")
 VOID = {"meta", "img", "br", "path"}
@@ -182,7 +182,7 @@ def test_one_frame_and_a_longer_video(tmp_path):
 
 def test_faces_seen_shortly_are_listed(tmp_path):
     stream = [row(2 * face + i / 10, "neutral", face, face) for face in range(1, 7) for i in range(face)]
-    text = written(tmp_path, summarize_rows(stream, LABELS, shown=2))
+    text = written(tmp_path, summarize_rows(stream, LABELS, max_curves=2))
     assert "The 2 faces seen longest, of 6." in text
     assert "4 faces that were seen shorter" in text
 
@@ -200,8 +200,8 @@ def test_numbers_that_begin_anew_in_every_scene_are_told_apart(tmp_path):
     ids=["corner", "beyond the border", "larger than the frame"],
 )
 def test_squares_stay_in_the_frame(box, expected):
-    glimpse = Glimpse(timestamp_s=0, bbox_xyxy=box)
-    assert square_around(glimpse, (40, 100)) == expected
+    location = FaceLocation(timestamp_s=0, bbox_xyxy=box)
+    assert square_around(location, (40, 100)) == expected
 
 
 @pytest.mark.parametrize("length", [0.04, 0.5, 3, 12, 61, 600, 3599, 7200, 90_000, 3e6])
