@@ -196,14 +196,14 @@ class _Columns:
 
 
 def _read_columns(rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...]) -> _Columns:
-    indices = {name: index for index, name in enumerate(labels)}
+    indices: dict[str | None, float] = {None: np.nan, **{name: index for index, name in enumerate(labels)}}
     names = (*_ROW, *(f"s_{name}" for name in labels), *_POSE, *_QUALITY)
 
     def numbers(row: Mapping[str, Any]) -> list[float | None]:
         label = row.get("label")
-        if label is not None and label not in indices:
+        if label not in indices:
             raise InputError(f"a row has the label {label!r}; expected one of {', '.join(labels)}.")
-        return [*(row.get(name) for name in names), indices.get(label)]
+        return [*(row.get(name) for name in names), indices[label]]
 
     table = np.fromiter(map(numbers, rows), dtype=np.dtype((float, len(names) + 1)))
     values, label = table[:, len(_ROW) : -1], table[:, -1]
@@ -321,5 +321,5 @@ class _Face:
         stretches = np.minimum(positions.astype(int), count - 1)
         scores = rows.view_scores * (1 - np.abs(positions - stretches - 0.5))
         members = [np.flatnonzero(stretches == stretch) for stretch in range(count)]
-        best = [index[scores[index].argmax()] for index in members if len(index)]
-        return tuple(face_location(rows.times_s[place], rows.boxes_xyxy[place]) for place in best)
+        best = [int(index[scores[index].argmax()]) for index in members if len(index)]
+        return tuple(face_location(rows.times_s, rows.boxes_xyxy, index) for index in best)

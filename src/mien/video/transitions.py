@@ -93,8 +93,8 @@ def find_transitions(
             continue
         latest = old[times_s[old] >= times_s[old[-1]] - IMAGE_S][::-1]
         earliest = new[times_s[new] <= times_s[new[0]] + IMAGE_S]
-        before = latest[confidences[latest].argmax()]
-        after = earliest[confidences[earliest].argmax()]
+        before = int(latest[confidences[latest].argmax()])
+        after = int(earliest[confidences[earliest].argmax()])
         transitions.append(
             Transition(
                 timestamp_s=float(times_s[new[0]]),
@@ -102,8 +102,8 @@ def find_transitions(
                 track_id=track_id,
                 before=labels[states[before]],
                 after=labels[states[after]],
-                location_before=face_location(times_s[before], boxes_xyxy[before]),
-                location_after=face_location(times_s[after], boxes_xyxy[after]),
+                location_before=face_location(times_s, boxes_xyxy, before),
+                location_after=face_location(times_s, boxes_xyxy, after),
                 confidence=float(confidences[after]),
                 held_s=float(min(np.ptp(times_s[old]), np.ptp(times_s[new]))),
             )
@@ -111,7 +111,7 @@ def find_transitions(
     return transitions
 
 
-def face_location(timestamp_s: float, bbox_xyxy: np.ndarray) -> FaceLocation:
-    """Return a face location of plain numbers."""
-    x1, y1, x2, y2 = bbox_xyxy.tolist()
-    return FaceLocation(timestamp_s=float(timestamp_s), bbox_xyxy=(x1, y1, x2, y2))
+def face_location(times_s: np.ndarray, boxes_xyxy: np.ndarray, index: int) -> FaceLocation:
+    """Return the face location of one row."""
+    x1, y1, x2, y2 = boxes_xyxy[index].tolist()
+    return FaceLocation(timestamp_s=float(times_s[index]), bbox_xyxy=(x1, y1, x2, y2))
