@@ -36,8 +36,8 @@ def test_ci_runs_the_readme_s_test_command(root):
     assert len(commands) == 1
 
 
-def test_every_image_has_its_licence_written_down(root):
-    licenses = (root / "examples/LICENCE.md").read_text()
+def test_every_image_has_its_license_written_down(root):
+    licenses = (root / "examples/LICENSE.md").read_text()
     images = [path.name for path in (root / "examples").iterdir() if path.suffix == ".jpg"]
     assert images
     assert all(f"`{name}`" in licenses for name in images)

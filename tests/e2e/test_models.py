@@ -23,7 +23,7 @@ def test_the_shipped_models_say_how_good_they_are_and_what_they_learned_from(cap
         (row,) = (line for line in lines if line.split()[:2] == [name, manifest.version])
         assert f"ferplus/valid, majority   3,199     {100 * accuracy:.1f} %" in row
         start = next(number for number, line in enumerate(lines) if line.startswith(f"{name},"))
-        told = [line for source in manifest.trained_on for line in (source["name"], source["licence"])]
+        told = [line for source in manifest.trained_on for line in (source["name"], source["license"])]
         assert [line.strip() for line in lines[start + 1 : start + 1 + len(told)]] == told
     assert "expression, the default, learned from" in lines
 

@@ -40,9 +40,9 @@ def test_checkpoint_to_model_file_to_numbers(run, tmp_path):
     manifest = calibrate(path, index.select("valid"), abstain=0.1).manifest
     assert manifest == read_manifest(path)
     assert manifest.labels == ("neutral", "happiness", "surprise")
-    read = {"name": index.name, "licence": index.license}
+    read = {"name": index.name, "license": index.license}
     assert manifest.source == {"recipe": "tiny", "step": 36, "data": read, "commit": "abc"}
-    assert manifest.licence == "CC0"
+    assert manifest.license == "CC0"
     assert manifest.temperature != 1.0
     assert 1 / 3 < manifest.abstain_below <= 1
     assert calibrate(path, index.select("valid"), abstain=0.1).manifest == manifest

@@ -79,7 +79,7 @@ def write_model(
         "task": "expression",
         "input": InputSpec(size=TINY_SIDE),
         "sha256": file_sha256(path),
-        "licence": "MIT",
+        "license": "MIT",
         "labels": EXPRESSIONS,
         "alignment": AlignmentSpec(template="ferplus", margin=0.1),
         "temperature": 1.5,

@@ -30,7 +30,7 @@ MANIFEST = Manifest(
     task="expression",
     input=InputSpec(size=112),
     sha256="0" * 64,
-    licence="MIT",
+    license="MIT",
     labels=("neutral", "happiness", "fröhlich"),
     alignment=AlignmentSpec(template="ferplus", margin=0.1),
     temperature=1.25,
@@ -41,7 +41,7 @@ MANIFEST = Manifest(
         RiskPoint(coverage=0.5, error=0.1, confidence=0.7),
     ),
     regions=(RegionSpec(name="eyes", bbox_xyxy=(0.0, 0.1, 1.0, 0.5)),),
-    trained_on=({"name": "FER+", "licence": "MIT"},),
+    trained_on=({"name": "FER+", "license": "MIT"},),
     metrics={"ferplus/valid": {"accuracy": 0.87, "per_class": [1, 2, None]}},
     source={"recipe": "recipes/x.toml", "commit": "abc"},
 )
@@ -59,13 +59,13 @@ def parse(value: object) -> Manifest:
     return parse_manifest(json.dumps(value).encode(), "models/x.json")
 
 
-def test_round_trip():
+def test_json_round_trip():
     assert parse_manifest(MANIFEST.to_json().encode()) == MANIFEST
 
 
-def test_defaults_need_not_be_written():
-    least = {"schema": 1, "name": "d", "version": "1", "task": "face-detection", "input": {"size": 0}}
-    manifest = parse({**least, "sha256": "0", "licence": "MIT"})
+def test_optional_keys_have_defaults():
+    required = {"schema": 2, "name": "d", "version": "1", "task": "face-detection", "input": {"size": 0}}
+    manifest = parse({**required, "sha256": "0", "license": "MIT"})
     assert manifest.input == InputSpec(size=0, channels="RGB", layout="NCHW", range=(0.0, 255.0))
     assert manifest.temperature == 1
     assert manifest.alignment is None
@@ -73,28 +73,33 @@ def test_defaults_need_not_be_written():
     assert manifest.risk_coverage == ()
 
 
-def test_regions_are_written_only_where_there_are_some():
+def test_reads_licence_key_of_schema_1():
+    old = json.loads(MANIFEST.to_json().replace('"license"', '"licence"'))
+    assert parse({**old, "schema": 1}) == MANIFEST
+
+
+def test_omits_empty_regions():
     assert "regions" in json.loads(MANIFEST.to_json())
     plain = replace(MANIFEST, regions=())
     assert "regions" not in json.loads(plain.to_json())
     assert parse_manifest(plain.to_json().encode()) == plain
 
 
-def test_risk_is_written_only_where_it_was_measured():
+def test_omits_empty_risk_coverage():
     assert "risk_coverage" in json.loads(MANIFEST.to_json())
     plain = replace(MANIFEST, risk_coverage=())
     assert "risk_coverage" not in json.loads(plain.to_json())
     assert parse_manifest(plain.to_json().encode()) == plain
 
 
-def test_whole_numbers_are_numbers():
+def test_converts_integers_to_floats():
     manifest = parse(record(temperature=2, input={"size": 112, "range": [0, 1]}))
     assert (manifest.temperature, manifest.input.range) == (2.0, (0.0, 1.0))
     assert isinstance(manifest.temperature, float)
 
 
-@pytest.mark.parametrize("key", ["name", "version", "task", "input", "sha256", "licence", "schema"])
-def test_a_missing_key_is_named(key: str):
+@pytest.mark.parametrize("key", ["name", "version", "task", "input", "sha256", "license", "schema"])
+def test_names_a_missing_key(key: str):
     value = record()
     del value[key]
     with pytest.raises(ManifestError, match=rf"^models/x\.json: .*{key}"):
@@ -102,17 +107,17 @@ def test_a_missing_key_is_named(key: str):
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
-        ({"mean": [0.5]}, "unknown key 'mean'"),
-        ({"input": {"size": 112, "std": 1}}, "unknown key 'std'"),
+        ({"mean": [0.5]}, "unknown key mean"),
+        ({"input": {"size": 112, "std": 1}}, "unknown key input.std"),
         ({"input": {"channels": "RGB"}}, "size"),
         ({"alignment": {"template": "ferplus"}}, "margin"),
         ({"risk_coverage": [{"coverage": 1, "error": 0.1}]}, "confidence"),
     ],
 )
-def test_unknown_and_missing_keys_inside(changes: dict, words: str):
-    with pytest.raises(ManifestError, match=words) as raised:
+def test_names_unknown_and_missing_keys_in_sections(changes: dict, message: str):
+    with pytest.raises(ManifestError, match=message) as raised:
         parse(record(**changes))
     assert "__init__" not in str(raised.value)
     assert '"' not in str(raised.value)
@@ -148,11 +153,8 @@ def test_unknown_and_missing_keys_inside(changes: dict, words: str):
     ],
     ids=str,
 )
-def test_wrong_types(changes: dict):
-    with pytest.raises(
-        ManifestError,
-        match=next(iter(changes)) + "|size|range|bbox|AlignmentSpec|InputSpec|RegionSpec|RiskPoint|coverage",
-    ):
+def test_rejects_values_of_another_type(changes: dict):
+    with pytest.raises(ManifestError, match=rf"^models/x\.json: {next(iter(changes))}\b"):
         parse(record(**changes))
 
 
@@ -189,19 +191,19 @@ def test_wrong_types(changes: dict):
     ],
     ids=str,
 )
-def test_values_out_of_range(changes: dict):
+def test_rejects_values_out_of_range(changes: dict):
     with pytest.raises(ManifestError, match=r"models/x\.json"):
         parse(record(**changes))
 
 
-@pytest.mark.parametrize("schema", [0, 2, "1", None, 1.5, [1], {"1": 1}])
-def test_another_schema(schema: object):
+@pytest.mark.parametrize("schema", [0, 3, "1", None, 1.5, [1], {"1": 1}])
+def test_rejects_another_schema(schema: object):
     with pytest.raises(ManifestError, match="schema"):
         parse(record(schema=schema))
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"null", b"[]", b"3", b'"text"', b"[" * 100_000])
-def test_what_is_no_json_object(data: bytes):
+def test_rejects_data_that_is_not_a_json_object(data: bytes):
     with pytest.raises(ManifestError, match="manifest"):
         parse_manifest(data)
 
@@ -212,23 +214,23 @@ def model_file(folder: Path) -> Path:
     return path
 
 
-def test_written_and_read_beside_the_model(tmp_path: Path):
+def test_writes_and_reads_the_manifest_beside_the_model(tmp_path: Path):
     path = model_file(tmp_path)
     manifest = parse(record(sha256=file_sha256(path)))
     assert write_manifest(manifest, path) == manifest_path(path) == tmp_path / "small.json"
     assert read_manifest(path) == manifest
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["small.json", "small.onnx"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["small.json", "small.onnx"]
 
 
-def test_a_wrong_hash_is_refused(tmp_path: Path):
+def test_rejects_a_wrong_hash(tmp_path: Path):
     path = model_file(tmp_path)
     write_manifest(MANIFEST, path)
     with pytest.raises(ManifestError, match=r"small\.onnx is not the file that small\.json describes"):
         read_manifest(path)
 
 
-def test_no_manifest_is_refused(tmp_path: Path):
-    with pytest.raises(ManifestError, match=r"small\.json must stand beside it"):
+def test_rejects_a_model_without_manifest(tmp_path: Path):
+    with pytest.raises(ManifestError, match=r"expected small\.json beside it"):
         read_manifest(model_file(tmp_path))
 
 
@@ -247,7 +249,7 @@ def test_no_manifest_is_refused(tmp_path: Path):
         (5, 0.0, 0.8),
     ],
 )
-def test_the_temperature_rises_for_small_and_blurred_faces(size_px, sharpness, log_factor):
+def test_quality_temperature_grows_for_small_and_blurred_faces(size_px, sharpness, log_factor):
     quality = Quality(size_px=size_px, sharpness=sharpness, frontality=None, visible=1.0)
     assert MANIFEST.quality_temperature is not None
     assert math.log(MANIFEST.quality_temperature.factor(quality)) == pytest.approx(log_factor)
@@ -257,14 +259,14 @@ def test_the_temperature_rises_for_small_and_blurred_faces(size_px, sharpness, l
     "changes",
     [{"size_px": 0.0}, {"sharpness": 0.0}, {"sharpness": 1.1}, {"per_blur": -0.1}, {"per_halving": 6.0}],
 )
-def test_a_quality_temperature_that_makes_no_sense_is_refused(changes):
+def test_rejects_invalid_quality_temperature(changes):
     spec = {"size_px": 40.0, "per_halving": 0.1, "sharpness": 0.8, "per_blur": 0.5}
     assert parse(record(quality_temperature=spec)) == MANIFEST
     with pytest.raises(ManifestError, match="quality_temperature"):
         parse(record(quality_temperature={**spec, **changes}))
 
 
-def test_a_quality_temperature_is_optional():
+def test_quality_temperature_is_optional():
     plain = replace(MANIFEST, quality_temperature=None)
     assert "quality_temperature" not in plain.to_json()
     assert parse_manifest(plain.to_json().encode()) == plain

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from mien.manifest import Manifest
 
-UNSTATED = {"name": "what its manifest does not state", "licence": "unknown"}
+UNSTATED = {"name": "what its manifest does not state", "license": "unknown"}
 
 
 def models(*names: str, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
@@ -44,7 +44,7 @@ def _record(name: str, path: Path, manifest: Manifest) -> dict[str, Any]:
         "labels": list(manifest.labels),
         "metrics": manifest.metrics,
         "trained_on": list(manifest.trained_on),
-        "licence": manifest.licence,
+        "license": manifest.license,
     }
 
 
@@ -69,7 +69,7 @@ def _show(found: dict[str, tuple[Path, Manifest]]) -> None:
         console.print(f"[bold]{escape(name)}[/bold]{default}, learned from", soft_wrap=True)
         for source in manifest.trained_on or (UNSTATED,):
             console.print(f"  {escape(source['name'])}", soft_wrap=True)
-            console.print(f"    [dim]{escape(source['licence'])}[/dim]", soft_wrap=True)
+            console.print(f"    [dim]{escape(source['license'])}[/dim]", soft_wrap=True)
 
 
 def _measured(manifest: Manifest) -> list[tuple[str, dict[str, Any]]]:

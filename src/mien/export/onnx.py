@@ -71,7 +71,7 @@ def export_model(
         alignment=AlignmentSpec(template=config.data.template, margin=config.data.margin),
         regions=tuple(RegionSpec(name=name, bbox_xyxy=bbox_xyxy) for name, bbox_xyxy in network.regions),
         trained_on=config.card.trained_on,
-        licence=config.card.licence,
+        license=config.card.licence,
         sha256=hashlib.sha256(graph).hexdigest(),
         source={"recipe": config.name, "step": checkpoint.step, **data, **(source or {})},
     )

@@ -133,7 +133,7 @@ def _describe(name: str, manifest: Manifest) -> dict[str, Any]:
         "temperature": manifest.temperature,
         "quality_temperature": asdict(manifest.quality_temperature) if manifest.quality_temperature else None,
         "abstain_below": manifest.abstain_below,
-        "licence": manifest.licence,
+        "license": manifest.license,
         "trained_on": list(manifest.trained_on),
         "metrics": manifest.metrics,
     }

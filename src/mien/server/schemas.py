@@ -129,7 +129,7 @@ class ModelDescription(_Record):
     temperature: float
     quality_temperature: dict[str, float] | None
     abstain_below: float
-    licence: str
+    license: str
     trained_on: list[dict[str, str]]
     metrics: dict[str, Any]
 

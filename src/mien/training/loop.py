@@ -79,7 +79,7 @@ def train(
         with group.main_first():
             faces, validation = load_faces(index, config.data, directory, on_prepare, on_left_out)
             targets = Targets(faces, config, directory, on_teach)
-        batches, data = Batches(faces, config, targets, group), {"name": index.name, "licence": index.license}
+        batches, data = Batches(faces, config, targets, group), {"name": index.name, "license": index.license}
         run = _Run(config, batches, validation, group, checkpoint, data)
         targets.check_width(run.model.classifier.in_features)
         group.wait()  # until all are ready, as long as that takes

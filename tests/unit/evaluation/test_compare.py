@@ -23,7 +23,7 @@ FIRST = Manifest(
     task="expression",
     input=InputSpec(size=8),
     sha256="0",
-    licence="MIT",
+    license="MIT",
     labels=LABELS,
     alignment=AlignmentSpec(template="ferplus", margin=0.0),
 )

@@ -136,7 +136,7 @@ def test_lists_models_with_their_manifests(client, tiny_model):
     response = client.get("/v1/models").json()
     assert response["default"] == "tiny"
     assert response["models"][0]["labels"][0] == "neutral"
-    assert {"name", "version", "licence", "trained_on", "metrics", "temperature"} <= set(
+    assert {"name", "version", "license", "trained_on", "metrics", "temperature"} <= set(
         response["models"][0]
     )
 

@@ -9,8 +9,8 @@ export interface ModelCard {
   name: string;
   version: string;
   labels: string[];
-  licence: string;
-  trained_on: { name: string; licence: string }[];
+  license: string;
+  trained_on: { name: string; license: string }[];
   metrics: Record<string, { majority?: { n: number; accuracy: number; balanced_accuracy: number } }>;
   abstain_below: number;
 }
@@ -44,13 +44,13 @@ export function showLegend(place: HTMLElement, card: ModelCard): void {
 
 /** The card as the page shows it. */
 export function showModelCard(place: HTMLElement, model: string, card: ModelCard): void {
-  const data = card.trained_on.map((set) => make('li', '', set.name, make('span', 'licence', set.licence)));
+  const data = card.trained_on.map((set) => make('li', '', set.name, make('span', 'license', set.license)));
   place.replaceChildren(
     make('h3', '', `The model “${model}”`),
     make('p', '', `${card.name}, version ${card.version}. ${accuracyWords(card)}`),
     make('p', '', 'It was trained on:'),
     make('ul', 'data', ...data),
-    make('p', '', `Its own licence: ${card.licence}.`),
+    make('p', '', `Its own license: ${card.license}.`),
   );
 }
 
