@@ -14,7 +14,8 @@ from validation import counted_faces, model_parser
 
 from mien import metrics
 from mien.datasets import read_dataset
-from mien.evaluation.evaluate import official_labels, predict_dataset
+from mien.evaluation.labels import official_labels
+from mien.evaluation.predictions import predict_dataset
 from mien.inference.classifier import ExpressionClassifier
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from validation import counted_faces, model_parser
 
 from mien import metrics
-from mien.evaluation.evaluate import official_labels, predict_dataset
+from mien.evaluation.labels import official_labels
+from mien.evaluation.predictions import predict_dataset
 from mien.inference.classifier import ExpressionClassifier
 
 LEADS = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 10))

@@ -26,9 +26,10 @@ from scipy.optimize import minimize
 from mien import metrics
 from mien.cli.progress import progress_bar
 from mien.datasets import read_dataset
-from mien.datasets.face_store import labeled_face
 from mien.datasets.index import Index
-from mien.evaluation.evaluate import official_labels, predict_dataset
+from mien.datasets.labeled_face import detect_labeled_face
+from mien.evaluation.labels import official_labels
+from mien.evaluation.predictions import predict_dataset
 from mien.export.calibrate import risk_points
 from mien.faces import FaceDetector, LandmarkMesh, face_quality, head_pose
 from mien.faces.alignment import letterbox
@@ -104,7 +105,7 @@ def measure(
 
     def shoot(row: int) -> list[tuple[dict[str, object], np.ndarray]]:
         image = read_image(index.read(index.samples[row]))
-        face = labeled_face(image, index.samples[row], detector)
+        face = detect_labeled_face(image, index.samples[row], detector)
         known = {"face": row, "label": labels[row], "kind": "as is", "amount": 0.0}
         unknown = {"yaw": np.nan, "pitch": np.nan, "size": np.nan, "sharpness": np.nan}
         if face is None:

@@ -109,7 +109,7 @@ def test_missing_and_broken_images_are_errors_told_by_name(tiny_model, tmp_path,
     assert "Faces: 2 missing or broken, counted as errors." in out
     page = (tmp_path / "report/report.html").read_text()
     assert "2 missing or broken, counted as errors" in page
-    assert "all found" not in page
+    assert "all detected" not in page
     assert "no face found" not in page
     assert "No face got an answer" in page
 
@@ -214,7 +214,7 @@ def test_prints_a_table_and_writes_the_report(tiny_model, tmp_path, capsys):
     assert "majority" in out
     assert "precision" in out
     assert {path.name for path in report.iterdir()} >= {"report.html", "report.json", "confusion.png"}
-    assert "not found, read whole" in (report / "report.html").read_text()
+    assert "not detected, whole image used" in (report / "report.html").read_text()
 
 
 def test_a_bad_row_is_told_with_its_line(tiny_model, tmp_path, capsys):

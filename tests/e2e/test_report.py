@@ -161,7 +161,7 @@ def test_the_page_says_the_numbers_and_what_they_are_not(report):
     assert "not what the person felt" in text
     assert f"{summary['accuracy']:.1%}" in text
     assert f"{summary['macro_f1']:.1%}" in text
-    assert "3 not found, counted as errors" in text
+    assert "3 not detected, counted as errors" in text
     assert text.index("sure.png") < text.index("missed.png")
     assert "no face found" in text
 

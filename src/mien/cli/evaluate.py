@@ -39,8 +39,7 @@ class Chosen:
 
     def read(self) -> Index:
         """The split, without exact duplicates of other splits if requested."""
-        from mien.datasets import read_dataset
-        from mien.evaluation.evaluate import without_duplicates
+        from mien.datasets import read_dataset, without_duplicates
 
         index = read_dataset(self.dataset, self.data)
         if self.duplicates:

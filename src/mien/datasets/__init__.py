@@ -1,4 +1,4 @@
-"""Data sets: label files and images in, an `Index` of samples out; none of it needs torch."""
+"""Data set adapters, which read label files and images into an `Index` of samples, and data set checks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mien.datasets.check import (
     count_classes,
     count_groups,
     find_duplicates,
+    without_duplicates,
 )
 from mien.datasets.fer2013 import read_fer2013
 from mien.datasets.ferplus import (
@@ -24,7 +25,7 @@ from mien.datasets.ferplus import (
 )
 from mien.datasets.folder import read_folder
 from mien.datasets.index import ANY_SPLIT, SPLITS, Index, Sample
-from mien.datasets.joined import join, split_parts
+from mien.datasets.joined import join, parse_parts
 from mien.datasets.leaks import read_leaks, write_leaks
 from mien.datasets.rafdb import read_rafdb
 from mien.datasets.table import read_table
@@ -59,20 +60,21 @@ __all__ = [
     "read_rafdb",
     "read_table",
     "vote_distributions",
+    "without_duplicates",
     "write_leaks",
 ]
 
 
 def read_joined(path: str | Path) -> Index:
-    """Read several data sets as one (see `join`), given as `KIND=PATH,KIND=PATH`.
+    """Read several data sets, given as `KIND=PATH,KIND=PATH`, as one (see `join`).
 
     Raises:
-        InputError: the text is not like that, or a kind is unknown.
-        DatasetError: a data set cannot be used, or they cannot be joined.
+        InputError: the text has another form, or a kind is unknown.
+        DatasetError: a data set cannot be read, or they cannot be joined.
     """
-    parts = split_parts(path)
+    parts = parse_parts(path)
     if any(kind == "joined" for kind, _ in parts):
-        raise InputError("joined data sets cannot be joined again. Name their parts.")
+        raise InputError("joined data sets cannot be joined again; list their parts.")
     return join([read_dataset(kind, part) for kind, part in parts])
 
 
@@ -86,16 +88,20 @@ ADAPTERS: dict[str, Callable[[str | Path], Index]] = {
     "table": read_table,
     "joined": read_joined,
 }
-"""The kinds of data set: each reads a path into an `Index`."""
+"""Reader of each kind of data set."""
 
 
 def read_dataset(kind: str, path: str | Path) -> Index:
-    """Read a data set of a kind of `ADAPTERS`.
+    """Read a data set.
+
+    Args:
+        kind: a key of `ADAPTERS`: "ferplus", "rafdb", "affectnet", "folder", "table" ...
+        path: folder or zip archive; for "table" the file, for "joined" `KIND=PATH,KIND=PATH`.
 
     Raises:
-        InputError: no such kind.
-        DatasetError: the data set cannot be used.
+        InputError: the kind is unknown.
+        DatasetError: the data set cannot be read.
     """
     if kind not in ADAPTERS:
-        raise InputError(f"no kind of data set {kind!r}. Give one of: {', '.join(ADAPTERS)}.")
+        raise InputError(f"unknown kind of data set {kind!r}; expected one of {', '.join(ADAPTERS)}.")
     return ADAPTERS[kind](path)

@@ -1,8 +1,8 @@
-"""AffectNet as its owners give it out for manual labels: face crops, and four .npy annotations an image.
+"""AffectNet adapter: the manually labeled face crops, with four .npy annotation files per image.
 
 Source:
-    Mollahosseini, Hasani, Mahoor: AffectNet (IEEE Transactions on Affective Computing, 2019). The data is given to
-    those who ask its owners.
+    Mollahosseini, Hasani, Mahoor: AffectNet (IEEE Transactions on Affective Computing, 2019). The data is available
+    from its owners on request.
 """
 
 from __future__ import annotations
@@ -13,42 +13,43 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.datasets.index import Files, Index, Sample, hold_out_validation, one_hot, open_files
+from mien.datasets.files import Files, open_files
+from mien.datasets.index import Index, Sample, hold_out_validation, one_hot
 from mien.emotions import AFFECTNET_CLASSES, BASIC_EXPRESSIONS, EXPRESSIONS
 from mien.errors import DatasetError, LayoutError
 
 FOLDERS = {"train": "train_set", "test": "val_set"}
-"""What AffectNet calls the splits: its own test split was never published, papers report `val_set`."""
+"""Folder of each split. The test split of AffectNet was never published; papers report `val_set`."""
 
-HELD_OUT = 0.05
-"""The share of every class's training images that is the validation split."""
+VALIDATION_FRACTION = 0.05
+"""Fraction of the training images of each class that form the validation split."""
 
-LAST_NUMBER = 10
-"""The largest class number; 8, 9 and 10 are none, uncertain and no face."""
+MAX_CLASS_NUMBER = 10
+"""Largest class number in the annotations; 8, 9 and 10 are none, uncertain and no face."""
 
 LICENSE = "research only; ask the owners of AffectNet"
 LAYOUT = "train_set/ or val_set/ with images/*.jpg and annotations/*_exp.npy, *_val.npy, *_aro.npy, *_lnd.npy"
 
 
 def read_affectnet(path: str | Path) -> Index:
-    """Read AffectNet with its eight expressions, in a folder or a zip.
+    """Read AffectNet with its eight expressions.
 
     `val_set` is the split "test", as in papers; 5 % of each class of `train_set` is the split "valid" (see
     `hold_out_validation`). Images annotated as none, uncertain or no face are skipped. Valence, arousal and five of the
     68 landmarks are read where present and valid.
 
     Args:
-        path: the folder or zip; everything may stand in a folder further down.
+        path: folder or zip archive; the files may be in a subfolder.
 
     Raises:
-        LayoutError: the files are not there.
+        LayoutError: the expected folders are missing, or exist several times.
         DatasetError: a label cannot be read.
     """
     return _read(path, "affectnet", EXPRESSIONS)
 
 
 def read_affectnet7(path: str | Path) -> Index:
-    """Read AffectNet without contempt, as papers with seven classes do; otherwise as `read_affectnet`."""
+    """Read AffectNet without contempt, as papers with seven classes do; see `read_affectnet`."""
     return _read(path, "affectnet7", BASIC_EXPRESSIONS)
 
 
@@ -56,50 +57,49 @@ def _read(path: str | Path, name: str, labels: tuple[str, ...]) -> Index:
     path = Path(path)
     files: Files = open_files(path)
     names = files.names()
-    home = _home(path, names)
-    if home:
-        files = files.below(home)
-        names = [found.removeprefix(f"{home}/") for found in names if found.startswith(f"{home}/")]
-    samples = _samples(path / home, files, names, labels)
+    root = _find_root(path, names)
+    if root:
+        files = files.subfolder(root)
+        names = [name.removeprefix(f"{root}/") for name in names if name.startswith(f"{root}/")]
     return Index(
         name=name,
         root=path,
         labels=labels,
-        samples=hold_out_validation(samples, HELD_OUT),
+        samples=hold_out_validation(_read_samples(path / root, files, names, labels), VALIDATION_FRACTION),
         license=LICENSE,
         is_cropped=True,
         source=files,
     )
 
 
-def _home(path: Path, names: list[str]) -> str:
-    """The one folder that holds `train_set` or `val_set`; "" for the top itself."""
-    homes: set[str] = set()
+def _find_root(path: Path, names: list[str]) -> str:
+    """Return the only folder that contains `train_set` or `val_set`; "" for the top folder."""
+    roots: set[str] = set()
     for name in names:
         *folders, _ = name.split("/")
         if name.endswith("_exp.npy") and len(folders) > 1 and folders[-2] in FOLDERS.values():
-            homes.add("/".join(folders[:-2]))
-    if len(homes) != 1:
-        several = ", ".join(sorted(home or "." for home in homes)[:3])
-        raise LayoutError(path, f"{LAYOUT}; there are several: {several}" if homes else LAYOUT)
-    return homes.pop()
+            roots.add("/".join(folders[:-2]))
+    if len(roots) != 1:
+        examples = ", ".join(sorted(root or "." for root in roots)[:3])
+        raise LayoutError(path, f"{LAYOUT}, once; found in several folders: {examples}" if roots else LAYOUT)
+    return roots.pop()
 
 
-def _samples(path: Path, files: Files, names: list[str], labels: tuple[str, ...]) -> Iterator[Sample]:
-    """One sample for every annotated image of the expressions wanted. Files are looked for in the one list."""
+def _read_samples(path: Path, files: Files, names: list[str], labels: tuple[str, ...]) -> Iterator[Sample]:
+    """Yield a sample for each image annotated with one of `labels`, without a lookup on disk per file."""
     present = set(names)
     for split, folder in FOLDERS.items():
-        start = f"{folder}/annotations/"
+        prefix = f"{folder}/annotations/"
         for name in names:
-            if not (name.startswith(start) and name.endswith("_exp.npy")):
+            if not (name.startswith(prefix) and name.endswith("_exp.npy")):
                 continue
-            number = _read_number(path, files, name)
+            number = _read_class_number(path, files, name)
             expression = AFFECTNET_CLASSES[number] if number < len(AFFECTNET_CLASSES) else None
             if expression in labels:
                 stem = name.removesuffix("_exp.npy")
                 label = labels.index(expression)
                 yield Sample(
-                    id=f"{folder}/images/{stem.removeprefix(start)}.jpg",
+                    id=f"{folder}/images/{stem.removeprefix(prefix)}.jpg",
                     split=split,
                     label=label,
                     label_distribution=one_hot(label, len(labels)),
@@ -108,18 +108,18 @@ def _samples(path: Path, files: Files, names: list[str], labels: tuple[str, ...]
                 )
 
 
-def _read_number(path: Path, files: Files, name: str) -> int:
+def _read_class_number(path: Path, files: Files, name: str) -> int:
     values = _read_values(path, files, name)
-    if values.size != 1 or values[0] not in range(LAST_NUMBER + 1):
-        raise DatasetError(f"{path / name}: expected one class number 0..{LAST_NUMBER}.")
+    if values.size != 1 or values[0] not in range(MAX_CLASS_NUMBER + 1):
+        raise DatasetError(f"{path / name}: expected one class number 0..{MAX_CLASS_NUMBER}.")
     return int(values[0])
 
 
 def _read_valence_arousal(
     path: Path, files: Files, stem: str, present: set[str]
 ) -> tuple[float, float] | None:
-    """Both, -1..1; None where one is not there or unreadable, or is the -2 of an image without an answer."""
-    values = [_read_if_any(path, files, f"{stem}_{kind}.npy", present) for kind in ("val", "aro")]
+    """Return both, -1..1; None where one is missing, unreadable, or -2 (not annotated)."""
+    values = [_read_optional(path, files, f"{stem}_{kind}.npy", present) for kind in ("val", "aro")]
     if any(value.size != 1 or not -1 <= value[0] <= 1 for value in values):
         return None
     return float(values[0][0]), float(values[1][0])
@@ -128,8 +128,8 @@ def _read_valence_arousal(
 def _read_landmarks(
     path: Path, files: Files, name: str, present: set[str]
 ) -> tuple[tuple[float, float], ...] | None:
-    """Eyes, nose tip and mouth corners out of 68 points, the subject's right first; None without 68 points."""
-    values = _read_if_any(path, files, name, present)
+    """Return eyes, nose tip and mouth corners, the subject's right first; None without 68 valid points."""
+    values = _read_optional(path, files, name, present)
     if values.size != 2 * 68 or not np.isfinite(values).all():
         return None
     points = values.reshape(68, 2)
@@ -137,8 +137,8 @@ def _read_landmarks(
     return tuple((float(x), float(y)) for x, y in five)
 
 
-def _read_if_any(path: Path, files: Files, name: str, present: set[str]) -> np.ndarray:
-    """The numbers of an annotation that is no label: none where the file is missing or broken."""
+def _read_optional(path: Path, files: Files, name: str, present: set[str]) -> np.ndarray:
+    """Return the numbers of an annotation (N,); (0,) where the file is missing or broken."""
     try:
         return _read_values(path, files, name) if name in present else np.empty(0)
     except DatasetError:
@@ -146,8 +146,8 @@ def _read_if_any(path: Path, files: Files, name: str, present: set[str]) -> np.n
 
 
 def _read_values(path: Path, files: Files, name: str) -> np.ndarray:
-    """The numbers of an annotation (N,), which AffectNet partly stores as text."""
+    """Return the numbers of an annotation (N,), which AffectNet stores partly as text."""
     try:
         return np.load(io.BytesIO(files.read(name)), allow_pickle=False).astype(float).reshape(-1)
     except (ValueError, TypeError, EOFError, OSError) as error:
-        raise DatasetError(f"{path / name}: is no .npy file of numbers ({error}).") from None
+        raise DatasetError(f"{path / name}: not a .npy file of numbers ({error}).") from None

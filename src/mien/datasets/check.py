@@ -1,4 +1,4 @@
-"""What is wrong with a data set: missing or unreadable images, duplicates, leaks between splits."""
+"""Data set checks: missing and unreadable images, exact duplicates, and leaks between splits."""
 
 from __future__ import annotations
 
@@ -6,73 +6,83 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from mien.datasets.index import SPLITS, Index, Sample
-from mien.errors import MienError
+from mien.errors import InputError, MienError
 from mien.imaging import read_image
 from mien.progress import Progress
 from mien.runtime import usable_cores
 
-NOT_COUNTED = "not counted"
-"""What the counts call images without a label."""
+UNLABELED = "not counted"
+"""Key of the images without a label in `count_classes`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """What `check_dataset` found. Images are named by their ids."""
+    """Result of `check_dataset`. Images are named by their ids.
+
+    Attributes:
+        name: name of the data set.
+        root: its folder or zip archive.
+        license: license of the data.
+        n: number of images.
+        counts: images by split and class; `UNLABELED` is the last class where some have no label.
+        groups: images by group (gender, age ...) and value, the most frequent value first.
+        missing: images that do not exist.
+        unreadable: error message of each image that cannot be decoded.
+        duplicates: groups of images of one split with the same pixels.
+        leaks: groups of images of several splits with the same pixels.
+        duplicates_in_later_splits: images with the same pixels as one of a later split; exclude them from training.
+    """
 
     name: str
     root: str
     license: str
     n: int
     counts: Mapping[str, Mapping[str, int]]
-    """Images by split and class; `NOT_COUNTED` is the last class where some have no label."""
     groups: Mapping[str, Mapping[str, int]]
-    """Images by group (gender, age ...) and its values, the commonest first."""
     missing: tuple[str, ...]
     unreadable: Mapping[str, str]
-    """Image: what is wrong with it."""
     duplicates: tuple[tuple[str, ...], ...]
-    """Images of one split that have the same pixels."""
     leaks: tuple[tuple[str, ...], ...]
-    """Images of several splits that have the same pixels."""
     duplicates_in_later_splits: tuple[str, ...]
-    """Images whose pixels also stand in a later split: to be left out of training."""
 
     @property
     def is_usable(self) -> bool:
-        """Whether every image is there and can be read."""
+        """Whether every image exists and can be decoded."""
         return not self.missing and not self.unreadable
 
     def to_dict(self) -> dict[str, object]:
-        """The report as JSON takes it."""
+        """Return the report in JSON types."""
         return asdict(self)
 
 
 def check_dataset(
     index: Index, *, progress: Progress | None = None, workers: int | None = None
 ) -> CheckReport:
-    """Read every image of a data set and report what is wrong. No image of it stops the check.
+    """Decode every image of a data set and report problems; a broken image does not stop the check.
 
     Args:
-        index: the data set, all its splits.
+        index: data set with all its splits.
         progress: called after each image.
-        workers: threads that decode; None: one a processor.
+        workers: number of decoding threads; None uses one per core.
     """
     split_of = {sample.id: sample.split for sample in index.samples}
     missing: list[str] = []
     unreadable: dict[str, str] = {}
-    same: dict[bytes, list[str]] = {}
-    for sample, finding in _look_at_each(index, progress, workers):
-        if finding is None:
+    ids_by_hash: dict[bytes, list[str]] = {}
+    for sample, result in _hash_images(index, progress, workers):
+        if result is None:
             missing.append(sample.id)
-        elif isinstance(finding, str):
-            unreadable[sample.id] = finding
+        elif isinstance(result, str):
+            unreadable[sample.id] = result
         else:
-            same.setdefault(finding, []).append(sample.id)
-    twins = [ids for ids in same.values() if len(ids) > 1]
-    within = [[name for name in ids if split_of[name] == split] for ids in twins for split in _splits(index)]
+            ids_by_hash.setdefault(result, []).append(sample.id)
+    equal = [ids for ids in ids_by_hash.values() if len(ids) > 1]
+    by_split = [
+        [name for name in ids if split_of[name] == split] for ids in equal for split in _splits(index)
+    ]
     return CheckReport(
         name=index.name,
         root=str(index.root),
@@ -82,64 +92,94 @@ def check_dataset(
         groups=count_groups(index),
         missing=tuple(missing),
         unreadable=unreadable,
-        duplicates=tuple(tuple(ids) for ids in within if len(ids) > 1),
-        leaks=tuple(tuple(ids) for ids in twins if len({split_of[name] for name in ids}) > 1),
-        duplicates_in_later_splits=tuple(sorted(_later_twins(twins, split_of))),
+        duplicates=tuple(tuple(ids) for ids in by_split if len(ids) > 1),
+        leaks=tuple(tuple(ids) for ids in equal if len({split_of[name] for name in ids}) > 1),
+        duplicates_in_later_splits=tuple(sorted(_duplicates_in_later_splits(equal, split_of))),
     )
 
 
 def find_duplicates(
     index: Index, *, progress: Progress | None = None, workers: int | None = None
 ) -> list[tuple[str, ...]]:
-    """Groups of images with the same decoded pixels; images that cannot be read are passed over."""
-    same: dict[bytes, list[str]] = {}
-    for sample, finding in _look_at_each(index, progress, workers):
-        if isinstance(finding, bytes):
-            same.setdefault(finding, []).append(sample.id)
-    return [tuple(ids) for ids in same.values() if len(ids) > 1]
+    """Return groups of images with the same decoded pixels, skipping images that cannot be decoded."""
+    ids_by_hash: dict[bytes, list[str]] = {}
+    for sample, result in _hash_images(index, progress, workers):
+        if isinstance(result, bytes):
+            ids_by_hash.setdefault(result, []).append(sample.id)
+    return [tuple(ids) for ids in ids_by_hash.values() if len(ids) > 1]
+
+
+def without_duplicates(index: Index, split: str, *, progress: Progress | None = None) -> Index:
+    """Return one split without the images that have an exact duplicate in another split.
+
+    Accuracy on this subset is not inflated by images that a model was trained on.
+
+    Args:
+        index: data set with all its splits.
+        split: "train", "valid" or "test".
+        progress: called after each image.
+
+    Raises:
+        InputError: the data set has no splits.
+    """
+    if not index.has_splits:
+        raise InputError(f"{index.root} has no splits, so there are no duplicates in other splits.")
+    split_of = {sample.id: sample.split for sample in index.samples}
+    others = set(SPLITS) - {split}
+    excluded = {
+        name
+        for ids in find_duplicates(index, progress=progress)
+        if not others.isdisjoint(split_of[name] for name in ids)
+        for name in ids
+    }
+    selected = index.select(split)
+    return replace(
+        selected, samples=tuple(sample for sample in selected.samples if sample.id not in excluded)
+    )
 
 
 def count_classes(index: Index) -> dict[str, dict[str, int]]:
-    """Images by split and class, every class in each split; `NOT_COUNTED` where some have no label."""
+    """Count images by split and class, with every class in each split, and `UNLABELED` if not 0."""
     pairs = Counter((sample.split, sample.label) for sample in index.samples)
     counts: dict[str, dict[str, int]] = {}
     for split in _splits(index):
         counts[split] = {name: pairs[split, label] for label, name in enumerate(index.labels)}
         if pairs[split, None]:
-            counts[split][NOT_COUNTED] = pairs[split, None]
+            counts[split][UNLABELED] = pairs[split, None]
     return counts
 
 
 def count_groups(index: Index) -> dict[str, dict[str, int]]:
-    """Images by group and value, the commonest value first; a sample that names no value is not counted."""
-    found: dict[str, Counter[str]] = {}
+    """Count images by group and value, the most frequent value first."""
+    counts: dict[str, Counter[str]] = {}
     for sample in index.samples:
         for name, value in sample.groups.items():
-            found.setdefault(name, Counter())[value] += 1
-    return {name: dict(values.most_common()) for name, values in found.items()}
+            counts.setdefault(name, Counter())[value] += 1
+    return {name: dict(values.most_common()) for name, values in counts.items()}
 
 
 def _splits(index: Index) -> list[str]:
-    """The splits that occur, in their order; a split without a name comes last."""
+    """Return the splits that occur, in the order of `SPLITS`, then `ANY_SPLIT`."""
     present = {sample.split for sample in index.samples}
     return [split for split in SPLITS if split in present] + sorted(present.difference(SPLITS))
 
 
-def _later_twins(twins: Iterable[Iterable[str]], split_of: Mapping[str, str]) -> set[str]:
-    later: set[str] = set()
-    for ids in twins:
+def _duplicates_in_later_splits(groups: Iterable[Iterable[str]], split_of: Mapping[str, str]) -> set[str]:
+    """Return the images of groups of duplicates except those in the last split of their group."""
+    earlier: set[str] = set()
+    for ids in groups:
         ranks = {name: SPLITS.index(split_of[name]) for name in ids if split_of[name] in SPLITS}
         last = max(ranks.values(), default=0)
-        later.update(name for name, rank in ranks.items() if rank < last)
-    return later
+        earlier.update(name for name, rank in ranks.items() if rank < last)
+    return earlier
 
 
-def _look_at_each(
+def _hash_images(
     index: Index, progress: Progress | None, workers: int | None
 ) -> Iterator[tuple[Sample, bytes | str | None]]:
-    """Each sample with the hash of its pixels, or what is wrong with them, or None: missing."""
+    """Yield each sample with the hash of its pixels, an error message, or None for a missing image."""
 
-    def look(sample: Sample) -> bytes | str | None:
+    def hash_image(sample: Sample) -> bytes | str | None:
         if not index.has(sample):
             return None
         try:
@@ -148,11 +188,9 @@ def _look_at_each(
             return str(error)
         return hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
 
-    total = len(index.samples)
     with ThreadPoolExecutor(workers or usable_cores()) as pool:
-        for done, (sample, finding) in enumerate(
-            zip(index.samples, pool.map(look, index.samples), strict=True)
-        ):
+        results = zip(index.samples, pool.map(hash_image, index.samples), strict=True)
+        for done, (sample, result) in enumerate(results, start=1):
             if progress is not None:
-                progress(done + 1, total)
-            yield sample, finding
+                progress(done, len(index.samples))
+            yield sample, result

@@ -1,4 +1,4 @@
-"""FER+: the faces of FER2013 with ten human votes each, and the two protocols that turn votes into one label.
+"""FER+ adapter: the faces of FER2013 with ten annotator votes each, and two protocols that derive a label from votes.
 
 Source:
     Barsoum, Zhang, Canton Ferrer, Zhang: Training Deep Networks for Facial Expression Recognition with
@@ -9,34 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from mien.datasets.fer2013 import USAGES, PixelTable, scan_pixel_table
-from mien.datasets.index import Files, ImageStore, Index, Sample, csv_rows, open_files
+from mien.datasets.files import Files, ImageStore, open_files, read_csv_rows
+from mien.datasets.index import Index, Sample
 from mien.emotions import EXPRESSIONS, FERPLUS_COLUMNS
 from mien.errors import AnnotationError, InputError, LayoutError
 
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
-"""What the official layout calls the splits."""
+"""Folder of each split in the official layout."""
 
 KAGGLE_PAIR = ("fer2013.csv", "fer2013new.csv")
 
 LICENSE = "labels MIT (Microsoft); faces of the FER2013 challenge"
 LAYOUT = (
-    "FER2013Train/, FER2013Valid/ or FER2013Test/ with fer2013new.csv at the top or label.csv in each, "
+    "FER2013Train/, FER2013Valid/ or FER2013Test/ with fer2013new.csv beside them or label.csv in each, "
     "or the Kaggle pair fer2013.csv and fer2013new.csv"
 )
-NOT_COUNTED = -1
-"""What the protocols over many images give for an image that does not count."""
+NO_LABEL = -1
+"""Class id of an image that a protocol excludes."""
 
 _CLASSES = len(EXPRESSIONS)
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One line of votes: an empty name means that FER+ dropped the image."""
+    """A row of votes. The name is empty for images that FER+ dropped."""
 
     split: str
     name: str
@@ -50,36 +51,36 @@ class _Row:
 
 
 def majority_labels(votes: np.ndarray) -> np.ndarray:
-    """The official protocol: class ids (N,) int64, `NOT_COUNTED` where an image does not count.
+    """Return the labels of the official protocol, (N,) int64 class ids or `NO_LABEL`.
 
-    Votes of 1 are zeroed; the largest class must then have more than half of the votes left; images whose
-    largest class is unknown or NF do not count. It keeps 3,199 validation images (published: 3,153 of test).
+    Votes of 1 are set to zero; then the class with most votes must have more than half of them. Images whose top class
+    is unknown or NF (not a face) have no label. 3,199 validation images have one (published for test: 3,153).
 
     Args:
-        votes: (N, 10), the columns of `FERPLUS_COLUMNS`.
+        votes: (N, 10), in the order of `FERPLUS_COLUMNS`.
     """
-    kept = _without_single_votes(votes)
-    is_majority = kept.max(axis=1) > 0.5 * kept.sum(axis=1)
-    labels = kept.argmax(axis=1)
-    return np.where(is_majority & (labels < _CLASSES), labels, NOT_COUNTED)
+    votes = _without_single_votes(votes)
+    is_majority = votes.max(axis=1) > 0.5 * votes.sum(axis=1)
+    labels = votes.argmax(axis=1)
+    return np.where(is_majority & (labels < _CLASSES), labels, NO_LABEL)
 
 
 def argmax_labels(votes: np.ndarray) -> np.ndarray:
-    """The plain protocol: class ids (N,) int64, `NOT_COUNTED` where an image does not count.
+    """Return the labels of the argmax protocol, (N,) int64 class ids or `NO_LABEL`.
 
-    The class is the one with most raw votes, the first of the columns where several tie; an image counts
-    unless that is unknown or NF. It keeps 3,553 validation images (published: 3,546 of test).
+    The label is the class with most raw votes, the first column in a tie. Images whose top class is unknown or NF (not
+    a face) have no label. 3,553 validation images have one (published for test: 3,546).
 
     Args:
-        votes: (N, 10), the columns of `FERPLUS_COLUMNS`.
+        votes: (N, 10), in the order of `FERPLUS_COLUMNS`.
     """
     votes = _as_rows(votes)
     labels = votes.argmax(axis=1)
-    return np.where((labels < _CLASSES) & (votes.max(axis=1) > 0), labels, NOT_COUNTED)
+    return np.where((labels < _CLASSES) & (votes.max(axis=1) > 0), labels, NO_LABEL)
 
 
 def majority_label(votes: Iterable[float]) -> int | None:
-    """The official label of one image, or None when it does not count: see `majority_labels`.
+    """Return the official label of one image, or None; see `majority_labels`.
 
     Example:
         >>> majority_label([4, 0, 0, 1, 3, 2, 0, 0, 0, 0]), majority_label([6, 0, 1, 1, 0, 0, 0, 0, 2, 0])
@@ -89,94 +90,92 @@ def majority_label(votes: Iterable[float]) -> int | None:
 
 
 def argmax_label(votes: Iterable[float]) -> int | None:
-    """The label of one image by the plain protocol, or None when it does not count: see `argmax_labels`."""
+    """Return the argmax label of one image, or None; see `argmax_labels`."""
     return _label_or_none(argmax_labels(np.array([tuple(votes)], dtype=float))[0])
 
 
 def vote_distributions(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Training targets: votes of 1 zeroed, the eight expressions normalized.
+    """Return training targets: the votes for the eight expressions without votes of 1, normalized.
 
     Args:
-        votes: (N, 10), the columns of `FERPLUS_COLUMNS`.
+        votes: (N, 10), in the order of `FERPLUS_COLUMNS`.
 
     Returns:
-        (N, 8) label distributions, and (N,) whether each is usable: it is not, and its row is zero, when no
-        vote is left or when unknown or NF has most of them.
+        (N, 8) label distributions, and (N,) bool: whether each is usable. A row is zero and not usable if no vote
+        remains or if unknown or NF has most votes.
     """
-    kept = _without_single_votes(votes)
-    is_usable = (kept.argmax(axis=1) < _CLASSES) & (kept.sum(axis=1) > 0)
-    expressions = np.where(is_usable[:, None], kept[:, :_CLASSES], 0.0)
+    votes = _without_single_votes(votes)
+    is_usable = (votes.argmax(axis=1) < _CLASSES) & (votes.sum(axis=1) > 0)
+    expressions = np.where(is_usable[:, None], votes[:, :_CLASSES], 0.0)
     return expressions / np.maximum(expressions.sum(axis=1, keepdims=True), 1.0), is_usable
 
 
 def read_ferplus(path: str | Path, *, exclude: Collection[str] = frozenset()) -> Index:
-    """Read FER+ from its official layout or from the Kaggle pair of CSV files, in a folder or a zip.
+    """Read FER+ in its official layout or as the Kaggle pair of CSV files.
 
-    Only splits whose images are there are read; each from `fer2013new.csv` where that has rows for it,
-    otherwise from the `label.csv` in the split's folder. An image named twice there (three are) is read once.
+    Only splits whose image folders exist are read, each from `fer2013new.csv` if that has rows for it, else from the
+    `label.csv` in its folder. An image that is listed twice (three are) is read once.
 
     Args:
-        path: the folder or zip; everything may stand in a folder further down, beside other files.
+        path: folder or zip archive; the files may be in a subfolder, beside other files.
         exclude: names or ids of images to leave out (`fer0000077.png`); see `read_leaks`.
 
     Raises:
-        LayoutError: the files are not there.
-        AnnotationError: a line of a label file is wrong.
+        LayoutError: the expected files are missing, or exist several times.
+        AnnotationError: a row of a label file is malformed.
     """
     path = Path(path)
     files: Files = open_files(path)
     names = files.names()
-    if home := _home(path, names):
-        files = files.below(home)
+    if root := _find_root(path, names):
+        files = files.subfolder(root)
         names = files.names()
-    where = path / home
-    tops = {name.split("/", 1)[0] for name in names if "/" in name}
-    splits = [split for split, folder in FOLDERS.items() if folder in tops]
+    folders = {name.split("/", 1)[0] for name in names if "/" in name}
+    splits = [split for split, folder in FOLDERS.items() if folder in folders]
     source: ImageStore
     if splits:
-        source, rows = files, _read_official(where, files, splits)
+        source = files
+        rows = _read_official(path / root, files, splits)
     elif set(KAGGLE_PAIR) <= set(names):
-        source, rows = _read_kaggle(where, files)
+        source, rows = _read_kaggle(path / root, files)
     else:
         raise LayoutError(path, LAYOUT)
     excluded = frozenset(exclude)
-    samples = _samples([row for row in _each_once(where, rows) if excluded.isdisjoint((row.name, row.id))])
+    rows = [row for row in _deduplicate(path / root, rows) if excluded.isdisjoint((row.name, row.id))]
     return Index(
         name="ferplus",
         root=path,
         labels=EXPRESSIONS,
-        samples=tuple(samples),
+        samples=tuple(_samples(rows)),
         license=LICENSE,
         is_cropped=True,
         source=source,
     )
 
 
-def _home(path: Path, names: list[str]) -> str:
-    """The folder, nearest to the top, that holds the splits' folders or the Kaggle pair; "" for the top itself."""
-    parents = {file: {_parent(name) for name in names if name.split("/")[-1] == file} for file in KAGGLE_PAIR}
-    homes = set.intersection(*parents.values())
+def _find_root(path: Path, names: list[str]) -> str:
+    """Return the uppermost folder with the folders of the splits or the Kaggle pair; "" for the top folder."""
+    parents = [
+        {name.rpartition("/")[0] for name in names if name.split("/")[-1] == file} for file in KAGGLE_PAIR
+    ]
+    roots = set.intersection(*parents)
     for name in names:
         folders = name.split("/")[:-1]
         depth = next((depth for depth, folder in enumerate(folders) if folder in FOLDERS.values()), None)
         if depth is not None:
-            homes.add("/".join(folders[:depth]))
-    depths = {home: len(PurePosixPath(home).parts) for home in homes}
-    least = min(depths.values(), default=0)
-    nearest = sorted(home for home, depth in depths.items() if depth == least)
-    if len(nearest) > 1:
-        raise LayoutError(path, f"one data set; there are several: {', '.join(nearest[:3])}")
-    return nearest[0] if nearest else ""
-
-
-def _parent(name: str) -> str:
-    return name.rpartition("/")[0]
+            roots.add("/".join(folders[:depth]))
+    depths = {root: len(Path(root).parts) for root in roots}
+    min_depth = min(depths.values(), default=0)
+    uppermost = sorted(root for root, depth in depths.items() if depth == min_depth)
+    if len(uppermost) > 1:
+        raise LayoutError(path, f"one data set; found several: {', '.join(uppermost[:3])}")
+    return uppermost[0] if uppermost else ""
 
 
 def _as_rows(votes: np.ndarray) -> np.ndarray:
     votes = np.asarray(votes, dtype=float)
     if votes.ndim != 2 or votes.shape[1] != len(FERPLUS_COLUMNS):
-        raise InputError(f"votes have the shape {votes.shape}; give (N, {len(FERPLUS_COLUMNS)}).")
+        raise InputError(f"votes have the shape {votes.shape}; expected (N, {len(FERPLUS_COLUMNS)}).")
     return votes
 
 
@@ -186,25 +185,27 @@ def _without_single_votes(votes: np.ndarray) -> np.ndarray:
 
 
 def _label_or_none(label: int) -> int | None:
-    return None if label == NOT_COUNTED else int(label)
+    return None if label == NO_LABEL else int(label)
 
 
 def _read_official(path: Path, files: Files, splits: list[str]) -> list[_Row]:
     table = _read_new_csv(path, files) if files.has("fer2013new.csv") else []
     rows: list[_Row] = []
     for split in splits:
-        of_split = [row for row in table if row.split == split]
+        split_rows = [row for row in table if row.split == split]
         label_csv = f"{FOLDERS[split]}/label.csv"
-        if not of_split and not files.has(label_csv):
-            raise LayoutError(path / FOLDERS[split], "label.csv in it, or rows for it in fer2013new.csv")
-        rows += of_split or _read_label_csv(path, files, label_csv, split)
+        if not split_rows and not files.has(label_csv):
+            raise LayoutError(
+                path / FOLDERS[split], "label.csv in this folder, or its rows in fer2013new.csv"
+            )
+        rows += split_rows or _read_label_csv(path, files, label_csv, split)
     return rows
 
 
 def _read_new_csv(path: Path, files: Files) -> list[_Row]:
     file = path / "fer2013new.csv"
     rows: list[_Row] = []
-    for line, cells in csv_rows(files.read("fer2013new.csv"), file):
+    for line, cells in read_csv_rows(files.read("fer2013new.csv"), file):
         if not rows and cells[0] == "Usage":
             continue
         if cells[0] not in USAGES:
@@ -217,12 +218,12 @@ def _read_label_csv(path: Path, files: Files, name: str, split: str) -> list[_Ro
     file = path / name
     return [
         _parse_row(cells, split=split, name_column=0, file=file, line=line)
-        for line, cells in csv_rows(files.read(name), file)
+        for line, cells in read_csv_rows(files.read(name), file)
     ]
 
 
 def _parse_row(cells: list[str], *, split: str, name_column: int, file: Path, line: int) -> _Row:
-    """A row of either file: two columns (name and box, or Usage and name), then the ten votes."""
+    """Parse a row of either file: two columns (name and box, or Usage and name), then ten votes."""
     expected = 2 + len(FERPLUS_COLUMNS)
     if len(cells) != expected:
         raise AnnotationError(file, line, f"has {len(cells)} columns, not {expected}.")
@@ -235,16 +236,16 @@ def _parse_row(cells: list[str], *, split: str, name_column: int, file: Path, li
     return _Row(split, cells[name_column].strip(), votes, file, line)
 
 
-def _each_once(path: Path, rows: list[_Row]) -> list[_Row]:
-    """The rows that name an image, each image once."""
-    firsts: dict[str, _Row] = {}
+def _deduplicate(path: Path, rows: list[_Row]) -> list[_Row]:
+    """Return the first row of each image, without the rows that name none."""
+    first_rows: dict[str, _Row] = {}
     for row in rows:
-        if row.name and firsts.setdefault(row.id, row).votes != row.votes:
-            problem = f"{row.name} has other votes than in line {firsts[row.id].line}."
+        if row.name and first_rows.setdefault(row.id, row).votes != row.votes:
+            problem = f"{row.name} has other votes than in line {first_rows[row.id].line}."
             raise AnnotationError(row.file, row.line, problem)
-    if not firsts:
+    if not first_rows:
         raise LayoutError(path, "at least one labeled image")
-    return list(firsts.values())
+    return list(first_rows.values())
 
 
 def _samples(rows: list[_Row]) -> list[Sample]:
@@ -269,16 +270,17 @@ def _samples(rows: list[_Row]) -> list[Sample]:
 def _read_kaggle(path: Path, files: Files) -> tuple[PixelTable, list[_Row]]:
     pixels = path / "fer2013.csv"
     rows = _read_new_csv(path, files)
-    places = scan_pixel_table(files, "fer2013.csv", pixels)
-    if len(places) != len(rows):
+    pixel_rows = scan_pixel_table(files, "fer2013.csv", pixels)
+    if len(pixel_rows) != len(rows):
         raise LayoutError(
             path,
-            f"the same rows in both files: fer2013.csv has {len(places)}, fer2013new.csv has {len(rows)}",
+            f"the same rows in both files; fer2013.csv has {len(pixel_rows)}, fer2013new.csv has {len(rows)}",
         )
-    for row, place in zip(rows, places, strict=True):
-        if USAGES.get(place.usage) != row.split:
-            raise AnnotationError(
-                pixels, place.line, f"Usage is {place.usage!r}; fer2013new.csv has another here."
-            )
-    named = {row.id: (place.line, place.offset) for row, place in zip(rows, places, strict=True) if row.name}
-    return PixelTable(files, "fer2013.csv", pixels, named), rows
+    positions: dict[str, tuple[int, int]] = {}
+    for row, pixel_row in zip(rows, pixel_rows, strict=True):
+        if USAGES.get(pixel_row.usage) != row.split:
+            problem = f"Usage is {pixel_row.usage!r}, which differs from fer2013new.csv."
+            raise AnnotationError(pixels, pixel_row.line, problem)
+        if row.name:
+            positions[row.id] = (pixel_row.line, pixel_row.offset)
+    return PixelTable(files, "fer2013.csv", pixels, positions), rows

@@ -1,4 +1,4 @@
-"""Several data sets as one, over the expressions that they share."""
+"""Several data sets joined into one over their common expressions."""
 
 from __future__ import annotations
 
@@ -8,58 +8,58 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.datasets.index import ImageStore, Index, Sample
-from mien.emotions import EXPRESSIONS
+from mien.datasets.files import ImageStore
+from mien.datasets.index import Index, Sample, unique_labels
 from mien.errors import DatasetError, InputError
 
-MIN_MASS = 0.5
-"""A sample without a label stays when this share of its label distribution is of the common expressions."""
+MIN_COMMON_MASS = 0.5
+"""Minimum share of the label distribution on the common expressions for a sample without a label."""
 
 
 class JoinedImages:
-    """The images of several data sets, each under its name: `rafdb/Image/aligned/...`."""
+    """Images of several data sets, each prefixed with the name of its data set: `rafdb/Image/aligned/...`."""
 
     def __init__(self, stores: Mapping[str, ImageStore]) -> None:
         self.stores = dict(stores)
 
     def has(self, name: str) -> bool:
-        """Whether there is such an image."""
-        first, _, rest = name.partition("/")
-        return first in self.stores and self.stores[first].has(rest)
+        """Return whether an image of this name exists."""
+        dataset, _, rest = name.partition("/")
+        return dataset in self.stores and self.stores[dataset].has(rest)
 
     def read(self, name: str) -> bytes | np.ndarray:
-        """An image as its own data set gives it. Raises KeyError when there is none."""
-        first, _, rest = name.partition("/")
-        return self.stores[first].read(rest)
+        """Return an image as its data set stores it. Raises KeyError if it does not exist."""
+        dataset, _, rest = name.partition("/")
+        return self.stores[dataset].read(rest)
 
 
 def join(indexes: Sequence[Index], labels: Sequence[str] | None = None) -> Index:
-    """One data set out of several, over one set of labels.
+    """Join data sets into one, over one list of labels.
 
-    - A sample's id is prefixed with the name of its data set, and its groups gain `dataset`: reports show each.
-    - A sample stays when its label is a common one; without a label, when its label distribution has at least half of
-      its mass on them. Distributions are restricted to the common labels and normalized again.
-    - Votes are dropped: their protocols hold for FER+ alone. Its majority labels stay.
+    - Sample ids are prefixed with the name of the data set, which also becomes the group `dataset` in reports.
+    - Samples with another label are dropped. A sample without a label needs at least half of its label distribution on
+      the common labels. Distributions are restricted to these and normalized.
+    - Votes are dropped, because their protocols apply to FER+ only. Its majority labels remain.
 
     Args:
-        indexes: one or more; two of the same name are told apart as `folder` and `folder-2`.
-        labels: the classes, in order; None: those that all data sets have, in mien's order.
+        indexes: one or more data sets; equal names get a suffix: `folder` and `folder-2`.
+        labels: the classes, in order; None uses those of all data sets, in the order of `mien.EXPRESSIONS`.
 
     Raises:
-        InputError: no data set, or a label that none of them has.
-        DatasetError: no common label, no sample left, or face crops together with whole photographs.
+        InputError: there is no data set, or none has one of the labels.
+        DatasetError: there is no common label or no sample, or face crops are joined with photographs.
     """
     if not indexes:
-        raise InputError("no data set to join. Give at least one.")
+        raise InputError("no data set to join; expected at least one.")
     names = _unique_names([index.name for index in indexes])
     named = dict(zip(names, indexes, strict=True))
-    _check_framing(named)
-    labels = _common_labels(named) if labels is None else _known_labels(indexes, labels)
+    _check_same_framing(named)
+    labels = _common_labels(named) if labels is None else _check_labels(indexes, labels)
     samples = tuple(
-        kept
+        relabeled
         for name, index in named.items()
         for sample in index.samples
-        if (kept := _relabeled(name, sample, index.labels, labels)) is not None
+        if (relabeled := _relabel(name, sample, index.labels, labels)) is not None
     )
     if not samples:
         raise DatasetError(f"{', '.join(names)}: no sample of {', '.join(labels)}.")
@@ -74,72 +74,72 @@ def join(indexes: Sequence[Index], labels: Sequence[str] | None = None) -> Index
     )
 
 
-def split_parts(text: str | Path) -> list[tuple[str, str]]:
-    """The kinds and paths of `KIND=PATH,KIND=PATH`; a path must hold no comma.
+def parse_parts(text: str | Path) -> list[tuple[str, str]]:
+    """Return the kinds and paths of `KIND=PATH,KIND=PATH`; a path must not contain a comma.
 
     Raises:
-        InputError: the text is not like that.
+        InputError: the text does not have this form.
 
     Example:
-        >>> split_parts("ferplus=ferplus.zip,rafdb=/data/rafdb")
+        >>> parse_parts("ferplus=ferplus.zip,rafdb=/data/rafdb")
         [('ferplus', 'ferplus.zip'), ('rafdb', '/data/rafdb')]
     """
     parts = [part.strip().partition("=") for part in str(text).split(",")]
     if not all(kind and path for kind, _, path in parts):
         raise InputError(
-            f"{str(text)!r} is not KIND=PATH,KIND=PATH, as in ferplus=ferplus.zip,rafdb=rafdb.zip."
+            f"{str(text)!r} is not of the form KIND=PATH,KIND=PATH, such as ferplus=ferplus.zip,rafdb=rafdb.zip."
         )
     return [(kind, path) for kind, _, path in parts]
 
 
 def _unique_names(names: Sequence[str]) -> list[str]:
-    found: list[str] = []
-    for name in names:
-        same = sum(other == name for other in names[: len(found)])
-        found.append(f"{name}-{same + 1}" if same else name)
-    return found
+    unique: list[str] = []
+    for position, name in enumerate(names):
+        count = names[:position].count(name)
+        unique.append(f"{name}-{count + 1}" if count else name)
+    return unique
 
 
-def _check_framing(named: Mapping[str, Index]) -> None:
-    """Crops and photographs are prepared differently, so a data set is one or the other."""
+def _check_same_framing(named: Mapping[str, Index]) -> None:
+    """Raise for face crops beside photographs: their faces are prepared differently."""
     framing = {
         kind: [name for name, index in named.items() if index.is_cropped == is_cropped]
         for kind, is_cropped in (("face crops", True), ("whole photographs", False))
     }
     if all(framing.values()):
-        found = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in framing.items())
+        listing = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in framing.items())
         raise DatasetError(
-            f"face crops and whole photographs cannot be joined ({found}). Join those of one kind."
+            f"face crops and whole photographs cannot be joined ({listing}). Join data sets of one kind."
         )
 
 
 def _common_labels(named: Mapping[str, Index]) -> tuple[str, ...]:
     common = set.intersection(*(set(index.labels) for index in named.values()))
     if not common:
-        found = "; ".join(f"{name}: {', '.join(index.labels)}" for name, index in named.items())
-        raise DatasetError(f"the data sets have no expression in common ({found}).")
-    return tuple(expression for expression in EXPRESSIONS if expression in common)
+        listing = "; ".join(f"{name}: {', '.join(index.labels)}" for name, index in named.items())
+        raise DatasetError(f"the data sets have no expression in common ({listing}).")
+    return unique_labels(common)
 
 
-def _known_labels(indexes: Sequence[Index], labels: Sequence[str]) -> tuple[str, ...]:
-    known = {label for index in indexes for label in index.labels}
-    if not labels or not known.issuperset(labels) or len(set(labels)) < len(labels):
+def _check_labels(indexes: Sequence[Index], labels: Sequence[str]) -> tuple[str, ...]:
+    available = {label for index in indexes for label in index.labels}
+    if not labels or not available.issuperset(labels) or len(set(labels)) < len(labels):
         raise InputError(
-            f"labels are {', '.join(labels) or 'empty'}; give some of {', '.join(sorted(known))} once."
+            f"labels are {', '.join(labels) or 'empty'}; "
+            f"expected distinct names among {', '.join(sorted(available))}."
         )
     return tuple(labels)
 
 
-def _relabeled(name: str, sample: Sample, old: tuple[str, ...], labels: tuple[str, ...]) -> Sample | None:
-    """The sample under the common labels, or None when it does not stay."""
-    places = [old.index(label) if label in old else None for label in labels]
+def _relabel(name: str, sample: Sample, old: tuple[str, ...], labels: tuple[str, ...]) -> Sample | None:
+    """Return the sample with class ids of the common labels, or None where it is dropped."""
+    positions = [old.index(label) if label in old else None for label in labels]
     masses = [
-        0.0 if place is None or sample.label_distribution is None else sample.label_distribution[place]
-        for place in places
+        0.0 if position is None or sample.label_distribution is None else sample.label_distribution[position]
+        for position in positions
     ]
     total = sum(masses)
-    stays = total >= MIN_MASS if sample.label is None else old[sample.label] in labels
-    if not stays:
+    if total < MIN_COMMON_MASS if sample.label is None else old[sample.label] not in labels:
         return None
     return replace(
         sample,

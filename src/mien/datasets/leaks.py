@@ -1,4 +1,4 @@
-"""Leak lists: images to leave out of training because their pixels also stand in a later split."""
+"""Leak lists: training images that are exact duplicates of images in a later split."""
 
 from __future__ import annotations
 
@@ -9,59 +9,59 @@ from pathlib import Path
 
 from mien.atomic import write_atomic
 from mien.datasets.fer2013 import USAGES
-from mien.datasets.index import Index, csv_rows
+from mien.datasets.files import read_csv_rows
+from mien.datasets.index import Index
 from mien.errors import AnnotationError, InputError
 
 HEADER = ("Usage", "Image name")
-"""The first line of a leak list, which may be missing."""
+"""Optional first line of a leak list."""
 
 
 def read_leaks(path: str | Path, *, split: str | None = None) -> set[str]:
-    """The image names of a leak list (`Usage,Image name`): images whose pixels also stand in a later split.
+    """Read the image names of a leak list, a CSV of `Usage,Image name`.
 
     Args:
-        path: the CSV.
-        split: "train", "valid" or "test": only the images of this split; None: all.
+        path: the CSV file.
+        split: "train", "valid" or "test" to read the images of one split only.
 
     Raises:
         InputError: the file cannot be read.
-        AnnotationError: a line is wrong.
+        AnnotationError: a line is malformed.
     """
     path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}. Give a CSV with `Usage,Image name`.") from error
+        raise InputError(f"{path}: {error.strerror}; expected a CSV file of `Usage,Image name`.") from error
     leaks: set[str] = set()
-    for line, row in csv_rows(data, path):
+    for line, row in read_csv_rows(data, path):
         if line == 1 and row[0] == HEADER[0]:
             continue
         if len(row) != 2 or row[0] not in USAGES:
-            raise AnnotationError(
-                path, line, f"is not `Usage,Image name` with a Usage of {', '.join(USAGES)}."
-            )
+            problem = f"is not `Usage,Image name` with Usage one of {', '.join(USAGES)}."
+            raise AnnotationError(path, line, problem)
         if split in (None, USAGES[row[0]]):
             leaks.add(row[1])
     return leaks
 
 
 def write_leaks(path: str | Path, index: Index, ids: Collection[str]) -> None:
-    """Write a leak list for `read_leaks`, and so for a recipe's `data.exclude`, in the order of the data set.
+    """Write a leak list that `read_leaks` and the recipe key `data.exclude` read, in the order of the data set.
 
     Args:
-        path: the CSV; an older one is replaced.
+        path: the CSV file; an existing one is replaced.
         index: the data set.
-        ids: which of its images to list, as `CheckReport.duplicates_in_later_splits` has them.
+        ids: ids of the images to list, such as `CheckReport.duplicates_in_later_splits`.
 
     Raises:
         InputError: the file cannot be written.
     """
-    usage_of = {split: usage for usage, split in USAGES.items()}
+    usages = {split: usage for usage, split in USAGES.items()}
     text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(HEADER)
-    lines.writerows((usage_of[sample.split], sample.id) for sample in index.samples if sample.id in ids)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows((usages[sample.split], sample.id) for sample in index.samples if sample.id in ids)
     try:
         write_atomic(Path(path), text.getvalue())
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}. Give a file that can be written.") from error
+        raise InputError(f"{path}: {error.strerror}; expected a writable file.") from error

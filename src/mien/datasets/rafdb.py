@@ -1,44 +1,47 @@
-"""RAF-DB, its seven basic expressions, in three layouts: the owners', the common re-packed one, and EfficientFace's.
+"""RAF-DB adapter: its seven basic expressions in the official, the repacked and the EfficientFace layout.
 
 Source:
     Li, Deng, Du: Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression Recognition in the Wild
-    (CVPR 2017). The data is given to those who ask its owners.
+    (CVPR 2017). The data is available from its owners on request.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from mien.datasets.index import Files, Index, Sample, csv_rows, hold_out_validation, one_hot, open_files
+from mien.datasets.files import Files, open_files, read_csv_rows
+from mien.datasets.index import Index, Sample, hold_out_validation, one_hot
 from mien.emotions import BASIC_EXPRESSIONS, EFFICIENTFACE_CLASSES, RAFDB_CLASSES
 from mien.errors import AnnotationError, LayoutError
 from mien.imaging import IMAGE_SUFFIXES
 
-HELD_OUT = 0.1
-"""The share of every class's training images that is the validation split."""
+VALIDATION_FRACTION = 0.1
+"""Fraction of the training images of each class that form the validation split."""
 
-GENDERS = ("male", "female", "unsure")
-RACES = ("Caucasian", "African-American", "Asian")
-AGES = ("0-3", "4-19", "20-39", "40-69", "70+")
-"""What the numbers of the owners' annotations mean; ages in years."""
+ATTRIBUTES = {
+    "gender": ("male", "female", "unsure"),
+    "race": ("Caucasian", "African-American", "Asian"),
+    "age": ("0-3", "4-19", "20-39", "40-69", "70+"),
+}
+"""Meaning of the numbers in the official annotations, in the order of their lines; ages in years."""
 
 LICENSE = "research only; ask the owners of RAF-DB"
 LABEL_LIST = "EmoLabel/list_patition_label.txt"
 LAYOUT = (
     f"basic/{LABEL_LIST} with basic/Image/aligned/ or basic/Image/original/; "
-    "DATASET/{train,test}/{1..7}/; or EfficientFace's {train,test}/{0..6}/"
+    "DATASET/{train,test}/{1..7}/; or {train,test}/{0..6}/ as in EfficientFace"
 )
-_IN_CLASS = re.compile(r"(?P<home>(?:.*/)?)(?P<split>train|test)/(?P<number>[0-7])/(?P<file>[^/]+)")
+_IN_CLASS = re.compile(r"(?P<root>(?:.*/)?)(?P<split>train|test)/(?P<number>[0-7])/(?P<file>[^/]+)")
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One image; what the owners' annotation adds, where that is there."""
+    """An image, and what the official annotation adds to it."""
 
     id: str
     split: str
@@ -49,23 +52,23 @@ class _Row:
 
 
 def read_rafdb(path: str | Path) -> Index:
-    """Read RAF-DB (basic) from any of three layouts, in a folder or a zip.
+    """Read RAF-DB (basic) in any of three layouts.
 
-    - the owners': `basic/EmoLabel/list_patition_label.txt`; the aligned images where they are there, otherwise the
-      originals: whole photographs, whose five landmarks are taken from `basic/Annotation/manual/`. That also gives
-      the groups gender, race and age, as the annotators perceived them.
-    - re-packed: `DATASET/{train,test}/{1..7}/`; `train_labels.csv` and `test_labels.csv` must not contradict it.
-    - EfficientFace's: `{train,test}/{0..6}/`, another order of the classes.
+    - Official: `basic/EmoLabel/list_patition_label.txt` with the aligned images, or else the originals: photographs
+      with five landmarks from `basic/Annotation/manual/`. The annotations also give the groups gender, race and age as
+      perceived by the annotators.
+    - Repacked: `DATASET/{train,test}/{1..7}/`; `train_labels.csv` and `test_labels.csv`, if present, must agree.
+    - EfficientFace: `{train,test}/{0..6}/`, with another order of the classes.
 
-    RAF-DB has no validation split: a tenth of every class of the training split is held out as "valid" (see
-    `hold_out_validation`), the same images in every layout that keeps the owners' file names.
+    RAF-DB has no validation split: 10 % of each class of the training split become "valid" (see
+    `hold_out_validation`), the same images in all layouts that keep the original file names.
 
     Args:
-        path: the folder or zip; everything may stand in a folder further down.
+        path: folder or zip archive; the files may be in a subfolder.
 
     Raises:
-        LayoutError: the files are not there.
-        AnnotationError: a line of a label file is wrong, or names an image that is not there.
+        LayoutError: the expected files are missing, or exist several times.
+        AnnotationError: a line of a label file is malformed or names a missing image.
     """
     path = Path(path)
     files: Files = open_files(path)
@@ -73,18 +76,18 @@ def read_rafdb(path: str | Path) -> Index:
     lists = [name for name in names if f"/{name}".endswith(f"/{LABEL_LIST}")]
     is_cropped = True
     if len(lists) > 1:
-        raise LayoutError(path, f"one {LABEL_LIST}; there are several: {', '.join(lists[:3])}")
+        raise LayoutError(path, f"one {LABEL_LIST}; found several: {', '.join(lists[:3])}")
     if lists:
-        home = lists[0].removesuffix(LABEL_LIST).rstrip("/")
-        files = files.below(home) if home else files
-        is_cropped, rows = _read_official(path / home, files)
+        root = lists[0].removesuffix(LABEL_LIST).rstrip("/")
+        files = files.subfolder(root) if root else files
+        is_cropped, rows = _read_official(path / root, files)
     else:
         rows = _read_folders(path, files, names)
     return Index(
         name="rafdb",
         root=path,
         labels=BASIC_EXPRESSIONS,
-        samples=hold_out_validation(map(_sample, rows), HELD_OUT),
+        samples=hold_out_validation(map(_sample, rows), VALIDATION_FRACTION),
         license=LICENSE,
         is_cropped=is_cropped,
         source=files,
@@ -105,80 +108,83 @@ def _sample(row: _Row) -> Sample:
 
 
 def _read_official(path: Path, files: Files) -> tuple[bool, list[_Row]]:
-    """Whether the images are the aligned ones, and a row for every line of the label list."""
+    """Return whether the aligned images are present, and a row for each line of the label list."""
     names = set(files.names())
     folders = [folder for folder in ("aligned", "original") if _has_images(names, f"Image/{folder}/")]
     if not folders:
         raise LayoutError(
-            path / "Image",
-            "images in Image/aligned/ or Image/original/; unpack the archives that stand there",
+            path / "Image", "images in Image/aligned/ or Image/original/; unpack the archives in this folder"
         )
     is_aligned = folders[0] == "aligned"
     file = path / LABEL_LIST
-    rows: list[_Row] = []
-    for line, text in enumerate(files.read(LABEL_LIST).decode("utf-8", "replace").splitlines(), start=1):
-        if text.strip():
-            rows.append(_parse_line(path, files, names, text.split(), line, is_aligned))
+    text = files.read(LABEL_LIST).decode("utf-8", "replace")
+    rows = [
+        _parse_line(path, files, names, line.split(), number, is_aligned)
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip()
+    ]
     if not rows:
-        raise LayoutError(file, "lines like `train_00001.jpg 5`; it is empty")
-    firsts: dict[str, int | None] = {}
+        raise LayoutError(file, "lines like `train_00001.jpg 5`; the file is empty")
+    first_lines: dict[str, int | None] = {}
     for row in rows:
-        if firsts.setdefault(row.id, row.line) != row.line:
-            raise AnnotationError(file, row.line or 0, f"{row.id} stands in line {firsts[row.id]} already.")
+        if first_lines.setdefault(row.id, row.line) != row.line:
+            problem = f"{row.id} is already listed in line {first_lines[row.id]}."
+            raise AnnotationError(file, row.line or 0, problem)
     return is_aligned, rows
 
 
-def _has_images(names: set[str], folder: str) -> bool:
-    return any(name.startswith(folder) and name.lower().endswith(IMAGE_SUFFIXES) for name in names)
+def _has_images(names: Collection[str], folder: str) -> bool:
+    return any(name.startswith(folder) and _is_image(name) for name in names)
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _parse_line(
     path: Path, files: Files, names: set[str], cells: list[str], line: int, is_aligned: bool
 ) -> _Row:
-    """A line of the label list, `train_00001.jpg 5`, with the image's annotation where there is one."""
+    """Parse a line of the label list, `train_00001.jpg 5`, and the annotation of its image if there is one."""
     split = cells[0].split("_", 1)[0]
-    is_known = len(cells) == 2 and split in ("train", "test") and cells[1] in set("1234567")
-    if not is_known:
-        problem = (
-            f"is {' '.join(cells)[:80]!r}, not like `train_00001.jpg 5` with train or test and a class 1..7."
+    is_valid = len(cells) == 2 and split in ("train", "test") and cells[1] in set("1234567")
+    if not is_valid:
+        raise AnnotationError(
+            path / LABEL_LIST,
+            line,
+            f"is {' '.join(cells)[:80]!r}, not like `train_00001.jpg 5` with train or test and a class 1..7.",
         )
-        raise AnnotationError(path / LABEL_LIST, line, problem)
     stem, dot, suffix = cells[0].rpartition(".")
     image = f"Image/aligned/{stem}_aligned{dot}{suffix}" if is_aligned else f"Image/original/{cells[0]}"
-    note = f"Annotation/manual/{stem}_manu_attri.txt"
-    groups, landmarks = _parse_note(files.read(note)) if note in names else ({}, None)
+    annotation = f"Annotation/manual/{stem}_manu_attri.txt"
+    groups, landmarks = _parse_annotation(files.read(annotation)) if annotation in names else ({}, None)
     expression = RAFDB_CLASSES[int(cells[1]) - 1]
     return _Row(image, split, expression, line, groups, None if is_aligned else landmarks)
 
 
-def _parse_note(data: bytes) -> tuple[dict[str, str], tuple[tuple[float, float], ...] | None]:
-    """The groups, and the landmarks in mien's order: five lines `x y`, then gender, race and age group.
+def _parse_annotation(data: bytes) -> tuple[dict[str, str], tuple[tuple[float, float], ...] | None]:
+    """Parse five lines `x y`, then gender, race and age group; return the groups and the landmarks in mien's order.
 
-    Of a note that reads otherwise, nothing: labels do not depend on it.
+    A malformed annotation counts as missing, because labels do not depend on it.
     """
     lines = [text.split() for text in data.decode("utf-8", "replace").splitlines() if text.strip()]
     try:
         points = np.array(lines[:5], dtype=float).reshape(5, 2)
-        [gender], [race], [age] = lines[5:]
+        codes = [code for [code] in lines[5:]]
         groups = {
-            name: dict(zip("01234", words, strict=False))[code]
-            for name, words, code in (
-                ("gender", GENDERS, gender),
-                ("race", RACES, race),
-                ("age", AGES, age),
-            )
+            name: {str(number): value for number, value in enumerate(values)}[code]
+            for (name, values), code in zip(ATTRIBUTES.items(), codes, strict=True)
         }
     except (ValueError, KeyError):
         return {}, None
     if not np.isfinite(points).all():
         return {}, None
-    return groups, tuple((float(x), float(y)) for x, y in _subjects_right_first(points))
+    return groups, tuple((float(x), float(y)) for x, y in _sort_pairs(points))
 
 
-def _subjects_right_first(points: np.ndarray) -> np.ndarray:
-    """Eyes, nose, mouth corners (5, 2) with the subject's right of each pair first, whatever order they came in.
+def _sort_pairs(points: np.ndarray) -> np.ndarray:
+    """Order eyes and mouth corners of five points (5, 2) so that the subject's right one comes first.
 
-    With the face's own down (from the eyes to the mouth) as axis, the subject's right lies to the image's left.
+    Seen along the axis from the eyes to the mouth, the subject's right side is on the left of the image.
     """
     down = points[3:].mean(axis=0) - points[:2].mean(axis=0)
     for pair in (slice(0, 2), slice(3, 5)):
@@ -189,51 +195,46 @@ def _subjects_right_first(points: np.ndarray) -> np.ndarray:
 
 
 def _read_folders(path: Path, files: Files, names: list[str]) -> list[_Row]:
-    """The rows of both layouts with numbered folders; which one it is, the numbers 0 and 7 tell."""
+    """Read a layout of numbered folders; a folder 7 marks the repacked one and a folder 0 that of EfficientFace."""
     matches = [match for name in names if (match := _IN_CLASS.fullmatch(name)) and _is_image(name)]
-    homes = sorted({match["home"] for match in matches})
-    if len(homes) != 1:
-        raise LayoutError(path, f"{LAYOUT}; there are several: {', '.join(homes[:3])}" if homes else LAYOUT)
+    roots = sorted({match["root"] for match in matches})
+    if len(roots) != 1:
+        raise LayoutError(path, f"{LAYOUT}; found several: {', '.join(roots[:3])}" if roots else LAYOUT)
     numbers = {match["number"] for match in matches}
     tables = [name for name in names if name.split("/")[-1] in ("train_labels.csv", "test_labels.csv")]
     is_repacked = "7" in numbers or (bool(tables) and "0" not in numbers)
     if is_repacked == ("0" in numbers):
         problem = (
-            "the folders 0 and 7 are both there" if is_repacked else "without 0 and 7 the classes are unclear"
+            "the folders 0 and 7 both exist" if is_repacked else "without 0 and 7 the classes are ambiguous"
         )
-        raise LayoutError(path / homes[0], f"{LAYOUT}; {problem}")
+        raise LayoutError(path / roots[0], f"{LAYOUT}; {problem}")
     if is_repacked:
-        _check_tables(
-            path, files, tables, {f"{match['split']}/{match['file']}": match["number"] for match in matches}
-        )
-    classes = (
-        dict(enumerate(RAFDB_CLASSES, start=1)) if is_repacked else dict(enumerate(EFFICIENTFACE_CLASSES))
-    )
+        folder_of = {f"{match['split']}/{match['file']}": match["number"] for match in matches}
+        _check_tables(path, files, tables, folder_of)
+        classes = dict(enumerate(RAFDB_CLASSES, start=1))
+    else:
+        classes = dict(enumerate(EFFICIENTFACE_CLASSES))
     return [_Row(match[0], match["split"], classes[int(match["number"])]) for match in matches]
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES)
-
-
-def _check_tables(path: Path, files: Files, tables: list[str], numbers: Mapping[str, str]) -> None:
-    """Refuse `image,label` tables that say otherwise than the folders (`train/NAME` and its number)."""
+def _check_tables(path: Path, files: Files, tables: list[str], folder_of: Mapping[str, str]) -> None:
+    """Raise for tables of `image,label` that differ from the folders (number of each `train/NAME`)."""
     for table in tables:
         split = table.split("/")[-1].removesuffix("_labels.csv")
-        for line, row in csv_rows(files.read(table), path / table):
+        for line, row in read_csv_rows(files.read(table), path / table):
             cells = [cell.strip() for cell in row]
             if line == 1 and cells[0] == "image":
                 continue
-            found = numbers.get(f"{split}/{cells[0]}")
-            if found is None:
+            folder = folder_of.get(f"{split}/{cells[0]}")
+            if folder is None:
                 problem = (
-                    f"{cells[0]} is not in the folders of {split}: the data set is not whole. "
-                    "Unpack it anew, or remove the table to read what is there."
+                    f"{cells[0]} is missing in the folders of {split}: the data set is incomplete. "
+                    "Unpack it again, or remove the table to read the images that exist."
                 )
                 raise AnnotationError(path / table, line, problem)
-            if cells[1:] != [found]:
+            if cells[1:] != [folder]:
                 problem = (
-                    f"{cells[0]} is {','.join(cells[1:])!r} here and in folder {found}. "
-                    "Unpack the data set anew, or correct the one that is wrong."
+                    f"{cells[0]} is {','.join(cells[1:])!r} here but in folder {folder}. "
+                    "Unpack the data set again, or correct the wrong one."
                 )
                 raise AnnotationError(path / table, line, problem)

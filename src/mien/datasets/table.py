@@ -1,4 +1,4 @@
-"""A table of images: a CSV or Parquet file with the columns `image,label[,split][,group...]`."""
+"""Table adapter: a CSV or Parquet file with the columns `image,label[,split][,group...]`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.datasets.index import (
-    ANY_SPLIT,
-    SPLIT_NAMES,
-    Index,
-    Sample,
-    csv_rows,
-    one_hot,
-    unique_labels,
-)
+from mien.datasets.files import read_csv_rows
+from mien.datasets.index import ANY_SPLIT, SPLIT_NAMES, Index, Sample, one_hot, unique_labels
 from mien.emotions import EXPRESSIONS, canonical_name
 from mien.errors import AnnotationError, DatasetError, LayoutError, MissingExtraError
 
@@ -33,28 +26,29 @@ class _Row:
 
 
 def read_table(path: str | Path, *, is_cropped: bool = False) -> Index:
-    """Read a table of images; their paths are relative to the table's folder.
+    """Read a table of images; image paths are relative to the folder of the table.
 
-    Labels are named as `mien.emotions.canonical_name` reads them. Without a column `split` every row belongs
-    to whichever split is asked for. Every further column is a group (gender, age ...) of the sample.
+    Labels may be spelled in any way that `mien.emotions.canonical_name` knows. Without a column `split`, every image
+    belongs to every split. Any further column is a group (gender, age ...).
 
     Args:
         path: the .csv (UTF-8) or .parquet file.
-        is_cropped: whether each image is one face crop, or a whole photograph.
+        is_cropped: whether each image is a face crop; otherwise a photograph.
 
     Raises:
-        LayoutError: there is no such table, or it has no row.
-        AnnotationError: a column is missing or a row is wrong. In Parquet, lines are rows, counted from 1.
-        MissingExtraError: a Parquet file without the extra `table`.
+        LayoutError: the file does not exist or has no rows.
+        AnnotationError: a column is missing or a row is malformed. Lines of Parquet are rows, counted from 1.
+        MissingExtraError: the file is Parquet and the extra `table` is not installed.
     """
     path = Path(path)
     if not path.is_file():
-        problem = "this is a folder" if path.is_dir() else "there is nothing at this path"
+        problem = "this is a folder" if path.is_dir() else "the path does not exist"
         raise LayoutError(path, f"{LAYOUT}; {problem}")
     is_parquet = path.suffix.lower() in PARQUET_SUFFIXES
     header, lines = _read_parquet(path) if is_parquet else _read_csv(path)
     columns = _check_header(path, header)
-    rows = _check_rows(path, [_parse_row(path, columns, line, cells) for line, cells in lines])
+    rows = [_parse_row(path, columns, line, cells) for line, cells in lines]
+    _check_rows(path, rows)
     labels = unique_labels(row.expression for row in rows)
     return Index(
         name="table",
@@ -74,7 +68,7 @@ def _read_csv(path: Path) -> tuple[list[str], _Lines]:
         data = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror}).") from error
-    rows = csv_rows(data, path)
+    rows = read_csv_rows(data, path)
     _, header = next(rows, (1, []))
     return header, rows
 
@@ -97,43 +91,47 @@ def _read_parquet(path: Path) -> tuple[list[str], _Lines]:
 
 
 def _check_header(path: Path, header: list[str]) -> list[str]:
-    columns = [name.strip() for name in header]
-    known = [name.lower() if name.lower() in ("image", "label", "split") else name for name in columns]
+    """Return the names of the columns, the reserved ones in lower case."""
+    names = [name.strip() for name in header]
+    columns = [name.lower() if name.lower() in ("image", "label", "split") else name for name in names]
     if not columns:
-        raise LayoutError(path, f"{LAYOUT}; it is empty")
-    for needed in ("image", "label"):
-        if needed not in known:
-            raise AnnotationError(path, 1, f"there is no column {needed!r} among {', '.join(columns)}.")
-    repeated = sorted({name for name in known if known.count(name) > 1})
+        raise LayoutError(path, f"{LAYOUT}; the file is empty")
+    for required in ("image", "label"):
+        if required not in columns:
+            raise AnnotationError(path, 1, f"the column {required!r} is missing in {', '.join(names)}.")
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
     if repeated:
-        raise AnnotationError(path, 1, f"the column {repeated[0]!r} stands there twice.")
-    return known
+        raise AnnotationError(path, 1, f"the column {repeated[0]!r} is repeated.")
+    return columns
 
 
 def _parse_row(path: Path, columns: list[str], line: int, cells: list[str]) -> _Row:
     if len(cells) != len(columns):
         raise AnnotationError(path, line, f"has {len(cells)} columns, the header {len(columns)}.")
     values = {name: cell.strip() for name, cell in zip(columns, cells, strict=True)}
-    image, label, split = values.pop("image"), values.pop("label"), values.pop("split", None)
+    image = values.pop("image")
+    label = values.pop("label")
+    split = values.pop("split", None)
     if not image or "\0" in image:
-        raise AnnotationError(path, line, "the column 'image' holds no path.")
+        raise AnnotationError(path, line, "the column 'image' has no valid path.")
     expression = canonical_name(label)
     if expression is None:
-        raise AnnotationError(path, line, f"the label {label!r} is none of {', '.join(EXPRESSIONS)}.")
+        raise AnnotationError(path, line, f"the label {label!r} is not one of {', '.join(EXPRESSIONS)}.")
     if split is not None and split.lower() not in SPLIT_NAMES:
-        raise AnnotationError(path, line, f"the split {split!r} is none of {', '.join(SPLIT_NAMES)}.")
+        raise AnnotationError(path, line, f"the split {split!r} is not one of {', '.join(SPLIT_NAMES)}.")
     return _Row(image, expression, ANY_SPLIT if split is None else SPLIT_NAMES[split.lower()], values, line)
 
 
-def _check_rows(path: Path, rows: list[_Row]) -> list[_Row]:
+def _check_rows(path: Path, rows: list[_Row]) -> None:
+    """Raise for an empty table or an image that is listed twice."""
     if not rows:
-        raise LayoutError(path, f"{LAYOUT}; it has no row")
+        raise LayoutError(path, f"{LAYOUT}; the file has no rows")
     lines: dict[str, int] = {}
     for row in rows:
         first = lines.setdefault(os.path.normpath(row.image), row.line)
         if first != row.line:
-            raise AnnotationError(path, row.line, f"the image {row.image} stands in line {first} already.")
-    return rows
+            problem = f"the image {row.image} is already listed in line {first}."
+            raise AnnotationError(path, row.line, problem)
 
 
 def _sample(row: _Row, labels: tuple[str, ...]) -> Sample:

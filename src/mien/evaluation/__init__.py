@@ -1,1 +1,1 @@
-"""How a model does on labeled faces: the numbers, the plots and the page that shows them."""
+"""Evaluation of models on labeled faces: accuracy, calibration, groups, and comparison of two models."""

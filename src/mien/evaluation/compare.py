@@ -1,40 +1,37 @@
-"""Two models on the same faces: which is better, whether that may be chance, and where they differ."""
+"""Comparison of two models on the same labeled faces: accuracies, significance, and the faces on which they differ."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mien import metrics
 from mien.datasets.index import Index
-from mien.evaluation.evaluate import (
-    DatasetPredictions,
-    check_classes,
-    official_labels,
-    predict_dataset,
-    select_labeled,
-)
+from mien.evaluation.evaluate import as_classifier
+from mien.evaluation.labels import check_classes, official_labels, select_labeled
+from mien.evaluation.predictions import DatasetPredictions, predict_dataset
 from mien.evaluation.summary import json_ready
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest
 from mien.progress import Progress
 
-SHOWN = 16
-"""Faces that are kept with their images for each model that alone reads them right."""
+MAX_DIFFERENCES = 16
+"""Maximum number of faces, for each model, that are returned with their images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A face that one of two models reads right and the other wrong.
+    """A face that only one of two models classifies correctly.
 
     Attributes:
-        image: (S, S, 3) uint8 RGB, as the first model saw it.
-        name: the image's id.
-        truth: the label.
-        predictions: what the first and the second model said.
-        confidences: how sure they were, 0..1.
+        image: (S, S, 3) uint8 RGB, the input of the first model.
+        name: id of the image.
+        truth: name of the label.
+        predictions: names of the classes predicted by the first and the second model.
+        confidences: their probabilities, 0..1.
     """
 
     image: np.ndarray
@@ -46,12 +43,13 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The numbers of a comparison, and the faces on which the models differ.
+    """Result of `compare`.
 
     Attributes:
-        summary: see `compare`.
-        only_first: faces that the first model alone reads right, the other's surest mistakes first.
-        only_second: likewise.
+        summary: both accuracies, their difference and further results in JSON types; see `compare`.
+        only_first: faces that only the first model classifies correctly, the most confident mistakes of the other
+            first; at most `MAX_DIFFERENCES`.
+        only_second: likewise for the second model.
     """
 
     summary: dict[str, Any]
@@ -60,110 +58,132 @@ class Comparison:
 
 
 def compare(
-    first: ExpressionClassifier,
-    second: ExpressionClassifier,
+    first: str | Path | ExpressionClassifier,
+    second: str | Path | ExpressionClassifier,
     index: Index,
     *,
     flip_tta: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Read the faces of a data set with two models, and compare how often they are right.
+    """Compare the accuracy of two models on the labeled images of a data set.
 
-    Faces are found, cut and counted as in `mien.evaluation.evaluate`, by the data set's official protocol.
+    Faces are detected, aligned and counted as in `evaluate`, by the official protocol of the data set. A class that
+    only one of the models can predict counts as a mistake where it is predicted for another label.
 
     Args:
-        first: a model.
-        second: another one. Either may know a class that the other does not: to say it, where no face shows it, is
-            a mistake like any other.
+        first: name of a shipped model, path of an `.onnx` file, or a loaded classifier.
+        second: likewise.
         index: the data set, one split of it.
-        flip_tta: average with the mirrored crop.
-        progress: told how many readings are done, of both models together.
+        flip_tta: average the logits with those of the mirrored crop.
+        progress: called with the number of finished predictions of both models and their total.
 
     Returns:
-        A summary that is ready for JSON: `n`; `first` and `second`, each with the model's name, version and sha256,
-        correct, accuracy, its 95 % interval, balanced accuracy and macro F1; `difference` of the accuracies, first
-        minus second, and `difference_interval`; `table` with the faces that both, one or none reads right; `mcnemar`
-        with the p value of the exact test; `per_class` with the recall of both; `unknown` with the classes that each
-        does not know and the other does; `missed_faces`, `unreadable_faces` and `unanswered_faces` of the first model;
-        `unreadable` with the images' names.
+        The summary has these keys:
+
+        - `n`: number of faces.
+        - `first`, `second`: name, version and sha256 of a model, correct, accuracy, its 95 % interval, balanced
+          accuracy and macro F1.
+        - `difference`, `difference_interval`: accuracy of the first minus that of the second, and its 95 % interval.
+        - `table`: number of faces that both, one or none of the models classify correctly.
+        - `mcnemar`: p value of the exact test.
+        - `classes`, `per_class`: all class names, and the recall of both models for each.
+        - `unknown`: classes that a model lacks and the other has.
+        - `missed_faces`, `unreadable_faces`, `unanswered_faces`: counts, for the first model.
+        - `unreadable`: ids of missing or broken images.
 
     Raises:
-        InputError: when the faces show a class that one of the models does not know.
-        DatasetError: when no image has a label.
+        InputError: one of the models lacks a class of the labeled images.
+        DatasetError: no image has a label.
+        ModelError: a model is unknown or cannot be loaded.
+
+    Example:
+        >>> from mien.datasets import read_dataset
+        >>> index = read_dataset("ferplus", "ferplus.zip").select("valid")  # doctest: +SKIP
+        >>> compare("expression", "mobile", index).summary["difference"]  # doctest: +SKIP
+        0.019068
     """
-    for classifier in (first, second):
+    classifiers = [as_classifier(first), as_classifier(second)]
+    for classifier in classifiers:
         check_classes(classifier.manifest, index)
     labeled = select_labeled(index)
-    readings = [
-        predict_dataset(classifier, labeled, flip_tta=flip_tta, progress=_part_of(progress, number))
-        for number, classifier in enumerate((first, second))
+    predictions = [
+        predict_dataset(classifier, labeled, flip_tta=flip_tta, progress=_half_progress(progress, number))
+        for number, classifier in enumerate(classifiers)
     ]
-    return compare_predictions(first.manifest, second.manifest, readings[0], readings[1])
+    return compare_predictions(
+        classifiers[0].manifest, classifiers[1].manifest, predictions[0], predictions[1]
+    )
 
 
 def compare_predictions(
-    first: Manifest, second: Manifest, mine: DatasetPredictions, other: DatasetPredictions
+    first: Manifest,
+    second: Manifest,
+    first_predictions: DatasetPredictions,
+    second_predictions: DatasetPredictions,
 ) -> Comparison:
-    """The comparison behind two models' answers to the same images; see `compare`."""
-    labels = official_labels(first, mine.index)
+    """Compare existing predictions of two models for the same images; see `compare`."""
+    index = first_predictions.index
+    labels = official_labels(first, index)
     rows = np.flatnonzero(labels >= 0)
+    labels = labels[rows]
     names = first.labels + tuple(name for name in second.labels if name not in first.labels)
-    answers = [
-        _answers(manifest, part.logits[rows], names) for manifest, part in ((first, mine), (second, other))
-    ]
-    (chosen_first, sure_first), (chosen_second, sure_second) = answers
-    is_right = [chosen_first == labels[rows], chosen_second == labels[rows]]
-    summary = _summarize(labels[rows], [chosen_first, chosen_second], names)
-    for key, manifest in (("first", first), ("second", second)):
-        summary[key] = {**_identity(manifest), **summary[key]}
+    predicted_first, confidence_first = _predict(first, first_predictions.logits[rows], names)
+    predicted_second, confidence_second = _predict(second, second_predictions.logits[rows], names)
+    is_found = first_predictions.is_found[rows]
+    is_readable = first_predictions.is_readable[rows]
+    summary = _summarize(labels, [predicted_first, predicted_second], names)
+    summary["first"] = {**_identity(first), **summary["first"]}
+    summary["second"] = {**_identity(second), **summary["second"]}
     summary["unknown"] = {
         key: [name for name in names if name not in manifest.labels]
         for key, manifest in (("first", first), ("second", second))
     }
-    lost = rows[~mine.is_readable[rows]]
-    summary["missed_faces"] = int((~mine.is_found & mine.is_readable)[rows].sum())
-    summary["unreadable_faces"] = len(lost)
-    summary["unanswered_faces"] = int((chosen_first == metrics.NO_ANSWER).sum())
-    summary["unreadable"] = [mine.index.samples[row].id for row in lost]
+    summary["missed_faces"] = int((~is_found & is_readable).sum())
+    summary["unreadable_faces"] = int((~is_readable).sum())
+    summary["unanswered_faces"] = int((predicted_first == metrics.NO_ANSWER).sum())
+    summary["unreadable"] = [index.samples[row].id for row in rows[~is_readable]]
 
-    def differences(chosen: np.ndarray, wrong: np.ndarray) -> tuple[Difference, ...]:
-        places = np.flatnonzero(chosen)
-        places = places[np.argsort(-wrong[places], kind="stable")][:SHOWN]
+    def differences(is_selected: np.ndarray, confidence: np.ndarray) -> tuple[Difference, ...]:
+        selected = np.flatnonzero(is_selected)
+        order = np.argsort(-confidence[selected], kind="stable")
         return tuple(
             Difference(
-                image=mine.crop(int(rows[place])),
-                name=mine.index.samples[rows[place]].id,
-                truth=names[labels[rows[place]]],
-                predictions=(names[chosen_first[place]], names[chosen_second[place]]),
-                confidences=(float(sure_first[place]), float(sure_second[place])),
+                image=first_predictions.crop(int(rows[place])),
+                name=index.samples[rows[place]].id,
+                truth=names[labels[place]],
+                predictions=(names[predicted_first[place]], names[predicted_second[place]]),
+                confidences=(float(confidence_first[place]), float(confidence_second[place])),
             )
-            for place in places
+            for place in selected[order][:MAX_DIFFERENCES]
         )
 
+    correct_first = predicted_first == labels
+    correct_second = predicted_second == labels
     return Comparison(
         summary=json_ready(summary),
-        only_first=differences(is_right[0] & ~is_right[1], sure_second),
-        only_second=differences(is_right[1] & ~is_right[0], sure_first),
+        only_first=differences(correct_first & ~correct_second, confidence_second),
+        only_second=differences(correct_second & ~correct_first, confidence_first),
     )
 
 
-def _answers(manifest: Manifest, logits: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """What a model says, as numbers (N,) of `names`, `NO_ANSWER` where it missed the face; and how sure it is."""
-    numbers = np.array([*(names.index(name) for name in manifest.labels), metrics.NO_ANSWER])
-    chosen = metrics.choose_labels(logits)
-    return numbers[chosen], metrics.softmax(logits, manifest.temperature).max(axis=1)
+def _predict(manifest: Manifest, logits: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return predictions (N,) as positions in `names`, `NO_ANSWER` without a face, and their confidences (N,)."""
+    positions = np.array([*(names.index(name) for name in manifest.labels), metrics.NO_ANSWER])
+    confidences = metrics.softmax(logits, manifest.temperature).max(axis=1)
+    return positions[metrics.choose_labels(logits)], confidences
 
 
 def _summarize(labels: np.ndarray, predictions: list[np.ndarray], names: tuple[str, ...]) -> dict[str, Any]:
-    first, second = (part == labels for part in predictions)
-    n, only_first, only_second = len(labels), int((first & ~second).sum()), int((second & ~first).sum())
-    numbers = [_numbers(labels, part, len(names)) for part in predictions]
+    first, second = (predicted == labels for predicted in predictions)
+    scores_first, scores_second = (_scores(labels, predicted, len(names)) for predicted in predictions)
+    only_first = int((first & ~second).sum())
+    only_second = int((second & ~first).sum())
     return {
-        "n": n,
-        "first": numbers[0],
-        "second": numbers[1],
-        "difference": numbers[0]["accuracy"] - numbers[1]["accuracy"],
-        "difference_interval": metrics.difference_interval(only_first, only_second, n),
+        "n": len(labels),
+        "first": scores_first,
+        "second": scores_second,
+        "difference": scores_first["accuracy"] - scores_second["accuracy"],
+        "difference_interval": metrics.difference_interval(only_first, only_second, len(labels)),
         "table": {
             "both_right": int((first & second).sum()),
             "only_first": only_first,
@@ -173,7 +193,7 @@ def _summarize(labels: np.ndarray, predictions: list[np.ndarray], names: tuple[s
         "mcnemar": {"p_value": metrics.mcnemar_test(only_first, only_second)},
         "classes": list(names),
         "per_class": {
-            name: _class_numbers(first[labels == number], second[labels == number])
+            name: _class_scores(first[labels == number], second[labels == number])
             for number, name in enumerate(names)
         },
     }
@@ -183,7 +203,7 @@ def _identity(manifest: Manifest) -> dict[str, str]:
     return {"name": manifest.name, "version": manifest.version, "sha256": manifest.sha256}
 
 
-def _numbers(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[str, Any]:
+def _scores(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[str, Any]:
     correct = int((labels == predictions).sum())
     return {
         "correct": correct,
@@ -194,9 +214,9 @@ def _numbers(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[
     }
 
 
-def _class_numbers(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
-    """Recall of both models on the faces of one class, from whether each is right."""
-    recalls = [float(part.mean()) if part.size else float("nan") for part in (first, second)]
+def _class_scores(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
+    """Return the recall of both models for one class, given which of its faces each classifies correctly."""
+    recalls = [float(correct.mean()) if correct.size else float("nan") for correct in (first, second)]
     return {
         "n": first.size,
         "first": recalls[0],
@@ -207,8 +227,8 @@ def _class_numbers(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _part_of(progress: Progress | None, number: int) -> Progress | None:
-    """The progress of one model of two, as part of both."""
+def _half_progress(progress: Progress | None, number: int) -> Progress | None:
+    """Return a callback for the first (0) or the second (1) model that reports the progress of both."""
     if progress is None:
         return None
-    return lambda done, count: progress(number * count + done, 2 * count)
+    return lambda done, total: progress(number * total + done, 2 * total)

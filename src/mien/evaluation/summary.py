@@ -1,4 +1,4 @@
-"""One measurement as one plain dict: what `mien evaluate --json` prints and what the report shows."""
+"""Evaluation summary in JSON types: the output of `mien evaluate --json` and the content of the report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mien import metrics
 from mien.errors import InputError
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
-"""Shares of the answers, surest first, at which the summary gives the accuracy."""
+"""Coverages for which `selective` states the accuracy: shares of the predictions, the most confident first."""
 
 
 def summarize(
@@ -23,32 +23,33 @@ def summarize(
     temperature: float = 1.0,
     bins: int = 15,
 ) -> dict[str, Any]:
-    """Every number of one measurement, ready for JSON.
+    """Summarize predictions: accuracy, calibration, selective prediction, and scores for each class.
 
-    A face without an answer is an error in accuracy, balanced accuracy, recall and F1. Calibration (`ece`,
-    `brier`, `nll`, `reliability`) and `selective` are about confidence, so they look at the answers.
+    A face without a prediction is an error in accuracy, balanced accuracy, recall and F1. It is left out of
+    calibration (`ece`, `brier`, `nll`, `reliability`) and `selective`, which need a confidence.
 
     Args:
-        labels: (N,) class numbers.
-        logits: (N, C) before the temperature; a row of nan where there is no answer: no face was found, or no image.
+        labels: (N,) class ids.
+        logits: (N, C) before the temperature; a row of NaN without a prediction (no face, or no image).
         classes: the C names, in the order of the columns.
-        temperature: logits are divided by it before the softmax.
-        bins: equal-width confidence bins of `ece` and `reliability`.
+        temperature: divisor of the logits before the softmax.
+        bins: number of equal-width confidence bins of `ece` and `reliability`.
 
     Returns:
-        Plain numbers, strings, lists and dicts; None where a number is not defined (every score of no faces).
-        `ece` is after the temperature, `ece_uncalibrated` before, `reliability` has the bins of both.
-        `confusion` has C rows of labels and C columns of predictions; faces without an answer are in
-        `unanswered_faces` and `per_class[name]["unanswered"]`. `selective` tells how accurate the surest share of the
-        answers is.
+        Numbers, strings, lists and dicts; None for undefined numbers (every score of no faces). `ece` is computed
+        after the temperature and `ece_uncalibrated` before it; `reliability` has the bins of both. `confusion` has C
+        rows of labels and C columns of predictions; faces without a prediction are counted in `unanswered_faces` and
+        `per_class[name]["unanswered"]`. `selective` is the accuracy of the most confident share of the predictions.
 
     Raises:
-        InputError: when the arrays do not fit together.
+        InputError: the shapes of the arrays do not agree, or a class name is repeated.
     """
-    labels, logits = np.asarray(labels), _check_logits(logits, classes)
+    labels = np.asarray(labels)
+    logits = _check_logits(logits, classes)
     predictions = metrics.choose_labels(logits)
     confusion = metrics.confusion_matrix(labels, predictions, len(classes))
-    n, correct = int(confusion.sum()), int(np.trace(confusion))
+    n = int(confusion.sum())
+    correct = int(np.trace(confusion))
     return json_ready(
         {
             "n": n,
@@ -67,24 +68,27 @@ def summarize(
 
 
 def describe_missed_faces(record: Mapping[str, Any]) -> str:
-    """What became of faces that were not found and of images that are missing or broken; "all found" without any.
+    """Describe faces that were not detected and images that are missing or broken; "all detected" without any.
 
-    Those not found are errors in photographs, and read whole in data sets of face crops.
+    Undetected faces are errors in photographs; in data sets of face crops the whole image is classified.
 
     Args:
-        record: with `unanswered_faces`; `missed_faces` and `unreadable_faces` where they were told apart.
+        record: summary with `unanswered_faces`; `missed_faces` and `unreadable_faces` if it counts them separately.
     """
-    unanswered, lost = record["unanswered_faces"], record.get("unreadable_faces", 0)
-    missed, are_errors = record.get("missed_faces", unanswered - lost), unanswered > lost
-    told = [
-        *([f"{missed:,} not found, {'counted as errors' if are_errors else 'read whole'}"] if missed else []),
-        *([f"{lost:,} missing or broken, counted as errors"] if lost else []),
-    ]
-    return "; ".join(told) or "all found"
+    unanswered = record["unanswered_faces"]
+    unreadable = record.get("unreadable_faces", 0)
+    missed = record.get("missed_faces", unanswered - unreadable)
+    parts: list[str] = []
+    if missed:
+        effect = "counted as errors" if unanswered > unreadable else "whole image used"
+        parts.append(f"{missed:,} not detected, {effect}")
+    if unreadable:
+        parts.append(f"{unreadable:,} missing or broken, counted as errors")
+    return "; ".join(parts) or "all detected"
 
 
 def json_ready(value: Any) -> Any:
-    """The same value in JSON's own types: no numpy, None for nan and infinity, floats to six places."""
+    """Convert a value to JSON types: no numpy, None for NaN and infinity, floats rounded to six decimals."""
     if isinstance(value, Mapping):
         return {str(key): json_ready(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
@@ -101,7 +105,7 @@ def json_ready(value: Any) -> Any:
 def _check_logits(logits: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     logits = np.asarray(logits, dtype=np.float64)
     if len(set(classes)) != len(classes):
-        raise InputError(f"classes: a name stands twice in {', '.join(classes)}.")
+        raise InputError(f"classes: a name is repeated in {', '.join(classes)}.")
     if logits.size == 0:
         logits = logits.reshape(0, len(classes))
     if logits.ndim != 2 or logits.shape[1] != len(classes):
@@ -114,9 +118,11 @@ def _check_logits(logits: np.ndarray, classes: Sequence[str]) -> np.ndarray:
 def _calibration(
     labels: np.ndarray, logits: np.ndarray, predictions: np.ndarray, temperature: float, bins: int
 ) -> dict[str, Any]:
-    found = predictions != metrics.NO_ANSWER
-    labels, logits = labels[found], logits[found]
-    before, after = metrics.softmax(logits), metrics.softmax(logits, temperature)
+    is_answered = predictions != metrics.NO_ANSWER
+    labels = labels[is_answered]
+    logits = logits[is_answered]
+    before = metrics.softmax(logits)
+    after = metrics.softmax(logits, temperature)
     return {
         "temperature": temperature,
         "ece": metrics.expected_calibration_error(after, labels, bins),
@@ -132,7 +138,7 @@ def _calibration(
 
 
 def _selective(probabilities: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
-    """Accuracy when only the surest faces are answered, for each share of `COVERAGES`."""
+    """Return the accuracy of the most confident predictions at each coverage of `COVERAGES`."""
     curve = metrics.risk_coverage(probabilities, labels)
     if not curve.coverage.size:
         return []

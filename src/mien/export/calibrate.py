@@ -12,7 +12,9 @@ import numpy as np
 from mien import metrics
 from mien.datasets.index import Index
 from mien.errors import DatasetError, InputError
-from mien.evaluation.evaluate import evaluate_predictions, official_labels, predict_dataset, select_labeled
+from mien.evaluation.evaluate import evaluate_predictions
+from mien.evaluation.labels import official_labels, select_labeled
+from mien.evaluation.predictions import predict_dataset
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, RiskPoint, write_manifest
 from mien.progress import Progress

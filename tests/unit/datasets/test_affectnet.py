@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mien.datasets import count_classes, read_affectnet, read_dataset
-from mien.datasets.index import FolderFiles
+from mien.datasets.files import FolderFiles
 from mien.emotions import BASIC_EXPRESSIONS, EXPRESSIONS
 from mien.errors import DatasetError, LayoutError
 from mien.imaging import read_image
@@ -62,9 +62,9 @@ def test_without_landmarks_valence_or_image(tmp_path):
     ("name", "value", "problem"),
     [
         ("3_exp", np.array("11"), "class number 0..10"),
-        ("3_exp", np.array("sad"), "no .npy file of numbers"),
+        ("3_exp", np.array("sad"), "not a .npy file of numbers"),
         ("3_exp", np.array(["1", "2"]), "one class number"),
-        ("3_exp", np.array([None]), "no .npy file of numbers"),
+        ("3_exp", np.array([None]), "not a .npy file of numbers"),
     ],
 )
 def test_a_bad_label_is_named(tmp_path, name, value, problem):
@@ -96,5 +96,5 @@ def test_names_are_listed_and_never_looked_up(tmp_path, monkeypatch):
 def test_two_data_sets_side_by_side_are_refused(tmp_path):
     for name in ("one", "two"):
         write_affectnet(tmp_path / name, train=1, test=1)
-    with pytest.raises(LayoutError, match="there are several"):
+    with pytest.raises(LayoutError, match="found in several folders"):
         read_affectnet(tmp_path)

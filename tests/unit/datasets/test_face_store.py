@@ -26,7 +26,7 @@ def test_keeps_whole_crops_and_says_what_it_could_not_read(index, tmp_path):
 
 
 def test_goes_on_where_it_was_stopped(index, tmp_path, monkeypatch):
-    monkeypatch.setattr(face_store, "CHUNK", 4)
+    monkeypatch.setattr(face_store, "CHUNK_SIZE", 4)
     seen = []
 
     def stop_after_two(done, count):
@@ -67,7 +67,7 @@ def test_stores_of_data_without_landmarks_stay_valid_and_those_cut_by_stated_one
 
 def test_two_processes_make_the_same_store(index, tmp_path, monkeypatch):
     one = prepare_faces(index, tmp_path / "one", patch=32, workers=1)
-    monkeypatch.setattr(face_store, "CHUNK", 4)
+    monkeypatch.setattr(face_store, "CHUNK_SIZE", 4)
     two = prepare_faces(index, tmp_path / "two", patch=32, workers=2)
     np.testing.assert_array_equal(one.patches, two.patches)
     np.testing.assert_array_equal(one.landmarks_xy, two.landmarks_xy)

@@ -19,7 +19,7 @@ def test_an_empty_folder_is_no_data_set(tmp_path):
 
 def test_a_file_without_rows(tmp_path):
     (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n\n")
-    with pytest.raises(LayoutError, match="it has no row"):
+    with pytest.raises(LayoutError, match="the file has no rows"):
         read_fer2013(tmp_path)
 
 

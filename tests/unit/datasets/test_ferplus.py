@@ -50,7 +50,7 @@ def test_no_votes_give_no_labels():
 def test_an_empty_folder_is_no_data_set(tmp_path):
     with pytest.raises(LayoutError, match="FER2013Train"):
         read_ferplus(tmp_path)
-    with pytest.raises(LayoutError, match="nothing at this path"):
+    with pytest.raises(LayoutError, match="does not exist"):
         read_ferplus(tmp_path / "absent")
     (tmp_path / "labels.txt").write_text("no zip")
     with pytest.raises(LayoutError, match="neither"):

@@ -9,7 +9,7 @@ from support.datasets import pixels_of, png_of, write_image, zip_folder
 
 def test_an_empty_folder_is_no_data_set(tmp_path):
     (tmp_path / "happy").mkdir()
-    with pytest.raises(LayoutError, match="there is no image"):
+    with pytest.raises(LayoutError, match="there are no images"):
         read_folder(tmp_path)
 
 

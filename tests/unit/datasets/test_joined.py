@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from mien.datasets import ADAPTERS, DatasetKind, Index, Sample, join, read_dataset, read_ferplus, read_rafdb
-from mien.datasets.index import FolderFiles
+from mien.datasets.files import FolderFiles
 from mien.emotions import BASIC_EXPRESSIONS, EXPRESSIONS
 from mien.errors import DatasetError, InputError
 from mien.imaging import read_image
@@ -105,7 +105,7 @@ def test_labels_may_be_chosen():
     with pytest.raises(DatasetError, match="no expression in common"):
         join([one, two])
     for labels in ((), ("joy",), ("happiness", "happiness")):
-        with pytest.raises(InputError, match="give some of contempt, happiness, neutral once"):
+        with pytest.raises(InputError, match="distinct names among contempt, happiness, neutral"):
             join([one, two], labels=labels)
     with pytest.raises(DatasetError, match="no sample of neutral"):
         join([one], labels=("neutral",))
@@ -156,7 +156,7 @@ def test_what_is_no_list_of_parts_is_refused(text):
 
 
 def test_an_unknown_or_joined_part_is_refused():
-    with pytest.raises(InputError, match="no kind of data set 'cats'"):
+    with pytest.raises(InputError, match="unknown kind of data set 'cats'"):
         read_dataset("joined", "cats=/a")
     with pytest.raises(InputError, match="cannot be joined again"):
         read_dataset("joined", "joined=/a")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien.datasets.face_store import ROOM, prepare_faces
+from mien.datasets.face_patches import MARGIN
+from mien.datasets.face_store import prepare_faces
 from mien.datasets.index import Index, Sample
-from mien.evaluation.evaluate import predict_dataset
+from mien.evaluation.predictions import predict_dataset
 from mien.faces import FaceDetector
 from mien.faces.alignment import align_face
 from mien.inference.classifier import ExpressionClassifier
@@ -42,14 +43,14 @@ def test_training_and_evaluation_cut_the_face_that_is_meant(classifier, examples
     meant = faces[number or 0]
     np.testing.assert_array_equal(predict_dataset(classifier, index).crop(0), classifier.crop(group, meant))
     store = prepare_faces(index, tmp_path / "store", patch=64, workers=1)
-    expected = align_face(group, meant.landmarks_xy, size=2 * 64, margin=ROOM)
+    expected = align_face(group, meant.landmarks_xy, size=2 * 64, margin=MARGIN)
     np.testing.assert_array_equal(store.patches[0], expected)
 
 
 def test_training_cuts_by_the_stated_points_where_no_face_is_found(examples, group, tmp_path):
     store = prepare_faces(make_index(examples, CORNER), tmp_path / "store", patch=64, workers=1)
     assert store.is_found.all()
-    np.testing.assert_array_equal(store.patches[0], align_face(group, CORNER, size=2 * 64, margin=ROOM))
+    np.testing.assert_array_equal(store.patches[0], align_face(group, CORNER, size=2 * 64, margin=MARGIN))
 
 
 @pytest.mark.parametrize(
@@ -58,5 +59,5 @@ def test_training_cuts_by_the_stated_points_where_no_face_is_found(examples, gro
 def test_points_that_are_no_face_of_the_image_count_as_not_given(examples, group, tmp_path, points):
     [largest, *_] = FaceDetector(threads=1).detect(group)
     store = prepare_faces(make_index(examples, points), tmp_path / "store", patch=64, workers=1)
-    expected = align_face(group, largest.landmarks_xy, size=2 * 64, margin=ROOM)
+    expected = align_face(group, largest.landmarks_xy, size=2 * 64, margin=MARGIN)
     np.testing.assert_array_equal(store.patches[0], expected)

@@ -133,7 +133,7 @@ def test_a_missing_annotation_leaves_the_groups_empty(tmp_path):
         (2, "train_00002.jpg 8", "class 1..7"),
         (2, "valid_00002.jpg 1", "train or test"),
         (2, "train_00002.jpg", "not like"),
-        (2, "train_00001.jpg 1", "stands in line 1 already"),
+        (2, "train_00001.jpg 1", "already listed in line 1"),
     ],
 )
 def test_a_bad_line_of_the_label_list_is_named(tmp_path, line, text, problem):
@@ -169,7 +169,7 @@ def test_a_table_that_contradicts_its_folders_is_refused(tmp_path):
     file = tmp_path / "test_labels.csv"
     file.write_text(file.read_text().replace("test_0002_aligned.jpg,2", "test_0002_aligned.jpg,5"))
     with pytest.raises(
-        AnnotationError, match=r"test_labels.csv, line 3: .*'5' here and in folder 2\. Unpack"
+        AnnotationError, match=r"test_labels.csv, line 3: .*'5' here but in folder 2\. Unpack"
     ):
         read_rafdb(tmp_path)
 
@@ -177,7 +177,7 @@ def test_a_table_that_contradicts_its_folders_is_refused(tmp_path):
 def test_a_table_that_names_a_missing_image_is_refused(tmp_path):
     write_rafdb(tmp_path, "repacked", train=2, test=1)
     (tmp_path / "DATASET/test/2/test_0002_aligned.jpg").unlink()
-    with pytest.raises(AnnotationError, match=r"test_labels.csv, line 3: .*test_0002.*not whole"):
+    with pytest.raises(AnnotationError, match=r"test_labels.csv, line 3: .*test_0002.*incomplete"):
         read_rafdb(tmp_path)
     (tmp_path / "test_labels.csv").unlink()
     assert len(read_rafdb(tmp_path).samples) == 20
@@ -187,11 +187,11 @@ def test_numbers_that_fit_both_layouts_are_refused(tmp_path):
     write_rafdb(tmp_path, "efficientface", train=2, test=1)
     for split in ("train", "test"):
         shutil.rmtree(tmp_path / split / "0")
-    with pytest.raises(LayoutError, match="without 0 and 7 the classes are unclear"):
+    with pytest.raises(LayoutError, match="without 0 and 7 the classes are ambiguous"):
         read_rafdb(tmp_path)
     write_rafdb(tmp_path / "both", "efficientface", train=1, test=1)
     shutil.copytree(tmp_path / "both/train/1", tmp_path / "both/train/7")
-    with pytest.raises(LayoutError, match="0 and 7 are both there"):
+    with pytest.raises(LayoutError, match="0 and 7 both exist"):
         read_rafdb(tmp_path / "both")
 
 
@@ -200,5 +200,5 @@ def test_two_data_sets_side_by_side_are_refused(tmp_path):
         write_rafdb(tmp_path / "folders" / name, "efficientface", train=1, test=1)
         write_rafdb(tmp_path / "lists" / name, train=1, test=1)
     for kind in ("folders", "lists"):
-        with pytest.raises(LayoutError, match="there are several"):
+        with pytest.raises(LayoutError, match="found several"):
             read_rafdb(tmp_path / kind)

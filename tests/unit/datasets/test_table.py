@@ -14,7 +14,9 @@ def _write(path, text):
     return path
 
 
-@pytest.mark.parametrize(("text", "problem"), [("", "it is empty"), ("image,label\n\n", "it has no row")])
+@pytest.mark.parametrize(
+    ("text", "problem"), [("", "the file is empty"), ("image,label\n\n", "the file has no rows")]
+)
 def test_an_empty_table_is_refused(tmp_path, text, problem):
     with pytest.raises(LayoutError, match=problem):
         read_table(_write(tmp_path / "t.csv", text))
@@ -23,7 +25,7 @@ def test_an_empty_table_is_refused(tmp_path, text, problem):
 def test_no_table(tmp_path):
     with pytest.raises(LayoutError, match="a folder"):
         read_table(tmp_path)
-    with pytest.raises(LayoutError, match="nothing at this path"):
+    with pytest.raises(LayoutError, match="does not exist"):
         read_table(tmp_path / "absent.csv")
 
 
@@ -54,13 +56,13 @@ def test_without_split_a_row_belongs_to_each(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
-        ("file,label\na.png,sad\n", 1, "no column 'image' among file, label"),
-        ("image,label,age,age\na.png,sad,1,2\n", 1, "'age' stands there twice"),
+        ("file,label\na.png,sad\n", 1, "the column 'image' is missing in file, label"),
+        ("image,label,age,age\na.png,sad,1,2\n", 1, "'age' is repeated"),
         ("image,label\na.png,sad\nb.png\n", 3, "has 1 columns, the header 2"),
-        ("image,label\na.png,sad\n\n ,sad\n", 4, "holds no path"),
-        ("image,label\na.png,cat\n", 2, "the label 'cat' is none of neutral"),
-        ("image,label,split\na.png,sad,dev\n", 2, "the split 'dev' is none of train"),
-        ("image,label\na.png,sad\n./a.png,happy\n", 3, "stands in line 2 already"),
+        ("image,label\na.png,sad\n\n ,sad\n", 4, "has no valid path"),
+        ("image,label\na.png,cat\n", 2, "the label 'cat' is not one of neutral"),
+        ("image,label,split\na.png,sad,dev\n", 2, "the split 'dev' is not one of train"),
+        ("image,label\na.png,sad\n./a.png,happy\n", 3, "already listed in line 2"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path, text, line, problem):

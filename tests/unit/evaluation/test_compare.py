@@ -12,7 +12,7 @@ import pytest
 from mien.datasets.index import Index, Sample
 from mien.errors import MissingExtraError
 from mien.evaluation.compare import compare_predictions
-from mien.evaluation.evaluate import DatasetPredictions
+from mien.evaluation.predictions import DatasetPredictions
 from mien.manifest import AlignmentSpec, InputSpec, Manifest
 from mien.reports.comparison import verdict, write_comparison
 

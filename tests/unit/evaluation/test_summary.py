@@ -119,7 +119,7 @@ def test_json_ready_leaves_no_numpy_and_no_nan():
         ),  # six numbers, but not two rows of three
         ([0], np.zeros((2, 3)), CLASSES, "1 labels, but 2"),
         ([3], np.zeros((1, 3)), CLASSES, "labels: 3"),
-        ([0], np.zeros((1, 2)), ("fear", "fear"), "stands twice"),
+        ([0], np.zeros((1, 2)), ("fear", "fear"), "is repeated"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(labels, logits, classes, message):

@@ -1,0 +1,184 @@
+"""Read access to the files of a folder or a zip archive, and CSV rows with line numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from mien.errors import AnnotationError, DatasetError, LayoutError
+
+
+class ImageStore(Protocol):
+    """Source of the images of an index. Thread-safe, and safe to pickle and to fork."""
+
+    def has(self, name: str) -> bool:
+        """Return whether an image of this name exists."""
+        ...
+
+    def read(self, name: str) -> bytes | np.ndarray:
+        """Return an image as encoded bytes or as (H, W, 3) uint8 RGB. Raises KeyError if it does not exist."""
+        ...
+
+
+class Files(ImageStore, Protocol):
+    """Files of a folder or a zip archive, under names separated by "/"."""
+
+    def names(self) -> list[str]:
+        """Return the sorted names of all files except hidden ones and those in `__MACOSX`."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file. Raises KeyError if it does not exist."""
+        ...
+
+    def subfolder(self, folder: str) -> Files:
+        """Return the files below a folder, under names relative to it."""
+        ...
+
+
+class FolderFiles:
+    """Files of a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def names(self) -> list[str]:
+        """Return the sorted names of all files except hidden ones and those in `__MACOSX`."""
+        names: list[str] = []
+        for folder, _, files in os.walk(self.path, followlinks=True):
+            prefix = Path(folder).relative_to(self.path).as_posix()
+            names += [file if prefix == "." else f"{prefix}/{file}" for file in files]
+        return sorted(filter(_is_visible, names))
+
+    def has(self, name: str) -> bool:
+        """Return whether a file of this name exists."""
+        try:
+            return (self.path / name).is_file()
+        except OSError:  # a name that the file system does not allow
+            return False
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file. Raises KeyError if it does not exist."""
+        try:
+            return (self.path / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise KeyError(name) from None
+        except OSError as error:
+            raise DatasetError(f"{self.path / name}: cannot be read ({error.strerror}).") from error
+
+    def subfolder(self, folder: str) -> FolderFiles:
+        """Return the files below a folder, under names relative to it."""
+        return FolderFiles(self.path / folder)
+
+
+class ZipFiles:
+    """Files of a zip archive, read without unpacking it.
+
+    Each process opens its own handle and guards it with a lock: a forked worker that shared the handle of its parent
+    would move the read position of the parent.
+    """
+
+    def __init__(self, path: Path, prefix: str = "") -> None:
+        self.path = path
+        self.prefix = prefix
+        self._opened: tuple[int, threading.Lock, zipfile.ZipFile] | None = None
+
+    def __reduce__(self) -> tuple[type[ZipFiles], tuple[Path, str]]:
+        return ZipFiles, (self.path, self.prefix)
+
+    def _open(self) -> tuple[threading.Lock, zipfile.ZipFile]:
+        opened = self._opened
+        if opened is None or opened[0] != os.getpid():
+            try:
+                opened = self._opened = (os.getpid(), threading.Lock(), zipfile.ZipFile(self.path))
+            except (zipfile.BadZipFile, OSError) as error:
+                raise DatasetError(f"{self.path}: cannot be opened as a zip archive ({error}).") from error
+        return opened[1], opened[2]
+
+    def names(self) -> list[str]:
+        """Return the sorted names of all files except hidden ones and those in `__MACOSX`."""
+        _, archive = self._open()
+        names = (
+            name.removeprefix(self.prefix)
+            for name in archive.namelist()
+            if name.startswith(self.prefix) and not name.endswith("/")
+        )
+        return sorted(filter(_is_visible, names))
+
+    def has(self, name: str) -> bool:
+        """Return whether a file of this name exists."""
+        _, archive = self._open()
+        try:
+            return not archive.getinfo(self.prefix + name).is_dir()
+        except KeyError:
+            return False
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file. Raises KeyError if it does not exist."""
+        lock, archive = self._open()
+        try:
+            with lock:
+                return archive.read(self.prefix + name)
+        except KeyError:
+            raise KeyError(name) from None
+        except Exception as error:  # zipfile raises many types: broken data, encryption, unknown compression
+            raise DatasetError(f"{self.path}: {self.prefix}{name} cannot be unpacked ({error}).") from error
+
+    def subfolder(self, folder: str) -> ZipFiles:
+        """Return the files below a folder, under names relative to it."""
+        files = ZipFiles(self.path, f"{self.prefix}{folder}/")
+        files._opened = self._opened
+        return files
+
+
+def _is_visible(name: str) -> bool:
+    return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def open_files(path: str | Path) -> FolderFiles | ZipFiles:
+    """Open a folder or a zip archive.
+
+    Raises:
+        LayoutError: the path is neither.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return FolderFiles(path)
+    if path.is_file() and zipfile.is_zipfile(path):
+        return ZipFiles(path)
+    problem = "this file is neither" if path.exists() else "the path does not exist"
+    raise LayoutError(path, f"a folder or a .zip file; {problem}")
+
+
+def read_csv_rows(data: bytes, file: str | Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the non-empty rows of a UTF-8 CSV file, each with the number of its first line.
+
+    Args:
+        data: content of the file.
+        file: path of the file, for messages.
+
+    Raises:
+        AnnotationError: the file is not UTF-8 or not CSV.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise AnnotationError(file, line, "is not UTF-8 text; save the file as UTF-8.") from None
+    reader = csv.reader(io.StringIO(text, newline=""))
+    line = 1
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise AnnotationError(file, line, f"is not CSV ({error}).") from None

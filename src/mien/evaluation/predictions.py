@@ -1,0 +1,118 @@
+"""Predictions of a model for all images of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from mien.datasets.index import Index, Sample
+from mien.datasets.labeled_face import detect_labeled_face
+from mien.errors import DatasetError, ImageReadError
+from mien.evaluation.labels import check_classes
+from mien.faces.alignment import letterbox
+from mien.faces.detection import FaceDetector
+from mien.imaging import read_image
+from mien.inference.classifier import ExpressionClassifier
+from mien.progress import Progress
+from mien.runtime import usable_cores
+
+BATCH_SIZE = 64
+"""Images whose crops are in memory at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetPredictions:
+    """Predictions of a model, one row per image.
+
+    Attributes:
+        index: the images.
+        crop: function that returns the input of the network for a row, (S, S, 3) uint8; black where there was none.
+            Crops are computed again on each call, because those of a large data set would not fit in memory.
+        logits: (N, C) float32; NaN where no face was detected in a photograph, or the image is unreadable.
+        is_found: (N,) bool: whether a face was detected. Face crops are classified without one too.
+        is_readable: (N,) bool: whether the image exists and can be decoded.
+    """
+
+    index: Index
+    crop: Callable[[int], np.ndarray]
+    logits: np.ndarray
+    is_found: np.ndarray
+    is_readable: np.ndarray
+
+
+def predict_dataset(
+    classifier: ExpressionClassifier,
+    index: Index,
+    *,
+    flip_tta: bool = False,
+    progress: Progress | None = None,
+) -> DatasetPredictions:
+    """Detect, crop and classify the labeled face of every image, including images without a label.
+
+    Args:
+        classifier: the model.
+        index: the data set.
+        flip_tta: average the logits with those of the mirrored crop.
+        progress: called after each batch of images.
+
+    Raises:
+        InputError: the model lacks a class of the labeled images.
+    """
+    check_classes(classifier.manifest, index)
+    cropper = _FaceCropper(classifier, index)
+    count = len(index.samples)
+    logits = np.full((count, len(classifier.manifest.labels)), np.nan, dtype=np.float32)
+    is_found = np.zeros(count, dtype=bool)
+    is_readable = np.ones(count, dtype=bool)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for start in range(0, count, BATCH_SIZE):
+            faces = list(pool.map(cropper, index.samples[start : start + BATCH_SIZE]))
+            rows = np.arange(start, start + len(faces))
+            is_found[rows] = [face.is_found for face in faces]
+            is_readable[rows] = [face.is_readable for face in faces]
+            has_crop = [face.crop is not None for face in faces]
+            if any(has_crop):
+                crops = np.stack([face.crop for face in faces if face.crop is not None])
+                logits[rows[has_crop]] = classifier.logits(crops, flip_tta=flip_tta)
+            if progress:
+                progress(start + len(faces), count)
+
+    size = classifier.manifest.input.size
+
+    def crop(row: int) -> np.ndarray:
+        pixels = cropper(index.samples[row]).crop
+        return np.zeros((size, size, 3), dtype=np.uint8) if pixels is None else pixels
+
+    return DatasetPredictions(
+        index=index, crop=crop, logits=logits, is_found=is_found, is_readable=is_readable
+    )
+
+
+@dataclass(frozen=True)
+class _FaceCrop:
+    crop: np.ndarray | None
+    is_found: bool = False
+    is_readable: bool = True
+
+
+class _FaceCropper:
+    """Detects and crops the labeled face of an image; thread-safe."""
+
+    def __init__(self, classifier: ExpressionClassifier, index: Index) -> None:
+        self.classifier = classifier
+        self.index = index
+        self.detector = FaceDetector(threads=1)
+
+    def __call__(self, sample: Sample) -> _FaceCrop:
+        try:
+            image = read_image(self.index.read(sample))
+        except (ImageReadError, DatasetError):
+            return _FaceCrop(None, is_readable=False)
+        face = detect_labeled_face(image, sample, self.detector)
+        if face is not None:
+            return _FaceCrop(self.classifier.crop(image, face), is_found=True)
+        size = self.classifier.manifest.input.size
+        return _FaceCrop(letterbox(image, size=size) if self.index.is_cropped else None)
