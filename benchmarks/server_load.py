@@ -1,10 +1,10 @@
-"""The clients of benchmarks/server.py, in a process of their own: they post one image again and again, and count.
+"""Clients of benchmarks/server.py: they post one image repeatedly and record the responses.
 
 python benchmarks/server_load.py --port PORT --image FILE [--clients 8 | --rate 200] [--seconds 10]
 
-Prints one JSON object. The request is built once and connections are kept, so that the clients take little of the
-processor that the server needs (`client_cpu_s`). With --clients each one asks again as soon as it is answered; with
---rate requests begin at fixed times, whatever the server does.
+Prints one JSON object. The request is built once and connections are kept, so that the clients need little CPU time
+(`client_cpu_s`). With --clients, each client sends its next request after the response (closed loop); with --rate,
+requests start at fixed times (open loop).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 
 HOST = "127.0.0.1"
 MAX_CONNECTIONS = 400
-"""With --rate: a request that would need one more is left out, and counted."""
+"""Maximum number of connections with --rate; requests that would need another one are skipped and counted."""
 
 
 @dataclass
 class Tally:
-    """What came back. Times of day are those of `time.perf_counter`."""
+    """Counters of the responses; times are from `time.perf_counter`."""
 
     latencies_ms: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
     last_s: float = 0.0
@@ -33,11 +33,11 @@ class Tally:
     not_sent: int = 0
     without_retry_after: int = 0
 
-    def to_dict(self, began_s: float) -> dict[str, Any]:
-        """Answers by status with their milliseconds, and how many images were read a second until the last one."""
-        read = len(self.latencies_ms[200])
+    def to_dict(self, started_s: float) -> dict[str, Any]:
+        """Return the latencies by status, and the images per second until the last success."""
+        successes = len(self.latencies_ms[200])
         return {
-            "read_per_s": read / (self.last_s - began_s) if read else 0.0,
+            "images_per_s": successes / (self.last_s - started_s) if successes else 0.0,
             "latencies_ms": {str(status): times for status, times in self.latencies_ms.items() if times},
             "unanswered": self.unanswered,
             "not_sent": self.not_sent,
@@ -47,15 +47,15 @@ class Tally:
 
 
 class Client:
-    """One connection, opened when it is needed."""
+    """Client with one connection, opened on first use."""
 
     def __init__(self, port: int, request: bytes, tally: Tally) -> None:
         self._port, self._request, self._tally = port, request, tally
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self) -> int | None:
-        """Post the image and give the answer's status; None when there was nobody, or no answer."""
-        began = time.perf_counter()
+    async def post(self) -> int | None:
+        """Post the image and return the status; None without a server or a response."""
+        started_s = time.perf_counter()
         try:
             reader, writer = self._streams or await asyncio.open_connection(HOST, self._port)
         except OSError:
@@ -70,8 +70,9 @@ class Client:
             writer.close()
             self._streams = None
             return None
-        now, status = time.perf_counter(), int(head[9:12])
-        self._tally.latencies_ms[status].append(1e3 * (now - began))
+        now = time.perf_counter()
+        status = int(head[9:12])
+        self._tally.latencies_ms[status].append(1e3 * (now - started_s))
         self._tally.without_retry_after += status in (429, 503) and b"retry-after" not in fields
         if status == 200:
             self._tally.last_s = now
@@ -82,24 +83,24 @@ class Client:
         return status
 
 
-async def ask_again_and_again(client: Client, end_s: float) -> None:
-    """One client of a closed loop; it goes when the server is not there any more."""
+async def run_closed_loop(client: Client, end_s: float) -> None:
+    """Send requests with one client until a time or until the server stops."""
     while time.perf_counter() < end_s:
-        status = await client.ask()
+        status = await client.post()
         if status is None:
             return
         if status != 200:
             await asyncio.sleep(0.05)
 
 
-async def ask_at_a_rate(port: int, request: bytes, tally: Tally, rate: float, end_s: float) -> None:
-    """Requests at fixed times, each on a connection that is free by then."""
-    free: list[Client] = []
+async def run_open_loop(port: int, request: bytes, tally: Tally, rate: float, end_s: float) -> None:
+    """Send requests at a fixed rate, each on an idle or a new connection."""
+    idle: list[Client] = []
     running: set[asyncio.Task[None]] = set()
 
-    async def ask(client: Client) -> None:
-        await client.ask()
-        free.append(client)
+    async def post(client: Client) -> None:
+        await client.post()
+        idle.append(client)
 
     due = time.perf_counter()
     while due < end_s:
@@ -108,26 +109,26 @@ async def ask_at_a_rate(port: int, request: bytes, tally: Tally, rate: float, en
         if len(running) >= MAX_CONNECTIONS:
             tally.not_sent += 1
             continue
-        task = asyncio.create_task(ask(free.pop() if free else Client(port, request, tally)))
+        task = asyncio.create_task(post(idle.pop() if idle else Client(port, request, tally)))
         running.add(task)
         task.add_done_callback(running.discard)
     await asyncio.gather(*running)
 
 
 async def load(options: argparse.Namespace) -> dict[str, Any]:
-    """All clients, until the last one is answered."""
+    """Run all clients until their last response."""
     image = options.image.read_bytes()
     head = f"POST /v1/analyze HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: image/jpeg\r\n"
     head += f"Content-Length: {len(image)}\r\n\r\n"
     request, tally = head.encode() + image, Tally()
-    began_s = time.perf_counter()
-    end_s = began_s + options.seconds
+    started_s = time.perf_counter()
+    end_s = started_s + options.seconds
     if options.rate:
-        await ask_at_a_rate(options.port, request, tally, options.rate, end_s)
+        await run_open_loop(options.port, request, tally, options.rate, end_s)
     else:
         clients = [Client(options.port, request, tally) for _ in range(options.clients)]
-        await asyncio.gather(*(ask_again_and_again(client, end_s) for client in clients))
-    return tally.to_dict(began_s)
+        await asyncio.gather(*(run_closed_loop(client, end_s) for client in clients))
+    return tally.to_dict(started_s)
 
 
 def main() -> None:
@@ -135,9 +136,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--image", type=Path, required=True)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument(
-        "--rate", type=float, default=0.0, help="requests a second; 0: as the clients get answers"
-    )
+    parser.add_argument("--rate", type=float, default=0.0, help="requests per second; 0: closed loop")
     parser.add_argument("--seconds", type=float, default=10.0)
     print(json.dumps(asyncio.run(load(parser.parse_args()))))
 

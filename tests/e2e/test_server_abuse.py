@@ -1,4 +1,4 @@
-"""`mien serve` against requests that mean it no good: it refuses them, goes on serving, and stays within its memory."""
+"""Invalid and hostile HTTP requests to `mien serve`: it rejects them, stays available and within its memory limit."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from PIL import Image
 from support.abuse import (
     FUZZ_S,
     JPEG,
-    PATIENCE_S,
     SETTINGS,
+    TIMEOUT_S,
     UPGRADE,
     bad_images,
-    cut_off_after,
-    read_answer,
-    seeds,
+    corrupted,
+    read_response,
+    seed_images,
     serving,
-    spoiled,
+    time_until_closed,
 )
 from support.images import encoded
 
@@ -36,27 +36,29 @@ ANALYZE = "POST /v1/analyze HTTP/1.1\r\nHost: mien.test\r\n"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     if not Path("/proc/self/status").exists():
-        pytest.skip("memory is read from /proc")
+        pytest.skip("measuring memory needs /proc")
     with serving(tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
 @pytest.fixture(autouse=True)
-def still_serves(server):
-    with server.staying_well():
+def check_server_afterwards(server):
+    with server.check_health_afterwards():
         yield
 
 
-def must_refuse(answers, *, may_be_silent=False):
-    """Every answer is a 4xx with a reason, or, where bytes are no HTTP, the end of the connection."""
-    wrong = {}
-    for name, (status, body) in answers.items():
-        if may_be_silent and (status, body) == (0, b""):
+def check_rejected(responses, *, may_disconnect=False):
+    """Check that every response is a 4xx with a message, or a closed connection where that is allowed."""
+    unexpected = {}
+    for name, (status, body) in responses.items():
+        if may_disconnect and (status, body) == (0, b""):
             continue
-        is_told = b"Invalid HTTP request received." in body or json_of(body).get("error", {}).get("message")
-        if not (400 <= status < 500 and is_told):
-            wrong[name] = status, body[:200]
-    assert not wrong
+        has_message = b"Invalid HTTP request received." in body or json_of(body).get("error", {}).get(
+            "message"
+        )
+        if not (400 <= status < 500 and has_message):
+            unexpected[name] = status, body[:200]
+    assert not unexpected
 
 
 def json_of(body):
@@ -70,41 +72,43 @@ def part(data: bytes, disposition: str = 'form-data; name="images"; filename="a.
     return f"--B\r\nContent-Disposition: {disposition}\r\n\r\n".encode() + data + b"\r\n"
 
 
-def test_bodies_of_a_wrong_kind(server):
+def test_rejects_bodies_of_wrong_content_type(server):
     form = "multipart/form-data; boundary=B"
     deep = "multipart/mixed; boundary=C\r\n\r\n--C\r\n" * 50
     bodies = {
-        "nothing": (b"", "image/jpeg"),
-        "nothing in a form": (b"", form),
-        "no kind": (JPEG, ""),
+        "empty": (b"", "image/jpeg"),
+        "an empty form": (b"", form),
+        "no content type": (JPEG, ""),
         "text": (JPEG, "text/plain"),
         "JSON": (b'{"images": []}', "application/json"),
-        "a kind of 5 KB": (JPEG, "x" * 5000),
-        "a form that says it is an image": (part(JPEG) + b"--B--\r\n", "image/jpeg"),
-        "an image that says it is a form": (JPEG, form),
+        "a content type of 5 KB": (JPEG, "x" * 5000),
+        "a form declared as an image": (part(JPEG) + b"--B--\r\n", "image/jpeg"),
+        "an image declared as a form": (JPEG, form),
         "no boundary": (part(JPEG) + b"--B--\r\n", "multipart/form-data"),
         "an empty boundary": (part(JPEG), "multipart/form-data; boundary="),
         "a boundary of 5 KB": (part(JPEG), "multipart/form-data; boundary=" + "x" * 5000),
-        "another boundary": (part(JPEG), "multipart/form-data; boundary=C"),
-        "cut off": (part(JPEG)[:60], form),
+        "a wrong boundary": (part(JPEG), "multipart/form-data; boundary=C"),
+        "a truncated form": (part(JPEG)[:60], form),
         "a part without a name": (part(JPEG, "form-data") + b"--B--\r\n", form),
-        "a part without anything": (b"--B\r\n\r\n\r\n--B--\r\n", form),
-        "another field": (part(JPEG, 'form-data; name="image"; filename="a"') + b"--B--\r\n", form),
+        "an empty part": (b"--B\r\n\r\n\r\n--B--\r\n", form),
+        "an unknown field": (part(JPEG, 'form-data; name="image"; filename="a"') + b"--B--\r\n", form),
         "a text field": (part(b"cat", 'form-data; name="images"') + b"--B--\r\n", form),
         "a text field of 2 MB": (part(bytes(2**21), 'form-data; name="images"') + b"--B--\r\n", form),
         "too many images": (part(b"x") * 5 + b"--B--\r\n", form),
-        "parts without end": (part(b"") * 20_000, form),
-        "fields without end": (part(b"", 'form-data; name="a"') * 20_000, form),
-        "headers of parts without end": (b"--B\r\n" + b"a: b\r\n" * 200_000, form),
-        "a name of 2 MB": (part(JPEG, f'form-data; name="{"a" * 2**21}"; filename="a"') + b"--B--\r\n", form),
-        "forms in forms": (part(JPEG, f"form-data\r\nContent-Type: {deep}") + b"--B--\r\n", form),
+        "20,000 parts": (part(b"") * 20_000, form),
+        "20,000 fields": (part(b"", 'form-data; name="a"') * 20_000, form),
+        "200,000 part headers": (b"--B\r\n" + b"a: b\r\n" * 200_000, form),
+        "a field name of 2 MB": (
+            part(JPEG, f'form-data; name="{"a" * 2**21}"; filename="a"') + b"--B--\r\n",
+            form,
+        ),
+        "nested forms": (part(JPEG, f"form-data\r\nContent-Type: {deep}") + b"--B--\r\n", form),
     }
-    must_refuse({name: server.post(*body) for name, body in bodies.items()})
+    check_rejected({name: server.post(*body) for name, body in bodies.items()})
 
 
-def test_names_in_odd_encodings(server):
-    """A file's name comes back in the answer, or the form is refused: it is never our mistake."""
-    odd = [
+def test_file_names_in_unusual_encodings_never_cause_a_500(server):
+    names = [
         rb"\ud800",
         b"+2AA-",
         b"\xff\xfe",
@@ -119,18 +123,18 @@ def test_names_in_odd_encodings(server):
     )
     statuses = {}
     for charset in charsets.split():
-        for place, name in enumerate(odd):
+        for index, name in enumerate(names):
             field = (
                 b'--B\r\nContent-Disposition: form-data; name="images"; filename="%s"\r\n\r\nx\r\n--B--\r\n'
                 % name
             )
-            statuses[charset, place] = server.post(
+            statuses[charset, index] = server.post(
                 field, f"multipart/form-data; boundary=B; charset={charset}"
             )[0]
     assert {status for status in statuses.values() if status not in (200, 400, 422)} == set(), statuses
 
 
-def test_bodies_that_are_too_large(server):
+def test_rejects_large_bodies(server):
     chunk = b"10000\r\n" + bytes(2**16) + b"\r\n"
     head = f"{ANALYZE}Content-Type: image/jpeg\r\n".encode()
     declared = {
@@ -138,20 +142,19 @@ def test_bodies_that_are_too_large(server):
     }
     streamed = server.exchange(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 100)
     sent = server.post(bytes(2**22 + 1))
-    must_refuse({**declared, "sent": sent}, may_be_silent=True)
-    must_refuse({"streamed": streamed}, may_be_silent=True)
+    check_rejected({**declared, "sent": sent}, may_disconnect=True)
+    check_rejected({"streamed": streamed}, may_disconnect=True)
     assert {status for status, _ in declared.values()} == {413}
 
 
-def test_bad_images_are_not_kept(server):
-    """The bytes of an image that cannot be read are let go with its answer: 160 MB of them leave nothing behind."""
+def test_unreadable_images_are_released_after_the_response(server):
     before_mb = server.memory_mb("VmRSS")
     noise = random.Random(1).randbytes(2**22)
     assert {server.post(noise)[0] for _ in range(40)} == {422}
     assert server.memory_mb("VmRSS") - before_mb < 60
 
 
-def test_requests_that_are_no_http(server):
+def test_rejects_malformed_http(server):
     requests = {
         "noise": random.Random(2).randbytes(5000),
         "TLS": bytes.fromhex("16030100f8010000f40303") + bytes(240),
@@ -172,10 +175,10 @@ def test_requests_that_are_no_http(server):
         "another encoding": f"{ANALYZE}Transfer-Encoding: gzip\r\n\r\n".encode(),
         "an endless chunk size": f"{ANALYZE}Transfer-Encoding: chunked\r\n\r\n".encode() + b"0" * 50_000,
     }
-    must_refuse({name: server.exchange(data) for name, data in requests.items()}, may_be_silent=True)
+    check_rejected({name: server.exchange(data) for name, data in requests.items()}, may_disconnect=True)
 
 
-def test_addresses_that_lead_nowhere(server):
+def test_rejects_invalid_paths_methods_and_parameters(server):
     paths = [
         "/%00",
         "/%ff",
@@ -188,10 +191,11 @@ def test_addresses_that_lead_nowhere(server):
     paths += ["/" + "a/" * 4000, "/v1/analyze/", "/" + "%41" * 3000, "/docs", "/\\..\\..\\x"]
     requests = {path: f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths}
     requests |= {
-        verb: f"{verb} /v1/analyze HTTP/1.1\r\nHost: x\r\n\r\n".encode() for verb in ("GET", "PUT", "MAKE")
+        method: f"{method} /v1/analyze HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        for method in ("GET", "PUT", "MAKE")
     }
-    must_refuse({name: server.exchange(data) for name, data in requests.items()})
-    words = [
+    check_rejected({name: server.exchange(data) for name, data in requests.items()})
+    queries = [
         "max_faces=0",
         "max_faces=-1",
         "max_faces=nan",
@@ -199,8 +203,8 @@ def test_addresses_that_lead_nowhere(server):
         "max_faces=" + "9" * 5000,
         "pose=maybe",
     ]
-    words += ["model=", "model=%00", "model=../../etc/passwd", "model=%ff%fe", "model=" + "a" * 5000]
-    must_refuse({word: server.post(JPEG, query=f"?{word}") for word in words})
+    queries += ["model=", "model=%00", "model=../../etc/passwd", "model=%ff%fe", "model=" + "a" * 5000]
+    check_rejected({query: server.post(JPEG, query=f"?{query}") for query in queries})
     upgrades = {
         path: server.exchange(UPGRADE.replace(b"/v1/stream", path.encode()))
         for path in ("/", "/no", "/models/x")
@@ -208,33 +212,33 @@ def test_addresses_that_lead_nowhere(server):
     assert {status for status, _ in upgrades.values()} <= {403, 404}
 
 
-def test_images_that_are_none(server):
+def test_rejects_unreadable_images(server):
     files = bad_images()
     assert max(map(len, files.values())) < 300_000
-    must_refuse({name: server.post(data) for name, data in files.items()})
+    check_rejected({name: server.post(data) for name, data in files.items()})
     form = b"".join(part(files[name]) for name in list(files)[:3]) + part(JPEG) + b"--B--\r\n"
     status, body = server.post(form, "multipart/form-data; boundary=B")
     assert status == 200
     assert [bool(result["error"]) for result in json.loads(body)["results"]] == [True, True, True, False]
 
 
-def test_images_at_the_limit(server):
-    """Valid ones that cost much are read, many at once, one frame of an animation, within the memory."""
+def test_analyzes_expensive_images_within_the_memory_limit(server):
     frames = [Image.new("P", (1000, 1000), color) for color in range(30)]
     file = io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
-    costly = [
+    expensive = [
         encoded(Image.new("RGBA", (2000, 2000)), "PNG"),
         encoded(Image.new("CMYK", (2000, 2000)), "JPEG"),
     ]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(server.post, [file.getvalue(), *costly * 4]))
-    assert {status for status, _ in answers} == {200}, answers
+        responses = list(pool.map(server.post, [file.getvalue(), *expensive * 4]))
+    assert {status for status, _ in responses} == {200}, responses
 
 
-def test_slow_clients_are_cut_off_and_hold_nobody_up(server):
+def test_slow_clients_are_disconnected_and_delay_no_others(server):
     body = f"{ANALYZE}Content-Type: image/jpeg\r\n".encode()
-    get, length = b"GET /healthz HTTP/1.1\r\nHost: x\r\n", b"Content-Length: 100000000\r\n\r\n"
+    get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+    length = b"Content-Length: 100000000\r\n\r\n"
     slow = {
         "silent": (b"", b""),
         "headers": (get, b"x: y\r\n"),
@@ -242,61 +246,63 @@ def test_slow_clients_are_cut_off_and_hold_nobody_up(server):
         "headers of a second request": (get + b"\r\nGET /healthz", b"z"),
         "a body": (body + b"Content-Length: 100000\r\n\r\n", b"z"),
         "a body in chunks": (body + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nz\r\n"),
-        "a body that was refused": (body + length, b"z"),
-        "a body that nobody wants": (get + length, b"z"),
-        "an upgrade": (UPGRADE[:-2], b""),
-        "a reader of large files": (b"GET /models/expression.onnx HTTP/1.1\r\nHost: x\r\n\r\n", b"z"),
+        "a rejected body": (body + length, b"z"),
+        "an unexpected body": (get + length, b"z"),
+        "an incomplete upgrade": (UPGRADE[:-2], b""),
+        "a large file that is not read": (b"GET /models/expression.onnx HTTP/1.1\r\nHost: x\r\n\r\n", b"z"),
     }
     with ExitStack() as stack, ThreadPoolExecutor(len(slow)) as pool:
         runs = {}
-        for name, (first, piece) in slow.items():
+        for name, (first, chunk) in slow.items():
             client = stack.enter_context(closing(server.connect(buffer=4096)))
             client.sendall(first)
-            runs[name] = pool.submit(cut_off_after, client, piece)
+            runs[name] = pool.submit(time_until_closed, client, chunk)
         for _ in range(3):
-            server.must_read_a_portrait()
-        held = {name: run.result() for name, run in runs.items()}
-    assert {name: seconds for name, seconds in held.items() if seconds >= PATIENCE_S} == {}
+            server.check_portrait()
+        durations = {name: run.result() for name, run in runs.items()}
+    assert {name: seconds for name, seconds in durations.items() if seconds >= TIMEOUT_S} == {}
 
 
-def test_clients_that_go_in_the_middle(server):
-    whole = f"{ANALYZE}Content-Type: image/jpeg\r\nContent-Length: {len(JPEG)}\r\n\r\n".encode() + JPEG
-    for place in (0, 10, 150, 3000, len(whole)):
-        assert server.exchange(whole[:place], ends=True)[0] in (0, 200, 400, 408)
-    for place in (10, 150, 3000, len(whole), -1):
+def test_survives_clients_that_disconnect_early(server):
+    request = f"{ANALYZE}Content-Type: image/jpeg\r\nContent-Length: {len(JPEG)}\r\n\r\n".encode() + JPEG
+    for size in (0, 10, 150, 3000, len(request)):
+        assert server.exchange(request[:size], shutdown=True)[0] in (0, 200, 400, 408)
+    for size in (10, 150, 3000, len(request), -1):
         with closing(server.connect()) as client:
-            client.sendall(UPGRADE if place < 0 else whole[:place])
-            client.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )  # ends with a reset
+            client.sendall(UPGRADE if size < 0 else request[:size])
+            # close with a reset
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def test_more_connections_than_it_takes(server):
+def test_connections_over_the_limit_are_rejected(server):
     with ExitStack() as stack:
         clients = [stack.enter_context(closing(server.connect())) for _ in range(200)]
         statuses = []
         for client in clients:
             with suppress(OSError):
                 client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            statuses.append(read_answer(client)[0])
-    assert set(statuses) <= {0, 200, 503}  # 0: it closed while the request was on its way
+            statuses.append(read_response(client)[0])
+    # 0: the server closed the connection before it received the request
+    assert set(statuses) <= {0, 200, 503}
     assert 1 <= statuses.count(200) <= SETTINGS["max-connections"]
 
 
-def test_spoiled_bodies(server):
-    chance, images, statuses = random.Random(5), seeds(), []
-    until = time.monotonic() + FUZZ_S
-    while time.monotonic() < until and len(statuses) < 400:
-        image = chance.choice(images)
-        if chance.random() < 0.3:
-            form = spoiled(part(image) + part(JPEG[:2000]) + b"--B--\r\n", chance)
+def test_corrupted_requests_never_cause_a_500(server):
+    rng = random.Random(5)
+    images = seed_images()
+    statuses = []
+    deadline = time.monotonic() + FUZZ_S
+    while time.monotonic() < deadline and len(statuses) < 400:
+        image = rng.choice(images)
+        if rng.random() < 0.3:
+            form = corrupted(part(image) + part(JPEG[:2000]) + b"--B--\r\n", rng)
             statuses.append(server.post(form, "multipart/form-data; boundary=B")[0])
-        elif chance.random() < 0.2:
+        elif rng.random() < 0.2:
             request = (
                 f"{ANALYZE}Content-Type: image/png\r\nContent-Length: 300\r\n\r\n".encode() + image[:300]
             )
-            statuses.append(server.exchange(spoiled(request, chance), ends=True)[0])
+            statuses.append(server.exchange(corrupted(request, rng), shutdown=True)[0])
         else:
-            statuses.append(server.post(spoiled(image, chance))[0])
+            statuses.append(server.post(corrupted(image, rng))[0])
     assert set(statuses) <= {0, 200, 400, 404, 405, 408, 413, 415, 422}
     assert len(set(statuses)) >= 3

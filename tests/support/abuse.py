@@ -1,4 +1,4 @@
-"""What the abuse of `mien serve` is made of: the server with small limits, odd clients, frames and images."""
+"""Abuse tests of `mien serve`: a server with small limits, misbehaving clients, WebSocket frames and bad images."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ from websockets.sync.client import ClientConnection, connect
 
 from support.images import PORTRAITS, broken_files, encoded, portrait, vast_png
 from support.server import ServerProcess
+from support.waiting import wait_until
 
 JPEG = encoded(portrait("astronaut"), "JPEG", quality=90)
 UPGRADE = (
     b"GET /v1/stream HTTP/1.1\r\nHost: mien.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
 )
-CONTINUED, TEXT, BINARY, CLOSE, PING = 0, 1, 2, 8, 9
+CONTINUATION = 0
+TEXT = 1
+BINARY = 2
+CLOSE = 8
+PING = 9
 
 SETTINGS = {
     "max-connections": 48,
@@ -42,64 +47,63 @@ SETTINGS = {
     "stream-idle-s": 4,
 }
 FUZZ_S = 4.0
-PATIENCE_S = 10.0
-"""In which the server must have cut off a client that is slow; its own limits are 1.5 to 4 s."""
-MEMORY_MB = 350
-"""How much more than after its first image the server may ever take: 16 for bodies, two images of four million
-pixels as RGBA with the copies that Pillow makes of them (20 bytes a pixel, 160), and what the networks and the
-allocator keep."""
+TIMEOUT_S = 10.0
+"""Time limit for the server to disconnect a slow client; its own limits are 1.5 to 4 s."""
+MAX_MEMORY_MB = 350
+"""Maximum growth of the server's memory after its first image: 16 MB of bodies, 160 MB for two RGBA images of four
+million pixels with Pillow's copies (20 bytes per pixel), and the buffers of the networks and the allocator."""
 
 
 class Server(ServerProcess):
-    """`mien serve` with the models that ship, and ways to ask it odd things."""
+    """`mien serve` with the shipped models, and methods that send valid and invalid requests."""
 
-    first_mb: float
-    """Its memory after its first image."""
+    baseline_mb: float
+    """Memory after the first image."""
 
     @contextmanager
     def stream(self) -> Iterator[ClientConnection]:
-        """A WebSocket that is ready."""
+        """Open a WebSocket and wait until it is ready."""
         with connect(f"ws://127.0.0.1:{self.port}/v1/stream", proxy=None, max_queue=None) as stream:
             assert json.loads(stream.recv(timeout=20))["type"] == "ready"
             yield stream
 
     @contextmanager
-    def shaken_hands(self, buffer: int | None = None) -> Iterator[socket.socket]:
-        """A bare connection that has become a WebSocket; nothing of its messages was read."""
+    def raw_websocket(self, buffer: int | None = None) -> Iterator[socket.socket]:
+        """Open a TCP connection and complete the WebSocket handshake, without reading any messages."""
         with closing(self.connect(buffer)) as client:
             client.sendall(UPGRADE)
-            came = b""
-            while not came.endswith(b"\r\n\r\n"):
-                came += (piece := client.recv(1))
-                assert piece, came
-            assert came.startswith(b"HTTP/1.1 101 ")
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += (byte := client.recv(1))
+                assert byte, head
+            assert head.startswith(b"HTTP/1.1 101 ")
             yield client
 
-    def exchange(self, request: bytes, *, ends: bool = False) -> tuple[int, bytes]:
-        """Send bytes and give the answer's status and body; (0, what came) when it is no HTTP."""
+    def exchange(self, request: bytes, *, shutdown: bool = False) -> tuple[int, bytes]:
+        """Send bytes and return the status and body of the response; status 0 if it is not HTTP."""
         with closing(self.connect()) as client:
-            try:
+            # the server may close the connection first, with a response
+            with suppress(OSError):
                 client.sendall(request)
-                if ends:
+                if shutdown:
                     client.shutdown(socket.SHUT_WR)
-            except OSError:  # it closed before all was sent, perhaps with an answer
-                pass
-            return read_answer(client)
+            return read_response(client)
 
-    def post(self, body: bytes, kind: str = "image/jpeg", query: str = "") -> tuple[int, bytes]:
-        head = f"POST /v1/analyze{query} HTTP/1.1\r\nHost: mien.test\r\nContent-Type: {kind}\r\n"
+    def post(self, body: bytes, content_type: str = "image/jpeg", query: str = "") -> tuple[int, bytes]:
+        """Post a body to /v1/analyze and return the status and body of the response."""
+        head = f"POST /v1/analyze{query} HTTP/1.1\r\nHost: mien.test\r\nContent-Type: {content_type}\r\n"
         return self.exchange(f"{head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body)
 
-    def memory_mb(self, what: str = "VmHWM") -> float:
-        """The most resident memory so far, or `VmRSS`, that of now."""
-        found = re.search(
-            rf"{what}:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+    def memory_mb(self, key: str = "VmHWM") -> float:
+        """Return the peak resident memory, or the current one with `VmRSS`."""
+        match = re.search(
+            rf"{key}:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         )
-        assert found is not None
-        return int(found[1]) / 1024
+        assert match is not None
+        return int(match[1]) / 1024
 
-    def must_read_a_portrait(self) -> None:
-        """A good image gives its one face, where it is and as it looks."""
+    def check_portrait(self) -> None:
+        """Check the face that the server predicts for a valid image."""
         status, body = self.post(JPEG)
         assert status == 200, body
         [face] = json.loads(body)["results"][0]["faces"]
@@ -107,55 +111,54 @@ class Server(ServerProcess):
         assert np.abs(np.subtract(face["bbox_xyxy"], PORTRAITS["astronaut"])).max() < 10
 
     @contextmanager
-    def staying_well(self) -> Iterator[None]:
-        """Whatever the block does: then it is ready and right, within its memory, and has logged no mistake of its own.
-
-        Every line of its log must be JSON.
-        """
-        logged = self.log.stat().st_size
+    def check_health_afterwards(self) -> Iterator[None]:
+        """Check after the block that the server is ready, correct, within its memory limit, and logged no exception."""
+        log_start = self.log.stat().st_size
         yield
-        deadline = time.monotonic() + PATIENCE_S
-        while (status := self.exchange(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")[0]) != 200:
-            assert status == 503, "only the limit of connections may keep anybody out"
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        self.must_read_a_portrait()
-        assert self.memory_mb() < self.first_mb + MEMORY_MB
-        lines = self.log.read_bytes()[logged:].decode().splitlines()
-        mistakes = [
-            line for line in lines if "Traceback" in line or '"status": 500' in line or line[0] != "{"
-        ]
-        assert not mistakes, "\n".join(mistakes)[:3000]
+        wait_until(self.is_ready, timeout_s=TIMEOUT_S)
+        self.check_portrait()
+        assert self.memory_mb() < self.baseline_mb + MAX_MEMORY_MB
+        lines = self.log.read_bytes()[log_start:].decode().splitlines()
+        errors = [line for line in lines if "Traceback" in line or '"status": 500' in line or line[0] != "{"]
+        assert not errors, "\n".join(errors)[:3000]
+
+    def is_ready(self) -> bool:
+        """Return whether the server is ready; if not, the connection limit must be the reason."""
+        status, _ = self.exchange(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert status in (200, 503)
+        return status == 200
 
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:
-    """A server with small limits, its log in a folder, that ends properly when it is told to."""
-    words = [f"--{name}={value}" for name, value in SETTINGS.items()]
-    with Server(None, *words, log=folder / "log.jsonl") as server:
-        server.must_read_a_portrait()
-        server.first_mb = server.memory_mb()
+    """Run a server with small limits and its log in a folder; check that it exits with 0."""
+    options = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    with Server(None, *options, log=folder / "log.jsonl") as server:
+        server.check_portrait()
+        server.baseline_mb = server.memory_mb()
         yield server
         assert server.stop()[0] == 0
 
 
-def read_answer(client: socket.socket) -> tuple[int, bytes]:
-    """The status and body of one answer of HTTP, or 0 and what came until the connection ended."""
-    came = b""
+def read_response(client: socket.socket) -> tuple[int, bytes]:
+    """Return the status and body of one HTTP response; status 0 and all bytes if it is not HTTP."""
+    data = b""
     with suppress(ConnectionResetError):
-        while piece := client.recv(65536):
-            came += piece
-            head, ended, body = came.partition(b"\r\n\r\n")
+        while chunk := client.recv(65536):
+            data += chunk
+            head, separator, body = data.partition(b"\r\n\r\n")
             length = re.search(rb"content-length: (\d+)", head.lower())
-            if ended and length and len(body) >= int(length[1]):
+            if separator and length and len(body) >= int(length[1]):
                 return int(head[9:12]), body[: int(length[1])]
-    head, _, body = came.partition(b"\r\n\r\n")
-    return (int(head[9:12]), body) if head.startswith(b"HTTP/1.1 ") else (0, came)
+    head, _, body = data.partition(b"\r\n\r\n")
+    return (int(head[9:12]), body) if head.startswith(b"HTTP/1.1 ") else (0, data)
 
 
-def frame(kind: int, data: bytes = b"", *, is_last: bool = True, flags: int = 0, mask: bool = True) -> bytes:
-    """A WebSocket's frame as a client sends it, or as none may: `kind` 0 goes on, 1 text, 2 binary, 8 close, 9 ping."""
-    head = bytes([is_last << 7 | flags << 4 | kind])
+def frame(
+    opcode: int, data: bytes = b"", *, is_final: bool = True, flags: int = 0, mask: bool = True
+) -> bytes:
+    """Encode a WebSocket frame of a client; it may be invalid."""
+    head = bytes([is_final << 7 | flags << 4 | opcode])
     size = len(data)
     length = (
         bytes([size])
@@ -166,73 +169,78 @@ def frame(kind: int, data: bytes = b"", *, is_last: bool = True, flags: int = 0,
 
 
 def progressive_jpeg(side: int, scans: int) -> bytes:
-    """A gray JPEG that goes over its (empty) blocks again and again: a second of work for every 20 KB."""
+    """Return a grayscale JPEG with many empty scans; every 20 KB take a second to decode."""
 
     def segment(marker: int, data: bytes) -> bytes:
         return b"\xff" + bytes([marker]) + struct.pack(">H", len(data) + 2) + data
 
     blocks = (side // 8) ** 2
-    bits = ("0" + "1" * 14) * -(-blocks // 32767)  # each says: 32767 blocks without anything
+    # each code stands for 32767 empty blocks
+    bits = ("0" + "1" * 14) * -(-blocks // 32767)
     bits += "1" * (-len(bits) % 8)
-    nothing = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    empty_scan = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
     one_code = bytes([1, *[0] * 15])
     head = segment(0xDB, b"\0" + bytes([1] * 64))
     head += segment(0xC2, struct.pack(">BHHB", 8, side, side, 1) + b"\1\x11\0")
     head += segment(0xC4, b"\0" + one_code + b"\0") + segment(0xC4, b"\x10" + one_code + b"\xe0")
     first = segment(0xDA, b"\1\1\0\0\0\0") + bytes(-(-blocks // 8))
-    return b"\xff\xd8" + head + first + (segment(0xDA, b"\1\1\0\1\x3f\0") + nothing) * scans + b"\xff\xd9"
+    return b"\xff\xd8" + head + first + (segment(0xDA, b"\1\1\0\1\x3f\0") + empty_scan) * scans + b"\xff\xd9"
 
 
-def cut_off_after(client: socket.socket, piece: bytes) -> float:
-    """How long a client holds its connection that sends a piece five times a second and takes no answer."""
-    began = time.monotonic()
+def time_until_closed(client: socket.socket, chunk: bytes) -> float:
+    """Send a chunk five times per second without reading; return the seconds until the server disconnects."""
+    started = time.monotonic()
     client.setblocking(False)
-    while (held := time.monotonic() - began) < PATIENCE_S:
+    while (elapsed := time.monotonic() - started) < TIMEOUT_S:
         time.sleep(0.2)
         try:
-            client.send(piece)
+            client.send(chunk)
             if client.recv(1, socket.MSG_PEEK) == b"":
                 break
         except BlockingIOError:
             continue
         except OSError:
             break
-    return held
+    return elapsed
 
 
 def bad_images() -> dict[str, bytes]:
-    sized = JPEG.index(b"\xff\xc0") + 5
+    """Return files that are not readable images, by description."""
+    size_offset = JPEG.index(b"\xff\xc0") + 5
     wide = bytearray(encoded(portrait("astronaut")[:64, :64], "PNG"))
     wide[16:24] = struct.pack(">II", 2**31 - 1, 2**31 - 1)
     wide[29:33] = struct.pack(">I", zlib.crc32(wide[12:29]))
-    cuts = {f"cut at {share} %": JPEG[: len(JPEG) * share // 100] for share in (1, 10, 50, 90)}
+    truncated = {f"truncated at {share} %": JPEG[: len(JPEG) * share // 100] for share in (1, 10, 50, 90)}
     return {
         **{name: data for name, data in broken_files().items() if data},
-        **cuts,
+        **truncated,
         "a PNG of 900 million pixels": vast_png(30_000, 30_000),
         "a PNG of 16 million pixels": vast_png(4000, 4000),
-        "a PNG that says it is 2^62": bytes(wide),
-        "a JPEG that says it is 65535 x 65535": JPEG[:sized] + b"\xff\xff\xff\xff" + JPEG[sized + 4 :],
-        "a PPM without pixels": b"P6 100000 100000 255\n",
-        "a JPEG of 5000 scans": progressive_jpeg(2000, 5000),
-        "a drawing": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
+        "a PNG with a declared size of 2^62 pixels": bytes(wide),
+        "a JPEG with a declared size of 65535 x 65535": JPEG[:size_offset]
+        + b"\xff\xff\xff\xff"
+        + JPEG[size_offset + 4 :],
+        "a PPM without pixel data": b"P6 100000 100000 255\n",
+        "a JPEG with 5000 scans": progressive_jpeg(2000, 5000),
+        "SVG": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
         "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) run\n%%EOF\n",
-        "an archive": b"PK\x03\x04" + bytes(500),
+        "a ZIP archive": b"PK\x03\x04" + bytes(500),
     }
 
 
-def spoiled(data: bytes, chance: random.Random) -> bytes:
-    """Bytes with a few of them changed, left out, doubled or cut off."""
-    broken = bytearray(data)
-    for _ in range(chance.choice((1, 3, 20))):
-        place, size = chance.randrange(len(broken) + 1), chance.choice((1, 4, 300))
-        piece = chance.choice((b"", chance.randbytes(size), bytes(size), bytes(broken[place : place + size])))
-        broken[place : place + chance.choice((0, size))] = piece
-    return bytes(broken[: chance.randrange(len(broken) + 1)] if chance.random() < 0.2 else broken)
+def corrupted(data: bytes, rng: random.Random) -> bytes:
+    """Return bytes with random changes, deletions, repetitions or truncation."""
+    result = bytearray(data)
+    for _ in range(rng.choice((1, 3, 20))):
+        start = rng.randrange(len(result) + 1)
+        size = rng.choice((1, 4, 300))
+        replacement = rng.choice((b"", rng.randbytes(size), bytes(size), bytes(result[start : start + size])))
+        result[start : start + rng.choice((0, size))] = replacement
+    return bytes(result[: rng.randrange(len(result) + 1)] if rng.random() < 0.2 else result)
 
 
-def seeds() -> list[bytes]:
-    """Small images in many formats."""
+def seed_images() -> list[bytes]:
+    """Return small images in many formats."""
     small = portrait("astronaut")[60:190, 160:290]
     formats = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO", "TGA")
     return [encoded(small, name) for name in formats]
