@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 120_000_000
 """Largest image that is decoded (width x height); its pixels take 360 MB."""
+MAX_JPEG_SCANS = 100
+"""Maximum number of scans of a JPEG. Progressive files have about ten; decoding time grows with every scan."""
 
 IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
@@ -80,6 +82,8 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
     data = _read_bytes(source, name)
     if not data:
         raise ImageReadError(f"{name} is empty (0 bytes).")
+    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+        raise ImageReadError(f"{name} is a JPEG with more than {MAX_JPEG_SCANS} scans; save it again.")
     is_heic = data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS
     return _decode(lambda: _open(data), name, max_pixels, unknown=UNREAD_HEIC if is_heic else UNREAD)
 

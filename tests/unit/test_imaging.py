@@ -226,6 +226,11 @@ def test_broken_files_are_named(tmp_path: Path, name: str):
     assert raised.value.code == "image_unreadable"
 
 
+def test_rejects_jpeg_with_too_many_scans():
+    with pytest.raises(ImageReadError, match="more than 100 scans"):
+        read_image(b"\xff\xd8" + b"\xff\xda" * 101)
+
+
 def test_missing_file_and_folder(tmp_path: Path):
     with pytest.raises(ImageReadError, match=r"none\.jpg: no such file"):
         read_image(tmp_path / "none.jpg")

@@ -18,10 +18,6 @@ from mien.runtime import DEFAULT_MODEL, find_model, shipped_models
 from mien.server.batching import BatchKey
 from mien.server.settings import ServerSettings
 
-MAX_SCANS = 100
-"""Maximum number of scans of a JPEG. Progressive files have about ten; decoding time grows with every scan."""
-_JPEG, _JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
-
 
 class ModelPool:
     """Expression models by name. `load_default` loads the default one; the others are loaded on first use.
@@ -81,11 +77,8 @@ class ModelPool:
         """Decode an image to (H, W, 3) uint8 RGB.
 
         Raises:
-            ImageReadError: when it is not a readable image, or has more pixels than the settings allow or more than
-                `MAX_SCANS` scans.
+            ImageReadError: when it is not a readable image, or has more pixels than the settings allow.
         """
-        if data.startswith(_JPEG) and data.count(_JPEG_SCAN) > MAX_SCANS:
-            raise ImageReadError(f"the image is a JPEG with more than {MAX_SCANS} scans; save it again.")
         return read_image(data, max_pixels=self._settings.max_pixels)
 
     def analyze(self, key: BatchKey, images: Sequence[bytes]) -> list[Analysis]:
