@@ -1,1 +1,1 @@
-"""The command line: `main.py` and one file a verb. What takes time to import is imported inside the verb."""
+"""Command-line interface: one module per command, with heavy imports deferred until the command runs."""

@@ -1,15 +1,15 @@
-"""`mien camera`: the faces before a camera, live."""
+"""`mien camera`: live view of the faces in front of a camera."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mien.cli.options import AS_TOLD, Reading
+from mien.cli.options import DEFAULTS, OUTPUT, AnalyzerOptions, DetectEvery, Quiet
+from mien.number_format import percent
 
 if TYPE_CHECKING:
     from mien.cli.window import Window
@@ -17,78 +17,83 @@ if TYPE_CHECKING:
     from mien.results import VideoFrame
     from mien.video.analysis import VideoAnalysis
 
-_PRINT_S = 0.5
+PRINT_INTERVAL_S = 0.5
+"""Seconds between two lines of text if there is no window."""
 
 
 def camera(
     source: str = "camera:0",
+    /,
     *,
-    record: Path | None = None,
+    output: Annotated[Path | None, OUTPUT] = None,
     window: Annotated[bool, Parameter(negative="--no-window")] = True,
-    detect_every: int | None = None,
+    quiet: Quiet = False,
+    detect_every: DetectEvery = None,
     fps: float | None = None,
-    reading: Reading = AS_TOLD,
+    options: AnalyzerOptions = DEFAULTS,
 ) -> int:
-    """Show what people would perceive in the faces before a camera, live; Esc, Q or Ctrl-C ends it.
+    """Show the perceived expression of the faces in front of a camera; Esc, Q or Ctrl-C ends it.
 
-    Tell everyone in sight that it runs, and do not use it on people at work or in education: see
-    docs/responsible-use.md. Nothing is kept unless --record is given. Without a display it prints.
+    Inform everyone in view of the camera, and do not use it on people at work or in education: see
+    docs/responsible-use.md. Nothing is stored without --output. Without a display the faces are printed.
 
     Args:
-        source: a camera ("camera:0", "camera:1"), an address (rtsp, http), or a file, which is then shown.
-        record: folder for the annotated video, the table and the report.
-        window: open a window where there is a display.
-        detect_every: search and read faces in one frame of so many; as often as the machine keeps up with unless told.
-        fps: what is asked of the camera.
-        reading: how faces are found and read.
+        source: camera ("camera:0", "camera:1"), URL (rtsp, http), or video file.
+        output: folder for the annotated video, the table and the report.
+        window: open a window if there is a display (default).
+        fps: frame rate requested from the camera.
     """
     from mien.cli.window import open_window
     from mien.video.analysis import VideoAnalysis
 
-    analyzer = reading.open_analyzer()
+    analyzer = options.open_analyzer()
     with VideoAnalysis(source, analyzer, detect_every=detect_every, fps=fps) as analysis:
-        shown = open_window("mien") if window else None
-        show = _Printer() if shown is None else _Shower(shown)
+        opened = open_window("mien") if window else None
+        view = _TextView() if opened is None else _WindowView(opened)
         try:
-            if record is None:
-                _watch(analysis, show)
-                return 0
-            return _keep(analysis, analyzer.manifest, record, show)
+            if output is None:
+                _watch(analysis, view)
+            else:
+                _record(analysis, analyzer.manifest, output, view, quiet=quiet)
         finally:
-            if shown is not None:
-                shown.close()
+            if opened is not None:
+                opened.close()
+    return 0
 
 
-def _watch(frames: Iterable[VideoFrame], show: _Printer | _Shower) -> None:
+def _watch(analysis: VideoAnalysis, view: _TextView | _WindowView) -> None:
     try:
-        for frame in frames:
-            show(frame)
+        for frame in analysis:
+            view(frame)
     except KeyboardInterrupt:
         return
 
 
-def _keep(analysis: VideoAnalysis, manifest: Manifest, folder: Path, show: _Printer | _Shower) -> int:
-    from mien.cli.video import tell_faces, tell_run
+def _record(
+    analysis: VideoAnalysis, manifest: Manifest, folder: Path, view: _TextView | _WindowView, *, quiet: bool
+) -> None:
+    from mien.cli.console import print_tracks
+    from mien.cli.video import print_summary
     from mien.recording import record
 
-    recording = record(analysis, manifest, folder, on_frame=lambda frame, _: show(frame))
-    tell_faces(recording)
-    tell_run(recording, folder)
-    return 0
+    recording = record(analysis, manifest, folder, on_frame=lambda frame, _: view(frame))
+    print_tracks(recording.timeline.tracks)
+    if not quiet:
+        print_summary(recording, folder)
 
 
-class _Printer:
-    """Tells the faces twice a second."""
+class _TextView:
+    """Prints the faces twice a second."""
 
     def __init__(self) -> None:
-        self._told_s = -_PRINT_S
+        self._printed_s = -PRINT_INTERVAL_S
 
     def __call__(self, frame: VideoFrame) -> None:
-        if frame.timestamp_s - self._told_s < _PRINT_S:
+        if frame.timestamp_s - self._printed_s < PRINT_INTERVAL_S:
             return
-        self._told_s = frame.timestamp_s
+        self._printed_s = frame.timestamp_s
         texts = [
-            f"{face.track_id}: {face.smoothed.label or 'not sure'} {face.smoothed.confidence:.0%}"
+            f"{face.track_id}: {face.smoothed.label or 'not sure'} {percent(face.smoothed.confidence, 0)}"
             for face in frame.faces
             if face.smoothed is not None
         ]
@@ -96,8 +101,8 @@ class _Printer:
         sys.stdout.flush()
 
 
-class _Shower:
-    """Draws every frame into a window; its closing ends the run as Ctrl-C does."""
+class _WindowView:
+    """Draws every frame into a window; closing the window ends the run like Ctrl-C."""
 
     def __init__(self, window: Window) -> None:
         self._window = window

@@ -1,68 +1,68 @@
-"""`mien compare`: two models measured on the same faces."""
+"""`mien compare`: two models on the same labeled faces."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
-from mien.cli.evaluate import Chosen, check_report, warn_of_unreadable
+from mien.cli.options import OUTPUT, EvaluationData, FlipTta, Json, Quiet, Threads
 from mien.cli.progress import progress_bar
 
 
 def compare(
     first: str,
     second: str,
+    /,
     *,
-    chosen: Chosen,
-    report: Path | None = None,
-    flip_tta: bool = False,
-    threads: int = 0,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    data: EvaluationData,
+    output: Annotated[Path | None, OUTPUT] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    flip_tta: FlipTta = False,
+    threads: Threads = 0,
 ) -> int:
-    """Measure two models on the same labeled faces: which is better, and may that be chance?
+    """Evaluate two models on the same labeled faces and test whether they differ by more than chance.
 
-    Gives both accuracies with their 95 % intervals, the difference, McNemar's test, and the recall of every class. The
-    report shows the faces that one of them alone reads right.
+    Prints both accuracies with 95% intervals, their difference, McNemar's test, and the recall of each class. The
+    report shows the faces that only one of the models classifies correctly.
 
     Args:
-        first: a shipped model's name or an .onnx file.
-        second: another one. Both have to know the classes of the faces.
-        chosen: the faces.
-        report: write JSON, plots and an HTML page into this folder.
-        flip_tta: average each face with its mirror image.
-        threads: of the networks; 0 chooses.
-        as_json: print one JSON object and nothing else.
+        first: name of a shipped model or path of an .onnx file.
+        second: the other model; both must know the classes of the data set.
+        output: folder for comparison.html, comparison.json and plots.
+        as_json: print one JSON object.
     """
-    from mien.evaluation.compare import compare as measure
+    from mien.cli.outputs import check_report, print_json, print_written, report_unreadable
+    from mien.evaluation.compare import compare as compare_models
     from mien.inference.classifier import ExpressionClassifier
     from mien.reports.comparison import verdict, write_comparison
 
-    check_report(report)
-    models = [ExpressionClassifier(word, threads=threads) for word in (first, second)]
-    index = chosen.read()
-    with progress_bar("reading faces") as advance:
-        comparison = measure(models[0], models[1], index, flip_tta=flip_tta, progress=advance)
-    names = _names(first, second)
-    versions = " and ".join(f"{model.manifest.name} {model.manifest.version}" for model in models)
-    subject = {"models": versions, **chosen.subject(index, flip_tta=flip_tta)}
+    check_report(output)
+    models = [ExpressionClassifier(model, threads=threads) for model in (first, second)]
+    index = data.read_split(quiet=quiet)
+    with progress_bar("evaluating", is_shown=not quiet) as progress:
+        comparison = compare_models(models[0], models[1], index, flip_tta=flip_tta, progress=progress)
+    names = distinct_names(first, second)
+    for key, name in zip(("first", "second"), names, strict=True):
+        comparison.summary[key]["name"] = name
+    versions = (f"{name} {model.manifest.version}" for name, model in zip(names, models, strict=True))
+    subject = {"models": " and ".join(versions), **data.describe(index, flip_tta=flip_tta)}
     if as_json:
-        print(json.dumps({**subject, **comparison.summary}))
+        print_json({**subject, **comparison.summary})
     else:
-        from mien.cli.number_tables import open_console, print_comparison
+        from mien.cli.console import print_comparison
 
-        print_comparison(subject, comparison.summary, names, open_console())
+        print_comparison(subject, comparison.summary, names)
         print(verdict(comparison.summary, names))
-    if report:
-        title = f"{names[0]} and {names[1]} on {index.name}, {chosen.part(index)}"
-        write_comparison(report, title=title, subject=subject, names=names, comparison=comparison)
-    return warn_of_unreadable(comparison.summary["unreadable"])
+    if output is not None:
+        title = f"{names[0]} and {names[1]} on {index.name}, {subject['split']}"
+        path = write_comparison(output, title=title, subject=subject, names=names, comparison=comparison)
+        print_written(path, quiet=quiet)
+    return report_unreadable(comparison.summary["unreadable"])
 
 
-def _names(first: str, second: str) -> tuple[str, str]:
-    """What the models are called in tables: by their files, else by the nearest folders that differ, else as given."""
+def distinct_names(first: str, second: str) -> tuple[str, str]:
+    """Return names that tell two models apart: file names, else the nearest folders that differ, else the arguments."""
     paths = Path(first), Path(second)
     if paths[0].stem != paths[1].stem:
         return paths[0].stem, paths[1].stem

@@ -1,117 +1,121 @@
-"""`mien data`: look at a data set and its variations before training on it, and find its faces once."""
+"""`mien data`: check a data set, prepare its faces, preview the augmentation of a recipe."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group
 
+from mien.cli.options import ARGUMENTS, OPTIONS, OUTPUT, DatasetOptions, Json, Quiet
 from mien.cli.progress import progress_bar
-from mien.emotions import DatasetKind
 from mien.errors import MissingExtraError
 
 app = App(
-    name="data", help="Check a data set, find its faces once for training, and see how a recipe varies them."
+    name="data",
+    help="Check a data set, prepare its faces, and preview the augmentation of a recipe.",
+    group_commands=Group("Commands"),
+    group_arguments=ARGUMENTS,
+    group_parameters=OPTIONS,
 )
 
 
 @app.command
 def check(
-    path: Path,
     *,
-    dataset: DatasetKind = "ferplus",
+    data: DatasetOptions,
     leaks: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
-    """Count classes and find missing, unreadable and repeated images, and leaks between splits.
+    """Count classes and find missing, unreadable and duplicate images, and leaks between splits.
 
-    Exit code 1 when images are missing or unreadable.
+    Exit code: 1 if images are missing or unreadable.
 
     Args:
-        path: folder or zip; for `table` the CSV or Parquet file; for `joined` KIND=PATH,KIND=PATH.
-        dataset: the layout of the files; docs/data-sets.md shows each.
-        leaks: CSV to write, of the images that also stand in a later split; a recipe's data.exclude reads it.
+        leaks: .csv file to write, with the images that have an exact duplicate in a later split; for data.exclude of a
+            recipe.
         as_json: print one JSON object.
     """
-    from rich.console import Console
+    from mien.cli.outputs import print_json, print_written
+    from mien.datasets import check_dataset, write_leaks
 
-    from mien.cli.number_tables import print_check
-    from mien.datasets import check_dataset, read_dataset, write_leaks
+    index = data.read()
+    with progress_bar("reading images", is_shown=not quiet) as progress:
+        report = check_dataset(index, progress=progress)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        from mien.cli.console import open_console, print_check
 
-    index = read_dataset(dataset, path)
-    with progress_bar("reading images") as advance:
-        report = check_dataset(index, progress=advance)
+        print_check(report, open_console())
     if leaks is not None:
         write_leaks(leaks, index, report.duplicates_in_later_splits)
-    if as_json:
-        print(json.dumps(report.to_dict()))
-    else:
-        print_check(report, Console())
+        print_written(leaks, quiet=quiet)
     return 0 if report.is_usable else 1
 
 
 @app.command
 def prepare(
-    path: Path,
     *,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])],
-    dataset: DatasetKind = "ferplus",
+    data: DatasetOptions,
+    output: Annotated[Path, OUTPUT],
     patch: int = 96,
     workers: int = 0,
+    quiet: Quiet = False,
 ) -> None:
-    """Find the largest face of every image once; `mien train` reads the result (data.store=FOLDER).
+    """Detect and store the face of every image once, for training (data.store=FOLDER).
 
-    A run that is stopped goes on where it was.
+    An interrupted run continues where it stopped.
 
     Args:
-        path: folder or zip; for `table` the CSV or Parquet file; for `joined` KIND=PATH,KIND=PATH.
-        output: folder of the prepared faces.
-        dataset: the layout of the files; docs/data-sets.md shows each.
-        patch: side in pixels at which faces are stored; 48 keeps FER+ as it is. A photograph's patch is twice as wide.
-        workers: processes; 0 takes one for each core.
+        output: folder for the prepared faces.
+        patch: side in pixels of a stored face; FER+ needs 48. A face from a photograph is stored with twice the side.
+        workers: processes; 0: one per core.
     """
-    from mien.datasets import read_dataset
+    from mien.cli.outputs import shorten
     from mien.datasets.face_store import prepare_faces
 
-    index = read_dataset(dataset, path)
-    with progress_bar("finding faces") as advance:
-        store = prepare_faces(index, output, patch=patch, workers=workers, progress=advance)
-    count, found = len(index.samples), int(store.is_found.sum())
-    print(f"{output}: {count:,} images, a face found in {found:,}.")
-    fate = "keep the whole image" if index.is_cropped else "are left out of training"
-    print(f"{count - found - len(store.unreadable):,} without a face {fate}.")
+    index = data.read()
+    with progress_bar("detecting faces", is_shown=not quiet) as progress:
+        store = prepare_faces(index, output, patch=patch, workers=workers, progress=progress)
+    total = len(index.samples)
+    detected = int(store.is_found.sum())
+    effect = "keep the whole image" if index.is_cropped else "are left out of training"
+    print(f"{output}: {total:,} images, {detected:,} with a face.")
+    print(f"{total - detected - len(store.unreadable):,} without a face {effect}.")
     if store.unreadable:
-        shown = ", ".join(store.unreadable[:3])
-        print(
-            f"{len(store.unreadable):,} could not be read: {shown}{', ...' if len(store.unreadable) > 3 else ''}"
-        )
+        print(f"{len(store.unreadable):,} could not be read: {shorten(list(store.unreadable))}")
 
 
-@app.command
+@app.command(usage="Usage: mien data preview [OPTIONS] RECIPE [SECTION.KEY=VALUE...]")
 def preview(
     recipe: Path,
+    /,
     *overrides: str,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("preview.png"),
+    data: DatasetOptions | None = None,
+    output: Annotated[Path, OUTPUT] = Path("preview.png"),
     faces: int = 8,
     views: int = 8,
 ) -> None:
-    """Draw training faces as a recipe varies them: one row a face, its plain crop first.
+    """Draw augmented training faces: one row per face, starting with the plain crop.
 
     Args:
-        recipe: a TOML file, as for `mien train`.
-        overrides: section.key=value, over the recipe: data.path=ferplus.zip augment.strength=2
-        output: the image to write; its name says the format.
-        faces: how many faces, the classes taking turns.
+        recipe: TOML file, as for mien train.
+        overrides: settings that replace those of the recipe, as section.key=value (augment.strength=2).
+        data: data set; replaces that of the recipe.
+        output: image file to write.
+        faces: number of faces, the classes taking turns.
         views: variations of each face.
     """
     import numpy as np
 
-    from mien.cli.outputs import check_image_name, save_image
+    from mien.cli.outputs import check_image_path, save_image
     from mien.training.config import read_recipe
 
-    check_image_name(output, source=recipe)
+    check_image_path(output, source=recipe)
+    if data is not None:
+        overrides = (f"data.path={data.data}", f"data.dataset={data.dataset}", *overrides)
     config = read_recipe(recipe, overrides)
     try:
         from mien.training.preview import draw_preview

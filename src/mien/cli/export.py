@@ -1,4 +1,4 @@
-"""`mien export`: a checkpoint becomes a model file that `mien predict` reads."""
+"""`mien export`: convert a checkpoint to a model file."""
 
 from __future__ import annotations
 
@@ -8,54 +8,56 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mien.cli.evaluate import warn_of_unreadable
+from mien.cli.options import DATASET, OUTPUT, DatasetOptions, Quiet, SplitName
 from mien.cli.progress import progress_bar
-from mien.emotions import DatasetKind
 from mien.errors import MissingExtraError
 
 
 def export(
     checkpoint: Path,
+    /,
     *,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])],
-    data: Path | None = None,
-    dataset: DatasetKind = "ferplus",
+    output: Annotated[Path, OUTPUT],
+    data: DatasetOptions | None = None,
+    split: Annotated[SplitName, Parameter(group=DATASET)] = "valid",
     abstain: float = 0.02,
     commit: str = "",
     half: Annotated[bool, Parameter(negative="--full")] = True,
+    quiet: Quiet = False,
 ) -> int:
-    """Turn a checkpoint into an .onnx file with its manifest, checked against torch and calibrated.
+    """Convert a checkpoint to an .onnx file with its manifest, verified against torch and calibrated.
 
-    An older file of that name stays until the new one is whole. Exit code 1 when validation images are missing or
-    broken: they count as errors in the manifest's numbers.
+    An existing file is replaced once the new one is complete. Exit code: 1 if validation images are missing or broken;
+    they count as errors in the manifest's numbers.
 
     Args:
         checkpoint: last.ckpt of a training run.
-        output: the model file to write, ending in .onnx.
-        data: data set whose validation split fits the temperature; without it the model stays uncalibrated.
-        dataset: layout of its files; folder: one folder a class; table: image,label[,split].
-        abstain: share of the validation faces, the least sure ones, that get no label.
-        commit: of the repository that trained it, for the manifest.
-        half: store the weights as float16, half the size; --full keeps float32.
+        output: model file to write, ending in .onnx.
+        data: data set to calibrate and evaluate on; without one the model stays uncalibrated.
+        split: split to calibrate and evaluate on.
+        abstain: share of the validation faces, least confident first, that get no label.
+        commit: commit of the training code, for the manifest.
+        half: store the weights as float16, half the size (default); --full keeps float32.
     """
     try:
         from mien.export.calibrate import calibrate
         from mien.export.onnx import export_model
     except ImportError as error:
         raise MissingExtraError(f"Export ({error.name} is missing)", "train") from None
-    from mien.datasets import read_dataset
+    from mien.cli.outputs import report_unreadable
 
-    index = read_dataset(dataset, data).select("valid") if data else None
+    index = data.read().select(split) if data else None
     output.parent.mkdir(parents=True, exist_ok=True)
-    state, unreadable = "uncalibrated", []
+    state = "uncalibrated"
+    unreadable: list[str] = []
     with TemporaryDirectory(prefix=".mien-", dir=output.parent) as folder:
         draft = Path(folder) / output.name
         export_model(checkpoint, draft, half=half, source={"commit": commit} if commit else None)
         if index:
-            with progress_bar("calibrating") as advance:
-                manifest, unreadable = calibrate(draft, index, abstain=abstain, progress=advance)
+            with progress_bar("calibrating", is_shown=not quiet) as progress:
+                manifest, unreadable = calibrate(draft, index, abstain=abstain, progress=progress)
             state = f"temperature {manifest.temperature}, abstains below {manifest.abstain_below}"
         for path in (draft.with_suffix(".json"), draft):
             path.replace(output.with_name(path.name))
     print(f"{output}  {output.stat().st_size / 1e6:.1f} MB  {state}")
-    return warn_of_unreadable(unreadable)
+    return report_unreadable(unreadable)

@@ -1,4 +1,4 @@
-"""From the words on the command line to the images they mean."""
+"""Image inputs: expands files, folders, glob patterns and standard input."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mien.imaging import HEIC_SUFFIXES, IMAGE_SUFFIXES
 
 @dataclass(frozen=True)
 class ImageInput:
-    """One image to be read.
+    """One image to analyze.
 
     Attributes:
-        name: what the user knows it by: the path as found, or `-`.
-        source: the path, or the bytes of standard input.
-        relative: where its annotated copy goes inside the output folder.
+        name: name shown to the user: the path, or `-` for standard input.
+        source: path, or the bytes of standard input.
+        relative: path of the annotated copy inside the output folder.
     """
 
     name: str
@@ -29,99 +29,100 @@ class ImageInput:
 
 
 def find_images(
-    words: Iterable[str], *, skip: Path | None = None
+    arguments: Iterable[str], *, skip: Path | None = None
 ) -> tuple[list[ImageInput], list[tuple[str, MienError]]]:
-    """The images that paths, folders, patterns and `-` mean, in order.
+    """Expand paths, folders, glob patterns and `-` to images, in order.
 
-    In folders and patterns, files that end in one of `IMAGE_SUFFIXES` or `HEIC_SUFFIXES` count; a file named by
-    itself always does.
+    Folders and patterns select files by suffix (`IMAGE_SUFFIXES` and `HEIC_SUFFIXES`). A file given by its path is
+    always included, even if it does not exist; the error is raised when it is read.
 
     Args:
-        words: of the command line.
-        skip: a folder that is left out of the folders and patterns that it lies in: the one that results are
-            written to.
+        arguments: command-line arguments.
+        skip: output folder, left out of the folders and patterns that contain it.
 
     Returns:
-        The images, and the words that mean none, each with the reason. A missing file is among the former:
-        reading it tells why.
+        The images, and each argument without images together with the reason.
     """
     images: list[ImageInput] = []
-    empty: list[tuple[str, MienError]] = []
-    skipped = Path(os.path.realpath(skip)) if skip else None
-    for word in words:
+    failures: list[tuple[str, MienError]] = []
+    skip = Path(os.path.realpath(skip)) if skip else None
+    for argument in arguments:
         try:
-            images += _expand(word, skipped)
+            images += _expand(argument, skip)
         except MienError as error:
-            empty.append((word, error))
-    return images, empty
+            failures.append((argument, error))
+    return images, failures
 
 
-def _expand(word: str, skipped: Path | None) -> list[ImageInput]:
-    if word == "-":
+def _expand(argument: str, skip: Path | None) -> list[ImageInput]:
+    if argument == "-":
         return [ImageInput("-", sys.stdin.buffer.read(), Path("stdin.png"))]
-    path = Path(word)
-    if _ask(path.is_dir):
-        found = list(_walk(path, path, _if_below(skipped, path)))
-        if not found:
-            raise InputError(f"{word}: no images in this folder.")
-        return found
-    if glob.has_magic(word) and not _ask(path.exists):
-        found = list(_match(word, skipped))
-        if not found:
-            raise InputError(f"{word}: no image matches this pattern.")
-        return found
-    return [ImageInput(word, path, Path(path.name))]
+    path = Path(argument)
+    if _try_stat(path.is_dir):
+        images = list(_walk(path, path, _skip_inside(skip, path)))
+        problem = "no images found in this folder"
+    elif glob.has_magic(argument) and not _try_stat(path.exists):
+        images = list(_match(argument, skip))
+        problem = "no image matches this pattern"
+    else:
+        return [ImageInput(argument, path, Path(path.name))]
+    if not images:
+        raise InputError(f"{argument}: {problem}; expected JPEG, PNG, WebP, GIF, BMP or TIFF files.")
+    return images
 
 
-def _match(pattern: str, skipped: Path | None) -> Iterator[ImageInput]:
-    root = Path(*_fixed_parts(Path(pattern)))
-    skipped = _if_below(skipped, root)
-    seen: set[str] = set()
+def _match(pattern: str, skip: Path | None) -> Iterator[ImageInput]:
+    root = _fixed_folder(Path(pattern))
+    skip = _skip_inside(skip, root)
+    names: set[str] = set()
     for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - Path.glob takes no absolute pattern
         path = Path(match)
-        found = _walk(path, root, skipped) if _ask(path.is_dir) else _if_image(path, root, skipped)
-        for image in found:
-            if image.name not in seen:
-                seen.add(image.name)
+        images = _walk(path, root, skip) if _try_stat(path.is_dir) else _select(path, root, skip)
+        for image in images:
+            if image.name not in names:
+                names.add(image.name)
                 yield image
 
 
-def _ask(claim: Callable[[], bool], *, otherwise: bool = False) -> bool:
-    """What a path says of itself, or `otherwise` when the system refuses: a name too long, no permission."""
+def _try_stat(check: Callable[[], bool], *, default: bool = False) -> bool:
+    """Return the result of a path check, or `default` if the system refuses it (name too long, no permission)."""
     try:
-        return claim()
+        return check()
     except OSError:
-        return otherwise
+        return default
 
 
-def _if_below(skipped: Path | None, folder: Path) -> Path | None:
-    """The folder to skip when it lies inside `folder`; who searches it, or a part of it, means its images."""
-    searched = Path(os.path.realpath(folder))
-    return skipped if skipped is not None and searched in skipped.parents else None
+def _skip_inside(skip: Path | None, folder: Path) -> Path | None:
+    """Return the folder to skip if it is inside `folder`; a folder that is searched on purpose is not skipped."""
+    return skip if skip is not None and Path(os.path.realpath(folder)) in skip.parents else None
 
 
-def _fixed_parts(pattern: Path) -> list[str]:
-    """The folders of a pattern before its first wildcard."""
+def _fixed_folder(pattern: Path) -> Path:
+    """Return the folders of a pattern before its first wildcard."""
     parts: list[str] = []
     for part in pattern.parts[:-1]:
         if glob.has_magic(part):
             break
         parts.append(part)
-    return parts
+    return Path(*parts)
 
 
-def _walk(folder: Path, root: Path, skipped: Path | None) -> Iterator[ImageInput]:
-    """Images below a folder, sorted, hidden files and folders left out."""
+def _walk(folder: Path, root: Path, skip: Path | None) -> Iterator[ImageInput]:
+    """Yield the images below a folder, sorted, without hidden files and folders."""
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith("."):
-                yield from _if_image(Path(parent, name), root, skipped)
+                yield from _select(Path(parent, name), root, skip)
 
 
-def _if_image(path: Path, root: Path, skipped: Path | None) -> Iterator[ImageInput]:
-    if path.suffix.lower() not in IMAGE_SUFFIXES + HEIC_SUFFIXES or not _ask(path.is_file, otherwise=True):
-        return  # one that may not be looked at stays: reading it tells why
-    if skipped is not None and Path(os.path.realpath(path)).is_relative_to(skipped):
+def _select(path: Path, root: Path, skip: Path | None) -> Iterator[ImageInput]:
+    """Yield a file if its suffix is that of an image and it is outside the skipped folder."""
+    if path.suffix.lower() not in IMAGE_SUFFIXES + HEIC_SUFFIXES:
+        return
+    # a file without permission is included: reading it reports the reason
+    if not _try_stat(path.is_file, default=True):
+        return
+    if skip is not None and Path(os.path.realpath(path)).is_relative_to(skip):
         return
     yield ImageInput(str(path), path, path.relative_to(root))

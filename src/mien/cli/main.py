@@ -1,91 +1,128 @@
-"""`mien`: the verbs, and what the shell gets to know when something is wrong."""
+"""Command-line entry point: commands, error reporting and exit codes."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter
 
 from mien._version import __version__
+from mien.cli.options import ARGUMENTS, OPTIONS
+from mien.cli.progress import print_message
 from mien.errors import MienError
 
-VERBS = {
-    "predict": "mien.cli.predict:predict",
-    "video": "mien.cli.video:video",
-    "camera": "mien.cli.camera:camera",
-    "explain": "mien.cli.explain:explain",
-    "evaluate": "mien.cli.evaluate:evaluate",
-    "compare": "mien.cli.compare:compare",
-    "models": "mien.cli.models:models",
-    "data": "mien.cli.data:app",
-    "train": "mien.cli.train:train",
-    "export": "mien.cli.export:export",
-    "serve": "mien.cli.serve:serve",
-}
-"""Where every verb's function is, or its `App` when it has verbs of its own; imported on first use."""
+ANALYZE = Group("Analyze", sort_key=1)
+EVALUATE = Group("Evaluate", sort_key=2)
+TRAIN = Group("Train", sort_key=3)
+SERVE = Group("Serve", sort_key=4)
+OTHER = Group("Other", sort_key=5)
 
-USAGE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
-"""Exit codes beside a verb's own: nothing could be done, Ctrl-C, and the reader of our output went away."""
+COMMANDS = {
+    "predict": ("mien.cli.predict:predict", ANALYZE, "[OPTIONS] PATH..."),
+    "video": ("mien.cli.video:video", ANALYZE, None),
+    "camera": ("mien.cli.camera:camera", ANALYZE, "[OPTIONS] [SOURCE]"),
+    "explain": ("mien.cli.explain:explain", ANALYZE, None),
+    "models": ("mien.cli.models:models", EVALUATE, "[OPTIONS] [NAME...]"),
+    "evaluate": ("mien.cli.evaluate:evaluate", EVALUATE, None),
+    "compare": ("mien.cli.compare:compare", EVALUATE, None),
+    "data": ("mien.cli.data:app", TRAIN, None),
+    "train": ("mien.cli.train:train", TRAIN, "[OPTIONS] RECIPE [SECTION.KEY=VALUE...]"),
+    "export": ("mien.cli.export:export", TRAIN, None),
+    "serve": ("mien.cli.serve:serve", SERVE, None),
+}
+"""Import path, help section and usage of each command; commands are imported on first use."""
+
+USAGE_ERROR = 2
+"""Exit code for wrong usage, or if nothing could be done."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+PIPE_CLOSED = 141
+"""Exit code if the reader of standard output is gone."""
 
 
 def build_app() -> App:
-    """The command line with all its verbs, none of them loaded yet."""
+    """Return the command-line app; its commands are not imported yet."""
     app = App(
         name="mien",
-        help="Read perceived facial expression from images and video: offline, calibrated, without torch.",
+        help="Detect faces and predict perceived facial expression in images and video.",
         version=__version__,
         version_flags=["--version"],
         help_flags=["--help", "-h"],
+        group_commands=OTHER,
+        group_arguments=ARGUMENTS,
+        group_parameters=OPTIONS,
+        default_parameter=Parameter(negative="", negative_iterable="", show_default=_show_default),
         suppress_keyboard_interrupt=False,
     )
-    for name, path in VERBS.items():
-        app.command(path, name=name)
+    for position, (name, (path, group, arguments)) in enumerate(COMMANDS.items()):
+        usage = {"usage": f"Usage: mien {name} {arguments}"} if arguments else {}
+        app.command(path, name=name, group=group, sort_key=position, **usage)
+    app.register_install_completion_command(help="Install completion for the current shell.", group=OTHER)
+    app["--help"].group = app["--version"].group = OTHER
     return app
 
 
-def _load_verbs(app: App) -> None:
-    """The list of verbs shows the first line of each one's docstring."""
-    for name in app:
-        app[name]
+def _show_default(value: Any) -> str | None:
+    """Return the default value shown in the help; None for a flag and for an empty value."""
+    return None if value is None or isinstance(value, bool) or value in ((), "") else str(value)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: the words after `mien`; those of the process when None.
+        arguments: arguments after `mien`; those of the process by default.
 
     Returns:
-        The exit code: 0 when all went well, 1 when some inputs failed, 2 when nothing could be done.
+        Exit code: 0 for success, 1 if some inputs failed, 2 if nothing could be done.
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
         app = build_app()
-        if not tokens or tokens[0] in app.help_flags:
-            _load_verbs(app)
+        if not tokens or tokens[0].startswith("-"):
+            _import_commands(app)
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        return _complain(f"{' '.join(str(error).split())} Try: mien --help")
+        return _fail(_describe(error))
     except MienError as error:
-        return _complain(str(error))
+        return _fail(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more when it ends: let that go nowhere
+        # Python flushes standard output again at exit: redirect it to nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
-    except OSError as error:  # a disk that is full, a folder that may not be entered
+    except OSError as error:  # for example a full disk
         problem = (error.strerror or str(error)).lower()
-        return _complain(f"{error.filename}: {problem}." if error.filename else f"{problem}.")
+        return _fail(f"{error.filename}: {problem}." if error.filename else f"{problem}.")
     return code if isinstance(code, int) else 0
 
 
-def _complain(message: str) -> int:
-    print(f"mien: {message}", file=sys.stderr)
-    return USAGE
+def _import_commands(app: App) -> None:
+    """Import all commands: the help shows their first lines, and shell completion their options."""
+    for name in app:
+        app[name]
+
+
+def _describe(error: CycloptsError) -> str:
+    """Return a usage error in one line, with the choices of a missing option."""
+    message = " ".join(str(error).split())
+    choices = (
+        error.argument.get_choices() if isinstance(error, MissingArgumentError) and error.argument else None
+    )
+    if choices:
+        message = f"{message} Choose from: {', '.join(choices)}."
+    command = " ".join(("mien", *(error.command_chain or ())))
+    return f"{message} Try: {command} --help"
+
+
+def _fail(message: str) -> int:
+    print_message(message)
+    return USAGE_ERROR
 
 
 if __name__ == "__main__":

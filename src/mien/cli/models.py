@@ -1,41 +1,42 @@
-"""`mien models`: which models there are, how good they are, and what they learned from."""
+"""`mien models`: shipped models with their accuracy, size and training data."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
+from mien.cli.options import Json
 
 if TYPE_CHECKING:
     from mien.manifest import Manifest
 
-UNSTATED = {"name": "what its manifest does not state", "license": "unknown"}
+UNKNOWN_SOURCE = {"name": "not stated in the manifest", "license": "unknown"}
+"""Training data of a model with a manifest that states none."""
 
 
-def models(*names: str, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
-    """List the models that read expressions: how good, how large, and what they learned from.
+def models(*name: str, as_json: Json = False) -> None:
+    """List expression models with their accuracy, size and training data.
 
-    What is told stands in their manifests; nothing is measured anew (`mien evaluate` does).
+    Numbers come from the models' manifests; nothing is re-evaluated (see mien evaluate).
 
     Args:
-        names: shipped models' names or .onnx files; the shipped ones when there is none.
-        as_json: print one JSON object a model.
+        name: names of shipped models or paths of .onnx files; all shipped models by default.
+        as_json: print one JSON object per model.
     """
+    from mien.cli.outputs import print_json
     from mien.manifest import read_manifest
     from mien.runtime import find_model, shipped_models
 
-    paths = {name: find_model(name) for name in names or shipped_models()}
-    found = {name: (path, read_manifest(path)) for name, path in paths.items()}
+    paths = {item: find_model(item) for item in name or shipped_models()}
+    manifests = {item: read_manifest(path) for item, path in paths.items()}
     if as_json:
-        for name, (path, manifest) in found.items():
-            print(json.dumps(_record(name, path, manifest)))
-        return
-    _show(found)
+        for item, manifest in manifests.items():
+            print_json(_to_record(item, paths[item], manifest))
+    else:
+        _print_table(paths, manifests)
 
 
-def _record(name: str, path: Path, manifest: Manifest) -> dict[str, Any]:
+def _to_record(name: str, path: Path, manifest: Manifest) -> dict[str, Any]:
     return {
         "model": name,
         "recipe": manifest.name,
@@ -48,34 +49,36 @@ def _record(name: str, path: Path, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _show(found: dict[str, tuple[Path, Manifest]]) -> None:
+def _print_table(paths: dict[str, Path], manifests: dict[str, Manifest]) -> None:
     from rich.markup import escape
 
-    from mien.cli.number_tables import number, numbers_table, open_console, percent
+    from mien.cli.console import numbers_table, open_console
+    from mien.number_format import decimal, percent
     from mien.runtime import DEFAULT_MODEL
 
     console = open_console()
-    table = numbers_table("model", "version", "MB", "measured on", "n", "accuracy", "balanced", "ECE")
-    for name, (path, manifest) in found.items():
-        first = [escape(name), escape(manifest.version), f"{path.stat().st_size / 1e6:.1f}"]
-        for place, part in _measured(manifest) or [("-", {})]:
-            shares = (percent(part.get(key)) for key in ("accuracy", "balanced_accuracy"))
-            count = f"{part['n']:,}" if part else "-"
-            table.add_row(*first, escape(place), count, *shares, number(part.get("ece")))
-            first = ["", "", ""]
+    table = numbers_table("model", "version", "MB", "evaluated on", "n", "accuracy", "balanced", "ECE")
+    for name, manifest in manifests.items():
+        size = paths[name].stat().st_size / 1e6
+        cells = [escape(name), escape(manifest.version), f"{size:.1f}"]
+        for data, scores in _official_scores(manifest) or [("-", {})]:
+            shares = (percent(scores.get(key)) for key in ("accuracy", "balanced_accuracy"))
+            count = f"{scores['n']:,}" if scores else "-"
+            table.add_row(*cells, escape(data), count, *shares, decimal(scores.get("ece")))
+            cells = ["", "", ""]
     console.print(table)
-    for name, (_, manifest) in found.items():
-        default = ", the default" if name == DEFAULT_MODEL else ""
-        console.print(f"[bold]{escape(name)}[/bold]{default}, learned from", soft_wrap=True)
-        for source in manifest.trained_on or (UNSTATED,):
+    for name, manifest in manifests.items():
+        default = " (default)" if name == DEFAULT_MODEL else ""
+        console.print(f"[bold]{escape(name)}[/bold]{default}, trained on", soft_wrap=True)
+        for source in manifest.trained_on or (UNKNOWN_SOURCE,):
             console.print(f"  {escape(source['name'])}", soft_wrap=True)
             console.print(f"    [dim]{escape(source['license'])}[/dim]", soft_wrap=True)
 
 
-def _measured(manifest: Manifest) -> list[tuple[str, dict[str, Any]]]:
-    """Of every data set that it was measured on, the first protocol: the official one."""
+def _official_scores(manifest: Manifest) -> list[tuple[str, dict[str, Any]]]:
+    """Return the scores of the official protocol, the first one, for each data set."""
     rows = []
-    for place, protocols in manifest.metrics.items():
-        protocol, part = next(iter(protocols.items()))
-        rows.append((f"{place}, {protocol}", part))
+    for data, protocols in manifest.metrics.items():
+        protocol, scores = next(iter(protocols.items()))
+        rows.append((f"{data}, {protocol}", scores))
     return rows

@@ -1,62 +1,160 @@
-"""The options by which predict, video and camera read faces, and the analyzer that they ask for."""
+"""Options that several commands share, each with one definition and one help text."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
+from mien.emotions import DatasetKind
 from mien.errors import InputError
 from mien.runtime import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from mien.datasets import Index
     from mien.inference.analyzer import Analyzer
 
-FLAG = Parameter(negative="", show_default=False)
-"""An option that is only ever switched on."""
+ARGUMENTS = Group("Arguments", sort_key=1)
+DATASET = Group("Data set", sort_key=2)
+OPTIONS = Group("Options", sort_key=3)
+ANALYSIS = Group("Analysis", sort_key=4)
+
+OUTPUT = Parameter(name=["--output", "-o"])
+"""Name of the option for the file or folder that a command writes."""
+
+Json = Annotated[bool, Parameter(name="--json")]
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], help="print no progress and no summary.")]
+DetectEvery = Annotated[
+    int | None,
+    Parameter(
+        help="detect and classify faces in every Nth frame and track them in between [default: 3; live sources: as "
+        "often as the machine keeps up]."
+    ),
+]
+SplitName = Literal["train", "valid", "test"]
 
 
-@Parameter(name="*")
+def _analysis(text: str) -> Parameter:
+    return Parameter(group=ANALYSIS, help=text)
+
+
+Model = Annotated[
+    str, _analysis("name of a shipped model (see mien models) or path of an .onnx file with its manifest.")
+]
+MinConfidence = Annotated[float, _analysis("minimum confidence of the face detector, between 0 and 1.")]
+DetectorSize = Annotated[
+    int, _analysis("long side in pixels of the face detector's input; 1280 finds smaller faces, more slowly.")
+]
+FlipTta = Annotated[
+    bool, _analysis("average the predictions for a face and its mirror image: more accurate, slower.")
+]
+Threads = Annotated[int, _analysis("CPU threads per network; 0: automatic.")]
+
+
+@Parameter(name="*", group=ANALYSIS)
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How faces are found and read.
+class AnalyzerOptions:
+    """Options of the face detector and the expression model.
 
     Attributes:
-        model: a shipped model's name, or the path of an .onnx file with its manifest beside it.
-        max_faces: keep only so many faces of an image, the largest.
-        min_confidence: least confidence of the face detector, 0..1.
-        detector_size: long side in pixels at which faces are searched; 1280 finds smaller ones, more slowly.
-        flip_tta: read every face twice, mirrored too, and average: a little better, and slower.
-        max_error: no label rather than a wrong one: of the labels given, at most this share was wrong on validation
-            faces; 0.05 is 5 %. Without it the model's own, mild rule holds.
-        threads: of the networks; 0 lets them choose.
+        max_faces: maximum number of faces per image, largest first [default: no limit].
+        pose: estimate the head pose and straighten rotated faces (default); --no-pose is faster.
+        max_error: give a label only where at most this share of the labels was wrong on validation faces (0.05: 5%)
+            [default: the model's own threshold].
     """
 
-    model: str = DEFAULT_MODEL
+    model: Model = DEFAULT_MODEL
+    min_confidence: MinConfidence = 0.6
     max_faces: int | None = None
-    min_confidence: float = 0.6
-    detector_size: int = 640
-    flip_tta: Annotated[bool, FLAG] = False
+    detector_size: DetectorSize = 640
+    pose: Annotated[bool, Parameter(negative="--no-pose")] = True
+    flip_tta: FlipTta = False
     max_error: float | None = None
-    threads: int = 0
+    threads: Threads = 0
 
     def open_analyzer(self) -> Analyzer:
-        """The analyzer of these options."""
+        """Load the networks.
+
+        Raises:
+            InputError: an option is out of its range.
+            ModelError: the model is unknown or broken.
+        """
         from mien.inference.analyzer import Analyzer
 
         if not 0 < self.min_confidence < 1:
             raise InputError(f"--min-confidence is {self.min_confidence}; expected a number between 0 and 1.")
-        return Analyzer(
-            self.model,
-            detector_size=self.detector_size,
-            min_confidence=self.min_confidence,
-            max_faces=self.max_faces,
-            flip_tta=self.flip_tta,
-            max_error=self.max_error,
-            threads=self.threads,
-        )
+        return Analyzer(**vars(self))
 
 
-AS_TOLD = Reading()
-"""Every option as it is unless told."""
+DEFAULTS = AnalyzerOptions()
+
+
+@Parameter(name="*", group=DATASET)
+@dataclass(frozen=True, kw_only=True)
+class DatasetOptions:
+    """Location and layout of a data set."""
+
+    data: Annotated[
+        Path,
+        Parameter(help="folder or .zip file; table: a .csv or .parquet file; joined: KIND=PATH,KIND=PATH."),
+    ]
+    dataset: Annotated[DatasetKind, Parameter(help="layout of the data set; see docs/data-sets.md.")]
+
+    def read(self) -> Index:
+        """Read the index of the data set.
+
+        Raises:
+            DatasetError: the data set cannot be used.
+        """
+        from mien.datasets import read_dataset
+
+        return read_dataset(self.dataset, self.data)
+
+
+@Parameter(name="*", group=DATASET)
+@dataclass(frozen=True, kw_only=True)
+class EvaluationData(DatasetOptions):
+    """Labeled faces for an evaluation.
+
+    Attributes:
+        split: split to evaluate; required if the data set has several.
+        without_duplicates: leave out images that are exact duplicates of an image in another split.
+    """
+
+    split: SplitName | None = None
+    without_duplicates: bool = False
+
+    def read_split(self, *, quiet: bool) -> Index:
+        """Read the index of the selected split, without duplicates of other splits if requested.
+
+        Raises:
+            InputError: the data set has several splits and none is selected.
+            DatasetError: the data set cannot be used.
+        """
+        from mien.cli.progress import progress_bar
+        from mien.datasets import without_duplicates
+
+        index = self.read()
+        split = self.split or _only_split(index)
+        if not self.without_duplicates:
+            return index.select(split)
+        with progress_bar("finding duplicates", is_shown=not quiet) as progress:
+            return without_duplicates(index, split, progress=progress)
+
+    def describe(self, index: Index, *, flip_tta: bool) -> dict[str, str]:
+        """Return the data set, split and test-time augmentation as a report shows them."""
+        split = f"{index.split}, without duplicates" if self.without_duplicates else index.split
+        return {"dataset": index.name, "split": split, "flip_tta": "on" if flip_tta else "off"}
+
+
+def _only_split(index: Index) -> str:
+    """Return the name of the only split; any name if the data set has no splits."""
+    from mien.datasets import SPLITS
+
+    present = {sample.split for sample in index.samples}
+    splits = [split for split in SPLITS if split in present]
+    if len(splits) > 1:
+        raise InputError(f"--split is missing: {index.root} has {', '.join(splits)}.")
+    return splits[0] if splits else SPLITS[0]

@@ -1,15 +1,18 @@
-"""Results for programs and folders: JSON lines, tables, annotated copies."""
+"""Result writers: JSON Lines, tables and annotated images."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mien.atomic import open_atomic
-from mien.errors import ImageReadError, InputError
+from mien.cli.progress import print_message
+from mien.errors import ImageReadError, InputError, MissingExtraError
 from mien.table_files import FACE_COLUMNS, TableFile, face_to_row, write_error
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from mien.cli.inputs import ImageInput
     from mien.inference.analyzer import Analysis
 
-_KEPT_FORMATS = {
+_FORMATS = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
     ".png": "PNG",
@@ -27,35 +30,44 @@ _KEPT_FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
-_MAX_PIXELS = {"JPEG": 65_500, "WEBP": 16_383}  # of a side; what is larger becomes a PNG
+_MAX_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383}
+"""Maximum side of an image file; a larger image is written as PNG."""
 
 
-class Report(Protocol):
-    """Something that wants to hear of every image, in order."""
+def print_json(record: Mapping[str, Any]) -> None:
+    """Print one line of JSON to standard output."""
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
+
+
+def print_written(*paths: Path, quiet: bool = False) -> None:
+    """Print the paths of written files and folders to standard error."""
+    for path in () if quiet else paths:
+        print_message(f"wrote {path}")
+
+
+class ResultWriter(Protocol):
+    """Consumer of the results of `mien predict`, in order."""
 
     def add(self, item: ImageInput | None, analysis: Analysis) -> None:
-        """Take one image's analysis; no `image` when a word of the command line meant none.
+        """Write the result of one image; `item` is None for an argument without images.
 
         Raises:
-            ImageReadError: this image failed; others may follow.
+            ImageReadError: the image failed; the run continues with the next one.
         """
         ...
 
 
-class JsonLines:
-    """Prints one JSON object an image to standard output, as soon as it is known."""
+class JsonWriter:
+    """Prints one JSON object per image to standard output."""
 
     def add(self, item: ImageInput | None, analysis: Analysis) -> None:
         """Print one line."""
-        sys.stdout.write(json.dumps(analysis.to_dict()) + "\n")
-        sys.stdout.flush()
+        print_json(analysis.to_dict())
 
 
 class TableWriter(TableFile):
-    """One row a face in a CSV, JSON Lines or Parquet file; an image without faces has one row too, its face empty.
-
-    See `TableFile` for how it is written and what is refused.
-    """
+    """Writes one row per face to a CSV, JSON Lines or Parquet file; an image without faces gets one row."""
 
     def __init__(self, path: Path, labels: tuple[str, ...]) -> None:
         super().__init__(path, _columns(labels))
@@ -73,7 +85,7 @@ class TableWriter(TableFile):
 
 
 def _columns(labels: tuple[str, ...]) -> dict[str, type]:
-    """Names and kinds of a table's columns, in order."""
+    """Return the names and types of a table's columns, in order."""
     return {
         "image": str, "width": int, "height": int, "face": int,
         **FACE_COLUMNS, "label": str, "confidence": float,
@@ -82,11 +94,11 @@ def _columns(labels: tuple[str, ...]) -> dict[str, type]:
     }  # fmt: skip
 
 
-class CopyWriter:
-    """Annotated copies in a folder, laid out as the images are; no image nor other copy is written over.
+class ImageWriter:
+    """Writes annotated copies to a folder with the layout of the inputs; never overwrites an input or another copy.
 
     Raises:
-        InputError: when the folder cannot be made.
+        InputError: the folder cannot be created.
     """
 
     def __init__(self, folder: Path, images: list[ImageInput]) -> None:
@@ -95,16 +107,16 @@ class CopyWriter:
         except OSError as error:
             raise write_error(folder, error) from None
         self._folder = folder
-        self._taken = {_key(image.source) for image in images if isinstance(image.source, Path)}
+        self._reserved = {_path_key(image.source) for image in images if isinstance(image.source, Path)}
 
     def add(self, item: ImageInput | None, analysis: Analysis) -> None:
-        """Draw and write one image; one that could not be read has no copy.
+        """Draw and write one image, unless it could not be read.
 
-        The image is read anew, so that the pixels of no other have to wait in memory.
+        The image is decoded a second time, so that no pixels are kept in memory.
 
         Raises:
-            ImageReadError: when it went away or was changed meanwhile.
-            InputError: when the copy cannot be written.
+            ImageReadError: the image was removed or changed in the meantime.
+            InputError: the copy cannot be written.
         """
         if item is None or analysis.error is not None:
             return
@@ -113,44 +125,42 @@ class CopyWriter:
 
         image = read_image(item.source)
         if image.shape[:2] != (analysis.height, analysis.width):
-            raise ImageReadError(f"{item.name} was changed while it was being read.")
-        drawn = draw_faces(image, analysis.faces)
-        save_image(drawn, self._free_name(item.relative, max(drawn.shape[:2])))
+            raise ImageReadError(f"{item.name} was changed during the analysis.")
+        annotated = draw_faces(image, analysis.faces)
+        save_image(annotated, self._free_path(item.relative, max(annotated.shape[:2])))
 
-    def _free_name(self, relative: Path, side: int) -> Path:
-        """A path for a copy that is neither an image's nor another copy's."""
-        suffix = relative.suffix.lower()
-        kept = suffix in _KEPT_FORMATS and side <= _MAX_PIXELS.get(_KEPT_FORMATS[suffix], side)
-        wanted = self._folder / relative if kept else (self._folder / relative).with_suffix(".png")
-        target, number = wanted, 1
-        while _key(target) in self._taken:
+    def _free_path(self, relative: Path, side: int) -> Path:
+        """Return a path for a copy that no input and no other copy has."""
+        path = self._folder / relative
+        format_name = _FORMATS.get(path.suffix.lower())
+        if format_name is None or side > _MAX_SIDE_PX.get(format_name, side):
+            path = path.with_suffix(".png")
+        target = path
+        number = 1
+        while _path_key(target) in self._reserved:
             number += 1
-            target = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
-        self._taken.add(_key(target))
+            target = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        self._reserved.add(_path_key(target))
         return target
 
 
-def check_image_name(path: Path, *, source: Path) -> None:
-    """Refuse a name that `save_image` could not use, or that is the image's own.
-
-    Raises:
-        InputError: see above.
-    """
-    if path.suffix.lower() not in _KEPT_FORMATS:
-        raise InputError(f"{path}: an image's name must end in {', '.join(_KEPT_FORMATS)}.")
-    if _key(path) == _key(source):
+def check_image_path(path: Path, *, source: Path) -> None:
+    """Raise `InputError` unless the suffix is that of an image format and the path is not the source's."""
+    if path.suffix.lower() not in _FORMATS:
+        raise InputError(f"{path}: an image's name must end in {', '.join(_FORMATS)}.")
+    if _path_key(path) == _path_key(source):
         raise InputError(f"{path} is the image itself. Give another --output.")
 
 
 def save_image(image: np.ndarray, path: Path) -> None:
-    """Write pixels (H, W, 3) uint8 RGB whole or not at all, in the format of the name; makes its folder.
+    """Write pixels (H, W, 3) uint8 RGB atomically in the format of the suffix; creates the folder.
 
     Raises:
-        InputError: when it cannot be written.
+        InputError: the file cannot be written.
     """
     from PIL import Image
 
-    format_name = _KEPT_FORMATS[path.suffix.lower()]
+    format_name = _FORMATS[path.suffix.lower()]
     options = {"quality": 92} if format_name in ("JPEG", "WEBP") else {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,11 +170,30 @@ def save_image(image: np.ndarray, path: Path) -> None:
         raise write_error(path, error) from None
 
 
-def _key(path: Path) -> str:
-    """Equal for paths that may be one file, on file systems that ignore case too."""
+def check_report(folder: Path | None) -> None:
+    """Raise `MissingExtraError` if a report is requested and matplotlib is not installed."""
+    if folder and find_spec("matplotlib") is None:
+        raise MissingExtraError("A report", "report")
+
+
+def report_unreadable(names: list[str]) -> int:
+    """Print the missing and broken images of an evaluation; return the exit code, 1 if there are any."""
+    if not names:
+        return 0
+    print_message(f"{len(names)} missing or broken images count as errors: {shorten(names)}")
+    return 1
+
+
+def shorten(names: list[str], count: int = 3) -> str:
+    """Join the first names of a list with commas, and an ellipsis if there are more."""
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+
+
+def _path_key(path: Path) -> str:
+    """Return a key that is equal for paths of the same file, also on file systems that ignore case."""
     return os.path.realpath(path).casefold()
 
 
 def _printable(text: str) -> str:
-    """File names that are not UTF-8, made so."""
+    """Replace the bytes of a file name that are not UTF-8."""
     return os.fsencode(text).decode("utf-8", errors="replace")

@@ -1,145 +1,147 @@
-"""`mien predict`: the faces of images and their perceived expressions."""
+"""`mien predict`: faces and perceived expressions in images."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mien.cli.options import AS_TOLD, FLAG, Reading
-from mien.cli.progress import progress_bar
+from mien.cli.options import DEFAULTS, OUTPUT, AnalyzerOptions, Json, Quiet
+from mien.cli.progress import ProgressBar, print_message, progress_bar
 from mien.errors import ImageReadError, InputError, MienError
 
 if TYPE_CHECKING:
     from mien.cli.inputs import ImageInput
-    from mien.cli.outputs import Report
+    from mien.cli.outputs import ResultWriter
     from mien.inference.analyzer import Analysis, Analyzer
 
-SOME_FAILED, ALL_FAILED = 1, 2
+SOME_FAILED = 1
+ALL_FAILED = 2
 
 
 def predict(
     *path: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    output: Path | None = None,
-    json: Annotated[bool, FLAG] = False,
+    output: Annotated[Path | None, OUTPUT] = None,
     table: Path | None = None,
-    reading: Reading = AS_TOLD,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    options: AnalyzerOptions = DEFAULTS,
 ) -> int:
-    """Find the faces in images and read the expression that people would perceive in them.
+    """Detect the faces in images and predict their perceived expression.
 
-    It tells how a face looks to others, not what the person feels: nobody can read that off an image. Where
-    it is not sure enough it says so, and gives no label.
+    The prediction is how a face appears to others, not what the person feels: nobody can read that off an image. A
+    face gets no label if the model is not sure enough.
 
-    Exit code: 0 when every image could be read (faces or not), 1 when some could not, 2 when none could.
+    Exit code: 0 if all images could be read (with or without faces), 1 if some could not, 2 if none could.
 
     Args:
-        path: images, folders (subfolders too), quoted patterns ("photos/**/*.jpg"), - for standard input.
-        output: write an annotated copy of every image into this folder.
-        json: print one JSON object an image and line.
-        table: write one row a face to this .csv or .parquet file (Parquet: pip install 'mien[table]').
-        reading: how faces are found and read.
+        path: images, folders (searched recursively), quoted patterns ("photos/**/*.jpg"), or - for standard input.
+        output: folder for annotated copies.
+        table: .csv, .jsonl or .parquet file for one row per face (Parquet: pip install 'mien[table]').
+        as_json: print one JSON object per image.
     """
     from mien.cli.inputs import find_images
+    from mien.cli.outputs import print_written
 
-    _check_words(path)
-    images, empty = find_images(path, skip=output)
+    _check_arguments(path)
+    images, failures = find_images(path, skip=output)
     if not images:
-        raise InputError(" ".join(str(error) for _, error in empty))
-    analyzer = reading.open_analyzer()
+        raise InputError(" ".join(str(error) for _, error in failures))
+    analyzer = options.open_analyzer()
     with ExitStack() as stack:
-        reports = _open_reports(stack, analyzer, images, json=json, table=table, output=output)
-        return _run(analyzer, images, empty, reports, is_printing=not json)
+        writers = _open_writers(stack, analyzer, images, as_json=as_json, table=table, output=output)
+        # no progress bar between the tables on a terminal
+        is_interleaved = not as_json and sys.stdout.isatty()
+        bar = progress_bar("images", is_shown=len(images) > 1 and not quiet and not is_interleaved)
+        code = _run(
+            _analyze(analyzer, images, failures), writers, bar, len(images) + len(failures), quiet=quiet
+        )
+    print_written(*filter(None, (output, table)), quiet=quiet)
+    return code
 
 
-def _check_words(words: tuple[str, ...]) -> None:
-    """Words with a hyphen come through for the sake of `-`, standard input; others are misspelled options."""
-    if not words:
-        raise InputError("no image given. Name files, folders or patterns, or - for standard input.")
-    for word in words:
-        if word.startswith("-") and word != "-":
-            raise InputError(f"unknown option {word}. Try: mien predict --help")
+def _check_arguments(paths: tuple[str, ...]) -> None:
+    """Raise `InputError` for missing paths and misspelled options; `-` is standard input."""
+    if not paths:
+        raise InputError("no image given; expected files, folders, patterns, or - for standard input.")
+    for path in paths:
+        if path.startswith("-") and path != "-":
+            raise InputError(f"unknown option {path}. Try: mien predict --help")
 
 
-def _open_reports(
+def _open_writers(
     stack: ExitStack,
     analyzer: Analyzer,
     images: list[ImageInput],
     *,
-    json: bool,
+    as_json: bool,
     table: Path | None,
     output: Path | None,
-) -> list[Report]:
-    """All that want to hear of each image; what cannot be written is refused here, before the work."""
+) -> list[ResultWriter]:
+    """Open all outputs, so that a path that cannot be written fails before the analysis."""
     from mien.cli import outputs
 
-    reports: list[Report] = []
+    writers: list[ResultWriter] = []
     if table is not None:
-        reports.append(stack.enter_context(outputs.TableWriter(table, analyzer.manifest.labels)))
+        writers.append(stack.enter_context(outputs.TableWriter(table, analyzer.manifest.labels)))
     if output is not None:
-        reports.append(outputs.CopyWriter(output, images))
-    if json:
-        reports.append(outputs.JsonLines())
+        writers.append(outputs.ImageWriter(output, images))
+    if as_json:
+        writers.append(outputs.JsonWriter())
     else:
-        from mien.cli.console import Screen
+        from mien.cli.console import ConsoleWriter
 
-        reports.append(Screen())
-    return reports
-
-
-def _run(
-    analyzer: Analyzer,
-    images: list[ImageInput],
-    empty: list[tuple[str, MienError]],
-    reports: list[Report],
-    *,
-    is_printing: bool,
-) -> int:
-    """Analyze the images and tell every report; returns the exit code."""
-    faces = failures = 0
-    total = len(images) + len(empty)
-    is_scrolling = is_printing and sys.stdout.isatty()  # the results go by on the same terminal
-    with progress_bar("reading", is_wanted=len(images) > 1 and not is_scrolling) as progress:
-        for done, (image, analysis) in enumerate(_analyses(analyzer, images, empty), start=1):
-            faces += len(analysis.faces)
-            problems = [analysis.error] if analysis.error is not None else []
-            problems += _tell(reports, image, analysis)
-            for problem in problems:
-                progress.tell(f"mien: {problem}")
-            failures += bool(problems)
-            progress(done, total)
-    if total > 1:
-        unread = f", {failures} could not be read" if failures else ""
-        print(f"mien: {_count(total, 'image')}, {_count(faces, 'face')}{unread}", file=sys.stderr)
-    return 0 if failures == 0 else ALL_FAILED if failures == total else SOME_FAILED
+        writers.append(ConsoleWriter())
+    return writers
 
 
-def _tell(reports: list[Report], image: ImageInput | None, analysis: Analysis) -> list[ImageReadError]:
-    """Every report hears of an image; what went wrong with this one image is given back."""
-    problems: list[ImageReadError] = []
-    for report in reports:
-        try:
-            report.add(image, analysis)
-        except ImageReadError as error:
-            problems.append(error)
-    return problems
-
-
-def _analyses(
-    analyzer: Analyzer, images: list[ImageInput], empty: list[tuple[str, MienError]]
+def _analyze(
+    analyzer: Analyzer, images: list[ImageInput], failures: list[tuple[str, MienError]]
 ) -> Iterator[tuple[ImageInput | None, Analysis]]:
-    """What was found, under the names that the user knows; words that mean no image come first."""
+    """Yield the results under the names on the command line, arguments without images first."""
     from mien.inference.analyzer import Analysis
 
-    for word, error in empty:
-        yield None, Analysis(source=word, error=error)
+    for argument, error in failures:
+        yield None, Analysis(source=argument, error=error)
     analyses = analyzer.analyze_many(image.source for image in images)
     for image, analysis in zip(images, analyses, strict=True):
         yield image, replace(analysis, source=image.name)
+
+
+def _run(
+    results: Iterable[tuple[ImageInput | None, Analysis]],
+    writers: Sequence[ResultWriter],
+    bar: AbstractContextManager[ProgressBar],
+    total: int,
+    *,
+    quiet: bool,
+) -> int:
+    """Pass the results to the writers, print errors and the summary, and return the exit code."""
+    faces = failures = 0
+    with bar as progress:
+        for done, (item, analysis) in enumerate(results, start=1):
+            faces += len(analysis.faces)
+            errors = [analysis.error] if analysis.error is not None else []
+            for writer in writers:
+                try:
+                    writer.add(item, analysis)
+                except ImageReadError as error:
+                    errors.append(error)
+            for error in errors:
+                progress.print(f"mien: {error}")
+            failures += bool(errors)
+            progress(done, total)
+    if total > 1 and not quiet:
+        problem = f", {failures} could not be read" if failures else ""
+        print_message(f"{_count(total, 'image')}, {_count(faces, 'face')}{problem}")
+    if failures == 0:
+        return 0
+    return ALL_FAILED if failures == total else SOME_FAILED
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""A progress bar on standard error, for people alone: nothing is drawn when it is no terminal."""
+"""Progress bar and messages on standard error."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
-class Bar:
-    """Shows how far one job is: call it with the number done."""
+class ProgressBar:
+    """Callable that updates the progress of one task; draws nothing without a rich display."""
 
-    def __init__(self, what: str, drawn: Progress | None) -> None:
-        self._drawn = drawn
-        self._task = drawn.add_task(what, total=None, note="") if drawn is not None else None
+    def __init__(self, task: str, display: Progress | None) -> None:
+        self._display = display
+        self._task = display.add_task(task, total=None, note="") if display is not None else None
 
-    def __call__(self, done: int, count: int, note: str = "") -> None:
-        """`done` of `count`, and a few words to show beside it."""
-        if self._drawn is not None and self._task is not None:
-            self._drawn.update(self._task, completed=done, total=count, note=note)
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Show `done` of `total` items, and a short note beside them."""
+        if self._display is not None and self._task is not None:
+            self._display.update(self._task, completed=done, total=total, note=note)
 
-    def tell(self, line: str) -> None:
-        """Print a line on standard error, above the bar when there is one."""
-        if self._drawn is None:
+    def print(self, line: str) -> None:
+        """Print a line to standard error, above the bar if there is one."""
+        if self._display is None:
             print(line, file=sys.stderr)
         else:
-            self._drawn.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._display.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def progress_bar(what: str, *, is_wanted: bool = True) -> Iterator[Bar]:
-    """Draw the progress of one job; call what it gives with the number done and of all.
+def progress_bar(task: str, *, is_shown: bool = True) -> Iterator[ProgressBar]:
+    """Draw a progress bar on standard error if that is a terminal.
 
     Args:
-        what: is being done, in a few words.
-        is_wanted: False draws nothing, on a terminal either.
+        task: a few words on what is being done.
+        is_shown: False draws nothing, on a terminal either.
     """
-    if not (is_wanted and sys.stderr.isatty()):
-        yield Bar(what, None)
+    if not (is_shown and sys.stderr.isatty()):
+        yield ProgressBar(task, None)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -52,5 +52,10 @@ def progress_bar(what: str, *, is_wanted: bool = True) -> Iterator[Bar]:
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
-        yield Bar(what, drawn)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
+        yield ProgressBar(task, display)
+
+
+def print_message(message: str) -> None:
+    """Print one line to standard error, with the name of the program before it."""
+    print(f"mien: {message}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`mien serve`: the browser page and the HTTP API."""
+"""`mien serve`: browser page and HTTP API."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def serve(
     settings: Annotated[ServerSettings, Parameter(name="*")] = ServerSettings(),  # noqa: B008 - it is frozen
     write_page: Path | None = None,
 ) -> int:
-    """Serve the page on which mien can be tried live, and the HTTP API behind it.
+    """Serve the browser page and the HTTP API.
 
-    It stops on Ctrl-C or SIGTERM, after it has answered what it took in. No image is stored or logged. Do not use it
-    on people at work or in education: see docs/responsible-use.md.
+    Ctrl-C or SIGTERM stops the server after the accepted requests are answered. No image is stored or logged. Do not
+    use it on people at work or in education: see docs/responsible-use.md.
 
     Args:
-        settings: where to listen, what to serve, and the limits.
-        write_page: write the page and the models into this new folder, for any host of static files, and end.
+        settings: address, models and limits.
+        write_page: new folder for the page and its models, for any static web server; nothing is served.
     """
     try:
         from mien.server.model_pool import ModelPool
@@ -40,7 +40,7 @@ def serve(
         return 0
     write(write_page, ModelPool(settings))
     print(
-        f"{write_page}: the page and its models. Its host must send these headers, or it runs on one thread:"
+        f"{write_page}: page and models. Its web server must send these headers, or the page uses one thread:"
     )
     for name, value in THREAD_HEADERS.items():
         print(f"  {name}: {value}")

@@ -1,12 +1,11 @@
-"""`mien train`: a recipe in, a checkpoint and a log out."""
+"""`mien train`: train a model from a recipe."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
+from mien.cli.options import OUTPUT, Quiet
 from mien.cli.progress import progress_bar
 from mien.errors import MissingExtraError
 
@@ -16,26 +15,28 @@ if TYPE_CHECKING:
 
 def train(
     recipe: Path,
+    /,
     *overrides: str,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    output: Annotated[Path | None, OUTPUT] = None,
     resume: bool = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Train a model as a recipe says; under torchrun its processes share every batch.
+    """Train a model from a recipe; under torchrun all processes share each batch.
 
     Args:
-        recipe: a TOML file; see recipes/ for those behind the published numbers.
-        overrides: section.key=value, over the recipe: data.path=ferplus.zip training.epochs=1
-        output: folder of the run (default: runs/NAME). Gets last.ckpt, log.jsonl, metrics.json and plots.
-        resume: go on from the folder's last checkpoint where there is one.
+        recipe: TOML file; recipes/ has those of the shipped models.
+        overrides: settings that replace those of the recipe, as section.key=value (data.path=ferplus.zip
+            training.epochs=1).
+        output: folder for last.ckpt, log.jsonl, metrics.json and plots [default: runs/NAME].
+        resume: continue from the last checkpoint in the folder, if there is one.
     """
     from mien.training.config import read_recipe
 
     config = read_recipe(recipe, overrides)
-    directory = output or Path("runs") / config.name
-    _train(config, directory, resume)
+    _train(config, output or Path("runs") / config.name, resume=resume, quiet=quiet)
 
 
-def _train(config: Config, directory: Path, resume: bool) -> None:
+def _train(config: Config, folder: Path, *, resume: bool, quiet: bool) -> None:
     try:
         from mien.reports.training import ADVICE
         from mien.training.checkpoint import load_checkpoint
@@ -45,18 +46,19 @@ def _train(config: Config, directory: Path, resume: bool) -> None:
         raise MissingExtraError(f"Training ({error.name} is missing)", "train") from None
 
     is_main = is_main_process()
-    with progress_bar("training", is_wanted=is_main) as bar:
+    is_shown = is_main and not quiet
+    with progress_bar("training", is_shown=is_shown) as bar:
         path = train(
             config,
-            directory,
+            folder,
             resume=resume,
-            on_step=lambda done, count, loss, rate: bar(done, count, f"loss {loss:.3f}  {rate:.0f} faces/s"),
-            on_prepare=lambda done, count: bar(done, count, "finding faces"),
-            on_teach=lambda done, count: bar(done, count, "asking the teachers"),
-            on_left_out=bar.tell if is_main else None,
+            on_step=lambda done, total, loss, rate: bar(done, total, f"loss {loss:.3f}  {rate:.0f} faces/s"),
+            on_prepare=lambda done, total: bar(done, total, "detecting faces"),
+            on_teach=lambda done, total: bar(done, total, "teacher predictions"),
+            on_left_out=bar.print if is_shown else None,
         )
-        if is_main and not (directory / "confusion.png").exists():
-            bar.tell(ADVICE)
+        if is_shown and not (folder / "confusion.png").exists():
+            bar.print(ADVICE)
     if is_main:
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in load_checkpoint(path).metrics.items())
-        print(f"{path}  {shown}")
+        metrics = "  ".join(f"{name} {value:.4f}" for name, value in load_checkpoint(path).metrics.items())
+        print(f"{path}  {metrics}")

@@ -1,8 +1,7 @@
-"""`mien video`: the faces of a video, followed, and their expressions over time."""
+"""`mien video`: tracked faces of a video and their expressions over time."""
 
 from __future__ import annotations
 
-import json as json_text
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from mien.cli.options import AS_TOLD, FLAG, Reading
-from mien.cli.progress import progress_bar
+from mien.cli.options import DEFAULTS, OUTPUT, AnalyzerOptions, DetectEvery, Json, Quiet
+from mien.cli.progress import print_message, progress_bar
 from mien.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,51 +21,51 @@ if TYPE_CHECKING:
     from mien.video.analysis import VideoAnalysis
 
 STOPPED = 130
+"""Exit code after Ctrl-C."""
 
 
 def video(
     source: str,
+    /,
     *,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    output: Annotated[Path | None, OUTPUT] = None,
     table: Literal["csv", "jsonl", "parquet"] = "csv",
     annotate: Annotated[bool, Parameter(negative="--no-annotate")] = True,
     report: Annotated[bool, Parameter(negative="--no-report")] = True,
-    resume: Annotated[bool, FLAG] = False,
-    json: Annotated[bool, FLAG] = False,
-    detect_every: int | None = None,
+    resume: bool = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    detect_every: DetectEvery = None,
     smoothing: float | None = None,
     fps: float | None = None,
-    reading: Reading = AS_TOLD,
+    options: AnalyzerOptions = DEFAULTS,
 ) -> int:
-    """Follow the faces of a video and read what people would perceive in them, moment by moment.
+    """Track the faces of a video and predict their perceived expression over time.
 
-    It tells how a face looks to others, not what the person feels. Ctrl-C ends the analysis and finishes the files.
-    Do not use it on people at work or in education: see docs/responsible-use.md.
+    The prediction is how a face appears to others, not what the person feels. Ctrl-C ends the analysis and completes
+    the files. Do not use it on people at work or in education: see docs/responsible-use.md.
 
     Args:
-        source: a file, an address (rtsp, http), a camera ("camera:0"), a folder of images, or "frames/%04d.png".
-        output: folder for faces.csv (one row a face and frame), annotated.mp4 and report.html; without it a summary
+        source: file, URL (rtsp, http), camera ("camera:0"), folder of images, or image sequence ("frames/%04d.png").
+        output: folder for faces.csv (one row per face and frame), annotated.mp4 and report.html; without it a summary
             is printed.
         table: format of the rows (Parquet: pip install 'mien[table]').
-        annotate: write the annotated copy, with the video's sound.
-        report: write the report.
-        resume: go on with what a killed run left in the output folder.
-        json: print one JSON object a frame instead of the summary.
-        detect_every: detect and classify faces in every Nth frame and track them in between; 3 by default, and for a
-            live source as often as the machine keeps up with.
-        smoothing: time constant of the filter of the probabilities, in seconds; 0.2 unless told, 0 does not filter.
-        fps: of a folder of images (25 unless told), or what is asked of a camera.
-        reading: how faces are found and read.
+        annotate: write the annotated copy, with the video's sound (default with --output).
+        report: write the report (default with --output).
+        resume: continue an interrupted run from the files in the output folder.
+        as_json: print one JSON object per frame instead of the summary.
+        smoothing: time constant of the probability filter in seconds; 0: no filter [default: 0.2].
+        fps: frame rate of an image folder [default: 25] or requested from a camera.
     """
     from mien.video.analysis import VideoAnalysis
     from mien.video.smoothing import TIME_CONSTANT_S
 
     if resume and output is None:
-        raise InputError("--resume goes on with the files of an output folder: give its --output.")
-    analyzer = reading.open_analyzer()
+        raise InputError("--resume needs the --output folder of the interrupted run.")
+    analyzer = options.open_analyzer()
     seconds = TIME_CONSTANT_S if smoothing is None else smoothing
     with VideoAnalysis(source, analyzer, detect_every=detect_every, smoothing_s=seconds, fps=fps) as analysis:
-        recording = run(
+        recording = _record(
             analysis,
             analyzer,
             output,
@@ -74,15 +73,19 @@ def video(
             annotate=annotate and output is not None,
             report=report and output is not None,
             resume=resume,
-            json=json,
+            as_json=as_json,
+            quiet=quiet,
         )
-    if not json:
-        tell_faces(recording)
-    tell_run(recording, output)
+    if not as_json:
+        from mien.cli.console import print_tracks
+
+        print_tracks(recording.timeline.tracks)
+    if not quiet:
+        print_summary(recording, output)
     return STOPPED if recording.was_stopped else 0
 
 
-def run(
+def _record(
     analysis: VideoAnalysis,
     analyzer: Analyzer,
     output: Path | None,
@@ -91,20 +94,22 @@ def run(
     annotate: bool,
     report: bool,
     resume: bool,
-    json: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> Recording:
-    """Record with progress on the terminal; without an output folder the rows live for as long as it takes."""
+    """Record the analysis with progress on the terminal; without an output folder into a temporary one."""
+    from mien.cli.outputs import print_json
     from mien.recording import record
 
-    is_scrolling = json and sys.stdout.isatty()
+    # no progress bar between the JSON lines on a terminal
+    is_interleaved = as_json and sys.stdout.isatty()
     with ExitStack() as stack:
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-")))
-        progress = stack.enter_context(progress_bar("frames", is_wanted=not is_scrolling))
+        progress = stack.enter_context(progress_bar("frames", is_shown=not quiet and not is_interleaved))
 
         def on_frame(frame: VideoFrame, counts: Counts) -> None:
-            if json:
-                sys.stdout.write(json_text.dumps(frame.to_dict()) + "\n")
-                sys.stdout.flush()
+            if as_json:
+                print_json(frame.to_dict())
             rate = counts.frames / counts.work_s if counts.work_s > 0 else 0.0
             progress(counts.frames, analysis.info.frames or 0, f"{rate:.0f} frames/s")
 
@@ -120,44 +125,22 @@ def run(
         )
 
 
-def tell_faces(recording: Recording) -> None:
-    """Print one line a face: when it was seen, and the share of each expression."""
-    from rich.console import Console
-    from rich.table import Table
+def print_summary(recording: Recording, output: Path | None) -> None:
+    """Print the counts of a run and the paths of its files to standard error."""
+    from mien.cli.outputs import print_written
 
-    from mien.theme import class_color
-
-    tracks = recording.timeline.tracks
-    if not tracks:
-        print("no face found")
-        return
-    shown = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("face", "from", "to", "seen", "perceived expression, share of its time"):
-        shown.add_column(name, justify="left" if name.startswith("perceived") else "right")
-    for track in tracks:
-        shares = sorted(track.shares.items(), key=lambda item: -item[1])
-        texts = [f"[{class_color(name)}]{name}[/] {share:.0%}" for name, share in shares if share >= 0.005]
-        texts += [f"not sure {track.unsure:.0%}"] if track.unsure >= 0.005 else []
-        times = (f"{track.first_s:.1f} s", f"{track.last_s:.1f} s", f"{track.seconds:.1f} s")
-        shown.add_row(str(track.track_id), *times, "  ".join(texts))
-    Console(highlight=False).print(shown)
-
-
-def tell_run(recording: Recording, output: Path | None) -> None:
-    """Say on standard error what was done, what was left out, and where the files are."""
     counts = recording.counts
     parts = [f"{counts.frames} frames", f"{len(recording.timeline.tracks)} faces"]
     if counts.work_s > 0:
         parts.append(f"{counts.frames / counts.work_s:.0f} frames/s")
     if counts.broken:
-        parts.append(f"{counts.broken} broken frames left out")
+        parts.append(f"{counts.broken} broken frames skipped")
     if counts.dropped:
         parts.append(f"{counts.dropped} frames dropped to keep up")
     if recording.was_stopped:
         parts.append("stopped early")
     elif recording.is_truncated:
-        parts.append("the video breaks off")
-    print(f"mien: {', '.join(parts)}", file=sys.stderr)
+        parts.append("the video is truncated")
+    print_message(", ".join(parts))
     if output is not None:
-        for path in recording.files:
-            print(f"mien: {path}", file=sys.stderr)
+        print_written(*recording.files)

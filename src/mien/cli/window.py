@@ -1,4 +1,4 @@
-"""A window that shows images, where there is a display: Tk, which comes with Python."""
+"""Tk window that shows video frames."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ _CLOSING_KEYS = ("<Escape>", "q", "Q")
 
 
 class Window:
-    """One image at a time; Esc, Q and its close button end it.
+    """Window that shows one image at a time; Esc, Q or the close button end it.
 
     Args:
-        root: a Tk root window.
+        root: Tk root window.
     """
 
     def __init__(self, root: Any) -> None:
         import tkinter
 
-        self._root, self._is_open, self._image = root, True, None
+        self._root = root
+        self._is_open = True
+        self._image = None
         self._label = tkinter.Label(root, borderwidth=0, background="black")
         self._label.pack()
         root.protocol("WM_DELETE_WINDOW", self._end)
@@ -27,17 +29,18 @@ class Window:
             root.bind(key, lambda _: self._end())
 
     def show(self, image: np.ndarray) -> bool:
-        """Show an image (H, W, 3) uint8 RGB; returns False when the user has ended it."""
+        """Show an image (H, W, 3) uint8 RGB; return False once the user has closed the window."""
         from PIL import Image, ImageTk
 
         if self._is_open:
-            self._image = ImageTk.PhotoImage(Image.fromarray(image))  # Tk itself keeps no reference
+            # Tk keeps no reference to the image
+            self._image = ImageTk.PhotoImage(Image.fromarray(image))
             self._label.configure(image=self._image)
             self._root.update()
         return self._is_open
 
     def close(self) -> None:
-        """Take the window from the screen."""
+        """Remove the window from the screen."""
         self._end()
         self._root.destroy()
 
@@ -46,12 +49,12 @@ class Window:
 
 
 def open_window(title: str) -> Window | None:
-    """A window with a title; None where there is no display, or Python came without Tk."""
+    """Open a window; return None without a display or without Tk."""
     try:
         import tkinter
 
         root = tkinter.Tk()
-    except Exception:  # no module, no display, or a display that refuses: all mean no window
+    except Exception:  # no module, no display, or a display without access
         return None
     root.title(title)
     return Window(root)
