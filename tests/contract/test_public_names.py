@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 import mien
-from mien.cli.main import VERBS, build_app, main
+from mien.cli.main import COMMANDS, build_app, main
 
 NAMES = {
     "Analyzer",
@@ -67,9 +67,9 @@ def test_help_and_version(capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [*([verb] for verb in VERBS), ["data", "prepare"], ["data", "check"], ["data", "preview"]]
+    "words", [*([name] for name in COMMANDS), ["data", "prepare"], ["data", "check"], ["data", "preview"]]
 )
-def test_every_verb_has_help_without_heavy_imports(words):
+def test_every_command_has_help_without_heavy_imports(words):
     code = (
         "import sys; from mien.cli.main import main\n"
         f"code = main([*{words}, '--help'])\n"

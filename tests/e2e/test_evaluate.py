@@ -105,7 +105,7 @@ def test_missing_and_broken_images_are_errors_told_by_name(tiny_model, tmp_path,
     assert (code, record["missed_faces"], record["unreadable"]) == (1, 0, ["text.jpg", "gone.png"])
     assert (record["n"], record["accuracy"]) == (2, 0.0)
     assert "gone.png" in err
-    code, out, _ = run(capsys, *arguments, "--report", tmp_path / "report")
+    code, out, _ = run(capsys, *arguments, "-o", tmp_path / "report")
     assert "Faces: 2 missing or broken, counted as errors." in out
     page = (tmp_path / "report/report.html").read_text()
     assert "2 missing or broken, counted as errors" in page
@@ -195,7 +195,24 @@ def test_faces_prepared_once_serve_the_recipe(tmp_path, capsys):
     first = sorted((root / "FER2013Train").glob("*.png"))[0].name
     leaks.write_text(f"Usage,Image name\nTraining,{first}\n")
     store = tmp_path / "store"
-    assert run(capsys, "data", "prepare", root, "-o", store, "--patch", 48, "--workers", 1)[0] == 0
+    assert (
+        run(
+            capsys,
+            "data",
+            "prepare",
+            "--data",
+            root,
+            "--dataset",
+            "ferplus",
+            "-o",
+            store,
+            "--patch",
+            48,
+            "--workers",
+            1,
+        )[0]
+        == 0
+    )
     (tmp_path / "r.toml").write_text("[model]\nblocks = 2\n[training]\nepochs = 1\nbatch = 2\nthreads = 1\n")
     code, _, err = run(
         capsys, "train", tmp_path / "r.toml", f"data.path={root}", f"data.store={store}", "data.patch=48",
@@ -208,7 +225,18 @@ def test_prints_a_table_and_writes_the_report(tiny_model, tmp_path, capsys):
     root = write_ferplus(tmp_path / "ferplus")
     report = tmp_path / "report"
     code, out, _ = run(
-        capsys, "evaluate", "--model", tiny_model, "--data", root, "--split", "train", "--report", report
+        capsys,
+        "evaluate",
+        "--model",
+        tiny_model,
+        "--data",
+        root,
+        "--dataset",
+        "ferplus",
+        "--split",
+        "train",
+        "-o",
+        report,
     )
     assert code == 0
     assert "majority" in out
@@ -228,8 +256,8 @@ def test_a_bad_row_is_told_with_its_line(tiny_model, tmp_path, capsys):
 @pytest.mark.parametrize("verb", ["evaluate", "check"])
 def test_a_missing_data_set_is_one_line(tiny_model, tmp_path, capsys, verb):
     arguments = {
-        "evaluate": ["evaluate", "--model", tiny_model, "--data", tmp_path / "none"],
-        "check": ["data", "check", tmp_path / "none"],
+        "evaluate": ["evaluate", "--model", tiny_model, "--data", tmp_path / "none", "--dataset", "ferplus"],
+        "check": ["data", "check", "--data", tmp_path / "none", "--dataset", "ferplus"],
     }
     code, out, err = run(capsys, *arguments[verb])
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -238,12 +266,35 @@ def test_a_missing_data_set_is_one_line(tiny_model, tmp_path, capsys, verb):
 
 def test_data_check_and_prepare(tmp_path, capsys):
     root = write_ferplus(tmp_path / "ferplus")
-    code, out, _ = run(capsys, "data", "check", root, "--json", "--leaks", tmp_path / "leaks.csv")
+    code, out, _ = run(
+        capsys,
+        "data",
+        "check",
+        "--data",
+        root,
+        "--dataset",
+        "ferplus",
+        "--json",
+        "--leaks",
+        tmp_path / "leaks.csv",
+    )
     assert code == 0
     assert "counts" in json.loads(out)
     assert (tmp_path / "leaks.csv").read_text() == "Usage,Image name\n"  # the made faces have no twins
     code, out, _ = run(
-        capsys, "data", "prepare", root, "-o", tmp_path / "store", "--patch", 48, "--workers", 1
+        capsys,
+        "data",
+        "prepare",
+        "--data",
+        root,
+        "--dataset",
+        "ferplus",
+        "-o",
+        tmp_path / "store",
+        "--patch",
+        48,
+        "--workers",
+        1,
     )
     assert code == 0
     assert "without a face keep the whole image" in out

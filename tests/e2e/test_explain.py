@@ -1,4 +1,4 @@
-"""`mien explain` as a user calls it."""
+"""End-to-end tests of `mien explain`."""
 
 import json
 
@@ -15,7 +15,7 @@ def run(capsys, *arguments):
     return code, captured.out, captured.err
 
 
-def test_no_face_is_no_drawing(explainable_model, tmp_path, capsys, monkeypatch):
+def test_writes_no_image_without_a_face(explainable_model, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(no_face()).save(tmp_path / "wall.png")
     code, out, err = run(capsys, "explain", "wall.png", "--model", explainable_model)
@@ -23,11 +23,13 @@ def test_no_face_is_no_drawing(explainable_model, tmp_path, capsys, monkeypatch)
     assert [path.name for path in tmp_path.iterdir()] == ["wall.png"]
 
 
-def test_a_drawing_beside_the_user(explainable_model, examples, tmp_path, capsys, monkeypatch):
+def test_writes_the_image_to_the_current_folder_or_to_output(
+    explainable_model, examples, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     image = examples / "astronaut.jpg"
     code, out, err = run(capsys, "explain", image, "--model", explainable_model)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "mien: wrote astronaut-explained.png\n")
     assert out.startswith("face 1: ")
     assert "upper" in out
     with Image.open(tmp_path / "astronaut-explained.png") as drawing:
@@ -37,7 +39,7 @@ def test_a_drawing_beside_the_user(explainable_model, examples, tmp_path, capsys
         assert drawing.format == "JPEG"
 
 
-def test_json_gives_the_numbers_and_draws_nothing(explainable_model, examples, tmp_path, capsys, monkeypatch):
+def test_json_prints_the_maps_and_writes_no_image(explainable_model, examples, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = [
         "explain",
@@ -57,7 +59,7 @@ def test_json_gives_the_numbers_and_draws_nothing(explainable_model, examples, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_explained_is_one_line(tiny_model, explainable_model, examples, tmp_path, capsys):
+def test_reports_problems_in_one_line(tiny_model, explainable_model, examples, tmp_path, capsys):
     image, target = examples / "astronaut.jpg", tmp_path / "a.png"
     Image.open(image).save(target)
     for problem, arguments in {
@@ -72,17 +74,17 @@ def test_what_cannot_be_explained_is_one_line(tiny_model, explainable_model, exa
         assert problem in err
 
 
-def test_the_help_says_what_a_map_is_not(capsys):
+def test_help_states_what_a_map_does_not_show(capsys):
     assert main(["explain", "--help"]) == 0
     assert "not why a person feels" in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_face_upside_down_is_explained_as_the_upright_one(examples, tmp_path, capsys):
+def test_explains_a_face_upside_down_like_an_upright_one(examples, tmp_path, capsys):
     with Image.open(examples / "biden.jpg") as image:
-        image.rotate(180).save(tmp_path / "turned.png")
-    told = [
+        image.rotate(180).save(tmp_path / "rotated.png")
+    faces = [
         json.loads(run(capsys, "explain", path, "--json")[1])["faces"]
-        for path in (examples / "biden.jpg", tmp_path / "turned.png")
+        for path in (examples / "biden.jpg", tmp_path / "rotated.png")
     ]
-    [[upright], [turned]] = told
-    assert turned["expression"]["label"] == upright["expression"]["label"] == "neutral"
+    [[upright], [rotated]] = faces
+    assert rotated["expression"]["label"] == upright["expression"]["label"] == "neutral"

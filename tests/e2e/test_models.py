@@ -1,4 +1,4 @@
-"""`mien models` as a user calls it."""
+"""End-to-end tests of `mien models`."""
 
 import json
 
@@ -13,7 +13,7 @@ def run(capsys, *arguments):
     return code, captured.out, captured.err
 
 
-def test_the_shipped_models_say_how_good_they_are_and_what_they_learned_from(capsys):
+def test_prints_accuracy_and_training_data_of_shipped_models(capsys):
     code, out, err = run(capsys)
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -21,24 +21,28 @@ def test_the_shipped_models_say_how_good_they_are_and_what_they_learned_from(cap
         manifest = read_manifest(find_model(name))
         accuracy = manifest.metrics["ferplus/valid"]["majority"]["accuracy"]
         (row,) = (line for line in lines if line.split()[:2] == [name, manifest.version])
-        assert f"ferplus/valid, majority   3,199     {100 * accuracy:.1f} %" in row
-        start = next(number for number, line in enumerate(lines) if line.startswith(f"{name},"))
-        told = [line for source in manifest.trained_on for line in (source["name"], source["license"])]
-        assert [line.strip() for line in lines[start + 1 : start + 1 + len(told)]] == told
-    assert "expression, the default, learned from" in lines
+        assert f"ferplus/valid, majority   3,199      {100 * accuracy:.1f}%" in row
+        start = next(
+            number
+            for number, line in enumerate(lines)
+            if line.endswith(", trained on") and line.split()[0].rstrip(",") == name
+        )
+        sources = [line for source in manifest.trained_on for line in (source["name"], source["license"])]
+        assert [line.strip() for line in lines[start + 1 : start + 1 + len(sources)]] == sources
+    assert "expression (default), trained on" in lines
 
 
-def test_a_file_of_ones_own_that_was_never_measured(tiny_model, capsys):
+def test_prints_a_model_file_without_metrics(tiny_model, capsys):
     code, out, err = run(capsys, tiny_model)
     assert (code, err) == (0, "")
     assert out.splitlines()[-3:] == [
-        f"{tiny_model}, learned from",
-        "  what its manifest does not state",
+        f"{tiny_model}, trained on",
+        "  not stated in the manifest",
         "    unknown",
     ]
 
 
-def test_one_object_a_model(capsys):
+def test_json_prints_one_object_per_model(capsys):
     code, out, _ = run(capsys, "expression", "open", "--json")
     records = [json.loads(line) for line in out.splitlines()]
     assert code == 0
@@ -48,7 +52,7 @@ def test_one_object_a_model(capsys):
         assert record["trained_on"] == list(read_manifest(find_model(record["model"])).trained_on)
 
 
-def test_an_unknown_model_is_told(capsys):
+def test_reports_an_unknown_model(capsys):
     code, out, err = run(capsys, "nothing")
     assert (code, out) == (2, "")
     assert err.startswith("mien: no model 'nothing'. Give the path of an .onnx file, or one of: ")

@@ -1,4 +1,4 @@
-"""`mien predict` from the outside: what it prints, writes, and tells the shell."""
+"""End-to-end tests of `mien predict`: output, files and exit codes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def photo(examples, tmp_path):
 
 
 def huge_png(path, side=20_000):
-    """A valid one-bit PNG of side x side pixels, a few kB."""
+    """Write a valid one-bit PNG of side x side pixels, a few kB large."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -49,7 +49,7 @@ def huge_png(path, side=20_000):
     )
 
 
-def test_json_has_the_promised_keys(shell, photo):
+def test_json_has_the_documented_keys(shell, photo):
     assert shell(photo, "--json") == 0
     (record,) = shell.records
     assert list(record) == ["image", "width", "height", "faces", "error"]
@@ -71,7 +71,7 @@ def test_json_has_the_promised_keys(shell, photo):
     assert shell.err == ""
 
 
-def test_the_table_for_people_is_plain_text_in_a_pipe(shell, photo):
+def test_prints_a_plain_text_table_to_a_pipe(shell, photo):
     assert shell(photo) == 0
     assert "512 x 512, 1 face" in shell.out
     assert "yaw pitch roll" in shell.out
@@ -79,7 +79,7 @@ def test_the_table_for_people_is_plain_text_in_a_pipe(shell, photo):
     assert shell.err == ""
 
 
-def test_files_folders_and_patterns(shell, photo, examples, tmp_path):
+def test_reads_files_folders_and_patterns(shell, photo, examples, tmp_path):
     folder = photo.parent
     deep = folder / "deep" / "er"
     deep.mkdir(parents=True)
@@ -97,13 +97,21 @@ def test_files_folders_and_patterns(shell, photo, examples, tmp_path):
     assert [record["image"] for record in shell.records] == [str(photo)]
 
 
-def test_a_name_that_looks_like_a_pattern_is_a_file(shell, photo, tmp_path):
+def test_quiet_prints_no_summary(shell, photo, tmp_path):
+    assert shell(photo, photo, "--json", "--quiet", "-o", tmp_path / "out") == 0
+    assert (len(shell.records), shell.err) == (2, "")
+    assert shell(tmp_path / "missing.jpg", photo, "-q") == 1
+    assert shell.err.count("\n") == 1
+    assert "missing.jpg" in shell.err
+
+
+def test_reads_a_file_with_the_name_of_a_pattern(shell, photo, tmp_path):
     odd = shutil.copy(photo, tmp_path / "a[1].jpg")
     assert shell(odd, "--json") == 0
     assert shell.records[0]["image"] == str(odd)
 
 
-def test_standard_input(shell, photo, monkeypatch, tmp_path):
+def test_reads_standard_input(shell, photo, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
     assert shell("-", "--json", "--output", tmp_path / "out") == 0
     assert shell.records[0]["image"] == "-"
@@ -114,12 +122,13 @@ def test_standard_input(shell, photo, monkeypatch, tmp_path):
     assert "empty" in shell.err
 
 
-def test_csv_has_a_row_a_face_and_a_row_for_none(shell, photo, examples, tmp_path):
+def test_csv_has_a_row_per_face_and_per_image_without_faces(shell, photo, examples, tmp_path):
     Image.new("RGB", (50, 40)).save(photo.parent / "blank.png")
     (photo.parent / "broken.jpg").write_bytes(b"no image")
     table = tmp_path / "new" / "faces.csv"
     assert shell(photo.parent, examples / "group.jpg", "--table", table, "--json") == 1
     rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
+    assert shell.err.endswith(f"mien: wrote {table}\n")
     counts = {record["image"]: max(1, len(record["faces"])) for record in shell.records}
     assert len(rows) == sum(counts.values())
     blank, broken, face = rows[:3]
@@ -131,7 +140,7 @@ def test_csv_has_a_row_a_face_and_a_row_for_none(shell, photo, examples, tmp_pat
     assert list(tmp_path.joinpath("new").iterdir()) == [table]
 
 
-def test_parquet_says_the_same(shell, photo, tmp_path):
+def test_parquet_has_the_values_of_the_json(shell, photo, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     Image.new("RGB", (50, 40)).save(photo.parent / "blank.png")
     table = tmp_path / "faces.parquet"
@@ -144,14 +153,14 @@ def test_parquet_says_the_same(shell, photo, tmp_path):
     assert face["label"] == record["expression"]["label"]
 
 
-def test_parquet_without_its_extra_names_it(shell, photo, tmp_path, monkeypatch):
+def test_parquet_without_pyarrow_names_the_extra(shell, photo, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert shell(photo, "--table", tmp_path / "faces.parquet") == 2
     assert shell.err == "mien: writing Parquet needs more packages: pip install 'mien[table]'\n"
     assert list(tmp_path.iterdir()) == [photo.parent]
 
 
-def test_copies_keep_the_folders_and_never_write_over_a_image(shell, photo, examples, tmp_path):
+def test_copies_keep_the_folders_and_never_overwrite_an_image(shell, photo, examples, tmp_path):
     other = tmp_path / "others"
     (other / "deep").mkdir(parents=True)
     shutil.copy(examples / "astronaut.jpg", other / "photo.jpg")
@@ -187,32 +196,33 @@ def test_copies_of_every_format(shell, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("change", ["gone", "another"])
-def test_a_image_that_changes_meanwhile_is_told_and_the_others_go_on(shell, photo, monkeypatch, change):
+def test_reports_an_image_that_changes_and_continues(shell, photo, monkeypatch, change):
     from mien.cli import outputs
 
     folder = photo.parent
     shutil.copy(photo, folder / "z.jpg")
-    usual = outputs.CopyWriter.add
+    original = outputs.ImageWriter.add
 
     def change_first(self, image, analysis):
         if image.source == photo:
             photo.unlink()
             if change == "another":
                 Image.new("RGB", (7, 8)).save(photo)
-        usual(self, image, analysis)
+        original(self, image, analysis)
 
-    monkeypatch.setattr(outputs.CopyWriter, "add", change_first)
+    monkeypatch.setattr(outputs.ImageWriter, "add", change_first)
     output = folder / "out"
     assert shell(folder, "--output", output, "--json") == 1
     assert [len(record["faces"]) for record in shell.records] == [1, 1]
-    told, summary = shell.err.splitlines()
-    assert told.startswith(f"mien: {photo}")
+    error, summary, written = shell.err.splitlines()
+    assert error.startswith(f"mien: {photo}")
+    assert written == f"mien: wrote {output}"
     assert summary == "mien: 2 images, 2 faces, 1 could not be read"
     assert [path.name for path in output.iterdir()] == ["z.jpg"]
 
 
 @pytest.mark.parametrize("name", ["old.csv", "old.parquet"])
-def test_an_older_table_stays_when_the_run_fails(shell, photo, tmp_path, monkeypatch, name):
+def test_keeps_an_existing_table_if_the_run_fails(shell, photo, tmp_path, monkeypatch, name):
     if name.endswith(".parquet"):
         pytest.importorskip("pyarrow")
     table = tmp_path / name
@@ -225,7 +235,7 @@ def test_an_older_table_stays_when_the_run_fails(shell, photo, tmp_path, monkeyp
     assert shell(photo, "--table", table, "--output", tmp_path / "file" / "out") == 2
     assert table.read_text() == "precious"
     with monkeypatch.context() as patch:
-        patch.setattr("mien.cli.console.Screen.add", interrupt)
+        patch.setattr("mien.cli.console.ConsoleWriter.add", interrupt)
         assert shell(photo, "--table", table) == 130
     assert table.read_text() == "precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", name, "photos"]
@@ -245,7 +255,7 @@ def bad_files(examples, tmp_path):
     return folder
 
 
-def test_bad_files_are_told_and_the_others_are_all_there(shell, photo, bad_files):
+def test_reports_bad_files_and_analyzes_the_others(shell, photo, bad_files):
     Image.new("RGB", (1, 1)).save(bad_files / "one.png")
     shutil.copy(photo, bad_files / "a.jpg")
     shutil.copy(photo, bad_files / "z.jpg")
@@ -264,7 +274,7 @@ def test_bad_files_are_told_and_the_others_are_all_there(shell, photo, bad_files
 
 
 @pytest.mark.parametrize("name", ["empty.jpg", "text.jpg", "truncated.jpg", "huge.png"])
-def test_a_bad_file_alone_gives_one_line_and_its_record(shell, bad_files, name):
+def test_a_single_bad_file_gives_one_line_and_a_record(shell, bad_files, name):
     assert shell(bad_files / name, "--json") == 2
     (record,) = shell.records
     assert (record["faces"], record["error"]["code"]) == ([], "image_unreadable")
@@ -272,20 +282,20 @@ def test_a_bad_file_alone_gives_one_line_and_its_record(shell, bad_files, name):
     assert name in shell.err
 
 
-def test_nothing_to_read(shell, tmp_path):
-    for words in [(tmp_path / "missing.jpg",), (tmp_path,), (tmp_path / "*.jpg",), (), ("--jsom",)]:
-        assert shell(*words) == 2
+def test_reports_missing_inputs_in_one_line(shell, tmp_path):
+    for arguments in [(tmp_path / "missing.jpg",), (tmp_path,), (tmp_path / "*.jpg",), (), ("--jsom",)]:
+        assert shell(*arguments) == 2
         assert (shell.out, shell.err.count("\n")) == ("", 1)
         assert shell.err.startswith("mien: ")
 
 
-def test_a_missing_file_among_others(shell, photo, tmp_path):
+def test_continues_after_a_missing_file(shell, photo, tmp_path):
     assert shell(tmp_path / "missing.jpg", photo, tmp_path / "*.png", "--json") == 1
     assert [record["error"] is None for record in shell.records] == [False, False, True]
     assert "3 images, 1 face, 2 could not be read" in shell.err
 
 
-def test_names_that_the_file_system_does_not_take(shell, photo):
+def test_reports_names_that_are_too_long(shell, photo):
     long = "x" * 5000
     assert shell(long, photo, "--json") == 1
     assert [record["error"] is None for record in shell.records] == [False, True]
@@ -297,23 +307,23 @@ def test_names_that_the_file_system_does_not_take(shell, photo):
         assert shell.err.count("\n") == 1
 
 
-def test_an_error_of_the_system_is_one_line(shell, photo, monkeypatch):
+def test_reports_a_full_disk_in_one_line(shell, photo, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device", "results")
 
-    monkeypatch.setattr("mien.cli.outputs.JsonLines.add", full)
+    monkeypatch.setattr("mien.cli.outputs.print_json", full)
     assert shell(photo, "--json") == 2
     assert shell.err == "mien: results: no space left on device.\n"
 
 
-def test_an_abstention_is_no_guess(shell, photo, tmp_path):
+def test_prints_no_label_if_the_model_abstains(shell, photo, tmp_path):
     assert shell(photo, model=make_model(tmp_path / "never.onnx", abstain_below=1.0)) == 0
     assert "not sure" in shell.out
     assert "?" not in shell.out
     assert not [name for name in EXPRESSIONS if name in shell.out]
 
 
-def test_max_error_abstains_rather_than_being_wrong(shell, photo, tmp_path):
+def test_max_error_raises_the_abstention_threshold(shell, photo, tmp_path):
     points = (
         RiskPoint(coverage=0.9, error=0.1, confidence=0.0),
         RiskPoint(coverage=0.5, error=0, confidence=1.0),
@@ -339,13 +349,13 @@ def test_max_error_abstains_rather_than_being_wrong(shell, photo, tmp_path):
         ("--nonsense",),
     ],
 )
-def test_bad_options_give_one_line(shell, photo, options):
+def test_reports_bad_options_in_one_line(shell, photo, options):
     assert shell(photo, *options) == 2
     assert (shell.out, shell.err.count("\n")) == ("", 1)
     assert options[0].strip("-") in shell.err.replace("_", "-")
 
 
-def test_options_that_cannot_be_written_to(shell, photo, tmp_path):
+def test_reports_outputs_that_cannot_be_written(shell, photo, tmp_path):
     (tmp_path / "file").write_text("")
     assert shell(photo, "--output", tmp_path / "file") == 2
     assert "cannot be written" in shell.err
@@ -353,7 +363,7 @@ def test_options_that_cannot_be_written_to(shell, photo, tmp_path):
     assert "cannot be written" in shell.err
 
 
-def test_bad_models(shell, photo, tmp_path):
+def test_reports_bad_models(shell, photo, tmp_path):
     assert shell(photo, model=tmp_path / "missing.onnx") == 2
     assert "no model" in shell.err
     assert not shell.err.rstrip().endswith(": .")
@@ -365,22 +375,20 @@ def test_bad_models(shell, photo, tmp_path):
     assert (shell.out, shell.err.count("\n")) == ("", 1)
 
 
-def run_mien(*words, **options):
-    code = "import sys; from mien.cli.main import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, *map(str, words)]
+def run_mien(*arguments, **options):
+    command = [sys.executable, "-m", "mien", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, check=False, timeout=120, **options)
 
 
-def test_as_a_process(photo, tiny_model):
+def test_runs_as_a_process(photo, tiny_model):
     result = run_mien("predict", "-", "--json", "--model", tiny_model, input=photo.read_bytes())
     assert (result.returncode, result.stderr) == (0, b"")
     assert len(json.loads(result.stdout)["faces"]) == 1
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")
-def test_a_reader_that_goes_away_is_no_error(photo, tiny_model):
-    code = "import sys; from mien.cli.main import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "predict", str(photo), "--json", "--model", str(tiny_model)]
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes close differently on Windows")
+def test_exits_quietly_if_the_reader_closes_the_pipe(photo, tiny_model):
+    command = [sys.executable, "-m", "mien", "predict", str(photo), "--json", "--model", str(tiny_model)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     with process:
@@ -388,7 +396,7 @@ def test_a_reader_that_goes_away_is_no_error(photo, tiny_model):
         assert process.wait(60) == 141
 
 
-def test_interrupt_is_quiet(shell, photo, monkeypatch):
+def test_interrupt_prints_nothing(shell, photo, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 

@@ -56,7 +56,7 @@ def test_the_recipe_trains_stops_goes_on_and_reports(rafdb, tmp_path, capsys):
     assert main([*words, "--data", str(rafdb), "--dataset", "rafdb"]) == 0
     capsys.readouterr()
     words = ["evaluate", "--model", model, "--data", str(rafdb), "--dataset", "rafdb", "--split", "test"]
-    assert main([*words, "--json", "--report", str(tmp_path / "report")]) == 0
+    assert main([*words, "--json", "-o", str(tmp_path / "report")]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["n"] == 28
     assert set(summary["groups"]) == {"gender", "race", "age"}
@@ -90,7 +90,7 @@ def test_ferplus_and_rafdb_are_learned_together_over_seven_classes(rafdb, tmp_pa
     assert read_manifest(Path(model)).source["data"]["name"] == "ferplus+rafdb"
     capsys.readouterr()
     report = str(tmp_path / "report")
-    assert main(["evaluate", "--model", model, *told, "--split", "valid", "--json", "--report", report]) == 0
+    assert main(["evaluate", "--model", model, *told, "--split", "valid", "--json", "-o", report]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert set(summary["groups"]["dataset"]["groups"]) == {"ferplus", "rafdb"}
     assert "Is it the same for everybody?" in (tmp_path / "report/report.html").read_text()

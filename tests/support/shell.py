@@ -1,4 +1,4 @@
-"""A verb of `mien`, run in this process as a shell would run it."""
+"""Runs a command of `mien` in this process, as a shell would."""
 
 from __future__ import annotations
 
@@ -14,31 +14,33 @@ from mien.cli.main import main
 
 
 class Shell:
-    """Runs a verb with one model on one thread; keeps code, out and err of the last run.
+    """Runs a command with one model on one thread; stores code, out and err of the last run.
 
     Args:
-        verb: predict, video, ...
-        model: the model's file, unless a run names another.
-        capsys: pytest's.
+        command: predict, video, ...
+        model: default model file.
+        capsys: pytest's fixture.
     """
 
-    def __init__(self, verb: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.verb, self.model, self.capsys = verb, model, capsys
+    def __init__(self, command: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.command = command
+        self.model = model
+        self.capsys = capsys
 
-    def __call__(self, *words: object, model: Path | None = None) -> int:
-        """Run it; gives the exit code."""
+    def __call__(self, *arguments: object, model: Path | None = None) -> int:
+        """Run the command and return its exit code."""
         options = ("--model", str(model or self.model), "--threads", "1")
-        self.code = main([self.verb, *map(str, words), *options])
+        self.code = main([self.command, *map(str, arguments), *options])
         self.out, self.err = self.capsys.readouterr()
         assert "Traceback" not in self.err
         return self.code
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """What was printed, as JSON lines."""
+        """Records printed as JSON Lines."""
         return [json.loads(line) for line in self.out.splitlines()]
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file."""
+    """Return the rows of a CSV file."""
     return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))

@@ -1,4 +1,4 @@
-"""`mien camera` without a camera: a file stands for it, and a made-up window for the screen."""
+"""Tests of `mien camera` with a video file as the camera and a fake window."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def clip(tmp_path_factory):
 
 
 class FakeWindow:
-    """Ends after so many images; keeps their shapes."""
+    """Records the shapes of its images and closes after `ends_after` of them."""
 
     def __init__(self, ends_after=None):
         self.shapes, self.ends_after, self.closed = [], ends_after, 0
@@ -35,16 +35,16 @@ class FakeWindow:
 
 @pytest.fixture
 def shell(tiny_model, capsys, monkeypatch):
-    def run(*words, window=None):
+    def run(*arguments, window=None):
         monkeypatch.setattr(window_module, "open_window", lambda title: window)
-        code = main(["camera", *map(str, words), "--model", str(tiny_model), "--threads", "1"])
+        code = main(["camera", *map(str, arguments), "--model", str(tiny_model), "--threads", "1"])
         assert not [thread for thread in threading.enumerate() if thread.name.startswith("mien-")]
         return code, *capsys.readouterr()
 
     return run
 
 
-def test_without_a_display_it_prints_twice_a_second(shell, clip):
+def test_prints_twice_a_second_without_a_display(shell, clip):
     code, out, err = shell(clip)
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -52,29 +52,29 @@ def test_without_a_display_it_prints_twice_a_second(shell, clip):
     assert all(line.split()[1:3] == ["s", "1:"] and line.endswith("%") for line in lines)
 
 
-def test_no_window_opens_none(shell, clip):
+def test_no_window_opens_no_window(shell, clip):
     window = FakeWindow()
     code, out, _ = shell(clip, "--no-window", window=window)
     assert (code, window.shapes, window.closed) == (0, [], 0)
     assert out
 
 
-def test_a_window_shows_every_frame_and_is_closed(shell, clip):
+def test_shows_every_frame_and_closes_the_window(shell, clip):
     window = FakeWindow()
     assert shell(clip, window=window) == (0, "", "")
     assert window.shapes == [(240, 320, 3)] * 30
     assert window.closed == 1
 
 
-def test_closing_the_window_ends_it(shell, clip):
+def test_closing_the_window_ends_the_run(shell, clip):
     window = FakeWindow(ends_after=4)
     assert shell(clip, window=window) == (0, "", "")
     assert (len(window.shapes), window.closed) == (4, 1)
 
 
-def test_closing_the_window_finishes_what_is_recorded(shell, clip, tmp_path):
+def test_closing_the_window_completes_the_recording(shell, clip, tmp_path):
     window = FakeWindow(ends_after=10)
-    code, out, err = shell(clip, "--record", tmp_path / "out", window=window)
+    code, out, err = shell(clip, "-o", tmp_path / "out", window=window)
     assert code == 0
     assert "perceived expression" in out
     assert "stopped early" in err
@@ -86,7 +86,7 @@ def test_closing_the_window_finishes_what_is_recorded(shell, clip, tmp_path):
     assert window.closed == 1
 
 
-def test_an_error_closes_the_window(shell, clip, monkeypatch):
+def test_closes_the_window_after_an_error(shell, clip, monkeypatch):
     window = FakeWindow()
 
     def fail(image):
@@ -99,7 +99,7 @@ def test_an_error_closes_the_window(shell, clip, monkeypatch):
 
 
 @pytest.mark.parametrize("source", ["camera:97", "camera:", "missing.mp4"])
-def test_a_missing_camera_is_one_line(shell, source):
+def test_reports_a_missing_camera_in_one_line(shell, source):
     window = FakeWindow()
     code, out, err = shell(source, window=window)
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -107,14 +107,14 @@ def test_a_missing_camera_is_one_line(shell, source):
     assert window.closed == 0
 
 
-def test_where_there_is_no_tk_there_is_no_window(monkeypatch):
+def test_opens_no_window_without_tk(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "tkinter", None)
     assert window_module.open_window("mien") is None
 
 
-def test_where_there_is_no_display_there_is_no_window(monkeypatch):
+def test_opens_no_window_without_a_display(monkeypatch):
     tkinter = pytest.importorskip("tkinter")
 
     def refuse():

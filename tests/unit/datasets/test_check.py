@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mien.cli.number_tables import print_check
+from mien.cli.console import print_check
 from mien.datasets import (
     Index,
     check_dataset,
@@ -70,7 +70,7 @@ def test_every_kind_of_fault_is_found(tmp_path, as_zip):
     assert json.loads(json.dumps(report.to_dict()))["missing"] == ["FER2013Valid/fer0028639.png"]
     shown = _shown(report)
     assert "1 missing images: FER2013Valid/fer0028639.png" in shown
-    assert "2 images that also stand in a later split" in shown
+    assert "2 images with an exact duplicate in a later split" in shown
 
 
 def test_the_same_pixels_in_another_format_are_twins(tmp_path):

@@ -1,0 +1,121 @@
+"""Tests of the command-line entry point and of the options that commands share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mien
+from mien.cli.main import COMMANDS, main
+from mien.datasets import ADAPTERS
+from support.datasets import write_ferplus, write_image
+
+DATA_COMMANDS = ("data check", "data prepare", "data preview")
+ALL = [name for name in COMMANDS if name != "data"] + ["data", *DATA_COMMANDS]
+WRITING = (
+    "predict",
+    "video",
+    "camera",
+    "explain",
+    "evaluate",
+    "compare",
+    "train",
+    "export",
+    *DATA_COMMANDS[1:],
+)
+
+
+def run_help(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*command.split(), "--help"]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["", *ALL])
+def test_help_fits_80_columns(command, monkeypatch, capsys):
+    lines = run_help(command, monkeypatch, capsys).splitlines()
+    assert lines[0].startswith(f"Usage: mien {command}".rstrip())
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_commands_that_write_have_an_output_option(command, monkeypatch, capsys):
+    assert "--output -o PATH" in run_help(command, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["predict", "video", "camera", "evaluate", "compare", "data check", "data prepare", "train", "export"],
+)
+def test_commands_with_progress_have_a_quiet_option(command, monkeypatch, capsys):
+    assert "--quiet -q" in run_help(command, monkeypatch, capsys)
+
+
+def test_help_lists_commands_in_sections(monkeypatch, capsys):
+    shown = run_help("", monkeypatch, capsys)
+    names = ("─ Analyze", "│ predict", "─ Evaluate", "│ compare", "─ Train", "│ export", "─ Serve")
+    positions = [shown.index(name) for name in names]
+    assert positions == sorted(positions)
+    assert "--install-completion" in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("evaluate", "--data", "faces"),
+        ("compare", "open", "mobile", "--data", "faces"),
+        ("data", "check", "--data", "faces"),
+        ("data", "prepare", "--data", "faces", "-o", "store"),
+        ("data", "preview", "recipe.toml", "--data", "faces"),
+        ("export", "last.ckpt", "-o", "m.onnx", "--data", "faces"),
+    ],
+)
+def test_a_missing_dataset_option_names_the_kinds(arguments, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "--dataset" in error
+    assert ", ".join(ADAPTERS) in error
+
+
+def test_a_missing_split_option_names_the_splits(tiny_model, tmp_path, capsys):
+    root = write_ferplus(tmp_path / "ferplus")
+    arguments = ["evaluate", "--model", str(tiny_model), "--dataset", "ferplus", "--data", str(root)]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == f"mien: --split is missing: {root} has train, valid, test.\n"
+
+
+def test_the_only_split_is_the_default(tiny_model, tmp_path, capsys):
+    write_image(tmp_path / "faces" / "train" / "happy" / "a.png")
+    arguments = [
+        "evaluate",
+        "--model",
+        str(tiny_model),
+        "--dataset",
+        "folder",
+        "--data",
+        str(tmp_path / "faces"),
+    ]
+    assert main(arguments) == 0
+    assert "split: train" in capsys.readouterr().out
+
+
+def test_runs_as_a_module():
+    command = [sys.executable, "-m", "mien", "--version"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (result.returncode, result.stdout.strip()) == (0, mien.__version__)
+
+
+def test_installs_completion_for_bash(tmp_path, capsys):
+    script = tmp_path / "mien.bash"
+    home = tmp_path / "home"
+    home.mkdir()
+    command = [sys.executable, "-m", "mien", "--install-completion", "--shell", "bash", "-o", str(script)]
+    environment = {"HOME": str(home), "PYTHONPATH": str(Path(mien.__file__).parents[1])}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    assert result.returncode == 0, result.stderr
+    text = script.read_text(encoding="utf-8")
+    assert all(name in text for name in ("predict", "--min-confidence", "--without-duplicates"))
