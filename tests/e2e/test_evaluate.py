@@ -131,7 +131,7 @@ def test_a_class_of_another_split_does_not_matter(tmp_path, capsys):
     Image.fromarray(portrait("astronaut")).save(tmp_path / "face.png")
     (tmp_path / "t.csv").write_text("image,label,split\nface.png,happiness,test\nface2.png,contempt,train\n")
     arguments = [*of_table(tiny_model, tmp_path / "t.csv"), "--json"]
-    assert json.loads(run(capsys, *arguments)[1])["n"] == 1
+    assert json.loads(run(capsys, *arguments, "--split", "test")[1])["n"] == 1
     code, _, err = run(capsys, *arguments, "--split", "train")
     assert (code, "contempt" in err) == (2, True)
 
@@ -142,7 +142,7 @@ def test_undefined_numbers_are_dashes(tiny_model, tmp_path, capsys):
     code, out, _ = run(capsys, *of_table(tiny_model, tmp_path / "t.csv"))
     assert code == 0
     assert "- to -" not in out
-    assert out.count(" - ") >= 3
+    assert out.count(" – ") >= 3
 
 
 def test_without_twins_leaves_out_what_stands_in_another_split(tiny_model, tmp_path, capsys):
