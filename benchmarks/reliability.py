@@ -173,7 +173,7 @@ def summarize(
         "faces": len(labels),
         "posed": len(clean.label),
         "copied": len(np.unique(copies.face)),
-        "area_under_risk": round(metrics.area_under_risk(curve), 5),
+        "area_under_risk": round(metrics.area_under_risk_coverage(curve), 5),
         "risk_coverage": [vars(point) for point in points],
         "curve": [
             [round(float(value), 5) for value in curve.coverage[::-8][::-1]],

@@ -1,4 +1,4 @@
-"""What holds for the metrics whatever the numbers are."""
+"""Invariants of the metrics under random input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLASSES = 4
 
 
 @st.composite
-def answers(draw):
+def labels_and_predictions(draw):
     n = draw(st.integers(1, 30))
     labels = draw(arrays(np.int64, n, elements=st.integers(0, CLASSES - 1)))
     return labels, draw(arrays(np.int64, n, elements=st.integers(-1, CLASSES - 1)))
@@ -28,31 +28,31 @@ def logits_and_labels(draw):
 
 
 @quick
-@given(answers())
-def test_confusion_adds_up(case):
+@given(labels_and_predictions())
+def test_confusion_matrix_sums_to_the_number_of_faces(case):
     labels, predictions = case
     confusion = metrics.confusion_matrix(labels, predictions, CLASSES)
     assert confusion.sum() == labels.size
     assert np.trace(confusion) / labels.size == metrics.accuracy(labels, predictions)
-    assert confusion[:, -1].sum() == np.sum(predictions == metrics.NO_ANSWER)
+    assert confusion[:, -1].sum() == np.sum(predictions == metrics.NO_PREDICTION)
 
 
 @quick
-@given(answers(), st.permutations(range(CLASSES)), st.randoms(use_true_random=False))
-def test_scores_ignore_the_order_of_faces_and_of_classes(case, renamed, random):
+@given(labels_and_predictions(), st.permutations(range(CLASSES)), st.randoms(use_true_random=False))
+def test_scores_are_invariant_to_face_and_class_order(case, permutation, random):
     labels, predictions = case
     order = list(range(labels.size))
     random.shuffle(order)
-    names = np.array([*renamed, metrics.NO_ANSWER])
+    class_ids = np.array([*permutation, metrics.NO_PREDICTION])
     for score in (metrics.balanced_accuracy, metrics.macro_f1):
         expected = score(labels, predictions, CLASSES)
         assert 0 <= expected <= 1
-        assert np.isclose(score(names[labels][order], names[predictions][order], CLASSES), expected)
+        assert np.isclose(score(class_ids[labels][order], class_ids[predictions][order], CLASSES), expected)
 
 
 @quick
-@given(answers())
-def test_right_answers_score_one(case):
+@given(labels_and_predictions())
+def test_correct_predictions_score_one(case):
     labels, _ = case
     assert metrics.accuracy(labels, labels) == 1
     assert metrics.balanced_accuracy(labels, labels, CLASSES) == 1
@@ -61,7 +61,7 @@ def test_right_answers_score_one(case):
 
 @quick
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_interval_holds_the_share_and_is_symmetric(case):
+def test_interval_contains_the_share_and_is_symmetric(case):
     correct, n = case
     low, high = metrics.accuracy_interval(correct, n)
     assert 0 <= low <= correct / n <= high <= 1
@@ -71,13 +71,13 @@ def test_interval_holds_the_share_and_is_symmetric(case):
 
 @quick
 @given(logits_and_labels(), st.floats(0.1, 10))
-def test_softmax_is_a_distribution_that_keeps_the_answer(case, temperature):
+def test_softmax_is_a_distribution_with_the_same_argmax(case, temperature):
     logits, _ = case
     probabilities = metrics.softmax(logits, temperature)
     assert np.allclose(probabilities.sum(axis=1), 1)
     assert (probabilities >= 0).all()
-    rows, chosen = np.arange(len(logits)), logits.argmax(axis=1)
-    assert np.array_equal(probabilities[rows, chosen], probabilities.max(axis=1))
+    rows, labels = np.arange(len(logits)), logits.argmax(axis=1)
+    assert np.array_equal(probabilities[rows, labels], probabilities.max(axis=1))
     assert np.allclose(metrics.softmax(logits + 5, temperature), probabilities)
 
 
@@ -86,17 +86,17 @@ def test_softmax_is_a_distribution_that_keeps_the_answer(case, temperature):
 def test_calibration_scores_are_within_bounds(case):
     logits, labels = case
     probabilities = metrics.softmax(logits)
-    right = metrics.choose_labels(probabilities) == labels
+    is_correct = metrics.choose_labels(probabilities) == labels
     one_bin = metrics.expected_calibration_error(probabilities, labels, bins=1)
-    many = metrics.expected_calibration_error(probabilities, labels)
-    assert np.isclose(one_bin, abs(probabilities.max(axis=1).mean() - right.mean()))
-    assert one_bin - 1e-12 <= many <= 1
+    many_bins = metrics.expected_calibration_error(probabilities, labels)
+    assert np.isclose(one_bin, abs(probabilities.max(axis=1).mean() - is_correct.mean()))
+    assert one_bin - 1e-12 <= many_bins <= 1
     assert 0 <= metrics.brier_score(probabilities, labels) <= 2
 
 
 @quick
 @given(logits_and_labels())
-def test_no_other_temperature_is_likelier(case):
+def test_fitted_temperature_has_maximum_likelihood(case):
     logits, labels = case
     best = metrics.fit_temperature(logits, labels)
     assert 0.05 <= best <= 20
@@ -107,7 +107,7 @@ def test_no_other_temperature_is_likelier(case):
 
 @quick
 @given(logits_and_labels())
-def test_risk_at_full_coverage_is_the_error(case):
+def test_risk_at_full_coverage_is_the_error_rate(case):
     logits, labels = case
     probabilities = metrics.softmax(logits)
     curve = metrics.risk_coverage(probabilities, labels)
@@ -119,9 +119,11 @@ def test_risk_at_full_coverage_is_the_error(case):
 
 @quick
 @given(logits_and_labels())
-def test_area_under_risk_is_the_mean_over_every_number_of_answers(case):
+def test_area_under_risk_coverage_is_the_mean_risk_over_thresholds(case):
     logits, labels = case
     probabilities = metrics.softmax(logits)
     confidence, is_wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != labels
-    risks = [is_wrong[confidence >= least].mean() for least in confidence]  # one row's threshold each
-    assert np.isclose(metrics.area_under_risk(metrics.risk_coverage(probabilities, labels)), np.mean(risks))
+    risks = [is_wrong[confidence >= threshold].mean() for threshold in confidence]
+    assert np.isclose(
+        metrics.area_under_risk_coverage(metrics.risk_coverage(probabilities, labels)), np.mean(risks)
+    )

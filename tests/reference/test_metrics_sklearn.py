@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn, on random predictions with and without missing classes."""
+"""Metrics compared with scikit-learn on random predictions with and without missing classes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ CASES = {
     "class never predicted": (range(6), (0, 2, 3, 5), 300),
     "class in neither": ((0, 1, 2), (1, 2, 5), 300),
     "one face": ((4,), (4,), 1),
-    "nothing right": ((0, 1), (2, 3), 50),
+    "nothing correct": ((0, 1), (2, 3), 50),
 }
 
 
 def draw(case: str) -> tuple[np.ndarray, np.ndarray]:
-    allowed, answered, n = CASES[case]
+    label_classes, predicted_classes, n = CASES[case]
     rng = np.random.default_rng(len(case))
-    labels, guesses = rng.choice(list(allowed), n), rng.choice(list(answered), n)
-    can_be_right = np.isin(labels, list(answered)) & (rng.random(n) < 0.6)
-    return labels, np.where(can_be_right, labels, guesses)
+    labels = rng.choice(list(label_classes), n)
+    guesses = rng.choice(list(predicted_classes), n)
+    is_correct = np.isin(labels, list(predicted_classes)) & (rng.random(n) < 0.6)
+    return labels, np.where(is_correct, labels, guesses)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_counts_and_scores(case):
+def test_confusion_accuracy_and_f1_match_sklearn(case):
     labels, predictions = draw(case)
     expected = reference.confusion_matrix(labels, predictions, labels=range(CLASSES))
-    found = metrics.confusion_matrix(labels, predictions, CLASSES)
-    assert np.array_equal(found[:, :-1], expected)
-    assert not found[:, -1].any()
+    confusion = metrics.confusion_matrix(labels, predictions, CLASSES)
+    assert np.array_equal(confusion[:, :-1], expected)
+    assert not confusion[:, -1].any()
     assert metrics.accuracy(labels, predictions) == pytest.approx(
         reference.accuracy_score(labels, predictions)
     )
@@ -42,7 +43,7 @@ def test_counts_and_scores(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_balanced_accuracy(case):
+def test_balanced_accuracy_matches_sklearn(case):
     labels, predictions = draw(case)
     expected = reference.recall_score(
         labels, predictions, labels=np.unique(labels), average="macro", zero_division=0
@@ -51,19 +52,19 @@ def test_balanced_accuracy(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_per_class(case):
+def test_per_class_scores_match_sklearn(case):
     labels, predictions = draw(case)
     expected = reference.precision_recall_fscore_support(
         labels, predictions, labels=range(CLASSES), zero_division=np.nan
     )
-    found = metrics.precision_recall_f1(labels, predictions, CLASSES)
-    np.testing.assert_allclose(found.precision, expected[0])
-    np.testing.assert_allclose(found.recall, expected[1])
-    np.testing.assert_allclose(found.f1, expected[2])
-    assert np.array_equal(found.support, expected[3])
+    scores = metrics.precision_recall_f1(labels, predictions, CLASSES)
+    np.testing.assert_allclose(scores.precision, expected[0])
+    np.testing.assert_allclose(scores.recall, expected[1])
+    np.testing.assert_allclose(scores.f1, expected[2])
+    assert np.array_equal(scores.support, expected[3])
 
 
-def test_missed_faces_are_a_class_that_is_never_true():
+def test_missing_predictions_are_a_class_without_labels():
     labels, predictions = draw("all classes")
     predictions = np.where(np.arange(labels.size) % 7 == 0, -1, predictions)
     expected = reference.confusion_matrix(labels, predictions, labels=[*range(CLASSES), -1])
@@ -75,12 +76,12 @@ def test_missed_faces_are_a_class_that_is_never_true():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_likelihood_and_brier(seed):
+def test_likelihood_and_brier_score_match_sklearn(seed):
     rng = np.random.default_rng(seed)
     probabilities, labels = rng.dirichlet(np.ones(CLASSES), 200), rng.integers(0, CLASSES, 200)
     expected = reference.log_loss(labels, probabilities, labels=range(CLASSES))
     assert metrics.negative_log_likelihood(probabilities, labels) == pytest.approx(expected)
-    one_against_rest = sum(
+    one_vs_rest = sum(
         reference.brier_score_loss(labels == index, probabilities[:, index]) for index in range(CLASSES)
     )
-    assert metrics.brier_score(probabilities, labels) == pytest.approx(one_against_rest)
+    assert metrics.brier_score(probabilities, labels) == pytest.approx(one_vs_rest)

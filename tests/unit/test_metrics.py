@@ -1,4 +1,4 @@
-"""Metrics: empty input first, then small cases worked out by hand."""
+"""Metrics on empty input and on small cases computed by hand."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ NO_ROWS = np.zeros((0, 3))
         lambda: metrics.accuracy_interval(0, 0)[1],
     ],
 )
-def test_a_score_of_nothing_is_nan(score):
+def test_scores_of_empty_input_are_nan(score):
     assert math.isnan(score())
 
 
-def test_nothing_has_no_counts_no_rows_and_no_points():
+def test_empty_input_has_zero_counts_and_no_rows():
     assert metrics.confusion_matrix(EMPTY, EMPTY, 3).tolist() == [[0] * 4] * 3
     assert metrics.choose_labels(NO_ROWS).shape == (0,)
     assert metrics.softmax(NO_ROWS).shape == (0, 3)
@@ -42,12 +42,12 @@ def test_nothing_has_no_counts_no_rows_and_no_points():
     assert scores.support.tolist() == [0, 0]
 
 
-def test_a_temperature_of_nothing_is_refused():
+def test_fit_temperature_rejects_empty_input():
     with pytest.raises(InputError, match="validation data"):
         metrics.fit_temperature(NO_ROWS, EMPTY)
 
 
-def test_no_answer_is_an_error_and_has_its_own_column():
+def test_missing_prediction_is_wrong_and_has_its_own_column():
     labels, predictions = np.array([0, 0, 1, 1]), np.array([0, -1, 1, 0])
     assert metrics.confusion_matrix(labels, predictions, 2).tolist() == [[1, 0, 1], [1, 1, 0]]
     assert metrics.accuracy(labels, predictions) == 0.5
@@ -58,7 +58,7 @@ def test_no_answer_is_an_error_and_has_its_own_column():
     assert scores.f1 == pytest.approx([0.5, 2 / 3])
 
 
-def test_only_missed_faces():
+def test_scores_without_any_prediction():
     labels, predictions = np.array([0, 1]), np.array([-1, -1])
     assert metrics.accuracy(labels, predictions) == 0.0
     assert metrics.macro_f1(labels, predictions, 3) == 0.0
@@ -71,7 +71,7 @@ def test_only_missed_faces():
 
 @pytest.mark.parametrize(
     ("correct", "n", "low", "high"),
-    # Wilson's interval from the published formula, worked with a calculator.
+    # Wilson's interval computed from the published formula.
     [
         (81, 263, 0.255290, 0.366244),
         (15, 148, 0.062386, 0.160489),
@@ -84,44 +84,44 @@ def test_wilson_interval(correct, n, low, high):
 
 
 @pytest.mark.parametrize(("correct", "n"), [(-1, 3), (4, 3)])
-def test_an_impossible_count_is_refused(correct, n):
+def test_interval_rejects_impossible_counts(correct, n):
     with pytest.raises(InputError, match="correct"):
         metrics.accuracy_interval(correct, n)
 
 
-def test_expected_calibration_error_by_hand():
+def test_expected_calibration_error_of_two_bins():
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
-    labels = np.array([0, 1, 1, 1])  # 0.9 sure: half right; 0.6 sure: all right
+    labels = np.array([0, 1, 1, 1])  # confidence 0.9: half correct; confidence 0.6: all correct
     assert metrics.expected_calibration_error(probabilities, labels, bins=10) == pytest.approx(0.4)
     assert metrics.expected_calibration_error(probabilities, labels, bins=1) == pytest.approx(0.0)
 
 
-def test_a_bin_holds_its_upper_edge():
-    found = metrics.reliability_bins(np.array([[0.5, 0.5], [0.0, 1.0]]), np.array([0, 1]), bins=2)
-    assert found.count.tolist() == [1, 1]
-    assert found.accuracy.tolist() == [1.0, 1.0]
+def test_reliability_bins_include_their_upper_edge():
+    reliability = metrics.reliability_bins(np.array([[0.5, 0.5], [0.0, 1.0]]), np.array([0, 1]), bins=2)
+    assert reliability.count.tolist() == [1, 1]
+    assert reliability.accuracy.tolist() == [1.0, 1.0]
 
 
-def test_brier_and_likelihood_by_hand():
+def test_brier_score_and_likelihood_of_two_rows():
     probabilities, labels = np.array([[0.8, 0.2, 0.0], [0.0, 0.0, 1.0]]), np.array([0, 2])
     assert metrics.brier_score(probabilities, labels) == pytest.approx((0.04 + 0.04) / 2)
     assert metrics.negative_log_likelihood(probabilities, labels) == pytest.approx(-math.log(0.8) / 2)
     assert metrics.negative_log_likelihood(probabilities, [2, 2]) == pytest.approx(708.4 / 2, abs=0.1)
 
 
-def test_softmax_is_stable_and_keeps_missed_rows():
-    found = metrics.softmax(np.array([[1e4, 0.0], [0.0, 0.0], [np.nan, np.nan]]))
-    assert found[:2].tolist() == [[1.0, 0.0], [0.5, 0.5]]
-    assert np.isnan(found[2]).all()
+def test_softmax_is_stable_and_keeps_nan_rows():
+    probabilities = metrics.softmax(np.array([[1e4, 0.0], [0.0, 0.0], [np.nan, np.nan]]))
+    assert probabilities[:2].tolist() == [[1.0, 0.0], [0.5, 0.5]]
+    assert np.isnan(probabilities[2]).all()
     assert metrics.softmax([[2.0, 0.0]], temperature=2)[0, 0] == pytest.approx(1 / (1 + math.exp(-1)))
     assert metrics.softmax([[1e308, -1e308]], temperature=1e-9).tolist() == [[1.0, 0.0]]
 
 
-def test_choose_labels():
+def test_choose_labels_returns_argmax():
     assert metrics.choose_labels([[0.0, 2.0], [np.nan, np.nan], [3.0, 1.0]]).tolist() == [1, -1, 0]
 
 
-def test_fit_temperature_finds_the_one_that_was_applied():
+def test_fit_temperature_recovers_the_applied_temperature():
     rng = np.random.default_rng(7)
     logits = rng.normal(size=(20_000, 4)) * 2
     labels = np.array([rng.choice(4, p=row) for row in metrics.softmax(logits)])
@@ -129,36 +129,36 @@ def test_fit_temperature_finds_the_one_that_was_applied():
     assert metrics.fit_temperature(logits / 2, labels) == pytest.approx(0.5, rel=0.05)
 
 
-def test_fit_temperature_without_information_is_one():
+def test_fit_temperature_is_one_for_uniform_logits():
     assert metrics.fit_temperature(np.zeros((5, 3)), np.array([0, 1, 2, 0, 1])) == 1.0
 
 
-def test_risk_coverage_by_hand():
+def test_risk_coverage_merges_equal_confidences():
     probabilities = np.array([[0.9, 0.1], [0.7, 0.3], [0.3, 0.7], [0.6, 0.4]])
     curve = metrics.risk_coverage(probabilities, np.array([0, 0, 0, 1]))
-    assert curve.threshold.tolist() == [0.9, 0.7, 0.6]  # both 0.7 answers pass together
+    assert curve.threshold.tolist() == [0.9, 0.7, 0.6]  # equal confidences form one point
     assert curve.coverage.tolist() == [0.25, 0.75, 1.0]
     assert curve.risk == pytest.approx([0, 1 / 3, 0.5])
 
 
-def test_area_under_risk_by_hand():
+def test_area_under_risk_coverage_of_four_rows():
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
-    curve = metrics.risk_coverage(probabilities, np.array([0, 1, 1, 0]))  # right, wrong, right, right
-    assert metrics.area_under_risk(curve) == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
-    assert np.isnan(metrics.area_under_risk(metrics.risk_coverage(NO_ROWS, EMPTY)))
+    curve = metrics.risk_coverage(probabilities, np.array([0, 1, 1, 0]))  # correct, wrong, correct, correct
+    assert metrics.area_under_risk_coverage(curve) == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    assert np.isnan(metrics.area_under_risk_coverage(metrics.risk_coverage(NO_ROWS, EMPTY)))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: metrics.accuracy([0, 1], [0]), "2 labels, but 1 predictions"),
-        (lambda: metrics.accuracy([0.5], [0]), "class numbers"),
-        (lambda: metrics.accuracy([[0]], [[0]]), "class numbers"),
-        (lambda: metrics.accuracy([-1], [0]), "from 0 up"),
-        (lambda: metrics.accuracy([0], [-2]), "from -1 up"),
+        (lambda: metrics.accuracy([0.5], [0]), "class IDs"),
+        (lambda: metrics.accuracy([[0]], [[0]]), "class IDs"),
+        (lambda: metrics.accuracy([-1], [0]), "class IDs of at least 0"),
+        (lambda: metrics.accuracy([0], [-2]), "class IDs of at least -1"),
         (lambda: metrics.confusion_matrix([3], [0], 3), "labels: 3"),
         (lambda: metrics.confusion_matrix([0], [3], 3), "predictions: 3"),
-        (lambda: metrics.brier_score(np.ones((1, 2)), [0]), "sum to 1"),
+        (lambda: metrics.brier_score(np.ones((1, 2)), [0]), "does not sum to 1"),
         (lambda: metrics.brier_score([[1.5, -0.5]], [0]), "negative"),
         (lambda: metrics.brier_score([[np.nan, np.nan]], [0]), "not finite"),
         (lambda: metrics.brier_score([[0.5, 0.5]], [2]), "below 2"),
@@ -169,10 +169,10 @@ def test_area_under_risk_by_hand():
         (lambda: metrics.softmax([[1.0, np.nan]]), "nan in part"),
         (lambda: metrics.softmax([[1.0, 2.0]], temperature=0), "above 0"),
         (lambda: metrics.softmax([[1.0, 2.0]], temperature=math.nan), "above 0"),
-        (lambda: metrics.fit_temperature([[np.nan, np.nan]], [0]), "not found"),
+        (lambda: metrics.fit_temperature([[np.nan, np.nan]], [0]), "not detected"),
     ],
 )
-def test_bad_input_says_what_is_wrong(call, message):
+def test_rejects_invalid_input(call, message):
     with pytest.raises(InputError, match=message):
         call()
 
@@ -189,12 +189,12 @@ def test_bad_input_says_what_is_wrong(call, message):
         ((500_000, 500), 0.0),
     ],
 )
-def test_mcnemar_by_hand(pairs, p):
+def test_mcnemar_p_values(pairs, p):
     assert metrics.mcnemar_test(*pairs) == pytest.approx(p, rel=1e-9, abs=0)
     assert metrics.mcnemar_test(*pairs[::-1]) == metrics.mcnemar_test(*pairs)
 
 
-def test_difference_interval():
+def test_difference_interval_adds_one_face_to_each_count():
     assert all(math.isnan(end) for end in metrics.difference_interval(0, 0, 0))
     low, high = metrics.difference_interval(10, 10, 100)
     assert low == -high < 0
@@ -208,6 +208,6 @@ def test_difference_interval():
 @pytest.mark.parametrize(
     "call", [lambda: metrics.mcnemar_test(-1, 3), lambda: metrics.difference_interval(3, 2, 4)]
 )
-def test_impossible_pairs_are_refused(call):
-    with pytest.raises(InputError, match="expected counts from 0 up"):
+def test_rejects_impossible_pairs(call):
+    with pytest.raises(InputError, match="expected counts of at least 0"):
         call()

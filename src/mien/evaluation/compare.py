@@ -140,7 +140,7 @@ def compare_predictions(
     }
     summary["missed_faces"] = int((~is_found & is_readable).sum())
     summary["unreadable_faces"] = int((~is_readable).sum())
-    summary["unanswered_faces"] = int((predicted_first == metrics.NO_ANSWER).sum())
+    summary["unanswered_faces"] = int((predicted_first == metrics.NO_PREDICTION).sum())
     summary["unreadable"] = [index.samples[row].id for row in rows[~is_readable]]
 
     def differences(is_selected: np.ndarray, confidence: np.ndarray) -> tuple[Difference, ...]:
@@ -167,8 +167,8 @@ def compare_predictions(
 
 
 def _predict(manifest: Manifest, logits: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return predictions (N,) as positions in `names`, `NO_ANSWER` without a face, and their confidences (N,)."""
-    positions = np.array([*(names.index(name) for name in manifest.labels), metrics.NO_ANSWER])
+    """Return predictions (N,) as positions in `names`, `NO_PREDICTION` without a face, and their confidences (N,)."""
+    positions = np.array([*(names.index(name) for name in manifest.labels), metrics.NO_PREDICTION])
     confidences = metrics.softmax(logits, manifest.temperature).max(axis=1)
     return positions[metrics.choose_labels(logits)], confidences
 

@@ -118,7 +118,7 @@ def _check_logits(logits: np.ndarray, classes: Sequence[str]) -> np.ndarray:
 def _calibration(
     labels: np.ndarray, logits: np.ndarray, predictions: np.ndarray, temperature: float, bins: int
 ) -> dict[str, Any]:
-    is_answered = predictions != metrics.NO_ANSWER
+    is_answered = predictions != metrics.NO_PREDICTION
     labels = labels[is_answered]
     logits = logits[is_answered]
     before = metrics.softmax(logits)
