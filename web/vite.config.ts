@@ -5,30 +5,69 @@ import { gzipSync } from 'node:zlib';
 import { defaultClientConditions, type Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
-const ASSETS = resolve(import.meta.dirname, '../src/mien/assets');
-/** What the built page is made of. */
-const SOURCES = ['index.html', 'package-lock.json', 'public', 'src', 'vite.config.ts'];
+const ROOT = import.meta.dirname;
+const PACKAGE = resolve(ROOT, '../src/mien');
+const ASSETS = resolve(PACKAGE, 'assets');
+const THEME = resolve(PACKAGE, 'theme.json');
+/** Inputs of the build, relative to this folder. */
+const SOURCES = ['index.html', 'package-lock.json', 'src', 'vite.config.ts', '../src/mien/theme.json'];
 const HEADERS = {
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Embedder-Policy': 'require-corp',
 };
 
-/** `import address from '...wasm?gzip'`: the address of the file, which the build ships compressed, the same bytes every time. */
-function compressed(): Plugin {
+/** Palette of the package: CSS custom properties by color scheme, `<meta name="theme-color">` and the favicon. */
+function themePlugin(): Plugin {
+  const theme = JSON.parse(readFileSync(THEME, 'utf8'));
+  const variables = (palette: Record<string, string>) =>
+    Object.entries(palette)
+      .map(([name, value]) => `--${name.replaceAll('_', '-')}: ${value};`)
+      .join('');
+  const css =
+    `:root{${variables(theme.light)}}` +
+    `@media (prefers-color-scheme: dark){:root{${variables(theme.dark)}}}`;
+  const favicon = () =>
+    readFileSync(resolve(ROOT, 'src/favicon.svg'), 'utf8').replace('%ACCENT%', theme.light.accent);
   return {
-    name: 'mien-compressed',
+    name: 'mien-theme',
+    enforce: 'pre',
+    transform(code, id) {
+      return id.endsWith('/src/styles/page.css') ? `${code}\n${css}` : null;
+    },
+    transformIndexHtml: {
+      order: 'pre',
+      handler: (html) =>
+        html.replace('%LIGHT_PAGE%', theme.light.page).replace('%DARK_PAGE%', theme.dark.page),
+    },
+    generateBundle() {
+      this.emitFile({ type: 'asset', fileName: 'favicon.svg', source: favicon() });
+    },
+    configureServer(server) {
+      server.middlewares.use('/favicon.svg', (_, response) => {
+        response.setHeader('Content-Type', 'image/svg+xml');
+        response.end(favicon());
+      });
+    },
+  };
+}
+
+/** `import url from '...wasm?gzip'`: the URL of a file that the build compresses reproducibly. */
+function gzipPlugin(): Plugin {
+  return {
+    name: 'mien-gzip',
     enforce: 'pre',
     async resolveId(id, importer) {
       if (!id.endsWith('?gzip')) return null;
-      const found = await this.resolve(id.slice(0, -5), importer, { skipSelf: true });
-      return found && `${found.id}?gzip`;
+      const resolved = await this.resolve(id.slice(0, -5), importer, { skipSelf: true });
+      return resolved && `${resolved.id}?gzip`;
     },
     load(id) {
       if (!id.endsWith('?gzip')) return null;
       const path = id.slice(0, -5);
       if (this.environment.mode === 'dev') return `export default ${JSON.stringify(`/@fs${path}`)};`;
       const bytes = gzipSync(readFileSync(path), { level: 9 });
-      bytes[9] = 255; // the system it was made on is nobody's business
+      // The gzip header names the operating system; 255 is "unknown".
+      bytes[9] = 255;
       const name = `${path.slice(path.lastIndexOf('/') + 1)}.gz`;
       const reference = this.emitFile({ type: 'asset', name, source: bytes });
       return `export default import.meta.ROLLUP_FILE_URL_${reference};`;
@@ -36,10 +75,10 @@ function compressed(): Plugin {
   };
 }
 
-/** The build tells what it was made of, so that a test can see whether somebody forgot to build. */
-function stamped(): Plugin {
+/** `sources.sha256`: hash of the build's inputs, from which a test detects an outdated build. */
+function sourcesHashPlugin(): Plugin {
   return {
-    name: 'mien-stamped',
+    name: 'mien-sources-hash',
     apply: 'build',
     generateBundle() {
       this.emitFile({ type: 'asset', fileName: 'sources.sha256', source: `${sourcesHash()}\n` });
@@ -47,29 +86,33 @@ function stamped(): Plugin {
   };
 }
 
-/** SHA-256 over the path, a zero, the content and a zero of every source file, in the order of their paths. */
+/** Return the SHA-256 over path, NUL, content, NUL of every source file in path order. */
 function sourcesHash(): string {
-  const root = import.meta.dirname;
   const hash = createHash('sha256');
-  for (const path of SOURCES.flatMap((name) => filesOf(resolve(root, name))).sort()) {
-    hash.update(relative(root, path)).update('\0').update(readFileSync(path)).update('\0');
+  const names = SOURCES.flatMap((name) => listFiles(resolve(ROOT, name))).map((path) => relative(ROOT, path));
+  for (const name of names.sort()) {
+    hash
+      .update(name)
+      .update('\0')
+      .update(readFileSync(resolve(ROOT, name)))
+      .update('\0');
   }
   return hash.digest('hex');
 }
 
-function filesOf(path: string): string[] {
+function listFiles(path: string): string[] {
   if (!statSync(path).isDirectory()) return [path];
-  return readdirSync(path).flatMap((name) => filesOf(resolve(path, name)));
+  return readdirSync(path).flatMap((name) => listFiles(resolve(path, name)));
 }
 
-/** In `vite dev` the shipped models stand at models/, as `mien serve` has them; the build does not copy them. */
-function models(): Plugin {
+/** Serve the shipped models at models/ in development, as `mien serve` does. */
+function modelsPlugin(): Plugin {
   return {
     name: 'mien-models',
     configureServer(server) {
       server.middlewares.use('/models/', (request, response) => {
-        const name = request.url!.slice(1).split('?')[0]!;
-        if (name === 'index.json') response.end(index());
+        const name = (request.url ?? '').slice(1).split('?')[0];
+        if (name === 'index.json') response.end(modelIndex());
         else if (readdirSync(ASSETS).includes(name)) response.end(readFileSync(resolve(ASSETS, name)));
         else response.writeHead(404).end();
       });
@@ -77,22 +120,24 @@ function models(): Plugin {
   };
 }
 
-function index(): string {
-  const names = readdirSync(ASSETS).filter((name) => name.endsWith('.json'));
-  const expressions = names.filter((name) => JSON.parse(readFileSync(resolve(ASSETS, name), 'utf8')).task === 'expression');
-  return JSON.stringify({ default: 'expression', models: expressions.map((name) => name.slice(0, -5)).sort() });
+function modelIndex(): string {
+  const isExpression = (name: string) =>
+    name.endsWith('.json') && JSON.parse(readFileSync(resolve(ASSETS, name), 'utf8')).task === 'expression';
+  const models = readdirSync(ASSETS).filter(isExpression);
+  return JSON.stringify({ default: 'expression', models: models.map((name) => name.slice(0, -5)).sort() });
 }
 
 export default defineConfig({
   base: './',
-  plugins: [compressed(), stamped(), models()],
-  worker: { format: 'es', plugins: () => [compressed()] },
+  plugins: [themePlugin(), gzipPlugin(), sourcesHashPlugin(), modelsPlugin()],
+  worker: { format: 'es', plugins: () => [gzipPlugin()] },
   resolve: { conditions: ['onnxruntime-web-use-extern-wasm', ...defaultClientConditions] },
   build: {
     outDir: '../src/mien/server/page',
     emptyOutDir: true,
     target: 'es2022',
-    assetsInlineLimit: 0, // the page's content security policy lets no data: addresses in
+    // The content security policy does not allow data: URLs for scripts and styles.
+    assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
   },
   server: { headers: HEADERS },

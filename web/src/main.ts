@@ -1,12 +1,12 @@
-/** The page: reads the perceived expression of faces from a camera, a picture or a video. */
+/** Entry point of the page. */
 
 import { App } from './ui/app';
-import { showCameras, showSource, wireModels, wireSources, wireWhere } from './ui/controls';
+import { connectModels, connectModes, connectSources, showCameras, showStopButton } from './ui/controls';
 
-const app = new App((kind, device) => {
-  showSource(kind);
-  void showCameras(device);
+const app = new App((kind, deviceId) => {
+  showStopButton(kind);
+  void showCameras(deviceId);
 });
-wireSources(app);
-void wireWhere(app);
-void wireModels(app);
+connectSources(app);
+void connectModes(app);
+void connectModels(app);

@@ -1,25 +1,25 @@
 import { gzipSync } from 'node:zlib';
 import { afterEach, expect, test, vi } from 'vitest';
-import { check, download, Progress, unpack } from '../src/engine/download';
+import { download, gunzip, Progress, verify } from '../src/engine/download';
 
-const ADDRESS = 'http://page/models/some.onnx';
+const FILE = 'http://page/models/some.onnx';
 const BYTES = Uint8Array.of(1, 2, 3);
 
 afterEach(() => vi.unstubAllGlobals());
 
-test('what is compressed is unpacked, and what a server has unpacked already is left alone', async () => {
-  expect(new Uint8Array(await unpack(new Uint8Array(gzipSync(BYTES))))).toEqual(BYTES);
-  expect(new Uint8Array(await unpack(BYTES))).toEqual(BYTES);
+test('gunzip decompresses gzip data and returns other data unchanged', async () => {
+  expect(new Uint8Array(await gunzip(new Uint8Array(gzipSync(BYTES))))).toEqual(BYTES);
+  expect(new Uint8Array(await gunzip(BYTES))).toEqual(BYTES);
 });
 
-test('a file is refused that is not the one its manifest describes', async () => {
-  await check(BYTES, '039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81', ADDRESS);
-  await expect(check(BYTES, '00', ADDRESS)).rejects.toThrow('some.onnx is not the file');
+test('verify rejects a file that does not match its manifest', async () => {
+  await verify(BYTES, '039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81', FILE);
+  await expect(verify(BYTES, '00', FILE)).rejects.toThrow('some.onnx does not match its manifest');
 });
 
-test('progress is told, and never goes back', () => {
-  const told: number[] = [];
-  const progress = new Progress((share) => told.push(share));
+test('progress is reported and never decreases', () => {
+  const fractions: number[] = [];
+  const progress = new Progress((fraction) => fractions.push(fraction));
   const first = progress.add(10);
   first(5);
   const unknown = progress.add(0);
@@ -28,16 +28,18 @@ test('progress is told, and never goes back', () => {
   second(6);
   first(5);
   second(24);
-  expect(told).toEqual([0.5, 0.5, 0.5, 0.5, 1]);
+  expect(fractions).toEqual([0.5, 0.5, 0.5, 0.5, 1]);
 });
 
-test('a file comes whole, and one that does not come is named', async () => {
+test('download returns the whole file, and names a file that cannot be loaded', async () => {
   vi.stubGlobal('fetch', async () => new Response(BYTES, { headers: { 'Content-Length': '3' } }));
-  const told: number[] = [];
-  expect(await download(ADDRESS, new Progress((share) => told.push(share)))).toEqual(BYTES);
-  expect(told.at(-1)).toBe(1);
+  const fractions: number[] = [];
+  expect(await download(FILE, new Progress((fraction) => fractions.push(fraction)))).toEqual(BYTES);
+  expect(fractions.at(-1)).toBe(1);
   vi.stubGlobal('fetch', async () => new Response(null, { status: 404 }));
-  await expect(download(ADDRESS, new Progress(() => undefined))).rejects.toThrow('some.onnx could not be loaded: the server answered 404');
+  await expect(download(FILE, new Progress(() => undefined))).rejects.toThrow(
+    'some.onnx could not be loaded: HTTP status 404',
+  );
   vi.stubGlobal('fetch', () => Promise.reject(new TypeError('network')));
-  await expect(download(ADDRESS, new Progress(() => undefined))).rejects.toThrow('is the server still there');
+  await expect(download(FILE, new Progress(() => undefined))).rejects.toThrow('the server cannot be reached');
 });

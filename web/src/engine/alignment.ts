@@ -1,9 +1,9 @@
-/** The crop that an expression model sees: `mien/faces/alignment.py` in TypeScript. */
+/** Aligned face crops for the expression model: port of `mien/faces/alignment.py`. */
 
-import { similarityTransform, type Point } from './geometry';
-import { warp, type Pixels } from './imaging';
+import { type Point, similarityTransform } from './geometry';
+import { type Pixels, warp } from './imaging';
 
-/** Where the five landmarks come to lie, in a square of side 1. */
+/** Positions of the five landmarks in a square of side 1, by template. */
 export const TEMPLATES: Record<string, Point[]> = {
   ferplus: [
     [0.305, 0.385],
@@ -16,16 +16,21 @@ export const TEMPLATES: Record<string, Point[]> = {
 
 export interface Alignment {
   template: string;
-  /** Extra room on every side as a share of the template's square. */
+  /** Padding on every side, as a fraction of the template's side. */
   margin: number;
 }
 
-export const PLAIN: Alignment = { template: 'ferplus', margin: 0 };
+const DEFAULT_ALIGNMENT: Alignment = { template: 'ferplus', margin: 0 };
 
-/** Cuts one face out: upright, centred, `size` x `size`. */
-export function alignFace(image: Pixels, landmarks: readonly Point[], size: number, alignment = PLAIN): Pixels {
+/** Crop a face: upright, centered, `size` x `size` pixels. */
+export function alignFace(
+  image: Pixels,
+  landmarks: readonly Point[],
+  size: number,
+  alignment = DEFAULT_ALIGNMENT,
+): Pixels {
   const { template, margin } = alignment;
-  const place = (share: number) => ((share + margin) / (1 + 2 * margin)) * size;
-  const target = TEMPLATES[template].map(([x, y]): Point => [place(x), place(y)]);
+  const scale = (fraction: number) => ((fraction + margin) / (1 + 2 * margin)) * size;
+  const target = TEMPLATES[template].map(([x, y]): Point => [scale(x), scale(y)]);
   return warp(image, similarityTransform(landmarks, target), size, size);
 }

@@ -1,22 +1,21 @@
-/** From pictures to faces: `mien/inference/analyzer.py` in TypeScript. */
+/** Face analysis of single images: port of `mien/inference/analyzer.py`. */
 
-import type { Expression, Face, HeadPose, Quality } from '../reader';
-import { detect, type Found } from './detection';
-import { readExpression, type ExpressionManifest } from './expression';
+import type { Expression, Face, HeadPose, Quality } from '../backend';
+import { type Detection, detect } from './detection';
+import { type ExpressionManifest, predictExpression } from './expression';
 import type { Point } from './geometry';
 import type { Pixels } from './imaging';
-import { fitMesh, landmarksOf, SINGLE_PICTURE, type Care } from './landmarks';
+import { fitMesh, landmarksOf, type MeshOptions, SINGLE_IMAGE } from './landmarks';
 import type { Network } from './network';
-import { headPose, type FaceGeometry } from './pose';
+import { type FaceGeometry, headPose } from './pose';
 import { faceQuality } from './quality';
 import type { Stopwatch } from './stopwatch';
 
-/** A face whose mesh is turned more than this against its landmarks is cut by the mesh: the landmarks lie. */
-const STRAIGHTEN_DEG = 15;
-/** So many faces of a picture, the largest, are tried turned. */
-const MOST_TURNED = 16;
+/** Minimum rotation between mesh and detector landmarks above which the mesh landmarks are used for alignment. */
+const MIN_REALIGNMENT_DEG = 15;
+/** Maximum number of faces per image, largest first, for which rotated mesh fits are tried. */
+const MAX_ROTATED_FACES = 16;
 
-/** All that reads faces, loaded. */
 export interface Models {
   detector: Network;
   landmarks: Network;
@@ -25,9 +24,9 @@ export interface Models {
   manifest: ExpressionManifest;
 }
 
-/** A face and what was read in it. */
-export interface Reading {
-  /** The detector's, or those of the mesh where the face lies otherwise than they say. */
+/** The predictions for one detected face. */
+export interface Prediction {
+  /** The detector's landmarks, or those of the mesh when the face is rotated. */
   landmarks: Point[];
   pose: HeadPose | null;
   quality: Quality;
@@ -44,72 +43,88 @@ export class Analyzer {
     return this.models.manifest;
   }
 
-  /** The faces of a picture on its own, largest first. */
+  /** Analyze the faces of a single image, largest first. */
   async analyze(image: Pixels): Promise<Face[]> {
     const faces: Face[] = [];
-    for (const [place, found] of (await this.detect(image, true)).entries()) {
-      const reading = await this.read(image, found, null, { ...SINGLE_PICTURE, turned: place < MOST_TURNED });
-      faces.push(record({ ...found, landmarks: reading.landmarks }, reading));
+    for (const [index, detection] of (await this.detect(image, true)).entries()) {
+      const options = { ...SINGLE_IMAGE, tryRotations: index < MAX_ROTATED_FACES };
+      const prediction = await this.predict(image, detection, null, options);
+      faces.push(toFaceRecord({ ...detection, landmarks: prediction.landmarks }, prediction));
     }
     return faces;
   }
 
-  detect(image: Pixels, turned: boolean): Promise<Found[]> {
-    return this.stopwatch.time('detect', () => detect(this.models.detector, image, turned));
+  detect(image: Pixels, tryRotations: boolean): Promise<Detection[]> {
+    return this.stopwatch.time('detect', () => detect(this.models.detector, image, tryRotations));
   }
 
-  /** Reads one face; its pose is fitted unless it is known. */
-  async read(image: Pixels, face: Found, known: HeadPose | null, care: Care): Promise<Reading> {
-    const { expression, manifest } = this.models;
-    const { pose, landmarks } = known
-      ? { pose: known, landmarks: face.landmarks }
-      : await this.stopwatch.time('mesh and pose', () => this.fitPose(image, face, care));
-    const quality = await this.stopwatch.time('quality', () => faceQuality(image, face.box, landmarks, pose));
-    const seen = await this.stopwatch.time('expression', () => readExpression(expression, manifest, image, landmarks, quality));
-    return { landmarks, pose, quality, expression: seen };
+  /** Predict pose, quality and expression of one face. The mesh is fitted only when `pose` is null. */
+  async predict(
+    image: Pixels,
+    face: Detection,
+    pose: HeadPose | null,
+    options: MeshOptions,
+  ): Promise<Prediction> {
+    const { expression: network, manifest } = this.models;
+    const fit = pose
+      ? { pose, landmarks: face.landmarks }
+      : await this.stopwatch.time('mesh and pose', () => this.fitPose(image, face, options));
+    const quality = await this.stopwatch.time('quality', () =>
+      faceQuality(image, face.box, fit.landmarks, fit.pose),
+    );
+    const expression = await this.stopwatch.time('expression', () =>
+      predictExpression(network, manifest, image, fit.landmarks, quality),
+    );
+    return { ...fit, quality, expression };
   }
 
-  private async fitPose(image: Pixels, face: Found, care: Care): Promise<Pick<Reading, 'pose' | 'landmarks'>> {
-    const fitted = await fitMesh(this.models.landmarks, image, face, care);
-    if (!fitted) return { pose: null, landmarks: face.landmarks };
-    const is_turned = care.turned && Math.abs(fitted.turn_deg) > STRAIGHTEN_DEG;
+  private async fitPose(
+    image: Pixels,
+    face: Detection,
+    options: MeshOptions,
+  ): Promise<Pick<Prediction, 'pose' | 'landmarks'>> {
+    const fit = await fitMesh(this.models.landmarks, image, face, options);
+    if (!fit) return { pose: null, landmarks: face.landmarks };
+    const isRotated = options.tryRotations && Math.abs(fit.rotation_deg) > MIN_REALIGNMENT_DEG;
     return {
-      pose: headPose(fitted.mesh, this.models.geometry),
-      landmarks: is_turned ? landmarksOf(fitted.mesh) : face.landmarks,
+      pose: headPose(fit.mesh, this.models.geometry),
+      landmarks: isRotated ? landmarksOf(fit.mesh) : face.landmarks,
     };
   }
 }
 
-/** A face as the page gets it, with as many digits as `Face.to_dict` gives in Python. */
-export function record(found: Found, { pose, quality, expression }: Partial<Reading>): Face {
+/** Convert a face to the page's record, rounded as by `Face.to_dict` in Python. */
+export function toFaceRecord(detection: Detection, { pose, quality, expression }: Partial<Prediction>): Face {
   return {
-    bbox_xyxy: found.box.map(tenths) as Face['bbox_xyxy'],
-    confidence: rounded(found.confidence, 6),
-    landmarks_xy: found.landmarks.map(([x, y]) => [tenths(x), tenths(y)]),
-    head_pose_deg: pose ? { yaw: tenths(pose.yaw), pitch: tenths(pose.pitch), roll: tenths(pose.roll) } : null,
-    quality: quality ? recordQuality(quality) : null,
-    expression: expression ? recordExpression(expression) : null,
+    bbox_xyxy: detection.box.map(roundTenths) as Face['bbox_xyxy'],
+    confidence: roundTo(detection.confidence, 6),
+    landmarks_xy: detection.landmarks.map(([x, y]) => [roundTenths(x), roundTenths(y)]),
+    head_pose_deg: pose
+      ? { yaw: roundTenths(pose.yaw), pitch: roundTenths(pose.pitch), roll: roundTenths(pose.roll) }
+      : null,
+    quality: quality ? toQualityRecord(quality) : null,
+    expression: expression ? toExpressionRecord(expression) : null,
   };
 }
 
-export function recordExpression({ label, confidence, probabilities }: Expression): Expression {
-  const shown = Object.entries(probabilities).map(([name, value]) => [name, rounded(value, 6)]);
-  return { label, confidence: rounded(confidence, 6), probabilities: Object.fromEntries(shown) };
+export function toExpressionRecord({ label, confidence, probabilities }: Expression): Expression {
+  const rounded = Object.entries(probabilities).map(([name, value]) => [name, roundTo(value, 6)]);
+  return { label, confidence: roundTo(confidence, 6), probabilities: Object.fromEntries(rounded) };
 }
 
-function recordQuality({ size_px, sharpness, frontality, visible }: Quality): Quality {
+function toQualityRecord({ size_px, sharpness, frontality, visible }: Quality): Quality {
   return {
-    size_px: rounded(size_px, 3),
-    sharpness: rounded(sharpness, 3),
-    frontality: frontality === null ? null : rounded(frontality, 3),
-    visible: rounded(visible, 3),
+    size_px: roundTo(size_px, 3),
+    sharpness: roundTo(sharpness, 3),
+    frontality: frontality === null ? null : roundTo(frontality, 3),
+    visible: roundTo(visible, 3),
   };
 }
 
-function rounded(value: number, digits: number): number {
+function roundTo(value: number, digits: number): number {
   return Math.round(value * 10 ** digits) / 10 ** digits;
 }
 
-function tenths(value: number): number {
-  return rounded(value, 1);
+function roundTenths(value: number): number {
+  return roundTo(value, 1);
 }

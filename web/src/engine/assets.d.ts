@@ -1,7 +1,7 @@
 /// <reference types="vite/client" />
 
-/** The address of a file that the build compresses with gzip; in development it is not compressed. */
+/** URL of a file that the build compresses with gzip; uncompressed in development. */
 declare module '*?gzip' {
-  const address: string;
-  export default address;
+  const url: string;
+  export default url;
 }

@@ -1,100 +1,112 @@
-/** Finding faces with YuNet: `mien/faces/detection.py` in TypeScript. */
+/** Face detection with YuNet: port of `mien/faces/detection.py`. */
 
-import { boxArea, boxInside, boxIou, round, type Box, type Point } from './geometry';
-import { quarterTurned, type Pixels } from './imaging';
+import { type Box, boxArea, boxInside, boxIou, type Point, round } from './geometry';
+import { type Pixels, rotateQuarter } from './imaging';
 import type { Network } from './network';
 import { resize } from './resizing';
 
-/** One face that was found, in pixels of the picture. */
-export interface Found {
+/** One detected face, in pixels of the image. */
+export interface Detection {
   box: Box;
   /** The subject's right eye, left eye, nose tip, right and left mouth corner. */
   landmarks: Point[];
   confidence: number;
 }
 
-const MAX_SIDE = 640;
-const THRESHOLD = 0.6;
+/** Maximum long side of the detector's input, in pixels. */
+const DETECTOR_SIZE = 640;
+const MIN_CONFIDENCE = 0.6;
 const NMS_IOU = 0.3;
 const STRIDES = [8, 16, 32];
-/** Long side of the second, smaller look, for faces that fill the picture, and the border around it as a share. */
-const CLOSE_UP_SIDE = 160;
-const CLOSE_UP_PADDING = 0.25;
-/** It is asked for faces that cover more of the picture than this. */
-const BIG_FACE = 0.25;
-/** A box of which more lies inside a more confident one, of at most so many times its area, is a part of that face. */
-const MOST_INSIDE = 0.7;
-const PART_TIMES = 16;
-/** Least confidence of a face in a picture laid on its side. */
-const LEAST_TURNED = 0.8;
-const MOST_CANDIDATES = 5000;
+/** Long side of the coarse scan, which finds faces that fill the image. */
+const COARSE_SIZE = 160;
+/** Border around the coarse scan, as a fraction of its long side. */
+const COARSE_PADDING = 0.25;
+/** Minimum area of a face from the coarse scan, as a fraction of the image's area. */
+const COARSE_MIN_AREA = 0.25;
+/** Fraction of a box inside a more confident box above which it is dropped as a fragment of that face. */
+const MAX_CONTAINMENT = 0.7;
+/** Ratio of the two areas above which a contained box is kept: it is a person in the background. */
+const MAX_FRAGMENT_RATIO = 16;
+/** Minimum confidence of a face in an image rotated by 90 degrees. */
+const MIN_ROTATED_CONFIDENCE = 0.8;
+/** Maximum number of candidates passed to non-maximum suppression. */
+const MAX_CANDIDATES = 5000;
 const OUTPUTS = STRIDES.flatMap((stride) => ['cls', 'obj', 'bbox', 'kps'].map((kind) => `${kind}_${stride}`));
 
-/** All faces of a picture, largest first; where there is none and it may lie on its side, of the picture laid on either. */
-export async function detect(network: Network, image: Pixels, turned: boolean): Promise<Found[]> {
-  const found = await search(network, image);
-  if (!turned || found.length > 0) return found;
-  const left = await searchTurned(network, image, 1);
-  const right = await searchTurned(network, image, 3);
-  return bestConfidence(right) > bestConfidence(left) ? right : left;
+/** Detect all faces, largest first. With `tryRotations`, an image without faces is searched rotated by 90 degrees too. */
+export async function detect(network: Network, image: Pixels, tryRotations: boolean): Promise<Detection[]> {
+  const upright = await search(network, image);
+  if (!tryRotations || upright.length > 0) return upright;
+  const left = await searchRotated(network, image, 1);
+  const right = await searchRotated(network, image, 3);
+  return maxConfidence(right) > maxConfidence(left) ? right : left;
 }
 
-/** Faces of a picture turned a quarter once or three times, counterclockwise; in pixels of the picture. */
-async function searchTurned(network: Network, image: Pixels, turns: 1 | 3): Promise<Found[]> {
-  const found = await search(network, quarterTurned(image, turns));
-  const back = ([x, y]: Point): Point => (turns === 1 ? [image.width - y, x] : [y, image.height - x]);
-  return found
-    .filter(({ confidence }) => confidence >= LEAST_TURNED)
+/** Search an image rotated counterclockwise by one or three quarter turns; results are in pixels of the original. */
+async function searchRotated(network: Network, image: Pixels, quarterTurns: 1 | 3): Promise<Detection[]> {
+  const detections = await search(network, rotateQuarter(image, quarterTurns));
+  const unrotate = ([x, y]: Point): Point =>
+    quarterTurns === 1 ? [image.width - y, x] : [y, image.height - x];
+  return detections
+    .filter(({ confidence }) => confidence >= MIN_ROTATED_CONFIDENCE)
     .map(({ box, landmarks, confidence }) => {
-      const [[x1, y1], [x2, y2]] = [back([box[0], box[1]]), back([box[2], box[3]])];
+      const [x1, y1] = unrotate([box[0], box[1]]);
+      const [x2, y2] = unrotate([box[2], box[3]]);
       const upright: Box = [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)];
-      return { box: upright, landmarks: landmarks.map(back), confidence };
+      return { box: upright, landmarks: landmarks.map(unrotate), confidence };
     });
 }
 
-function bestConfidence(found: Found[]): number {
-  return Math.max(0, ...found.map(({ confidence }) => confidence));
+function maxConfidence(detections: Detection[]): number {
+  return Math.max(0, ...detections.map(({ confidence }) => confidence));
 }
 
-async function search(network: Network, image: Pixels): Promise<Found[]> {
-  const side = Math.max(image.width, image.height);
-  const found = side > CLOSE_UP_SIDE ? await look(network, image, Math.min(side, MAX_SIDE), 0) : [];
-  const closeUp = await look(network, image, CLOSE_UP_SIDE, CLOSE_UP_PADDING);
-  const least = found.length > 0 ? BIG_FACE * image.width * image.height : -1;
-  found.push(...closeUp.filter(({ box }) => boxArea(box) > least));
-  return keepBest(found).sort((one, other) => boxArea(other.box) - boxArea(one.box));
+async function search(network: Network, image: Pixels): Promise<Detection[]> {
+  const size = Math.max(image.width, image.height);
+  const detections = size > COARSE_SIZE ? await scan(network, image, Math.min(size, DETECTOR_SIZE), 0) : [];
+  const coarse = await scan(network, image, COARSE_SIZE, COARSE_PADDING);
+  const minArea = detections.length > 0 ? COARSE_MIN_AREA * image.width * image.height : -1;
+  detections.push(...coarse.filter(({ box }) => boxArea(box) > minArea));
+  return suppressNonMaxima(detections).sort((a, b) => boxArea(b.box) - boxArea(a.box));
 }
 
-/** Non-maximum suppression: of two faces that overlap much the less confident is dropped, and what is a part of another. */
-export function keepBest(found: Found[]): Found[] {
-  const kept: Found[] = [];
-  for (const face of [...found].sort((one, other) => other.confidence - one.confidence).slice(0, MOST_CANDIDATES)) {
-    if (kept.every((better) => boxIou(face.box, better.box) <= NMS_IOU && !isPart(face.box, better.box))) kept.push(face);
+/** Apply non-maximum suppression, and drop fragments of more confident detections. */
+export function suppressNonMaxima(detections: Detection[]): Detection[] {
+  const candidates = [...detections].sort((a, b) => b.confidence - a.confidence).slice(0, MAX_CANDIDATES);
+  const maxima: Detection[] = [];
+  for (const face of candidates) {
+    if (maxima.every(({ box }) => boxIou(face.box, box) <= NMS_IOU && !isFragment(face.box, box))) {
+      maxima.push(face);
+    }
   }
-  return kept;
+  return maxima;
 }
 
-function isPart(box: Box, whole: Box): boolean {
-  return boxInside(box, whole) > MOST_INSIDE && boxArea(whole) <= PART_TIMES * boxArea(box);
+function isFragment(box: Box, whole: Box): boolean {
+  return boxInside(box, whole) > MAX_CONTAINMENT && boxArea(whole) <= MAX_FRAGMENT_RATIO * boxArea(box);
 }
 
-/** Faces at one scale, before suppression. */
-async function look(network: Network, image: Pixels, side: number, padding: number): Promise<Found[]> {
-  const scale = side / Math.max(image.width, image.height);
+/** Return the faces found at one scale, before suppression. */
+async function scan(network: Network, image: Pixels, size: number, padding: number): Promise<Detection[]> {
+  const scale = size / Math.max(image.width, image.height);
   const width = Math.max(1, round(image.width * scale));
   const height = Math.max(1, round(image.height * scale));
-  const border = round(side * padding);
+  const border = round(size * padding);
   const { tensor, dims } = toInput(resize(image, width, height), border);
   const candidates = decode(await network.run(tensor, dims, OUTPUTS), dims[3]);
-  const back = ([x, y]: Point): Point => [((x - border) * image.width) / width, ((y - border) * image.height) / height];
+  const toImage = ([x, y]: Point): Point => [
+    ((x - border) * image.width) / width,
+    ((y - border) * image.height) / height,
+  ];
   return candidates.map(({ box, landmarks, confidence }) => ({
-    box: [...back([box[0], box[1]]), ...back([box[2], box[3]])],
-    landmarks: landmarks.map(back),
+    box: [...toImage([box[0], box[1]]), ...toImage([box[2], box[3]])],
+    landmarks: landmarks.map(toImage),
     confidence,
   }));
 }
 
-/** (1, 3, H, W) BGR, 0..255; black border, black to the right and below up to multiples of 32. */
+/** Return (1, 3, H, W) BGR, 0..255, with a black border, padded at the right and bottom to multiples of 32. */
 export function toInput(image: Pixels, border: number): { tensor: Float32Array; dims: number[] } {
   const width = 32 * Math.ceil((image.width + 2 * border) / 32);
   const height = 32 * Math.ceil((image.height + 2 * border) / 32);
@@ -110,29 +122,40 @@ export function toInput(image: Pixels, border: number): { tensor: Float32Array; 
   return { tensor, dims: [1, 3, height, width] };
 }
 
-/** Candidates over the threshold in pixels of the input, from the twelve outputs in the order of `OUTPUTS`. */
-export function decode(outputs: Float32Array[], width: number): Found[] {
-  return STRIDES.flatMap((stride, place) => decodeStride(outputs.slice(4 * place, 4 * place + 4), stride, width / stride));
+/** Decode candidates above the minimum confidence from the outputs in the order of `OUTPUTS`, in input pixels. */
+export function decode(outputs: Float32Array[], width: number): Detection[] {
+  return STRIDES.flatMap((stride, index) =>
+    decodeStride(outputs.slice(4 * index, 4 * index + 4), stride, width / stride),
+  );
 }
 
-function decodeStride([classes, objectness, boxes, points]: Float32Array[], stride: number, columns: number): Found[] {
-  const found: Found[] = [];
+function decodeStride(
+  [classes, objectness, boxes, points]: Float32Array[],
+  stride: number,
+  columns: number,
+): Detection[] {
+  const candidates: Detection[] = [];
   for (let cell = 0; cell < classes.length; cell++) {
-    const confidence = Math.sqrt(share(classes[cell]) * share(objectness[cell]));
-    if (confidence < THRESHOLD) continue;
-    const [column, row] = [cell % columns, Math.floor(cell / columns)];
-    const [x, y, wide, high] = boxes.subarray(4 * cell, 4 * cell + 4);
-    const [centreX, centreY] = [(column + x) * stride, (row + y) * stride];
-    const [halfX, halfY] = [(Math.exp(wide) * stride) / 2, (Math.exp(high) * stride) / 2];
+    const confidence = Math.sqrt(clipUnit(classes[cell]) * clipUnit(objectness[cell]));
+    if (confidence < MIN_CONFIDENCE) continue;
+    const column = cell % columns;
+    const row = Math.floor(cell / columns);
+    const [x, y, logWidth, logHeight] = boxes.subarray(4 * cell, 4 * cell + 4);
+    const [centerX, centerY] = [(column + x) * stride, (row + y) * stride];
+    const [halfX, halfY] = [(Math.exp(logWidth) * stride) / 2, (Math.exp(logHeight) * stride) / 2];
     const landmarks = Array.from({ length: 5 }, (_, point): Point => {
       const at = 10 * cell + 2 * point;
       return [(points[at] + column) * stride, (points[at + 1] + row) * stride];
     });
-    found.push({ box: [centreX - halfX, centreY - halfY, centreX + halfX, centreY + halfY], landmarks, confidence });
+    candidates.push({
+      box: [centerX - halfX, centerY - halfY, centerX + halfX, centerY + halfY],
+      landmarks,
+      confidence,
+    });
   }
-  return found;
+  return candidates;
 }
 
-function share(value: number): number {
+function clipUnit(value: number): number {
   return Math.min(Math.max(value, 0), 1);
 }

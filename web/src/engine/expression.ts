@@ -1,12 +1,12 @@
-/** From an aligned face to a calibrated expression: `mien/inference/classifier.py` in TypeScript. */
+/** Calibrated expressions of aligned faces: port of `mien/inference/classifier.py`. */
 
-import type { Expression, Quality } from '../reader';
-import { alignFace, type Alignment } from './alignment';
+import type { Expression, Quality } from '../backend';
+import { type Alignment, alignFace } from './alignment';
 import type { Point } from './geometry';
 import type { Pixels } from './imaging';
 import type { Network } from './network';
 
-/** How much less sure a model is to be of small or blurred faces; see `Manifest.quality_temperature` in Python. */
+/** Temperature increase for small or blurred faces; see `Manifest.quality_temperature` in Python. */
 export interface QualityTemperature {
   size_px: number;
   per_halving: number;
@@ -14,7 +14,7 @@ export interface QualityTemperature {
   per_blur: number;
 }
 
-/** What is needed of an expression model's manifest. */
+/** The fields of an expression model's manifest that inference needs. */
 export interface ExpressionManifest {
   labels: string[];
   input: { size: number };
@@ -24,11 +24,11 @@ export interface ExpressionManifest {
   quality_temperature?: QualityTemperature;
 }
 
-/** Below this many halvings of its size a face is not called smaller. */
-const HALVINGS = 3;
+/** Maximum number of size halvings that raise the temperature. */
+const MAX_HALVINGS = 3;
 
-/** The perceived expression of one face, as sure as its quality allows. */
-export async function readExpression(
+/** Predict the perceived expression of one face, calibrated for its quality. */
+export async function predictExpression(
   network: Network,
   manifest: ExpressionManifest,
   image: Pixels,
@@ -38,11 +38,11 @@ export async function readExpression(
   const size = manifest.input.size;
   const crop = alignFace(image, landmarks, size, manifest.alignment);
   const [logits] = await network.run(toInput(crop), [1, 3, size, size], ['logits']);
-  return calibrated(logits, manifest, quality);
+  return calibrate(logits, manifest, quality);
 }
 
-/** (1, 3, S, S) RGB, 0..255. */
-export function toInput({ width, height, data }: Pixels): Float32Array {
+/** Return (1, 3, S, S) RGB, 0..255. */
+function toInput({ width, height, data }: Pixels): Float32Array {
   const plane = width * height;
   const input = new Float32Array(3 * plane);
   for (let from = 0, to = 0; to < plane; from += 4, to++) {
@@ -53,29 +53,30 @@ export function toInput({ width, height, data }: Pixels): Float32Array {
   return input;
 }
 
-export function calibrated(logits: Float32Array, manifest: ExpressionManifest, quality: Quality): Expression {
+/** Convert logits to an expression with calibrated probabilities; the label is null when the model abstains. */
+export function calibrate(logits: Float32Array, manifest: ExpressionManifest, quality: Quality): Expression {
   const spec = manifest.quality_temperature;
   const temperature = manifest.temperature * (spec ? temperatureFactor(spec, quality) : 1);
-  const most = Math.max(...logits);
-  const shares = Array.from(logits, (logit) => Math.exp((logit - most) / temperature));
-  const sum = shares.reduce((one, other) => one + other, 0);
-  const probabilities = shares.map((share) => share / sum);
+  const maxLogit = Math.max(...logits);
+  const exponentials = Array.from(logits, (logit) => Math.exp((logit - maxLogit) / temperature));
+  const sum = exponentials.reduce((total, value) => total + value, 0);
+  const probabilities = exponentials.map((value) => value / sum);
   const confidence = Math.max(...probabilities);
   const best = manifest.labels[probabilities.indexOf(confidence)];
   return {
     label: confidence >= manifest.abstain_below ? best : null,
     confidence,
-    probabilities: named(manifest.labels, probabilities),
+    probabilities: byLabel(manifest.labels, probabilities),
   };
 }
 
-/** What the temperature is multiplied by for a face of this quality: 1 for a good one, else more. */
-export function temperatureFactor(spec: QualityTemperature, quality: Quality): number {
-  const halvings = Math.log2(spec.size_px / Math.max(quality.size_px, spec.size_px / 2 ** HALVINGS));
+/** Return the temperature factor for a face's quality: 1 for a good face, higher for a small or blurred one. */
+function temperatureFactor(spec: QualityTemperature, quality: Quality): number {
+  const halvings = Math.log2(spec.size_px / Math.max(quality.size_px, spec.size_px / 2 ** MAX_HALVINGS));
   const blur = 1 - quality.sharpness / spec.sharpness;
   return Math.exp(spec.per_halving * Math.max(halvings, 0) + spec.per_blur * Math.min(Math.max(blur, 0), 1));
 }
 
-export function named(labels: readonly string[], probabilities: readonly number[]): Record<string, number> {
-  return Object.fromEntries(labels.map((label, place) => [label, probabilities[place]]));
+export function byLabel(labels: readonly string[], probabilities: readonly number[]): Record<string, number> {
+  return Object.fromEntries(labels.map((label, index) => [label, probabilities[index]]));
 }

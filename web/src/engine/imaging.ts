@@ -1,10 +1,10 @@
 /**
- * Warp and resize: the pixels that `mien/imaging.py` would make, pixel by pixel.
+ * Affine warp, subsampling and rotation, bit-exact ports of `mien/imaging.py`.
  *
- * A picture is RGBA, as a canvas gives it; the fourth value of a pixel is never read.
+ * Images are RGBA, as a canvas returns them; the alpha channel is ignored.
  */
 
-import { clip, determinant, invert, round, transformPoint, type Transform } from './geometry';
+import { clip, determinant, invert, round, type Transform, transformPoint } from './geometry';
 
 export interface Pixels {
   readonly width: number;
@@ -17,32 +17,42 @@ export function blank(width: number, height: number): Pixels {
   return { width, height, data: new Uint8ClampedArray(4 * width * height) };
 }
 
-/** No such crop can be cut out: the landmarks are no face's. */
+/** The transform cannot be applied, for example because the landmarks are degenerate. */
 export class WarpError extends Error {}
 
 /**
- * Maps a picture through a source-to-target transform into a new one of `width` x `height`.
+ * Warp an image by a source-to-target transform to `width` x `height` pixels.
  *
- * Where the target is smaller, whole blocks of k x k pixels are averaged first (k = the reduction, rounded); the rest is
- * bilinear. Beyond the border its last pixels repeat. Throws a WarpError when the whole picture would shrink to nothing.
+ * When shrinking, blocks of k x k pixels are averaged first (k is the rounded reduction); interpolation is bilinear and
+ * the image border is replicated. Throws a WarpError when the image would shrink below one pixel.
  */
 export function warp(image: Pixels, matrix: Transform, width: number, height: number): Pixels {
   const scale = Math.sqrt(Math.abs(determinant(matrix)));
-  if (!(scale * Math.max(image.width, image.height) >= 1)) throw new WarpError('the transform shrinks the image to nothing');
-  const back = invert(matrix);
+  if (!(scale * Math.max(image.width, image.height) >= 1)) {
+    throw new WarpError('the transform shrinks the image below one pixel');
+  }
+  const inverse = invert(matrix);
   const k = Math.max(1, round(1 / scale));
-  const [x1, y1, x2, y2] = wantedPart(image, back, width, height, k);
+  const [x1, y1, x2, y2] = sourceRegion(image, inverse, width, height, k);
   const patch = k === 1 ? image : averageBlocks(image, x1, y1, x2, y2, k);
   const [left, top] = k === 1 ? [0, 0] : [x1 / k, y1 / k];
-  const [a, b, c, d, e, f] = back.map((value) => value / k);
+  const [a, b, c, d, e, f] = inverse.map((value) => value / k);
   return sample(patch, [a, b, c - left, d, e, f - top], width, height);
 }
 
-/** The part of a picture that a target spans, and k pixels around it; it begins at a multiple of k. */
-function wantedPart(image: Pixels, back: Transform, width: number, height: number, k: number): number[] {
-  const corners = ([[0, 0], [width, 0], [width, height], [0, height]] as const).map((corner) => transformPoint(back, corner));
-  const [xs, ys] = [corners.map(([x]) => x), corners.map(([, y]) => y)];
-  const start = (low: number, limit: number) => Math.floor(clip(low, 0, limit - 1) / k) * k;
+/** Return the source region of a warp with a border of k pixels; it starts at multiples of k. */
+function sourceRegion(image: Pixels, inverse: Transform, width: number, height: number, k: number): number[] {
+  const corners = (
+    [
+      [0, 0],
+      [width, 0],
+      [width, height],
+      [0, height],
+    ] as const
+  ).map((corner) => transformPoint(inverse, corner));
+  const xs = corners.map(([x]) => x);
+  const ys = corners.map(([, y]) => y);
+  const start = (min: number, limit: number) => Math.floor(clip(min, 0, limit - 1) / k) * k;
   const x1 = start(Math.floor(Math.min(...xs)) - k, image.width);
   const y1 = start(Math.floor(Math.min(...ys)) - k, image.height);
   const x2 = clip(Math.ceil(Math.max(...xs)) + k, x1 + 1, Math.max(image.width, x1 + 1));
@@ -50,21 +60,21 @@ function wantedPart(image: Pixels, back: Transform, width: number, height: numbe
   return [x1, y1, x2, y2];
 }
 
-/** Every k x k block of a part averaged to one pixel; at the right and bottom the last column and row repeat. */
+/** Average every k x k block of a region to one pixel; the last column and row are replicated. */
 function averageBlocks(image: Pixels, x1: number, y1: number, x2: number, y2: number, k: number): Pixels {
-  const out = blank(Math.ceil((x2 - x1) / k), Math.ceil((y2 - y1) / k));
-  const sums = new Uint32Array(4 * out.width);
-  for (let row = 0, place = 0; row < out.height; row++) {
+  const output = blank(Math.ceil((x2 - x1) / k), Math.ceil((y2 - y1) / k));
+  const sums = new Uint32Array(4 * output.width);
+  for (let row = 0, index = 0; row < output.height; row++) {
     sums.fill((k * k) >> 1);
     for (let step = 0; step < k; step++) {
       addRow(sums, image, Math.min(y1 + row * k + step, y2 - 1), x1, x2, k);
     }
-    for (const sum of sums) out.data[place++] = Math.floor(sum / (k * k));
+    for (const sum of sums) output.data[index++] = Math.floor(sum / (k * k));
   }
-  return out;
+  return output;
 }
 
-/** Adds one row of a picture to the sums of the blocks that it crosses. */
+/** Add one image row to the sums of the blocks that it crosses. */
 function addRow(sums: Uint32Array, image: Pixels, y: number, x1: number, x2: number, k: number): void {
   for (let block = 0, x = x1; block < sums.length; block += 4) {
     for (let step = 0; step < k; step++, x++) {
@@ -76,58 +86,58 @@ function addRow(sums: Uint32Array, image: Pixels, y: number, x1: number, x2: num
   }
 }
 
-/** The picture at the places that a target-to-source transform names, between four pixels each. */
+/** Sample an image at the positions given by a target-to-source transform, with bilinear interpolation. */
 function sample(image: Pixels, [a, b, c, d, e, f]: number[], width: number, height: number): Pixels {
   const { data } = image;
   const right = image.width - 1;
   const bottom = image.height - 1;
-  const out = blank(width, height);
-  for (let row = 0, place = 0; row < height; row++) {
-    for (let column = 0; column < width; column++, place += 4) {
+  const output = blank(width, height);
+  for (let row = 0, index = 0; row < height; row++) {
+    for (let column = 0; column < width; column++, index += 4) {
       const x = a * (column + 0.5) + b * (row + 0.5) + c - 0.5;
       const y = d * (column + 0.5) + e * (row + 0.5) + f - 0.5;
-      const left = Math.floor(x);
-      const top = Math.floor(y);
-      const above = image.width * clip(top, 0, bottom);
-      const below = image.width * clip(top + 1, 0, bottom);
-      const before = clip(left, 0, right);
-      const after = clip(left + 1, 0, right);
-      for (let band = 0; band < 3; band++) {
-        const high = mix(data[4 * (above + before) + band], data[4 * (above + after) + band], x - left);
-        const low = mix(data[4 * (below + before) + band], data[4 * (below + after) + band], x - left);
-        out.data[place + band] = Math.floor(mix(high, low, y - top));
+      const x0 = Math.floor(x);
+      const y0 = Math.floor(y);
+      const row0 = image.width * clip(y0, 0, bottom);
+      const row1 = image.width * clip(y0 + 1, 0, bottom);
+      const column0 = clip(x0, 0, right);
+      const column1 = clip(x0 + 1, 0, right);
+      for (let channel = 0; channel < 3; channel++) {
+        const upper = mix(data[4 * (row0 + column0) + channel], data[4 * (row0 + column1) + channel], x - x0);
+        const lower = mix(data[4 * (row1 + column0) + channel], data[4 * (row1 + column1) + channel], x - x0);
+        output.data[index + channel] = Math.floor(mix(upper, lower, y - y0));
       }
-      out.data[place + 3] = 255;
+      output.data[index + 3] = 255;
     }
   }
-  return out;
+  return output;
 }
 
-function mix(one: number, other: number, share: number): number {
-  return one + (other - one) * share;
+function mix(a: number, b: number, fraction: number): number {
+  return a + (b - a) * fraction;
 }
 
-/** One pixel of every `step` x `step`, the first of each. */
-export function thin(image: Pixels, step: number): Pixels {
+/** Keep the first pixel of every `step` x `step` block. */
+export function subsample(image: Pixels, step: number): Pixels {
   if (step === 1) return image;
-  const out = blank(Math.ceil(image.width / step), Math.ceil(image.height / step));
+  const output = blank(Math.ceil(image.width / step), Math.ceil(image.height / step));
   const from = new Uint32Array(image.data.buffer, image.data.byteOffset, image.width * image.height);
-  const to = new Uint32Array(out.data.buffer);
-  for (let y = 0, place = 0; y < image.height; y += step) {
-    for (let x = 0; x < image.width; x += step) to[place++] = from[y * image.width + x];
+  const to = new Uint32Array(output.data.buffer);
+  for (let y = 0, index = 0; y < image.height; y += step) {
+    for (let x = 0; x < image.width; x += step) to[index++] = from[y * image.width + x];
   }
-  return out;
+  return output;
 }
 
-/** A picture turned a quarter, once or three times, counterclockwise. */
-export function quarterTurned({ width, height, data }: Pixels, turns: 1 | 3): Pixels {
-  const turned = blank(height, width);
+/** Rotate an image counterclockwise by one or three quarter turns. */
+export function rotateQuarter({ width, height, data }: Pixels, quarterTurns: 1 | 3): Pixels {
+  const rotated = blank(height, width);
   const from = new Uint32Array(data.buffer, data.byteOffset, width * height);
-  const to = new Uint32Array(turned.data.buffer);
-  for (let y = 0, place = 0; y < width; y++) {
+  const to = new Uint32Array(rotated.data.buffer);
+  for (let y = 0, index = 0; y < width; y++) {
     for (let x = 0; x < height; x++) {
-      to[place++] = turns === 1 ? from[x * width + width - 1 - y] : from[(height - 1 - x) * width + y];
+      to[index++] = quarterTurns === 1 ? from[x * width + width - 1 - y] : from[(height - 1 - x) * width + y];
     }
   }
-  return turned;
+  return rotated;
 }

@@ -1,23 +1,23 @@
 /**
- * What the page and the worker say to each other. Every request is answered under its `id`, in order.
+ * Message protocol between the page and the worker. Requests are answered in order, under the same `id`.
  *
- * Measurements and tests of the built page start the worker themselves and speak this, so that they run what ships.
+ * Benchmarks and tests of the built page use this protocol to run the same worker that ships.
  */
 
-import type { Frame } from '../reader';
-import type { PartsMs } from './stopwatch';
+import type { Frame } from '../backend';
+import type { Timings } from './stopwatch';
 
 export type Request =
-  /** First of all: loads the models from a folder, given by its address. */
+  /** First request: loads the models from a folder URL. */
   | { id: number; type: 'open'; models: string; model: string }
-  | { id: number; type: 'picture'; image: ImageBitmap }
+  | { id: number; type: 'image'; image: ImageBitmap }
   | { id: number; type: 'frame'; image: ImageBitmap; timestamp_s: number }
   | { id: number; type: 'reset' };
 
-export type Answer =
-  /** Before `opened`: how much is loaded, 0..1. */
-  | { id: number; type: 'progress'; share: number }
-  | { id: number; type: 'opened'; backend: string; labels: string[] }
-  | { id: number; type: 'frame'; frame: Omit<Frame, 'latency_ms'>; parts_ms: PartsMs }
+export type Response =
+  /** Before `opened`: loaded fraction, 0..1. */
+  | { id: number; type: 'progress'; fraction: number }
+  | { id: number; type: 'opened'; runtime: string; labels: string[] }
+  | { id: number; type: 'frame'; frame: Omit<Frame, 'latency_ms'>; timings_ms: Timings }
   | { id: number; type: 'reset' }
   | { id: number; type: 'error'; message: string };

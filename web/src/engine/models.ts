@@ -1,86 +1,94 @@
-/** The models that the page reads faces with, loaded from beside it. */
+/** Loading and self-test of the models that the engine runs. */
 
-import type { Models } from './analyzer';
 import { TEMPLATES } from './alignment';
-import { check, download, downloadJson, Progress } from './download';
+import type { Models } from './analyzer';
+import { download, downloadJson, Progress, verify } from './download';
 import type { ExpressionManifest } from './expression';
 import type { Network } from './network';
 import type { FaceGeometry } from './pose';
 import { openWebAssembly, openWebGpu, type Runtime } from './runtime';
-import { agree, trialInput } from './trial';
+import { outputsAgree, testInput } from './selfTest';
 
 interface Manifest extends ExpressionManifest {
   task: string;
   sha256: string;
 }
 
-interface Loaded {
+interface ModelFile {
   manifest: Manifest;
   bytes: Uint8Array;
 }
 
-/** Of the time until faces are read so much is loading; the rest is getting the networks ready. */
-const LOADING = 0.9;
+/** Fraction of the progress bar for downloads; the rest is session creation. */
+const DOWNLOAD_FRACTION = 0.9;
 
-/** Loads what is needed from the folder at an address; rejects with a message for people. */
+/** Load all models from a folder URL. Rejects with a message for the user. */
 export async function loadModels(
   folder: string,
   model: string,
-  tell: (share: number) => void,
-): Promise<{ models: Models; backend: string }> {
-  const progress = new Progress((share) => tell(LOADING * share));
-  const files = Promise.all([
+  report: (fraction: number) => void,
+): Promise<{ models: Models; runtime: string }> {
+  const progress = new Progress((fraction) => report(DOWNLOAD_FRACTION * fraction));
+  const downloads = Promise.all([
     load(folder, 'face-detector', 'face-detection', progress),
     load(folder, 'face-landmarks', 'face-landmarks', progress),
     load(folder, model, 'expression', progress),
     downloadJson<FaceGeometry>(new URL('face-geometry.json', folder)),
   ]);
-  const [runtime] = await Promise.all([openWebGpu(progress).catch(() => openWebAssembly(progress)), files]);
-  const loaded = await files;
-  const opened = await ready(runtime, loaded).catch(async (error: unknown) => {
-    if (runtime.backend !== 'WebGPU') throw error;
-    return ready(await openWebAssembly(progress), loaded);
+  const [runtime] = await Promise.all([
+    openWebGpu(progress).catch(() => openWebAssembly(progress)),
+    downloads,
+  ]);
+  const files = await downloads;
+  const opened = await openModels(runtime, files).catch(async (error: unknown) => {
+    if (runtime.name !== 'WebGPU') throw error;
+    return openModels(await openWebAssembly(progress), files);
   });
-  tell(1);
+  report(1);
   return opened;
 }
 
-async function load(folder: string, name: string, task: string, progress: Progress): Promise<Loaded> {
-  const address = new URL(`${name}.onnx`, folder);
+async function load(folder: string, name: string, task: string, progress: Progress): Promise<ModelFile> {
+  const url = new URL(`${name}.onnx`, folder);
   const [manifest, bytes] = await Promise.all([
     downloadJson<Manifest>(new URL(`${name}.json`, folder)),
-    download(address, progress),
+    download(url, progress),
   ]);
-  if (manifest.task !== task) throw new Error(`${name} is a model for ${manifest.task}, not for ${task}.`);
+  if (manifest.task !== task) throw new Error(`${name} is a model for ${manifest.task}; expected ${task}.`);
   if (manifest.alignment && !(manifest.alignment.template in TEMPLATES)) {
-    throw new Error(`${name} wants faces aligned in a way that this page does not know: load the page again.`);
+    throw new Error(`${name} uses an unknown alignment template. Reload the page.`);
   }
-  await check(bytes, manifest.sha256, address);
+  await verify(bytes, manifest.sha256, url);
   return { manifest, bytes };
 }
 
-/** The networks, each of which has given the right numbers once: a backend that cannot run them is found out here. */
-async function ready(
+/** Open and self-test all networks; rejects when the runtime cannot run one of them. */
+async function openModels(
   runtime: Runtime,
-  [detector, landmarks, expression, geometry]: [Loaded, Loaded, Loaded, FaceGeometry],
-): Promise<{ models: Models; backend: string }> {
+  [detector, landmarks, expression, geometry]: [ModelFile, ModelFile, ModelFile, FaceGeometry],
+): Promise<{ models: Models; runtime: string }> {
   const size = expression.manifest.input.size;
   const models = {
-    detector: await openTried(runtime, detector.bytes, [1, 3, 160, 160], 255),
-    landmarks: await openTried(runtime, landmarks.bytes, [1, 256, 256, 3], 1),
-    expression: await openTried(runtime, expression.bytes, [1, 3, size, size], 255),
+    detector: await openTested(runtime, detector.bytes, [1, 3, 160, 160], 255),
+    landmarks: await openTested(runtime, landmarks.bytes, [1, 256, 256, 3], 1),
+    expression: await openTested(runtime, expression.bytes, [1, 3, size, size], 255),
     manifest: expression.manifest,
     geometry,
   };
-  return { models, backend: runtime.backend };
+  return { models, runtime: runtime.name };
 }
 
-/** A network that takes numbers up to `top`. */
-async function openTried(runtime: Runtime, model: Uint8Array, dims: readonly number[], top: number): Promise<Network> {
+/** Open a network with inputs in 0..`max` and compare its outputs with a reference. */
+async function openTested(
+  runtime: Runtime,
+  model: Uint8Array,
+  dims: readonly number[],
+  max: number,
+): Promise<Network> {
   const network = await runtime.open(model);
-  const input = trialInput(dims, top);
+  const input = testInput(dims, max);
   const outputs = await network.run(input, dims);
-  const expected = (await runtime.expect?.(model, input, dims)) ?? outputs;
-  if (!agree(outputs, expected)) throw new Error('A network gives wrong numbers on this device.');
+  const expected = (await runtime.reference?.(model, input, dims)) ?? outputs;
+  if (!outputsAgree(outputs, expected)) throw new Error('A model gives wrong outputs on this device.');
   return network;
 }

@@ -1,6 +1,6 @@
-/** A network as the parts of the engine see it; `runtime.ts` opens real ones, tests make their own. */
+/** Interface of a neural network. `runtime.ts` opens ONNX models; tests provide stubs. */
 
 export interface Network {
-  /** Runs one input of shape `dims` through; the named outputs in their order, all of them unless named. */
+  /** Run one input of shape `dims`; returns the named outputs in order, or all outputs by default. */
   run(input: Float32Array, dims: readonly number[], outputs?: readonly string[]): Promise<Float32Array[]>;
 }

@@ -1,22 +1,24 @@
-/** Where the time of one answer goes, in milliseconds by part; parts that were not needed are missing. */
-export type PartsMs = Record<string, number>;
+/** Processing time by stage. */
+
+/** Milliseconds by stage; stages that did not run are missing. */
+export type Timings = Record<string, number>;
 
 export class Stopwatch {
-  private parts: PartsMs = {};
+  private timings: Timings = {};
 
-  async time<T>(part: string, work: () => T | Promise<T>): Promise<T> {
+  async time<T>(stage: string, work: () => T | Promise<T>): Promise<T> {
     const start = performance.now();
     try {
       return await work();
     } finally {
-      this.parts[part] = (this.parts[part] ?? 0) + performance.now() - start;
+      this.timings[stage] = (this.timings[stage] ?? 0) + performance.now() - start;
     }
   }
 
-  /** All since it was last asked. */
-  take(): PartsMs {
-    const { parts } = this;
-    this.parts = {};
-    return parts;
+  /** Return the timings since the last call. */
+  take(): Timings {
+    const { timings } = this;
+    this.timings = {};
+    return timings;
   }
 }

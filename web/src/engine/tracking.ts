@@ -1,126 +1,145 @@
-/** Following faces from frame to frame, the same person keeps one number: `mien/faces/tracking.py` in TypeScript. */
+/** Face tracking by motion and appearance: port of `mien/faces/tracking.py`. */
 
-import type { Found } from './detection';
-import { boxCentre, type Box, type Point } from './geometry';
-import { boxSize, unit, type Look } from './look';
+import { type Appearance, boxSize, unit } from './appearance';
+import type { Detection } from './detection';
+import { type Box, boxCenter, type Point } from './geometry';
 
-/** A face that differs more than this from a track seen just now is another one; in between the limit falls evenly ... */
-const LOOK_LIMIT = 0.9;
-/** ... to this for a track that will be forgotten in a moment. */
-const LOST_LOOK_LIMIT = 0.5;
-/** How many face sizes off its expected place a difference in looks of 1 counts for. */
-const LOOK_WEIGHT = 2;
-/** How far a face may be from where it is expected, in face sizes, and how much this grows with every second unseen. */
+/** Maximum appearance distance to a track detected just now. */
+const MAX_APPEARANCE_DISTANCE = 0.9;
+/** Maximum appearance distance to a track about to be forgotten; the limit falls linearly in between. */
+const MAX_LOST_APPEARANCE_DISTANCE = 0.5;
+/** Cost of an appearance distance of 1, in face sizes. */
+const APPEARANCE_WEIGHT = 2;
+/** Maximum distance from the predicted position, in face sizes. */
 const GATE = 0.8;
+/** Growth of the gate per second without detection, in face sizes. */
 const GATE_PER_S = 3;
-/** What a second unseen costs, in face sizes. */
-const LOST_PER_S = 0.5;
-/** Time constants: of a face's movement out of sight, of its velocity, of its look. */
+/** Cost per second without detection, in face sizes. */
+const LOST_COST_PER_S = 0.5;
+/** Time constant with which the motion of a lost face decays. */
 const COASTING_S = 1;
+/** Time constant of the velocity estimate. */
 const VELOCITY_S = 0.1;
-const LOOK_S = 0.5;
-/** A face this confident is followed from its first detection. */
-const SURE = 0.8;
-/** A face with the number of the person, from 1. */
-export interface Followed extends Found {
+/** Time constant of the appearance update. */
+const APPEARANCE_S = 0.5;
+/** Minimum confidence of a face that is tracked from its first detection. */
+const MIN_START_CONFIDENCE = 0.8;
+
+/** A face with its track number, from 1. */
+export interface TrackedFace extends Detection {
   number: number;
 }
 
-interface Track extends Found {
-  /** 0 until it is sure to be a face. */
+interface Track extends Detection {
+  /** 0 until confirmed. */
   number: number;
-  look: Look;
-  seen_s: number;
+  appearance: Appearance;
+  detected_s: number;
   velocity: Point;
   detections: number;
 }
 
-/** Gives the faces of one moving picture their numbers, from 1 upwards; a number is never given twice. */
+/** Assigns track numbers, from 1, to the faces of one video. Numbers are never reused. */
 export class FaceTracker {
-  /** How long a face may be out of sight and keep its number. */
+  /** Maximum time without detection before a track is forgotten. */
   memory_s = 1;
   private tracks: Track[] = [];
   private lastNumber = 0;
   private time_s = -Infinity;
   private isSceneNew = true;
 
-  /** The faces in sight moved to where they should be now, by number: for frames in which no detector ran. */
-  advance(time_s: number): Followed[] {
+  /** Extrapolate the tracks of the last detection to a frame without detection, ordered by number. */
+  advance(time_s: number): TrackedFace[] {
     return this.tracks
-      .filter((track) => track.number > 0 && track.seen_s === this.time_s && time_s - track.seen_s <= this.memory_s)
-      .sort((one, other) => one.number - other.number)
-      .map((track) => moved(track, time_s));
+      .filter(
+        (track) =>
+          track.number > 0 && track.detected_s === this.time_s && time_s - track.detected_s <= this.memory_s,
+      )
+      .sort((a, b) => a.number - b.number)
+      .map((track) => extrapolate(track, time_s));
   }
 
-  /** The detector's faces with their numbers, in the order of these; one that is not yet sure to be a face is left out. */
-  update(time_s: number, faces: readonly Found[], looks: readonly Look[]): Followed[] {
+  /** Assign detections to tracks; returns confirmed faces, ordered by number. */
+  update(time_s: number, faces: readonly Detection[], appearances: readonly Appearance[]): TrackedFace[] {
     this.time_s = time_s;
-    this.tracks = this.tracks.filter((track) => time_s - track.seen_s <= this.memory_s);
-    const matched = this.match(faces, looks);
-    const followed: Followed[] = [];
-    faces.forEach((face, place) => {
-      const track = matched.get(place) ?? this.start(face, looks[place]);
-      if (matched.has(place)) follow(track, face, looks[place], time_s);
-      const isSure = track.detections > 1 || face.confidence >= SURE || this.isSceneNew;
-      if (!track.number && isSure) track.number = ++this.lastNumber;
-      if (track.number) followed.push({ ...face, number: track.number });
+    this.tracks = this.tracks.filter((track) => time_s - track.detected_s <= this.memory_s);
+    const matches = this.match(faces, appearances);
+    const tracked: TrackedFace[] = [];
+    faces.forEach((face, index) => {
+      const match = matches.get(index);
+      if (match) updateTrack(match, face, appearances[index], time_s);
+      const track = match ?? this.start(face, appearances[index]);
+      const isConfirmed = track.detections > 1 || face.confidence >= MIN_START_CONFIDENCE || this.isSceneNew;
+      if (!track.number && isConfirmed) track.number = ++this.lastNumber;
+      if (track.number) tracked.push({ ...face, number: track.number });
     });
     this.isSceneNew = false;
-    return followed.sort((one, other) => one.number - other.number);
+    return tracked.sort((a, b) => a.number - b.number);
   }
 
-  /** A new scene begins: nobody is followed any longer. Numbers go on counting. */
+  /** Forget all tracks at a scene cut. Numbering continues. */
   cut(): void {
     this.tracks = [];
     this.isSceneNew = true;
   }
 
-  private start(face: Found, look: Look): Track {
-    const track: Track = { ...face, number: 0, look, seen_s: this.time_s, velocity: [0, 0], detections: 1 };
+  private start(face: Detection, appearance: Appearance): Track {
+    const track = {
+      ...face,
+      number: 0,
+      appearance,
+      detected_s: this.time_s,
+      velocity: [0, 0] as Point,
+      detections: 1,
+    };
     this.tracks.push(track);
     return track;
   }
 
-  /** Which track each face belongs to, by the face's place in the list; the cheapest pairs first. */
-  private match(faces: readonly Found[], looks: readonly Look[]): Map<number, Track> {
+  /** Match faces to tracks greedily by cost; returns tracks by face index. */
+  private match(faces: readonly Detection[], appearances: readonly Appearance[]): Map<number, Track> {
     const pairs = this.tracks.flatMap((track) =>
-      faces.map((face, place) => ({ track, place, cost: this.cost(track, face, looks[place]) })),
+      faces.map((face, index) => ({ track, index, cost: this.cost(track, face, appearances[index]) })),
     );
-    const matched = new Map<number, Track>();
-    const taken = new Set<Track>();
-    for (const { track, place, cost } of pairs.sort((one, other) => compare(one.cost, other.cost))) {
-      if (cost === Infinity || taken.has(track) || matched.has(place)) continue;
-      taken.add(track);
-      matched.set(place, track);
+    const matches = new Map<number, Track>();
+    const used = new Set<Track>();
+    for (const { track, index, cost } of pairs.sort((a, b) => compare(a.cost, b.cost))) {
+      if (cost === Infinity || used.has(track) || matches.has(index)) continue;
+      used.add(track);
+      matches.set(index, track);
     }
-    return matched;
+    return matches;
   }
 
-  /** How badly a track fits a face, in face sizes; infinite where it cannot be. */
-  private cost(track: Track, face: Found, look: Look): number {
-    const unseen_s = this.time_s - track.seen_s;
-    const { box } = moved(track, this.time_s);
+  /** Return the cost of assigning a face to a track, in face sizes; infinite outside the gate. */
+  private cost(track: Track, face: Detection, appearance: Appearance): number {
+    const lost_s = this.time_s - track.detected_s;
+    const { box } = extrapolate(track, this.time_s);
     const [size, faceSize] = [boxSize(box), boxSize(face.box)];
-    const [x, y] = boxCentre(box);
-    const [faceX, faceY] = boxCentre(face.box);
-    const step = Math.hypot(x - faceX, y - faceY) / Math.sqrt(size * faceSize);
-    const offset = Math.hypot(step, Math.log(size / faceSize));
-    const own = unit(track.look);
-    const difference = 1 - look.reduce((sum, value, place) => sum + value * own[place], 0);
-    const limit = LOOK_LIMIT + ((LOST_LOOK_LIMIT - LOOK_LIMIT) * unseen_s) / this.memory_s;
-    const strain = (offset / (GATE + GATE_PER_S * unseen_s)) ** 2 + (difference / limit) ** 2;
-    return strain <= 1 ? offset + LOOK_WEIGHT * difference + LOST_PER_S * unseen_s : Infinity;
+    const [x, y] = boxCenter(box);
+    const [faceX, faceY] = boxCenter(face.box);
+    const distance = Math.hypot(x - faceX, y - faceY) / Math.sqrt(size * faceSize);
+    const offset = Math.hypot(distance, Math.log(size / faceSize));
+    const own = unit(track.appearance);
+    const difference = 1 - appearance.reduce((sum, value, index) => sum + value * own[index], 0);
+    const limit =
+      MAX_APPEARANCE_DISTANCE +
+      ((MAX_LOST_APPEARANCE_DISTANCE - MAX_APPEARANCE_DISTANCE) * lost_s) / this.memory_s;
+    const gated = (offset / (GATE + GATE_PER_S * lost_s)) ** 2 + (difference / limit) ** 2;
+    return gated <= 1 ? offset + APPEARANCE_WEIGHT * difference + LOST_COST_PER_S * lost_s : Infinity;
   }
 }
 
-function compare(one: number, other: number): number {
-  return one < other ? -1 : Number(one > other);
+/** Compare numbers that may both be infinite. */
+function compare(a: number, b: number): number {
+  return a < b ? -1 : Number(a > b);
 }
 
-/** The face where it should be now: it goes on as it moved, ever slower. */
-function moved({ box, landmarks, confidence, number, velocity, seen_s }: Track, time_s: number): Followed {
-  const share = -Math.expm1((seen_s - time_s) / COASTING_S) * COASTING_S;
-  const [x, y] = [velocity[0] * share, velocity[1] * share];
+/** Extrapolate a track to a time, with decaying velocity. */
+function extrapolate(track: Track, time_s: number): TrackedFace {
+  const { box, landmarks, confidence, number, velocity, detected_s } = track;
+  const factor = -Math.expm1((detected_s - time_s) / COASTING_S) * COASTING_S;
+  const [x, y] = [velocity[0] * factor, velocity[1] * factor];
   return {
     number,
     confidence,
@@ -129,16 +148,18 @@ function moved({ box, landmarks, confidence, number, velocity, seen_s }: Track, 
   };
 }
 
-/** Takes over what a detection says. */
-function follow(track: Track, face: Found, look: Look, time_s: number): void {
-  const elapsed_s = time_s - track.seen_s;
+/** Update a track with its new detection. */
+function updateTrack(track: Track, face: Detection, appearance: Appearance, time_s: number): void {
+  const elapsed_s = time_s - track.detected_s;
   if (elapsed_s > 0) {
-    const [before, now] = [boxCentre(track.box), boxCentre(face.box)];
+    const [before, now] = [boxCenter(track.box), boxCenter(face.box)];
     const gain = Math.max(1 / track.detections, -Math.expm1(-elapsed_s / VELOCITY_S));
-    track.velocity = track.velocity.map((old, axis) => old + gain * ((now[axis] - before[axis]) / elapsed_s - old)) as Point;
+    track.velocity = track.velocity.map(
+      (old, axis) => old + gain * ((now[axis] - before[axis]) / elapsed_s - old),
+    ) as Point;
   }
-  const share = -Math.expm1(-elapsed_s / LOOK_S);
-  track.look = track.look.map((old, place) => old + share * (look[place] - old));
+  const weight = -Math.expm1(-elapsed_s / APPEARANCE_S);
+  track.appearance = track.appearance.map((old, index) => old + weight * (appearance[index] - old));
   const { box, landmarks, confidence } = face;
-  Object.assign(track, { box, landmarks, confidence, seen_s: time_s, detections: track.detections + 1 });
+  Object.assign(track, { box, landmarks, confidence, detected_s: time_s, detections: track.detections + 1 });
 }

@@ -1,67 +1,83 @@
-/** Reads faces away from the page's own thread; see `messages.ts` for what it is asked and answers. */
+/** Worker that analyzes images off the main thread; see `messages.ts` for the protocol. */
 
 import { Analyzer } from './analyzer';
-import { FaceFollower } from './following';
+import { FaceFollower } from './follower';
 import type { Pixels } from './imaging';
-import type { Answer, Request } from './messages';
+import type { Request, Response } from './messages';
 import { loadModels } from './models';
 import { Stopwatch } from './stopwatch';
 
 const stopwatch = new Stopwatch();
-const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true })!;
+const canvas = new OffscreenCanvas(1, 1);
 let analyzer: Analyzer;
 let follower: FaceFollower;
-let frames = 0;
+let frameIndex = 0;
 
 addEventListener('message', async ({ data: request }: MessageEvent<Request>) => {
-  postMessage(await answer(request).catch((error: Error) => ({ id: request.id, type: 'error', message: error.message })));
+  const response = await handle(request).catch((error: Error) => ({
+    id: request.id,
+    type: 'error',
+    message: error.message,
+  }));
+  postMessage(response);
 });
 
-async function answer(request: Request): Promise<Answer> {
+async function handle(request: Request): Promise<Response> {
   const { id } = request;
   switch (request.type) {
     case 'open':
       return open(request);
-    case 'picture':
-      return { id, type: 'frame', ...(await read(request.image, 0, 0, (image) => analyzer.analyze(image))) };
+    case 'image':
+      return {
+        id,
+        type: 'frame',
+        ...(await analyze(request.image, 0, 0, (image) => analyzer.analyze(image))),
+      };
     case 'frame': {
       const { image, timestamp_s } = request;
       const step = (pixels: Pixels) => follower.step(pixels, timestamp_s);
-      return { id, type: 'frame', ...(await read(image, frames++, timestamp_s, step)) };
+      return { id, type: 'frame', ...(await analyze(image, frameIndex++, timestamp_s, step)) };
     }
     case 'reset':
-      startOver();
+      reset();
       return { id, type: 'reset' };
   }
 }
 
-async function open({ id, models: folder, model }: Request & { type: 'open' }): Promise<Answer> {
-  const tell = (share: number) => postMessage({ id, type: 'progress', share } satisfies Answer);
-  const { models, backend } = await loadModels(folder, model, tell);
+async function open({ id, models: folder, model }: Request & { type: 'open' }): Promise<Response> {
+  const report = (fraction: number) => postMessage({ id, type: 'progress', fraction } satisfies Response);
+  const { models, runtime } = await loadModels(folder, model, report);
   analyzer = new Analyzer(models, stopwatch);
-  startOver();
-  return { id, type: 'opened', backend, labels: models.manifest.labels };
+  reset();
+  return { id, type: 'opened', runtime, labels: models.manifest.labels };
 }
 
-function startOver(): void {
+function reset(): void {
   follower = new FaceFollower(analyzer, stopwatch);
-  frames = 0;
+  frameIndex = 0;
 }
 
-async function read(image: ImageBitmap, frame_index: number, timestamp_s: number, see: (image: Pixels) => ReturnType<Analyzer['analyze']>) {
+async function analyze(
+  image: ImageBitmap,
+  frame_index: number,
+  timestamp_s: number,
+  detectFaces: (image: Pixels) => ReturnType<Analyzer['analyze']>,
+) {
   const { width, height } = image;
   const pixels = await stopwatch.time('pixels', () => pixelsOf(image));
-  const faces = await see(pixels);
-  return { frame: { frame_index, timestamp_s, width, height, faces }, parts_ms: stopwatch.take() };
+  const faces = await detectFaces(pixels);
+  return { frame: { frame_index, timestamp_s, width, height, faces }, timings_ms: stopwatch.take() };
 }
 
-/** The pixels of a bitmap, which is closed; what is transparent lies over white. */
+/** Return the pixels of a bitmap over a white background, and close the bitmap. */
 function pixelsOf(image: ImageBitmap): Pixels {
   const { width, height } = image;
-  if (canvas.canvas.width !== width || canvas.canvas.height !== height) Object.assign(canvas.canvas, { width, height });
-  canvas.fillStyle = 'white';
-  canvas.fillRect(0, 0, width, height);
-  canvas.drawImage(image, 0, 0);
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  if (!context) throw new Error('This browser does not support 2D canvas drawing.');
+  context.fillStyle = 'white';
+  context.fillRect(0, 0, width, height);
+  context.drawImage(image, 0, 0);
   image.close();
-  return canvas.getImageData(0, 0, width, height);
+  return context.getImageData(0, 0, width, height);
 }

@@ -1,38 +1,47 @@
-/** Pictures as bytes for the server. */
+/** Encoding of images for upload to the server. */
 
-const FRAME_SIDE = 1280;
+/** Maximum long side of a video frame. */
+const MAX_FRAME_SIZE = 1280;
 const FRAME_QUALITY = 0.9;
-/** Pictures up to this many pixels travel without loss, so that the server reads what this device would. */
-const EXACT_PIXELS = 4_000_000;
-const PICTURE_QUALITY = 0.95;
+/** Maximum size of an image that is uploaded losslessly, for the same predictions as on this device. */
+const MAX_LOSSLESS_PIXELS = 4_000_000;
+const IMAGE_QUALITY = 0.95;
 
-export interface Encoded {
+export interface EncodedImage {
   bytes: Blob;
-  /** Multiplies coordinates of the answer to those of the picture that was handed over. */
+  /** Factor from coordinates of the response to coordinates of the original image. */
   scale: number;
 }
 
-/** A frame of a moving picture: small and quick. Takes the bitmap over. */
-export function encodeFrame(image: ImageBitmap): Promise<Encoded> {
-  return encode(image, Math.min(1, FRAME_SIDE / Math.max(image.width, image.height)), 'image/jpeg', FRAME_QUALITY);
+/** Encode a video frame as a small JPEG. Takes ownership of the bitmap. */
+export function encodeFrame(image: ImageBitmap): Promise<EncodedImage> {
+  const scale = Math.min(1, MAX_FRAME_SIZE / Math.max(image.width, image.height));
+  return encode(image, scale, 'image/jpeg', FRAME_QUALITY);
 }
 
-/** A picture on its own: exact where that is not too much. Takes the bitmap over. */
-export function encodePicture(image: ImageBitmap): Promise<Encoded> {
-  const exact = image.width * image.height <= EXACT_PIXELS;
-  return encode(image, 1, exact ? 'image/png' : 'image/jpeg', PICTURE_QUALITY);
+/** Encode a single image: PNG up to `MAX_LOSSLESS_PIXELS`, else JPEG. Takes ownership of the bitmap. */
+export function encodeImage(image: ImageBitmap): Promise<EncodedImage> {
+  const isLossless = image.width * image.height <= MAX_LOSSLESS_PIXELS;
+  return encode(image, 1, isLossless ? 'image/png' : 'image/jpeg', IMAGE_QUALITY);
 }
 
-async function encode(image: ImageBitmap, share: number, type: string, quality: number): Promise<Encoded> {
-  const [wide, high] = [Math.round(image.width * share), Math.round(image.height * share)];
-  const scale = image.width / wide;
-  const canvas = new OffscreenCanvas(wide, high);
+async function encode(
+  image: ImageBitmap,
+  factor: number,
+  type: string,
+  quality: number,
+): Promise<EncodedImage> {
+  const width = Math.round(image.width * factor);
+  const height = Math.round(image.height * factor);
+  const scale = image.width / width;
+  const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext('2d', { alpha: false });
-  if (!context) throw new Error('This browser cannot prepare pictures for the server.');
-  context.fillStyle = '#ffffff'; // where a picture is transparent, as mien does
-  context.fillRect(0, 0, wide, high);
+  if (!context) throw new Error('This browser cannot encode images for the server.');
+  // Transparent images get a white background, as in Python.
+  context.fillStyle = 'white';
+  context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = 'high';
-  context.drawImage(image, 0, 0, wide, high);
+  context.drawImage(image, 0, 0, width, height);
   image.close();
   return { bytes: await canvas.convertToBlob({ type, quality }), scale };
 }

@@ -1,93 +1,98 @@
-/** The WebSocket `v1/stream`: one question at a time, each with one answer. */
+/** Client of the WebSocket `v1/stream`: one request at a time, each with one response. */
 
-import type { Face } from '../reader';
-import { streamAddress } from './address';
-import { servedModels } from './probe';
-import { BusyError } from './refusals';
+import type { Face } from '../backend';
+import { streamEndpoint } from './endpoints';
+import { BusyError } from './errors';
+import { listServedModels } from './health';
 
-const ANSWER_S = 20;
+const TIMEOUT_S = 20;
 
-export interface FrameAnswer {
-  type: 'frame';
-  frame_index: number;
-  timestamp_s: number;
-  faces: Face[];
-}
-
-type Answer =
-  | FrameAnswer
+type Message =
+  | { type: 'frame'; frame_index: number; timestamp_s: number; faces: Face[] }
   | { type: 'ready'; labels: string[] }
   | { type: 'reset' }
   | { type: 'dropped'; frame_index: number }
   | { type: 'error'; code: string; message: string };
 
-/** One connection; after it broke, another one is opened by the next question. */
+/** One connection, reopened by the next request after a failure. */
 export class Stream {
   private socket: WebSocket | null = null;
-  private settle: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | null = null;
+  private pending: { resolve: (message: Message) => void; reject: (error: Error) => void } | null = null;
 
   constructor(private readonly model: string) {}
 
-  get is_open(): boolean {
+  get isOpen(): boolean {
     return this.socket?.readyState === WebSocket.OPEN;
   }
 
-  /** Sends messages and waits for the one answer. Rejects with a `BusyError` when it is worth trying again. */
-  async ask(...messages: (string | Blob)[]): Promise<Answer> {
-    if (!this.is_open) await this.connect();
-    const answer = this.wait();
+  /** Send messages and wait for the one response. Rejects with a `BusyError` when the request may be retried. */
+  async request(...messages: (string | Blob)[]): Promise<Message> {
+    if (!this.isOpen) await this.connect();
+    const response = this.receive();
     for (const message of messages) this.socket?.send(message);
-    return answer;
+    return response;
   }
 
   close(): void {
-    const socket = this.socket;
+    const { socket, pending } = this;
     this.socket = null;
+    this.pending = null;
     socket?.close(1000);
-    this.settle?.reject(new Error('The connection was closed.'));
-    this.settle = null;
+    pending?.reject(new Error('The connection was closed.'));
   }
 
   private async connect(): Promise<void> {
     this.close();
-    await servedModels(); // says why, where a WebSocket only says no
-    const { url, protocols } = streamAddress(this.model);
+    // Reports why access is denied; a failed WebSocket handshake has no details.
+    await listServedModels();
+    const { url, protocols } = streamEndpoint(this.model);
     const socket = new WebSocket(url, protocols);
     this.socket = socket;
-    socket.addEventListener('message', ({ data }) => socket === this.socket && this.hear(String(data)));
-    let is_ready = false;
-    socket.addEventListener('close', () => socket === this.socket && this.fail(closed(is_ready)));
-    await this.wait();
-    is_ready = true;
+    socket.addEventListener('message', ({ data }) => {
+      if (socket === this.socket) this.settle(JSON.parse(String(data)) as Message);
+    });
+    let isReady = false;
+    socket.addEventListener('close', () => {
+      // Without details from the browser, the stream limit is the likely reason of a failed handshake.
+      const message = isReady
+        ? 'The connection to the server was lost.'
+        : 'The server accepts no more video streams.';
+      if (socket === this.socket) this.fail(new BusyError(message));
+    });
+    await this.receive();
+    isReady = true;
   }
 
-  private wait(): Promise<Answer> {
+  private receive(): Promise<Message> {
     return new Promise((resolve, reject) => {
-      const late = setTimeout(() => this.fail(new BusyError('The server does not answer.')), 1000 * ANSWER_S);
-      const done = () => clearTimeout(late);
-      this.settle = {
-        resolve: (answer) => (done(), resolve(answer)),
-        reject: (error) => (done(), reject(error)),
+      const timeout = setTimeout(
+        () => this.fail(new BusyError('The server does not respond.')),
+        1000 * TIMEOUT_S,
+      );
+      this.pending = {
+        resolve: (message) => {
+          clearTimeout(timeout);
+          resolve(message);
+        },
+        reject: (error) => {
+          clearTimeout(timeout);
+          reject(error);
+        },
       };
     });
   }
 
-  private hear(text: string): void {
-    const settle = this.settle;
-    this.settle = null;
-    settle?.resolve(JSON.parse(text) as Answer);
+  private settle(message: Message): void {
+    const { pending } = this;
+    this.pending = null;
+    pending?.resolve(message);
   }
 
   private fail(error: Error): void {
-    const settle = this.settle;
-    this.settle = null;
-    this.socket?.close();
+    const { socket, pending } = this;
     this.socket = null;
-    settle?.reject(error);
+    this.pending = null;
+    socket?.close();
+    pending?.reject(error);
   }
-}
-
-/** A browser does not tell why a WebSocket was refused; too many of them is what is left here. */
-function closed(was_ready: boolean): Error {
-  return new BusyError(was_ready ? 'The connection to the server broke.' : 'The server has no place free for moving pictures.');
 }

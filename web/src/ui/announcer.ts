@@ -1,49 +1,50 @@
-/** Tells a screen reader what changes, at a rate that can be listened to. */
+/** Screen reader announcements, rate limited. */
 
-import type { Face } from '../reader';
-import { write } from './elements';
-import { countWords, faceWords, labelText, sentence, shown } from './words';
+import type { Face } from '../backend';
+import { setText } from './dom';
+import { displayedExpression, formatFace, formatFaceCount, formatLabel, toSentence } from './format';
 
-const CALM_S = 4;
-const MOST_FACES = 4;
+const MIN_INTERVAL_S = 4;
+const MAX_FACES = 4;
 
 export class Announcer {
-  private told = new Map<number, string>();
-  private spoken_s = -Infinity;
+  private announcedLabels = new Map<number, string>();
+  private last_s = -Infinity;
 
-  constructor(private readonly line: HTMLElement) {}
+  constructor(private readonly region: HTMLElement) {}
 
-  /** Says something now. */
-  say(text: string): void {
-    write(this.line, text);
+  announce(text: string): void {
+    setText(this.region, text);
   }
 
-  /** All faces of a picture, the first few one by one. */
-  picture(faces: readonly Face[]): void {
-    const parts = faces.slice(0, MOST_FACES).map((face, index) => faceWords(index + 1, shown(face)));
-    if (faces.length > MOST_FACES) parts.push(`and ${faces.length - MOST_FACES} more`);
-    this.say(sentence([`${countWords(faces.length)} found`, ...parts]));
-  }
-
-  /** The faces of a moving picture: tells who came, went or changed, at most once in `CALM_S`. */
-  moving(faces: readonly Face[], now_s: number): void {
-    if (now_s - this.spoken_s < CALM_S) return;
-    const now = new Map(faces.map((face) => [face.track_id ?? 0, labelText(shown(face))]));
+  /** Announce the faces of a single image, the first few one by one. */
+  announceImage(faces: readonly Face[]): void {
     const parts = faces
-      .filter((face) => now.get(face.track_id ?? 0) !== this.told.get(face.track_id ?? 0))
-      .slice(0, MOST_FACES)
-      .map((face) => faceWords(face.track_id ?? 0, shown(face)));
-    const left = [...this.told.keys()].filter((number) => !now.has(number));
-    if (left.length > 0) parts.push(`${left.map((number) => `face ${number}`).join(', ')} out of sight`);
-    if (parts.length === 0) return;
-    this.told = now;
-    this.spoken_s = now_s;
-    this.say(sentence(parts));
+      .slice(0, MAX_FACES)
+      .map((face, index) => formatFace(index + 1, displayedExpression(face)));
+    if (faces.length > MAX_FACES) parts.push(`and ${faces.length - MAX_FACES} more`);
+    this.announce(toSentence([`${formatFaceCount(faces.length)} found`, ...parts]));
   }
 
-  /** Another source: everything is new. */
-  forget(): void {
-    this.told.clear();
-    this.spoken_s = -Infinity;
+  /** Announce new, changed and lost faces of a video, at most once per `MIN_INTERVAL_S`. */
+  announceFrame(faces: readonly Face[], now_s: number): void {
+    if (now_s - this.last_s < MIN_INTERVAL_S) return;
+    const labels = new Map(faces.map((face) => [face.track_id ?? 0, formatLabel(displayedExpression(face))]));
+    const parts = faces
+      .filter(({ track_id = 0 }) => labels.get(track_id) !== this.announcedLabels.get(track_id))
+      .slice(0, MAX_FACES)
+      .map((face) => formatFace(face.track_id ?? 0, displayedExpression(face)));
+    const lost = [...this.announcedLabels.keys()].filter((number) => !labels.has(number));
+    if (lost.length > 0) parts.push(`${lost.map((number) => `face ${number}`).join(', ')} no longer visible`);
+    if (parts.length === 0) return;
+    this.announcedLabels = labels;
+    this.last_s = now_s;
+    this.announce(toSentence(parts));
+  }
+
+  /** Forget the announced faces, before a new source. */
+  reset(): void {
+    this.announcedLabels.clear();
+    this.last_s = -Infinity;
   }
 }

@@ -1,215 +1,228 @@
-/** What is read, where, and with which model: the page's one state. */
+/** Application state: source, mode, model, and the analysis loop. */
 
-import type { Reader } from '../reader';
-import { BusyError } from '../server/refusals';
-import { useToken } from '../server/address';
-import { closeCamera, describeCamera, openCamera } from './camera';
+import type { Backend } from '../backend';
+import { setToken } from '../server/endpoints';
+import { BusyError } from '../server/errors';
+import { ActiveBackend, type Mode } from './activeBackend';
+import { describeCamera, openCamera, stopCamera } from './camera';
 import { askConsent } from './consent';
-import { FrameSource } from './frames';
+import { decodeImage } from './files';
+import { FrameSource } from './frameSource';
 import { listModels } from './models';
 import { Notices } from './notices';
-import { openPicture } from './pictures';
-import { Readers, type Where } from './readers';
 import { Results } from './results';
-import type { FileKind, Kind, Source } from './sources';
-import { Stage } from './stage';
+import type { FileKind, Source, SourceKind } from './sources';
+import { Viewer } from './viewer';
 
-const RETRY_S = [1, 2, 4, 8, 15];
-const LEAST_RETRY_S = 0.5;
+/** Delays between retries; the last one repeats. */
+const RETRY_DELAYS_S = [1, 2, 4, 8, 15];
+const MIN_RETRY_DELAY_S = 0.5;
 
 export class App {
-  readonly stage = new Stage();
-  readonly results = new Results(this.stage);
+  readonly viewer = new Viewer();
+  readonly results = new Results(this.viewer);
   private readonly notices = new Notices((token) => {
-    useToken(token);
-    void this.read();
+    setToken(token);
+    void this.restart();
   });
-  private readonly readers = new Readers();
-  private readonly agreed = new Set<Where>();
+  private readonly backend = new ActiveBackend();
+  private readonly consents = new Set<Mode>();
   private source: Source | null = null;
-  private reading = new AbortController();
-  private turn: Promise<void> = Promise.resolve();
-  private where: Where = 'device';
-  /** null until somebody has said which: then it is the usual one. */
+  private controller = new AbortController();
+  private lastRun: Promise<void> = Promise.resolve();
+  private mode: Mode = 'device';
+  /** Null selects the default model. */
   private model: string | null = null;
 
-  /** @param changed told whenever another source is read, or none. */
-  constructor(private readonly changed: (kind: Kind | null, device: string) => void) {}
+  /** @param onSourceChange called with the kind of the new source, or null, and the camera's device id. */
+  constructor(private readonly onSourceChange: (kind: SourceKind | null, deviceId: string) => void) {}
 
-  /** Reads a picture or plays a video. */
-  async useFile(kind: FileKind, file: File): Promise<void> {
+  /** Analyze an image or play a video. */
+  async openFile(kind: FileKind, file: File): Promise<void> {
     const name = file.name || `The ${kind}`;
-    await this.begin({ kind, file, name }, () =>
-      kind === 'picture' ? this.stage.showPicture(file, name) : this.stage.showVideo(file, name),
+    await this.start({ kind, file, name }, () =>
+      kind === 'image' ? this.viewer.showImage(file, name) : this.viewer.showVideo(file, name),
     );
   }
 
-  /** Starts a camera, after its consent. */
-  async useCamera(device = ''): Promise<void> {
+  /** Start a camera after consent. */
+  async openCamera(deviceId = ''): Promise<void> {
     if (!(await this.hasConsent())) return;
     this.stop();
     try {
-      const stream = await openCamera(device);
-      if (!this.agreed.has(this.where)) {
-        closeCamera(stream); // while it opened, another place was chosen
-        await this.useCamera(device);
+      const stream = await openCamera(deviceId);
+      if (!this.consents.has(this.mode)) {
+        // The mode was changed while the camera opened.
+        stopCamera(stream);
+        await this.openCamera(deviceId);
         return;
       }
-      const { device: opened, faces_user } = describeCamera(stream);
-      stream.getVideoTracks()[0].addEventListener('ended', () => this.lose(stream));
-      await this.begin({ kind: 'camera', stream }, () => this.stage.showCamera(stream, faces_user), opened);
+      const camera = describeCamera(stream);
+      stream.getVideoTracks()[0].addEventListener('ended', () => this.handleDisconnect(stream));
+      const show = () => this.viewer.showCamera(stream, camera.isUserFacing);
+      await this.start({ kind: 'camera', stream }, show, camera.deviceId);
     } catch (error) {
-      this.notices.problem(error);
+      this.notices.showError(error);
     }
   }
 
-  /** Ends what is read: the camera's light goes out, nothing is kept. */
+  /** Stop the analysis, release the camera and discard all results. */
   stop(): void {
-    this.reading.abort();
-    if (this.source?.kind === 'camera') closeCamera(this.source.stream);
+    this.controller.abort();
+    if (this.source?.kind === 'camera') stopCamera(this.source.stream);
     this.source = null;
-    this.stage.clear();
-    this.stage.wait(null);
+    this.viewer.clear();
+    this.viewer.showProgress(null);
     this.results.clear();
     this.notices.clear();
-    this.changed(null, '');
+    this.onSourceChange(null, '');
   }
 
-  /** Reads on this device or on the server from now on. A camera goes on only with consent to that. */
-  async setWhere(where: Where): Promise<void> {
-    this.where = where;
+  /** Switch between device and server. A running camera continues only with consent for the new mode. */
+  async setMode(mode: Mode): Promise<void> {
+    this.mode = mode;
     this.notices.clear();
-    if (this.source?.kind === 'camera' && !this.agreed.has(where)) {
-      const { device } = describeCamera(this.source.stream);
+    if (this.source?.kind === 'camera' && !this.consents.has(mode)) {
+      const { deviceId } = describeCamera(this.source.stream);
       this.stop();
-      await this.useCamera(device);
-    } else await this.read();
+      await this.openCamera(deviceId);
+    } else await this.restart();
   }
 
   async setModel(model: string): Promise<void> {
     this.model = model;
-    await this.read();
+    await this.restart();
   }
 
-  tell(text: string): void {
-    this.notices.tell(text);
+  showNotice(text: string): void {
+    this.notices.show(text);
   }
 
   private async hasConsent(): Promise<boolean> {
-    if (this.agreed.has(this.where)) return true;
-    const where = this.where;
-    const sent = `Its pictures are sent to ${location.host}, which reads them and does not keep them.`;
-    const kept = 'Its pictures stay on this device: they are read in this browser and sent nowhere.';
-    if (!(await askConsent(where === 'server' ? sent : kept))) return false;
-    this.agreed.add(where);
+    const mode = this.mode;
+    if (this.consents.has(mode)) return true;
+    const text =
+      mode === 'server'
+        ? `Camera images are sent to ${location.host}, which analyzes them and does not store them.`
+        : 'Camera images stay on this device: they are analyzed in this browser and are not sent anywhere.';
+    if (!(await askConsent(text))) return false;
+    this.consents.add(mode);
     return true;
   }
 
-  private async begin(source: Source, show: () => Promise<void>, device = ''): Promise<void> {
+  private async start(source: Source, show: () => Promise<void>, deviceId = ''): Promise<void> {
     this.stop();
     this.source = source;
-    this.changed(source.kind, device);
+    this.onSourceChange(source.kind, deviceId);
     try {
       await show();
     } catch (error) {
       if (this.source !== source) return;
       this.stop();
-      this.notices.problem(error);
+      this.notices.showError(error);
       return;
     }
-    if (this.source === source) await this.read();
+    if (this.source === source) await this.restart();
   }
 
-  private lose(stream: MediaStream): void {
+  private handleDisconnect(stream: MediaStream): void {
     if (this.source?.kind !== 'camera' || this.source.stream !== stream) return;
     this.stop();
-    this.notices.tell('The camera was disconnected. Connect it and press Camera again.');
+    this.notices.show('The camera was disconnected. Reconnect it and press Camera.');
   }
 
-  /** Reads the source from its beginning; what was being read before is ended first. */
-  private async read(): Promise<void> {
-    this.reading.abort();
-    const { signal } = (this.reading = new AbortController());
-    const before = this.turn;
-    this.turn = before.then(() => this.readSource(signal)).catch((error: unknown) => this.failed(error, signal));
-    await this.turn;
+  /** Analyze the source from its start, after the running analysis has ended. */
+  private async restart(): Promise<void> {
+    this.controller.abort();
+    this.controller = new AbortController();
+    const { signal } = this.controller;
+    this.lastRun = this.lastRun
+      .then(() => this.analyze(signal))
+      .catch((error: unknown) => this.handleError(error, signal));
+    await this.lastRun;
   }
 
-  private async readSource(signal: AbortSignal): Promise<void> {
+  private async analyze(signal: AbortSignal): Promise<void> {
     const source = this.source;
     if (signal.aborted || !source) return;
-    const reader = await this.patiently(() => this.openReader(), signal);
-    if (!reader) return;
-    this.results.begin(reader, source.kind !== 'picture');
-    if (source.kind === 'picture') await this.readPicture(reader, source.file, source.name, signal);
-    else await this.readFrames(reader, signal);
+    const backend = await this.withRetries(() => this.openBackend(), signal);
+    if (!backend) return;
+    this.results.start(backend, source.kind !== 'image');
+    if (source.kind === 'image') await this.analyzeImage(backend, source.file, source.name, signal);
+    else await this.analyzeVideo(backend, signal);
   }
 
-  private async openReader(): Promise<Reader> {
-    const text = this.where === 'device' ? 'Loading the models' : 'Asking the server';
-    this.stage.wait(text, this.where === 'device' ? 0 : null);
+  private async openBackend(): Promise<Backend> {
+    const isDevice = this.mode === 'device';
+    const text = isDevice ? 'Loading models' : 'Connecting to the server';
+    this.viewer.showProgress(text, isDevice ? 0 : null);
     try {
       const model = this.model ?? (await listModels()).default;
-      return await this.readers.open(this.where, model, (share) => this.stage.wait(text, share));
+      return await this.backend.open(this.mode, model, (fraction) =>
+        this.viewer.showProgress(text, fraction),
+      );
     } finally {
-      this.stage.wait(null);
+      this.viewer.showProgress(null);
     }
   }
 
-  private async readPicture(reader: Reader, file: Blob, name: string, signal: AbortSignal): Promise<void> {
-    this.stage.wait('Reading the picture');
+  private async analyzeImage(backend: Backend, file: Blob, name: string, signal: AbortSignal): Promise<void> {
+    this.viewer.showProgress('Analyzing the image');
     try {
-      const frame = await this.patiently(async () => reader.picture(await openPicture(file)), signal);
-      if (frame) this.results.showPicture(frame, name);
+      const frame = await this.withRetries(async () => backend.analyzeImage(await decodeImage(file)), signal);
+      if (frame) this.results.showImage(frame, name);
     } finally {
-      if (!signal.aborted) this.stage.wait(null);
+      if (!signal.aborted) this.viewer.showProgress(null);
     }
   }
 
-  private async readFrames(reader: Reader, signal: AbortSignal): Promise<void> {
-    await this.stage.begin(); // only now that somebody reads: a short video would be over
-    const frames = new FrameSource(this.stage.video, signal);
+  private async analyzeVideo(backend: Backend, signal: AbortSignal): Promise<void> {
+    // Playback starts only now, so that a short video is not over before the models are loaded.
+    await this.viewer.play();
+    const frames = new FrameSource(this.viewer.video, signal);
     let last_s = Infinity;
     while (!signal.aborted) {
-      const frame = await this.patiently(async () => {
-        const grab = await frames.next();
-        if (!grab) return null;
-        if (grab.time_s <= last_s) await reader.reset(); // the first frame, or somebody went back
-        last_s = grab.time_s;
-        return reader.frame(grab.image, grab.time_s);
+      const frame = await this.withRetries(async () => {
+        const next = await frames.next();
+        if (!next) return null;
+        // The first frame, or a seek backwards.
+        if (next.time_s <= last_s) await backend.reset();
+        last_s = next.time_s;
+        return backend.analyzeFrame(next.image, next.time_s);
       }, signal);
       if (frame && !signal.aborted) this.results.showFrame(frame);
     }
   }
 
-  /** Does something that may be refused for a while, again and again; null when it was aborted. */
-  private async patiently<T>(task: () => Promise<T>, signal: AbortSignal): Promise<T | null> {
-    for (let tries = 0; !signal.aborted; tries++) {
+  /** Run a task, repeated while the server is busy; null when aborted. */
+  private async withRetries<T>(task: () => Promise<T>, signal: AbortSignal): Promise<T | null> {
+    for (let retries = 0; !signal.aborted; retries++) {
       try {
         const result = await task();
-        if (tries > 0) this.notices.clear();
+        if (retries > 0) this.notices.clear();
         return signal.aborted ? null : result;
       } catch (error) {
         if (signal.aborted || !(error instanceof BusyError)) throw error;
-        const wait_s = Math.max(LEAST_RETRY_S, error.retry_s ?? RETRY_S[Math.min(tries, RETRY_S.length - 1)]);
-        this.notices.tell(`${error.message} Trying again in ${Math.ceil(wait_s)} s.`);
-        await pause(1000 * wait_s, signal);
+        const default_s = RETRY_DELAYS_S[Math.min(retries, RETRY_DELAYS_S.length - 1)];
+        const delay_s = Math.max(MIN_RETRY_DELAY_S, error.retryAfter_s ?? default_s);
+        this.notices.show(`${error.message} Trying again in ${Math.ceil(delay_s)} s.`);
+        await sleep(1000 * delay_s, signal);
       }
     }
     return null;
   }
 
-  private failed(error: unknown, signal: AbortSignal): void {
+  private handleError(error: unknown, signal: AbortSignal): void {
     if (signal.aborted) return;
-    this.reading.abort();
-    this.readers.close();
-    this.stage.wait(null);
-    this.notices.problem(error);
+    this.controller.abort();
+    this.backend.close();
+    this.viewer.showProgress(null);
+    this.notices.showError(error);
   }
 }
 
-/** Waits, or until it is aborted. */
-function pause(time_ms: number, signal: AbortSignal): Promise<void> {
+/** Wait for a time or until aborted. */
+function sleep(time_ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, time_ms);
     signal.addEventListener('abort', () => resolve(), { once: true });

@@ -1,63 +1,67 @@
-/** The camera: opening it, naming what went wrong, choosing between several. */
+/** Camera access, error messages and device list. */
 
-const WISH: MediaTrackConstraints = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+const CONSTRAINTS: MediaTrackConstraints = {
+  width: { ideal: 640 },
+  height: { ideal: 480 },
+  frameRate: { ideal: 30 },
+};
 
-/** Opens a camera. Rejects with a message for people. */
-export async function openCamera(device: string): Promise<MediaStream> {
+/** Open a camera by device id, or the user-facing one. Rejects with a message for the user. */
+export async function openCamera(deviceId: string): Promise<MediaStream> {
   if (!window.isSecureContext || !navigator.mediaDevices) {
     throw new Error(
-      'Browsers give the camera only to pages opened over https:// or on http://localhost. ' +
-        'Open this page that way; pictures and videos work here too.',
+      'Browsers allow camera access only for pages opened over https:// or on http://localhost. ' +
+        'Open this page that way, or analyze an image or a video.',
     );
   }
-  const choice: MediaTrackConstraints = device ? { deviceId: { exact: device } } : { facingMode: 'user' };
+  const device: MediaTrackConstraints = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: 'user' };
   try {
-    return await navigator.mediaDevices.getUserMedia({ video: { ...WISH, ...choice }, audio: false });
+    return await navigator.mediaDevices.getUserMedia({ video: { ...CONSTRAINTS, ...device }, audio: false });
   } catch (error) {
     throw new Error(cameraProblem(error instanceof DOMException ? error.name : ''), { cause: error });
   }
 }
 
-/** What to do about a camera that did not start, by the name of the browser's error. */
-export function cameraProblem(name: string): string {
+/** Return the message for the name of a browser error. */
+function cameraProblem(name: string): string {
   switch (name) {
     case 'NotAllowedError':
     case 'SecurityError':
       return (
-        'The camera was not allowed. Allow it for this page in the browser’s address bar and press Camera again; ' +
-        'pictures and videos work without it.'
+        'Camera access was not allowed. Allow it for this page in the browser’s address bar and press Camera, ' +
+        'or analyze an image or a video.'
       );
     case 'NotFoundError':
     case 'OverconstrainedError':
-      return 'No camera was found. Connect one and press Camera again, or take a picture or a video file.';
+      return 'No camera was found. Connect one and press Camera, or analyze an image or a video.';
     case 'NotReadableError':
     case 'AbortError':
-      return 'The camera is in use or does not answer. Close the other program that has it and press Camera again.';
+      return 'The camera is in use or does not respond. Close other programs that use it and press Camera.';
     default:
       return `The camera did not start${name ? ` (${name})` : ''}. Press Camera to try again.`;
   }
 }
 
-/** Stops every track, so that the camera's light goes out. */
-export function closeCamera(stream: MediaStream): void {
+/** Stop every track, which turns off the camera's light. */
+export function stopCamera(stream: MediaStream): void {
   for (const track of stream.getTracks()) track.stop();
 }
 
-export interface CameraChoice {
+export interface CameraOption {
   id: string;
   name: string;
 }
 
-/** The cameras of this device; their names are known once one has been allowed. */
-export async function listCameras(): Promise<CameraChoice[]> {
+/** List the cameras of this device; browsers give their names only after access was allowed once. */
+export async function listCameras(): Promise<CameraOption[]> {
   const devices = await navigator.mediaDevices.enumerateDevices();
   return devices
     .filter((device) => device.kind === 'videoinput' && device.deviceId)
     .map((device, index) => ({ id: device.deviceId, name: device.label || `Camera ${index + 1}` }));
 }
 
-/** The device of a stream, and whether it looks at who sits before the screen, so that people expect a mirror. */
-export function describeCamera(stream: MediaStream): { device: string; faces_user: boolean } {
+/** Return the device id of a stream, and whether the camera faces the user and should be mirrored. */
+export function describeCamera(stream: MediaStream): { deviceId: string; isUserFacing: boolean } {
   const settings = stream.getVideoTracks()[0]?.getSettings() ?? {};
-  return { device: settings.deviceId ?? '', faces_user: settings.facingMode !== 'environment' };
+  return { deviceId: settings.deviceId ?? '', isUserFacing: settings.facingMode !== 'environment' };
 }

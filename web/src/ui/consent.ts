@@ -1,22 +1,22 @@
-/** The step before the camera: what happens, where, and who must know. */
+/** Consent dialog shown before the camera starts. */
 
-import { element, write } from './elements';
+import { byId, setText } from './dom';
 
-/** Asks once in a dialog; true when the person agrees. Escape means no. */
-export function askConsent(where: string): Promise<boolean> {
-  const dialog = element('consent', HTMLDialogElement);
-  write(element('consent-where', HTMLElement), where);
+/** Ask for consent; resolves to true when the user agrees. Escape declines. */
+export function askConsent(modeText: string): Promise<boolean> {
+  const dialog = byId('consent', HTMLDialogElement);
+  setText(byId('consent-mode', HTMLElement), modeText);
   return new Promise((resolve) => {
-    const answer = (agreed: boolean) => {
+    const close = (agreed: boolean) => {
       listeners.abort();
       dialog.close();
       resolve(agreed);
     };
     const listeners = new AbortController();
     const { signal } = listeners;
-    element('consent-yes', HTMLElement).addEventListener('click', () => answer(true), { signal });
-    element('consent-no', HTMLElement).addEventListener('click', () => answer(false), { signal });
-    dialog.addEventListener('cancel', () => answer(false), { signal });
+    byId('consent-yes', HTMLElement).addEventListener('click', () => close(true), { signal });
+    byId('consent-no', HTMLElement).addEventListener('click', () => close(false), { signal });
+    dialog.addEventListener('cancel', () => close(false), { signal });
     dialog.showModal();
   });
 }

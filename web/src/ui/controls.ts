@@ -1,100 +1,108 @@
-/** The switch, the buttons and the choices. */
+/** Event handlers of the mode switch, source buttons and menus. */
 
-import { serverProblem } from '../server/probe';
+import { serverProblem } from '../server/health';
+import type { Mode } from './activeBackend';
 import type { App } from './app';
-import { type CameraChoice, listCameras } from './camera';
-import { element, write } from './elements';
-import { listModels, readModelCard, showLegend, showModelCard } from './models';
-import { fileKind, watchFiles } from './pictures';
-import type { Where } from './readers';
-import { FILE_KINDS, type Kind } from './sources';
+import { type CameraOption, listCameras } from './camera';
+import { byId, setText } from './dom';
+import { fileKind, watchFiles } from './files';
+import { fetchModelCard, listModels, showLegend, showModelCard } from './models';
+import { FILE_KINDS, type SourceKind } from './sources';
 
-const STOP_WORDS: Record<Kind, string> = { camera: 'Stop the camera', video: 'Close the video', picture: 'Close the picture' };
+const STOP_TEXTS: Record<SourceKind, string> = {
+  camera: 'Stop the camera',
+  video: 'Close the video',
+  image: 'Close the image',
+};
 
-/** Shows the button that ends what is read, and gives the focus back when it goes. */
-export function showSource(kind: Kind | null): void {
-  const stop = element('stop', HTMLButtonElement);
-  const had_focus = document.activeElement === stop;
+/** Show the stop button for a source; hide it for null and move the focus away from it. */
+export function showStopButton(kind: SourceKind | null): void {
+  const stop = byId('stop', HTMLButtonElement);
+  const hadFocus = document.activeElement === stop;
   stop.hidden = kind === null;
-  if (kind) write(element('stop-text', HTMLElement), STOP_WORDS[kind]);
-  else if (had_focus) element('use-camera', HTMLElement).focus();
+  if (kind) setText(byId('stop-text', HTMLElement), STOP_TEXTS[kind]);
+  else if (hadFocus) byId('use-camera', HTMLElement).focus();
 }
 
-/** The choice between several cameras; hidden where there is one. */
-export async function showCameras(device: string): Promise<void> {
-  const cameras: CameraChoice[] = device ? await listCameras() : [];
-  const select = element('camera', HTMLSelectElement);
-  element('camera-choice', HTMLElement).hidden = cameras.length < 2;
-  select.replaceChildren(...cameras.map(({ id, name }) => new Option(name, id, id === device, id === device)));
+/** Show the camera menu, if there are several cameras. */
+export async function showCameras(deviceId: string): Promise<void> {
+  const cameras: CameraOption[] = deviceId ? await listCameras() : [];
+  byId('camera-option', HTMLElement).hidden = cameras.length < 2;
+  byId('camera', HTMLSelectElement).replaceChildren(
+    ...cameras.map(({ id, name }) => new Option(name, id, id === deviceId, id === deviceId)),
+  );
 }
 
-/** Camera, picture, video, stop; and files that are dropped or pasted. */
-export function wireSources(app: App): void {
-  const take = (file: File) => {
+/** Connect the source buttons and accept dropped and pasted files. */
+export function connectSources(app: App): void {
+  const open = (file: File) => {
     const kind = fileKind(file);
-    if (kind) void app.useFile(kind, file);
-    else app.tell(`${file.name || 'This'} is neither a picture nor a video.`);
+    if (kind) void app.openFile(kind, file);
+    else app.showNotice(`${file.name || 'The file'} is neither an image nor a video.`);
   };
-  element('use-camera', HTMLElement).addEventListener('click', () => void app.useCamera());
-  element('stop', HTMLElement).addEventListener('click', () => app.stop());
-  element('camera', HTMLSelectElement).addEventListener('change', ({ currentTarget }) => {
-    void app.useCamera((currentTarget as HTMLSelectElement).value);
-  });
+  byId('use-camera', HTMLElement).addEventListener('click', () => void app.openCamera());
+  byId('stop', HTMLElement).addEventListener('click', () => app.stop());
+  const camera = byId('camera', HTMLSelectElement);
+  camera.addEventListener('change', () => void app.openCamera(camera.value));
   for (const kind of FILE_KINDS) {
-    const input = element(`${kind}-file`, HTMLInputElement);
-    element(`use-${kind}`, HTMLElement).addEventListener('click', () => input.click());
+    const input = byId(`${kind}-file`, HTMLInputElement);
+    byId(`use-${kind}`, HTMLElement).addEventListener('click', () => input.click());
     input.addEventListener('change', () => {
-      if (input.files?.[0]) take(input.files[0]);
+      if (input.files?.[0]) open(input.files[0]);
       input.value = '';
     });
   }
-  watchFiles(element('stage', HTMLElement), take);
+  watchFiles(byId('viewer', HTMLElement), open);
   window.addEventListener('pagehide', () => app.stop());
 }
 
-/** The switch between this device and the server, with what each means for the pictures. */
-export async function wireWhere(app: App): Promise<void> {
-  const place = element('place', HTMLElement);
-  const switches = [...element('where', HTMLElement).querySelectorAll('input')];
-  const set = (where: Where) => {
-    place.classList.toggle('sends', where === 'server');
-    write(element('place-text', HTMLElement), placeWords(where));
-    app.results.announcer.say(placeWords(where));
-    void app.setWhere(where);
+/** Connect the switch between device and server, and check whether a server is available. */
+export async function connectModes(app: App): Promise<void> {
+  const privacy = byId('privacy', HTMLElement);
+  const inputs = [...byId('mode', HTMLElement).querySelectorAll('input')];
+  const select = (mode: Mode) => {
+    privacy.classList.toggle('uploads', mode === 'server');
+    setText(byId('privacy-text', HTMLElement), privacyText(mode));
+    app.results.announcer.announce(privacyText(mode));
+    void app.setMode(mode);
   };
-  for (const input of switches) input.addEventListener('change', () => input.checked && set(input.value as Where));
+  for (const input of inputs) {
+    input.addEventListener('change', () => input.checked && select(input.value as Mode));
+  }
   const problem = await serverProblem();
-  const reason = element('server-reason', HTMLElement);
-  write(reason, problem ?? '');
+  const reason = byId('server-reason', HTMLElement);
+  setText(reason, problem ?? '');
   reason.hidden = problem === null;
-  const server = switches.find(({ value }) => value === 'server');
+  const server = inputs.find(({ value }) => value === 'server');
   if (server) server.disabled = problem !== null;
 }
 
-function placeWords(where: Where): string {
-  return where === 'device'
-    ? 'Pictures stay on this device. Nothing is sent or stored.'
-    : `Pictures are sent to ${location.host}, which does not keep them.`;
+function privacyText(mode: Mode): string {
+  return mode === 'device'
+    ? 'Images stay on this device. Nothing is sent or stored.'
+    : `Images are sent to ${location.host}, which does not store them.`;
 }
 
-/** The choice of a model, and what the chosen one tells about itself. */
-export async function wireModels(app: App): Promise<void> {
-  const select = element('model', HTMLSelectElement);
+/** Connect the model menu and the model card. */
+export async function connectModels(app: App): Promise<void> {
+  const menu = byId('model', HTMLSelectElement);
   const show = async () => {
-    const card = await readModelCard(select.value);
-    showModelCard(element('model-card', HTMLElement), select.value, card);
-    showLegend(element('legend', HTMLElement), card);
+    const card = await fetchModelCard(menu.value);
+    showModelCard(byId('model-card', HTMLElement), menu.value, card);
+    showLegend(byId('legend', HTMLElement), card);
   };
-  select.addEventListener('change', () => {
-    void app.setModel(select.value);
-    show().catch((error: Error) => app.tell(error.message));
+  menu.addEventListener('change', () => {
+    void app.setModel(menu.value);
+    show().catch((error: Error) => app.showNotice(error.message));
   });
   try {
-    const { default: usual, models } = await listModels();
-    select.replaceChildren(...models.map((name) => new Option(name, name, name === usual, name === usual)));
-    void app.setModel(usual);
+    const { default: preselected, models } = await listModels();
+    menu.replaceChildren(
+      ...models.map((name) => new Option(name, name, name === preselected, name === preselected)),
+    );
+    void app.setModel(preselected);
     await show();
   } catch (error) {
-    app.tell(error instanceof Error ? error.message : String(error));
+    app.showNotice(error instanceof Error ? error.message : String(error));
   }
 }

@@ -1,35 +1,35 @@
-/** What was read of each face over the last moments. */
+/** Recent expressions of each face in a video. */
 
-import type { Frame } from '../reader';
-import { shown } from './words';
+import type { Frame } from '../backend';
+import { displayedExpression } from './format';
 
 export const SPAN_S = 30;
-/** Between two samples that are further apart a face was not seen. */
-export const GAP_S = 0.8;
+/** Maximum time between two samples without a gap. */
+const MAX_GAP_S = 0.8;
 
 export interface Sample {
   time_s: number;
   label: string | null;
   /** In the order of the labels. */
-  shares: number[];
+  probabilities: number[];
 }
 
-/** Samples of every face by its number, at most `SPAN_S` old. */
+/** Samples of every face by track number, at most `SPAN_S` old. */
 export class History {
   readonly tracks = new Map<number, Sample[]>();
   now_s = 0;
 
   constructor(readonly labels: readonly string[]) {}
 
-  /** Adds a frame of a moving picture at a time that only grows. */
+  /** Add a video frame at a time that never decreases. */
   add(frame: Frame, now_s: number): void {
     this.now_s = now_s;
     for (const face of frame.faces) {
-      const expression = shown(face);
+      const expression = displayedExpression(face);
       if (!expression || face.track_id === undefined) continue;
-      const shares = this.labels.map((label) => expression.probabilities[label] ?? 0);
+      const probabilities = this.labels.map((label) => expression.probabilities[label] ?? 0);
       const track = this.tracks.get(face.track_id) ?? [];
-      track.push({ time_s: now_s, label: expression.label, shares });
+      track.push({ time_s: now_s, label: expression.label, probabilities });
       this.tracks.set(face.track_id, track);
     }
     for (const [number, track] of this.tracks) {
@@ -40,19 +40,19 @@ export class History {
   }
 }
 
-/** Runs of samples without a gap. */
-export function stretches(track: readonly Sample[]): Sample[][] {
+/** Split samples into runs without a gap. */
+export function splitAtGaps(track: readonly Sample[]): Sample[][] {
   const runs: Sample[][] = [];
   for (const sample of track) {
     const run = runs.at(-1);
-    if (run && sample.time_s - run[run.length - 1].time_s <= GAP_S) run.push(sample);
+    if (run && sample.time_s - run[run.length - 1].time_s <= MAX_GAP_S) run.push(sample);
     else runs.push([sample]);
   }
   return runs;
 }
 
-/** How much of the time each label was shown, the most first; null is "not sure". */
-export function labelShares(track: readonly Sample[]): [string | null, number][] {
+/** Return the fraction of samples with each label, in descending order; null is "not sure". */
+export function labelFractions(track: readonly Sample[]): [string | null, number][] {
   const counts = new Map<string | null, number>();
   for (const { label } of track) counts.set(label, (counts.get(label) ?? 0) + 1);
   return [...counts]

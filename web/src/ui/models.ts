@@ -1,10 +1,10 @@
-/** Which models there are, and what each tells about itself. */
+/** Model list, model card and legend. */
 
-import { make } from './elements';
-import { labelColour } from './palette';
-import { percent } from './words';
+import { create } from './dom';
+import { formatPercent } from './format';
+import { labelColor } from './palette';
 
-/** What the page shows of a manifest (`mien/manifest.py`). */
+/** The fields of a manifest (`mien/manifest.py`) that the page displays. */
 export interface ModelCard {
   name: string;
   version: string;
@@ -15,50 +15,54 @@ export interface ModelCard {
   abstain_below: number;
 }
 
-/** The names of the shipped models and the usual one. */
+/** Return the names of the shipped models and the default one. */
 export async function listModels(): Promise<{ default: string; models: string[] }> {
-  return fetchJson('models/index.json');
+  return (await fetchFile('models/index.json')).json();
 }
 
-/** What a model tells about itself. */
-export async function readModelCard(model: string): Promise<ModelCard> {
-  return fetchJson(`models/${model}.json`);
+/** Fetch a model's manifest; schema 1 has the key `licence`. */
+export async function fetchModelCard(model: string): Promise<ModelCard> {
+  const text = await (await fetchFile(`models/${model}.json`)).text();
+  return JSON.parse(text.replaceAll('"licence":', '"license":'));
 }
 
-async function fetchJson<T>(path: string): Promise<T> {
-  const answer = await fetch(new URL(path, document.baseURI));
-  if (!answer.ok) throw new Error(`${path} is missing beside this page (${answer.status}).`);
-  return (await answer.json()) as T;
+async function fetchFile(path: string): Promise<Response> {
+  const response = await fetch(new URL(path, document.baseURI));
+  if (!response.ok) throw new Error(`${path} could not be loaded: HTTP status ${response.status}.`);
+  return response;
 }
 
-/** The labels of a model with their colours. */
-export function showLegend(place: HTMLElement, card: ModelCard): void {
-  place.replaceChildren(
+/** Show the labels of a model with their colors. */
+export function showLegend(target: HTMLElement, card: ModelCard): void {
+  target.replaceChildren(
     ...card.labels.map((label) => {
-      const chip = make('i', 'chip');
-      chip.style.setProperty('--colour', labelColour(label));
-      return make('li', '', chip, label);
+      const swatch = create('i', 'swatch');
+      swatch.style.setProperty('--class-color', labelColor(label));
+      return create('li', '', swatch, label);
     }),
   );
 }
 
-/** The card as the page shows it. */
-export function showModelCard(place: HTMLElement, model: string, card: ModelCard): void {
-  const data = card.trained_on.map((set) => make('li', '', set.name, make('span', 'license', set.license)));
-  place.replaceChildren(
-    make('h3', '', `The model “${model}”`),
-    make('p', '', `${card.name}, version ${card.version}. ${accuracyWords(card)}`),
-    make('p', '', 'It was trained on:'),
-    make('ul', 'data', ...data),
-    make('p', '', `Its own license: ${card.license}.`),
+export function showModelCard(target: HTMLElement, model: string, card: ModelCard): void {
+  const datasets = card.trained_on.map(({ name, license }) =>
+    create('li', '', name, create('span', 'license', license)),
+  );
+  target.replaceChildren(
+    create('h3', '', `The model “${model}”`),
+    create('p', '', `${card.name}, version ${card.version}. ${formatAccuracy(card)}`),
+    create('p', '', 'Training data:'),
+    create('ul', 'datasets', ...datasets),
+    create('p', '', `Model license: ${card.license}.`),
   );
 }
 
-function accuracyWords(card: ModelCard): string {
-  const unsure = `It says “not sure” below ${percent(card.abstain_below)}.`;
-  const [set, measured] = Object.entries(card.metrics).find(([, found]) => found.majority) ?? ['', {}];
-  if (!measured.majority) return unsure;
-  const { n, accuracy, balanced_accuracy } = measured.majority;
-  const right = `${(100 * accuracy).toFixed(1)}% right on ${n.toLocaleString('en')} faces of ${set}`;
-  return `${right} (${(100 * balanced_accuracy).toFixed(1)}% when every expression counts alike). ${unsure}`;
+function formatAccuracy(card: ModelCard): string {
+  const abstention = `It answers “not sure” below ${formatPercent(card.abstain_below)} confidence.`;
+  for (const [dataset, { majority }] of Object.entries(card.metrics)) {
+    if (!majority) continue;
+    const accuracy = `Accuracy ${(100 * majority.accuracy).toFixed(1)}%`;
+    const balanced = `balanced accuracy ${(100 * majority.balanced_accuracy).toFixed(1)}%`;
+    return `${accuracy}, ${balanced} on ${majority.n.toLocaleString('en')} faces of ${dataset}. ${abstention}`;
+  }
+  return abstention;
 }

@@ -1,31 +1,32 @@
-/** Lines that say what went wrong and what to do, and the field for a token. */
+/** Error messages and the access token form. */
 
-import { TokenError } from '../server/refusals';
-import { element, write } from './elements';
+import { TokenError } from '../server/errors';
+import { byId, setText } from './dom';
 
 export class Notices {
-  private readonly line = element('notice', HTMLElement);
-  private readonly form = element('token-form', HTMLFormElement);
-  private readonly field = element('token', HTMLInputElement);
+  private readonly line = byId('notice', HTMLElement);
+  private readonly form = byId('token-form', HTMLFormElement);
+  private readonly field = byId('token', HTMLInputElement);
 
-  /** @param use told a token that somebody entered. */
-  constructor(use: (token: string) => void) {
+  /** @param onToken called with the token that the user enters. */
+  constructor(onToken: (token: string) => void) {
     this.form.addEventListener('submit', (event) => {
       event.preventDefault();
       const token = this.field.value;
       this.field.value = '';
       this.clear();
-      use(token);
+      onToken(token);
     });
   }
 
-  tell(text: string): void {
+  show(text: string): void {
     this.line.hidden = false;
-    write(this.line, text);
+    setText(this.line, text);
   }
 
-  problem(error: unknown): void {
-    this.tell(error instanceof Error ? error.message : String(error));
+  /** Show an error; a `TokenError` opens the token form. */
+  showError(error: unknown): void {
+    this.show(error instanceof Error ? error.message : String(error));
     if (error instanceof TokenError) {
       this.form.hidden = false;
       this.field.focus();
@@ -35,6 +36,6 @@ export class Notices {
   clear(): void {
     this.line.hidden = true;
     this.form.hidden = true;
-    write(this.line, '');
+    setText(this.line, '');
   }
 }

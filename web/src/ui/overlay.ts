@@ -1,43 +1,56 @@
-/** What is drawn over the picture: a frame round every face, its number, its head's axes and a card. */
+/** Overlay on the image: face boxes, head axes and labels. */
 
-import type { Expression, Face, Frame } from '../reader';
+import type { Expression, Face, Frame } from '../backend';
 import { type Box, openCanvas, roundedPath } from './canvas';
-import { type Size, placeCard } from './placement';
-import { labelColour, tint } from './palette';
-import { headAxes } from './pose';
-import { labelText, percent, shown } from './words';
+import { displayedExpression, formatLabel, formatPercent } from './format';
+import { headAxes } from './headAxes';
+import { placeLabel, type Size } from './labelPlacement';
+import { labelColor, OVERLAY_COLORS, tint, withOpacity } from './palette';
 
-const CARD = 'rgb(17 19 26 / 87%)';
-const WHITE = '#f5f6fa';
-const SOFT = '#b0b6c2';
+const { ink: INK, quiet: QUIET } = OVERLAY_COLORS;
+const CARD = withOpacity(OVERLAY_COLORS.card, 0.87);
+const OUTLINE = 'rgb(0 0 0 / 35%)';
+const BAR_TRACK = 'rgb(255 255 255 / 14%)';
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
-/** With so few faces in so wide a picture every card has room for bars. */
-const FEW = 3;
-const WIDE_PX = 560;
+/** Fraction of white in label text. */
+const TEXT_TINT = 0.4;
+/** Opacity of the faces that are not highlighted. */
+const DIMMED = 0.3;
+/** Maximum number of faces with a large label. */
+const MAX_LARGE_LABELS = 3;
+/** Minimum displayed image width for labels with bars. */
+const MIN_BARS_PX = 560;
+/** Number of bars in a label. */
 const BARS = 3;
-const LEADER_PX = 24;
+/** Width of the class names in a label with bars. */
+const NAME_PX = 70;
+/** Minimum distance between label and face for a leader line. */
+const MIN_LEADER_PX = 24;
+/** Length of a head axis relative to the shorter side of the face's box. */
+const AXIS_LENGTH = 0.17;
+const MIN_AXIS_PX = 5;
 
-type Style = 'bars' | 'strip' | 'tag';
-const SIZES: Record<Style, Size> = {
-  bars: { wide: 192, high: 38 + 20 * BARS },
-  strip: { wide: 156, high: 40 },
-  tag: { wide: 84, high: 18 },
+type LabelStyle = 'bars' | 'stacked' | 'tag';
+const SIZES: Record<LabelStyle, Size> = {
+  bars: { width: 192, height: 38 + 20 * BARS },
+  stacked: { width: 156, height: 40 },
+  tag: { width: 84, height: 18 },
 };
-const NUMBER: Size = { wide: 20, high: 18 };
+const BADGE: Size = { width: 20, height: 18 };
 
-export interface Look {
-  /** Left and right are changed, as in a mirror; text is not. */
+export interface OverlayOptions {
+  /** Flip the overlay horizontally; text is not flipped. */
   mirrored: boolean;
-  /** The number of the face whose card is pointed at, or null. */
-  pointed: number | null;
+  /** Number of the face to highlight, or null. */
+  highlighted: number | null;
 }
 
-/** The number by which a face is called: its track, or its place in the list of a picture's faces. */
+/** Return the number of a face: its track, or its position in the image's list of faces. */
 export function faceNumber(face: Face, index: number): number {
   return face.track_id ?? index + 1;
 }
 
-/** Draws over a picture that is shown as large as its place allows, in its middle. */
+/** Draws over an image that is scaled to fit and centered. */
 export class Overlay {
   private choices = new Map<number, number>();
 
@@ -48,79 +61,87 @@ export class Overlay {
     this.choices.clear();
   }
 
-  draw(frame: Frame, look: Look): void {
+  draw(frame: Frame, { mirrored, highlighted }: OverlayOptions): void {
     const context = openCanvas(this.canvas);
-    const view = viewOf(frame, this.canvas);
-    const boxes = frame.faces.map((face) => boxOf(face, frame, view, look.mirrored));
-    const style = cardStyle(frame.faces.length, view);
-    const taken = [...boxes];
+    const bounds = imageBounds(frame, this.canvas);
+    const boxes = frame.faces.map((face) => displayedBox(face, frame, bounds, mirrored));
+    const style = labelStyle(frame.faces.length, bounds);
+    const occupied = [...boxes];
     const choices = new Map<number, number>();
     frame.faces.forEach((face, index) => {
       const number = faceNumber(face, index);
-      const dim = look.pointed !== null && look.pointed !== number;
-      context.globalAlpha = dim ? 0.3 : 1;
-      drawFrame(context, boxes[index], faceColour(shown(face)));
-      drawAxes(context, face, boxes[index], look.mirrored);
-      const last = this.choices.get(number) ?? -1;
-      const place = placeCard(SIZES[shown(face) ? style : 'tag'], boxes[index], view, taken, style !== 'tag', last);
-      const { box } = place ?? placeCard(NUMBER, boxes[index], view, taken, false, 0) ?? { box: boxes[index] };
-      taken.push(box);
-      if (place) choices.set(number, place.choice);
-      if (dim) return;
-      if (!place) return drawNumber(context, box, number);
-      drawLeader(context, boxes[index], box, faceColour(shown(face)));
-      drawCard(context, box, number, shown(face), style);
+      const expression = displayedExpression(face);
+      const isDimmed = highlighted !== null && highlighted !== number;
+      context.globalAlpha = isDimmed ? DIMMED : 1;
+      drawFaceBox(context, boxes[index], expressionColor(expression));
+      drawAxes(context, face, boxes[index], mirrored);
+      const size = SIZES[expression ? style : 'tag'];
+      const lastChoice = this.choices.get(number) ?? -1;
+      const label = placeLabel(size, boxes[index], bounds, occupied, style !== 'tag', lastChoice);
+      const badge = label ?? placeLabel(BADGE, boxes[index], bounds, occupied, false, 0);
+      const box = badge?.box ?? boxes[index];
+      occupied.push(box);
+      if (label) choices.set(number, label.choice);
+      if (isDimmed) return;
+      if (label) {
+        drawLeader(context, boxes[index], box, expressionColor(expression));
+        drawLabel(context, box, number, expression, style);
+      } else drawBadge(context, box, number);
     });
     context.globalAlpha = 1;
     this.choices = choices;
   }
 }
 
-/** Where a picture stands in its place, which keeps its proportions. */
-function viewOf(frame: Frame, canvas: HTMLCanvasElement): Box {
+/** Return the area of the image within the canvas. */
+function imageBounds(frame: Frame, canvas: HTMLCanvasElement): Box {
   const scale = Math.min(canvas.clientWidth / frame.width, canvas.clientHeight / frame.height);
-  const [wide, high] = [frame.width * scale, frame.height * scale];
-  return { x: (canvas.clientWidth - wide) / 2, y: (canvas.clientHeight - high) / 2, wide, high };
+  const width = frame.width * scale;
+  const height = frame.height * scale;
+  return { x: (canvas.clientWidth - width) / 2, y: (canvas.clientHeight - height) / 2, width, height };
 }
 
-function boxOf(face: Face, frame: Frame, view: Box, mirrored: boolean): Box {
-  const scale = view.wide / frame.width;
+function displayedBox(face: Face, frame: Frame, bounds: Box, mirrored: boolean): Box {
+  const scale = bounds.width / frame.width;
   const [left, top, right, bottom] = face.bbox_xyxy;
-  const from = mirrored ? frame.width - right : left;
-  return { x: view.x + from * scale, y: view.y + top * scale, wide: (right - left) * scale, high: (bottom - top) * scale };
+  const x = mirrored ? frame.width - right : left;
+  return {
+    x: bounds.x + x * scale,
+    y: bounds.y + top * scale,
+    width: (right - left) * scale,
+    height: (bottom - top) * scale,
+  };
 }
 
-function faceColour(expression: Expression | null): string {
-  return labelColour(expression?.label ?? null);
+function expressionColor(expression: Expression | null): string {
+  return labelColor(expression?.label ?? null);
 }
 
-/** A hairline with strong round corners, on a soft dark edge that holds on bright pictures. */
-function drawFrame(context: CanvasRenderingContext2D, box: Box, colour: string): void {
-  const side = Math.min(box.wide, box.high);
-  const thick = Math.max(2, Math.min(4, side / 24));
+/** Draw a hairline box with strong rounded corners; a dark outline keeps them visible on bright images. */
+function drawFaceBox(context: CanvasRenderingContext2D, box: Box, color: string): void {
+  const side = Math.min(box.width, box.height);
+  const lineWidth = Math.max(2, Math.min(4, side / 24));
   const arm = side / 5;
   const radius = arm / 2;
   context.lineCap = 'round';
-  context.strokeStyle = `${colour}70`;
+  context.strokeStyle = withOpacity(color, 0.44);
   context.lineWidth = 1;
   roundedPath(context, box, radius);
   context.stroke();
-  for (const [line, stroke] of [
-    [thick + 2, 'rgb(0 0 0 / 35%)'],
-    [thick, colour],
-  ] as const) {
-    context.strokeStyle = stroke;
-    context.lineWidth = line;
-    drawCorners(context, box, arm, radius);
-  }
+  context.strokeStyle = OUTLINE;
+  context.lineWidth = lineWidth + 2;
+  drawCorners(context, box, arm, radius);
+  context.strokeStyle = color;
+  context.lineWidth = lineWidth;
+  drawCorners(context, box, arm, radius);
 }
 
 function drawCorners(context: CanvasRenderingContext2D, box: Box, arm: number, radius: number): void {
   for (const [x, y, right, down] of [
     [box.x, box.y, 1, 1],
-    [box.x + box.wide, box.y, -1, 1],
-    [box.x + box.wide, box.y + box.high, -1, -1],
-    [box.x, box.y + box.high, 1, -1],
+    [box.x + box.width, box.y, -1, 1],
+    [box.x + box.width, box.y + box.height, -1, -1],
+    [box.x, box.y + box.height, 1, -1],
   ]) {
     context.beginPath();
     context.moveTo(x, y + down * arm);
@@ -131,58 +152,63 @@ function drawCorners(context: CanvasRenderingContext2D, box: Box, arm: number, r
 }
 
 function drawAxes(context: CanvasRenderingContext2D, face: Face, box: Box, mirrored: boolean): void {
-  const length = 0.17 * Math.min(box.wide, box.high);
-  if (!face.head_pose_deg || length < 5) return;
+  const length = AXIS_LENGTH * Math.min(box.width, box.height);
+  if (!face.head_pose_deg || length < MIN_AXIS_PX) return;
   const [left, top, right, bottom] = face.bbox_xyxy;
-  const [nose_x, nose_y] = face.landmarks_xy[2];
-  const across = (nose_x - left) / (right - left);
-  const x = box.x + box.wide * (mirrored ? 1 - across : across);
-  const y = box.y + (box.high * (nose_y - top)) / (bottom - top);
+  const [noseX, noseY] = face.landmarks_xy[2];
+  const offset = (noseX - left) / (right - left);
+  const x = box.x + box.width * (mirrored ? 1 - offset : offset);
+  const y = box.y + (box.height * (noseY - top)) / (bottom - top);
   context.lineWidth = Math.max(1.5, length / 9);
   for (const axis of headAxes(face.head_pose_deg)) {
-    context.strokeStyle = axis.colour;
+    context.strokeStyle = axis.color;
     context.beginPath();
     context.moveTo(x, y);
     context.lineTo(x + (mirrored ? -axis.x : axis.x) * length, y + axis.y * length);
     context.stroke();
   }
-  context.fillStyle = WHITE;
+  context.fillStyle = INK;
   context.beginPath();
   context.arc(x, y, context.lineWidth * 0.8, 0, 2 * Math.PI);
   context.fill();
 }
 
-/** Bars where there is room for them, a strip otherwise, and the label alone for a crowd on a phone. */
-function cardStyle(faces: number, view: Box): Style {
-  if (view.wide >= WIDE_PX) return faces <= FEW ? 'bars' : 'strip';
-  return faces <= FEW ? 'strip' : 'tag';
+/** Choose a smaller label style for many faces and for small images. */
+function labelStyle(faces: number, bounds: Box): LabelStyle {
+  if (bounds.width >= MIN_BARS_PX) return faces <= MAX_LARGE_LABELS ? 'bars' : 'stacked';
+  return faces <= MAX_LARGE_LABELS ? 'stacked' : 'tag';
 }
 
-function drawCard(
+function drawLabel(
   context: CanvasRenderingContext2D,
   box: Box,
   number: number,
   expression: Expression | null,
-  style: Style,
+  style: LabelStyle,
 ): void {
   context.fillStyle = CARD;
   roundedPath(context, box, style === 'tag' ? 6 : 9);
   context.fill();
-  if (style === 'tag' || !expression) return drawTag(context, box, number, expression);
-  const row: Box = { x: box.x + 10, y: box.y + 14, wide: box.wide - 20, high: 0 };
+  if (style === 'tag' || !expression) {
+    drawTag(context, box, number, expression);
+    return;
+  }
+  const row: Box = { x: box.x + 10, y: box.y + 14, width: box.width - 20, height: 0 };
   drawTitle(context, row, number, expression);
   if (style === 'bars') drawBars(context, { ...row, y: box.y + 40 }, expression);
-  else drawStrip(context, { ...row, y: box.y + 27, high: 6 }, expression);
+  else drawStackedBar(context, { ...row, y: box.y + 27, height: 6 }, expression);
 }
 
-/** A thin line from a card to its face, where they are apart. */
-function drawLeader(context: CanvasRenderingContext2D, face: Box, card: Box, colour: string): void {
-  const nearest = (from: number, long: number, at: number) => Math.max(from, Math.min(at, from + long));
-  const [x, y] = [face.x + face.wide / 2, face.y + face.high / 2];
-  const start = { x: nearest(card.x, card.wide, x), y: nearest(card.y, card.high, y) };
-  const end = { x: nearest(face.x, face.wide, start.x), y: nearest(face.y, face.high, start.y) };
-  if (Math.hypot(start.x - end.x, start.y - end.y) < LEADER_PX) return;
-  context.strokeStyle = colour;
+/** Draw a thin line from a label to its face, if they are apart. */
+function drawLeader(context: CanvasRenderingContext2D, face: Box, label: Box, color: string): void {
+  const clamp = (value: number, min: number, size: number) => Math.max(min, Math.min(value, min + size));
+  const start = {
+    x: clamp(face.x + face.width / 2, label.x, label.width),
+    y: clamp(face.y + face.height / 2, label.y, label.height),
+  };
+  const end = { x: clamp(start.x, face.x, face.width), y: clamp(start.y, face.y, face.height) };
+  if (Math.hypot(start.x - end.x, start.y - end.y) < MIN_LEADER_PX) return;
+  context.strokeStyle = color;
   context.lineWidth = 1.5;
   context.beginPath();
   context.moveTo(start.x, start.y);
@@ -190,82 +216,92 @@ function drawLeader(context: CanvasRenderingContext2D, face: Box, card: Box, col
   context.stroke();
 }
 
-function drawTag(context: CanvasRenderingContext2D, box: Box, number: number, expression: Expression | null): void {
+function drawTag(
+  context: CanvasRenderingContext2D,
+  box: Box,
+  number: number,
+  expression: Expression | null,
+): void {
   context.textBaseline = 'middle';
   context.textAlign = 'center';
   context.font = `600 11px ${FONT}`;
-  context.fillStyle = expression?.label ? tint(faceColour(expression), 0.4) : SOFT;
-  const text = `${number} ${labelText(expression)}`;
-  context.fillText(text, box.x + box.wide / 2, box.y + box.high / 2 + 0.5, box.wide - 8);
+  context.fillStyle = expression?.label ? tint(expressionColor(expression), TEXT_TINT) : QUIET;
+  const text = `${number} ${formatLabel(expression)}`;
+  context.fillText(text, box.x + box.width / 2, box.y + box.height / 2 + 0.5, box.width - 8);
 }
 
-function drawTitle(context: CanvasRenderingContext2D, row: Box, number: number, expression: Expression): void {
-  const sure = expression.label !== null;
+function drawTitle(
+  context: CanvasRenderingContext2D,
+  row: Box,
+  number: number,
+  expression: Expression,
+): void {
+  const hasLabel = expression.label !== null;
   context.textBaseline = 'middle';
   context.textAlign = 'left';
   context.font = `500 12px ${FONT}`;
-  context.fillStyle = SOFT;
+  context.fillStyle = QUIET;
   context.fillText(String(number), row.x, row.y);
   const start = context.measureText(`${number}`).width + 7;
   context.font = `600 13px ${FONT}`;
-  context.fillStyle = sure ? tint(faceColour(expression), 0.4) : SOFT;
-  const share = percent(expression.confidence);
-  const room = row.wide - start - context.measureText(` ${share}`).width;
-  context.fillText(labelText(expression), row.x + start, row.y, room);
+  context.fillStyle = hasLabel ? tint(expressionColor(expression), TEXT_TINT) : QUIET;
+  const confidence = formatPercent(expression.confidence);
+  const maxWidth = row.width - start - context.measureText(` ${confidence}`).width;
+  context.fillText(formatLabel(expression), row.x + start, row.y, maxWidth);
   context.textAlign = 'right';
-  context.fillStyle = sure ? WHITE : SOFT;
-  context.fillText(share, row.x + row.wide, row.y);
+  context.fillStyle = hasLabel ? INK : QUIET;
+  context.fillText(confidence, row.x + row.width, row.y);
 }
 
-/** The most probable labels, each with its bar. */
+/** Draw the most probable labels, each with a bar. */
 function drawBars(context: CanvasRenderingContext2D, row: Box, expression: Expression): void {
-  const most = Object.entries(expression.probabilities)
+  const top = Object.entries(expression.probabilities)
     .sort(([, a], [, b]) => b - a)
     .slice(0, BARS);
-  const names = 70;
   context.font = `400 12px ${FONT}`;
-  most.forEach(([label, share], index) => {
+  top.forEach(([label, probability], index) => {
     const y = row.y + 20 * index;
     context.textAlign = 'left';
-    context.fillStyle = share >= 0.1 ? WHITE : SOFT;
-    context.fillText(label, row.x, y, names);
+    context.fillStyle = probability >= 0.1 ? INK : QUIET;
+    context.fillText(label, row.x, y, NAME_PX);
     context.textAlign = 'right';
-    if (share >= 0.005) context.fillText(percent(share), row.x + row.wide, y);
-    const lane = { x: row.x + names + 6, y: y - 3, wide: row.wide - names - 44, high: 6 };
-    context.fillStyle = 'rgb(255 255 255 / 14%)';
-    roundedPath(context, lane, 3);
+    const isShown = probability >= 0.005;
+    if (isShown) context.fillText(formatPercent(probability), row.x + row.width, y);
+    const bar = { x: row.x + NAME_PX + 6, y: y - 3, width: row.width - NAME_PX - 44, height: 6 };
+    context.fillStyle = BAR_TRACK;
+    roundedPath(context, bar, 3);
     context.fill();
-    if (share < 0.005) return;
-    context.fillStyle = labelColour(label);
-    roundedPath(context, { ...lane, wide: Math.max(6, lane.wide * share) }, 3);
+    if (!isShown) return;
+    context.fillStyle = labelColor(label);
+    roundedPath(context, { ...bar, width: Math.max(6, bar.width * probability) }, 3);
     context.fill();
   });
 }
 
-/** All probabilities as the parts of one strip. */
-function drawStrip(context: CanvasRenderingContext2D, lane: Box, expression: Expression): void {
+/** Draw all probabilities as segments of one bar. */
+function drawStackedBar(context: CanvasRenderingContext2D, bar: Box, expression: Expression): void {
   context.save();
-  roundedPath(context, lane, lane.high / 2);
+  roundedPath(context, bar, bar.height / 2);
   context.clip();
-  let x = lane.x;
-  for (const [label, share] of Object.entries(expression.probabilities)) {
-    context.fillStyle = labelColour(label);
-    context.fillRect(x, lane.y, share * lane.wide + 0.5, lane.high);
-    x += share * lane.wide;
+  let x = bar.x;
+  for (const [label, probability] of Object.entries(expression.probabilities)) {
+    context.fillStyle = labelColor(label);
+    context.fillRect(x, bar.y, probability * bar.width + 0.5, bar.height);
+    x += probability * bar.width;
   }
   context.restore();
 }
 
-/** The number alone, where a card has no room. */
-function drawNumber(context: CanvasRenderingContext2D, box: Box, number: number): void {
-  const middle = { x: box.x + box.wide / 2, y: box.y + box.high / 2 };
-  const badge = { x: middle.x - NUMBER.wide / 2, y: middle.y - NUMBER.high / 2, ...NUMBER };
+/** Draw only the number, when no label fits. */
+function drawBadge(context: CanvasRenderingContext2D, box: Box, number: number): void {
+  const x = box.x + box.width / 2;
+  const y = box.y + box.height / 2;
   context.fillStyle = CARD;
-  roundedPath(context, badge, 6);
+  roundedPath(context, { x: x - BADGE.width / 2, y: y - BADGE.height / 2, ...BADGE }, 6);
   context.fill();
   context.font = `600 11px ${FONT}`;
-  context.fillStyle = WHITE;
+  context.fillStyle = INK;
   context.textAlign = 'center';
   context.textBaseline = 'middle';
-  context.fillText(String(number), middle.x, middle.y + 0.5);
+  context.fillText(String(number), x, y + 0.5);
 }

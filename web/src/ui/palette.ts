@@ -1,24 +1,28 @@
-/** One colour an expression, the same as in mien's own pictures, plots and reports (`mien/emotions.py`). */
+/** Class and overlay colors from the package's theme (`mien/theme.json`). */
 
-const COLOURS: Readonly<Record<string, string>> = {
-  neutral: '#7f8c9b',
-  happiness: '#e8a317',
-  surprise: '#1fa3b8',
-  sadness: '#3f6fd1',
-  anger: '#d1403f',
-  disgust: '#5d9b41',
-  fear: '#8456c4',
-  contempt: '#c05a92',
-};
-const OTHER = '#969ca8';
+import theme from '../../../src/mien/theme.json';
 
-/** The colour of a label as #rrggbb; grey for none and for a name that is no expression. */
-export function labelColour(label: string | null): string {
-  return (label !== null && COLOURS[label]) || OTHER;
+const CLASS_COLORS: Readonly<Record<string, string>> = theme.classes;
+
+/** Colors of text and cards drawn over an image, as #rrggbb. */
+export const OVERLAY_COLORS = theme.overlay;
+/** Colors of the head's axes: left, up and out of the face. */
+export const AXIS_COLORS = [theme.overlay.axis_left, theme.overlay.axis_up, theme.overlay.axis_out];
+
+/** Return the color of a label as #rrggbb; gray for null and for an unknown label. */
+export function labelColor(label: string | null): string {
+  return (label !== null && CLASS_COLORS[label]) || theme.other_class;
 }
 
-/** A colour #rrggbb, a share of the way to white: readable as text on a dark card. */
-export function tint(colour: string, share: number): string {
-  const parts = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-  return `rgb(${parts.map((part) => Math.round(part + (255 - part) * share)).join(' ')})`;
+/** Add an opacity, 0..1, to a color #rrggbb. */
+export function withOpacity(color: string, opacity: number): string {
+  return `${color}${Math.round(255 * opacity)
+    .toString(16)
+    .padStart(2, '0')}`;
+}
+
+/** Mix a color #rrggbb with a fraction of white, for readable text on a dark card. */
+export function tint(color: string, fraction: number): string {
+  const channels = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
+  return `rgb(${channels.map((value) => Math.round(value + (255 - value) * fraction)).join(' ')})`;
 }

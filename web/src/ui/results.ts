@@ -1,96 +1,98 @@
-/** Everything that is told about the faces: panels, speed, and the spoken line. */
+/** Display of results: face cards, throughput and announcements. */
 
-import type { Frame, Reader } from '../reader';
+import type { Backend, Frame } from '../backend';
 import { Announcer } from './announcer';
-import { element, write } from './elements';
-import { FaceList } from './facelist';
+import { byId, setText } from './dom';
+import { FaceList } from './faceList';
+import { formatDuration, formatFaceCount } from './format';
 import { History } from './history';
-import { Pace } from './pace';
-import type { Stage } from './stage';
-import { countWords, duration } from './words';
+import { Throughput } from './throughput';
+import type { Viewer } from './viewer';
 
-const PANELS_EVERY_MS = 100;
-const FACTS_EVERY_MS = 500;
-const HINT =
-  'Every face gets its perceived expression with all probabilities, its last 30 seconds, its head pose, ' +
-  'and how well it can be seen.';
+/** Update intervals of a video's results, in milliseconds; the overlay is drawn for every frame. */
+const INTERVALS_MS = { cards: 100, timelines: 120, throughput: 500 };
+/** Update interval of timelines for users who prefer reduced motion. */
+const CALM_TIMELINES_MS = 1000;
+const NO_VALUE = '–';
 
 export class Results {
-  readonly announcer = new Announcer(element('spoken', HTMLElement));
+  readonly announcer = new Announcer(byId('announcements', HTMLElement));
   private readonly list: FaceList;
-  private readonly pace = new Pace();
-  private readonly calm = window.matchMedia('(prefers-reduced-motion: reduce)');
+  private readonly hint = byId('faces-hint', HTMLElement);
+  private readonly introduction = this.hint.textContent ?? '';
+  private readonly throughput = new Throughput();
+  private readonly reducedMotion = window.matchMedia('(prefers-reduced-motion: reduce)');
   private history = new History([]);
-  private due = { panels: 0, lanes: 0, facts: 0 };
+  private nextUpdates_ms = { cards: 0, timelines: 0, throughput: 0 };
 
-  constructor(private readonly stage: Stage) {
-    this.list = new FaceList(element('faces', HTMLElement), (number) => stage.point(number));
+  constructor(private readonly viewer: Viewer) {
+    this.list = new FaceList(byId('faces', HTMLElement), (number) => viewer.highlight(number));
   }
 
-  /** A new source or another reader: nobody keeps a number. */
-  begin(reader: Reader, moving: boolean): void {
+  /** Prepare for a new source or backend. */
+  start(backend: Backend, isVideo: boolean): void {
     this.clear();
-    this.history = new History(reader.labels);
-    element('fact-rate-box', HTMLElement).hidden = !moving;
-    element('facts', HTMLElement).hidden = false;
-    write(element('fact-backend', HTMLElement), reader.backend);
-    for (const id of ['fact-rate', 'fact-latency']) write(element(id, HTMLElement), '–');
+    this.history = new History(backend.labels);
+    byId('rate-item', HTMLElement).hidden = !isVideo;
+    byId('stats', HTMLElement).hidden = false;
+    setText(byId('runtime', HTMLElement), backend.runtime);
+    for (const id of ['rate', 'latency']) setText(byId(id, HTMLElement), NO_VALUE);
   }
 
   clear(): void {
     this.list.clear();
-    this.pace.forget();
-    this.announcer.forget();
-    this.due = { panels: 0, lanes: 0, facts: 0 };
-    element('facts', HTMLElement).hidden = true;
-    this.hint(HINT, null);
+    this.throughput.clear();
+    this.announcer.reset();
+    this.nextUpdates_ms = { cards: 0, timelines: 0, throughput: 0 };
+    byId('stats', HTMLElement).hidden = true;
+    this.showFaceCount(this.introduction, null);
   }
 
-  showPicture(frame: Frame, name: string): void {
-    const { pixels, wide } = this.stage.source;
-    this.stage.draw(frame);
-    this.stage.describe(`${name}: ${countWords(frame.faces.length)} found`);
-    this.list.update(frame, pixels, wide, false, performance.now() / 1000);
-    this.hint('No face was found in this picture.', frame.faces.length);
-    write(element('fact-latency', HTMLElement), duration(frame.latency_ms));
-    this.announcer.picture(frame.faces);
+  showImage(frame: Frame, name: string): void {
+    const { media, width } = this.viewer.source;
+    this.viewer.draw(frame);
+    this.viewer.setDescription(`${name}: ${formatFaceCount(frame.faces.length)} found`);
+    this.list.update(frame, media, width, false, performance.now() / 1000);
+    this.showFaceCount('No face was found in this image.', frame.faces.length);
+    setText(byId('latency', HTMLElement), formatDuration(frame.latency_ms));
+    this.announcer.announceImage(frame.faces);
   }
 
-  /** A frame of a moving picture: the overlay at once, everything else at a rate that can be read. */
+  /** Show a video frame: the overlay at once, everything else at its own interval. */
   showFrame(frame: Frame): void {
     const now_ms = performance.now();
     const now_s = now_ms / 1000;
-    this.stage.draw(frame);
+    this.viewer.draw(frame);
     this.history.add(frame, now_s);
-    this.pace.note(now_ms, frame.latency_ms);
-    if (this.isDue('panels', now_ms, PANELS_EVERY_MS)) {
-      const { pixels, wide } = this.stage.source;
-      this.list.update(frame, pixels, wide, this.stage.mirrored, now_s);
-      this.hint('No face in sight.', frame.faces.length);
-      this.announcer.moving(frame.faces, now_s);
+    this.throughput.add(now_ms, frame.latency_ms);
+    if (this.isDue('cards', now_ms)) {
+      const { media, width } = this.viewer.source;
+      this.list.update(frame, media, width, this.viewer.mirrored, now_s);
+      this.showFaceCount('No face is visible.', frame.faces.length);
+      this.announcer.announceFrame(frame.faces, now_s);
     }
-    if (this.isDue('lanes', now_ms, this.calm.matches ? 1000 : 120)) this.list.drawHistory(this.history);
-    if (this.isDue('facts', now_ms, FACTS_EVERY_MS)) this.showPace();
+    if (this.isDue('timelines', now_ms)) this.list.drawTimelines(this.history);
+    if (this.isDue('throughput', now_ms)) this.showThroughput();
   }
 
-  private showPace(): void {
-    const { rate, latency_ms } = this.pace;
-    if (rate !== null) write(element('fact-rate', HTMLElement), rate.toFixed(rate < 10 ? 1 : 0));
-    if (latency_ms !== null) write(element('fact-latency', HTMLElement), duration(latency_ms));
+  private showThroughput(): void {
+    const { rate, latency_ms } = this.throughput;
+    if (rate !== null) setText(byId('rate', HTMLElement), rate.toFixed(rate < 10 ? 1 : 0));
+    if (latency_ms !== null) setText(byId('latency', HTMLElement), formatDuration(latency_ms));
   }
 
-  /** How many faces there are, and a line where there are none. */
-  private hint(text: string, faces: number | null): void {
-    const hint = element('faces-hint', HTMLElement);
-    write(hint, text);
-    hint.hidden = Boolean(faces);
-    element('legend', HTMLElement).hidden = faces !== null;
-    write(element('faces-count', HTMLElement), faces ? String(faces) : '');
+  /** Show the number of faces, or a text without faces; null shows the legend too. */
+  private showFaceCount(text: string, count: number | null): void {
+    setText(this.hint, text);
+    this.hint.hidden = Boolean(count);
+    byId('legend', HTMLElement).hidden = count !== null;
+    setText(byId('faces-count', HTMLElement), count ? String(count) : '');
   }
 
-  private isDue(what: keyof typeof this.due, now_ms: number, every_ms: number): boolean {
-    if (now_ms < this.due[what]) return false;
-    this.due[what] = now_ms + every_ms;
+  private isDue(update: keyof typeof INTERVALS_MS, now_ms: number): boolean {
+    if (now_ms < this.nextUpdates_ms[update]) return false;
+    const isCalm = update === 'timelines' && this.reducedMotion.matches;
+    this.nextUpdates_ms[update] = now_ms + (isCalm ? CALM_TIMELINES_MS : INTERVALS_MS[update]);
     return true;
   }
 }

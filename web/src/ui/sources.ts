@@ -1,7 +1,7 @@
-/** The kinds of source that the page reads. */
+/** Kinds of image sources. */
 
-export const FILE_KINDS = ['picture', 'video'] as const;
+export const FILE_KINDS = ['image', 'video'] as const;
 export type FileKind = (typeof FILE_KINDS)[number];
 
 export type Source = { kind: FileKind; file: Blob; name: string } | { kind: 'camera'; stream: MediaStream };
-export type Kind = Source['kind'];
+export type SourceKind = Source['kind'];

@@ -1,21 +1,25 @@
-/** The last 30 seconds of a face: its probabilities, stacked, with the same told in words. */
+/** Stacked area chart of a face's probabilities over the last 30 seconds, with a text alternative. */
 
-import { openCanvas, styleColour } from './canvas';
-import { make } from './elements';
-import { type History, type Sample, SPAN_S, labelShares, stretches } from './history';
-import { labelColour } from './palette';
-import { percent } from './words';
+import { cssVariable, openCanvas } from './canvas';
+import { create } from './dom';
+import { formatPercent } from './format';
+import { type History, labelFractions, type Sample, SPAN_S, splitAtGaps } from './history';
+import { labelColor } from './palette';
 
-const WORDS_EVERY_S = 3;
+const TEXT_INTERVAL_S = 3;
+/** Probability below which a class is not drawn. */
+const MIN_DRAWN = 0.004;
+/** Extension of the last sample, in pixels, so that runs of one sample are visible. */
+const MIN_RUN_PX = 1.5;
 
-/** Hidden until there is a moving picture. */
+/** Hidden for single images. */
 export class Timeline {
-  readonly root = make('div', 'timeline');
-  private readonly canvas = make('canvas');
-  private worded_s = -Infinity;
+  readonly root = create('div', 'timeline');
+  private readonly canvas = create('canvas');
+  private text_s = -Infinity;
 
   constructor(private readonly number: number) {
-    const axis = make('p', '', make('span', '', `${SPAN_S} s ago`), make('span', '', 'now'));
+    const axis = create('p', '', create('span', '', `${SPAN_S} s ago`), create('span', '', 'now'));
     axis.setAttribute('aria-hidden', 'true');
     this.canvas.setAttribute('role', 'img');
     this.root.append(this.canvas, axis);
@@ -24,51 +28,56 @@ export class Timeline {
 
   draw(track: readonly Sample[], history: History): void {
     this.root.hidden = track.length === 0;
-    if (this.canvas.clientWidth === 0) return; // folded
-    drawLane(this.canvas, track, history);
-    if (history.now_s - this.worded_s < WORDS_EVERY_S) return;
-    this.worded_s = history.now_s;
-    const parts = labelShares(track).map(([label, share]) => `${label ?? 'not sure'} ${percent(share)}`);
-    this.canvas.setAttribute('aria-label', `Face ${this.number}, share of the last ${SPAN_S} seconds: ${parts.join(', ')}`);
+    const isCollapsed = this.canvas.clientWidth === 0;
+    if (isCollapsed) return;
+    drawChart(this.canvas, track, history);
+    if (history.now_s - this.text_s < TEXT_INTERVAL_S) return;
+    this.text_s = history.now_s;
+    const parts = labelFractions(track).map(
+      ([label, fraction]) => `${label ?? 'not sure'} ${formatPercent(fraction)}`,
+    );
+    const text = `Face ${this.number}, share of the last ${SPAN_S} seconds: ${parts.join(', ')}`;
+    this.canvas.setAttribute('aria-label', text);
   }
 }
 
-function drawLane(canvas: HTMLCanvasElement, track: readonly Sample[], history: History): void {
+function drawChart(canvas: HTMLCanvasElement, track: readonly Sample[], history: History): void {
   const context = openCanvas(canvas);
-  const [wide, high] = [canvas.clientWidth, canvas.clientHeight];
-  const x = (time_s: number) => wide * (1 - (history.now_s - time_s) / SPAN_S);
-  for (const run of stretches(track)) {
+  const { clientWidth: width, clientHeight: height } = canvas;
+  const x = (time_s: number) => width * (1 - (history.now_s - time_s) / SPAN_S);
+  for (const run of splitAtGaps(track)) {
     for (let label = history.labels.length - 1; label >= 0; label--) {
-      drawArea(context, run, label, x, high, labelColour(history.labels[label]));
+      drawArea(context, run, label, x, height, labelColor(history.labels[label]));
     }
   }
-  context.strokeStyle = styleColour('--grid');
+  context.strokeStyle = cssVariable('--grid');
   context.lineWidth = 1;
-  for (const at of [1 / 3, 2 / 3]) {
+  for (const fraction of [1 / 3, 2 / 3]) {
     context.beginPath();
-    context.moveTo(Math.round(wide * at) + 0.5, 0);
-    context.lineTo(Math.round(wide * at) + 0.5, high);
+    context.moveTo(Math.round(width * fraction) + 0.5, 0);
+    context.lineTo(Math.round(width * fraction) + 0.5, height);
     context.stroke();
   }
 }
 
-/** All labels up to one, as an area from the ground: painted from the last label to the first they are stacked. */
+/** Draw the cumulative area of all labels up to one; drawn from the last label to the first, the areas are stacked. */
 function drawArea(
   context: CanvasRenderingContext2D,
   run: readonly Sample[],
   label: number,
   x: (time_s: number) => number,
-  high: number,
-  colour: string,
+  height: number,
+  color: string,
 ): void {
-  if (run.every((sample) => sample.shares[label] < 0.004)) return;
-  const top = (sample: Sample) => high * (1 - sample.shares.slice(0, label + 1).reduce((sum, share) => sum + share, 0));
+  if (run.every(({ probabilities }) => probabilities[label] < MIN_DRAWN)) return;
+  const top = ({ probabilities }: Sample) =>
+    height * (1 - probabilities.slice(0, label + 1).reduce((sum, value) => sum + value, 0));
   const last = run[run.length - 1];
-  context.fillStyle = colour;
+  context.fillStyle = color;
   context.beginPath();
-  context.moveTo(x(run[0].time_s), high);
+  context.moveTo(x(run[0].time_s), height);
   for (const sample of run) context.lineTo(x(sample.time_s), top(sample));
-  context.lineTo(x(last.time_s) + 1.5, top(last));
-  context.lineTo(x(last.time_s) + 1.5, high);
+  context.lineTo(x(last.time_s) + MIN_RUN_PX, top(last));
+  context.lineTo(x(last.time_s) + MIN_RUN_PX, height);
   context.fill();
 }

@@ -1,24 +1,23 @@
-/** Where the server is: beside the page. And the token, kept in memory alone. */
+/** URLs of the server next to the page, and the access token, which is kept in memory only. */
 
 let token = '';
 
-/** Uses a bearer token from now on; an empty one is none. */
-export function useToken(text: string): void {
+/** Set the bearer token; an empty one clears it. */
+export function setToken(text: string): void {
   token = text.trim();
 }
 
-/** The address of an endpoint. */
 export function endpoint(path: string): URL {
   return new URL(path, document.baseURI);
 }
 
-/** The headers that every request carries. */
+/** Return the headers of every request. */
 export function authorization(): Record<string, string> {
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
-/** The WebSocket's address for a model, and its subprotocols. */
-export function streamAddress(model: string): { url: URL; protocols: string[] } {
+/** Return the WebSocket URL and subprotocols for a model. */
+export function streamEndpoint(model: string): { url: URL; protocols: string[] } {
   const url = endpoint('v1/stream');
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   url.searchParams.set('model', model);

@@ -1,0 +1,163 @@
+/** Face tracking and smoothed expressions over video frames: port of `mien/video/follower.py`. */
+
+import type { Face, HeadPose, Quality } from '../backend';
+import { type Analyzer, toExpressionRecord, toFaceRecord } from './analyzer';
+import { type Appearance, appearanceDescriptor } from './appearance';
+import type { Detection } from './detection';
+import { mean } from './geometry';
+import type { Pixels } from './imaging';
+import { VIDEO_FRAME } from './landmarks';
+import { CutDetector } from './sceneCuts';
+import { DetectionSchedule } from './schedule';
+import { predictionWeight, Smoother } from './smoothing';
+import type { Stopwatch } from './stopwatch';
+import { FaceTracker, type TrackedFace } from './tracking';
+
+/** Minimum time that a lost face keeps its track. */
+const MEMORY_S = 1;
+/** Minimum number of detections that a lost face keeps its track, for slow devices. */
+const MEMORY_DETECTIONS = 2;
+/** Maximum time between two pose estimates of a face. */
+const MAX_POSE_AGE_S = 1;
+/** Maximum landmark shift before the pose is estimated again, relative to the landmarks' root mean square distance. */
+const MAX_POSE_SHIFT = 0.08;
+/** Maximum in-plane rotation of the landmarks before the pose is estimated again. */
+const MAX_POSE_ROTATION_DEG = 2;
+
+/** Landmarks normalized for position and size, as x1, y1, x2, y2, ...; they change when the head turns or tilts. */
+type Shape = number[];
+
+/** Pose and quality of a face from its last prediction, reused until the next one. */
+interface FaceState {
+  pose: HeadPose | null;
+  quality: Quality | null;
+  /** Landmarks at the time of the pose estimate. */
+  shape: Shape;
+  /** Time of the pose estimate. */
+  pose_s: number;
+}
+
+/** Tracks faces over the frames of one video and smooths their expressions. */
+export class FaceFollower {
+  private readonly tracker = new FaceTracker();
+  private readonly cuts = new CutDetector();
+  private readonly schedule = new DetectionSchedule();
+  private readonly smoother: Smoother;
+  private states = new Map<number, FaceState>();
+  private last_s = -Infinity;
+
+  constructor(
+    private readonly analyzer: Analyzer,
+    private readonly stopwatch: Stopwatch,
+  ) {
+    this.smoother = new Smoother(analyzer.manifest.labels, analyzer.manifest.abstain_below);
+  }
+
+  /** Process the next frame. Throws a RangeError when time goes backwards. */
+  async step(image: Pixels, time_s: number): Promise<Face[]> {
+    if (!(time_s >= this.last_s)) {
+      throw new RangeError(`frame at ${time_s} s after one at ${this.last_s} s: time must not go backwards`);
+    }
+    this.last_s = time_s;
+    if (this.cuts.isCut(image)) this.startScene();
+    if (!this.schedule.isDue(time_s))
+      return this.tracker.advance(time_s).map((face) => this.extrapolate(face));
+    const start = performance.now();
+    const faces = await this.analyze(image, time_s);
+    this.schedule.add(time_s, (performance.now() - start) / 1000);
+    this.tracker.memory_s = Math.max(MEMORY_S, MEMORY_DETECTIONS * this.schedule.period_s);
+    return faces;
+  }
+
+  private startScene(): void {
+    this.tracker.cut();
+    this.smoother.forget();
+    this.states.clear();
+    this.schedule.restart();
+  }
+
+  /** Detect, track and predict the faces of a frame. */
+  private async analyze(image: Pixels, time_s: number): Promise<Face[]> {
+    const detections = await this.analyzer.detect(image, false);
+    const tracked = await this.stopwatch.time('track', () => this.track(image, detections, time_s));
+    const states = new Map<number, FaceState>();
+    const faces: Face[] = [];
+    for (const face of tracked) {
+      const state = this.currentState(face, time_s);
+      const prediction = await this.analyzer.predict(image, face, state.pose, VIDEO_FRAME);
+      const { pose, quality, expression } = prediction;
+      states.set(face.number, { ...state, pose, quality });
+      const smoothed = this.smoother.add(face.number, time_s, expression, predictionWeight(quality));
+      faces.push({
+        track_id: face.number,
+        ...toFaceRecord(face, prediction),
+        smoothed: toExpressionRecord(smoothed),
+      });
+    }
+    this.smoother.forget(time_s - this.tracker.memory_s);
+    this.states = states;
+    return faces;
+  }
+
+  private track(image: Pixels, detections: Detection[], time_s: number): TrackedFace[] {
+    const faces: Detection[] = [];
+    const appearances: Appearance[] = [];
+    for (const face of detections) {
+      const appearance = appearanceDescriptor(image, face);
+      if (!appearance) continue;
+      faces.push(face);
+      appearances.push(appearance);
+    }
+    return this.tracker.update(time_s, faces, appearances);
+  }
+
+  /** Return the state of a face, without its pose when the pose must be estimated again. */
+  private currentState(face: TrackedFace, time_s: number): FaceState {
+    const shape = shapeOf(face);
+    const last = this.states.get(face.number);
+    if (last?.pose && time_s - last.pose_s < MAX_POSE_AGE_S) {
+      const { shift, rotation_deg } = shapeChange(last.shape, shape);
+      if (shift <= MAX_POSE_SHIFT && Math.abs(rotation_deg) <= MAX_POSE_ROTATION_DEG) return last;
+    }
+    return { pose: null, quality: null, shape, pose_s: time_s };
+  }
+
+  /** Return the record of a face in a frame without inference, with the last pose and smoothed expression. */
+  private extrapolate(face: TrackedFace): Face {
+    const state = this.states.get(face.number);
+    const smoothed = this.smoother.last(face.number);
+    return {
+      track_id: face.number,
+      ...toFaceRecord(face, state?.quality ? { pose: state.pose, quality: state.quality } : {}),
+      smoothed: smoothed && toExpressionRecord(smoothed),
+    };
+  }
+}
+
+/** Normalize landmarks for position and size. */
+export function shapeOf({ landmarks }: Detection): Shape {
+  const [x, y] = mean(landmarks);
+  const centered = landmarks.flatMap((point) => [point[0] - x, point[1] - y]);
+  const spread = Math.sqrt(centered.reduce((sum, value) => sum + value * value, 0) / landmarks.length);
+  return centered.map((value) => value / Math.max(spread, 1e-6));
+}
+
+/**
+ * Return the best-fit rotation between two shapes, in clockwise degrees, and the maximum landmark shift after removing it.
+ */
+export function shapeChange(before: Shape, after: Shape): { shift: number; rotation_deg: number } {
+  let [cos, sin] = [0, 0];
+  for (let x = 0; x < after.length; x += 2) {
+    cos += before[x] * after[x] + before[x + 1] * after[x + 1];
+    sin += before[x] * after[x + 1] - before[x + 1] * after[x];
+  }
+  const size = Math.max(Math.hypot(cos, sin), 1e-9);
+  [cos, sin] = [cos / size, sin / size];
+  let shift = 0;
+  for (let x = 0; x < after.length; x += 2) {
+    const dx = after[x] - (cos * before[x] - sin * before[x + 1]);
+    const dy = after[x + 1] - (sin * before[x] + cos * before[x + 1]);
+    shift = Math.max(shift, Math.hypot(dx, dy));
+  }
+  return { shift, rotation_deg: (Math.atan2(sin, cos) * 180) / Math.PI };
+}

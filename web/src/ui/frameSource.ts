@@ -1,0 +1,74 @@
+/** Latest frames of a playing video. */
+
+export interface VideoFrame {
+  image: ImageBitmap;
+  /** Media time; decreases when the user seeks backwards. */
+  time_s: number;
+}
+
+/** Maximum long side of an analyzed frame; larger frames are reduced. */
+const MAX_FRAME_SIZE = 1280;
+
+/** Returns the newest frame that was not returned yet, or waits for the next one. */
+export class FrameSource {
+  private newest_s: number | null = null;
+  private wake: () => void = () => undefined;
+  private handle = 0;
+
+  constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly signal: AbortSignal,
+  ) {
+    signal.addEventListener('abort', () => {
+      video.cancelVideoFrameCallback(this.handle);
+      this.wake();
+    });
+    // A paused video shows a frame without a callback.
+    if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) this.newest_s = video.currentTime;
+    this.watch();
+  }
+
+  /** Return the next frame; null when aborted. */
+  async next(): Promise<VideoFrame | null> {
+    while (!this.signal.aborted) {
+      if (this.newest_s !== null) {
+        const time_s = this.newest_s;
+        this.newest_s = null;
+        const image = await this.grab();
+        if (image) return { image, time_s };
+      }
+      if (this.newest_s === null) {
+        await new Promise<void>((resolve) => {
+          this.wake = resolve;
+        });
+      }
+    }
+    return null;
+  }
+
+  private watch(): void {
+    this.handle = this.video.requestVideoFrameCallback((_, frame) => {
+      this.newest_s = frame.mediaTime;
+      this.wake();
+      if (!this.signal.aborted) this.watch();
+    });
+  }
+
+  /** Copy the current frame; null when the browser has none yet, as right before playback. */
+  private grab(): Promise<ImageBitmap | null> {
+    const { videoWidth: width, videoHeight: height } = this.video;
+    const scale = Math.min(1, MAX_FRAME_SIZE / Math.max(width, height));
+    const options: ImageBitmapOptions | undefined =
+      scale === 1
+        ? undefined
+        : {
+            resizeWidth: Math.round(width * scale),
+            resizeHeight: Math.round(height * scale),
+            resizeQuality: 'medium',
+          };
+    return createImageBitmap(this.video, options).catch((error: unknown) => {
+      if (error instanceof DOMException && error.name === 'InvalidStateError') return null;
+      throw error;
+    });
+  }
+}

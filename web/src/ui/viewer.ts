@@ -1,0 +1,135 @@
+/** Viewer of the image or video with its overlay and progress. */
+
+import type { Frame } from '../backend';
+import { byId, setText } from './dom';
+import { Overlay } from './overlay';
+
+export class Viewer {
+  private readonly root = byId('viewer', HTMLElement);
+  private readonly image = byId('image', HTMLImageElement);
+  readonly video = byId('video', HTMLVideoElement);
+  private readonly overlay = new Overlay(byId('overlay', HTMLCanvasElement));
+  private readonly progress = byId('progress', HTMLProgressElement);
+  private objectUrl = '';
+  private frame: Frame | null = null;
+  private highlighted: number | null = null;
+  mirrored = false;
+
+  constructor() {
+    new ResizeObserver(() => this.redraw()).observe(this.root);
+    this.video.addEventListener('resize', () =>
+      this.setAspectRatio(this.video.videoWidth, this.video.videoHeight),
+    );
+  }
+
+  /** Show an image file. Rejects with a message for the user. */
+  async showImage(file: Blob, name: string): Promise<void> {
+    this.clear();
+    this.objectUrl = URL.createObjectURL(file);
+    this.image.src = this.objectUrl;
+    this.image.alt = name;
+    try {
+      await this.image.decode();
+    } catch (error) {
+      const message = `${name} cannot be opened as an image by this browser. Use JPEG, PNG or WebP.`;
+      throw new Error(message, { cause: error });
+    }
+    this.setAspectRatio(this.image.naturalWidth, this.image.naturalHeight);
+    this.reveal(this.image);
+  }
+
+  /** Show the first frame of a video file. Rejects with a message for the user. */
+  async showVideo(file: Blob, name: string): Promise<void> {
+    this.clear();
+    this.objectUrl = URL.createObjectURL(file);
+    this.video.src = this.objectUrl;
+    this.video.controls = true;
+    await new Promise<void>((resolve, reject) => {
+      const message = `${name} cannot be played by this browser. Use MP4 (H.264) or WebM.`;
+      this.video.addEventListener('loadeddata', () => resolve(), { once: true });
+      this.video.addEventListener('error', () => reject(new Error(message)), { once: true });
+    });
+    this.reveal(this.video);
+  }
+
+  /** Play a video that is at its start; one that the user has moved or paused is left as it is. */
+  async play(): Promise<void> {
+    if (this.video.paused && this.video.currentTime === 0) await this.video.play();
+  }
+
+  async showCamera(stream: MediaStream, mirrored: boolean): Promise<void> {
+    this.clear();
+    this.video.srcObject = stream;
+    this.video.controls = false;
+    this.mirrored = mirrored;
+    this.video.classList.toggle('mirrored', mirrored);
+    this.reveal(this.video);
+    await this.video.play();
+  }
+
+  /** Remove the image or video and release its data. */
+  clear(): void {
+    this.frame = null;
+    this.highlighted = null;
+    this.mirrored = false;
+    this.video.pause();
+    this.video.srcObject = null;
+    this.video.removeAttribute('src');
+    this.video.load();
+    this.video.classList.remove('mirrored');
+    this.image.removeAttribute('src');
+    if (this.objectUrl) URL.revokeObjectURL(this.objectUrl);
+    this.objectUrl = '';
+    this.overlay.clear();
+    this.root.classList.remove('active');
+    this.root.style.removeProperty('--aspect-ratio');
+    for (const media of [this.image, this.video]) media.hidden = true;
+    byId('empty', HTMLElement).hidden = false;
+  }
+
+  /** The displayed image or video and its width in pixels. */
+  get source(): { media: HTMLImageElement | HTMLVideoElement; width: number } {
+    if (!this.image.hidden) return { media: this.image, width: this.image.naturalWidth };
+    return { media: this.video, width: this.video.videoWidth };
+  }
+
+  draw(frame: Frame): void {
+    this.frame = frame;
+    this.redraw();
+  }
+
+  /** Highlight one face; null highlights none. */
+  highlight(number: number | null): void {
+    this.highlighted = number;
+    this.redraw();
+  }
+
+  /** Show a progress text, with a fraction 0..1 if known; null hides it. */
+  showProgress(text: string | null, fraction: number | null = null): void {
+    byId('loading', HTMLElement).hidden = text === null;
+    setText(byId('loading-text', HTMLElement), text ?? '');
+    if (fraction === null) this.progress.removeAttribute('value');
+    else this.progress.value = fraction;
+  }
+
+  /** Set the alternative text of the image. */
+  setDescription(text: string): void {
+    this.image.alt = text;
+  }
+
+  private redraw(): void {
+    const { mirrored, highlighted } = this;
+    if (this.frame) this.overlay.draw(this.frame, { mirrored, highlighted });
+  }
+
+  private reveal(media: HTMLElement): void {
+    media.hidden = false;
+    this.root.classList.add('active');
+    byId('empty', HTMLElement).hidden = true;
+  }
+
+  private setAspectRatio(width: number, height: number): void {
+    if (width && height) this.root.style.setProperty('--aspect-ratio', (width / height).toFixed(4));
+    this.redraw();
+  }
+}

@@ -1,0 +1,156 @@
+import { beforeEach, expect, test, vi } from 'vitest';
+import geometry from '../../src/mien/assets/face-geometry.json';
+import { Analyzer, type Models } from '../src/engine/analyzer';
+import { FaceFollower } from '../src/engine/follower';
+import { blank, type Pixels } from '../src/engine/imaging';
+import { Stopwatch } from '../src/engine/stopwatch';
+
+const LABELS = ['neutral', 'happiness'];
+const WIDTH = 320;
+const HEIGHT = 256;
+
+/** Network runs since the start of the test. */
+let runs: { detector: number; landmarks: number; expression: number };
+/** Cell of 8 pixels in which the detector finds a face; null for none. */
+let cell: { column: number; row: number } | null;
+/** Horizontal offset of the nose, in cells. */
+let noseOffset: number;
+let follower: FaceFollower;
+
+beforeEach(() => {
+  // Inference takes no time, so that the schedule does not slow down.
+  vi.spyOn(performance, 'now').mockReturnValue(0);
+  runs = { detector: 0, landmarks: 0, expression: 0 };
+  cell = { column: 18, row: 14 };
+  noseOffset = 0;
+  const stopwatch = new Stopwatch();
+  follower = new FaceFollower(new Analyzer(stubModels(), stopwatch), stopwatch);
+});
+
+function stubModels(): Models {
+  return {
+    detector: {
+      async run(_, dims) {
+        runs.detector += Number(dims[3] === WIDTH);
+        return detectorOutputs(dims);
+      },
+    },
+    landmarks: {
+      async run() {
+        runs.landmarks++;
+        return [frontalMesh(), Float32Array.of(5)];
+      },
+    },
+    expression: {
+      async run() {
+        runs.expression++;
+        return [Float32Array.of(0, 2)];
+      },
+    },
+    manifest: {
+      labels: LABELS,
+      input: { size: 16 },
+      alignment: { template: 'ferplus', margin: 0 },
+      temperature: 1,
+      abstain_below: 0.5,
+    },
+    geometry: geometry as never,
+  };
+}
+
+/** Return the twelve detector outputs with one face of 64 pixels. */
+function detectorOutputs(dims: readonly number[]): Float32Array[] {
+  const columns = dims[3] / 8;
+  return [8, 16, 32].flatMap((stride) => {
+    const cells = (dims[2] * dims[3]) / stride ** 2;
+    const [classes, objectness, boxes, points] = [1, 1, 4, 10].map((size) => new Float32Array(cells * size));
+    if (stride === 8 && cell && dims[3] === WIDTH) {
+      const index = cell.row * columns + cell.column;
+      classes[index] = objectness[index] = 0.9;
+      boxes.set([0, 0, Math.log(8), Math.log(8)], 4 * index);
+      points.set([-1.5, -1, 1.5, -1, noseOffset, 0.5, -1, 2, 1, 2], 10 * index);
+    }
+    return [classes, objectness, boxes, points];
+  });
+}
+
+/** Return an upright, frontal mesh in pixels of the network's crop. */
+function frontalMesh(): Float32Array {
+  const points = new Float32Array(3 * 478);
+  for (const [point, , x, y, z] of geometry.landmarks) {
+    points.set([128 + 9 * x, 128 - 9 * y, -9 * z], 3 * point);
+  }
+  return points;
+}
+
+function texturedImage(): Pixels {
+  const image = blank(WIDTH, HEIGHT);
+  for (let index = 0; index < image.data.length; index++) image.data[index] = (index % 997) % 256;
+  return image;
+}
+
+test('predicts every third frame at 30 frames per second and tracks in between', async () => {
+  const frames = [];
+  for (let frame = 0; frame < 7; frame++) frames.push((await follower.step(texturedImage(), frame / 30))[0]);
+  expect(runs).toEqual({ detector: 3, landmarks: 1, expression: 3 });
+  expect(frames.map((face) => face.track_id)).toEqual(Array(7).fill(1));
+  expect(frames.map((face) => face.expression?.label ?? null)).toEqual(
+    [0, 1, 2, 3, 4, 5, 6].map((frame) => (frame % 3 ? null : 'happiness')),
+  );
+  expect(
+    frames.every((face) => face.smoothed?.label === 'happiness' && face.head_pose_deg && face.quality),
+  ).toBe(true);
+  expect(frames[1].bbox_xyxy).toEqual([112, 80, 176, 144]);
+  expect(frames[1].head_pose_deg).toEqual(frames[0].head_pose_deg);
+});
+
+test('reuses a pose until the head turns or one second has passed', async () => {
+  await follower.step(texturedImage(), 0);
+  await follower.step(texturedImage(), 0.6);
+  expect(runs.landmarks).toBe(1);
+  await follower.step(texturedImage(), 1.2);
+  expect(runs.landmarks).toBe(2);
+  noseOffset = 0.5;
+  await follower.step(texturedImage(), 1.8);
+  expect(runs.landmarks).toBe(3);
+});
+
+test('a lost face is not reported and keeps its number when it returns', async () => {
+  await follower.step(texturedImage(), 0);
+  const lastCell = cell;
+  cell = null;
+  expect(await follower.step(texturedImage(), 0.6)).toEqual([]);
+  expect(await follower.step(texturedImage(), 0.62)).toEqual([]);
+  cell = lastCell;
+  expect((await follower.step(texturedImage(), 0.9))[0].track_id).toBe(1);
+});
+
+test('on a slow device a face is tracked until the next prediction', async () => {
+  let now_ms = 0;
+  // Every stage of a prediction takes 400 ms.
+  vi.spyOn(performance, 'now').mockImplementation(() => {
+    now_ms += 400;
+    return now_ms;
+  });
+  await follower.step(texturedImage(), 0);
+  expect((await follower.step(texturedImage(), 2.5))[0]).toMatchObject({ track_id: 1, expression: null });
+  expect(runs.detector).toBe(1);
+  expect((await follower.step(texturedImage(), 20))[0].track_id).toBe(2);
+});
+
+test('after a scene cut, faces get new numbers and the frame is predicted at once', async () => {
+  await follower.step(texturedImage(), 0);
+  const next = blank(WIDTH, HEIGHT);
+  for (let index = 0; index < next.data.length; index++) {
+    next.data[index] = index < next.data.length / 2 ? 250 : 20;
+  }
+  const [face] = await follower.step(next, 0.03);
+  expect(face.track_id).toBe(2);
+  expect(face.expression).not.toBeNull();
+});
+
+test('rejects timestamps that go backwards', async () => {
+  await follower.step(texturedImage(), 1);
+  await expect(follower.step(texturedImage(), 0.5)).rejects.toThrow(RangeError);
+  await expect(follower.step(texturedImage(), NaN)).rejects.toThrow(RangeError);
+});
