@@ -1,11 +1,11 @@
-"""How fast the page reads faces on the device itself: frames a second, and milliseconds of every part.
+"""Frame rate of the page's on-device mode, and milliseconds by stage.
 
 python benchmarks/browser.py [--model NAME] [--seconds 10] [--one-thread] [--json]
 
-The built page runs in a headless Chromium without a GPU (WebAssembly). A 640x480 image with one face sways as a head
-does before a camera of 30 frames a second; a frame that comes while another is being read is left out, as with one.
-`frames_per_s` counts the frames that were answered, of 30; between two readings faces are followed, which takes next to
-nothing. Milliseconds are medians over the frames in which a part ran, and `runs_per_s` is how often it did.
+The built page runs in a headless Chromium without a GPU (WebAssembly). A 640x480 image with one face sways like a head
+before a camera of 30 frames per second; frames that arrive during an analysis are skipped, as with a camera.
+`frames_per_s` counts the answered frames. Most of them only track faces, which takes almost no time. Milliseconds are
+medians over the frames in which a stage ran; `runs_per_s` is how often it ran.
 """
 
 from __future__ import annotations
@@ -23,70 +23,72 @@ from latency import example_photo
 
 from mien.imaging import read_image
 from mien.runtime import DEFAULT_MODEL
-from support.browser import driven_chromium, driven_engine, why_not
+from support.browser import launch_chromium, missing_requirement, open_engine
 
 WARM_UP_S = 2.0
 
 
 def measure(model: str, seconds: float, *, threads: bool) -> dict[str, Any]:
-    with driven_chromium() as browser, driven_engine(browser, isolated=threads) as engine:
+    """Return the frame rate and the timings of a model."""
+    with launch_chromium() as browser, open_engine(browser, isolated=threads) as engine:
         opened = engine.open(model)
         assert opened["type"] == "opened", opened
         image = read_image(example_photo())
         engine.play(image, WARM_UP_S)
         engine.reset()
-        answers = engine.play(image, seconds)
-    assert all(len(answer["frame"]["faces"]) == 1 for answer in answers), "the benchmark wants one face"
+        responses = engine.play(image, seconds)
+    assert all(len(response["frame"]["faces"]) == 1 for response in responses), "expected one face per frame"
     return {
         "model": model,
-        "backend": opened["backend"],
-        "frames_per_s": len(answers) / seconds,
-        "frame_ms": statistics.median(answer["wall_ms"] for answer in answers),
-        "longest_frame_ms": max(answer["wall_ms"] for answer in answers),
-        "parts": _parts(answers, seconds),
+        "runtime": opened["runtime"],
+        "frames_per_s": len(responses) / seconds,
+        "frame_ms": statistics.median(response["wall_ms"] for response in responses),
+        "max_frame_ms": max(response["wall_ms"] for response in responses),
+        "stages": _summarize_stages([response["timings_ms"] for response in responses], seconds),
     }
 
 
-def _parts(answers: list[dict[str, Any]], seconds: float) -> dict[str, dict[str, float]]:
-    names = dict.fromkeys(name for answer in answers for name in answer["parts_ms"])
-    parts = {
-        name: [answer["parts_ms"][name] for answer in answers if name in answer["parts_ms"]] for name in names
-    }
+def _summarize_stages(timings: list[dict[str, float]], seconds: float) -> dict[str, dict[str, float]]:
+    values_by_stage: dict[str, list[float]] = {}
+    for frame in timings:
+        for stage, value in frame.items():
+            values_by_stage.setdefault(stage, []).append(value)
     return {
-        name: {"ms": statistics.median(values), "runs_per_s": len(values) / seconds}
-        for name, values in parts.items()
+        stage: {"ms": statistics.median(values), "runs_per_s": len(values) / seconds}
+        for stage, values in values_by_stage.items()
     }
 
 
 def main() -> None:
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument(
-        "--one-thread", action="store_true", help="as where the server sends no isolation headers"
+        "--one-thread",
+        action="store_true",
+        help="omit the isolation headers, without which there are no threads",
     )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if missing := why_not():
-        raise SystemExit(f"The page cannot be measured: {missing}.")
-    found = measure(options.model, options.seconds, threads=not options.one_thread)
-    print(json.dumps(found, indent=2) if options.json else _table(found))
+    if missing := missing_requirement():
+        raise SystemExit(f"The page cannot be benchmarked: {missing}.")
+    result = measure(options.model, options.seconds, threads=not options.one_thread)
+    print(json.dumps(result, indent=2) if options.json else _format_table(result))
 
 
-def _table(found: dict[str, Any]) -> str:
-    rows = [
-        f"{name:<16} {part['ms']:7.1f} ms {part['runs_per_s']:6.1f} a second"
-        for name, part in found["parts"].items()
-    ]
-    return "\n".join(
-        [
-            f"{found['model']} on {found['backend']}: {found['frames_per_s']:.1f} frames a second, "
-            f"median {found['frame_ms']:.1f} ms, longest {found['longest_frame_ms']:.0f} ms",
-            *rows,
-        ]
+def _format_table(result: dict[str, Any]) -> str:
+    title = (
+        f"{result['model']} on {result['runtime']}: {result['frames_per_s']:.1f} frames per second, "
+        f"median {result['frame_ms']:.1f} ms, maximum {result['max_frame_ms']:.0f} ms"
     )
+    rows = [
+        f"{name:<16} {stage['ms']:7.1f} ms {stage['runs_per_s']:6.1f} per second"
+        for name, stage in result["stages"].items()
+    ]
+    return "\n".join([title, *rows])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The browser page as it is built, in a headless Chromium, for tests and benchmarks.
+"""Headless Chromium and the built page's worker, for tests and benchmarks.
 
-They start the page's own worker and speak with it as `web/src/engine/messages.ts` says: what is measured is what ships.
+They start the page's own worker and use its protocol, `web/src/engine/messages.ts`, to run the code that ships.
 """
 
 from __future__ import annotations
@@ -26,88 +26,35 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
-ASK = """() => {
-  const worker = new Worker(ADDRESS, { type: 'module' });
-  const waiting = new Map();
-  worker.onmessage = ({ data }) => data.type === 'progress' || waiting.get(data.id)(data);
-  worker.onerror = (event) => waiting.forEach((settle) => settle({ type: 'error', message: event.message }));
-  window.ask = (question, transfer = []) => new Promise((resolve) => {
-    const id = waiting.size;
-    waiting.set(id, resolve);
-    worker.postMessage({ ...question, id }, transfer);
+START_WORKER = """(url) => {
+  const worker = new Worker(url, { type: 'module' });
+  const pending = new Map();
+  worker.onmessage = ({ data }) => data.type === 'progress' || pending.get(data.id)(data);
+  worker.onerror = (event) => pending.forEach((resolve) => resolve({ type: 'error', message: event.message }));
+  window.request = (body, transfer = []) => new Promise((resolve) => {
+    const id = pending.size;
+    pending.set(id, resolve);
+    worker.postMessage({ ...body, id }, transfer);
   });
-  window.bitmap = async (png) => {
-    const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
+  window.decode = async (png) => {
+    const bytes = Uint8Array.from(atob(png), (character) => character.charCodeAt(0));
     return createImageBitmap(new Blob([bytes], { type: 'image/png' }));
   };
 }"""
-
-
-def find_chromium() -> str | None:
-    """The path of a Chromium or Chrome on this machine."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return next((path for name in names if (path := shutil.which(name))), None)
-
-
-def why_not() -> str | None:
-    """What is missing to drive the page here; None when nothing is."""
-    if find_spec("playwright") is None:
-        return "Playwright is not installed"
-    if find_chromium() is None:
-        return "there is no Chromium on this machine"
-    if not (PAGE / "index.html").is_file():
-        return "the page is not built: npm --prefix web run build"
-    return None
-
-
-class Engine:
-    """The page's worker; every call waits for its answer."""
-
-    def __init__(self, page: Any) -> None:
-        self._page = page
-        [worker] = (PAGE / "assets").glob("worker-*.js")
-        page.evaluate(ASK.replace("ADDRESS", f"'assets/{worker.name}'"))
-
-    def open(self, model: str = "expression", folder: str = "models/") -> dict[str, Any]:
-        """Load the models; what it answers tells the backend."""
-        code = (
-            "([model, folder]) => ask({type: 'open', model, models: new URL(folder, document.baseURI).href})"
-        )
-        return self._page.evaluate(code, [model, folder])
-
-    def image(self, image: np.ndarray) -> dict[str, Any]:
-        """An image (H, W, 3) uint8 RGB on its own."""
-        code = (
-            "async (png) => { const image = await bitmap(png); return ask({type: 'image', image}, [image]); }"
-        )
-        return self._page.evaluate(code, _png(image))
-
-    def frame(self, image: np.ndarray, timestamp_s: float) -> dict[str, Any]:
-        """The next frame of a moving image."""
-        code = """async ([png, timestamp_s]) => {
-            const image = await bitmap(png);
-            return ask({type: 'frame', image, timestamp_s}, [image]);
-        }"""
-        return self._page.evaluate(code, [_png(image), timestamp_s])
-
-    def reset(self) -> dict[str, Any]:
-        """Another source."""
-        return self._page.evaluate("() => ask({type: 'reset'})")
-
-    def play(self, image: np.ndarray, seconds: float) -> list[dict[str, Any]]:
-        """An image that sways as a head does before a camera of 30 frames a second; late frames are left out.
-
-        Returns:
-            Every answer, with `wall_ms`: from making the frame to its answer.
-        """
-        return self._page.evaluate(PLAY, [_png(image), seconds])
-
-
+OPEN = """([model, folder]) => request({ type: 'open', model, models: new URL(folder, document.baseURI).href })"""
+ANALYZE_IMAGE = """async (png) => {
+  const image = await decode(png);
+  return request({ type: 'image', image }, [image]);
+}"""
+ANALYZE_FRAME = """async ([png, timestamp_s]) => {
+  const image = await decode(png);
+  return request({ type: 'frame', image, timestamp_s }, [image]);
+}"""
 PLAY = """async ([png, seconds]) => {
-  const still = await bitmap(png);
+  const still = await decode(png);
   const canvas = new OffscreenCanvas(still.width, still.height);
   const context = canvas.getContext('2d');
-  const answers = [];
+  const responses = [];
   const start = performance.now();
   for (let tick = 0; tick < 30 * seconds; tick = Math.ceil((30 * (performance.now() - start)) / 1000)) {
     const timestamp_s = tick / 30;
@@ -117,16 +64,66 @@ PLAY = """async ([png, seconds]) => {
     context.setTransform(1, 0, 0, 1, 12 * Math.sin(2 * timestamp_s), 6 * Math.sin(3 * timestamp_s));
     context.drawImage(still, 0, 0);
     const image = await createImageBitmap(canvas);
-    const answer = await ask({ type: 'frame', image, timestamp_s }, [image]);
-    answers.push({ ...answer, wall_ms: performance.now() - now });
+    const response = await request({ type: 'frame', image, timestamp_s }, [image]);
+    responses.push({ ...response, wall_ms: performance.now() - now });
   }
-  return answers;
+  return responses;
 }"""
 
 
+def find_chromium() -> str | None:
+    """Return the path of an installed Chromium or Chrome."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def missing_requirement() -> str | None:
+    """Return what is missing to run the page in a browser; None when nothing is."""
+    if find_spec("playwright") is None:
+        return "Playwright is not installed"
+    if find_chromium() is None:
+        return "Chromium is not installed"
+    if not (PAGE / "index.html").is_file():
+        return "the page is not built: npm --prefix web run build"
+    return None
+
+
+class Engine:
+    """Client of the page's worker; every call waits for the response."""
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+        [worker] = (PAGE / "assets").glob("worker-*.js")
+        page.evaluate(START_WORKER, f"assets/{worker.name}")
+
+    def open(self, model: str = "expression", folder: str = "models/") -> dict[str, Any]:
+        """Load the models; the response names the runtime."""
+        return self._page.evaluate(OPEN, [model, folder])
+
+    def analyze_image(self, image: np.ndarray) -> dict[str, Any]:
+        """Analyze a single image (H, W, 3) uint8 RGB."""
+        return self._page.evaluate(ANALYZE_IMAGE, _encode_png(image))
+
+    def analyze_frame(self, image: np.ndarray, timestamp_s: float) -> dict[str, Any]:
+        """Analyze the next video frame (H, W, 3) uint8 RGB."""
+        return self._page.evaluate(ANALYZE_FRAME, [_encode_png(image), timestamp_s])
+
+    def reset(self) -> dict[str, Any]:
+        """Forget all tracks."""
+        return self._page.evaluate("() => request({ type: 'reset' })")
+
+    def play(self, image: np.ndarray, seconds: float) -> list[dict[str, Any]]:
+        """Analyze an image that sways at 30 frames per second; late frames are skipped.
+
+        Returns:
+            The responses, with the time from drawing the frame to its response as `wall_ms`.
+        """
+        return self._page.evaluate(PLAY, [_encode_png(image), seconds])
+
+
 @contextmanager
-def driven_chromium() -> Iterator[Any]:
-    """A headless Chromium without a GPU."""
+def launch_chromium() -> Iterator[Any]:
+    """Launch a headless Chromium without a GPU."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -136,25 +133,25 @@ def driven_chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def driven_engine(browser: Any, *, isolated: bool = True) -> Iterator[Engine]:
-    """The engine of the built page, open in a browser; without `isolated` it gets no threads.
+def open_engine(browser: Any, *, isolated: bool = True) -> Iterator[Engine]:
+    """Open the built page's engine; without `isolated` it runs on one thread.
 
     Raises:
-        AssertionError: when the page reports an error of its own.
+        AssertionError: when the page reports an error.
     """
-    with _served(isolated) as address:
+    with _serve(isolated) as url:
         page = browser.new_page()
         errors: list[Exception] = []
         page.on("pageerror", lambda error: errors.append(error))
-        page.goto(f"{address}/")
+        page.goto(f"{url}/")
         yield Engine(page)
         page.close()
         assert not errors, errors
 
 
 @contextmanager
-def _served(isolated: bool) -> Iterator[str]:
-    """The page, and the models beside it, at an address on this machine, under the headers that ship."""
+def _serve(isolated: bool) -> Iterator[str]:
+    """Serve the page and its models with the headers of `mien serve`; yield the URL."""
     from mien.server.static import HEADERS, THREAD_HEADERS
 
     class Handler(SimpleHTTPRequestHandler):
@@ -182,7 +179,7 @@ def _served(isolated: bool) -> Iterator[str]:
             thread.join()
 
 
-def _png(image: np.ndarray) -> str:
+def _encode_png(image: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", compress_level=1)
     return base64.b64encode(buffer.getvalue()).decode()

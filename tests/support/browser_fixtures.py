@@ -1,8 +1,7 @@
-"""What Python gives for small fixed inputs: the page's TypeScript must give the same (`web/tests/`).
+"""Reference values from Python for small fixed inputs, which the page's TypeScript must reproduce (`web/tests/`).
 
-python tests/support/browser_fixtures.py     writes web/tests/fixtures/*.json anew
-`test_browser.py` fails when Python no longer gives what is written
-there, `npm --prefix web test` when TypeScript does not.
+`python tests/support/browser_fixtures.py` writes web/tests/fixtures/*.json. `tests/parity/test_browser.py` compares the
+files with Python, `npm --prefix web test` with TypeScript.
 """
 
 from __future__ import annotations
@@ -32,19 +31,19 @@ from mien.video.scene_cuts import CutDetector
 from mien.video.smoothing import Smoother, reading_weight
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "web/tests/fixtures"
+FIXTURE_FOLDER = ROOT / "web/tests/fixtures"
 LABELS = ("neutral", "happiness", "surprise")
 LANDMARKS = np.array([[30, 38], [52, 35], [42, 50], [34, 60], [53, 58]], dtype=np.float32)
 
 
-def packed(array: np.ndarray) -> dict[str, Any]:
-    """An array as its shape and its bytes, little-endian."""
+def pack(array: np.ndarray) -> dict[str, Any]:
+    """Return an array as its shape and its bytes, little-endian."""
     kind = {"uint8": "uint8", "float32": "float32"}[array.dtype.name]
     return {"shape": list(array.shape), "kind": kind, "base64": base64.b64encode(array.tobytes()).decode()}
 
 
 def scene() -> np.ndarray:
-    """96 x 80 pixels of soft patches and a little noise, made of whole numbers: the same on every machine."""
+    """Return an image of 96 x 80 pixels with smooth patches and noise, computed in integers to be reproducible."""
     rng = np.random.default_rng(2)
     soft = rng.integers(0, 256, (12, 10, 3)).repeat(8, axis=0).repeat(8, axis=1)
     for axis in (0, 1):
@@ -64,17 +63,17 @@ def imaging() -> dict[str, Any]:
         (turned, (30, 30)),
     ]
     return {
-        "image": packed(image),
-        "resized": [packed(resize(image, size_hw)) for size_hw in sizes],
+        "image": pack(image),
+        "resized": [pack(resize(image, size_hw)) for size_hw in sizes],
         "warped": [
-            {"matrix": matrix.ravel().tolist(), "pixels": packed(warp(image, matrix, size_hw))}
+            {"matrix": matrix.ravel().tolist(), "pixels": pack(warp(image, matrix, size_hw))}
             for matrix, size_hw in matrices
         ],
         "aligned": [
             {
                 "size": size,
                 "margin": margin,
-                "pixels": packed(align_face(image, LANDMARKS, size=size, margin=margin)),
+                "pixels": pack(align_face(image, LANDMARKS, size=size, margin=margin)),
             }
             for size, margin in ((64, 0.0), (16, 0.1))
         ],
@@ -92,21 +91,23 @@ def detection() -> dict[str, Any]:
         for columns, scale, shift in ((1, 1.1, 0.05), (1, 0.7, 0.05), (4, 1.5, 0.5), (10, 3, 1.5))
     ]
     rows = _decode(outputs, width, 0.6)
-    kept = rows[non_maximum_suppression(rows[:, :4], rows[:, 14], 0.3, MAX_CONTAINMENT, MAX_FRAGMENT_RATIO)]
-    assert 5 < len(kept) < len(rows)
+    detections = rows[
+        non_maximum_suppression(rows[:, :4], rows[:, 14], 0.3, MAX_CONTAINMENT, MAX_FRAGMENT_RATIO)
+    ]
+    assert 5 < len(detections) < len(rows)
     return {
-        "image": packed(scene()[:20, :30]),
+        "image": pack(scene()[:20, :30]),
         "border": 7,
-        "input": packed(_to_input(scene()[:20, :30], 7).astype(np.uint8)),
+        "input": pack(_to_input(scene()[:20, :30], 7).astype(np.uint8)),
         "width": width,
-        "outputs": [packed(output) for output in outputs],
-        "found": rows.astype(np.float64).tolist(),
-        "kept": kept.astype(np.float64).tolist(),
+        "outputs": [pack(output) for output in outputs],
+        "candidates": rows.astype(np.float64).tolist(),
+        "detections": detections.astype(np.float64).tolist(),
     }
 
 
 def mesh(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """A mesh (478, 3) whose fixed points are the canonical face, turned and a little bent."""
+    """Return a mesh (478, 3) of the canonical face, rotated by angles in radians, with noise."""
     face = canonical_face()
     points = np.random.default_rng(1).normal(scale=0.1, size=(478, 3))
     points[face.landmarks] += face.points_xyz
@@ -118,27 +119,27 @@ def mesh(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 def faces() -> dict[str, Any]:
     image = scene()
-    turns = [(0.0, 0.0, 0.0), (0.5, -0.3, 0.2), (-1.2, 0.4, -0.9), (0.1, 0.2, 3.0)]
+    rotations = [(0.0, 0.0, 0.0), (0.5, -0.3, 0.2), (-1.2, 0.4, -0.9), (0.1, 0.2, 3.0)]
     boxes = [[18, 12, 66, 78], [-20, -20, 110, 100.5], [5.5, 6.25, 5.5, 30]]
     pose = HeadPose(yaw_deg=20.0, pitch_deg=-15.0, roll_deg=0.0)
-    found = [
+    detections = [
         Face(bbox_xyxy=np.array(box, dtype=np.float32), landmarks_xy=LANDMARKS, confidence=0.9)
         for box in boxes
     ]
-    posed = Face(bbox_xyxy=found[0].bbox_xyxy, landmarks_xy=LANDMARKS, confidence=0.9, head_pose=pose)
+    posed = Face(bbox_xyxy=detections[0].bbox_xyxy, landmarks_xy=LANDMARKS, confidence=0.9, head_pose=pose)
     return {
-        "image": packed(image),
+        "image": pack(image),
         "landmarks_xy": LANDMARKS.tolist(),
         "boxes": boxes,
-        "looks": [packed(appearance_descriptor(image, face)) for face in found],
-        "qualities": [_quality(face_quality(image, face)) for face in found],
+        "appearances": [pack(appearance_descriptor(image, face)) for face in detections],
+        "qualities": [_quality(face_quality(image, face)) for face in detections],
         "pose": {"yaw": 20, "pitch": -15, "roll": 0},
         "frontality": face_quality(image, posed).frontality,
         "mesh_crops": [
-            mesh_crop_matrix(face.bbox_xyxy, LANDMARKS[:2], 256).ravel().tolist() for face in found
+            mesh_crop_matrix(face.bbox_xyxy, LANDMARKS[:2], 256).ravel().tolist() for face in detections
         ],
-        "meshes": [packed(mesh(*turn)) for turn in turns],
-        "poses": [vars(head_pose(mesh(*turn))) for turn in turns],
+        "meshes": [pack(mesh(*rotation)) for rotation in rotations],
+        "poses": [vars(head_pose(mesh(*rotation))) for rotation in rotations],
     }
 
 
@@ -158,7 +159,7 @@ def expression() -> dict[str, Any]:
         classifier.manifest, labels=LABELS, temperature=0.7, abstain_below=0.5, quality_temperature=spec
     )
     classifier._manifest = manifest
-    seen = classifier._expressions(logits, qualities)
+    expressions = classifier._expressions(logits, qualities)
     return {
         "manifest": {
             "labels": list(LABELS),
@@ -169,20 +170,25 @@ def expression() -> dict[str, Any]:
         "logits": logits.tolist(),
         "qualities": [_quality(quality) for quality in qualities],
         "weights": [reading_weight(quality) for quality in qualities],
-        "expressions": [_expression(one) for one in seen],
+        "expressions": [_expression(each) for each in expressions],
     }
 
 
-def _expression(one: Expression) -> dict[str, Any]:
-    shares = dict(zip(one.labels, map(float, one.probabilities), strict=True))
-    return {"label": one.label, "confidence": float(one.confidence), "probabilities": shares}
+def _expression(expression: Expression) -> dict[str, Any]:
+    probabilities = dict(zip(expression.labels, map(float, expression.probabilities), strict=True))
+    return {
+        "label": expression.label,
+        "confidence": float(expression.confidence),
+        "probabilities": probabilities,
+    }
 
 
 def tracking() -> dict[str, Any]:
-    """Two people who cross, a third who comes unsure, one who is out of sight for a while, and a cut."""
+    """Return tracks of two crossing faces, a face of low confidence, a face that is lost for a while, and a cut."""
     rng = np.random.default_rng(3)
-    looks = rng.normal(size=(3, 8))
-    tracker, steps = FaceTracker(), []
+    appearances = rng.normal(size=(3, 8))
+    tracker = FaceTracker()
+    steps = []
     for index in range(24):
         now = index / 10
         if index == 21:
@@ -190,28 +196,29 @@ def tracking() -> dict[str, Any]:
         if index % 3 == 2:
             steps.append({"timestamp_s": now, "advanced": [_row(face) for face in tracker.advance(now)]})
             continue
-        seen = [
-            (_face_at(40 + 14 * index, 80, 0.95), looks[0]),
-            (_face_at(360 - 13 * index, 90, 0.9), looks[1]),
-            (_face_at(200, 220 + 2 * index, 0.7), looks[2]),
+        visible = [
+            (_face_at(40 + 14 * index, 80, 0.95), appearances[0]),
+            (_face_at(360 - 13 * index, 90, 0.9), appearances[1]),
+            (_face_at(200, 220 + 2 * index, 0.7), appearances[2]),
         ]
-        gone = {0: {2}, 1: {2}, 9: {0}, 10: {0, 1}, 12: {0}, 13: {0}}.get(index, set())
-        seen = [
-            (face, look + rng.normal(scale=0.1, size=8))
-            for place, (face, look) in enumerate(seen)
-            if place not in gone
+        lost = {0: {2}, 1: {2}, 9: {0}, 10: {0, 1}, 12: {0}, 13: {0}}.get(index, set())
+        visible = [
+            (face, appearance + rng.normal(scale=0.1, size=8))
+            for position, (face, appearance) in enumerate(visible)
+            if position not in lost
         ]
-        order = rng.permutation(len(seen))
-        given, own = [seen[place][0] for place in order], np.array([seen[place][1] for place in order])
-        units = own / np.sqrt((own**2).sum(axis=1, keepdims=True))
-        numbered = tracker.update(now, given, units)
+        order = rng.permutation(len(visible))
+        faces = [visible[position][0] for position in order]
+        vectors = np.array([visible[position][1] for position in order])
+        units = vectors / np.sqrt((vectors**2).sum(axis=1, keepdims=True))
+        tracked = tracker.update(now, faces, units)
         steps.append(
             {
                 "timestamp_s": now,
                 "cut": index == 21,
-                "faces": [_row(face) for face in given],
-                "looks": units.tolist(),
-                "numbered": [_row(face) for face in numbered],
+                "faces": [_row(face) for face in faces],
+                "appearances": units.tolist(),
+                "tracked": [_row(face) for face in tracked],
             }
         )
     return {"steps": steps}
@@ -231,62 +238,63 @@ def _row(face: Face) -> dict[str, Any]:
     return row if face.track_id is None else {**row, "number": face.track_id}
 
 
-def moving() -> dict[str, Any]:
+def video() -> dict[str, Any]:
     rng = np.random.default_rng(11)
-    smoother, readings = Smoother(LABELS, 0.5), []
+    smoother = Smoother(LABELS, 0.5)
+    predictions = []
     for index in range(14):
-        shares = rng.dirichlet([0.4, 0.4, 0.4]).astype(np.float32)
+        probabilities = rng.dirichlet([0.4, 0.4, 0.4]).astype(np.float32)
         number, now, weight = 1 + index % 2, 0.1 * index, float(rng.uniform(0.2, 1))
-        one = Expression(labels=LABELS, probabilities=shares, label=None, confidence=0.0)
-        smoothed = smoother.add(number, now, one, weight)
-        readings.append(
+        expression = Expression(labels=LABELS, probabilities=probabilities, label=None, confidence=0.0)
+        smoothed = smoother.add(number, now, expression, weight)
+        predictions.append(
             {
                 "number": number,
                 "timestamp_s": now,
                 "weight": weight,
-                "read": _expression(one),
+                "expression": _expression(expression),
                 "smoothed": _expression(smoothed),
             }
         )
     cuts = CutDetector()
-    views = [rng.integers(0, 256, (6, 8, 3)).astype(np.uint8) for _ in range(3)]
-    shown = [
-        views[0],
-        views[0] // 2,
-        np.zeros_like(views[0]),
-        views[1],
-        np.roll(views[1], 1, axis=1),
-        views[2],
+    images = [rng.integers(0, 256, (6, 8, 3)).astype(np.uint8) for _ in range(3)]
+    frames = [
+        images[0],
+        images[0] // 2,
+        np.zeros_like(images[0]),
+        images[1],
+        np.roll(images[1], 1, axis=1),
+        images[2],
     ]
     tilted = Face(
         bbox_xyxy=np.zeros(4), landmarks_xy=LANDMARKS @ [[0.9, 0.4], [-0.4, 0.9]] + [0, 1], confidence=1.0
     )
     tilted.landmarks_xy[2] += 3
     level = Face(bbox_xyxy=np.zeros(4), landmarks_xy=LANDMARKS, confidence=1.0)
-    shift, turn_deg = _change(_shape(level), _shape(tilted))
+    shift, rotation_deg = _change(_shape(level), _shape(tilted))
     return {
         "labels": list(LABELS),
         "abstain_below": 0.5,
-        "readings": readings,
-        "frames": [packed(frame) for frame in shown],
-        "cuts": [cuts.is_cut(frame) for frame in shown],
+        "predictions": predictions,
+        "frames": [pack(frame) for frame in frames],
+        "cuts": [cuts.is_cut(frame) for frame in frames],
         "before": level.landmarks_xy.astype(np.float64).tolist(),
         "after": tilted.landmarks_xy.tolist(),
         "shape": list(_shape(tilted)),
         "shift": shift,
-        "turn_deg": turn_deg,
+        "rotation_deg": rotation_deg,
     }
 
 
-MAKERS: dict[str, Callable[[], dict[str, Any]]] = {
-    maker.__name__: maker for maker in (imaging, detection, faces, expression, tracking, moving)
+FIXTURES: dict[str, Callable[[], dict[str, Any]]] = {
+    create.__name__: create for create in (imaging, detection, faces, expression, tracking, video)
 }
 
 
 def main() -> None:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, maker in MAKERS.items():
-        (FOLDER / f"{name}.json").write_text(json.dumps(maker()) + "\n", encoding="utf-8")
+    FIXTURE_FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, create in FIXTURES.items():
+        (FIXTURE_FOLDER / f"{name}.json").write_text(json.dumps(create()) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
