@@ -1,4 +1,4 @@
-"""`mien evaluate`, `mien data` and `mien export` as a user calls them."""
+"""Command line: `mien evaluate`, `mien data` and `mien export`."""
 
 import json
 
@@ -19,12 +19,12 @@ def run(capsys, *arguments):
     return code, captured.out, captured.err
 
 
-def of_table(model, table):
-    """The words that measure a model on a table."""
+def evaluate_table(model, table):
+    """Return the arguments that evaluate a model on a table."""
     return ["evaluate", "--model", model, "--dataset", "table", "--data", table]
 
 
-NEEDED = {
+REQUIRED = {
     "n", "accuracy", "accuracy_interval", "balanced_accuracy", "macro_f1", "ece", "per_class", "missed_faces",
 }  # fmt: skip
 
@@ -47,27 +47,27 @@ def test_ferplus_reports_both_protocols(tiny_model, tmp_path, capsys, packed):
     code, out, err = run(capsys, *arguments, "--json")
     assert (code, err) == (0, "")
     record = json.loads(out)
-    assert record.keys() >= NEEDED
+    assert record.keys() >= REQUIRED
     assert set(record["protocols"]) == {"majority", "argmax"}
     assert record["n"] == record["protocols"]["majority"]["n"] > 0
     assert record["protocols"]["argmax"]["n"] >= record["n"]
 
 
-def test_table_of_photographs_counts_a_missed_face_as_an_error(tiny_model, tmp_path, capsys):
+def test_missed_face_in_a_photograph_is_an_error(tiny_model, tmp_path, capsys):
     Image.fromarray(portrait("astronaut")).save(tmp_path / "face.png")
     Image.fromarray(no_face()).save(tmp_path / "wall.png")
     (tmp_path / "t.csv").write_text("image,label\nface.png,happiness\nwall.png,happiness\n")
-    code, out, _ = run(capsys, *of_table(tiny_model, tmp_path / "t.csv"), "--json")
+    code, out, _ = run(capsys, *evaluate_table(tiny_model, tmp_path / "t.csv"), "--json")
     record = json.loads(out)
     assert code == 0
     assert (record["n"], record["missed_faces"]) == (2, 1)
     _, out, _ = run(capsys, "predict", tmp_path / "face.png", "--model", tiny_model, "--json")
-    seen = json.loads(out)["faces"][0]["expression"]["probabilities"]
-    assert record["accuracy"] == (0.5 if max(seen, key=seen.get) == "happiness" else 0.0)
+    probabilities = json.loads(out)["faces"][0]["expression"]["probabilities"]
+    assert record["accuracy"] == (0.5 if max(probabilities, key=probabilities.get) == "happiness" else 0.0)
 
 
 def write_groups(folder):
-    """A table of images without a face, in two groups of one column and too many of another."""
+    """Write a table of images without a face: two groups in one column, too many in another."""
     folder.mkdir(exist_ok=True)
     for row in range(41):
         Image.fromarray(no_face((60, 60))).save(folder / f"{row}.png")
@@ -76,8 +76,8 @@ def write_groups(folder):
     return folder / "t.csv"
 
 
-def test_groups_of_a_table_are_measured(tiny_model, tmp_path, capsys):
-    arguments = of_table(tiny_model, write_groups(tmp_path))
+def test_reports_groups_of_a_table(tiny_model, tmp_path, capsys):
+    arguments = evaluate_table(tiny_model, write_groups(tmp_path))
     code, out, _ = run(capsys, *arguments, "--json")
     groups = json.loads(out)["groups"]
     assert code == 0
@@ -91,15 +91,15 @@ def test_groups_of_a_table_are_measured(tiny_model, tmp_path, capsys):
 
 
 def test_no_groups_skips_the_results_by_group(tiny_model, tmp_path, capsys):
-    arguments = of_table(tiny_model, write_groups(tmp_path))
+    arguments = evaluate_table(tiny_model, write_groups(tmp_path))
     code, out, err = run(capsys, *arguments, "--no-groups", "--json")
     assert (code, err, "groups" in json.loads(out)) == (0, "", False)
 
 
-def test_missing_and_broken_images_are_errors_told_by_name(tiny_model, tmp_path, capsys):
-    (tmp_path / "text.jpg").write_text("no image")
+def test_names_missing_and_broken_images(tiny_model, tmp_path, capsys):
+    (tmp_path / "text.jpg").write_text("not an image")
     (tmp_path / "t.csv").write_text("image,label\ntext.jpg,anger\ngone.png,anger\n")
-    arguments = of_table(tiny_model, tmp_path / "t.csv")
+    arguments = evaluate_table(tiny_model, tmp_path / "t.csv")
     code, out, err = run(capsys, *arguments, "--json")
     record = json.loads(out)
     assert (code, record["missed_faces"], record["unreadable"]) == (1, 0, ["text.jpg", "gone.png"])
@@ -114,48 +114,48 @@ def test_missing_and_broken_images_are_errors_told_by_name(tiny_model, tmp_path,
     assert "No face got an answer" in page
 
 
-def test_data_without_splits_are_told_as_a_whole(tiny_model, tmp_path, capsys):
+def test_data_without_splits_is_evaluated_whole(tiny_model, tmp_path, capsys):
     Image.fromarray(portrait("astronaut")).save(tmp_path / "face.png")
     (tmp_path / "t.csv").write_text("image,label\nface.png,happiness\n")
-    arguments = [*of_table(tiny_model, tmp_path / "t.csv"), "--json"]
+    arguments = [*evaluate_table(tiny_model, tmp_path / "t.csv"), "--json"]
     assert json.loads(run(capsys, *arguments, "--split", "train")[1])["split"] == "all"
     code, out, err = run(capsys, *arguments, "--without-duplicates")
     assert (code, out) == (2, "")
     assert "has no splits" in err
 
 
-def test_a_class_of_another_split_does_not_matter(tmp_path, capsys):
-    """The model knows no contempt; no test face shows it."""
+def test_ignores_classes_of_other_splits(tmp_path, capsys):
+    """The model lacks contempt, which only occurs in the training split."""
     names = [*EXPRESSIONS[:7], "boredom"]
     tiny_model = make_model(tmp_path / "other.onnx", labels=tuple(names))
     Image.fromarray(portrait("astronaut")).save(tmp_path / "face.png")
     (tmp_path / "t.csv").write_text("image,label,split\nface.png,happiness,test\nface2.png,contempt,train\n")
-    arguments = [*of_table(tiny_model, tmp_path / "t.csv"), "--json"]
+    arguments = [*evaluate_table(tiny_model, tmp_path / "t.csv"), "--json"]
     assert json.loads(run(capsys, *arguments, "--split", "test")[1])["n"] == 1
     code, _, err = run(capsys, *arguments, "--split", "train")
     assert (code, "contempt" in err) == (2, True)
 
 
-def test_undefined_numbers_are_dashes(tiny_model, tmp_path, capsys):
+def test_prints_dashes_for_undefined_numbers(tiny_model, tmp_path, capsys):
     Image.fromarray(no_face()).save(tmp_path / "wall.png")
     (tmp_path / "t.csv").write_text("image,label\nwall.png,happiness\n")
-    code, out, _ = run(capsys, *of_table(tiny_model, tmp_path / "t.csv"))
+    code, out, _ = run(capsys, *evaluate_table(tiny_model, tmp_path / "t.csv"))
     assert code == 0
     assert "- to -" not in out
     assert out.count(" – ") >= 3
 
 
-def test_without_twins_leaves_out_what_stands_in_another_split(tiny_model, tmp_path, capsys):
+def test_without_duplicates_skips_images_of_another_split(tiny_model, tmp_path, capsys):
     root = write_stripes(tmp_path / "data", train=2, valid=2)
-    twin = (root / "train/neutral/0.png").read_bytes()
-    (root / "valid/neutral/0.png").write_bytes(twin)
+    duplicate = (root / "train/neutral/0.png").read_bytes()
+    (root / "valid/neutral/0.png").write_bytes(duplicate)
     arguments = ["evaluate", "--model", tiny_model, "--dataset", "folder", "--data", root, "--split", "valid"]
     whole = json.loads(run(capsys, *arguments, "--json")[1])
-    honest = json.loads(run(capsys, *arguments, "--json", "--without-duplicates")[1])
-    assert (whole["n"], honest["n"]) == (6, 5)
+    reduced = json.loads(run(capsys, *arguments, "--json", "--without-duplicates")[1])
+    assert (whole["n"], reduced["n"]) == (6, 5)
 
 
-def test_export_refuses_data_with_classes_that_the_model_lacks(tmp_path, capsys):
+def test_export_rejects_data_with_other_classes(tmp_path, capsys):
     data = write_stripes(tmp_path / "data", train=3, valid=1)
     run(capsys, "train", write_recipe(tmp_path, data, epochs=1), "-o", tmp_path / "run")
     other = write_stripes(tmp_path / "other", train=1, valid=1)
@@ -168,7 +168,7 @@ def test_export_refuses_data_with_classes_that_the_model_lacks(tmp_path, capsys)
     assert "fear" in err
 
 
-def test_export_keeps_the_older_file_until_the_new_one_is_whole(tmp_path, capsys):
+def test_failed_export_keeps_the_existing_files(tmp_path, capsys):
     data = write_stripes(tmp_path / "data", train=3, valid=2)
     run(capsys, "train", write_recipe(tmp_path, data, epochs=1), "-o", tmp_path / "run")
     files = [tmp_path / "m.onnx", tmp_path / "m.json"]
@@ -178,18 +178,18 @@ def test_export_keeps_the_older_file_until_the_new_one_is_whole(tmp_path, capsys
     assert json.loads(before[1])["abstain_below"] == 0
     assert run(capsys, *arguments, "--abstain", 2)[0] == 2
     assert [path.read_bytes() for path in files] == before
-    (data / "valid/neutral/0.png").write_text("no image")
+    (data / "valid/neutral/0.png").write_text("not an image")
     code, _, err = run(capsys, *arguments)
     assert (code, "neutral/0.png" in err) == (1, True)
     for image in (data / "valid").rglob("*.png"):
-        image.write_text("no image")
+        image.write_text("not an image")
     code, _, err = run(capsys, *arguments)
     assert (code, "could be read" in err) == (2, True)
     assert not list(tmp_path.glob(".mien-*"))
 
 
-def test_faces_prepared_once_serve_the_recipe(tmp_path, capsys):
-    """The leak list is applied to prepared faces, so `mien data prepare` needs to know nothing of it."""
+def test_training_reads_prepared_faces(tmp_path, capsys):
+    """The leak list applies to prepared faces, so that `mien data prepare` does not need it."""
     root = write_ferplus(tmp_path / "ferplus")
     leaks = tmp_path / "leaks.csv"
     first = sorted((root / "FER2013Train").glob("*.png"))[0].name
@@ -221,7 +221,7 @@ def test_faces_prepared_once_serve_the_recipe(tmp_path, capsys):
     assert (code, err) == (0, "")
 
 
-def test_prints_a_table_and_writes_the_report(tiny_model, tmp_path, capsys):
+def test_prints_tables_and_writes_report(tiny_model, tmp_path, capsys):
     root = write_ferplus(tmp_path / "ferplus")
     report = tmp_path / "report"
     code, out, _ = run(
@@ -245,26 +245,26 @@ def test_prints_a_table_and_writes_the_report(tiny_model, tmp_path, capsys):
     assert "not detected, whole image used" in (report / "report.html").read_text()
 
 
-def test_a_bad_row_is_told_with_its_line(tiny_model, tmp_path, capsys):
+def test_names_line_of_malformed_row(tiny_model, tmp_path, capsys):
     (tmp_path / "t.csv").write_text("image,label\na.png,hapiness\n")
-    code, out, err = run(capsys, *of_table(tiny_model, tmp_path / "t.csv"))
+    code, out, err = run(capsys, *evaluate_table(tiny_model, tmp_path / "t.csv"))
     assert (code, out) == (2, "")
     assert "line 2" in err
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("verb", ["evaluate", "check"])
-def test_a_missing_data_set_is_one_line(tiny_model, tmp_path, capsys, verb):
+@pytest.mark.parametrize("command", ["evaluate", "check"])
+def test_missing_data_set_is_one_line(tiny_model, tmp_path, capsys, command):
     arguments = {
         "evaluate": ["evaluate", "--model", tiny_model, "--data", tmp_path / "none", "--dataset", "ferplus"],
         "check": ["data", "check", "--data", tmp_path / "none", "--dataset", "ferplus"],
     }
-    code, out, err = run(capsys, *arguments[verb])
+    code, out, err = run(capsys, *arguments[command])
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "none" in err
 
 
-def test_data_check_and_prepare(tmp_path, capsys):
+def test_checks_and_prepares_data(tmp_path, capsys):
     root = write_ferplus(tmp_path / "ferplus")
     code, out, _ = run(
         capsys,
@@ -280,7 +280,7 @@ def test_data_check_and_prepare(tmp_path, capsys):
     )
     assert code == 0
     assert "counts" in json.loads(out)
-    assert (tmp_path / "leaks.csv").read_text() == "Usage,Image name\n"  # the made faces have no twins
+    assert (tmp_path / "leaks.csv").read_text() == "Usage,Image name\n"
     code, out, _ = run(
         capsys,
         "data",
@@ -300,8 +300,8 @@ def test_data_check_and_prepare(tmp_path, capsys):
     assert "without a face keep the whole image" in out
 
 
-def test_from_recipe_to_prediction(tmp_path, capsys):
-    """Train, export, calibrate and predict with the verbs alone."""
+def test_trains_exports_and_predicts(tmp_path, capsys):
+    """Train, export, calibrate and predict from the command line."""
     data = write_stripes(tmp_path / "data")
     recipe = write_recipe(tmp_path, data, epochs=2)
     assert run(capsys, "train", recipe, "-o", tmp_path / "run", "training.lr=0.002")[0] == 0
@@ -319,7 +319,7 @@ def test_from_recipe_to_prediction(tmp_path, capsys):
     assert set(face["expression"]["probabilities"]) == {"neutral", "happiness", "surprise"}
 
 
-def test_resume_hint_and_unknown_key(tmp_path, capsys):
+def test_unknown_key_suggests_the_nearest_one(tmp_path, capsys):
     recipe = write_recipe(tmp_path, tmp_path / "none")
     code, _, err = run(capsys, "train", recipe, "training.epoch=1")
     assert code == 2

@@ -1,4 +1,4 @@
-"""Writes small data sets in the published layouts, so that the adapters are tested without the real ones."""
+"""Small synthetic data sets in the published layouts."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ HEADER += ["contempt", "unknown", "NF"]
 
 HAPPY = (0, 9, 0, 1, 0, 0, 0, 0, 0, 0)
 SAD = (2, 0, 0, 8, 0, 0, 0, 0, 0, 0)
-TORN = (4, 4, 2, 0, 0, 0, 0, 0, 0, 0)
+TIED = (4, 4, 2, 0, 0, 0, 0, 0, 0, 0)
 UNKNOWN = (1, 1, 0, 0, 0, 0, 0, 0, 8, 0)
 
 FERPLUS = {
     "FER2013Train": [("fer0000000.png", HAPPY), ("fer0000001.png", SAD), ("", (0,) * 9 + (10,))],
-    "FER2013Valid": [("fer0028638.png", TORN), ("fer0028639.png", HAPPY)],
+    "FER2013Valid": [("fer0028638.png", TIED), ("fer0028639.png", HAPPY)],
     "FER2013Test": [("fer0032220.png", UNKNOWN), ("fer0032221.png", SAD)],
 }
-"""Folder: image names (empty: an image that FER+ dropped) and votes."""
+"""Image names and votes of each folder. An empty name marks an image that FER+ dropped."""
 
 
-def pixels_of(name: str) -> np.ndarray:
-    """48 x 48 gray values that belong to a file name."""
+def make_pixels(name: str) -> np.ndarray:
+    """Return random gray values (48, 48) uint8, seeded by a file name."""
     seed = sum(ord(letter) * 7**place for place, letter in enumerate(name[-8:]))
     return np.random.default_rng(seed).integers(0, 256, (48, 48), dtype=np.uint8)
 
 
-def png_of(pixels: np.ndarray) -> bytes:
+def encode_png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def write_image(path: Path, name: str | None = None) -> None:
-    """A PNG whose pixels belong to `name`, or else to the path's own name."""
+    """Write a PNG with the pixels of `name`, by default the name of the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png_of(pixels_of(name or path.name)))
+    path.write_bytes(encode_png(make_pixels(name or path.name)))
 
 
 def write_csv(path: Path, rows: list[list[object]]) -> None:
@@ -51,7 +51,7 @@ def write_csv(path: Path, rows: list[list[object]]) -> None:
 
 
 def write_ferplus(root: Path, folders: tuple[str, ...] = tuple(FERPLUS), *, with_table: bool = True) -> Path:
-    """The official layout. `with_table=False`: only `label.csv` in each folder."""
+    """Write FER+ in the official layout; without `with_table`, only with `label.csv` in each folder."""
     for folder in folders:
         named = [(name, votes) for name, votes in FERPLUS[folder] if name]
         for name, _ in named:
@@ -63,38 +63,39 @@ def write_ferplus(root: Path, folders: tuple[str, ...] = tuple(FERPLUS), *, with
 
 
 def write_new_csv(path: Path, folders: tuple[str, ...] = tuple(FERPLUS)) -> None:
+    """Write the table `fer2013new.csv` of the votes."""
     rows = [[USAGES[folder], name, *votes] for folder in folders for name, votes in FERPLUS[folder]]
     write_csv(path, [list(HEADER), *rows])
 
 
 def write_kaggle(root: Path) -> Path:
-    """The pair `fer2013.csv` and `fer2013new.csv`."""
+    """Write FER+ as the Kaggle pair `fer2013.csv` and `fer2013new.csv`."""
     root.mkdir(parents=True, exist_ok=True)
     lines = ["emotion,pixels,Usage"]
     for folder, images in FERPLUS.items():
         for name, _ in images:
-            lines.append(f"3,{' '.join(map(str, pixels_of(name).ravel()))},{USAGES[folder]}")
+            lines.append(f"3,{' '.join(map(str, make_pixels(name).ravel()))},{USAGES[folder]}")
     (root / "fer2013.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_new_csv(root / "fer2013new.csv")
     return root
 
 
 def zip_folder(folder: Path, path: Path, *, top: str = "") -> Path:
-    """The folder's files as a zip, below one top folder when it is named."""
+    """Write the files of a folder to a zip archive, optionally below a top folder."""
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted(folder.rglob("*")):
             archive.write(file, str(Path(top) / file.relative_to(folder)))
     return path
 
 
-# RAF-DB, AffectNet and FER2013 with drawn faces: the mouth and brows show the class, so that a network can learn it.
+# Drawn faces for RAF-DB, AffectNet and FER2013: mouth and brows depend on the class, so that a network can learn it.
 
 RAFDB = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 AFFECTNET = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 FER2013 = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
-"""The classes in the order of each data set's numbers."""
+"""Classes of FER2013 in the order of their numbers, as RAFDB and AFFECTNET above."""
 
-LOOKS = {
+EXPRESSION_SHAPES = {
     "neutral": (0.0, 0.02, 0.0),
     "happiness": (0.09, 0.05, 0.0),
     "surprise": (0.0, 0.2, -0.05),
@@ -104,16 +105,16 @@ LOOKS = {
     "fear": (-0.02, 0.13, -0.09),
     "contempt": (0.03, 0.02, 0.04),
 }
-"""How far mouth corners go up, how wide the mouth opens, how far the brows go down inside; parts of the side."""
+"""Height of the mouth corners, opening of the mouth, and slope of the brows, relative to the side."""
 
 FACE_POINTS = ((0.34, 0.42), (0.66, 0.42), (0.5, 0.58), (0.37, 0.74), (0.63, 0.74))
-"""Where a drawn face has its subject's right eye, left eye, nose, right and left mouth corner; parts of the side."""
+"""Subject's right eye, left eye, nose, right and left mouth corner of a drawn face, relative to the side."""
 
 
-def drawn_face(expression: str, number: int = 0, side: int = 100) -> np.ndarray:
-    """A drawn face (side, side, 3) uint8 RGB; every number has its own skin, ground, grain and small offsets."""
+def draw_face(expression: str, number: int = 0, side: int = 100) -> np.ndarray:
+    """Draw a face (side, side, 3) uint8 RGB; `number` seeds skin tone, background, noise and small offsets."""
     rng = np.random.default_rng(number)
-    up, gap, brow = np.array(LOOKS[expression]) + rng.normal(0, 0.008, 3)
+    up, gap, brow = np.array(EXPRESSION_SHAPES[expression]) + rng.normal(0, 0.008, 3)
     big = 4 * side
     image = Image.new("RGB", (big, big), tuple(rng.integers(30, 220, 3).tolist()))
     draw = ImageDraw.Draw(image)
@@ -141,7 +142,7 @@ def drawn_face(expression: str, number: int = 0, side: int = 100) -> np.ndarray:
     return pixels.clip(0, 255).astype(np.uint8)
 
 
-def jpeg_of(pixels: np.ndarray) -> bytes:
+def encode_jpeg(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=92)
     return buffer.getvalue()
@@ -152,8 +153,8 @@ def _write_bytes(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def _made_faces(classes: tuple[str, ...], train: int, test: int) -> list[tuple[str, int, str, int]]:
-    """Split, number within the split (from 1), class and seed of every face; classes take turns."""
+def _face_specs(classes: tuple[str, ...], train: int, test: int) -> list[tuple[str, int, str, int]]:
+    """Return split, number in the split (from 1), class and seed of every face, cycling through the classes."""
     return [
         (split, number + 1, classes[number % len(classes)], start + number)
         for split, count, start in (("train", train, 0), ("test", test, 100_000))
@@ -164,29 +165,29 @@ def _made_faces(classes: tuple[str, ...], train: int, test: int) -> list[tuple[s
 def write_rafdb(
     root: Path, layout: str = "official", *, train: int = 10, test: int = 4, images: str = "aligned"
 ) -> Path:
-    """RAF-DB with drawn faces, 100 x 100.
+    """Write RAF-DB with drawn faces, 100 x 100.
 
     Args:
-        root: made; holds `basic/`, or `DATASET/`, or `train/` and `test/`.
+        root: folder for `basic/`, or `DATASET/`, or `train/` and `test/`; created if missing.
         layout: "official", "repacked" or "efficientface".
-        train: faces a class in train; the adapter holds out a tenth of them as valid, one at least.
-        test: faces a class in test.
-        images: of the official layout: "aligned", or "original": photographs 200 x 160 whose face is off the middle.
+        train: faces per class in train; the adapter holds out 10 % of them, at least one, as valid.
+        test: faces per class in test.
+        images: images of the official layout: "aligned", or "original", photographs 200 x 160 with an off-center face.
     """
     codes: dict[str, list[str]] = {"train": [], "test": []}
-    for split, number, expression, seed in _made_faces(RAFDB, train, test):
+    for split, number, expression, seed in _face_specs(RAFDB, train, test):
         stem = f"{split}_{number:05d}" if split == "train" else f"{split}_{number:04d}"
         code = RAFDB.index(expression) + 1
-        face = drawn_face(expression, seed)
+        face = draw_face(expression, seed)
         if layout == "official":
             codes[split].append(f"{stem}.jpg {code}\n")
             _write_rafdb_face(root / "basic", stem, face, seed, images)
         elif layout == "repacked":
             codes[split].append(f"{stem}_aligned.jpg,{code}\n")
-            _write_bytes(root / "DATASET" / split / str(code) / f"{stem}_aligned.jpg", jpeg_of(face))
+            _write_bytes(root / "DATASET" / split / str(code) / f"{stem}_aligned.jpg", encode_jpeg(face))
         else:
             _write_bytes(
-                root / split / str(AFFECTNET.index(expression)) / f"{stem}_aligned.jpg", jpeg_of(face)
+                root / split / str(AFFECTNET.index(expression)) / f"{stem}_aligned.jpg", encode_jpeg(face)
             )
     if layout == "official":
         lines = "".join(codes["train"] + codes["test"])
@@ -197,19 +198,19 @@ def write_rafdb(
     return root
 
 
-RAFDB_PLACE = (70, 30)
-"""Left and upper edge of the face in a made photograph of RAF-DB."""
+RAFDB_FACE_OFFSET = (70, 30)
+"""Left and upper edge of the face in a synthetic photograph of RAF-DB, in pixels."""
 
 
 def _write_rafdb_face(basic: Path, stem: str, face: np.ndarray, seed: int, images: str) -> None:
-    """One image of the official layout and its annotation; the landmarks are those of the original."""
-    x, y = RAFDB_PLACE
+    """Write one image of the official layout and its annotation, with landmarks in the original."""
+    x, y = RAFDB_FACE_OFFSET
     if images == "original":
         photograph = np.full((160, 200, 3), 60, dtype=np.uint8)
         photograph[y : y + 100, x : x + 100] = face
-        _write_bytes(basic / "Image/original" / f"{stem}.jpg", jpeg_of(photograph))
+        _write_bytes(basic / "Image/original" / f"{stem}.jpg", encode_jpeg(photograph))
     else:
-        _write_bytes(basic / "Image/aligned" / f"{stem}_aligned.jpg", jpeg_of(face))
+        _write_bytes(basic / "Image/aligned" / f"{stem}_aligned.jpg", encode_jpeg(face))
     points = [f"{x + 100 * a:.2f}\t{y + 100 * b:.2f}" for a, b in FACE_POINTS]
     lines = [*points, seed % 3, seed // 3 % 3, seed // 2 % 5]
     text = "".join(f"{line}\n" for line in lines)
@@ -217,33 +218,35 @@ def _write_rafdb_face(basic: Path, stem: str, face: np.ndarray, seed: int, image
 
 
 def write_affectnet(root: Path, *, train: int = 10, test: int = 4, landmarks: bool = True) -> Path:
-    """AffectNet with drawn faces, 112 x 112: `train_set/` and `val_set/`, and one image without a face in each.
+    """Write AffectNet with drawn faces, 112 x 112, and one image without a face in each split.
 
     Args:
-        root: made.
-        train: faces of each of the eight classes in train_set; the adapter holds out a twentieth, one at least.
-        test: faces a class in val_set.
-        landmarks: write the 68 points too.
+        root: folder for `train_set/` and `val_set/`; created if missing.
+        train: faces per class in train_set; the adapter holds out 5 % of them, at least one, as valid.
+        test: faces per class in val_set.
+        landmarks: whether to write the 68 landmarks.
     """
-    for split, number, expression, seed in _made_faces(AFFECTNET, train, test):
+    for split, number, expression, seed in _face_specs(AFFECTNET, train, test):
         folder = root / {"train": "train_set", "test": "val_set"}[split]
-        _write_bytes(folder / "images" / f"{number}.jpg", jpeg_of(drawn_face(expression, seed, 112)))
+        _write_bytes(folder / "images" / f"{number}.jpg", encode_jpeg(draw_face(expression, seed, 112)))
         notes = folder / "annotations"
         notes.mkdir(exist_ok=True)
         np.save(notes / f"{number}_exp.npy", np.array(str(AFFECTNET.index(expression))))
-        np.save(notes / f"{number}_val.npy", np.array(str(round(LOOKS[expression][0] * 10, 3))))
-        np.save(notes / f"{number}_aro.npy", np.array(str(round(LOOKS[expression][1] * 4, 3))))
+        np.save(notes / f"{number}_val.npy", np.array(str(round(EXPRESSION_SHAPES[expression][0] * 10, 3))))
+        np.save(notes / f"{number}_aro.npy", np.array(str(round(EXPRESSION_SHAPES[expression][1] * 4, 3))))
         if landmarks:
             np.save(notes / f"{number}_lnd.npy", _sixty_eight_points(112).reshape(-1))
     for folder in ("train_set", "val_set"):
-        _write_bytes(root / folder / "images" / "900000.jpg", jpeg_of(np.full((112, 112, 3), 90, np.uint8)))
+        _write_bytes(
+            root / folder / "images" / "900000.jpg", encode_jpeg(np.full((112, 112, 3), 90, np.uint8))
+        )
         for name, value in (("exp", "10"), ("val", "-2"), ("aro", "-2")):
             np.save(root / folder / "annotations" / f"900000_{name}.npy", np.array(value))
     return root
 
 
 def _sixty_eight_points(side: int) -> np.ndarray:
-    """The 68 points of a drawn face: the eyes as rings about their middles, the rest rough."""
+    """Return 68 landmarks of a drawn face: rings around the eyes, nose tip and mouth corners, others at the center."""
     points = np.full((68, 2), 0.5)
     ring = 0.05 * np.stack([np.cos(np.arange(6) * np.pi / 3), np.sin(np.arange(6) * np.pi / 3)], axis=1)
     right, left, nose, mouth_right, mouth_left = np.array(FACE_POINTS)
@@ -253,7 +256,7 @@ def _sixty_eight_points(side: int) -> np.ndarray:
 
 
 def write_fer2013(root: Path, *, train: int = 10, valid: int = 4, test: int = 4) -> Path:
-    """`fer2013.csv` with drawn gray faces, so many a class and split. Gives the path of the file."""
+    """Write `fer2013.csv` with drawn gray faces, given their number per class and split, and return its path."""
     root.mkdir(parents=True, exist_ok=True)
     lines = ["emotion,pixels,Usage"]
     for usage, count, start in (
@@ -263,7 +266,7 @@ def write_fer2013(root: Path, *, train: int = 10, valid: int = 4, test: int = 4)
     ):
         for number in range(count * len(FER2013)):
             code = number % len(FER2013)
-            face = Image.fromarray(drawn_face(FER2013[code], start + number, 48)).convert("L")
+            face = Image.fromarray(draw_face(FER2013[code], start + number, 48)).convert("L")
             lines.append(f"{code},{' '.join(map(str, np.array(face).ravel().tolist()))},{usage}")
     path = root / "fer2013.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,3 +1,5 @@
+"""AffectNet adapter: splits, annotations, and malformed files."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -8,15 +10,15 @@ from mien.datasets.files import FolderFiles
 from mien.emotions import BASIC_EXPRESSIONS, EXPRESSIONS
 from mien.errors import DatasetError, LayoutError
 from mien.imaging import read_image
-from support.datasets import FACE_POINTS, LOOKS, write_affectnet, zip_folder
+from support.datasets import EXPRESSION_SHAPES, FACE_POINTS, write_affectnet, zip_folder
 
 
-def test_an_empty_folder_is_no_data_set(tmp_path):
+def test_rejects_empty_folder(tmp_path):
     with pytest.raises(LayoutError, match="train_set/ or val_set/"):
         read_affectnet(tmp_path)
 
 
-def test_splits_and_classes(tmp_path):
+def test_reads_splits_and_classes(tmp_path):
     index = read_affectnet(write_affectnet(tmp_path, train=30, test=1))
     counts = count_classes(index)
     assert index.labels == tuple(counts["train"]) == EXPRESSIONS
@@ -26,7 +28,7 @@ def test_splits_and_classes(tmp_path):
     assert {s.id.split("/")[0] for s in index.samples if s.split == "test"} == {"val_set"}
 
 
-def test_without_contempt(tmp_path):
+def test_affectnet7_has_no_contempt(tmp_path):
     index = read_dataset("affectnet7", write_affectnet(tmp_path, train=2, test=1))
     assert index.labels == BASIC_EXPRESSIONS
     assert len(index.samples) == 7 * 3
@@ -34,17 +36,19 @@ def test_without_contempt(tmp_path):
 
 
 @pytest.mark.parametrize("as_zip", [True, False])
-def test_what_is_known_of_an_image(tmp_path, as_zip):
+def test_reads_valence_arousal_and_landmarks(tmp_path, as_zip):
     root = write_affectnet(tmp_path / "deep" / "tree", train=2, test=1)
     index = read_affectnet(zip_folder(root, tmp_path / "a.zip", top="x/y") if as_zip else tmp_path / "deep")
     [sample] = [sample for sample in index.samples if sample.id == "val_set/images/2.jpg"]
     assert (sample.split, index.labels[sample.label]) == ("test", "happiness")
-    assert sample.valence_arousal == pytest.approx((LOOKS["happiness"][0] * 10, LOOKS["happiness"][1] * 4))
+    assert sample.valence_arousal == pytest.approx(
+        (EXPRESSION_SHAPES["happiness"][0] * 10, EXPRESSION_SHAPES["happiness"][1] * 4)
+    )
     np.testing.assert_allclose(np.array(sample.landmarks_xy), np.array(FACE_POINTS) * 112)
     assert read_image(index.read(sample)).shape == (112, 112, 3)
 
 
-def test_without_landmarks_valence_or_image(tmp_path):
+def test_accepts_missing_landmarks_valence_and_image(tmp_path):
     root = write_affectnet(tmp_path, train=2, test=1, landmarks=False)
     notes = root / "val_set/annotations"
     (notes / "1_val.npy").unlink()
@@ -67,7 +71,7 @@ def test_without_landmarks_valence_or_image(tmp_path):
         ("3_exp", np.array([None]), "not a .npy file of numbers"),
     ],
 )
-def test_a_bad_label_is_named(tmp_path, name, value, problem):
+def test_names_file_with_invalid_label(tmp_path, name, value, problem):
     root = write_affectnet(tmp_path, train=2, test=1)
     np.save(root / "train_set/annotations" / f"{name}.npy", value)
     with pytest.raises(DatasetError, match=f"{name}.npy: .*{problem}"):
@@ -76,7 +80,7 @@ def test_a_bad_label_is_named(tmp_path, name, value, problem):
 
 @pytest.mark.parametrize("kind", ["val", "aro", "lnd"])
 @pytest.mark.parametrize("value", [None, "1.5", "nan", "calm", ["0", "0"]])
-def test_a_broken_side_file_counts_as_not_given(tmp_path, kind, value):
+def test_broken_optional_annotation_counts_as_missing(tmp_path, kind, value):
     file = write_affectnet(tmp_path, train=2, test=1) / f"val_set/annotations/3_{kind}.npy"
     if value is None:
         file.write_bytes(file.read_bytes()[:-5])
@@ -87,13 +91,13 @@ def test_a_broken_side_file_counts_as_not_given(tmp_path, kind, value):
     assert (len(index.samples), lacking) == (24, {"val_set/images/3.jpg"})
 
 
-def test_names_are_listed_and_never_looked_up(tmp_path, monkeypatch):
+def test_lists_names_without_looking_up_files(tmp_path, monkeypatch):
     root = write_affectnet(tmp_path, train=2, test=1)
-    monkeypatch.setattr(FolderFiles, "has", lambda *_: pytest.fail("a file was looked up"))
+    monkeypatch.setattr(FolderFiles, "has", lambda *_: pytest.fail("looked up a file"))
     assert len(read_affectnet(root).samples) == 24
 
 
-def test_two_data_sets_side_by_side_are_refused(tmp_path):
+def test_rejects_two_data_sets_in_one_folder(tmp_path):
     for name in ("one", "two"):
         write_affectnet(tmp_path / name, train=1, test=1)
     with pytest.raises(LayoutError, match="found in several folders"):

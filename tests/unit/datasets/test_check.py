@@ -1,3 +1,5 @@
+"""Data set check: missing and unreadable images, duplicates, leaks, and its console output."""
+
 from __future__ import annotations
 
 import io
@@ -24,34 +26,34 @@ from mien.errors import InputError
 from support.datasets import write_affectnet, write_ferplus, write_image, write_rafdb, zip_folder
 
 
-def _shown(report) -> str:
+def _printed(report) -> str:
     console = Console(file=io.StringIO(), width=100)
     print_check(report, console)
     return console.file.getvalue()
 
 
-def test_an_index_without_samples():
+def test_checks_index_without_samples():
     index = Index(name="none", root=Path("none"), labels=(), samples=(), license="", is_cropped=True)
     report = check_dataset(index)
     assert (report.n, dict(report.counts), report.is_usable) == (0, {}, True)
     assert find_duplicates(index) == []
-    assert "0 images" in _shown(report)
+    assert "0 images" in _printed(report)
 
 
-def test_a_clean_data_set(tmp_path):
+def test_clean_data_set_has_no_findings(tmp_path):
     index = read_ferplus(write_ferplus(tmp_path))
-    seen = []
-    report = check_dataset(index, progress=lambda done, total: seen.append((done, total)))
+    calls = []
+    report = check_dataset(index, progress=lambda done, total: calls.append((done, total)))
     assert report.is_usable
     assert report.duplicates == report.leaks == report.duplicates_in_later_splits == ()
-    assert seen == [(done, 6) for done in range(1, 7)]
+    assert calls == [(done, 6) for done in range(1, 7)]
     assert report.counts["valid"] == count_classes(index)["valid"]
     assert report.counts["valid"]["happiness"] == report.counts["valid"]["not counted"] == 1
     assert sum(sum(counts.values()) for counts in report.counts.values()) == 6
 
 
 @pytest.mark.parametrize("as_zip", [True, False])
-def test_every_kind_of_fault_is_found(tmp_path, as_zip):
+def test_reports_every_kind_of_problem(tmp_path, as_zip):
     root = write_ferplus(tmp_path / "tree")
     train, valid, test = (root / f"FER2013{split}" for split in ("Train", "Valid", "Test"))
     write_image(train / "fer0000001.png", "fer0000000.png")  # a duplicate, and a leak with the next
@@ -68,12 +70,12 @@ def test_every_kind_of_fault_is_found(tmp_path, as_zip):
     assert report.duplicates_in_later_splits == report.duplicates[0]
     assert not report.is_usable
     assert json.loads(json.dumps(report.to_dict()))["missing"] == ["FER2013Valid/fer0028639.png"]
-    shown = _shown(report)
-    assert "1 missing images: FER2013Valid/fer0028639.png" in shown
-    assert "2 images with an exact duplicate in a later split" in shown
+    output = _printed(report)
+    assert "1 missing images: FER2013Valid/fer0028639.png" in output
+    assert "2 images with an exact duplicate in a later split" in output
 
 
-def test_the_same_pixels_in_another_format_are_twins(tmp_path):
+def test_same_pixels_in_another_format_are_duplicates(tmp_path):
     from PIL import Image
 
     write_image(tmp_path / "train" / "happy" / "a.png")
@@ -84,10 +86,10 @@ def test_the_same_pixels_in_another_format_are_twins(tmp_path):
     assert find_duplicates(index) == [("test/sad/[b].bmp", "train/happy/a.png")]
     report = check_dataset(index)
     assert report.duplicates_in_later_splits == ("train/happy/a.png",)
-    assert "[b].bmp" in _shown(report)
+    assert "[b].bmp" in _printed(report)
 
 
-def test_a_leak_list_keeps_out_what_the_check_found(tmp_path):
+def test_leak_list_excludes_the_reported_leaks(tmp_path):
     root = write_ferplus(tmp_path / "tree")
     write_image(root / "FER2013Valid/fer0028638.png", "fer0000000.png")
     index, path = read_ferplus(root), tmp_path / "leaks.csv"
@@ -98,7 +100,7 @@ def test_a_leak_list_keeps_out_what_the_check_found(tmp_path):
         write_leaks(tmp_path / "none/leaks.csv", index, ())
 
 
-def test_without_splits_twins_are_duplicates_and_no_leaks(tmp_path):
+def test_duplicates_without_splits_are_not_leaks(tmp_path):
     write_image(tmp_path / "happy" / "a.png")
     write_image(tmp_path / "sad" / "b.png", "a.png")
     report = check_dataset(read_folder(tmp_path))
@@ -107,7 +109,7 @@ def test_without_splits_twins_are_duplicates_and_no_leaks(tmp_path):
     assert "any" in report.counts
 
 
-def test_groups_are_counted(tmp_path):
+def test_counts_groups(tmp_path):
     rafdb = write_rafdb(tmp_path / "rafdb", train=2, test=1)
     affectnet = write_affectnet(tmp_path / "affectnet", train=1, test=1)
     report = check_dataset(read_dataset("joined", f"rafdb={rafdb},affectnet={affectnet}"))
@@ -115,13 +117,13 @@ def test_groups_are_counted(tmp_path):
     assert report.groups["dataset"] == {"rafdb": 21, "affectnet": 14}
     assert sum(report.groups["gender"].values()) == 21
     assert list(report.groups) == ["gender", "race", "age", "dataset"]
-    assert "dataset: rafdb 21, affectnet 14" in _shown(report)
+    assert "dataset: rafdb 21, affectnet 14" in _printed(report)
     assert count_groups(read_dataset("affectnet", affectnet)) == {}
 
 
-def test_a_column_of_many_values_is_cut_short(tmp_path):
+def test_prints_most_frequent_values_of_a_column(tmp_path):
     text = "".join(f"{n}.png,sad,{n or ''}\n" for n in range(20))
     (tmp_path / "t.csv").write_text(f"image,label,who\n{text}")
-    shown = _shown(check_dataset(read_dataset("table", tmp_path / "t.csv")))
-    assert "who: (none) 1, 1 1, " in shown
-    assert "and 12 more" in shown
+    output = _printed(check_dataset(read_dataset("table", tmp_path / "t.csv")))
+    assert "who: (none) 1, 1 1, " in output
+    assert "and 12 more" in output

@@ -1,3 +1,5 @@
+"""Face store: preparation, resuming, and rejection of stores of other data."""
+
 import json
 from dataclasses import replace
 
@@ -17,7 +19,7 @@ def index(tmp_path):
     return read_dataset("folder", root)
 
 
-def test_keeps_whole_crops_and_says_what_it_could_not_read(index, tmp_path):
+def test_keeps_whole_crops_and_lists_unreadable_images(index, tmp_path):
     store = prepare_faces(index, tmp_path / "store", patch=32, workers=1)
     assert store.patches.shape == (13, 32, 32, 3)
     assert not store.is_found.any()
@@ -25,47 +27,47 @@ def test_keeps_whole_crops_and_says_what_it_could_not_read(index, tmp_path):
     assert store.crop(0, size=16, template="ferplus", margin=0.0).shape == (16, 16, 3)
 
 
-def test_goes_on_where_it_was_stopped(index, tmp_path, monkeypatch):
+def test_resumes_interrupted_run(index, tmp_path, monkeypatch):
     monkeypatch.setattr(face_store, "CHUNK_SIZE", 4)
-    seen = []
+    calls = []
 
     def stop_after_two(done, count):
-        seen.append(done)
-        if len(seen) == 2:
+        calls.append(done)
+        if len(calls) == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         prepare_faces(index, tmp_path / "store", patch=32, workers=1, progress=stop_after_two)
-    again = []
+    resumed_calls = []
     store = prepare_faces(
-        index, tmp_path / "store", patch=32, workers=1, progress=lambda done, _: again.append(done)
+        index, tmp_path / "store", patch=32, workers=1, progress=lambda done, _: resumed_calls.append(done)
     )
-    straight = prepare_faces(index, tmp_path / "straight", patch=32, workers=1)
-    assert seen == [4, 8]
-    assert again == [12, 13]
-    np.testing.assert_array_equal(store.patches, straight.patches)
+    uninterrupted = prepare_faces(index, tmp_path / "uninterrupted", patch=32, workers=1)
+    assert calls == [4, 8]
+    assert resumed_calls == [12, 13]
+    np.testing.assert_array_equal(store.patches, uninterrupted.patches)
 
 
-def test_refuses_the_store_of_other_data(index, tmp_path):
+def test_rejects_store_of_other_data(index, tmp_path):
     prepare_faces(index, tmp_path / "store", patch=32, workers=1)
     with pytest.raises(DatasetError, match="another data set or size"):
         prepare_faces(index, tmp_path / "store", patch=16, workers=1)
 
 
-def test_stores_of_data_without_landmarks_stay_valid_and_those_cut_by_stated_ones_do_not(index, tmp_path):
+def test_fingerprint_contains_the_number_of_annotated_landmarks(index, tmp_path):
     file = tmp_path / "store" / "store.json"
     prepare_faces(index, tmp_path / "store", patch=32, workers=1)
     record = json.loads(file.read_text())
     plain = {"schema", "data set", "samples", "ids", "face crops", "patch", "detector", "unreadable"}
     assert set(record) == plain
     points = ((9.0, 9.0), (20.0, 9.0), (15.0, 15.0), (10.0, 22.0), (20.0, 22.0))
-    stated = replace(index, samples=tuple(replace(s, landmarks_xy=points) for s in index.samples))
+    annotated = replace(index, samples=tuple(replace(s, landmarks_xy=points) for s in index.samples))
     file.write_text(json.dumps({**record, "landmarks given": 13}))
     with pytest.raises(DatasetError, match="another data set or size"):
-        prepare_faces(stated, tmp_path / "store", patch=32, workers=1)
+        prepare_faces(annotated, tmp_path / "store", patch=32, workers=1)
 
 
-def test_two_processes_make_the_same_store(index, tmp_path, monkeypatch):
+def test_two_processes_write_the_same_store(index, tmp_path, monkeypatch):
     one = prepare_faces(index, tmp_path / "one", patch=32, workers=1)
     monkeypatch.setattr(face_store, "CHUNK_SIZE", 4)
     two = prepare_faces(index, tmp_path / "two", patch=32, workers=2)
@@ -75,7 +77,7 @@ def test_two_processes_make_the_same_store(index, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["store.json", "patches.npy", "landmarks.npy"])
-def test_a_broken_store_is_told(index, tmp_path, name):
+def test_rejects_broken_store(index, tmp_path, name):
     prepare_faces(index, tmp_path / "store", patch=32, workers=1)
     (tmp_path / "store" / name).write_bytes(b"")
     with pytest.raises(DatasetError, match="Remove the folder"):

@@ -1,3 +1,5 @@
+"""FER2013 adapter: splits, pixels, and malformed rows."""
+
 from __future__ import annotations
 
 import pickle
@@ -9,22 +11,22 @@ from PIL import Image
 from mien.datasets import count_classes, read_dataset, read_fer2013
 from mien.emotions import BASIC_EXPRESSIONS
 from mien.errors import AnnotationError, LayoutError
-from support.datasets import FER2013, drawn_face, write_fer2013, zip_folder
+from support.datasets import FER2013, draw_face, write_fer2013, zip_folder
 
 
-def test_an_empty_folder_is_no_data_set(tmp_path):
+def test_rejects_empty_folder(tmp_path):
     with pytest.raises(LayoutError, match=r"fer2013\.csv"):
         read_fer2013(tmp_path)
 
 
-def test_a_file_without_rows(tmp_path):
+def test_rejects_file_without_rows(tmp_path):
     (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n\n")
     with pytest.raises(LayoutError, match="the file has no rows"):
         read_fer2013(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "zip"])
-def test_splits_classes_and_pixels(tmp_path, kind):
+def test_reads_splits_classes_and_pixels(tmp_path, kind):
     file = write_fer2013(tmp_path / "deep", train=2, valid=1, test=1)
     path = {
         "file": file,
@@ -47,7 +49,7 @@ def test_splits_classes_and_pixels(tmp_path, kind):
     for row in (0, 13, 27):
         image = index.read(index.samples[row])
         seed = row if row < 14 else 100_000 + row - 21
-        expected = Image.fromarray(drawn_face(FER2013[row % 7], seed, 48)).convert("L")
+        expected = Image.fromarray(draw_face(FER2013[row % 7], seed, 48)).convert("L")
         np.testing.assert_array_equal(image, np.repeat(np.array(expected)[:, :, None], 3, axis=2))
         assert image.dtype == np.uint8
 
@@ -61,7 +63,7 @@ def test_splits_classes_and_pixels(tmp_path, kind):
         ("3", "Usage is '3'"),
     ],
 )
-def test_a_bad_row_is_named(tmp_path, row, problem):
+def test_names_malformed_row(tmp_path, row, problem):
     file = write_fer2013(tmp_path, train=1, valid=1, test=1)
     with file.open("a") as stream:
         stream.write(f"{row}\n")
@@ -70,7 +72,7 @@ def test_a_bad_row_is_named(tmp_path, row, problem):
 
 
 @pytest.mark.parametrize("pixels", ["1 2 3", "256 " * 2304, "-1 " * 2304, "x " * 2304])
-def test_bad_pixels_are_named_when_they_are_read(tmp_path, pixels):
+def test_names_malformed_pixels_on_reading(tmp_path, pixels):
     file = write_fer2013(tmp_path, train=1, valid=1, test=1)
     with file.open("a") as stream:
         stream.write(f"3,{pixels},Training")
@@ -79,7 +81,7 @@ def test_bad_pixels_are_named_when_they_are_read(tmp_path, pixels):
         index.read(index.samples[-1])
 
 
-def test_another_header_is_refused(tmp_path):
+def test_rejects_unexpected_header(tmp_path):
     (tmp_path / "fer2013.csv").write_text("emotion, Usage, pixels\n3,Training,1 2 3\n")
     with pytest.raises(AnnotationError, match="line 1: the header"):
         read_fer2013(tmp_path)

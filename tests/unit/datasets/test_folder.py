@@ -1,13 +1,15 @@
+"""Folder adapter: splits, class names, nested folders, and stray files."""
+
 from __future__ import annotations
 
 import pytest
 
 from mien.datasets import ADAPTERS, read_dataset, read_folder
 from mien.errors import InputError, LayoutError
-from support.datasets import pixels_of, png_of, write_image, zip_folder
+from support.datasets import encode_png, make_pixels, write_image, zip_folder
 
 
-def test_an_empty_folder_is_no_data_set(tmp_path):
+def test_rejects_empty_folder(tmp_path):
     (tmp_path / "happy").mkdir()
     with pytest.raises(LayoutError, match="there are no images"):
         read_folder(tmp_path)
@@ -18,14 +20,14 @@ def tree(tmp_path):
     root = tmp_path / "faces"
     for name in ("train/Happy/a.jpg", "train/sad/b.PNG", "val/fear/deep/c.png", "test/HAPPINESS/a.jpg"):
         write_image(root / name)
-    (root / "README.txt").write_text("no image")
+    (root / "README.txt").write_text("not an image")
     (root / ".hidden").mkdir()
     write_image(root / ".hidden" / "d.png")
     return root
 
 
 @pytest.mark.parametrize("kind", ["folder", "nested", "zip", "top", "two tops"])
-def test_splits_and_classes(tree, tmp_path, kind):
+def test_reads_splits_and_classes(tree, tmp_path, kind):
     path = {
         "folder": lambda: tree,
         "nested": lambda: tmp_path,
@@ -43,18 +45,18 @@ def test_splits_and_classes(tree, tmp_path, kind):
     ]
     assert index.samples[2].label_distribution == (0, 1, 0)
     assert [index.read(s) for s in index.samples] == [
-        png_of(pixels_of(s.id.split("/")[-1])) for s in index.samples
+        encode_png(make_pixels(s.id.split("/")[-1])) for s in index.samples
     ]
 
 
-def test_without_splits_every_image_belongs_to_each(tmp_path):
+def test_image_without_split_belongs_to_every_split(tmp_path):
     write_image(tmp_path / "happy" / "a.png")
     write_image(tmp_path / "sad" / "b.png")
     index = read_folder(tmp_path)
     assert index.select("train") == index.select("test") == index
 
 
-def test_one_class_or_one_split_is_no_top_folder(tmp_path):
+def test_single_class_or_split_is_not_a_top_folder(tmp_path):
     write_image(tmp_path / "happy" / "a.png")
     assert read_folder(tmp_path).samples[0].id == "happy/a.png"
     write_image(tmp_path / "one" / "test" / "sad" / "a.png")
@@ -62,14 +64,14 @@ def test_one_class_or_one_split_is_no_top_folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["cat/a.png", "train/cat/a.png", "train/cat.png"])
-def test_what_is_no_class_is_named_with_the_known_ones(tree, name):
+def test_names_unknown_class_and_lists_expected_ones(tree, name):
     write_image(tree / name)
     with pytest.raises(LayoutError, match=r"cat.*neutral, happiness, .*contempt"):
         read_folder(tree)
 
 
 @pytest.mark.parametrize("as_zip", [True, False])
-def test_stray_files_at_the_top_are_passed_over(tmp_path, as_zip):
+def test_skips_stray_files_above_the_class_folders(tmp_path, as_zip):
     root = tmp_path / "download"
     write_image(root / "deep" / "er" / "happy" / "a.png")
     for stray in ("logo.png", "deep/logo.png", "deep/er/logo.png"):
@@ -77,22 +79,22 @@ def test_stray_files_at_the_top_are_passed_over(tmp_path, as_zip):
     (root / "LICENSE").write_text("free")
     index = read_folder(zip_folder(root, tmp_path / "a.zip") if as_zip else root)
     assert [sample.id for sample in index.samples] == ["happy/a.png"]
-    assert index.read(index.samples[0]) == png_of(pixels_of("a.png"))
+    assert index.read(index.samples[0]) == encode_png(make_pixels("a.png"))
 
 
-def test_a_problem_below_the_top_is_named_with_its_whole_path(tmp_path):
+def test_names_full_path_of_unknown_class(tmp_path):
     write_image(tmp_path / "one" / "two" / "happy" / "a.png")
     write_image(tmp_path / "one" / "two" / "cat" / "a.png")
     with pytest.raises(LayoutError, match=r"one.two.cat: "):
         read_folder(tmp_path)
 
 
-def test_only_images_without_folders(tmp_path):
+def test_rejects_images_without_class_folders(tmp_path):
     write_image(tmp_path / "images" / "a.png")
     with pytest.raises(LayoutError, match="images"):
         read_folder(tmp_path)
 
 
-def test_an_unknown_kind_names_the_known(tmp_path):
+def test_unknown_kind_lists_available_kinds(tmp_path):
     with pytest.raises(InputError, match=", ".join(ADAPTERS)):
         read_dataset("imagenet", tmp_path)

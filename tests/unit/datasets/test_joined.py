@@ -1,3 +1,5 @@
+"""Joined data sets: ids, common labels, targets, and leak lists."""
+
 from __future__ import annotations
 
 import pickle
@@ -22,12 +24,12 @@ from support.datasets import (
 )
 
 
-def test_nothing_cannot_be_joined():
+def test_rejects_empty_list():
     with pytest.raises(InputError, match="no data set"):
         join([])
 
 
-def test_the_command_line_knows_every_kind():
+def test_command_line_lists_every_kind():
     assert get_args(DatasetKind) == tuple(ADAPTERS)
 
 
@@ -37,7 +39,7 @@ def parts(tmp_path):
     return ferplus, write_rafdb(tmp_path / "rafdb", train=2, test=1)
 
 
-def test_ids_groups_and_pixels(parts):
+def test_prefixes_ids_adds_groups_and_reads_pixels(parts):
     ferplus, rafdb = read_ferplus(parts[0]), read_rafdb(parts[1])
     index = pickle.loads(pickle.dumps(read_dataset("joined", f"ferplus={parts[0]},rafdb={parts[1]}")))
     assert (index.name, index.labels, index.is_cropped) == ("ferplus+rafdb", BASIC_EXPRESSIONS, True)
@@ -55,7 +57,7 @@ def test_ids_groups_and_pixels(parts):
     assert not index.has(replace(index.samples[0], id="rafdb/a.png"))
 
 
-def test_a_path_is_what_the_command_line_gives(parts):
+def test_accepts_parts_as_a_path(parts):
     index = read_dataset("joined", Path(f"ferplus={parts[0]},rafdb={parts[1]}"))
     assert {sample.groups["dataset"] for sample in index.samples} == {"ferplus", "rafdb"}
 
@@ -87,17 +89,17 @@ def _sample(label: int | None, distribution: tuple[float, ...] | None) -> Sample
         (None, None, None),
     ],
 )
-def test_what_stays_and_with_which_target(label, distribution, expected):
+def test_keeps_samples_of_common_labels(label, distribution, expected):
     labels = ("neutral", "happiness", "fear", "contempt")
     other = _index(_sample(0, (1.0, 0.0)), labels=("happiness", "neutral"), name="other")
     index = join([_index(_sample(label, distribution), labels=labels), other])
     assert index.labels == ("neutral", "happiness")
     assert (index.samples[-1].label, index.samples[-1].label_distribution) == (1, (0.0, 1.0))
-    found = [(s.label, s.label_distribution) for s in index.samples if s.groups["dataset"] == "made"]
-    assert found == ([] if expected is None else [expected])
+    joined = [(s.label, s.label_distribution) for s in index.samples if s.groups["dataset"] == "made"]
+    assert joined == ([] if expected is None else [expected])
 
 
-def test_labels_may_be_chosen():
+def test_accepts_explicit_labels():
     one = _index(_sample(1, (0.0, 1.0)), labels=("neutral", "happiness"), name="one")
     two = _index(_sample(0, (1.0,)), labels=("contempt",), name="two")
     index = join([one, two], labels=("happiness", "contempt"))
@@ -111,7 +113,7 @@ def test_labels_may_be_chosen():
         join([one], labels=("neutral",))
 
 
-def test_two_of_one_name_are_told_apart(tmp_path):
+def test_equal_names_get_a_suffix(tmp_path):
     for name in ("a", "b"):
         write_image(tmp_path / name / "happy" / "same.png", name)
     index = read_dataset("joined", f"folder={tmp_path / 'a'}, folder={tmp_path / 'b'}")
@@ -119,7 +121,7 @@ def test_two_of_one_name_are_told_apart(tmp_path):
     assert index.read(index.samples[0]) != index.read(index.samples[1])
 
 
-def test_a_leak_list_knows_joined_images_by_their_file_names(tmp_path, parts):
+def test_leak_list_matches_joined_images_by_file_name(tmp_path, parts):
     from mien.training.config import DataConfig
     from mien.training.data import load_faces, read_index
 
@@ -133,13 +135,13 @@ def test_a_leak_list_knows_joined_images_by_their_file_names(tmp_path, parts):
     assert whole.names == BASIC_EXPRESSIONS
 
 
-def test_crops_and_photographs_are_not_joined(tmp_path, parts):
+def test_rejects_crops_with_photographs(tmp_path, parts):
     originals = write_rafdb(tmp_path / "originals", images="original", train=1, test=1)
     with pytest.raises(DatasetError, match="face crops: ferplus; whole photographs: rafdb"):
         read_dataset("joined", f"ferplus={parts[0]},rafdb={originals}")
 
 
-def test_all_of_them(tmp_path):
+def test_joins_affectnet_and_fer2013(tmp_path):
     affectnet, fer2013 = (
         write_affectnet(tmp_path / "a", train=2, test=1),
         write_fer2013(tmp_path / "f", train=1),
@@ -150,12 +152,12 @@ def test_all_of_them(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "ferplus", "ferplus=", "=a", "ferplus=a,,rafdb=b"])
-def test_what_is_no_list_of_parts_is_refused(text):
+def test_rejects_malformed_parts(text):
     with pytest.raises(InputError, match="KIND=PATH"):
         read_dataset("joined", text)
 
 
-def test_an_unknown_or_joined_part_is_refused():
+def test_rejects_unknown_or_joined_part():
     with pytest.raises(InputError, match="unknown kind of data set 'cats'"):
         read_dataset("joined", "cats=/a")
     with pytest.raises(InputError, match="cannot be joined again"):

@@ -1,3 +1,5 @@
+"""RAF-DB adapter: three layouts, held-out validation split, annotations, and malformed files."""
+
 from __future__ import annotations
 
 import shutil
@@ -12,7 +14,7 @@ from mien.datasets.rafdb import LABEL_LIST
 from mien.emotions import BASIC_EXPRESSIONS
 from mien.errors import AnnotationError, LayoutError
 from mien.imaging import read_image
-from support.datasets import FACE_POINTS, RAFDB, RAFDB_PLACE, write_rafdb, zip_folder
+from support.datasets import FACE_POINTS, RAFDB, RAFDB_FACE_OFFSET, write_rafdb, zip_folder
 
 LAYOUTS = ("official", "repacked", "efficientface")
 
@@ -22,16 +24,16 @@ def _stem(sample: Sample) -> str:
 
 
 def _facts(index: Index) -> dict[str, tuple[str, str]]:
-    """Split and class of every image, by its name in the owners' list."""
+    """Return split and class of every image by its name in the official list."""
     return {_stem(s): (s.split, index.labels[s.label]) for s in index.samples if s.label is not None}
 
 
-def test_an_empty_folder_is_no_data_set(tmp_path):
+def test_rejects_empty_folder(tmp_path):
     with pytest.raises(LayoutError, match="list_patition_label"):
         read_rafdb(tmp_path)
 
 
-def test_every_layout_says_the_same_of_every_image(tmp_path):
+def test_all_layouts_give_the_same_splits_and_classes(tmp_path):
     facts = []
     for layout in LAYOUTS:
         index = read_dataset("rafdb", write_rafdb(tmp_path / layout, layout, train=3, test=1))
@@ -46,7 +48,7 @@ def test_every_layout_says_the_same_of_every_image(tmp_path):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_nested_and_zipped(tmp_path, layout):
+def test_reads_nested_and_zipped_layouts(tmp_path, layout):
     root = write_rafdb(tmp_path / "deep" / "er", layout, train=2, test=1)
     facts = _facts(read_rafdb(root))
     paths = [tmp_path / "deep", zip_folder(root, tmp_path / "a.zip", top="my/RAF-DB")]
@@ -57,41 +59,41 @@ def test_nested_and_zipped(tmp_path, layout):
         assert all(index.has(sample) for sample in index.samples)
 
 
-def test_a_tenth_of_every_class_is_held_out(tmp_path):
+def test_holds_out_ten_percent_of_each_class(tmp_path):
     counts = count_classes(read_rafdb(write_rafdb(tmp_path, "efficientface", train=20, test=1)))
     assert set(counts["train"].values()) == {18}
     assert set(counts["valid"].values()) == {2}
     assert set(counts["test"].values()) == {1}
 
 
-def test_what_is_held_out_does_not_depend_on_the_order():
+def test_held_out_samples_do_not_depend_on_the_order():
     samples = [
         Sample(id=f"train/{n % 3}/{n}.jpg", split="train", label=n % 3, label_distribution=None)
         for n in range(300)
     ]
-    there, back = hold_out_validation(samples, 0.1), hold_out_validation(samples[::-1], 0.1)
-    assert set(there) == set(back)
-    assert [sample.id for sample in there] == [sample.id for sample in samples]
-    assert sum(sample.split == "valid" for sample in there) == 30
+    forward, backward = hold_out_validation(samples, 0.1), hold_out_validation(samples[::-1], 0.1)
+    assert set(forward) == set(backward)
+    assert [sample.id for sample in forward] == [sample.id for sample in samples]
+    assert sum(sample.split == "valid" for sample in forward) == 30
     assert hold_out_validation([], 0.1) == ()
     assert [sample.split for sample in hold_out_validation(samples[:1], 0.1)] == ["train"]
 
 
-def test_groups_in_words(tmp_path):
+def test_groups_have_names(tmp_path):
     sample = read_rafdb(write_rafdb(tmp_path, train=2, test=1)).samples[5]
     assert sample.groups == {"gender": "unsure", "race": "African-American", "age": "20-39"}
     assert (sample.line, sample.landmarks_xy) == (6, None)
 
 
-def test_originals_come_with_landmarks(tmp_path):
+def test_original_images_have_landmarks(tmp_path):
     index = read_rafdb(write_rafdb(tmp_path, images="original", train=2, test=1))
     assert not index.is_cropped
-    expected = np.array(FACE_POINTS) * 100 + RAFDB_PLACE
+    expected = np.array(FACE_POINTS) * 100 + RAFDB_FACE_OFFSET
     for sample in index.samples:
         np.testing.assert_allclose(np.array(sample.landmarks_xy), expected, atol=0.01)
 
 
-def test_aligned_images_are_preferred(tmp_path):
+def test_prefers_aligned_images(tmp_path):
     write_rafdb(tmp_path, images="original", train=2, test=1)
     write_rafdb(tmp_path, images="aligned", train=2, test=1)
     assert read_rafdb(tmp_path).samples[0].id == "Image/aligned/train_00001_aligned.jpg"
@@ -99,7 +101,7 @@ def test_aligned_images_are_preferred(tmp_path):
 
 @pytest.mark.parametrize("turn_deg", [0, 80, 180, 250])
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (1, 0, 2, 4, 3), (1, 0, 2, 3, 4)])
-def test_the_subjects_right_comes_first_whatever_the_order(tmp_path, order, turn_deg):
+def test_landmarks_start_with_the_subjects_right(tmp_path, order, turn_deg):
     write_rafdb(tmp_path, images="original", train=2, test=1)
     angle = np.deg2rad(turn_deg)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -107,21 +109,21 @@ def test_the_subjects_right_comes_first_whatever_the_order(tmp_path, order, turn
     file = tmp_path / "basic/Annotation/manual/train_00001_manu_attri.txt"
     lines = [f"{points[place][0]} {points[place][1]}" for place in order]
     file.write_text("\n".join([*lines, *file.read_text().splitlines()[5:]]))
-    found = read_rafdb(tmp_path).samples[0].landmarks_xy
-    np.testing.assert_allclose(np.array(found), points)
+    landmarks = read_rafdb(tmp_path).samples[0].landmarks_xy
+    np.testing.assert_allclose(np.array(landmarks), points)
 
 
-def test_landmarks_given_stand_for_the_face_found(tmp_path):
+def test_uses_annotated_landmarks_without_a_detected_face(tmp_path):
     index = read_rafdb(write_rafdb(tmp_path / "data", images="original", train=2, test=1))
     store = prepare_faces(index, tmp_path / "store", patch=64, workers=1)
     assert store.is_found.all()
     eyes = store.landmarks_xy[:, :2]
-    middle = store.patches.shape[1] / 2
-    np.testing.assert_allclose(eyes.mean(axis=1)[:, 0], middle, atol=1)  # the face was off the middle
+    center = store.patches.shape[1] / 2
+    np.testing.assert_allclose(eyes.mean(axis=1)[:, 0], center, atol=1)  # off-center in the photograph
     assert (eyes[:, 0, 0] < eyes[:, 1, 0]).all()
 
 
-def test_a_missing_annotation_leaves_the_groups_empty(tmp_path):
+def test_missing_annotation_leaves_groups_empty(tmp_path):
     write_rafdb(tmp_path, train=2, test=1)
     shutil.rmtree(tmp_path / "basic/Annotation")
     assert {tuple(sample.groups) for sample in read_rafdb(tmp_path).samples} == {()}
@@ -136,7 +138,7 @@ def test_a_missing_annotation_leaves_the_groups_empty(tmp_path):
         (2, "train_00001.jpg 1", "already listed in line 1"),
     ],
 )
-def test_a_bad_line_of_the_label_list_is_named(tmp_path, line, text, problem):
+def test_names_malformed_line_of_the_label_list(tmp_path, line, text, problem):
     file = write_rafdb(tmp_path, train=2, test=1) / "basic" / LABEL_LIST
     lines = file.read_text().splitlines()
     file.write_text("\n".join([*lines[: line - 1], text, *lines[line:]]))
@@ -148,7 +150,7 @@ def test_a_bad_line_of_the_label_list_is_named(tmp_path, line, text, problem):
     ("line", "text"),
     [(1, "12"), (2, "1 2 3"), (3, "nan 5"), (4, "a b"), (6, "3"), (7, "0 1"), (8, "old"), (8, ""), (9, "0")],
 )
-def test_an_annotation_that_cannot_be_read_counts_as_not_given(tmp_path, line, text):
+def test_malformed_annotation_counts_as_missing(tmp_path, line, text):
     write_rafdb(tmp_path, images="original", train=2, test=1)
     file = tmp_path / "basic/Annotation/manual/train_00003_manu_attri.txt"
     lines = file.read_text().splitlines()
@@ -158,13 +160,13 @@ def test_an_annotation_that_cannot_be_read_counts_as_not_given(tmp_path, line, t
     assert lacking == ["train_00003"]
 
 
-def test_a_list_without_images(tmp_path):
+def test_rejects_label_list_without_images(tmp_path):
     shutil.rmtree(write_rafdb(tmp_path, train=2, test=1) / "basic/Image")
     with pytest.raises(LayoutError, match="Image/aligned/ or Image/original/"):
         read_rafdb(tmp_path)
 
 
-def test_a_table_that_contradicts_its_folders_is_refused(tmp_path):
+def test_rejects_table_that_contradicts_its_folders(tmp_path):
     write_rafdb(tmp_path, "repacked", train=2, test=1)
     file = tmp_path / "test_labels.csv"
     file.write_text(file.read_text().replace("test_0002_aligned.jpg,2", "test_0002_aligned.jpg,5"))
@@ -174,7 +176,7 @@ def test_a_table_that_contradicts_its_folders_is_refused(tmp_path):
         read_rafdb(tmp_path)
 
 
-def test_a_table_that_names_a_missing_image_is_refused(tmp_path):
+def test_rejects_table_with_a_missing_image(tmp_path):
     write_rafdb(tmp_path, "repacked", train=2, test=1)
     (tmp_path / "DATASET/test/2/test_0002_aligned.jpg").unlink()
     with pytest.raises(AnnotationError, match=r"test_labels.csv, line 3: .*test_0002.*incomplete"):
@@ -183,7 +185,7 @@ def test_a_table_that_names_a_missing_image_is_refused(tmp_path):
     assert len(read_rafdb(tmp_path).samples) == 20
 
 
-def test_numbers_that_fit_both_layouts_are_refused(tmp_path):
+def test_rejects_ambiguous_class_numbers(tmp_path):
     write_rafdb(tmp_path, "efficientface", train=2, test=1)
     for split in ("train", "test"):
         shutil.rmtree(tmp_path / split / "0")
@@ -195,7 +197,7 @@ def test_numbers_that_fit_both_layouts_are_refused(tmp_path):
         read_rafdb(tmp_path / "both")
 
 
-def test_two_data_sets_side_by_side_are_refused(tmp_path):
+def test_rejects_two_data_sets_in_one_folder(tmp_path):
     for name in ("one", "two"):
         write_rafdb(tmp_path / "folders" / name, "efficientface", train=1, test=1)
         write_rafdb(tmp_path / "lists" / name, train=1, test=1)

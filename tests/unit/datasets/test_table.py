@@ -1,3 +1,5 @@
+"""Table adapter: CSV and Parquet, splits, groups, and malformed rows."""
+
 from __future__ import annotations
 
 import sys
@@ -6,7 +8,7 @@ import pytest
 
 from mien.datasets import read_dataset, read_table
 from mien.errors import AnnotationError, DatasetError, LayoutError, MissingExtraError
-from support.datasets import pixels_of, png_of, write_image
+from support.datasets import encode_png, make_pixels, write_image
 
 
 def _write(path, text):
@@ -17,19 +19,19 @@ def _write(path, text):
 @pytest.mark.parametrize(
     ("text", "problem"), [("", "the file is empty"), ("image,label\n\n", "the file has no rows")]
 )
-def test_an_empty_table_is_refused(tmp_path, text, problem):
+def test_rejects_empty_table(tmp_path, text, problem):
     with pytest.raises(LayoutError, match=problem):
         read_table(_write(tmp_path / "t.csv", text))
 
 
-def test_no_table(tmp_path):
+def test_rejects_folder_and_missing_file(tmp_path):
     with pytest.raises(LayoutError, match="a folder"):
         read_table(tmp_path)
     with pytest.raises(LayoutError, match="does not exist"):
         read_table(tmp_path / "absent.csv")
 
 
-def test_rows_with_split_and_groups(tmp_path):
+def test_reads_splits_and_groups(tmp_path):
     write_image(tmp_path / "images" / "a.png")
     text = (
         '\ufeffImage, Label,SPLIT,gender,Age\nimages/a.png,Happy,val,female,20-29\n"b, c.png",sad,train,,\n'
@@ -42,13 +44,13 @@ def test_rows_with_split_and_groups(tmp_path):
     assert first.groups == {"gender": "female", "Age": "20-29"}
     assert (second.id, second.split, second.label_distribution) == ("b, c.png", "train", (0.0, 1.0))
     assert len({first, second}) == 2
-    assert index.read(first) == png_of(pixels_of("a.png"))
+    assert index.read(first) == encode_png(make_pixels("a.png"))
     assert not index.has(second)
     with pytest.raises(DatasetError, match=r"b, c.png \(line 3"):
         index.read(second)
 
 
-def test_without_split_a_row_belongs_to_each(tmp_path):
+def test_row_without_split_belongs_to_every_split(tmp_path):
     index = read_table(_write(tmp_path / "t.csv", "image,label\na.png,neutral\n"))
     assert index.select("valid") == index.select("test") == index
 
@@ -65,19 +67,19 @@ def test_without_split_a_row_belongs_to_each(tmp_path):
         ("image,label\na.png,sad\n./a.png,happy\n", 3, "already listed in line 2"),
     ],
 )
-def test_a_bad_row_is_named(tmp_path, text, line, problem):
+def test_names_malformed_row(tmp_path, text, line, problem):
     with pytest.raises(AnnotationError, match=problem) as caught:
         read_table(_write(tmp_path / "t.csv", text))
     assert caught.value.line == line
 
 
-def test_a_binary_file_is_refused(tmp_path):
+def test_rejects_binary_file(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"image,label\n\x89PNG\xff\xd8")
     with pytest.raises(AnnotationError, match="line 2: is not UTF-8"):
         read_table(tmp_path / "t.csv")
 
 
-def test_an_image_that_is_a_folder_or_impossible(tmp_path):
+def test_folder_or_overlong_name_is_a_missing_image(tmp_path):
     (tmp_path / "a.png").mkdir()
     index = read_table(_write(tmp_path / "t.csv", f"image,label\na.png,sad\n{'x' * 400}.png,sad\n"))
     for sample in index.samples:
@@ -86,7 +88,7 @@ def test_an_image_that_is_a_folder_or_impossible(tmp_path):
             index.read(sample)
 
 
-def test_parquet_reads_like_csv(tmp_path):
+def test_reads_parquet_like_csv(tmp_path):
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq
 
@@ -97,12 +99,12 @@ def test_parquet_reads_like_csv(tmp_path):
         ("a.png", 0, {"age": "31"}),
         ("b.png", 1, {"age": ""}),
     ]
-    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no more")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 broken")
     with pytest.raises(DatasetError, match="Parquet"):
         read_table(tmp_path / "bad.parquet")
 
 
-def test_parquet_without_its_extra(tmp_path, monkeypatch):
+def test_parquet_names_the_missing_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match="table"):
         read_table(_write(tmp_path / "t.parquet", ""))

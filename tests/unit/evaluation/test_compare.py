@@ -1,4 +1,4 @@
-"""Two models on the same faces: the counts, the faces on which they differ, and their page."""
+"""Comparison of two models: counts, differences, verdict, and report page."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def make_index(labels: list[int | None], root) -> Index:
     return Index(name="made", root=root, labels=LABELS, samples=samples, license="CC0", is_cropped=True)
 
 
-def make_readings(
-    index: Index, answers: list[int], manifest: Manifest, sure: list[float]
+def make_predictions(
+    index: Index, classes: list[int], manifest: Manifest, strengths: list[float]
 ) -> DatasetPredictions:
-    """Answers are class numbers of `LABELS`; -1: no face found."""
-    logits = np.zeros((len(answers), 3), dtype=np.float32)
-    for row, (answer, strength) in enumerate(zip(answers, sure, strict=True)):
-        logits[row, manifest.labels.index(LABELS[answer])] = strength
-    is_found = np.array(answers) >= 0
+    """Return predictions of the given classes of `LABELS` with the given logits; -1 for no detected face."""
+    logits = np.zeros((len(classes), 3), dtype=np.float32)
+    for row, (label, logit) in enumerate(zip(classes, strengths, strict=True)):
+        logits[row, manifest.labels.index(LABELS[label])] = logit
+    is_found = np.array(classes) >= 0
     logits[~is_found] = np.nan
-    crops = np.random.default_rng(0).integers(0, 256, (len(answers), 8, 8, 3), dtype=np.uint8)
-    is_readable = np.ones(len(answers), dtype=bool)
+    crops = np.random.default_rng(0).integers(0, 256, (len(classes), 8, 8, 3), dtype=np.uint8)
+    is_readable = np.ones(len(classes), dtype=bool)
     return DatasetPredictions(
         index=index, crop=lambda row: crops[row], logits=logits, is_found=is_found, is_readable=is_readable
     )
@@ -58,16 +58,16 @@ def make_readings(
 @pytest.fixture
 def comparison(tmp_path):
     index = make_index([0, 0, 1, 1, 2, 2, None, 0], tmp_path)
-    sure = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
-    mine = make_readings(index, [0, 0, 1, 0, 2, 0, 1, -1], FIRST, sure)
-    other = make_readings(index, [0, 1, 0, 1, 2, 1, 1, -1], SECOND, sure)
-    return compare_predictions(FIRST, SECOND, mine, other)
+    logits = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    first = make_predictions(index, [0, 0, 1, 0, 2, 0, 1, -1], FIRST, logits)
+    second = make_predictions(index, [0, 1, 0, 1, 2, 1, 1, -1], SECOND, logits)
+    return compare_predictions(FIRST, SECOND, first, second)
 
 
-def test_no_face_that_counts(tmp_path):
+def test_compares_without_labeled_faces(tmp_path):
     index = make_index([None], tmp_path)
-    readings = [make_readings(index, [0], manifest, [1.0]) for manifest in (FIRST, SECOND)]
-    summary = compare_predictions(FIRST, SECOND, *readings).summary
+    predictions = [make_predictions(index, [0], manifest, [1.0]) for manifest in (FIRST, SECOND)]
+    summary = compare_predictions(FIRST, SECOND, *predictions).summary
     assert (summary["n"], summary["difference"], summary["mcnemar"]["p_value"]) == (0, None, 1.0)
     assert summary["difference_interval"] == [None, None]
     write_comparison(
@@ -75,11 +75,11 @@ def test_no_face_that_counts(tmp_path):
         title="t",
         subject={},
         names=("a", "b"),
-        comparison=compare_predictions(FIRST, SECOND, *readings),
+        comparison=compare_predictions(FIRST, SECOND, *predictions),
     )
 
 
-def test_counts_do_not_depend_on_the_order_of_the_classes(comparison):
+def test_counts_do_not_depend_on_class_order(comparison):
     summary = comparison.summary
     assert summary["n"] == 7
     assert summary["table"] == {"both_right": 2, "only_first": 2, "only_second": 1, "both_wrong": 2}
@@ -96,21 +96,20 @@ def test_counts_do_not_depend_on_the_order_of_the_classes(comparison):
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 
-def test_faces_on_which_they_differ_stand_with_both_readings_the_surest_mistake_first(comparison):
+def test_differences_start_with_the_most_confident_mistake(comparison):
     assert [face.name[0] for face in comparison.only_first] == ["2", "1"]
     (face,) = comparison.only_second
     assert (face.name[0], face.truth, face.predictions) == ("3", "happiness", ("neutral", "happiness"))
     assert face.confidences[0] == pytest.approx(np.exp(4) / (np.exp(4) + 2))
 
 
-def test_a_model_that_knows_a_class_more_is_compared_on_the_classes_of_the_faces(tmp_path):
-    """To say contempt where no face shows it is a mistake; the other cannot make it, and the page says so."""
+def test_extra_class_of_one_model_counts_as_a_mistake(tmp_path):
     index, more = make_index([0, 0, 1], tmp_path), replace(FIRST, name="more", labels=("contempt", *LABELS))
-    plain = FIRST, make_readings(index, [0, 0, 1], FIRST, [3.0] * 3)
-    wide = more, replace(plain[1], logits=np.eye(4, dtype=np.float32)[[0, 1, 2]] * 3)
-    orders = ((plain, wide), [3, 2], [["contempt"], []]), ((wide, plain), [2, 3], [[], ["contempt"]])
-    for ((first, mine), (second, other)), correct, unknown in orders:
-        comparison = compare_predictions(first, second, mine, other)
+    narrow = FIRST, make_predictions(index, [0, 0, 1], FIRST, [3.0] * 3)
+    wide = more, replace(narrow[1], logits=np.eye(4, dtype=np.float32)[[0, 1, 2]] * 3)
+    orders = ((narrow, wide), [3, 2], [["contempt"], []]), ((wide, narrow), [2, 3], [[], ["contempt"]])
+    for ((first, first_predictions), (second, second_predictions)), correct, unknown in orders:
+        comparison = compare_predictions(first, second, first_predictions, second_predictions)
         summary = comparison.summary
         assert [summary[side]["correct"] for side in ("first", "second")] == correct
         assert list(summary["unknown"].values()) == unknown
@@ -120,7 +119,7 @@ def test_a_model_that_knows_a_class_more_is_compared_on_the_classes_of_the_faces
         assert " does not know contempt, so it cannot" in verdict(summary, ("a", "b"))
 
 
-def test_the_page_shows_both_readings_and_escapes_names(comparison, tmp_path):
+def test_page_shows_both_predictions_and_escapes_names(comparison, tmp_path):
     names = (f"a {HOSTILE}", "b")
     path = write_comparison(
         tmp_path / "new", title=HOSTILE, subject={"models": HOSTILE}, names=names, comparison=comparison
@@ -139,7 +138,7 @@ def test_the_page_shows_both_readings_and_escapes_names(comparison, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("p_value", "difference", "told"),
+    ("p_value", "difference", "expected"),
     [
         (0.0001, 0.1, "a is better by more than chance: McNemar's test gives p < 0.001."),
         (0.04, -0.1, "b is better by more than chance: McNemar's test gives p = 0.040."),
@@ -147,13 +146,13 @@ def test_the_page_shows_both_readings_and_escapes_names(comparison, tmp_path):
         (1.0, 0.0, "Both are right equally often (p = 1.000)."),
     ],
 )
-def test_verdict(p_value, difference, told):
+def test_verdict(p_value, difference, expected):
     unknown = {"first": [], "second": []}
     summary = {"mcnemar": {"p_value": p_value}, "difference": difference, "unknown": unknown}
-    assert verdict(summary, ("a", "b")) == told
+    assert verdict(summary, ("a", "b")) == expected
 
 
-def test_without_matplotlib_the_extra_is_named(comparison, tmp_path, monkeypatch):
+def test_report_names_the_missing_extra(comparison, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"mien\[report\]"):
         write_comparison(tmp_path / "new", title="t", subject={}, names=("a", "b"), comparison=comparison)

@@ -1,4 +1,4 @@
-"""Results by group: no faces first, then small groups, differences, and which columns are groups at all."""
+"""Results by group: columns, small groups, differences, and order."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def sample(number: int, **groups: str) -> Sample:
     return Sample(id=str(number), split="test", label=0, label_distribution=None, groups=groups)
 
 
-def test_no_faces_and_no_groups():
+def test_no_faces_have_no_groups():
     assert group_columns([]) == {}
     assert group_columns([sample(0), sample(1)]) == {}
     assert group_results(np.empty(0, int), np.empty(0, int), {}, 3) == {}
 
 
-def test_columns_that_divide_nothing_or_too_much_are_left_out():
+def test_skips_columns_with_one_or_too_many_values():
     count = MAX_GROUPS + 1
     samples = [sample(row, person=str(row), same="x", gender="fm"[row % 2]) for row in range(count)]
     assert list(group_columns(samples)) == ["gender"]
@@ -30,25 +30,26 @@ def test_columns_that_divide_nothing_or_too_much_are_left_out():
     assert columns_left_out(samples[1:]) == columns_left_out([]) == {}
 
 
-def test_an_empty_cell_is_a_group_of_its_own():
+def test_empty_cells_form_the_group_not_stated():
     columns = group_columns([sample(0, age="young"), sample(1, age=""), sample(2)])
     assert columns == {"age": ["young", "not stated", "not stated"]}
 
 
-def test_numbers_of_a_group_are_those_of_its_faces_alone():
+def test_scores_of_a_group_match_the_metrics_of_its_faces():
     rng = np.random.default_rng(1)
     labels, predictions = rng.integers(0, 3, 200), rng.integers(-1, 3, 200)
     names = rng.choice(["a", "b"], 200)
     column = group_results(labels, predictions, {"g": list(names)}, 3)["g"]
     for name in "ab":
-        chosen, item = names == name, column["groups"][name]
-        assert item["n"] == chosen.sum()
-        assert item["correct"] == (labels == predictions)[chosen].sum()
+        is_member = names == name
+        item = column["groups"][name]
+        assert item["n"] == is_member.sum()
+        assert item["correct"] == (labels == predictions)[is_member].sum()
         assert item["accuracy"] == pytest.approx(
-            metrics.accuracy(labels[chosen], predictions[chosen]), abs=1e-6
+            metrics.accuracy(labels[is_member], predictions[is_member]), abs=1e-6
         )
         assert item["balanced_accuracy"] == pytest.approx(
-            metrics.balanced_accuracy(labels[chosen], predictions[chosen], 3), abs=1e-6
+            metrics.balanced_accuracy(labels[is_member], predictions[is_member], 3), abs=1e-6
         )
         low, high = item["accuracy_interval"]
         assert low < item["accuracy"] < high
@@ -57,7 +58,7 @@ def test_numbers_of_a_group_are_those_of_its_faces_alone():
     assert json.loads(json.dumps(column, allow_nan=False)) == column
 
 
-def test_a_small_group_is_shown_but_takes_no_part_in_the_differences():
+def test_small_group_is_listed_but_not_compared():
     few = MIN_FACES - 1
     names = ["a"] * MIN_FACES + ["b"] * MIN_FACES + ["few"] * few
     labels = np.zeros(len(names), dtype=int)
@@ -66,11 +67,11 @@ def test_a_small_group_is_shown_but_takes_no_part_in_the_differences():
     assert [item["is_enough"] for item in column["groups"].values()] == [True, True, False]
     assert column["groups"]["few"]["accuracy"] == 0
     assert column["accuracy_difference"] == pytest.approx(2 / MIN_FACES)
-    kept = group_results(labels[few:], predictions[few:], {"g": names[few:]}, 2)["g"]
-    assert kept["accuracy_difference"] is None
+    single = group_results(labels[few:], predictions[few:], {"g": names[few:]}, 2)["g"]
+    assert single["accuracy_difference"] is None
 
 
-def test_not_stated_takes_no_part_in_the_differences():
+def test_not_stated_is_not_compared():
     names = np.repeat(["a", "b", "not stated"], MIN_FACES)
     labels = np.zeros(len(names), dtype=int)
     predictions = np.repeat([0, 1], [2 * MIN_FACES, MIN_FACES])
@@ -81,7 +82,7 @@ def test_not_stated_takes_no_part_in_the_differences():
     assert half["g"]["accuracy_difference"] is None
 
 
-def test_ages_stand_in_the_order_of_their_numbers():
+def test_sorts_ages_by_number():
     ages = ["70+", "4-19", "0-3", "20-39"]
     labels = np.zeros(4, dtype=int)
     assert list(group_results(labels, labels, {"age": ages}, 2)["age"]["groups"]) == [

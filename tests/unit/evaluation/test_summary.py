@@ -1,4 +1,4 @@
-"""`summarize`: empty input first, then missed faces, temperature, and JSON."""
+"""Evaluation summary: empty input, missed faces, temperature, and JSON types."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_case() -> tuple[np.ndarray, np.ndarray]:
     return labels, rng.normal(size=(90, 3)) * 3 + 2 * np.eye(3)[labels]
 
 
-def test_no_faces():
+def test_scores_of_no_faces_are_undefined():
     summary = summarize([], np.zeros((0, 3)), CLASSES)
     assert summary["n"] == summary["unanswered_faces"] == 0
     assert summary["accuracy_interval"] == [None, None]
@@ -39,7 +39,7 @@ def test_no_faces():
     assert summarize([], [], CLASSES) == summary
 
 
-def test_every_face_missed():
+def test_only_missed_faces():
     summary = summarize([0, 1], np.full((2, 3), np.nan), CLASSES, temperature=2.0)
     assert (summary["n"], summary["unanswered_faces"], summary["accuracy"]) == (2, 2, 0.0)
     assert summary["ece"] is None
@@ -47,7 +47,7 @@ def test_every_face_missed():
     json.dumps(summary, allow_nan=False)
 
 
-def test_missed_faces_are_errors_but_have_no_confidence():
+def test_missed_faces_are_errors_without_confidence():
     labels, logits = make_case()
     whole = summarize(labels, logits, CLASSES, temperature=1.7)
     missed = summarize(
@@ -62,7 +62,7 @@ def test_missed_faces_are_errors_but_have_no_confidence():
         assert missed[key] == whole[key], key
 
 
-def test_the_temperature_changes_confidence_and_nothing_else():
+def test_temperature_changes_only_confidence():
     labels, logits = make_case()
     cold, warm = summarize(labels, logits, CLASSES), summarize(labels, logits, CLASSES, temperature=2.5)
     assert cold["ece"] == cold["ece_uncalibrated"] == warm["ece_uncalibrated"]
@@ -75,7 +75,7 @@ def test_the_temperature_changes_confidence_and_nothing_else():
     )
 
 
-def test_numbers_agree_with_the_confusion_matrix():
+def test_scores_agree_with_the_confusion_matrix():
     labels, logits = make_case()
     summary = summarize(labels, logits, CLASSES)
     confusion = np.array(summary["confusion"])
@@ -90,12 +90,12 @@ def test_numbers_agree_with_the_confusion_matrix():
     assert sum(summary["reliability"]["after"]["count"]) == 90
 
 
-def test_the_summary_survives_json():
+def test_summary_survives_json():
     summary = summarize(*make_case(), CLASSES, temperature=np.float32(1.5))
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 
-def test_json_ready_leaves_no_numpy_and_no_nan():
+def test_json_ready_converts_numpy_and_nan():
     value = OrderedDict(
         a=np.float32("nan"), b=(np.int64(3), [np.bool_(True), float("inf")]), c=np.arange(2.0)
     )
@@ -122,6 +122,6 @@ def test_json_ready_leaves_no_numpy_and_no_nan():
         ([0], np.zeros((1, 2)), ("fear", "fear"), "is repeated"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(labels, logits, classes, message):
+def test_rejects_arrays_of_different_shapes(labels, logits, classes, message):
     with pytest.raises(InputError, match=message):
         summarize(labels, logits, classes)
