@@ -1,46 +1,62 @@
-"""What callers get: frozen records of faces and their perceived expressions.
+"""Result types: faces, perceived expressions, head pose, quality, explanations and video frames.
 
-`to_dict` gives plain numbers, strings, lists and dicts, ready for JSON; its keys are the JSON of `mien predict --json`.
+All are frozen. `to_record` converts to the structs of `mien.schema`, `to_dict` to plain JSON values.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
+
+from mien.schema import ExpressionRecord, FaceRecord, HeadPoseRecord, QualityRecord, VideoFrameRecord
+
+
+class Recordable(ABC):
+    """A result that converts to a struct of `mien.schema` and so to plain JSON values."""
+
+    @abstractmethod
+    def to_record(self) -> msgspec.Struct:
+        """Return the struct of `mien.schema`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; the keys are those of `mien.schema`."""
+        return msgspec.to_builtins(self.to_record())
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadPose:
-    """Rotation of the head in degrees, zero when the subject looks into the camera.
+class HeadPose(Recordable):
+    """Rotation of the head in degrees; all zero for a face that looks into the camera.
 
-    `yaw_deg` > 0 when the subject turns to their own left, `pitch_deg` > 0 up, `roll_deg` > 0 when the head tilts to
-    the subject's own left shoulder.
+    Attributes:
+        yaw_deg: positive when the subject turns to their own left.
+        pitch_deg: positive when the subject looks up.
+        roll_deg: positive when the head tilts to the subject's own left shoulder.
     """
 
     yaw_deg: float
     pitch_deg: float
     roll_deg: float
 
-    def to_dict(self) -> dict[str, float]:
-        """Yaw, pitch and roll in degrees under the keys `yaw`, `pitch`, `roll`."""
-        return {
-            "yaw": round(self.yaw_deg, 1),
-            "pitch": round(self.pitch_deg, 1),
-            "roll": round(self.roll_deg, 1),
-        }
+    def to_record(self) -> HeadPoseRecord:
+        """Return the angles rounded to 0.1 degrees."""
+        return HeadPoseRecord(
+            yaw=round(self.yaw_deg, 1), pitch=round(self.pitch_deg, 1), roll=round(self.roll_deg, 1)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quality:
-    """How well a face can be read.
+class Quality(Recordable):
+    """How suitable a face is for prediction.
 
     Attributes:
-        size_px: shorter side of the face's box, in pixels of the original image.
-        sharpness: 0 (a blur) .. 1 (crisp), measured on the aligned face at a fixed size.
-        frontality: 1 when the face looks into the camera .. 0 in profile; None when the pose is unknown.
-        visible: share of the face's box inside the image, 0..1.
+        size_px: shorter side of the box in pixels of the original image.
+        sharpness: 0 (blurred) to 1 (crisp), measured on the aligned face at a fixed size.
+        frontality: 1 (frontal) to 0 (profile); None when the head pose is unknown.
+        visible: share of the box inside the image, 0 to 1.
     """
 
     size_px: float
@@ -48,21 +64,31 @@ class Quality:
     frontality: float | None
     visible: float
 
-    def to_dict(self) -> dict[str, float | None]:
-        """The four numbers, rounded for reading."""
-        return {key: None if value is None else round(float(value), 3) for key, value in asdict(self).items()}
+    def to_record(self) -> QualityRecord:
+        """Return the values rounded to three decimals."""
+        values = {key: None if value is None else round(float(value), 3) for key, value in asdict(self).items()}
+        return msgspec.convert(values, QualityRecord)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Expression:
-    """The perceived expression of one face: calibrated probabilities, and a label unless the tool abstains.
+class Expression(Recordable):
+    """The perceived expression of a face: calibrated probabilities, and a label unless the model abstains.
 
     Attributes:
         labels: class names, in the order of the model's manifest.
         probabilities: (C,) float, sums to 1.
-        label: the most probable class, or None when its probability is too low: below the model's `abstain_below`, or
-            what `max_error` asks for.
-        confidence: the probability of the most probable class.
+        label: the most probable class, or None when its probability is below the model's `abstain_below` or below the
+            threshold of `max_error`.
+        confidence: probability of the most probable class.
+
+    Example:
+        >>> expression = Expression(
+        ...     labels=("neutral", "happiness"), probabilities=np.array([0.1, 0.9]), label="happiness", confidence=0.9
+        ... )
+        >>> expression["happiness"]
+        0.9
+        >>> expression.top(1)
+        [('happiness', 0.9)]
     """
 
     labels: tuple[str, ...]
@@ -70,66 +96,49 @@ class Expression:
     label: str | None
     confidence: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Label, confidence, and the probability of every class by name."""
-        named = {name: round(float(p), 6) for name, p in zip(self.labels, self.probabilities, strict=True)}
-        return {"label": self.label, "confidence": round(self.confidence, 6), "probabilities": named}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Explanation:
-    """What a model looked at when it read a face. It tells about the model, not why a person feels anything.
-
-    Attributes:
-        expression: what was read.
-        maps: (C, h, w) float32 class-activation maps, row and column as in the crop: how strongly each place speaks
-            for each class.
-        region_weights: how much each part of the face counted, by name, summing to 1; empty when the model has none.
-    """
-
-    expression: Expression
-    maps: np.ndarray
-    region_weights: dict[str, float]
-
-    def heat(self, label: str) -> np.ndarray:
-        """Where the crop speaks for a class rather than for the others: (h, w), 0 (nowhere) .. 1 (most).
-
-        A map minus the mean of all maps, because the softmax looks at differences alone; what speaks against the class
-        is 0. It says where, not how much: the largest value is always 1, unless nothing speaks for the class.
+    def __getitem__(self, label: str) -> float:
+        """Return the probability of a class.
 
         Raises:
-            ValueError: when the model has no such class.
+            KeyError: when the model has no such class.
         """
-        index = self.expression.labels.index(label)
-        evidence = (self.maps[index] - self.maps.mean(axis=0)).clip(min=0)
-        return evidence / evidence.max() if evidence.max() > 0 else evidence
+        if label not in self.labels:
+            raise KeyError(f"no class {label!r}; the model has {', '.join(self.labels)}")
+        return float(self.probabilities[self.labels.index(label)])
 
-    def to_dict(self) -> dict[str, Any]:
-        """The expression, the map of every class by name as rows of numbers, and the regions' weights."""
-        named = zip(self.expression.labels, self.maps.tolist(), strict=True)
-        return {
-            "expression": self.expression.to_dict(),
-            "maps": {name: [[round(value, 4) for value in row] for row in rows] for name, rows in named},
-            "region_weights": {name: round(weight, 6) for name, weight in self.region_weights.items()},
-        }
+    def top(self, k: int = 3) -> list[tuple[str, float]]:
+        """Return the `k` most probable classes with their probabilities, in descending order."""
+        order = np.argsort(-self.probabilities, kind="stable")[:k]
+        return [(self.labels[index], float(self.probabilities[index])) for index in order]
+
+    def to_record(self) -> ExpressionRecord:
+        """Return label, confidence, and the probability of every class, rounded to six decimals."""
+        return ExpressionRecord(
+            label=self.label,
+            confidence=round(self.confidence, 6),
+            probabilities={
+                name: round(float(p), 6) for name, p in zip(self.labels, self.probabilities, strict=True)
+            },
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Face:
-    """One face found in an image. Coordinates are pixels of the upright original image.
+class Face(Recordable):
+    """A detected face. Coordinates are pixels of the upright original image.
 
-    Two are equal when they are one: in a list, a set or a dictionary faces are told apart by what they are.
+    Faces are compared and hashed by identity.
 
     Attributes:
         bbox_xyxy: (4,) left, top, right, bottom; right and bottom exclusive.
-        landmarks_xy: (5, 2) the subject's right eye, left eye, nose tip, right and left mouth corner; the detector's,
-            or the mesh's where the face lies otherwise than those say.
-        confidence: the detector's, 0..1.
-        mesh_xyz: (478, 3) landmark mesh, or None when it was not asked for.
-        head_pose: or None when the mesh does not fit the face.
+        landmarks_xy: (5, 2) the subject's right eye, left eye, nose tip, right and left mouth corner. From the
+            detector, or from the mesh when the mesh contradicts the detector about the rotation of the face.
+        confidence: confidence of the detector, 0 to 1.
+        mesh_xyz: (478, 3) landmark mesh, or None when it was not fitted.
+        head_pose: None when no mesh fits the face.
+        quality: None until it was measured.
         track_id: in video, the number of the person in this scene, from 1.
-        expression: what this image alone shows; in video None in the frames between two readings.
-        smoothed: in video, the expression over the last moments, its label steady; see `mien.video.smoothing`.
+        expression: prediction for this image; None in video frames between two predictions.
+        smoothed: in video, the expression smoothed over time; see `mien.video.smoothing`.
     """
 
     bbox_xyxy: np.ndarray
@@ -142,29 +151,70 @@ class Face:
     expression: Expression | None = None
     smoothed: Expression | None = None
 
+    def to_record(self) -> FaceRecord:
+        """Return everything but the mesh; `track_id` and `smoothed` only in video."""
+        tracking: dict[str, Any] = {}
+        if self.track_id is not None:
+            smoothed = self.smoothed.to_record() if self.smoothed else None
+            tracking = {"track_id": self.track_id, "smoothed": smoothed}
+        return FaceRecord(
+            bbox_xyxy=[round(float(v), 1) for v in self.bbox_xyxy],
+            confidence=round(self.confidence, 6),
+            landmarks_xy=[[round(float(v), 1) for v in point] for point in self.landmarks_xy],
+            head_pose_deg=self.head_pose.to_record() if self.head_pose else None,
+            quality=self.quality.to_record() if self.quality else None,
+            expression=self.expression.to_record() if self.expression else None,
+            **tracking,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Explanation:
+    """Class-activation maps and region weights of one prediction.
+
+    They describe the model's evidence, not why a person feels anything.
+
+    Attributes:
+        expression: the prediction that is explained.
+        maps: (C, h, w) float32 class-activation maps, rows and columns as in the crop.
+        region_weights: weight of each facial region by name, summing to 1; empty when the model has no regions.
+    """
+
+    expression: Expression
+    maps: np.ndarray
+    region_weights: dict[str, float]
+
+    def heat(self, label: str) -> np.ndarray:
+        """Return the evidence map (h, w) of a class, scaled to 0..1.
+
+        The mean of all maps is subtracted, because the softmax depends only on differences between classes; evidence
+        against the class is clipped to 0. The maximum is always 1, unless nothing supports the class: the map shows
+        where the evidence is, not how strong it is.
+
+        Raises:
+            ValueError: when the model has no such class.
+        """
+        index = self.expression.labels.index(label)
+        evidence = (self.maps[index] - self.maps.mean(axis=0)).clip(min=0)
+        return evidence / evidence.max() if evidence.max() > 0 else evidence
+
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the mesh, as plain JSON values; `track_id` and `smoothed` in video alone."""
-        record: dict[str, Any] = {
-            "bbox_xyxy": [round(float(v), 1) for v in self.bbox_xyxy],
-            "confidence": round(self.confidence, 6),
-            "landmarks_xy": [[round(float(v), 1) for v in point] for point in self.landmarks_xy],
-            "head_pose_deg": self.head_pose.to_dict() if self.head_pose else None,
-            "quality": self.quality.to_dict() if self.quality else None,
-            "expression": self.expression.to_dict() if self.expression else None,
+        """Return the expression, the map of every class by name as nested lists, and the region weights."""
+        named = zip(self.expression.labels, self.maps.tolist(), strict=True)
+        return {
+            "expression": self.expression.to_dict(),
+            "maps": {name: [[round(value, 4) for value in row] for row in rows] for name, rows in named},
+            "region_weights": {name: round(weight, 6) for name, weight in self.region_weights.items()},
         }
-        if self.track_id is None:
-            return record
-        smoothed = self.smoothed.to_dict() if self.smoothed else None
-        return {"track_id": self.track_id, **record, "smoothed": smoothed}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainedFace:
-    """One face of an image, and what the model used to read it.
+    """A face with the explanation of its prediction.
 
     Attributes:
         face: with its expression.
-        image: (S, S, 3) uint8 RGB, the part of the image that the model sees, for people to look at.
+        image: (S, S, 3) uint8 RGB, the model's crop at a size for display.
         explanation: of the same crop.
         label: the class that is explained.
     """
@@ -175,26 +225,26 @@ class ExplainedFace:
     label: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: where the face is, the explained class, and the explanation."""
-        found = self.face.to_dict()
+        """Return plain JSON values: box, detector confidence, explained class and explanation."""
+        face = self.face.to_dict()
         return {
-            "bbox_xyxy": found["bbox_xyxy"],
-            "confidence": found["confidence"],
+            "bbox_xyxy": face["bbox_xyxy"],
+            "confidence": face["confidence"],
             "explained": self.label,
             **self.explanation.to_dict(),
         }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class VideoFrame:
-    """One frame of a video and the faces that are followed in it.
+class VideoFrame(Recordable):
+    """A video frame and the faces tracked in it.
 
     Attributes:
-        index: number of the frame in its source, from 0; a frame that was dropped or broken leaves a gap.
-        timestamp_s: when it is shown, in seconds since the first frame.
-        scene: number of the scene, from 1; after a cut nobody keeps a track.
+        index: number of the frame in its source, from 0; dropped and broken frames leave gaps.
+        timestamp_s: presentation time in seconds since the first frame.
+        scene: number of the scene, from 1; track ids do not survive a cut.
         image: (H, W, 3) uint8 RGB, upright.
-        faces: each with its `track_id`, in the order of their numbers.
+        faces: each with its `track_id`, in ascending order.
     """
 
     index: int
@@ -203,11 +253,11 @@ class VideoFrame:
     image: np.ndarray
     faces: tuple[Face, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the pixels, as plain JSON values."""
-        return {
-            "frame_index": self.index,
-            "timestamp_s": round(self.timestamp_s, 6),
-            "scene": self.scene,
-            "faces": [face.to_dict() for face in self.faces],
-        }
+    def to_record(self) -> VideoFrameRecord:
+        """Return everything but the pixels."""
+        return VideoFrameRecord(
+            frame_index=self.index,
+            timestamp_s=round(self.timestamp_s, 6),
+            scene=self.scene,
+            faces=[face.to_record() for face in self.faces],
+        )

@@ -1,16 +1,14 @@
-"""From images to faces: the whole pipeline behind one object."""
+"""The analyzer: detect the faces of images and predict their perceived expression, head pose and quality."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import KW_ONLY, dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, field, replace
 from os import PathLike, fsdecode
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,63 +17,40 @@ from mien.faces import LandmarkMesh
 from mien.faces.attributes import measure_faces
 from mien.faces.detection import FaceDetector, check_detector_size
 from mien.faces.landmarks import MAX_TILT_DEG
-from mien.imaging import ImageSource, check_image, is_pillow, read_image
-from mien.inference.classifier import ExpressionClassifier, check_max_error
+from mien.imaging import MAX_PIXELS, ImageSource, check_image, read_image
+from mien.inference.classifier import ExpressionClassifier
+from mien.inference.options import DEFAULT, AnalysisOptions, Default
+from mien.inference.prefetch import decode_ahead as decode_in_background
+from mien.inference.prefetch import is_single_image
+from mien.inference.result import Result
 from mien.manifest import Manifest
 from mien.results import Face
-from mien.runtime import DEFAULT_MODEL, usable_cores
+from mien.runtime import DEFAULT_MODEL
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Analysis:
-    """What one image of many gave.
-
-    Attributes:
-        source: the path as it was handed over, or `image 3` for pixels and bytes, counted from 0.
-        width: in pixels, upright; 0 when the image could not be read.
-        height: likewise.
-        faces: largest first; empty when there is none or the image could not be read.
-        error: why it could not be read, or None.
-    """
-
-    source: str
-    width: int = 0
-    height: int = 0
-    faces: tuple[Face, ...] = ()
-    error: MienError | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: one line of `mien predict --json`."""
-        return {
-            "image": self.source,
-            "width": self.width,
-            "height": self.height,
-            "faces": [face.to_dict() for face in self.faces],
-            "error": {"code": self.error.code, "message": str(self.error)} if self.error else None,
-        }
-
-
-@dataclass(frozen=True, eq=False)
 class Analyzer:
-    """Finds the faces of an image and reads their perceived expression, head pose and quality.
+    """Detect faces and predict their perceived expression, head pose and quality.
 
-    Loading takes a moment; keep one and use it for every image. It never changes, and threads may share it.
+    Loading takes a moment: create one analyzer and use it for every image. It is immutable and thread-safe. The options
+    from `pose` on are defaults that `analyze` and `analyze_many` override for one call.
 
     Args:
-        model: a shipped expression model's name or the path of an `.onnx` file with its manifest beside it.
-        detector_size: images are shrunk to this long side to find faces; 1280 finds smaller ones, slowly.
-        min_confidence: least confidence of a face, 0..1.
-        max_faces: keep only the largest ones; None keeps all.
-        pose: fit the landmark mesh and the head pose; without them a face takes less time, and one that lies on its
-            side or upside down is not straightened and may be read wrongly.
-        flip_tta: read every face twice, mirrored too, and average: a little better, and slower.
-        max_error: give a label only to faces so sure that at most this share of such labels was wrong on validation
-            faces; None: the model's own `abstain_below`. See docs/reliability.md for what it costs.
-        threads: of every network; 0 lets ONNX Runtime choose.
+        model: name of a shipped expression model, or path of an `.onnx` file with its manifest beside it.
+        detector_size: images are shrunk to this long side in pixels for face detection; 1280 finds smaller faces in
+            more time.
+        threads: threads of every network; 0 lets ONNX Runtime choose.
+        pose: fit the landmark mesh and estimate the head pose. Without them a face takes less time, and rotated faces
+            are not straightened and may be misclassified.
+        flip_tta: average the logits of each face and its mirror image (test-time augmentation).
+        max_faces: number of faces to keep, the largest first; None keeps all.
+        min_confidence: minimum confidence of the face detector, between 0 and 1.
+        max_error: abstain unless a label is so confident that at most this share of such labels was wrong on validation
+            faces; None uses the model's own `abstain_below`. See docs/reliability.md.
+        max_pixels: maximum width x height of an image; larger images are refused before they are decoded.
 
     Raises:
-        InputError: when an argument is out of its range, or the model cannot reach `max_error`.
-        ModelError: when the model is unknown or broken, or does not tell its error for `max_error`.
+        InputError: if an argument is out of range, or the model cannot reach `max_error`.
+        ModelError: if the model is unknown or broken, or its manifest has no error rates for `max_error`.
 
     Example:
         >>> analyzer = Analyzer()  # doctest: +SKIP
@@ -83,249 +58,333 @@ class Analyzer:
         ['happiness']
     """
 
-    model: str | Path = DEFAULT_MODEL
-    _: KW_ONLY
-    detector_size: int = 640
-    min_confidence: float = 0.6
-    max_faces: int | None = None
-    pose: bool = True
-    flip_tta: bool = False
-    max_error: float | None = None
-    threads: int = 0
-    _detector: FaceDetector = field(init=False, repr=False)
-    _mesh: LandmarkMesh | None = field(init=False, repr=False)
-    _classifier: ExpressionClassifier = field(init=False, repr=False)
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        detector_size: int = 640,
+        threads: int = 0,
+        pose: bool = True,
+        flip_tta: bool = False,
+        max_faces: int | None = None,
+        min_confidence: float = 0.6,
+        max_error: float | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        if threads < 0:
+            raise InputError(f"threads is {threads}; expected 0 (automatic) or more.")
+        check_detector_size("detector_size", detector_size)
+        self._options = AnalysisOptions(
+            pose=pose,
+            flip_tta=flip_tta,
+            max_faces=max_faces,
+            min_confidence=min_confidence,
+            max_error=max_error,
+            max_pixels=max_pixels,
+        )
+        self._model = model
+        self._detector_size = detector_size
+        self._threads = threads
+        self._mesh_lock = threading.Lock()
+        self._mesh: LandmarkMesh | None = None
+        # ONNX Runtime loads files side by side: half the time to start
+        with ThreadPoolExecutor(3) as pool:
+            detector = pool.submit(FaceDetector, max_size=detector_size, threads=threads)
+            classifier = pool.submit(ExpressionClassifier, model, threads=threads)
+            if pose:
+                pool.submit(self._load_mesh)
+        self._detector = detector.result()
+        self._classifier = classifier.result()
+        self._classifier.abstention_threshold(max_error)
 
-    def __post_init__(self) -> None:
-        if self.max_faces is not None and self.max_faces < 1:
-            raise InputError(f"max_faces is {self.max_faces}; expected 1 or more.")
-        if self.threads < 0:
-            raise InputError(f"threads is {self.threads}; expected 0 (automatic) or more.")
-        check_detector_size("detector_size", self.detector_size)
-        check_max_error(self.max_error)
-        with ThreadPoolExecutor(3) as pool:  # ONNX Runtime loads side by side: half the time to start
-            detector = pool.submit(
-                FaceDetector,
-                max_size=self.detector_size,
-                min_confidence=self.min_confidence,
-                threads=self.threads,
-            )
-            classifier = pool.submit(
-                ExpressionClassifier, self.model, threads=self.threads, max_error=self.max_error
-            )
-            mesh = pool.submit(LandmarkMesh, threads=self.threads) if self.pose else None
-        # the only writes: a frozen dataclass sets what it builds itself this way
-        object.__setattr__(self, "_detector", detector.result())
-        object.__setattr__(self, "_classifier", classifier.result())
-        object.__setattr__(self, "_mesh", mesh.result() if mesh else None)
+    def __repr__(self) -> str:
+        return f"Analyzer({str(self._model)!r}, detector_size={self._detector_size}, options={self._options})"
+
+    @property
+    def detector_size(self) -> int:
+        """Long side in pixels at which faces are detected."""
+        return self._detector_size
+
+    @property
+    def options(self) -> AnalysisOptions:
+        """Defaults of the options that may differ from call to call."""
+        return self._options
+
+    @property
+    def classifier(self) -> ExpressionClassifier:
+        """The expression classifier behind the analyzer."""
+        return self._classifier
 
     @property
     def manifest(self) -> Manifest:
-        """What the expression model promises: labels, calibration, the data behind it."""
-        return self._classifier.manifest
+        """The manifest of the expression model: labels, calibration, training data.
 
-    def analyze(self, image: ImageSource) -> list[Face]:
-        """The faces of one image, largest first; an empty list when there is none.
+        With `max_error`, its `abstain_below` is the threshold in use, not the file's.
+        """
+        threshold = self._classifier.abstention_threshold(self._options.max_error)
+        return replace(self._classifier.manifest, abstain_below=threshold)
+
+    def analyze(
+        self,
+        image: ImageSource,
+        *,
+        pose: bool | Default = DEFAULT,
+        flip_tta: bool | Default = DEFAULT,
+        max_faces: int | Default | None = DEFAULT,
+        min_confidence: float | Default = DEFAULT,
+        max_error: float | Default | None = DEFAULT,
+        max_pixels: int | Default = DEFAULT,
+    ) -> Result:
+        """Detect the faces of an image and predict their expressions.
+
+        An image without faces has an empty result.
 
         Args:
-            image: a path, the bytes of a file, an open binary file, a Pillow image, or pixels (H, W, 3)
-                uint8 RGB.
+            image: a path, the bytes of a file, an open binary file, a Pillow image, or (H, W, 3) uint8 RGB pixels.
+            pose: see `Analyzer`, as for all options below; by default the analyzer's own value.
+            flip_tta: see `Analyzer`.
+            max_faces: see `Analyzer`.
+            min_confidence: see `Analyzer`.
+            max_error: see `Analyzer`.
+            max_pixels: see `Analyzer`.
 
         Raises:
-            ImageReadError: when the file is missing, broken, too large or no image.
-            InputError: when pixels of another shape or type, or something else, are handed over.
-            ModelError: when a network fails.
+            ImageReadError: if the file is missing, broken, too large or not an image.
+            InputError: if an option is out of range, or the image has another type, shape or dtype.
+            ModelError: if a network fails.
         """
-        waiting = _Waiting(self, batch_faces=1)
-        waiting.add("", read_image(image))
-        analysis = next(waiting.finish())
-        if analysis.error is not None:
-            raise analysis.error
-        return list(analysis.faces)
+        options = self._override(
+            pose=pose,
+            flip_tta=flip_tta,
+            max_faces=max_faces,
+            min_confidence=min_confidence,
+            max_error=max_error,
+            max_pixels=max_pixels,
+        )
+        pixels = read_image(image, max_pixels=options.max_pixels)
+        faces = self._predict(pixels, self._detect(pixels, options), options)
+        is_path = isinstance(image, str | PathLike)
+        return Result(
+            source=fsdecode(image) if is_path else "image 0",
+            width=pixels.shape[1],
+            height=pixels.shape[0],
+            faces=tuple(faces),
+            image=image if is_path else pixels,
+        )
 
     def analyze_many(
-        self, images: Iterable[ImageSource], *, batch_faces: int = 32, decode_ahead: int = 4
-    ) -> Iterator[Analysis]:
-        """The faces of many images, in the images' order; a bad image is told in its `Analysis.error`.
+        self,
+        images: Iterable[ImageSource],
+        *,
+        batch_faces: int = 32,
+        decode_ahead: int = 4,
+        pose: bool | Default = DEFAULT,
+        flip_tta: bool | Default = DEFAULT,
+        max_faces: int | Default | None = DEFAULT,
+        min_confidence: float | Default = DEFAULT,
+        max_error: float | Default | None = DEFAULT,
+        max_pixels: int | Default = DEFAULT,
+    ) -> Iterator[Result]:
+        """Yield the result of each image in order; an unreadable image has `Result.error`.
 
-        Images are decoded ahead in other threads, and the faces of several images go through the network
-        together. Only about `decode_ahead` + 1 images and `batch_faces` crops are in memory at once. What the caller
-        goes on to change or close, an array, an open file or a Pillow image, is taken over before the next one is asked
-        for. When the iterable itself fails, what came before is given first, then its error is raised.
+        Images are decoded in background threads, and faces of several images are classified in one batch. At most
+        about `decode_ahead` + 1 images and `batch_faces` crops are in memory. Mutable inputs are copied before the next
+        item is requested. If the iterable itself raises, the results of all items before are yielded first.
 
         Args:
-            images: read lazily; see `analyze` for what one may be.
-            batch_faces: results come when this many faces, or images, have gathered.
-            decode_ahead: images decoded before they are needed.
+            images: read lazily; see `analyze` for what an image may be.
+            batch_faces: number of faces, or of images, that are collected before results are yielded.
+            decode_ahead: number of images decoded before they are needed.
+            pose: see `Analyzer`, as for all options below; by default the analyzer's own value.
+            flip_tta: see `Analyzer`.
+            max_faces: see `Analyzer`.
+            min_confidence: see `Analyzer`.
+            max_error: see `Analyzer`.
+            max_pixels: see `Analyzer`.
 
         Raises:
-            InputError: when `batch_faces` or `decode_ahead` is below 1, or one image is given instead of several.
-            ModelError: when a network itself fails: no image's fault.
+            InputError: if an option or `batch_faces` or `decode_ahead` is out of range, or a single image is passed.
+            ModelError: if a network fails.
         """
+        options = self._override(
+            pose=pose,
+            flip_tta=flip_tta,
+            max_faces=max_faces,
+            min_confidence=min_confidence,
+            max_error=max_error,
+            max_pixels=max_pixels,
+        )
         if batch_faces < 1 or decode_ahead < 1:
             raise InputError("batch_faces and decode_ahead must be 1 or more.")
-        if _is_one_image(images):
-            raise InputError(
-                "analyze_many wants several images, a list or a generator; one image goes to analyze."
-            )
-        return self._analyze_many(images, batch_faces, decode_ahead)
+        if is_single_image(images):
+            raise InputError("analyze_many expects several images, a list or a generator; use analyze for one image.")
+        return self._analyze_many(images, batch_faces, decode_ahead, options)
 
     def _analyze_many(
-        self, images: Iterable[ImageSource], batch_faces: int, decode_ahead: int
-    ) -> Iterator[Analysis]:
-        waiting = _Waiting(self, batch_faces=batch_faces)
-        with closing(_decoded_ahead(images, decode_ahead)) as pictures:
+        self, images: Iterable[ImageSource], batch_faces: int, decode_ahead: int, options: AnalysisOptions
+    ) -> Iterator[Result]:
+        batch = _Batch(self, options)
+        with closing(decode_in_background(images, decode_ahead, options.max_pixels)) as decoded:
             while True:
                 try:
-                    source, decoded = next(pictures)
+                    source, path, pixels = next(decoded)
                 except StopIteration:
                     break
-                except Exception:  # the caller's own: what was read before it is still theirs
-                    yield from waiting.finish()
+                except Exception:
+                    # the caller's own iterable failed: results of the images before it are complete
+                    yield from batch.finish()
                     raise
-                waiting.add(source, decoded)
-                del decoded  # the pixels: from here on only the crops are needed
-                if waiting.is_full:
-                    yield from waiting.finish()
-        yield from waiting.finish()
+                batch.add(Result(source=source, image=path), pixels)
+                # only the crops are needed from here on
+                del pixels
+                if len(batch) >= batch_faces:
+                    yield from batch.finish()
+        yield from batch.finish()
 
     def detect(self, image: np.ndarray, *, rotated: bool = True) -> list[Face]:
-        """Boxes and landmarks of the faces in an image (H, W, 3) uint8 RGB, largest first: the first half of `analyze`.
+        """Detect the faces of an image, largest first: the first half of `analyze`.
 
         Args:
-            image: to search.
-            rotated: see `FaceDetector.detect`.
+            image: (H, W, 3) uint8 RGB.
+            rotated: search the image rotated by 90 degrees either way when it shows no upright face.
+
+        Returns:
+            Faces with box, landmarks and confidence.
 
         Raises:
-            InputError: when pixels of another shape or type are handed over.
-            ModelError: when the network fails.
+            InputError: if the image has another shape or type.
+            ModelError: if the network fails.
         """
-        return self._detector.detect(image, rotated=rotated)[: self.max_faces]
+        return self._detect(image, self._options, rotated=rotated)
 
     def predict_faces(
+        self, image: np.ndarray, faces: Sequence[Face], *, max_tilt_deg: float = MAX_TILT_DEG, rotated: bool = True
+    ) -> list[Face]:
+        """Predict head pose, quality and expression of detected faces: the second half of `analyze`.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            faces: faces of that image. A face with a head pose keeps it.
+            max_tilt_deg: see `LandmarkMesh.fit`.
+            rotated: see `LandmarkMesh.fit`. The landmarks of a face whose mesh contradicts the detector about its
+                rotation are replaced by those of the mesh.
+
+        Returns:
+            The faces in the same order.
+
+        Raises:
+            InputError: if the image has another shape or type.
+            ModelError: if a network fails.
+        """
+        check_image(image)
+        return self._predict(image, faces, self._options, max_tilt_deg=max_tilt_deg, rotated=rotated)
+
+    def crop_faces(self, image: np.ndarray, faces: Sequence[Face]) -> tuple[list[Face], list[np.ndarray]]:
+        """Return detected faces with head pose and quality, and their aligned crops (S, S, 3) uint8 RGB.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            faces: faces of that image.
+        """
+        return self._prepare(image, faces, self._options)
+
+    def _override(self, **options: object) -> AnalysisOptions:
+        changes = {name: value for name, value in options.items() if value is not DEFAULT}
+        if not changes:
+            return self._options
+        merged = replace(self._options, **changes)  # pyright: ignore[reportArgumentType]
+        self._classifier.abstention_threshold(merged.max_error)
+        return merged
+
+    def _detect(
+        self, image: np.ndarray, options: AnalysisOptions, *, rotated: bool = True
+    ) -> list[Face]:
+        faces = self._detector.detect(image, rotated=rotated, min_confidence=options.min_confidence)
+        return faces[: options.max_faces]
+
+    def _predict(
         self,
         image: np.ndarray,
         faces: Sequence[Face],
+        options: AnalysisOptions,
         *,
         max_tilt_deg: float = MAX_TILT_DEG,
         rotated: bool = True,
     ) -> list[Face]:
-        """Faces of an image (H, W, 3) uint8 RGB with pose, quality and expression, in order: the second half.
-
-        A face that comes with a head pose keeps it. `max_tilt_deg` and `rotated` are those of `LandmarkMesh.fit`. One
-        whose mesh is rotated against its landmarks gets the landmarks of the mesh.
-
-        Raises:
-            InputError: when pixels of another shape or type are handed over.
-            ModelError: when a network fails.
-        """
-        if not faces:
-            return []
-        check_image(image)
-        measured = measure_faces(image, faces, self._mesh, max_tilt_deg=max_tilt_deg, rotated=rotated)
-        crops = np.stack([self._classifier.crop(image, face) for face in measured])
-        expressions = self._classifier.classify(
-            crops, qualities=[face.quality for face in measured], flip_tta=self.flip_tta
+        measured, crops = self._prepare(
+            image, faces, options, max_tilt_deg=max_tilt_deg, rotated=rotated
         )
-        return [replace(face, expression=seen) for face, seen in zip(measured, expressions, strict=True)]
+        return self._classify(measured, crops, options)
+
+    def _prepare(
+        self,
+        image: np.ndarray,
+        faces: Sequence[Face],
+        options: AnalysisOptions,
+        *,
+        max_tilt_deg: float = MAX_TILT_DEG,
+        rotated: bool = True,
+    ) -> tuple[list[Face], list[np.ndarray]]:
+        """Return the faces with head pose and quality, and their crops."""
+        mesh = self._load_mesh() if options.pose and faces else None
+        measured = measure_faces(image, faces, mesh, max_tilt_deg=max_tilt_deg, rotated=rotated)
+        return measured, [self._classifier.crop(image, face) for face in measured]
+
+    def _classify(
+        self, faces: Sequence[Face], crops: Sequence[np.ndarray], options: AnalysisOptions
+    ) -> list[Face]:
+        if not crops:
+            return []
+        expressions = self._classifier.classify(
+            np.stack(crops),
+            qualities=[face.quality for face in faces],
+            flip_tta=options.flip_tta,
+            max_error=options.max_error,
+        )
+        return [replace(face, expression=one) for face, one in zip(faces, expressions, strict=True)]
+
+    def _load_mesh(self) -> LandmarkMesh:
+        with self._mesh_lock:
+            if self._mesh is None:
+                self._mesh = LandmarkMesh(threads=self._threads)
+            return self._mesh
 
 
-class _Waiting:
-    """Images whose faces are found and cut out, and wait for the network to read them together."""
+@dataclass
+class _Batch:
+    """Images whose faces are detected, measured and cropped, and wait to be classified together."""
 
-    def __init__(self, analyzer: Analyzer, batch_faces: int) -> None:
-        self._analyzer, self._batch_faces = analyzer, batch_faces
-        self._analyses: list[Analysis] = []
-        self._crops: list[np.ndarray] = []
+    analyzer: Analyzer
+    options: AnalysisOptions
+    results: list[Result] = field(default_factory=list)
+    crops: list[np.ndarray] = field(default_factory=list)
 
-    @property
-    def is_full(self) -> bool:
-        return max(len(self._crops), len(self._analyses)) >= self._batch_faces
+    def __len__(self) -> int:
+        return max(len(self.crops), len(self.results))
 
-    def add(self, source: str, decoded: np.ndarray | MienError) -> None:
-        if isinstance(decoded, MienError):
-            self._analyses.append(Analysis(source=source, error=decoded))
+    def add(self, result: Result, pixels: np.ndarray | MienError) -> None:
+        """Detect and crop the faces of one image, or record why it has no pixels."""
+        if isinstance(pixels, MienError):
+            self.results.append(replace(result, error=pixels))
             return
+        analyzer = self.analyzer
         try:
-            faces = measure_faces(decoded, self._analyzer.detect(decoded), self._analyzer._mesh)
-            crops = [self._analyzer._classifier.crop(decoded, face) for face in faces]
+            detected = analyzer._detect(pixels, self.options)
+            faces, crops = analyzer._prepare(pixels, detected, self.options)
         except ModelError:
             raise
         except MienError as error:
-            self._analyses.append(Analysis(source=source, error=error))
+            self.results.append(replace(result, error=error))
             return
-        self._crops += crops
-        height, width = decoded.shape[:2]
-        self._analyses.append(Analysis(source=source, width=width, height=height, faces=tuple(faces)))
+        self.crops += crops
+        height, width = pixels.shape[:2]
+        self.results.append(replace(result, width=width, height=height, faces=tuple(faces)))
 
-    def finish(self) -> Iterator[Analysis]:
-        """Read all waiting faces and give their images in order; nothing waits afterwards."""
-        analyses, crops = self._analyses, self._crops
-        self._analyses, self._crops = [], []
-        analyzer, qualities = (
-            self._analyzer,
-            [face.quality for analysis in analyses for face in analysis.faces],
-        )
-        seen = (
-            analyzer._classifier.classify(np.stack(crops), qualities=qualities, flip_tta=analyzer.flip_tta)
-            if crops
-            else []
-        )
-        expressions = iter(seen)
-        for analysis in analyses:
-            faces = (replace(face, expression=next(expressions)) for face in analysis.faces)
-            yield replace(analysis, faces=tuple(faces))
-
-
-def _decoded_ahead(
-    images: Iterable[ImageSource], decode_ahead: int
-) -> Generator[tuple[str, np.ndarray | MienError]]:
-    """Names and pixels in order; while one is in use, the next ones are being decoded.
-
-    An error of the iterable is raised after all that it gave before.
-    """
-    numbered, failure = iter(enumerate(images)), None
-    queue: deque[tuple[str, Future[np.ndarray | MienError]]] = deque()
-    pool = ThreadPoolExecutor(min(decode_ahead, usable_cores()), thread_name_prefix="mien-decode")
-    try:
-        while True:
-            try:
-                for index, image in islice(numbered, decode_ahead + 1 - len(queue)):
-                    name = fsdecode(image) if isinstance(image, str | PathLike) else f"image {index}"
-                    queue.append((name, pool.submit(_read_or_error, _taken_over(image))))
-                    del image
-            except Exception as error:
-                numbered, failure = iter(()), error
-            if not queue:
-                if failure is not None:
-                    raise failure
-                return
-            source, future = queue.popleft()
-            decoded = future.result()
-            del future  # it holds the pixels
-            yield source, decoded
-            del decoded
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _is_one_image(images: object) -> bool:
-    """Whether this is one image rather than several; text, bytes, pixels and files can all be iterated over."""
-    one = isinstance(images, str | bytes | bytearray | memoryview | PathLike) or hasattr(images, "read")
-    return one or is_pillow(images) or (isinstance(images, np.ndarray) and images.ndim == 3)
-
-
-def _taken_over(image: ImageSource) -> ImageSource | MienError:
-    """What can be read later in another thread, whatever becomes of the original meanwhile."""
-    if isinstance(image, np.ndarray):
-        return image.copy()
-    return image if isinstance(image, str | bytes | PathLike) else _read_or_error(image)
-
-
-def _read_or_error(image: ImageSource | MienError) -> np.ndarray | MienError:
-    if isinstance(image, MienError):
-        return image
-    try:
-        return read_image(image)
-    except MienError as error:
-        return error
+    def finish(self) -> Iterator[Result]:
+        """Classify all faces, empty the batch and yield the results in order."""
+        results, crops = self.results, self.crops
+        self.results, self.crops = [], []
+        faces = [face for result in results for face in result.faces]
+        predicted = iter(self.analyzer._classify(faces, crops, self.options))
+        for result in results:
+            yield replace(result, faces=tuple(next(predicted) for _ in result.faces))

@@ -1,4 +1,4 @@
-"""Class-activation maps and region weights for every face of an image.
+"""Explanations of predictions: class-activation maps and region weights for every face of an image.
 
 A map shows what the network used, not why a person feels anything.
 """
@@ -6,48 +6,54 @@ A map shows what the network used, not why a person feels anything.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from mien.errors import InputError
-from mien.faces import FaceDetector, LandmarkMesh
-from mien.faces.attributes import measure_faces
-from mien.inference.classifier import ExpressionClassifier
+from mien.imaging import ImageSource, read_image
+from mien.inference.analyzer import Analyzer
 from mien.results import ExplainedFace
+from mien.runtime import DEFAULT_MODEL
 
 SIDE = 400
 """Side of `ExplainedFace.image` in pixels."""
 
 
-def explain_faces(
-    classifier: ExpressionClassifier,
-    detector: FaceDetector,
-    image: np.ndarray,
+def explain(
+    image: ImageSource,
     *,
-    mesh: LandmarkMesh | None = None,
+    model: str | Path = DEFAULT_MODEL,
+    analyzer: Analyzer | None = None,
     label: str | None = None,
 ) -> list[ExplainedFace]:
-    """Find the faces of an image and explain the reading of each, the largest first.
+    """Detect the faces of an image and explain the prediction for each, the largest first.
 
     Args:
-        classifier: of a model file that gives maps.
-        detector: finds the faces.
-        image: (H, W, 3) uint8 RGB.
-        mesh: straightens faces that lie on their side, as `Analyzer` does; None takes them as the detector has them.
-        label: the class to explain; None takes each face's most probable one.
+        image: a path, the bytes of a file, an open binary file, a Pillow image, or (H, W, 3) uint8 RGB pixels.
+        model: name of a shipped model, or path of an `.onnx` file with class-activation maps; ignored when an analyzer
+            is given.
+        analyzer: the analyzer to use; by default a new one of `model`.
+        label: the class to explain; by default the most probable class of each face.
 
     Raises:
-        InputError: when the model has no such class.
-        ModelError: when the model file gives no maps.
+        ImageReadError: if the file is missing, broken, too large or not an image.
+        InputError: if the model has no such class.
+        ModelError: if the model file has no maps.
+
+    Example:
+        >>> from mien.drawing.explanation import draw_explanations
+        >>> faces = explain("photo.jpg", label="anger")  # doctest: +SKIP
+        >>> overlay = draw_explanations(faces)  # doctest: +SKIP
     """
+    analyzer = analyzer or Analyzer(model)
+    classifier = analyzer.classifier
     labels = classifier.manifest.labels
     if label is not None and label not in labels:
-        raise InputError(f"the model has no class {label!r}. Give one of: {', '.join(labels)}.")
-    faces, size = (
-        measure_faces(image, detector.detect(image, rotated=True), mesh),
-        classifier.manifest.input.size,
-    )
-    crops = [classifier.crop(image, face) for face in faces]
+        raise InputError(f"the model has no class {label!r}; expected one of {', '.join(labels)}.")
+    pixels = read_image(image, max_pixels=analyzer.options.max_pixels)
+    faces, crops = analyzer.crop_faces(pixels, analyzer.detect(pixels))
+    size = classifier.manifest.input.size
     explanations = classifier.explain(
         np.array(crops, dtype=np.uint8).reshape(-1, size, size, 3),
         qualities=[face.quality for face in faces],
@@ -55,7 +61,7 @@ def explain_faces(
     return [
         ExplainedFace(
             face=replace(face, expression=explanation.expression),
-            image=classifier.crop(image, face, size=SIDE),
+            image=classifier.crop(pixels, face, size=SIDE),
             explanation=explanation,
             label=label or labels[int(explanation.expression.probabilities.argmax())],
         )

@@ -1,0 +1,58 @@
+"""Options of a prediction: defaults of an analyzer, and their overrides for one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from mien.errors import InputError
+from mien.imaging import MAX_PIXELS
+
+
+class Default(Enum):
+    """The type of `DEFAULT`, which stands for the analyzer's own value of an option."""
+
+    DEFAULT = "default"
+
+    def __repr__(self) -> str:
+        return "DEFAULT"
+
+
+DEFAULT = Default.DEFAULT
+"""Keep the analyzer's own value of an option; `None` is a value of some options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisOptions:
+    """Options that may differ from call to call.
+
+    Attributes:
+        pose: fit the landmark mesh and estimate the head pose. Without them a face takes less time, and rotated faces
+            are not straightened and may be misclassified.
+        flip_tta: average the logits of each face and its mirror image (test-time augmentation).
+        max_faces: number of faces to keep, the largest first; None keeps all.
+        min_confidence: minimum confidence of the face detector, between 0 and 1.
+        max_error: abstain unless a label is so confident that at most this share of such labels was wrong on validation
+            faces; None uses the model's own `abstain_below`. See docs/reliability.md.
+        max_pixels: maximum width x height of an image; larger images are refused before they are decoded.
+
+    Raises:
+        InputError: if a value is out of range.
+    """
+
+    pose: bool = True
+    flip_tta: bool = False
+    max_faces: int | None = None
+    min_confidence: float = 0.6
+    max_error: float | None = None
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if self.max_faces is not None and self.max_faces < 1:
+            raise InputError(f"max_faces is {self.max_faces}; expected 1 or more, or None.")
+        if not 0 < self.min_confidence < 1:
+            raise InputError(f"min_confidence is {self.min_confidence}; expected a number between 0 and 1.")
+        if self.max_error is not None and not 0 <= self.max_error <= 1:
+            raise InputError(f"max_error is {self.max_error}; expected a share from 0 to 1, such as 0.05.")
+        if self.max_pixels < 1:
+            raise InputError(f"max_pixels is {self.max_pixels}; expected 1 or more.")

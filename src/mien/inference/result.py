@@ -1,0 +1,169 @@
+"""The result of one image: its faces, or why it could not be read; conversions to JSON, tables and images."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, overload
+
+import msgspec
+
+from mien.errors import InputError, MienError, MissingExtraError
+from mien.imaging import ImageSource, read_image
+from mien.results import Face, Recordable
+from mien.schema import ErrorRecord, ResultRecord, flatten_result, table_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL.Image import Image
+
+_REPR_FACES = 5
+_NOTEBOOK_SIDE = 1280
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result(Recordable):
+    """The faces of one image. It behaves like a sequence of them: `len`, iteration and indexing.
+
+    Attributes:
+        source: path of the image as it was passed, or `image N` for pixels and bytes, counted from 0.
+        width: width of the upright image in pixels; 0 when the image could not be read.
+        height: height of the upright image in pixels; 0 when the image could not be read.
+        faces: largest first; empty when there is no face or the image could not be read.
+        error: why the image could not be read, or None.
+        image: where `plot` finds the pixels: the path, or the image that was passed to `Analyzer.analyze`; None for
+            pixels and bytes of `Analyzer.analyze_many`, which are not kept.
+
+    Example:
+        >>> result = Analyzer().analyze("photo.jpg")  # doctest: +SKIP
+        >>> len(result), result[0].expression.label  # doctest: +SKIP
+        (1, 'happiness')
+    """
+
+    source: str
+    width: int = 0
+    height: int = 0
+    faces: tuple[Face, ...] = ()
+    error: MienError | None = None
+    image: ImageSource | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __bool__(self) -> bool:
+        return bool(self.faces)
+
+    def __iter__(self) -> Iterator[Face]:
+        return iter(self.faces)
+
+    @overload
+    def __getitem__(self, index: int) -> Face: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Face, ...]: ...
+    def __getitem__(self, index: int | slice) -> Face | tuple[Face, ...]:
+        return self.faces[index]
+
+    def __repr__(self) -> str:
+        if self.error is not None:
+            return f"<Result {self.source}: {self.error}>"
+        lines = [f"<Result {self.source}: {self.width}x{self.height}, {_count_faces(len(self.faces))}>"]
+        lines += [_describe(number, face) for number, face in enumerate(self.faces[:_REPR_FACES], start=1)]
+        if len(self.faces) > _REPR_FACES:
+            lines.append(f"  ... and {len(self.faces) - _REPR_FACES} more")
+        return "\n".join(lines)
+
+    def to_record(self) -> ResultRecord:
+        """Return the struct of `mien.schema`."""
+        return ResultRecord(
+            image=self.source,
+            width=self.width,
+            height=self.height,
+            faces=[face.to_record() for face in self.faces],
+            error=ErrorRecord(code=self.error.code, message=str(self.error)) if self.error else None,
+        )
+
+    def to_json(self) -> str:
+        """Return a line of JSON, as `mien predict --json` prints it."""
+        return msgspec.json.encode(self.to_record()).decode()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a table with one row per face and the columns of `mien predict --table`.
+
+        Raises:
+            MissingExtraError: if pandas is not installed.
+        """
+        return to_pandas([self])
+
+    def plot(self, image: ImageSource | None = None) -> Image:
+        """Draw the faces, their labels and probabilities on the image.
+
+        Args:
+            image: the image to draw on; by default the one that was analyzed. A path is read again.
+
+        Returns:
+            A Pillow image.
+
+        Raises:
+            ImageReadError: if the image could not be read, or has changed since.
+            InputError: if the pixels were not kept and no image is passed.
+        """
+        from PIL import Image as PillowImage
+
+        from mien.drawing.annotate import draw_faces
+
+        if self.error is not None:
+            raise self.error
+        image = self.image if image is None else image
+        if image is None:
+            raise InputError(f"the pixels of {self.source} were not kept; pass them: result.plot(image).")
+        pixels = read_image(image)
+        if pixels.shape[:2] != (self.height, self.width):
+            raise InputError(f"{self.source} was {self.width}x{self.height} when it was analyzed; it has changed.")
+        return PillowImage.fromarray(draw_faces(pixels, self.faces))
+
+    def _repr_png_(self) -> bytes | None:
+        """Return the annotated image for notebooks, or None when there are no pixels to draw on."""
+        if self.error is not None or self.image is None:
+            return None
+        drawn = self.plot()
+        drawn.thumbnail((_NOTEBOOK_SIDE, _NOTEBOOK_SIDE))
+        buffer = io.BytesIO()
+        drawn.save(buffer, format="PNG")
+        return buffer.getvalue()
+
+
+def to_pandas(results: Iterable[Result]) -> pd.DataFrame:
+    """Return a table of several results, with one row per face and the columns of `mien predict --table`.
+
+    An image without faces has one row; an unreadable one has its `error` and `message`.
+
+    Args:
+        results: of one model, such as those of `Analyzer.analyze_many`.
+
+    Raises:
+        MissingExtraError: if pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingExtraError("A DataFrame", "pandas") from None
+    records = [result.to_record() for result in results]
+    expressions = (face.expression for record in records for face in record.faces if face.expression)
+    labels = next((tuple(expression.probabilities) for expression in expressions), ())
+    rows = [row for record in records for row in flatten_result(record)]
+    columns = table_columns(labels)
+    table = pd.DataFrame(rows, columns=list(columns))
+    kinds: dict[type, Any] = {int: "Int64", float: "float64", str: object}
+    return table.astype({name: kinds[kind] for name, kind in columns.items()})
+
+
+def _count_faces(count: int) -> str:
+    return "1 face" if count == 1 else f"{count} faces"
+
+
+def _describe(number: int, face: Face) -> str:
+    left, top, right, bottom = (round(float(value)) for value in face.bbox_xyxy)
+    expression = face.expression
+    label = "no prediction" if expression is None else f"{expression.label or 'not sure'} {expression.confidence:.2f}"
+    return f"  {number}. {label}, box ({left}, {top}, {right}, {bottom})"

@@ -1,0 +1,156 @@
+"""The JSON schema of results: what `to_dict`, `--json`, the HTTP API, the TypeScript types and the tables contain.
+
+Every record is a msgspec struct. `json_schema` gives their JSON Schema; `table_columns` and `flatten_face` give the
+columns of tables. Other modules convert to these records and define no second schema.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Point = Annotated[list[float], Meta(min_length=2, max_length=2)]
+
+
+class HeadPoseRecord(Struct, frozen=True, kw_only=True):
+    """Rotation of the head in degrees; all zero for a face that looks into the camera."""
+
+    yaw: Annotated[float, Meta(description="positive when the subject turns to their own left")]
+    pitch: Annotated[float, Meta(description="positive when the subject looks up")]
+    roll: Annotated[float, Meta(description="positive when the head tilts to the subject's own left shoulder")]
+
+
+class QualityRecord(Struct, frozen=True, kw_only=True):
+    """How suitable a face is for prediction."""
+
+    size_px: Annotated[float, Meta(description="shorter side of the box in pixels")]
+    sharpness: Annotated[float, Meta(description="0 (blurred) to 1 (crisp)")]
+    frontality: Annotated[
+        float | None, Meta(description="1 (frontal) to 0 (profile); null when the head pose is unknown")
+    ]
+    visible: Annotated[float, Meta(description="share of the box inside the image, 0 to 1")]
+
+
+class ExpressionRecord(Struct, frozen=True, kw_only=True):
+    """The perceived expression of a face: what people would see in it, not what the person feels."""
+
+    label: Annotated[str | None, Meta(description="most probable class; null when the model abstains")]
+    confidence: Annotated[Share, Meta(description="probability of the most probable class")]
+    probabilities: Annotated[
+        dict[str, float], Meta(description="calibrated probability of every class; they sum to 1")
+    ]
+
+
+class FaceRecord(Struct, frozen=True, kw_only=True):
+    """A detected face. Coordinates are pixels of the upright image."""
+
+    track_id: Annotated[int | UnsetType, Meta(description="number of the track in its scene, video only")] = UNSET
+    bbox_xyxy: Annotated[
+        list[float], Meta(min_length=4, max_length=4, description="left, top, right, bottom")
+    ]
+    confidence: Annotated[Share, Meta(description="confidence of the face detector")]
+    landmarks_xy: Annotated[
+        list[Point],
+        Meta(
+            min_length=5,
+            max_length=5,
+            description="the subject's right eye, left eye, nose tip, right and left mouth corner",
+        ),
+    ]
+    head_pose_deg: HeadPoseRecord | None
+    quality: QualityRecord | None
+    expression: ExpressionRecord | None
+    smoothed: Annotated[
+        ExpressionRecord | UnsetType | None, Meta(description="expression smoothed over time, video only")
+    ] = UNSET
+
+
+class ErrorRecord(Struct, frozen=True, kw_only=True):
+    """Why an image could not be analyzed."""
+
+    code: Annotated[str, Meta(description="stable identifier for programs")]
+    message: Annotated[str, Meta(description="explanation for people")]
+
+
+class ResultRecord(Struct, frozen=True, kw_only=True):
+    """The faces of one image: a line of `mien predict --json`."""
+
+    image: Annotated[str, Meta(description="path or name of the image")]
+    width: Annotated[int, Meta(ge=0, description="in pixels, upright; 0 when the image could not be read")]
+    height: Annotated[int, Meta(ge=0, description="in pixels, upright; 0 when the image could not be read")]
+    faces: Annotated[list[FaceRecord], Meta(description="largest first; empty when there is no face")]
+    error: ErrorRecord | None
+
+
+class VideoFrameRecord(Struct, frozen=True, kw_only=True):
+    """The tracked faces of one video frame: a line of `mien video --json`."""
+
+    frame_index: Annotated[int, Meta(ge=0, description="number of the frame in its source, from 0")]
+    timestamp_s: Annotated[float, Meta(description="presentation time in seconds since the first frame")]
+    scene: Annotated[int, Meta(ge=1, description="number of the scene, from 1")]
+    faces: list[FaceRecord]
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of all records, by name, under `$defs`."""
+    _, components = msgspec.json.schema_components(
+        (ResultRecord, VideoFrameRecord), ref_template="#/$defs/{name}"
+    )
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": components}
+
+
+FACE_COLUMNS: dict[str, type] = {
+    "x1": float,
+    "y1": float,
+    "x2": float,
+    "y2": float,
+    "face_confidence": float,
+    **{f"{name}_deg": float for name in HeadPoseRecord.__struct_fields__},
+    **{name: float for name in QualityRecord.__struct_fields__},
+}
+"""Columns of a face without its expression: box, detector confidence, head pose and quality."""
+
+
+def table_columns(labels: Sequence[str]) -> dict[str, type]:
+    """Return the columns of an image table and their types; `p_NAME` is the probability of a class."""
+    return {
+        **{"image": str, "width": int, "height": int, "face": int},
+        **FACE_COLUMNS,
+        **{"label": str, "confidence": float},
+        **{f"p_{name}": float for name in labels},
+        **{"error": str, "message": str},
+    }
+
+
+def flatten_face(face: FaceRecord) -> dict[str, Any]:
+    """Return a face as the cells of a table row; a cell without a value is absent."""
+    row: dict[str, Any] = dict(zip(("x1", "y1", "x2", "y2"), face.bbox_xyxy, strict=True))
+    row["face_confidence"] = face.confidence
+    if face.head_pose_deg is not None:
+        row |= {f"{name}_deg": angle for name, angle in msgspec.structs.asdict(face.head_pose_deg).items()}
+    if face.quality is not None:
+        row |= msgspec.structs.asdict(face.quality)
+    if face.expression is not None:
+        row |= {"label": face.expression.label, "confidence": face.expression.confidence}
+        row |= {f"p_{name}": value for name, value in face.expression.probabilities.items()}
+    return row
+
+
+def flatten_result(result: ResultRecord) -> list[dict[str, Any]]:
+    """Return the table rows of an image, one per face; an image without faces has one row."""
+    shared: dict[str, Any] = {"image": result.image, "width": result.width, "height": result.height}
+    if result.error is not None:
+        shared |= {"error": result.error.code, "message": result.error.message}
+    rows = [
+        {**shared, "face": number, **flatten_face(face)} for number, face in enumerate(result.faces, start=1)
+    ]
+    return rows or [shared]
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))
