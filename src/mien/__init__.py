@@ -1,10 +1,12 @@
-"""mien reads perceived facial expression from images and video: offline, calibrated, without torch.
+"""Predict perceived facial expression from images and video: offline, calibrated, without torch.
 
 Example:
-    >>> from mien import Analyzer
-    >>> faces = Analyzer().analyze("photo.jpg")  # doctest: +SKIP
+    >>> import mien
+    >>> result = mien.Analyzer().analyze("photo.jpg")  # doctest: +SKIP
+    >>> [face.expression.label for face in result]  # doctest: +SKIP
+    ['happiness']
 
-The names below are loaded when they are first used, so that `import mien` costs next to nothing.
+Public names are imported on first use, so that `import mien` itself is fast.
 """
 
 from __future__ import annotations
@@ -15,41 +17,87 @@ from typing import TYPE_CHECKING, Any
 from mien._version import __version__
 
 if TYPE_CHECKING:
+    from mien.datasets import read_dataset
+    from mien.drawing.annotate import draw_faces
     from mien.emotions import EXPRESSIONS
-    from mien.errors import MienError
+    from mien.errors import (
+        ConfigError,
+        DatasetError,
+        ImageReadError,
+        InputError,
+        MienError,
+        MissingExtraError,
+        ModelError,
+        UnknownModelError,
+        VideoReadError,
+    )
+    from mien.evaluation.compare import compare
+    from mien.evaluation.evaluate import evaluate
     from mien.imaging import read_image
     from mien.inference.analyzer import Analyzer
-    from mien.results import Expression, Face, HeadPose, VideoFrame
+    from mien.inference.explain import explain
+    from mien.inference.result import Result, to_pandas
+    from mien.results import Expression, Face, HeadPose, Quality, VideoFrame
     from mien.video.analysis import analyze_video
+
+_MODULES = {
+    "mien.datasets": ("read_dataset",),
+    "mien.drawing.annotate": ("draw_faces",),
+    "mien.emotions": ("EXPRESSIONS",),
+    "mien.errors": (
+        "ConfigError",
+        "DatasetError",
+        "ImageReadError",
+        "InputError",
+        "MienError",
+        "MissingExtraError",
+        "ModelError",
+        "UnknownModelError",
+        "VideoReadError",
+    ),
+    "mien.evaluation.compare": ("compare",),
+    "mien.evaluation.evaluate": ("evaluate",),
+    "mien.imaging": ("read_image",),
+    "mien.inference.analyzer": ("Analyzer",),
+    "mien.inference.explain": ("explain",),
+    "mien.inference.result": ("Result", "to_pandas"),
+    "mien.results": ("Expression", "Face", "HeadPose", "Quality", "VideoFrame"),
+    "mien.video.analysis": ("analyze_video",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "EXPRESSIONS",
     "Analyzer",
+    "ConfigError",
+    "DatasetError",
     "Expression",
     "Face",
     "HeadPose",
+    "ImageReadError",
+    "InputError",
     "MienError",
+    "MissingExtraError",
+    "ModelError",
+    "Quality",
+    "Result",
+    "UnknownModelError",
     "VideoFrame",
+    "VideoReadError",
     "__version__",
     "analyze_video",
+    "compare",
+    "draw_faces",
+    "evaluate",
+    "explain",
+    "read_dataset",
     "read_image",
+    "to_pandas",
 ]
-
-_HOMES = {
-    "Analyzer": "mien.inference.analyzer",
-    "EXPRESSIONS": "mien.emotions",
-    "Expression": "mien.results",
-    "Face": "mien.results",
-    "HeadPose": "mien.results",
-    "MienError": "mien.errors",
-    "VideoFrame": "mien.results",
-    "analyze_video": "mien.video.analysis",
-    "read_image": "mien.imaging",
-}
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from its module on first use (PEP 562)."""
+    """Import a public name on first use (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'mien' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
@@ -58,4 +106,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

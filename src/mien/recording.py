@@ -36,7 +36,6 @@ SETTLE_S = 10.0
 """What a kill can cost: seconds of work since all was last brought to the disk."""
 _DRAWN_AHEAD = 4
 _STATE, _ROWS = "run.json", "rows.jsonl"
-_ANALYZER_OPTIONS = ("detector_size", "min_confidence", "max_faces", "pose", "flip_tta")
 _VIDEO, _REPORT = "annotated.mp4", "report.html"
 
 OnFrame = Callable[[VideoFrame, "Counts"], None]
@@ -149,7 +148,8 @@ def _settings(analysis: VideoAnalysis, manifest: Manifest, annotate: bool) -> di
         "fps": analysis.fps,
         "size_hw": list(analysis.info.size_hw),
         "model": manifest.sha256,
-        **{name: getattr(analyzer, name) for name in _ANALYZER_OPTIONS},
+        "detector_size": analyzer.detector_size,
+        **asdict(analyzer.options),
         "detect_every": follower.detect_every,
         "smoothing_s": follower.smoother.time_constant_s,
         "abstain_below": follower.smoother.abstain_below,

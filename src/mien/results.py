@@ -66,7 +66,9 @@ class Quality(Recordable):
 
     def to_record(self) -> QualityRecord:
         """Return the values rounded to three decimals."""
-        values = {key: None if value is None else round(float(value), 3) for key, value in asdict(self).items()}
+        values = {
+            key: None if value is None else round(float(value), 3) for key, value in asdict(self).items()
+        }
         return msgspec.convert(values, QualityRecord)
 
 

@@ -22,7 +22,9 @@ class HeadPoseRecord(Struct, frozen=True, kw_only=True):
 
     yaw: Annotated[float, Meta(description="positive when the subject turns to their own left")]
     pitch: Annotated[float, Meta(description="positive when the subject looks up")]
-    roll: Annotated[float, Meta(description="positive when the head tilts to the subject's own left shoulder")]
+    roll: Annotated[
+        float, Meta(description="positive when the head tilts to the subject's own left shoulder")
+    ]
 
 
 class QualityRecord(Struct, frozen=True, kw_only=True):
@@ -49,7 +51,9 @@ class ExpressionRecord(Struct, frozen=True, kw_only=True):
 class FaceRecord(Struct, frozen=True, kw_only=True):
     """A detected face. Coordinates are pixels of the upright image."""
 
-    track_id: Annotated[int | UnsetType, Meta(description="number of the track in its scene, video only")] = UNSET
+    track_id: Annotated[int | UnsetType, Meta(description="number of the track in its scene, video only")] = (
+        UNSET
+    )
     bbox_xyxy: Annotated[
         list[float], Meta(min_length=4, max_length=4, description="left, top, right, bottom")
     ]
@@ -111,7 +115,7 @@ FACE_COLUMNS: dict[str, type] = {
     "y2": float,
     "face_confidence": float,
     **{f"{name}_deg": float for name in HeadPoseRecord.__struct_fields__},
-    **{name: float for name in QualityRecord.__struct_fields__},
+    **dict.fromkeys(QualityRecord.__struct_fields__, float),
 }
 """Columns of a face without its expression: box, detector confidence, head pose and quality."""
 

@@ -17,31 +17,8 @@ from mien.errors import InputError, MissingExtraError
 if TYPE_CHECKING:
     import pyarrow.parquet
 
-    from mien.results import Face
-
 ROWS = 4096
 """Rows of a Parquet file that are written at once."""
-
-
-FACE_COLUMNS: dict[str, type] = {
-    "x1": float, "y1": float, "x2": float, "y2": float, "face_confidence": float,
-    "yaw_deg": float, "pitch_deg": float, "roll_deg": float,
-    "size_px": float, "sharpness": float, "frontality": float, "visible": float,
-}  # fmt: skip
-"""What every table tells of a face, beside its expression."""
-
-
-def face_to_row(face: Face) -> dict[str, Any]:
-    """A face's `FACE_COLUMNS`, and its expression as label, confidence and one column `p_...` a class."""
-    record = face.to_dict()
-    row: dict[str, Any] = dict(zip(("x1", "y1", "x2", "y2"), record["bbox_xyxy"], strict=True))
-    row["face_confidence"] = record["confidence"]
-    row |= {f"{name}_deg": angle for name, angle in (record["head_pose_deg"] or {}).items()}
-    row |= record["quality"] or {}
-    if expression := record["expression"]:
-        row |= {"label": expression["label"], "confidence": expression["confidence"]}
-        row |= {f"p_{name}": value for name, value in expression["probabilities"].items()}
-    return row
 
 
 class TableFile:

@@ -6,12 +6,10 @@ import csv
 import json
 import sys
 
-import numpy as np
 import pytest
 
 from mien.errors import InputError, MissingExtraError
-from mien.results import Face
-from mien.table_files import FACE_COLUMNS, ROWS, TableFile, check_table_format, face_to_row, json_line
+from mien.table_files import ROWS, TableFile, check_table_format, json_line
 
 COLUMNS = {"name": str, "count": int, "share": float}
 RECORDS = [
@@ -124,10 +122,3 @@ def test_parquet_without_its_extra(tmp_path, monkeypatch):
 
 def test_a_json_line():
     assert json_line({"a": None, "b": "ß", "c": 0.5}) == b'{"a":null,"b":"\\u00df","c":0.5}\n'
-
-
-def test_the_row_of_a_face_that_was_not_read():
-    face = Face(bbox_xyxy=np.array([1.0, 2, 3, 4]), landmarks_xy=np.zeros((5, 2)), confidence=0.5)
-    row = face_to_row(face)
-    assert row == {"x1": 1, "y1": 2, "x2": 3, "y2": 4, "face_confidence": 0.5}
-    assert set(row) <= set(FACE_COLUMNS)

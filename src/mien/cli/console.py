@@ -21,7 +21,7 @@ from mien.theme import class_color
 if TYPE_CHECKING:
     from mien.cli.inputs import ImageInput
     from mien.datasets import CheckReport
-    from mien.inference.analyzer import Analysis
+    from mien.inference.result import Result
     from mien.results import Expression, Face, HeadPose, Quality
     from mien.video.timeline import Track
 
@@ -51,7 +51,7 @@ class ConsoleWriter:
             ("█", "·", "°") if encoding.startswith("utf") else ("#", ".", "")
         )
 
-    def add(self, item: ImageInput | None, analysis: Analysis) -> None:
+    def add(self, item: ImageInput | None, analysis: Result) -> None:
         """Print one image, unless it could not be read: errors are printed to standard error."""
         if analysis.error is not None:
             return

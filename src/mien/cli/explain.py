@@ -38,19 +38,15 @@ def explain(
     """
     from mien.cli.outputs import check_image_path, print_json, print_written, save_image
     from mien.drawing.explanation import draw_explanations
-    from mien.faces import FaceDetector, LandmarkMesh
-    from mien.imaging import read_image
-    from mien.inference.classifier import ExpressionClassifier
-    from mien.inference.explain import explain_faces
+    from mien.inference.analyzer import Analyzer
+    from mien.inference.explain import explain as explain_image
 
     if output is None and not as_json:
         output = Path(f"{image.stem}-explained.png")
     if output is not None:
         check_image_path(output, source=image)
-    classifier = ExpressionClassifier(model, threads=threads)
-    detector = FaceDetector(max_size=detector_size, min_confidence=min_confidence, threads=threads)
-    mesh = LandmarkMesh(threads=threads)
-    faces = explain_faces(classifier, detector, read_image(image), mesh=mesh, label=label)
+    analyzer = Analyzer(model, detector_size=detector_size, min_confidence=min_confidence, threads=threads)
+    faces = explain_image(image, analyzer=analyzer, label=label)
     if as_json:
         print_json({"image": str(image), "faces": [face.to_dict() for face in faces]})
     elif not faces:
@@ -59,7 +55,7 @@ def explain(
         for number, face in enumerate(faces, start=1):
             print(f"face {number}: {_describe(face)}")
     if output is not None and faces:
-        save_image(draw_explanations(faces, classifier.manifest.regions), output)
+        save_image(draw_explanations(faces, analyzer.manifest.regions), output)
         print_written(output)
 
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mien.atomic import open_atomic
 from mien.cli.progress import print_message
 from mien.errors import ImageReadError, InputError, MissingExtraError
-from mien.table_files import FACE_COLUMNS, TableFile, face_to_row, write_error
+from mien.schema import flatten_result, table_columns
+from mien.table_files import TableFile, write_error
 
 if TYPE_CHECKING:
     import numpy as np
 
     from mien.cli.inputs import ImageInput
-    from mien.inference.analyzer import Analysis
+    from mien.inference.result import Result
 
 _FORMATS = {
     ".jpg": "JPEG",
@@ -49,7 +50,7 @@ def print_written(*paths: Path, quiet: bool = False) -> None:
 class ResultWriter(Protocol):
     """Consumer of the results of `mien predict`, in order."""
 
-    def add(self, item: ImageInput | None, analysis: Analysis) -> None:
+    def add(self, item: ImageInput | None, analysis: Result) -> None:
         """Write the result of one image; `item` is None for an argument without images.
 
         Raises:
@@ -61,7 +62,7 @@ class ResultWriter(Protocol):
 class JsonWriter:
     """Prints one JSON object per image to standard output."""
 
-    def add(self, item: ImageInput | None, analysis: Analysis) -> None:
+    def add(self, item: ImageInput | None, analysis: Result) -> None:
         """Print one line."""
         print_json(analysis.to_dict())
 
@@ -70,28 +71,17 @@ class TableWriter(TableFile):
     """Writes one row per face to a CSV, JSON Lines or Parquet file; an image without faces gets one row."""
 
     def __init__(self, path: Path, labels: tuple[str, ...]) -> None:
-        super().__init__(path, _columns(labels))
+        super().__init__(path, table_columns(labels))
 
-    def add(self, item: ImageInput | None, analysis: Analysis) -> None:
+    def add(self, item: ImageInput | None, analysis: Result) -> None:
         """Write the rows of one image."""
-        shared = {"image": _printable(analysis.source), "width": analysis.width, "height": analysis.height}
-        if analysis.error is not None:
-            shared |= {"error": analysis.error.code, "message": _printable(str(analysis.error))}
-        rows = [
-            {**shared, "face": number, **face_to_row(face)}
-            for number, face in enumerate(analysis.faces, start=1)
-        ]
-        self.write(rows or [shared])
-
-
-def _columns(labels: tuple[str, ...]) -> dict[str, type]:
-    """Return the names and types of a table's columns, in order."""
-    return {
-        "image": str, "width": int, "height": int, "face": int,
-        **FACE_COLUMNS, "label": str, "confidence": float,
-        **{f"p_{name}": float for name in labels},
-        "error": str, "message": str,
-    }  # fmt: skip
+        rows = flatten_result(analysis.to_record())
+        self.write(
+            [
+                {name: _printable(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+                for row in rows
+            ]
+        )
 
 
 class ImageWriter:
@@ -109,7 +99,7 @@ class ImageWriter:
         self._folder = folder
         self._reserved = {_path_key(image.source) for image in images if isinstance(image.source, Path)}
 
-    def add(self, item: ImageInput | None, analysis: Analysis) -> None:
+    def add(self, item: ImageInput | None, analysis: Result) -> None:
         """Draw and write one image, unless it could not be read.
 
         The image is decoded a second time, so that no pixels are kept in memory.

@@ -18,7 +18,8 @@ from mien.errors import ImageReadError, InputError, MienError
 if TYPE_CHECKING:
     from mien.cli.inputs import ImageInput
     from mien.cli.outputs import ResultWriter
-    from mien.inference.analyzer import Analysis, Analyzer
+    from mien.inference.analyzer import Analyzer
+    from mien.inference.result import Result
 
 SOME_FAILED = 1
 ALL_FAILED = 2
@@ -102,19 +103,19 @@ def _open_writers(
 
 def _analyze(
     analyzer: Analyzer, images: list[ImageInput], failures: list[tuple[str, MienError]]
-) -> Iterator[tuple[ImageInput | None, Analysis]]:
+) -> Iterator[tuple[ImageInput | None, Result]]:
     """Yield the results under the names on the command line, arguments without images first."""
-    from mien.inference.analyzer import Analysis
+    from mien.inference.result import Result
 
     for argument, error in failures:
-        yield None, Analysis(source=argument, error=error)
+        yield None, Result(source=argument, error=error)
     analyses = analyzer.analyze_many(image.source for image in images)
     for image, analysis in zip(images, analyses, strict=True):
         yield image, replace(analysis, source=image.name)
 
 
 def _run(
-    results: Iterable[tuple[ImageInput | None, Analysis]],
+    results: Iterable[tuple[ImageInput | None, Result]],
     writers: Sequence[ResultWriter],
     bar: AbstractContextManager[ProgressBar],
     total: int,

@@ -217,7 +217,9 @@ class Analyzer:
         if batch_faces < 1 or decode_ahead < 1:
             raise InputError("batch_faces and decode_ahead must be 1 or more.")
         if is_single_image(images):
-            raise InputError("analyze_many expects several images, a list or a generator; use analyze for one image.")
+            raise InputError(
+                "analyze_many expects several images, a list or a generator; use analyze for one image."
+            )
         return self._analyze_many(images, batch_faces, decode_ahead, options)
 
     def _analyze_many(
@@ -258,7 +260,12 @@ class Analyzer:
         return self._detect(image, self._options, rotated=rotated)
 
     def predict_faces(
-        self, image: np.ndarray, faces: Sequence[Face], *, max_tilt_deg: float = MAX_TILT_DEG, rotated: bool = True
+        self,
+        image: np.ndarray,
+        faces: Sequence[Face],
+        *,
+        max_tilt_deg: float = MAX_TILT_DEG,
+        rotated: bool = True,
     ) -> list[Face]:
         """Predict head pose, quality and expression of detected faces: the second half of `analyze`.
 
@@ -296,9 +303,7 @@ class Analyzer:
         self._classifier.abstention_threshold(merged.max_error)
         return merged
 
-    def _detect(
-        self, image: np.ndarray, options: AnalysisOptions, *, rotated: bool = True
-    ) -> list[Face]:
+    def _detect(self, image: np.ndarray, options: AnalysisOptions, *, rotated: bool = True) -> list[Face]:
         faces = self._detector.detect(image, rotated=rotated, min_confidence=options.min_confidence)
         return faces[: options.max_faces]
 
@@ -311,9 +316,7 @@ class Analyzer:
         max_tilt_deg: float = MAX_TILT_DEG,
         rotated: bool = True,
     ) -> list[Face]:
-        measured, crops = self._prepare(
-            image, faces, options, max_tilt_deg=max_tilt_deg, rotated=rotated
-        )
+        measured, crops = self._prepare(image, faces, options, max_tilt_deg=max_tilt_deg, rotated=rotated)
         return self._classify(measured, crops, options)
 
     def _prepare(

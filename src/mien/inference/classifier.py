@@ -237,9 +237,7 @@ class ExpressionClassifier:
     ) -> list[Expression]:
         spec = self._manifest.quality_temperature
         qualities = self._match_qualities(qualities, len(logits))
-        factors = [
-            1.0 if spec is None or quality is None else spec.factor(quality) for quality in qualities
-        ]
+        factors = [1.0 if spec is None or quality is None else spec.factor(quality) for quality in qualities]
         scaled = logits / np.asarray(factors).reshape(-1, 1)
         return [self._expression(row, threshold) for row in softmax(scaled, self._manifest.temperature)]
 
@@ -272,7 +270,9 @@ def _check_graph(model: LoadedModel) -> None:
     manifest = model.manifest
     spec = manifest.input
     if (spec.channels, spec.layout, spec.range) != ("RGB", "NCHW", (0.0, 255.0)):
-        raise ModelError(f"{model.path}: an expression model expects NCHW RGB 0..255. Export the model again.")
+        raise ModelError(
+            f"{model.path}: an expression model expects NCHW RGB 0..255. Export the model again."
+        )
     alignment = manifest.alignment
     if alignment is not None and alignment.template not in TEMPLATES:
         raise ModelError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import NamedTuple, TypeVar
 
-from mien.inference.analyzer import Analysis
+from mien.inference.result import Result
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class _Job:
 
     key: BatchKey
     data: bytes
-    result: asyncio.Future[Analysis]
+    result: asyncio.Future[Result]
     arrived_s: float = field(default_factory=time.monotonic)
 
 
@@ -54,7 +54,7 @@ class Batcher:
 
     def __init__(
         self,
-        analyze: Callable[[BatchKey, Sequence[bytes]], list[Analysis]],
+        analyze: Callable[[BatchKey, Sequence[bytes]], list[Result]],
         *,
         workers: int,
         window_s: float,
@@ -88,7 +88,7 @@ class Batcher:
         """Return the estimated processing time of a number of images, from the latest batches."""
         return images * self._image_s / self._workers
 
-    async def analyze(self, key: BatchKey, images: Sequence[bytes]) -> list[Analysis]:
+    async def analyze(self, key: BatchKey, images: Sequence[bytes]) -> list[Result]:
         """Analyze encoded images, batched with those of other callers, and return the results in order.
 
         Raises:
@@ -141,7 +141,7 @@ class Batcher:
         self._queue = deque(job for job in self._queue if job not in batch)
         return batch
 
-    def _analyze_batch(self, batch: list[_Job]) -> list[Analysis | Exception]:
+    def _analyze_batch(self, batch: list[_Job]) -> list[Result | Exception]:
         """Return the result or the error of every image; runs in a worker thread."""
         try:
             return [*self._analyze(batch[0].key, [job.data for job in batch])]
@@ -151,7 +151,7 @@ class Batcher:
         return [outcome for job in batch for outcome in self._analyze_batch([job])]
 
 
-def _set_outcome(result: asyncio.Future[Analysis], outcome: Analysis | Exception) -> None:
+def _set_outcome(result: asyncio.Future[Result], outcome: Result | Exception) -> None:
     if result.cancelled():  # the request timed out
         return
     if isinstance(outcome, Exception):

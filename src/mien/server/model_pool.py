@@ -12,7 +12,8 @@ import numpy as np
 
 from mien.errors import ImageReadError, InputError, UnknownModelError
 from mien.imaging import read_image
-from mien.inference.analyzer import Analysis, Analyzer
+from mien.inference.analyzer import Analyzer
+from mien.inference.result import Result
 from mien.manifest import Manifest, read_manifest
 from mien.runtime import DEFAULT_MODEL, find_model, shipped_models
 from mien.server.batching import BatchKey
@@ -81,7 +82,7 @@ class ModelPool:
         """
         return read_image(data, max_pixels=self._settings.max_pixels)
 
-    def analyze(self, key: BatchKey, images: Sequence[bytes]) -> list[Analysis]:
+    def analyze(self, key: BatchKey, images: Sequence[bytes]) -> list[Result]:
         """Analyze encoded images; the expression network processes their faces together.
 
         Raises:
@@ -102,7 +103,7 @@ class ModelPool:
             list(self.analyzer(key).analyze_many(decoded(), batch_faces=batch_faces, decode_ahead=1))
         )
         return [
-            Analysis(source="", error=errors[index]) if index in errors else replace(next(results), source="")
+            Result(source="", error=errors[index]) if index in errors else replace(next(results), source="")
             for index in range(len(images))
         ]
 

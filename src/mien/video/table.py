@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mien.results import VideoFrame
-from mien.table_files import FACE_COLUMNS, TableFile, face_to_row, json_line
+from mien.schema import FACE_COLUMNS, flatten_face
+from mien.table_files import TableFile, json_line
 from mien.video.closing import Closing
 
 _AT_ONCE = 1024
@@ -37,7 +38,13 @@ def frame_rows(frame: VideoFrame) -> list[dict[str, Any]]:
     }
     rows = []
     for face in frame.faces:
-        row = {**shared, "track_id": face.track_id, **face_to_row(face), "label": None, "confidence": None}
+        row = {
+            **shared,
+            "track_id": face.track_id,
+            **flatten_face(face.to_record()),
+            "label": None,
+            "confidence": None,
+        }
         if face.smoothed is not None:
             steady = face.smoothed.to_dict()
             row |= {"label": steady["label"], "confidence": steady["confidence"]}

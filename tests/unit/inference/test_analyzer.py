@@ -12,10 +12,10 @@ from PIL import Image
 
 import mien.inference.analyzer
 from mien.errors import ImageReadError, InputError, ModelError
-from mien.faces import FaceDetector
 from mien.inference.analyzer import Analyzer
 from mien.inference.classifier import ExpressionClassifier
-from mien.inference.explain import explain_faces
+from mien.inference.explain import explain
+from mien.inference.options import AnalysisOptions
 from mien.manifest import QualityTemperature
 from mien.metrics import softmax
 from support.images import PORTRAITS, bust, turned
@@ -38,7 +38,7 @@ def plain(faces):
 
 def test_no_images_no_faces(analyzer):
     assert list(analyzer.analyze_many([])) == []
-    assert analyzer.analyze(np.full((120, 160, 3), 90, dtype=np.uint8)) == []
+    assert analyzer.analyze(np.full((120, 160, 3), 90, dtype=np.uint8)).faces == ()
 
 
 def test_a_portrait_gives_one_whole_face(analyzer, portrait):
@@ -64,13 +64,14 @@ def test_every_source_gives_the_same(analyzer, examples, portrait):
 def test_every_way_to_a_face_minds_its_quality(tmp_path, portrait):
     spec = QualityTemperature(size_px=1e4, per_halving=0.2, sharpness=1.0, per_blur=0.5)  # hard for any face
     model = make_explainable(tmp_path / "m.onnx", quality_temperature=spec)
-    analyzer, classifier, detector = Analyzer(model), ExpressionClassifier(model), FaceDetector()
+    analyzer = Analyzer(model)
+    classifier = ExpressionClassifier(model)
     (face,) = analyzer.analyze(portrait)
     assert face.quality is not None
     temperature = classifier.manifest.temperature * spec.factor(face.quality)
     expected = softmax(classifier.logits(classifier.crop(portrait, face)[None]), temperature)[0]
     (read,) = analyzer.predict_faces(portrait, analyzer.detect(portrait))
-    (explained,) = explain_faces(classifier, detector, portrait)
+    (explained,) = explain(portrait, analyzer=analyzer)
     for found in (face, read, explained.face):
         assert found.expression is not None
         np.testing.assert_allclose(found.expression.probabilities, expected, rtol=1e-4)
@@ -96,10 +97,10 @@ def test_bad_images_raise(analyzer, tmp_path):
 
 
 def test_it_cannot_be_changed(analyzer):
+    with pytest.raises(AttributeError):
+        analyzer.options = AnalysisOptions()
     with pytest.raises(FrozenInstanceError):
-        analyzer.min_confidence = 0.1
-    with pytest.raises(FrozenInstanceError):
-        analyzer._classifier = None
+        analyzer.options.min_confidence = 0.1
 
 
 @pytest.mark.parametrize(
@@ -235,7 +236,7 @@ def test_many_refuse_a_single_image(analyzer, one):
 
 
 def test_faces_can_be_looked_up(analyzer, group):
-    faces = analyzer.analyze(group)
+    faces = analyzer.analyze(group).faces
     assert faces.index(faces[1]) == 1
     assert len({*faces, *faces}) == len(faces)
 

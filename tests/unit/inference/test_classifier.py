@@ -121,34 +121,34 @@ RISK = (
 @pytest.mark.parametrize(
     ("max_error", "least"), [(1, 0.0), (0.2, 0.0), (0.19, 0.4), (0.1, 0.4), (0.05, 0.9), (0.03, 0.9)]
 )
-def test_max_error_chooses_the_threshold_that_keeps_most_labels(tmp_path, max_error, least):
+def test_max_error_selects_threshold_with_highest_coverage(tmp_path, max_error, least):
     model = make_model(tmp_path / "a.onnx", abstain_below=0.123, risk_coverage=RISK)
-    classifier = ExpressionClassifier(model, max_error=max_error)
-    assert classifier.manifest.abstain_below == least
-    for expression in classifier.classify(random_crops(4)):
+    classifier = ExpressionClassifier(model)
+    assert classifier.abstention_threshold(max_error) == least
+    for expression in classifier.classify(random_crops(4), max_error=max_error):
         assert (expression.label is None) == (expression.confidence < least)
 
 
-def test_without_max_error_the_manifests_own_threshold_holds(tmp_path):
+def test_manifest_is_unchanged_without_max_error(tmp_path):
     model = make_model(tmp_path / "a.onnx", abstain_below=0.123, risk_coverage=RISK)
     assert ExpressionClassifier(model).manifest == read_manifest(model)
 
 
-def test_an_error_out_of_reach_names_the_least_one(tmp_path):
+def test_unreachable_max_error_names_lowest_error(tmp_path):
     model = make_model(tmp_path / "a.onnx", risk_coverage=RISK)
     with pytest.raises(InputError, match=r"reaches 0\.03 at best, with a label for 50%"):
-        ExpressionClassifier(model, max_error=0.02)
+        ExpressionClassifier(model).abstention_threshold(0.02)
 
 
-def test_a_model_that_does_not_tell_its_error_is_to_be_exported_again(tiny_model):
+def test_max_error_needs_risk_coverage(tiny_model):
     with pytest.raises(ModelError, match="Export the model again"):
-        ExpressionClassifier(tiny_model, max_error=0.05)
+        ExpressionClassifier(tiny_model).abstention_threshold(0.05)
 
 
 @pytest.mark.parametrize("max_error", [-0.1, 5, float("nan")])
-def test_an_error_that_is_no_share_is_refused(tiny_model, max_error):
+def test_rejects_max_error_that_is_not_a_share(tiny_model, max_error):
     with pytest.raises(InputError, match="share from 0 to 1"):
-        ExpressionClassifier(tiny_model, max_error=max_error)
+        ExpressionClassifier(tiny_model).abstention_threshold(max_error)
 
 
 def test_crop_is_the_one_alignment(classifier, portrait):

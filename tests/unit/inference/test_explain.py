@@ -9,47 +9,42 @@ import pytest
 
 from mien.drawing.explanation import draw_explanations, heat_colors, lay_over
 from mien.errors import InputError
-from mien.faces.detection import FaceDetector
-from mien.inference.classifier import ExpressionClassifier
-from mien.inference.explain import SIDE, explain_faces
+from mien.inference.analyzer import Analyzer
+from mien.inference.explain import SIDE, explain
 from support.images import no_face
 from support.models import HALVES
 
 
 @pytest.fixture(scope="module")
-def classifier(explainable_model):
-    return ExpressionClassifier(explainable_model, threads=1)
+def analyzer(explainable_model):
+    return Analyzer(explainable_model, threads=1, pose=False)
 
 
 @pytest.fixture(scope="module")
-def detector():
-    return FaceDetector(threads=1)
+def faces(analyzer, portrait):
+    return explain(portrait, analyzer=analyzer)
 
 
-@pytest.fixture(scope="module")
-def faces(classifier, detector, portrait):
-    return explain_faces(classifier, detector, portrait)
-
-
-def test_no_face_is_no_explanation(classifier, detector):
-    assert explain_faces(classifier, detector, no_face()) == []
+def test_no_face_is_no_explanation(analyzer):
+    assert explain(no_face(), analyzer=analyzer) == []
     with pytest.raises(InputError, match="no face"):
         draw_explanations([])
 
 
-def test_a_face_is_explained_as_it_is_read(classifier, faces, portrait):
+def test_a_face_is_explained_as_it_is_read(analyzer, faces, portrait):
     (face,) = faces
+    classifier = analyzer.classifier
     (expression,) = classifier.classify(classifier.crop(portrait, face.face)[None])
     assert face.face.expression is face.explanation.expression
     assert face.label == face.explanation.expression.label == expression.label
     assert face.image.shape == (SIDE, SIDE, 3)
 
 
-def test_the_asked_class_is_explained(classifier, detector, portrait):
-    (face,) = explain_faces(classifier, detector, portrait, label="contempt")
+def test_the_asked_class_is_explained(analyzer, portrait):
+    (face,) = explain(portrait, analyzer=analyzer, label="contempt")
     assert (face.label, face.to_dict()["explained"]) == ("contempt", "contempt")
-    with pytest.raises(InputError, match=r"no class 'joy'\. Give one of: neutral, "):
-        explain_faces(classifier, detector, portrait, label="joy")
+    with pytest.raises(InputError, match=r"no class 'joy'; expected one of neutral, "):
+        explain(portrait, analyzer=analyzer, label="joy")
 
 
 def test_every_face_has_a_row(faces):
@@ -70,9 +65,9 @@ def test_regions_are_drawn_where_the_model_has_some(faces):
     np.testing.assert_array_equal(plain[left, left][40:-40, 40:-40], face.image[40:-40, 40:-40])
 
 
-def test_other_classes_look_otherwise(classifier, detector, portrait):
+def test_other_classes_look_otherwise(analyzer, portrait):
     drawings = [
-        draw_explanations(explain_faces(classifier, detector, portrait, label=label), HALVES)
+        draw_explanations(explain(portrait, analyzer=analyzer, label=label), HALVES)
         for label in ("anger", "fear")
     ]
     assert (drawings[0] != drawings[1]).any()

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from mien.errors import ImageReadError, ModelError
-from mien.inference.analyzer import Analysis
+from mien.inference.result import Result
 from mien.server.batching import Batcher, BatchKey
 
 KEY = BatchKey("first", True)
@@ -31,9 +31,9 @@ class FakeModel:
         if b"broken network" in images:
             raise ModelError("the network is broken")
         return [
-            Analysis(source="", error=ImageReadError("bad"))
+            Result(source="", error=ImageReadError("bad"))
             if data == b"bad"
-            else Analysis(source=data.decode())
+            else Result(source=data.decode())
             for data in images
         ]
 
