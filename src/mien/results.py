@@ -44,7 +44,9 @@ class HeadPose(Recordable):
     def to_record(self) -> HeadPoseRecord:
         """Return the angles rounded to 0.1 degrees."""
         return HeadPoseRecord(
-            yaw=round(self.yaw_deg, 1), pitch=round(self.pitch_deg, 1), roll=round(self.roll_deg, 1)
+            yaw=round(float(self.yaw_deg), 1),
+            pitch=round(float(self.pitch_deg), 1),
+            roll=round(float(self.roll_deg), 1),
         )
 
 
@@ -117,7 +119,7 @@ class Expression(Recordable):
         """Return label, confidence, and the probability of every class, rounded to six decimals."""
         return ExpressionRecord(
             label=self.label,
-            confidence=round(self.confidence, 6),
+            confidence=round(float(self.confidence), 6),
             probabilities={
                 name: round(float(p), 6) for name, p in zip(self.labels, self.probabilities, strict=True)
             },
@@ -158,10 +160,10 @@ class Face(Recordable):
         tracking: dict[str, Any] = {}
         if self.track_id is not None:
             smoothed = self.smoothed.to_record() if self.smoothed else None
-            tracking = {"track_id": self.track_id, "smoothed": smoothed}
+            tracking = {"track_id": int(self.track_id), "smoothed": smoothed}
         return FaceRecord(
             bbox_xyxy=[round(float(v), 1) for v in self.bbox_xyxy],
-            confidence=round(self.confidence, 6),
+            confidence=round(float(self.confidence), 6),
             landmarks_xy=[[round(float(v), 1) for v in point] for point in self.landmarks_xy],
             head_pose_deg=self.head_pose.to_record() if self.head_pose else None,
             quality=self.quality.to_record() if self.quality else None,
@@ -258,8 +260,8 @@ class VideoFrame(Recordable):
     def to_record(self) -> VideoFrameRecord:
         """Return everything but the pixels."""
         return VideoFrameRecord(
-            frame_index=self.index,
-            timestamp_s=round(self.timestamp_s, 6),
+            frame_index=int(self.index),
+            timestamp_s=round(float(self.timestamp_s), 6),
             scene=self.scene,
             faces=[face.to_record() for face in self.faces],
         )

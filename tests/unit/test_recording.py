@@ -11,6 +11,7 @@ import pytest
 
 from mien import recording as recording_module
 from mien.errors import InputError
+from mien.inference.options import AnalysisOptions
 from mien.recording import record
 from mien.results import Expression, Face
 from mien.video import analysis as analysis_module
@@ -53,10 +54,11 @@ class Reader:
 class Analyzer:
     """Finds one face that becomes glad."""
 
-    detector_size, min_confidence, max_faces, pose, flip_tta = 640, 0.6, None, True, False
+    detector_size = 640
+    options = AnalysisOptions()
     manifest = SimpleNamespace(labels=LABELS, abstain_below=0.0, sha256="0", name="none", version="0")
 
-    def detect(self, image, *, turned):
+    def detect(self, image, *, rotated):
         points = np.array([[60, 40], [90, 40], [75, 60], [62, 78], [88, 78]], dtype=np.float32)
         box = np.array([50, 20, 100, 90], dtype=np.float32)
         return [Face(bbox_xyxy=box, landmarks_xy=points, confidence=0.9)]

@@ -36,12 +36,12 @@ def plain(faces):
     return [face.to_dict() for face in faces]
 
 
-def test_no_images_no_faces(analyzer):
+def test_no_images_or_no_faces_give_empty_results(analyzer):
     assert list(analyzer.analyze_many([])) == []
     assert analyzer.analyze(np.full((120, 160, 3), 90, dtype=np.uint8)).faces == ()
 
 
-def test_a_portrait_gives_one_whole_face(analyzer, portrait):
+def test_portrait_has_one_complete_face(analyzer, portrait):
     (face,) = analyzer.analyze(portrait)
     assert face.mesh_xyz.shape == (478, 3)
     assert abs(face.head_pose.yaw_deg) < 10
@@ -50,7 +50,7 @@ def test_a_portrait_gives_one_whole_face(analyzer, portrait):
     assert face.expression.labels == analyzer.manifest.labels
 
 
-def test_every_source_gives_the_same(analyzer, examples, portrait):
+def test_every_image_source_has_the_same_result(analyzer, examples, portrait):
     path = examples / "astronaut.jpg"
     expected = plain(analyzer.analyze(portrait))
     assert plain(analyzer.analyze(path)) == expected
@@ -61,7 +61,7 @@ def test_every_source_gives_the_same(analyzer, examples, portrait):
     assert plain(analyzer.analyze(Image.fromarray(portrait))) == expected
 
 
-def test_every_way_to_a_face_minds_its_quality(tmp_path, portrait):
+def test_quality_raises_temperature_in_every_method(tmp_path, portrait):
     spec = QualityTemperature(size_px=1e4, per_halving=0.2, sharpness=1.0, per_blur=0.5)  # hard for any face
     model = make_explainable(tmp_path / "m.onnx", quality_temperature=spec)
     analyzer = Analyzer(model)
@@ -70,24 +70,24 @@ def test_every_way_to_a_face_minds_its_quality(tmp_path, portrait):
     assert face.quality is not None
     temperature = classifier.manifest.temperature * spec.factor(face.quality)
     expected = softmax(classifier.logits(classifier.crop(portrait, face)[None]), temperature)[0]
-    (read,) = analyzer.predict_faces(portrait, analyzer.detect(portrait))
+    (predicted,) = analyzer.predict_faces(portrait, analyzer.detect(portrait))
     (explained,) = explain(portrait, analyzer=analyzer)
-    for found in (face, read, explained.face):
-        assert found.expression is not None
-        np.testing.assert_allclose(found.expression.probabilities, expected, rtol=1e-4)
+    for one in (face, predicted, explained.face):
+        assert one.expression is not None
+        np.testing.assert_allclose(one.expression.probabilities, expected, rtol=1e-4)
     assert temperature > 2 * classifier.manifest.temperature
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
 @pytest.mark.parametrize("turn_deg", [90, 135, 180])
-def test_a_face_that_lies_otherwise_is_read_as_the_upright_one(expression_analyzer, name, turn_deg):
+def test_rotated_face_has_label_of_upright_face(expression_analyzer, name, turn_deg):
     """Pixels without their EXIF rotation."""
     [upright] = expression_analyzer.analyze(bust(name))
     [face] = expression_analyzer.analyze(turned(bust(name), turn_deg))
     assert face.expression.label == upright.expression.label
 
 
-def test_bad_images_raise(analyzer, tmp_path):
+def test_analyze_raises_for_unreadable_images(analyzer, tmp_path):
     with pytest.raises(ImageReadError):
         analyzer.analyze(tmp_path / "missing.jpg")
     with pytest.raises(InputError):
@@ -96,7 +96,7 @@ def test_bad_images_raise(analyzer, tmp_path):
         analyzer.analyze(None)
 
 
-def test_it_cannot_be_changed(analyzer):
+def test_analyzer_is_immutable(analyzer):
     with pytest.raises(AttributeError):
         analyzer.options = AnalysisOptions()
     with pytest.raises(FrozenInstanceError):
@@ -107,7 +107,7 @@ def test_it_cannot_be_changed(analyzer):
     "arguments",
     [{"max_faces": 0}, {"threads": -1}, {"min_confidence": 0}, {"detector_size": 1}, {"max_error": 2}],
 )
-def test_arguments_out_of_range_are_refused(tiny_model, arguments):
+def test_rejects_arguments_out_of_range(tiny_model, arguments):
     with pytest.raises(InputError):
         Analyzer(tiny_model, **arguments)
 
@@ -128,7 +128,7 @@ def test_options(tiny_model, group, portrait):
     )
 
 
-def test_eight_threads_give_what_one_gives(analyzer, portrait, group):
+def test_eight_threads_agree_with_one(analyzer, portrait, group):
     images = [portrait, group[::2, ::2].copy(), portrait[:, ::-1].copy(), portrait[:20]]
     expected = [plain(analyzer.analyze(image)) for image in images] * 2
     with ThreadPoolExecutor(8) as pool:
@@ -136,7 +136,7 @@ def test_eight_threads_give_what_one_gives(analyzer, portrait, group):
 
 
 @pytest.mark.parametrize("batch_faces", [1, 3, 100])
-def test_many_keep_their_order_and_pass_over_bad_ones(
+def test_analyze_many_keeps_order_and_skips_bad_images(
     analyzer, examples, portrait, group, tmp_path, batch_faces
 ):
     broken = tmp_path / "broken.jpg"
@@ -161,17 +161,17 @@ def test_many_keep_their_order_and_pass_over_bad_ones(
 
 
 @pytest.mark.parametrize("stage", ["measure_faces", "crop"])
-def test_many_go_on_when_a_later_stage_refuses_a_image(tiny_model, portrait, group, monkeypatch, stage):
+def test_analyze_many_continues_after_error_of_one_image(tiny_model, portrait, group, monkeypatch, stage):
     analyzer = Analyzer(tiny_model, threads=1)
-    home = mien.inference.analyzer if stage == "measure_faces" else analyzer._classifier
-    usual = getattr(home, stage)
+    owner = mien.inference.analyzer if stage == "measure_faces" else analyzer._classifier
+    original = getattr(owner, stage)
 
-    def refuse(image, *rest):
+    def refuse(image, *rest, **options):
         if np.array_equal(image, group):
             raise InputError("the transform shrinks the image to nothing")
-        return usual(image, *rest)
+        return original(image, *rest, **options)
 
-    monkeypatch.setattr(home, stage, refuse)
+    monkeypatch.setattr(owner, stage, refuse)
     before, refused, after = analyzer.analyze_many([portrait, group, portrait])
     assert plain(before.faces) == plain(after.faces) == plain(analyzer.analyze(portrait))
     assert (refused.faces, refused.error.code) == ((), "input")
@@ -179,8 +179,9 @@ def test_many_go_on_when_a_later_stage_refuses_a_image(tiny_model, portrait, gro
         analyzer.analyze(group)
 
 
-def test_many_take_over_what_the_caller_goes_on_to_change(analyzer, examples, portrait, group):
-    small, wanted = group[:300, :400], [plain(analyzer.analyze(image)) for image in (portrait, group)]
+def test_analyze_many_copies_mutable_inputs(analyzer, examples, portrait, group):
+    small = group[:300, :400]
+    expected = [plain(analyzer.analyze(image)) for image in (portrait, group)]
 
     def one_buffer():
         buffer = np.empty_like(group)
@@ -195,28 +196,28 @@ def test_many_take_over_what_the_caller_goes_on_to_change(analyzer, examples, po
             with (examples / f"{name}.jpg").open("rb") as file:
                 yield file
 
-    def closed_pictures():
+    def closed_pillow_images():
         for name in ("obama", "group"):
-            with Image.open(examples / f"{name}.jpg") as picture:
-                yield picture
+            with Image.open(examples / f"{name}.jpg") as image:
+                yield image
 
     first, second, _ = analyzer.analyze_many(one_buffer())
-    assert plain(first.faces) == wanted[1]
+    assert plain(first.faces) == expected[1]
     assert plain(first.faces) != plain(second.faces)
-    for given in (closed_files(), closed_pictures()):
-        one, other = analyzer.analyze_many(given)
+    for images in (closed_files(), closed_pillow_images()):
+        one, other = analyzer.analyze_many(images)
         assert (one.error, other.error) == (None, None)
-        assert plain(other.faces) == wanted[1]
+        assert plain(other.faces) == expected[1]
 
 
-def test_many_give_what_came_before_the_iterable_failed(analyzer, portrait):
+def test_analyze_many_yields_results_before_iterable_raises(analyzer, portrait):
     def failing():
         yield from [portrait] * 3
         raise RuntimeError("the camera is gone")
 
-    given = []
+    results = []
     with pytest.raises(RuntimeError, match="the camera is gone"):
-        given.extend(analyzer.analyze_many(failing()))
+        results.extend(analyzer.analyze_many(failing()))
     results = analyzer.analyze_many(failing())
     assert [len(next(results).faces) for _ in range(3)] == [1, 1, 1]
     with pytest.raises(RuntimeError, match="the camera is gone"):
@@ -230,30 +231,30 @@ def test_many_give_what_came_before_the_iterable_failed(analyzer, portrait):
         *(np.zeros((9, 9, 3), np.uint8), Image.new("RGB", (9, 9))),
     ],
 )
-def test_many_refuse_a_single_image(analyzer, one):
-    with pytest.raises(InputError, match="one image goes to analyze"):
+def test_analyze_many_rejects_a_single_image(analyzer, one):
+    with pytest.raises(InputError, match="use analyze for one image"):
         analyzer.analyze_many(one)
 
 
-def test_faces_can_be_looked_up(analyzer, group):
+def test_faces_compare_by_identity(analyzer, group):
     faces = analyzer.analyze(group).faces
     assert faces.index(faces[1]) == 1
     assert len({*faces, *faces}) == len(faces)
 
 
 @pytest.mark.parametrize("image", ["photo.jpg", None, np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3))])
-def test_what_is_no_pixels_is_refused_by_both_halves(tiny_model, portrait, image):
+def test_detect_and_predict_faces_reject_non_images(tiny_model, portrait, image):
     analyzer = Analyzer(tiny_model, pose=False, threads=1)
-    found = analyzer.detect(portrait)
-    for half in (analyzer.detect, lambda image: analyzer.predict_faces(image, found)):
+    detections = analyzer.detect(portrait)
+    for method in (analyzer.detect, lambda image: analyzer.predict_faces(image, detections)):
         with pytest.raises(InputError, match="expected an image"):
-            half(image)
+            method(image)
 
 
-def test_many_end_when_the_model_fails(tiny_model, portrait, monkeypatch):
+def test_analyze_many_raises_model_errors(tiny_model, portrait, monkeypatch):
     analyzer = Analyzer(tiny_model, threads=1)
 
-    def fail(*_):
+    def fail(*_, **_options):
         raise ModelError("the network fails")
 
     monkeypatch.setattr(mien.inference.analyzer, "measure_faces", fail)
@@ -261,14 +262,14 @@ def test_many_end_when_the_model_fails(tiny_model, portrait, monkeypatch):
         list(analyzer.analyze_many([portrait]))
 
 
-def test_a_records_probabilities_sum_to_one(analyzer, group):
+def test_probabilities_of_a_record_sum_to_one(analyzer, group):
     for face in analyzer.analyze(group):
         record = face.to_dict()["expression"]
         assert abs(sum(record["probabilities"].values()) - 1) < 1e-5
         assert abs(record["confidence"] - face.expression.confidence) < 1e-6
 
 
-def test_many_read_no_further_ahead_than_told(analyzer):
+def test_analyze_many_bounds_its_read_ahead(analyzer):
     taken = 0
     blank = np.zeros((64, 64, 3), dtype=np.uint8)
 
@@ -287,7 +288,7 @@ def test_many_read_no_further_ahead_than_told(analyzer):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("mien-decode")]
 
 
-def test_many_refuses_impossible_bounds_at_once(analyzer):
+def test_analyze_many_rejects_bounds_below_one(analyzer):
     with pytest.raises(InputError):
         analyzer.analyze_many([], batch_faces=0)
     with pytest.raises(InputError):

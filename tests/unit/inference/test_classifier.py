@@ -39,7 +39,7 @@ def test_no_crops_give_no_expressions(classifier):
     assert classifier.logits(random_crops(0)).shape == (0, 8)
 
 
-def test_logits_are_the_networks_own(classifier, tiny_model):
+def test_logits_equal_network_output(classifier, tiny_model):
     import onnx
     from onnx import numpy_helper
 
@@ -51,7 +51,7 @@ def test_logits_are_the_networks_own(classifier, tiny_model):
     np.testing.assert_allclose(classifier.logits(crops), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_probabilities_use_the_temperature(classifier):
+def test_probabilities_use_temperature(classifier):
     crops = random_crops(2)
     expected = softmax(classifier.logits(crops), 1.5)
     for expression, row in zip(classifier.classify(crops), expected, strict=True):
@@ -60,7 +60,7 @@ def test_probabilities_use_the_temperature(classifier):
         assert expression.confidence == row.max()
 
 
-def test_more_crops_than_a_batch_keep_their_order(classifier):
+def test_several_batches_keep_order(classifier):
     crops = random_crops(2 * BATCH + 3)
     whole = classifier.logits(crops)
     assert whole.shape == (2 * BATCH + 3, 8)
@@ -68,7 +68,7 @@ def test_more_crops_than_a_batch_keep_their_order(classifier):
         np.testing.assert_allclose(whole[index], classifier.logits(crops[index : index + 1])[0], atol=1e-4)
 
 
-def test_mirror_averages_with_the_mirrored_crop(classifier):
+def test_flip_tta_averages_with_mirrored_crop(classifier):
     crops = random_crops(2)
     mirrored = np.ascontiguousarray(crops[:, :, ::-1])
     both = classifier.logits(crops, flip_tta=True)
@@ -76,7 +76,7 @@ def test_mirror_averages_with_the_mirrored_crop(classifier):
     np.testing.assert_allclose(both, classifier.logits(mirrored, flip_tta=True), atol=1e-4)
 
 
-def test_it_abstains_below_the_manifests_limit(tmp_path):
+def test_abstains_below_threshold_of_manifest(tmp_path):
     crops = random_crops(4)
     never = ExpressionClassifier(make_model(tmp_path / "a.onnx", abstain_below=1.0)).classify(crops)
     assert all(expression.label is None for expression in never)
@@ -89,7 +89,7 @@ GOOD = Quality(size_px=90.0, sharpness=0.9, frontality=None, visible=1.0)
 BLURRED = replace(GOOD, sharpness=0.0)
 
 
-def test_a_face_that_is_hard_to_read_is_read_less_surely(tmp_path):
+def test_low_quality_lowers_confidence(tmp_path):
     classifier = ExpressionClassifier(make_model(tmp_path / "a.onnx", quality_temperature=SOFTER))
     crops = random_crops(1).repeat(3, axis=0)
     plain, good, blurred = classifier.classify(crops, qualities=[None, GOOD, BLURRED])
@@ -99,14 +99,14 @@ def test_a_face_that_is_hard_to_read_is_read_less_surely(tmp_path):
     assert blurred.confidence < plain.confidence
 
 
-def test_qualities_change_nothing_where_the_manifest_is_silent(classifier):
+def test_qualities_have_no_effect_without_quality_temperature(classifier):
     (plain,), (blurred,) = (
         classifier.classify(random_crops(1), qualities=found) for found in (None, [BLURRED])
     )
     np.testing.assert_array_equal(blurred.probabilities, plain.probabilities)
 
 
-def test_there_is_a_quality_for_every_crop_or_none(classifier):
+def test_rejects_wrong_number_of_qualities(classifier):
     with pytest.raises(InputError, match="1 qualities for 2 crops"):
         classifier.classify(random_crops(2), qualities=[GOOD])
 
@@ -151,7 +151,7 @@ def test_rejects_max_error_that_is_not_a_share(tiny_model, max_error):
         ExpressionClassifier(tiny_model).abstention_threshold(max_error)
 
 
-def test_crop_is_the_one_alignment(classifier, portrait):
+def test_crop_equals_align_face(classifier, portrait):
     face = FaceDetector(threads=1).detect(portrait)[0]
     expected = align_face(portrait, face.landmarks_xy, size=TINY_SIDE, template="ferplus", margin=0.1)
     np.testing.assert_array_equal(classifier.crop(portrait, face), expected)
@@ -165,12 +165,12 @@ def test_crop_is_the_one_alignment(classifier, portrait):
         np.zeros((TINY_SIDE, TINY_SIDE, 3), dtype=np.uint8),
     ],
 )
-def test_other_crops_are_refused(classifier, crops):
+def test_rejects_crops_of_other_shape_or_type(classifier, crops):
     with pytest.raises(InputError, match="expected crops"):
         classifier.logits(crops)
 
 
-def test_a_model_that_breaks_the_contract_is_refused(tmp_path):
+def test_rejects_graph_that_contradicts_manifest(tmp_path):
     wrong_range = make_model(tmp_path / "range.onnx", input=InputSpec(size=TINY_SIDE, range=(0.0, 1.0)))
     with pytest.raises(ModelError, match=r"RGB 0\.\.255"):
         ExpressionClassifier(wrong_range)
@@ -189,13 +189,13 @@ def test_a_model_that_breaks_the_contract_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("template", "margin", "problem"),
     [
-        ("unheard-of", 0.1, "no alignment template 'unheard-of'; there are: .*ferplus"),
-        ("ferplus", -0.3, "margin of -0.3"),
-        ("ferplus", 2.5, "margin of 2.5"),
-        ("ferplus", float("nan"), "margin of nan"),
+        ("unheard-of", 0.1, "unknown alignment template 'unheard-of'; expected one of .*ferplus"),
+        ("ferplus", -0.3, "margin is -0.3"),
+        ("ferplus", 2.5, "margin is 2.5"),
+        ("ferplus", float("nan"), "margin is nan"),
     ],
 )
-def test_an_alignment_that_cannot_be_is_refused_at_load(tmp_path, template, margin, problem):
+def test_rejects_unusable_alignment(tmp_path, template, margin, problem):
     model = make_model(tmp_path / "a.onnx", alignment=AlignmentSpec(template=template, margin=margin))
     with pytest.raises(ModelError, match=problem):
         ExpressionClassifier(model)
@@ -220,7 +220,7 @@ def freed(source, path, *, weight=None):
     return path
 
 
-def test_a_graph_with_free_sizes_is_checked_when_it_runs(tmp_path, classifier, tiny_model):
+def test_dynamic_shapes_are_checked_at_run_time(tmp_path, classifier, tiny_model):
     free = ExpressionClassifier(freed(tiny_model, tmp_path / "free.onnx"))
     np.testing.assert_array_equal(free.logits(random_crops(2)), classifier.logits(random_crops(2)))
     seven = freed(make_model(tmp_path / "seven.onnx", labels=tuple("abcdefg")), tmp_path / "free7.onnx")
@@ -229,24 +229,24 @@ def test_a_graph_with_free_sizes_is_checked_when_it_runs(tmp_path, classifier, t
 
 
 @pytest.mark.parametrize("weight", [np.nan, np.inf])
-def test_logits_that_are_no_numbers_are_a_model_error(tmp_path, tiny_model, weight):
+def test_rejects_logits_that_are_not_finite(tmp_path, tiny_model, weight):
     broken = ExpressionClassifier(freed(tiny_model, tmp_path / "broken.onnx", weight=weight))
-    with pytest.raises(ModelError, match="no numbers"):
+    with pytest.raises(ModelError, match="not finite"):
         broken.classify(random_crops(1))
 
 
-def test_a_crop_to_look_at_shows_the_same_part_of_the_image(classifier, portrait):
+def test_crop_of_other_size_shows_same_part_of_image(classifier, portrait):
     face = FaceDetector(threads=1).detect(portrait)[0]
     large = classifier.crop(portrait, face, size=4 * TINY_SIDE)
     shrunk = large.reshape(TINY_SIDE, 4, TINY_SIDE, 4, 3).mean(axis=(1, 3))
     assert np.abs(shrunk - classifier.crop(portrait, face)).mean() < 6
 
 
-def test_no_crops_have_no_explanations(explainable_model):
+def test_no_crops_give_no_explanations(explainable_model):
     assert ExpressionClassifier(explainable_model).explain(random_crops(0)) == []
 
 
-def test_explanations_tell_what_was_read_and_from_where(explainable_model):
+def test_explanation_has_expression_maps_and_region_weights(explainable_model):
     classifier, crops = ExpressionClassifier(explainable_model, threads=1), random_crops(BATCH + 1)
     explanations = classifier.explain(crops)
     for explanation, expression in zip(explanations, classifier.classify(crops), strict=True):
@@ -261,7 +261,7 @@ def test_explanations_tell_what_was_read_and_from_where(explainable_model):
     json.dumps(explanations[0].to_dict(), allow_nan=False)
 
 
-def test_heat_is_where_a_class_stands_out(explainable_model):
+def test_heat_is_evidence_above_mean_of_classes(explainable_model):
     (explanation,) = ExpressionClassifier(explainable_model).explain(random_crops(1))
     heat = explanation.heat("anger")
     anger = explanation.maps[list(explanation.expression.labels).index("anger")]
@@ -271,19 +271,19 @@ def test_heat_is_where_a_class_stands_out(explainable_model):
     assert not replace(explanation, maps=np.ones((8, 6, 6), np.float32)).heat("anger").any()
 
 
-def test_a_model_file_without_maps_is_to_be_exported_again(classifier):
-    with pytest.raises(ModelError, match=r"does not give maps\. Export it again"):
+def test_explain_needs_maps_in_model_file(classifier):
+    with pytest.raises(ModelError, match=r"has no output maps\. Export it again"):
         classifier.explain(random_crops(1))
 
 
-def test_maps_and_regions_must_be_those_of_the_manifest(tmp_path):
+def test_rejects_maps_and_regions_that_contradict_manifest(tmp_path):
     three = tuple(RegionSpec(name=name, bbox_xyxy=(0, 0, 1, 1)) for name in "abc")
     model = ExpressionClassifier(make_explainable(tmp_path / "x.onnx", regions=three))
     with pytest.raises(ModelError, match=r"region weights \(1, 2\) .* 3 regions"):
         model.explain(random_crops(1))
 
 
-def test_reading_computes_no_maps(explainable_model):
+def test_classify_does_not_compute_maps(explainable_model):
     """Only the logits are asked of the graph, so the maps cost nothing where nobody wants them."""
     classifier = ExpressionClassifier(explainable_model)
     asked, session = [], classifier._session
@@ -298,6 +298,6 @@ def test_reading_computes_no_maps(explainable_model):
     assert asked == [["logits"]]
 
 
-def test_no_crops_have_no_embeddings(explainable_model):
+def test_no_crops_give_no_embeddings(explainable_model):
     none = np.empty((0, TINY_SIDE, TINY_SIDE, 3), dtype=np.uint8)
     assert ExpressionClassifier(explainable_model).embeddings(none).shape == (0, 3)

@@ -1,4 +1,4 @@
-"""Explained faces and their drawing: no face first, then maps laid over images, regions and labels."""
+"""Explanations of predictions and their drawing."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def faces(analyzer, portrait):
     return explain(portrait, analyzer=analyzer)
 
 
-def test_no_face_is_no_explanation(analyzer):
+def test_no_face_gives_no_explanation(analyzer):
     assert explain(no_face(), analyzer=analyzer) == []
     with pytest.raises(InputError, match="no face"):
         draw_explanations([])
 
 
-def test_a_face_is_explained_as_it_is_read(analyzer, faces, portrait):
+def test_explanation_has_same_expression_as_prediction(analyzer, faces, portrait):
     (face,) = faces
     classifier = analyzer.classifier
     (expression,) = classifier.classify(classifier.crop(portrait, face.face)[None])
@@ -40,14 +40,14 @@ def test_a_face_is_explained_as_it_is_read(analyzer, faces, portrait):
     assert face.image.shape == (SIDE, SIDE, 3)
 
 
-def test_the_asked_class_is_explained(analyzer, portrait):
+def test_explains_requested_class(analyzer, portrait):
     (face,) = explain(portrait, analyzer=analyzer, label="contempt")
     assert (face.label, face.to_dict()["explained"]) == ("contempt", "contempt")
     with pytest.raises(InputError, match=r"no class 'joy'; expected one of neutral, "):
         explain(portrait, analyzer=analyzer, label="joy")
 
 
-def test_every_face_has_a_row(faces):
+def test_drawing_has_one_row_per_face(faces):
     one, two = draw_explanations(faces, HALVES), draw_explanations([*faces, *faces], HALVES)
     assert one.dtype == two.dtype == np.uint8
     assert one.shape[1] == two.shape[1] > 2 * SIDE
@@ -56,7 +56,7 @@ def test_every_face_has_a_row(faces):
     np.testing.assert_array_equal(one[:rows], two[:rows])
 
 
-def test_regions_are_drawn_where_the_model_has_some(faces):
+def test_regions_are_drawn_if_model_has_regions(faces):
     (face,) = faces
     without = replace(face, explanation=replace(face.explanation, region_weights={}))
     drawn, plain = draw_explanations([face], HALVES), draw_explanations([without])
@@ -65,7 +65,7 @@ def test_regions_are_drawn_where_the_model_has_some(faces):
     np.testing.assert_array_equal(plain[left, left][40:-40, 40:-40], face.image[40:-40, 40:-40])
 
 
-def test_other_classes_look_otherwise(analyzer, portrait):
+def test_drawings_of_classes_differ(analyzer, portrait):
     drawings = [
         draw_explanations(explain(portrait, analyzer=analyzer, label=label), HALVES)
         for label in ("anger", "fear")
@@ -73,12 +73,12 @@ def test_other_classes_look_otherwise(analyzer, portrait):
     assert (drawings[0] != drawings[1]).any()
 
 
-def test_a_map_without_evidence_leaves_the_image_clear():
+def test_map_without_evidence_is_transparent():
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     np.testing.assert_array_equal(lay_over(image, np.zeros((5, 5))), image)
 
 
-def test_a_map_lies_where_it_speaks():
+def test_map_covers_place_of_evidence():
     image, heat = np.full((70, 70, 3), 128, np.uint8), np.zeros((7, 7), np.float32)
     heat[1, 5] = 1.0
     moved = np.abs(lay_over(image, heat).astype(int) - 128).sum(axis=2)
@@ -86,7 +86,7 @@ def test_a_map_lies_where_it_speaks():
     assert not moved[30:].any()
 
 
-def test_more_is_always_brighter():
+def test_heat_colors_grow_brighter():
     colors = heat_colors(np.linspace(0, 1, 101)[None])[0].astype(float)
     brightness = colors @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(brightness) > 0).all()

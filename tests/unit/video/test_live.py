@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
+from mien.inference.options import AnalysisOptions
 from mien.recording import record
 from mien.video import analysis as analysis_module
 from mien.video.analysis import MAX_EVERY, VideoAnalysis, _Pace
@@ -42,7 +43,8 @@ class LiveReader:
 class SlowAnalyzer:
     """Finds nothing, and takes its time for it."""
 
-    detector_size, min_confidence, max_faces, pose, flip_tta = 640, 0.6, None, True, False
+    detector_size = 640
+    options = AnalysisOptions()
 
     def __init__(self, seconds=0.02):
         self.seconds, self.searched = seconds, 0
