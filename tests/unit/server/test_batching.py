@@ -31,9 +31,7 @@ class FakeModel:
         if b"broken network" in images:
             raise ModelError("the network is broken")
         return [
-            Result(source="", error=ImageReadError("bad"))
-            if data == b"bad"
-            else Result(source=data.decode())
+            Result(source="", error=ImageReadError("bad")) if data == b"bad" else Result(source=data.decode())
             for data in images
         ]
 
