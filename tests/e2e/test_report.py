@@ -1,4 +1,4 @@
-"""A report is written, opened and read again: the page, the numbers and the plots."""
+"""Evaluation report and learning curve: page, JSON record and plots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from mien.errors import InputError, MissingExtraError
 from mien.evaluation.groups import group_results
 from mien.evaluation.summary import summarize
-from mien.reports import plots
+from mien.reports import learning_curve
 from mien.reports.evaluation import Mistake, write_report
 from mien.reports.plot_style import make_figure
 from mien.theme import LIGHT
@@ -27,7 +27,7 @@ VOID = {"meta", "img", "source", "br", "link", "input", "hr"}
 
 
 class Page(HTMLParser):
-    """Collects tags and text, and insists that tags are closed in order."""
+    """Collects tags and text, and checks that tags are closed in order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -95,18 +95,18 @@ def report(tmp_path_factory):
     return path, summary
 
 
-def test_no_faces_still_give_a_report(tmp_path):
+def test_writes_report_without_faces(tmp_path):
     summary = summarize([], [], CLASSES)
     page = Page(
         write_report(tmp_path, title="Nothing", subject={}, summary=summary).read_text(encoding="utf-8")
     )
-    assert "No expression was taken for another" in page.text
-    assert "no confidence to judge" in page.text
+    assert "No expression was confused with another" in page.text
+    assert "calibration is not defined" in page.text
     assert "mistakes" not in page.text
     assert len(page.all("table")) == 1
 
 
-def test_the_directory_holds_five_whole_files(report):
+def test_writes_page_record_and_plots(report):
     names = sorted(path.name for path in report[0].parent.iterdir())
     assert names == ["confusion.png", "per_class.png", "reliability.png", "report.html", "report.json"]
     for name in ("confusion", "per_class", "reliability"):
@@ -117,7 +117,7 @@ def test_the_directory_holds_five_whole_files(report):
             assert len(image.convert("RGB").getcolors(1 << 24) or ()) > 20
 
 
-def test_the_json_has_the_summary_and_the_mistakes(report):
+def test_record_contains_summary_and_mistakes(report):
     record = json.loads(report[0].with_name("report.json").read_text(encoding="utf-8"))
     assert {key: record[key] for key in report[1]} == report[1]
     assert list(record["protocols"]) == ["majority", "plurality"]
@@ -125,7 +125,7 @@ def test_the_json_has_the_summary_and_the_mistakes(report):
     assert record["mistakes"][2]["predicted"] is None
 
 
-def test_the_page_needs_nothing_else_and_runs_nothing(report):
+def test_page_is_self_contained_without_script(report):
     page = Page(report[0].read_text(encoding="utf-8"))
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
     assert not [attrs for _, attrs in page.tags if any(name.startswith("on") for name in attrs)]
@@ -136,14 +136,14 @@ def test_the_page_needs_nothing_else_and_runs_nothing(report):
     assert max(open_uri(page.all("img")[-1]["src"]).size) == 224
 
 
-def test_hostile_names_are_shown_as_text(report):
+def test_escapes_hostile_names(report):
     page = Page(report[0].read_text(encoding="utf-8"))
     assert page.text.count(HOSTILE) >= 5
     assert HOSTILE_FILE.replace("\udcff", "?") in page.text
     assert any(HOSTILE_FILE.replace("\udcff", "?") in attrs["alt"] for attrs in page.all("img"))
 
 
-def test_the_page_can_be_heard_as_well_as_seen(report):
+def test_page_is_accessible(report):
     page = Page(report[0].read_text(encoding="utf-8"))
     assert page.all("html")[0]["lang"] == "en"
     assert all(attrs["alt"].strip() for attrs in page.all("img"))
@@ -155,7 +155,7 @@ def test_the_page_can_be_heard_as_well_as_seen(report):
     assert len(page.all("h1")) == 1
 
 
-def test_the_page_says_the_numbers_and_what_they_are_not(report):
+def test_page_shows_scores_and_mistakes(report):
     path, summary = report
     text = Page(path.read_text(encoding="utf-8")).text
     assert "not what the person felt" in text
@@ -166,7 +166,7 @@ def test_the_page_says_the_numbers_and_what_they_are_not(report):
     assert "no face found" in text
 
 
-def test_a_second_report_replaces_the_first(tmp_path):
+def test_second_report_replaces_first(tmp_path):
     summary = make_summary(20, 0)
     for title in ("first", "second"):
         path = write_report(
@@ -178,7 +178,7 @@ def test_a_second_report_replaces_the_first(tmp_path):
     assert len(list(tmp_path.iterdir())) == 5
 
 
-def test_groups_get_a_table_each_and_a_plot(tmp_path):
+def test_groups_have_tables_and_plot(tmp_path):
     labels = np.zeros(60, dtype=int)
     answers = np.repeat([0, 1, 0, 0], [20, 10, 25, 5])
     names = ["4-19"] * 30 + [HOSTILE] * 25 + ["20-39"] * 5
@@ -188,11 +188,11 @@ def test_groups_get_a_table_each_and_a_plot(tmp_path):
         "groups_left_out": {f"person {HOSTILE}": "41 values, more than 40"},
     }
     page = Page(write_report(tmp_path, title="t", subject={}, summary=summary).read_text(encoding="utf-8"))
-    assert "best and worst group are 33.3 points of accuracy apart" in page.text
-    assert page.text.count("too few to judge") == 1
-    assert f"Not measured: person {HOSTILE} (41 values, more than 40)." in page.text
-    assert "no statement about a person" in page.text
-    assert "some gap between the best and the worst is expected by chance alone" in page.text
+    assert "accuracy differs by 33.3 points between the best and the worst group" in page.text
+    assert page.text.count("too few to compare") == 1
+    assert f"Not evaluated: person {HOSTILE} (41 values, more than 40)." in page.text
+    assert "not a statement about any person" in page.text
+    assert "some gap between the best and the worst is expected by chance" in page.text
     assert page.text.index("4-19") < page.text.index("20-39")
     assert HOSTILE in page.text
     assert (tmp_path / "groups.png").stat().st_size > 10_000
@@ -200,20 +200,20 @@ def test_groups_get_a_table_each_and_a_plot(tmp_path):
     assert not (tmp_path / "groups.png").exists()
 
 
-def test_a_image_of_the_wrong_kind_is_refused_before_anything_is_written(tmp_path):
+def test_rejects_invalid_image_before_writing(tmp_path):
     wrong = Mistake(image=np.zeros((4, 4)), name="x.png", truth="a", predicted="b", confidence=0.5)
     with pytest.raises(InputError, match=r"x\.png.*uint8"):
         write_report(tmp_path / "new", title="t", subject={}, summary=make_summary(9, 0), mistakes=[wrong])
     assert not (tmp_path / "new").exists()
 
 
-def test_a_file_in_the_way_is_one_clear_line(tmp_path):
+def test_rejects_path_of_existing_file(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="cannot be written"):
         write_report(tmp_path / "file", title="t", subject={}, summary=make_summary(9, 0))
 
 
-def test_without_matplotlib_the_extra_is_named(monkeypatch, tmp_path):
+def test_names_missing_extra_without_matplotlib(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"mien\[report\]"):
         write_report(tmp_path / "new", title="t", subject={}, summary=make_summary(9, 0))
@@ -224,27 +224,27 @@ def write_log(path, lines) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
-def test_learning_curve(tmp_path):
+def test_learning_curve_ignores_repeated_steps_and_incomplete_line(tmp_path):
     log = tmp_path / "log.jsonl"
     steps = [{"event": "step", "step": i, "loss": 2 - i / 100, "lr": 1e-3} for i in range(100)]
     evals = [{"event": "eval", "step": 99, "loss": float("nan"), "accuracy": 0.8}]
     write_log(log, [{"event": "start", "config": {}}, *steps, *steps[50:], *evals])
-    whole = plots.draw_learning_curve(log)
+    whole = learning_curve.draw_learning_curve(log)
     assert Image.open(io.BytesIO(whole)).size == (1664, 832)
     with log.open("a", encoding="utf-8") as file:
         file.write('{"event": "step", "st')
-    assert plots.draw_learning_curve(log) == whole
+    assert learning_curve.draw_learning_curve(log) == whole
     for part in (steps[:1], evals):
         write_log(log, part)
-        assert plots.draw_learning_curve(log) != whole
+        assert learning_curve.draw_learning_curve(log) != whole
 
 
-def test_the_axis_of_accuracy_is_too_wide_to_enlarge_noise():
+def test_accuracy_axis_has_minimum_range():
     figure = make_figure(4, 3, LIGHT)
     for accuracy, span in (([0.885, 0.8865, np.nan], 0.02), ([0.2, 0.7], 0.6)):
         axes = figure.add_subplot()
         evals = {"step": np.arange(len(accuracy)), "accuracy": np.array(accuracy)}
-        plots._draw_accuracy(axes, evals, LIGHT)
+        learning_curve._draw_accuracy(axes, evals, LIGHT)
         low, high = axes.get_ylim()
         middle = (np.nanmin(accuracy) + np.nanmax(accuracy)) / 2
         assert (high - low, (low + high) / 2) == pytest.approx((span, middle))
@@ -263,12 +263,12 @@ def test_the_axis_of_accuracy_is_too_wide_to_enlarge_noise():
         ('nonsense\n{"event": "step", "step": 1}\n', "line 1"),
     ],
 )
-def test_a_log_that_is_none_is_refused(tmp_path, text, message):
+def test_rejects_invalid_training_log(tmp_path, text, message):
     (tmp_path / "log.jsonl").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
-        plots.draw_learning_curve(tmp_path / "log.jsonl")
+        learning_curve.draw_learning_curve(tmp_path / "log.jsonl")
 
 
-def test_a_missing_log_is_refused(tmp_path):
+def test_rejects_missing_training_log(tmp_path):
     with pytest.raises(InputError, match="not a readable training log"):
-        plots.draw_learning_curve(tmp_path / "none.jsonl")
+        learning_curve.draw_learning_curve(tmp_path / "none.jsonl")

@@ -38,7 +38,7 @@ def train(
 
 def _train(config: Config, folder: Path, *, resume: bool, quiet: bool) -> None:
     try:
-        from mien.reports.training import ADVICE
+        from mien.reports.training import MISSING_PLOTS
         from mien.training.checkpoint import load_checkpoint
         from mien.training.distributed import is_main_process
         from mien.training.loop import train
@@ -58,7 +58,7 @@ def _train(config: Config, folder: Path, *, resume: bool, quiet: bool) -> None:
             on_left_out=bar.print if is_shown else None,
         )
         if is_shown and not (folder / "confusion.png").exists():
-            bar.print(ADVICE)
+            bar.print(MISSING_PLOTS)
     if is_main:
         metrics = "  ".join(f"{name} {value:.4f}" for name, value in load_checkpoint(path).metrics.items())
         print(f"{path}  {metrics}")

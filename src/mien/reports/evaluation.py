@@ -1,31 +1,33 @@
-"""The report of one measurement: `report.json`, its plots, and one HTML page that needs nothing else.
-
-The page holds its images and its style, has no script, and follows the reader's light or dark setting.
-"""
+"""Evaluation report: JSON record, plots and HTML page."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mien.atomic import write_atomic
 from mien.errors import InputError
 from mien.evaluation.evaluate import Mistake
-from mien.evaluation.summary import json_ready
-from mien.reports import evaluation_page, plots
-from mien.reports.components import encode_face
-from mien.reports.group_plot import draw_groups
+from mien.evaluation.groups import MIN_FACES
+from mien.evaluation.summary import describe_missed_faces, json_ready
+from mien.number_format import percent, points
+from mien.reports import plots
+from mien.reports.page import render
+from mien.reports.thumbnails import data_uri, encode_face
 from mien.theme import DARK, LIGHT
 
 PLOTS = {
     "confusion": plots.draw_confusion,
     "reliability": plots.draw_reliability,
     "per_class": plots.draw_per_class,
-    "groups": draw_groups,
+    "groups": plots.draw_groups,
 }
-"""What a report draws; the groups only where there are some."""
+"""Plots of a report; `groups` is drawn only for a summary with groups."""
 
 
 def write_report(
@@ -40,44 +42,65 @@ def write_report(
 ) -> Path:
     """Write `report.html`, `report.json`, `confusion.png`, `reliability.png` and `per_class.png`.
 
-    A summary with groups gives `groups.png` too. Everything is made before the first file is written, and each file is
-    replaced whole or not at all.
+    A summary with groups adds `groups.png`. All files are rendered before the first one is written, and each one is
+    replaced atomically. The page is self-contained: it embeds images and style, and has no script.
 
     Args:
-        directory: made when it does not exist; files of an earlier report in it are replaced.
-        title: the page's heading.
-        subject: what was measured, in the order to show: model, data set, split.
-        summary: what `summarize` gave; the headline and the plots are of this one.
-        protocols: the summaries to compare, by name; `summary["protocols"]` when left out.
-        mistakes: shown as images, the most confident first.
-        shown: how many of them at most.
+        directory: created if missing; files of an earlier report in it are replaced.
+        title: heading of the page.
+        subject: evaluated model, data set and split, by name, in display order.
+        summary: result of `mien.evaluation.summary.summarize`; the source of tiles, tables and plots.
+        protocols: summaries by protocol; `summary["protocols"]` by default.
+        mistakes: candidates for the list of mistakes, which is sorted by descending confidence.
+        shown: maximum number of mistakes on the page.
 
     Returns:
         The path of `report.html`.
 
     Raises:
-        MissingExtraError: when matplotlib is not installed.
-        InputError: when the directory cannot be written, or a mistake's image is not (H, W, 3) uint8.
+        MissingExtraError: matplotlib or Jinja2 is not installed.
+        InputError: the directory is not writable, or the image of a mistake is not (H, W, 3) uint8.
     """
     protocols = protocols if protocols is not None else summary.get("protocols") or {}
     record = json_ready({"title": title, "subject": subject, **summary, "protocols": protocols})
-    surest = sorted(mistakes, key=lambda mistake: -(mistake.confidence or 0.0))[:shown]
-    record["mistakes"] = [_describe(mistake) for mistake in surest]
-    wanted = {name: draw for name, draw in PLOTS.items() if name != "groups" or record.get("groups")}
-    light = {name: draw(record, LIGHT) for name, draw in wanted.items()}
-    dark = {name: draw(record, DARK) for name, draw in wanted.items()}
-    faces = [encode_face(mistake.image, mistake.name) for mistake in surest]
-    html = evaluation_page.render_page(record, light, dark, faces)
+    top = sorted(mistakes, key=lambda mistake: -(mistake.confidence or 0.0))[:shown]
+    record["mistakes"] = [_mistake_record(mistake) for mistake in top]
+    drawn = {name: draw for name, draw in PLOTS.items() if name != "groups" or record.get("groups")}
+    light = {name: draw(record, LIGHT) for name, draw in drawn.items()}
+    html = render(
+        "evaluation.html",
+        title=title,
+        facts=record["subject"],
+        record=record,
+        groups=record.get("groups") or {},
+        groups_left_out=record.get("groups_left_out") or {},
+        min_faces=MIN_FACES,
+        describe_gap=_describe_gap,
+        missing_faces=describe_missed_faces(record),
+        confusions=_describe_confusions(record),
+        calibration=_describe_calibration(record),
+        selective=_describe_selective(record),
+        plots={name: plot_uris(light[name], draw(record, DARK)) for name, draw in drawn.items()},
+        mistakes=[
+            {**item, "image": encode_face(mistake.image, mistake.name)}
+            for item, mistake in zip(record["mistakes"], top, strict=True)
+        ],
+    )
     images = {f"{name}.png": light.get(name) for name in PLOTS}
-    write_files(directory, {"report.json": record_text(record), "report.html": html, **images})
+    write_files(directory, {"report.json": encode_record(record), "report.html": html, **images})
     return directory / "report.html"
 
 
+def plot_uris(light: bytes, dark: bytes) -> dict[str, str]:
+    """Return the data URIs of a PNG plot in both themes."""
+    return {"light": data_uri(light, "png"), "dark": data_uri(dark, "png")}
+
+
 def write_files(directory: Path, files: Mapping[str, bytes | str | None]) -> None:
-    """Write a report's files by name; None removes the file of an earlier report.
+    """Write files by name; None deletes the file of an earlier report.
 
     Raises:
-        InputError: when the directory cannot be written.
+        InputError: the directory is not writable.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -85,28 +108,64 @@ def write_files(directory: Path, files: Mapping[str, bytes | str | None]) -> Non
             if data is None:
                 (directory / name).unlink(missing_ok=True)
             else:
-                write_atomic(directory / name, _encode(data) if isinstance(data, str) else data)
+                # a file name that is not valid Unicode (a lone surrogate) becomes question marks
+                content = data.encode("utf-8", errors="replace") if isinstance(data, str) else data
+                write_atomic(directory / name, content)
     except OSError as error:
         raise InputError(f"{directory}: the report cannot be written ({error.strerror}).") from None
 
 
-def record_text(record: Mapping[str, Any]) -> str:
-    """A report's record as the text of its JSON file."""
+def encode_record(record: Mapping[str, Any]) -> str:
+    """Return a record as indented JSON."""
     return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _describe(mistake: Mistake) -> dict[str, Any]:
-    return json_ready(
-        {
-            "name": mistake.name,
-            "truth": mistake.truth,
-            "predicted": mistake.predicted,
-            "confidence": mistake.confidence,
-            "is_readable": mistake.is_readable,
-        }
-    )
+def _mistake_record(mistake: Mistake) -> dict[str, Any]:
+    fields = asdict(mistake)
+    del fields["image"]
+    return json_ready(fields)
 
 
-def _encode(text: str) -> bytes:
-    """UTF-8; a file name that is not text (a lone surrogate) becomes question marks."""
-    return text.encode("utf-8", errors="replace")
+def _describe_gap(column: Mapping[str, Any]) -> str:
+    """Describe the gap between the best and the worst group of a column."""
+    accuracy = column["accuracy_difference"]
+    balanced = column["balanced_accuracy_difference"]
+    if accuracy is None:
+        return "too few faces to compare the groups"
+    also = "" if balanced is None else f", balanced accuracy by {points(balanced)}"
+    return f"accuracy differs by {points(accuracy)} between the best and the worst group{also}"
+
+
+def _describe_confusions(record: Mapping[str, Any], limit: int = 3) -> str:
+    """Describe the most frequent confusions."""
+    names = list(record["per_class"])
+    counts = np.array(record["confusion"], dtype=int)
+    pairs = [
+        (int(counts[row, column]), names[row], names[column])
+        for row, column in np.ndindex(len(names), len(names))
+        if row != column and counts[row, column]
+    ]
+    if not pairs:
+        return "No expression was confused with another."
+    pairs.sort(key=lambda pair: -pair[0])
+    listed = [f"{truth} predicted as {predicted} ({count:,})" for count, truth, predicted in pairs[:limit]]
+    return f"Most frequent: {', '.join(listed)}."
+
+
+def _describe_calibration(record: Mapping[str, Any]) -> str:
+    """Describe the calibration error before and after temperature scaling."""
+    if record["ece"] is None:
+        return "There are no predictions, so calibration is not defined."
+    unanswered = record["unanswered_faces"]
+    left_out = f" Faces without a prediction are excluded ({unanswered:,})." if unanswered else ""
+    before = f"{points(record['ece_uncalibrated'])} before temperature scaling with T = {record['temperature']:.2f}"
+    return f"Confidence and accuracy differ by {points(record['ece'])} on average, {before}.{left_out}"
+
+
+def _describe_selective(record: Mapping[str, Any]) -> str:
+    """Describe the accuracy on the most confident predictions; empty without such results."""
+    results = [item for item in record.get("selective") or [] if item["coverage"] < 0.999]
+    if not results:
+        return ""
+    listed = [f"{percent(item['accuracy'])} (top {percent(item['coverage'], 0)})" for item in results]
+    return f"Accuracy of the most confident predictions: {', '.join(listed)}."

@@ -1,163 +1,296 @@
-"""The card of one face: who, for how long, what share of its time, and what it showed over time."""
+"""Content of a face's card in the video report: images, charts over time and a table of values."""
 
 from __future__ import annotations
 
-import json
 import math
-from html import escape
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from mien.number_format import UNDEFINED, clock, duration, whole_percent
 from mien.reports import time_charts
-from mien.reports.markup import table
-from mien.reports.time_axis import Span
-from mien.reports.video_sections import (
-    NOT_READ,
-    NOT_SURE,
-    Page,
-    anchor_of,
-    best_thumbnail,
-    main_text,
-    seen_text,
-    shares_list,
-)
-from mien.video.timeline import ABSENT, UNSURE, Curve, Track, count_thumbnails
+from mien.reports.time_charts import Chart, Span, Tick, state_css
+from mien.video.timeline import ABSENT, UNCLASSIFIED, UNSURE, Curve, Track, count_thumbnails
+from mien.video.transitions import FaceLocation
 
-_TABLE_ROWS = 12
-_ANGLE_DEG = 60
-_PHONE_IMAGES = 5
+NOT_SURE = "not sure"
+NOT_CLASSIFIED = "not classified"
+TABLE_ROWS = 12
+MAX_ANGLE_DEG = 60
+"""Limit of the yaw and pitch charts."""
+PHONE_IMAGES = 5
+"""Images of a film strip on a phone; every second one is hidden when there are more."""
+
+Thumbnail = Callable[[FaceLocation], str | None]
+"""Returns the data URI of a face, or None if there is no image."""
 
 
-def face_card(page: Page, track: Track) -> str:
-    """One face: who, how long, its shares, and what it showed over time."""
-    assert track.curve is not None  # only such tracks are shown
-    anchor, name = anchor_of(track), page.name(track.scene, track.track_id)
-    main = main_text(track)
-    picture = page.thumbnail(best_thumbnail(track)) if track.thumbnails else None
-    image = f'<img src="{picture}" alt="{escape(name)}">' if picture else ""
-    return (
-        f'<section class="card face" aria-labelledby="{anchor}"><header>{image}<div>'
-        f'<h3 id="{anchor}">{escape(name)} <span class="quiet">{escape(main)}</span></h3>'
-        f'<p class="quiet">{seen_text(page, track)}</p></div></header>'
-        f"{shares_list(page, track.shares, track.unsure, track.unclassified)}{_plot(page, track, track.curve, name)}"
-        f"{_numbers(page, track, track.curve)}</section>"
-    )
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Share of the time with one state.
+
+    Attributes:
+        css: CSS class with the color of the state.
+        label: name of the state.
+        share: 0..1.
+    """
+
+    css: str
+    label: str
+    share: float
 
 
-def _plot(page: Page, track: Track, curve: Curve, name: str) -> str:
+@dataclass(frozen=True, kw_only=True)
+class FilmImage:
+    """One image of a film strip: data URI, time as text, position in percent, hidden on a phone or not."""
+
+    uri: str
+    time: str
+    left: float
+    is_spare: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotRow:
+    """One chart of a plot.
+
+    Attributes:
+        name: name of the values.
+        css: CSS classes of the row.
+        chart: SVG paths.
+        scale: texts of the value axis, from top to bottom.
+    """
+
+    name: str
+    css: str
+    chart: Chart
+    scale: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceCard:
+    """Content of a face's card.
+
+    Attributes:
+        anchor: id of the card.
+        name: display name of the face.
+        thumbnail: data URI of the face, or None.
+        main: dominant label as text.
+        times: when the face was visible, as text.
+        shares: share of the time by state, the largest first.
+        columns: number of images that fit on the film strip.
+        film: images of the face over time.
+        leaders: lines from the images to their times, or None.
+        rows: charts over time.
+        ticks: labels of the time axis.
+        values: values at each time for the page's script.
+        head: names of the table's columns.
+        table: values at a few times as text.
+    """
+
+    anchor: str
+    name: str
+    thumbnail: str | None
+    main: str
+    times: str
+    shares: list[Share]
+    columns: int
+    film: list[FilmImage]
+    leaders: Chart | None
+    rows: list[PlotRow]
+    ticks: list[Tick]
+    values: dict[str, Any]
+    head: list[str]
+    table: list[list[str]]
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether a phone shows every second image only."""
+        return self.columns > PHONE_IMAGES
+
+
+def make_card(
+    track: Track,
+    curve: Curve,
+    *,
+    name: str,
+    times: str,
+    labels: Sequence[str],
+    length_s: float,
+    thumbnail: Thumbnail,
+) -> FaceCard:
+    """Return the card of a face.
+
+    Args:
+        track: the face.
+        curve: its curve.
+        name: display name of the face.
+        times: when the face was visible, as text.
+        labels: class names in the model's order.
+        length_s: length of the video in seconds.
+        thumbnail: returns the image of a location.
+    """
     span = Span(start_s=track.first_s, end_s=max(track.last_s, track.first_s + 1e-3))
-    rows = [_film(page, track, span)]
-    if np.isfinite(curve.probabilities).any():
-        rows.append(
-            time_charts.plot_row(
-                "probability", time_charts.draw_areas(curve, span), "tall", ("100 %", "50", "0")
-            )
-        )
-    rows.append(time_charts.plot_row("label", time_charts.draw_states(curve, span), "strip"))
-    yaw, pitch = curve.pose_deg[:, 0], curve.pose_deg[:, 1]
-    for title, values in (("yaw", yaw), ("pitch", pitch)):
-        if np.isfinite(values).any():
-            line = time_charts.draw_line(values, -_ANGLE_DEG, _ANGLE_DEG, curve, span)
-            rows.append(
-                time_charts.plot_row(title, line, "small zero", (f"+{_ANGLE_DEG}°", f"−{_ANGLE_DEG}°"))
-            )
-    rows += _quality_rows(curve, span)
-    rows.append(time_charts.tick_row(span, page.end_s))
-    told = f"{name} over time. Use the left and right arrow keys to read the values."
-    return (
-        f'<div class="plot" tabindex="0" role="group" aria-label="{escape(told)}" '
-        f"data-values='{_values(curve, span, page.end_s)}'>{''.join(rows)}"
-        '<div class="over"><i class="cursor"></i><div class="tip" role="status"></div></div></div>'
+    columns = count_thumbnails(track.first_s, track.last_s)
+    film, leaders = _film(track, span, columns, length_s, thumbnail)
+    return FaceCard(
+        anchor=anchor_of(track),
+        name=name,
+        thumbnail=portrait(track, thumbnail),
+        main=main_text(track),
+        times=times,
+        shares=time_shares(labels, track.shares.values(), track.unsure, track.unclassified),
+        columns=columns,
+        film=film,
+        leaders=leaders,
+        rows=_plot_rows(curve, span),
+        ticks=time_charts.make_ticks(span, length_s),
+        values=_script_values(curve, span, length_s),
+        head=[
+            "time",
+            "label",
+            *(f"{label} %" for label in labels),
+            "yaw °",
+            "pitch °",
+            "roll °",
+            "sharp %",
+            "frontal %",
+        ],
+        table=_table(curve, labels, length_s),
     )
 
 
-def _quality_rows(curve: Curve, span: Span) -> list[str]:
+def time_shares(
+    labels: Sequence[str], shares: Iterable[float], unsure: float, unclassified: float
+) -> list[Share]:
+    """Return the states that took a visible share of the time: labels by descending share, then the others."""
+    items = [
+        Share(css=f"c{index}", label=label, share=share)
+        for index, (label, share) in enumerate(zip(labels, shares, strict=True))
+    ]
+    items.sort(key=lambda item: -item.share)
+    items.append(Share(css=state_css(UNSURE), label=NOT_SURE, share=unsure))
+    items.append(Share(css=state_css(UNCLASSIFIED), label=NOT_CLASSIFIED, share=unclassified))
+    return [item for item in items if item.share >= 0.0005]
+
+
+def describe_shares(shares: Iterable[Share]) -> str:
+    """Return shares as text."""
+    return ", ".join(f"{item.label} {whole_percent(item.share)}" for item in shares)
+
+
+def main_text(track: Track) -> str:
+    """Return the dominant label of a face as text."""
+    if track.main_label is not None:
+        return f"mostly {track.main_label}"
+    return NOT_CLASSIFIED if track.unclassified > track.unsure else f"mostly {NOT_SURE}"
+
+
+def times_text(track: Track, *, length_s: float, has_scenes: bool) -> str:
+    """Return when and for how long a face was visible."""
+    text = f"{clock(track.first_s, length_s, decimals=1)} to {clock(track.last_s, length_s, decimals=1)}"
+    span_s = track.last_s - track.first_s
+    if span_s - track.seconds > 0.05 * span_s:
+        text += f", visible for {duration(track.seconds)}"
+    return f"{text}, scene {track.scene}" if has_scenes else text
+
+
+def portrait(track: Track, thumbnail: Thumbnail) -> str | None:
+    """Return the largest image of a face, or None."""
+    if not track.thumbnails:
+        return None
+    return thumbnail(
+        max(track.thumbnails, key=lambda location: location.bbox_xyxy[2] - location.bbox_xyxy[0])
+    )
+
+
+def anchor_of(track: Track) -> str:
+    """Return the id of a face's card."""
+    return f"face-{track.scene}-{track.track_id}"
+
+
+def _film(
+    track: Track, span: Span, columns: int, length_s: float, thumbnail: Thumbnail
+) -> tuple[list[FilmImage], Chart | None]:
+    """Return the images of a face side by side, and the lines to their times."""
+    film = []
+    lines = []
+    for location in track.thumbnails:
+        if (uri := thumbnail(location)) is None:
+            continue
+        place = span.percent(location.timestamp_s)
+        number = min(int(place * columns / 100), columns - 1)
+        slot = (number + 0.5) * 100 / columns
+        is_spare = columns > PHONE_IMAGES and number % 2 == 1
+        time = clock(location.timestamp_s, length_s, decimals=1)
+        film.append(FilmImage(uri=uri, time=time, left=slot, is_spare=is_spare))
+        lines.append((slot, place))
+    return film, time_charts.leader_chart(lines) if lines and columns > 1 else None
+
+
+def _plot_rows(curve: Curve, span: Span) -> list[PlotRow]:
+    """Return the charts of a face; values that are never known have no chart."""
     rows = []
-    sharpness, size = curve.quality[:, 0], curve.quality[:, 2]
+    if np.isfinite(curve.probabilities).any():
+        chart = time_charts.area_chart(curve, span)
+        rows.append(PlotRow(name="probability", css="tall", chart=chart, scale=("100%", "50", "0")))
+    rows.append(PlotRow(name="label", css="strip", chart=time_charts.state_chart(curve, span)))
+    for index, name in enumerate(("yaw", "pitch")):
+        values = curve.pose_deg[:, index]
+        if np.isfinite(values).any():
+            chart = time_charts.line_chart(values, -MAX_ANGLE_DEG, MAX_ANGLE_DEG, curve, span)
+            scale = (f"+{MAX_ANGLE_DEG}°", f"−{MAX_ANGLE_DEG}°")
+            rows.append(PlotRow(name=name, css="small zero", chart=chart, scale=scale))
+    sharpness = curve.quality[:, 0]
     if np.isfinite(sharpness).any():
-        line = time_charts.draw_line(sharpness, 0, 1, curve, span)
-        rows.append(time_charts.plot_row("sharpness", line, "small", ("1", "0")))
+        chart = time_charts.line_chart(sharpness, 0, 1, curve, span)
+        rows.append(PlotRow(name="sharpness", css="small", chart=chart, scale=("1", "0")))
+    size = curve.quality[:, 2]
     if np.isfinite(size).any():
-        most = _round_up(float(np.nanmax(size)))
-        line = time_charts.draw_line(size, 0, most, curve, span)
-        rows.append(time_charts.plot_row("face size", line, "small", (f"{most:.0f} px", "0")))
+        limit = _round_up(float(np.nanmax(size)))
+        chart = time_charts.line_chart(size, 0, limit, curve, span)
+        rows.append(PlotRow(name="face size", css="small", chart=chart, scale=(f"{limit} px", "0")))
     return rows
 
 
-def _film(page: Page, track: Track, span: Span) -> str:
-    """The images of a face side by side, each with a line down to its moment."""
-    pictures = [(location, page.thumbnail(location)) for location in track.thumbnails]
-    taken = [(location, uri) for location, uri in pictures if uri]
-    if not taken:
-        return ""
-    count = count_thumbnails(track.first_s, track.last_s)
-    images, lines = "", []
-    for location, uri in taken:
-        place = span.percent(location.timestamp_s)
-        number = min(int(place * count / 100), count - 1)
-        slot, spare = (number + 0.5) * 100 / count, count > _PHONE_IMAGES and number % 2 == 1
-        when = page.clock(location.timestamp_s, 1)
-        images += (
-            f'<img{time_charts.SPARE if spare else ""} src="{uri}" alt="at {when}" title="{when}" '
-            f'style="left:{slot:.2f}%">'
-        )
-        lines.append((slot, place))
-    many = " many" if count > _PHONE_IMAGES else ""
-    leaders = time_charts.draw_leaders(lines) if count > 1 else ""
-    lane = f'<div class="film{many}" style="--count:{count}">{images}</div>{leaders}'
-    return (
-        f'<div class="row films"><span class="name"></span><div class="lane">{lane}</div><span></span></div>'
-    )
-
-
-def _numbers(page: Page, track: Track, curve: Curve) -> str:
-    """The same as a table of a few moments, for those who do not see the drawing."""
-    picks = np.unique(np.linspace(0, len(curve.states) - 1, _TABLE_ROWS).round().astype(int)).tolist()
+def _table(curve: Curve, labels: Sequence[str], length_s: float) -> list[list[str]]:
+    """Return the values at a few times as text, for readers who do not see the charts."""
+    bins = np.unique(np.linspace(0, len(curve.states) - 1, TABLE_ROWS).round().astype(int)).tolist()
+    others = {UNSURE: NOT_SURE, UNCLASSIFIED: NOT_CLASSIFIED, ABSENT: "absent"}
     rows = []
-    for place in picks:
-        state = int(curve.states[place])
-        when = page.clock(max(curve.start_s + (place + 0.5) * curve.width_s, 0), 1)
-        cells = [*curve.probabilities[place] * 100, *curve.pose_deg[place], *curve.quality[place][:2] * 100]
-        label = _state_text(page, state)
-        rows.append([when, escape(label), *(_whole(value) for value in cells)])
-    head = ["time", "label", *(f"{name} %" for name in page.timeline.labels)]
-    head += ["yaw °", "pitch °", "roll °", "sharp %", "frontal %"]
-    name = page.name(track.scene, track.track_id)
-    return f"<details><summary>Numbers</summary>{table(f'{name} at a few moments', head, rows)}</details>"
+    for index in bins:
+        state = int(curve.states[index])
+        time_s = max(curve.start_s + (index + 0.5) * curve.width_s, 0)
+        values = [*curve.probabilities[index] * 100, *curve.pose_deg[index], *curve.quality[index][:2] * 100]
+        numbers = [UNDEFINED if math.isnan(value) else f"{value:.0f}" for value in values]
+        label = labels[state] if state >= 0 else others[state]
+        rows.append([clock(time_s, length_s, decimals=1), label, *numbers])
+    return rows
 
 
-def _values(curve: Curve, span: Span, end_s: float) -> str:
-    """What the page's script tells at each moment, as JSON for an attribute in single quotes."""
+def _script_values(curve: Curve, span: Span, length_s: float) -> dict[str, Any]:
+    """Return the values at each time that the page's script shows, ready for JSON."""
 
-    def whole(values: np.ndarray) -> list[int | None]:
+    def rounded(values: np.ndarray) -> list[int | None]:
         return [None if np.isnan(value) else round(value) for value in values.tolist()]
 
-    values = {
+    return {
         "start": round(curve.start_s, 3),
         "width": curve.width_s,
         "end": round(span.end_s, 3),
-        "video": round(end_s, 3),
+        "video": round(length_s, 3),
         "states": curve.states.tolist(),
-        "shares": [whole(row) for row in curve.probabilities * 100],
-        "yaw": whole(curve.pose_deg[:, 0]),
-        "pitch": whole(curve.pose_deg[:, 1]),
-        "roll": whole(curve.pose_deg[:, 2]),
-        "sharp": whole(curve.quality[:, 0] * 100),
+        "shares": [rounded(row) for row in curve.probabilities * 100],
+        "yaw": rounded(curve.pose_deg[:, 0]),
+        "pitch": rounded(curve.pose_deg[:, 1]),
+        "roll": rounded(curve.pose_deg[:, 2]),
+        "sharp": rounded(curve.quality[:, 0] * 100),
     }
-    return json.dumps(values, separators=(",", ":"))
-
-
-def _state_text(page: Page, state: int) -> str:
-    if state >= 0:
-        return page.timeline.labels[state]
-    return {UNSURE: NOT_SURE, ABSENT: "away"}.get(state, NOT_READ)
-
-
-def _whole(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.0f}"
 
 
 def _round_up(value: float) -> int:
-    """The next number of 1, 2, 3, 5 or 8 times a power of ten, at least 10."""
+    """Return the next 1, 2, 3, 5 or 8 times a power of ten, at least 10."""
     power = 10 ** max(1, math.floor(math.log10(max(value, 10))))
-    return next((part * power for part in (1, 2, 3, 5, 8) if part * power >= value), 10 * power)
+    return next((factor * power for factor in (1, 2, 3, 5, 8) if factor * power >= value), 10 * power)

@@ -1,128 +1,176 @@
-"""Drawings of a face over time: SVG without text, stretched to its place, and rows of HTML around it.
+"""Time axis and SVG path data of a face over time.
 
-All words stand outside the SVG, so that they keep their size on a phone.
+Charts contain no text and are stretched to their lane; the page writes all text outside them, so that it keeps its size
+on a phone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
+from dataclasses import dataclass
 
 import numpy as np
 
-from mien.reports.time_axis import Span, time_ticks
+from mien.number_format import clock
 from mien.video.timeline import ABSENT, UNCLASSIFIED, UNSURE, Curve
 
-_TALL = 200
-"""Height of the areas in units: half a per cent each."""
-_LEAST = 0.004
-SPARE = ' class="spare"'
-"""What a phone leaves out for want of room."""
-_PHONE_LETTERS = 24
+MIN_SHARE = 0.004
+"""Smaller probabilities and shares of time are not drawn."""
+_AREA_HEIGHT = 200
+"""Height of an area chart in units of half a percent."""
+_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200)
+_MAX_TICKS = 8
+_PHONE_CHARACTERS = 24
+"""Characters of tick labels that fit next to each other on a phone."""
 
 
-def draw_areas(curve: Curve, span: Span) -> str:
-    """Probabilities stacked from the first class at the bottom, with gaps where there are none."""
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Time range of a plot, in seconds."""
+
+    start_s: float
+    end_s: float
+
+    def percent(self, time_s: float) -> float:
+        """Return the position of a time, 0 at the start and 100 at the end.
+
+        Example:
+            >>> Span(start_s=10, end_s=20).percent(12.5)
+            25.0
+        """
+        return 100 * (time_s - self.start_s) / max(self.end_s - self.start_s, 1e-9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """Label of a time axis.
+
+    Attributes:
+        left: position in percent.
+        text: time as text.
+        css: CSS classes: `first` and `last` at the ends, `spare` for a tick that is hidden on a phone.
+    """
+
+    left: float
+    text: str
+    css: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """SVG paths of a chart.
+
+    Attributes:
+        css: CSS class of the SVG.
+        view_box: viewBox of the SVG.
+        paths: CSS class and data of each path.
+        blocks: CSS class, left and width in percent of each block beside the paths.
+    """
+
+    css: str
+    view_box: str
+    paths: tuple[tuple[str, str], ...]
+    blocks: tuple[tuple[str, float, float], ...] = ()
+
+
+def make_ticks(span: Span, length_s: float) -> list[Tick]:
+    """Return ticks at round times within a span of a video that lasts `length_s` seconds.
+
+    Example:
+        >>> [tick.text for tick in make_ticks(Span(start_s=0, end_s=4), 4)][:3]
+        ['0.0 s', '0.5 s', '1.0 s']
+    """
+    duration_s = span.end_s - span.start_s
+    step = next((step for step in _STEPS_S if duration_s / step <= _MAX_TICKS), _STEPS_S[-1])
+    while duration_s / step > _MAX_TICKS:
+        step *= 2
+    first = int(-(-(span.start_s - 1e-6) // step))
+    last = int((span.end_s + 1e-6) // step)
+    decimals = 0 if step >= 1 else 1
+    places = [span.percent(number * step) for number in range(first, last + 1)]
+    texts = [clock(number * step, length_s, decimals=decimals) for number in range(first, last + 1)]
+    ticks = []
+    for number, (left, text) in enumerate(zip(places, texts, strict=True)):
+        end = "first" if left < 3 else "last" if left > 97 else ""
+        spare = " spare" if number % 2 and len(texts) * len(text) > _PHONE_CHARACTERS else ""
+        ticks.append(Tick(left=left, text=text, css=end + spare))
+    return ticks
+
+
+def area_chart(curve: Curve, span: Span) -> Chart:
+    """Return the probabilities as stacked areas, the first class at the bottom, with gaps where there are none."""
     edges = np.cumsum(np.nan_to_num(curve.probabilities), axis=1)
     edges /= np.maximum(edges[:, -1:], 1e-9)
-    tall = np.rint(_TALL * (1 - edges)).astype(int)
-    paths = [""] * tall.shape[1]
-    for start, stop in _stretches(np.isfinite(curve.probabilities.sum(axis=1))):
+    heights = np.rint(_AREA_HEIGHT * (1 - edges)).astype(int)
+    paths = [""] * heights.shape[1]
+    for start, stop in _runs(np.isfinite(curve.probabilities.sum(axis=1))):
         peaks = curve.probabilities[start:stop].max(axis=0)
-        for index in np.flatnonzero(peaks >= _LEAST):
-            paths[index] += _area(tall[start:stop, index], start)
-    drawn = "".join(
-        f'<path class="c{index}" d="{path}"/>' for index, path in reversed(list(enumerate(paths))) if path
-    )
-    return _svg(drawn, f"0 0 {_wide(curve, span)} {_TALL}", "areas")
+        for index in np.flatnonzero(peaks >= MIN_SHARE):
+            paths[index] += _area_path(heights[start:stop, index], start)
+    drawn = [(f"c{index}", path) for index, path in enumerate(paths) if path]
+    return Chart(css="areas", view_box=f"0 0 {_width(curve, span)} {_AREA_HEIGHT}", paths=tuple(drawn[::-1]))
 
 
-def draw_line(values: np.ndarray, low: float, high: float, curve: Curve, span: Span) -> str:
-    """One value over time between two limits, broken where it is NaN."""
+def line_chart(values: np.ndarray, low: float, high: float, curve: Curve, span: Span) -> Chart:
+    """Return values (T,) over time as a line between two limits, interrupted where they are NaN."""
     height = np.rint(100 * (high - np.clip(values, low, high)) / (high - low))
     path = ""
-    for start, stop in _stretches(~np.isnan(values)):
+    for start, stop in _runs(~np.isnan(values)):
         if stop - start == 1:
             path += f"M{2 * start} {height[start]:.0f}h2"
         else:
             points = height[start:stop].astype(int)
-            path += f"M{2 * start + 1} {points[0]}{_steps(points)}"
-    return _svg(f'<path d="{path}"/>' if path else "", f"0 0 {_wide(curve, span)} 100", "line")
+            path += f"M{2 * start + 1} {points[0]}{_line_path(points)}"
+    view_box = f"0 0 {_width(curve, span)} 100"
+    return Chart(css="line", view_box=view_box, paths=(("", path),) if path else ())
 
 
-def draw_states(curve: Curve, span: Span) -> str:
-    """The steady label over time as blocks; hatched where it was not sure, a thin line where it was not read."""
+def state_chart(curve: Curve, span: Span) -> Chart:
+    """Return the stable label over time as blocks, with other CSS classes for "not sure" and "not classified"."""
     paths: dict[int, str] = {}
-    blocks = ""
-    ends = np.flatnonzero(np.diff(curve.states, append=ABSENT - 1)) + 1
+    blocks = []
     start = 0
-    for stop in ends.tolist():
+    for stop in (np.flatnonzero(np.diff(curve.states, append=ABSENT - 1)) + 1).tolist():
         state = int(curve.states[start])
         if state >= 0:
             paths[state] = paths.get(state, "") + f"M{start} 0h{stop - start}v1h-{stop - start}z"
         elif state in (UNSURE, UNCLASSIFIED):
             left = span.percent(curve.start_s + start * curve.width_s)
             right = min(100.0, span.percent(curve.start_s + stop * curve.width_s))
-            kind = "unsure" if state == UNSURE else "unread"
-            blocks += f'<i class="{kind}" style="left:{left:.2f}%;width:{right - left:.2f}%"></i>'
+            blocks.append((state_css(state), left, right - left))
         start = stop
-    drawn = "".join(f'<path class="c{state}" d="{path}"/>' for state, path in sorted(paths.items()))
-    before = (span.start_s - curve.start_s) / curve.width_s
-    wide = (span.end_s - span.start_s) / curve.width_s
-    return blocks + _svg(drawn, f"{before:.3f} 0 {wide:.3f} 1", "states")
-
-
-def draw_leaders(lines: Sequence[tuple[float, float]]) -> str:
-    """Thin lines from the middle of each image to its moment, both in percent."""
-    drawn = "".join(f'<path d="M{10 * slot:.0f} 0L{10 * place:.0f} 10"/>' for slot, place in lines)
-    return _svg(drawn, "0 0 1000 10", "leaders")
-
-
-def share_bar(shares: Sequence[tuple[str, float]]) -> str:
-    """One bar of parts that sum to 1: a style name and a share each."""
-    parts = "".join(
-        f'<i class="{kind}" style="flex-grow:{1000 * share:.0f}"></i>'
-        for kind, share in shares
-        if share >= _LEAST
-    )
-    return f'<div class="share" aria-hidden="true">{parts}</div>'
-
-
-def plot_row(name: str, drawing: str, kind: str, scale: Sequence[str] = ()) -> str:
-    """A row of a plot: what it shows, the drawing, and the values at its top and bottom. All but `drawing` is text."""
-    ends = "".join(f"<span>{escape(text)}</span>" for text in scale)
-    return (
-        f'<div class="row {kind}"><span class="name">{escape(name)}</span>'
-        f'<div class="lane">{drawing}</div><span class="scale">{ends}</span></div>'
+    x = (span.start_s - curve.start_s) / curve.width_s
+    width = (span.end_s - span.start_s) / curve.width_s
+    return Chart(
+        css="states",
+        view_box=f"{x:.3f} 0 {width:.3f} 1",
+        paths=tuple((state_css(state), path) for state, path in sorted(paths.items())),
+        blocks=tuple(blocks),
     )
 
 
-def tick_row(span: Span, end_s: float) -> str:
-    """The times under a plot."""
-    marks = ""
-    ticks = time_ticks(span, end_s)
-    for number, (place, text) in enumerate(ticks):
-        side = "first" if place < 3 else "last" if place > 97 else ""
-        spare = " spare" if number % 2 and len(ticks) * len(text) > _PHONE_LETTERS else ""
-        marks += f'<span class="{side}{spare}" style="left:{place:.2f}%">{text}</span>'
-    return f'<div class="row ticks" aria-hidden="true"><span></span><div class="lane">{marks}</div></div>'
+def leader_chart(lines: Sequence[tuple[float, float]]) -> Chart:
+    """Return thin lines from the center of each image to its time; both positions are in percent."""
+    paths = tuple(("", f"M{10 * slot:.0f} 0L{10 * place:.0f} 10") for slot, place in lines)
+    return Chart(css="leaders", view_box="0 0 1000 10", paths=paths)
 
 
-def upright_lines(places: Sequence[float], kind: str) -> str:
-    """Thin lines through all rows of a plot, at percents of its time."""
-    return "".join(f'<i class="{kind}" style="left:{place:.2f}%"></i>' for place in places)
+def state_css(state: int) -> str:
+    """Return the CSS class of a state of `mien.video.timeline.Curve`."""
+    return {UNSURE: "unsure", UNCLASSIFIED: "unclassified"}.get(state, f"c{state}")
 
 
-def _area(edge: np.ndarray, start: int) -> str:
-    """The area from an upper edge down to the ground, in half bins."""
+def _area_path(edge: np.ndarray, start: int) -> str:
+    """Return the area between an upper edge and the bottom, in units of half a bin."""
     if len(edge) == 1:
-        return f"M{2 * start} {_TALL}V{edge[0]}h2V{_TALL}z"
-    return f"M{2 * start} {_TALL}V{edge[0]}h1{_steps(edge)}h1V{_TALL}z"
+        return f"M{2 * start} {_AREA_HEIGHT}V{edge[0]}h2V{_AREA_HEIGHT}z"
+    return f"M{2 * start} {_AREA_HEIGHT}V{edge[0]}h1{_line_path(edge)}h1V{_AREA_HEIGHT}z"
 
 
-def _steps(points: np.ndarray) -> str:
-    """Lines from the first of some points through all others, two units apart; level ones are drawn as one."""
-    path, level = "", 0
+def _line_path(points: np.ndarray) -> str:
+    """Return the line through points two units apart; horizontal segments are merged."""
+    path = ""
+    level = 0
     for rise in np.diff(points).tolist():
         if rise == 0:
             level += 2
@@ -133,18 +181,12 @@ def _steps(points: np.ndarray) -> str:
     return path + (f"h{level}" if level else "")
 
 
-def _stretches(there: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Start and stop of each run of True."""
-    turns = np.flatnonzero(np.diff(np.concatenate([[False], there, [False]]).astype(int)))
-    return zip(turns[::2].tolist(), turns[1::2].tolist(), strict=True)
+def _runs(mask: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Return start and stop of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
+    return zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
-def _wide(curve: Curve, span: Span) -> str:
-    """How many half bins the span shows; the curve starts where the span does."""
+def _width(curve: Curve, span: Span) -> str:
+    """Return the width of a span in half bins."""
     return f"{2 * (span.end_s - span.start_s) / curve.width_s:.3f}"
-
-
-def _svg(content: str, view: str, kind: str) -> str:
-    return (
-        f'<svg class="{kind}" viewBox="{view}" preserveAspectRatio="none" aria-hidden="true">{content}</svg>'
-    )

@@ -1,8 +1,7 @@
-"""What a run leaves behind for people: its numbers on the validation split, and three plots."""
+"""Report of a training run: validation metrics as JSON, and plots."""
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,42 +11,43 @@ from mien.atomic import write_atomic
 from mien.errors import MissingExtraError
 from mien.evaluation.summary import summarize
 from mien.reports import plots
+from mien.reports.evaluation import encode_record
+from mien.reports.learning_curve import draw_learning_curve
 
 LOG = "log.jsonl"
-NUMBERS = "metrics.json"
-ADVICE = str(MissingExtraError("A run's plots", "report"))
-"""What to tell when `write_run_report` gave the numbers alone."""
+METRICS = "metrics.json"
+MISSING_PLOTS = str(MissingExtraError("A plot of the run", "report"))
+"""Message for a run whose report has no plots because matplotlib is not installed."""
 
 
 def write_run_report(
     directory: Path, *, names: tuple[str, ...], labels: np.ndarray, logits: np.ndarray
 ) -> list[Path]:
-    """Write `metrics.json`, `confusion.png`, `per_class.png` and `learning_curve.png` into a run's folder.
+    """Write `metrics.json`, `confusion.png`, `per_class.png` and `learning_curve.png` into the directory of a run.
 
-    Each file is replaced whole or not at all. Without matplotlib there are no plots; see `ADVICE`.
+    Each file is replaced atomically. Without matplotlib only the metrics are written; see `MISSING_PLOTS`.
 
     Args:
-        directory: of the run; its `log.jsonl` is drawn as the learning curve.
-        names: the C classes, in the order of the columns.
-        labels: (N,) class numbers of the validation faces; a face of -1 does not count.
-        logits: (N, C) of the averaged weights, uncalibrated.
+        directory: directory of the run; its `log.jsonl` is the source of the learning curve.
+        names: the C class names, in the order of the columns.
+        labels: (N,) class numbers of the validation faces; faces with -1 are ignored.
+        logits: (N, C) logits of the averaged weights, before calibration.
 
     Returns:
-        The paths that were written, the numbers first.
+        The paths of the written files, the metrics first.
 
     Raises:
-        InputError: when the arrays do not fit together, or the log cannot be read.
+        InputError: the shapes of the arrays do not match, or the log cannot be read.
     """
-    labels, logits = np.asarray(labels), np.asarray(logits)
-    counted = labels >= 0
-    summary = summarize(labels[counted], logits[counted], names)
-    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    files: dict[str, bytes | str] = {NUMBERS: text}
+    labels = np.asarray(labels)
+    is_labeled = labels >= 0
+    summary = summarize(labels[is_labeled], np.asarray(logits)[is_labeled], names)
+    files: dict[str, bytes | str] = {METRICS: encode_record(summary)}
     with suppress(MissingExtraError):
         files |= {
             "confusion.png": plots.draw_confusion(summary),
             "per_class.png": plots.draw_per_class(summary),
-            "learning_curve.png": plots.draw_learning_curve(directory / LOG),
+            "learning_curve.png": draw_learning_curve(directory / LOG),
         }
     for name, data in files.items():
         write_atomic(directory / name, data)

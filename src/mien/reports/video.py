@@ -1,37 +1,34 @@
-"""The report of an analyzed video: one HTML page that needs nothing else.
+"""HTML report of an analyzed video.
 
-The page holds its images, its style and the few lines of its script, and follows the reader's light or dark setting.
+The page is self-contained: it embeds images, style and a short script.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
+from collections import Counter
 from collections.abc import Mapping
-from html import escape
 from importlib.resources import files
 from pathlib import Path
-from string import Template
+from typing import Any
 
 from mien.atomic import write_atomic
-from mien.reports.face_card import face_card
-from mien.reports.thumbnails import Images, Wanted, cut_faces
-from mien.reports.video_sections import Page, legend, moment_cards, overview, rest_table
-from mien.theme import class_color
-from mien.video.timeline import Timeline
-from mien.video.transitions import FaceLocation
+from mien.number_format import clock
+from mien.reports import face_card, time_charts
+from mien.reports.face_card import NOT_CLASSIFIED, NOT_SURE, Share
+from mien.reports.page import render
+from mien.reports.thumbnails import FrameReader, crop_faces
+from mien.reports.time_charts import Span
+from mien.video.timeline import UNCLASSIFIED, UNSURE, Timeline, Track
+from mien.video.transitions import FaceLocation, Transition
 
 THUMBNAIL_PX = 88
 CLOSE_UP_PX = 144
-PERCEIVED = (
-    "mien reports the expression that people perceive in a face, not what the person felt. Please read "
-    "docs/responsible-use.md before you show or use this."
-)
-_FOOTER = (
-    "Probabilities and labels are smoothed over the last moments. A face keeps its number as long as it stays in its "
-    "scene; whether two numbers are the same person, mien does not know."
-)
+MAX_LISTED = 200
+"""Maximum number of faces in the list of other faces."""
+MAX_SCENE_LINES = 40
+"""Scene cuts are drawn up to this number of scenes."""
 
 
 def write_report(
@@ -40,95 +37,160 @@ def write_report(
     *,
     title: str,
     facts: Mapping[str, str],
-    images: Images | None,
+    images: FrameReader | None,
     duration_s: float | None = None,
 ) -> None:
-    """Write the page, whole or not at all.
+    """Write the page of a video atomically.
 
     Args:
-        path: of the HTML file.
-        timeline: what `summarize_rows` gave.
-        title: the page's heading.
-        facts: what is told about the video and its analysis, in the order to show; all of it is text.
-        images: gives the frames at some ascending moments, one for each, in order, None where there is none; None for
-            a stream that was not recorded.
-        duration_s: where the time axis ends; with the last face when left out.
+        path: HTML file.
+        timeline: result of `mien.video.timeline.summarize_rows`.
+        title: heading of the page.
+        facts: properties of the video and its analysis as text, in display order.
+        images: returns frames of the video by time; None for a stream that was not recorded.
+        duration_s: end of the time axis; the end of the last face by default.
 
     Raises:
-        InputError: when a frame is not (H, W, 3) uint8.
+        InputError: a frame is not (H, W, 3) uint8.
+        MissingExtraError: Jinja2 is not installed.
     """
-    cut = {} if images is None else cut_faces(images, _wanted(timeline))
-    page = Page(
-        timeline=timeline,
-        end_s=max(timeline.end_s, duration_s or 0.0, 1e-3),
-        thumbnail=lambda location: cut.get(Wanted(location=location, side=THUMBNAIL_PX)),
-        close_up=lambda location: cut.get(Wanted(location=location, side=CLOSE_UP_PX)),
-    )
-    notes = [] if images is not None else ["The video was not kept, so the report has no images."]
-    write_atomic(path, _render(page, title, facts, notes))
+    page = _Page(timeline, images, max(timeline.end_s, duration_s or 0.0, 1e-3))
+    write_atomic(path, render("video.html", title=title, facts=facts, **page.values()))
 
 
-def _wanted(timeline: Timeline) -> list[Wanted]:
-    """Every face that the page shows an image of."""
+class _Page:
+    """Values of the template `video.html`."""
 
-    def want(location: FaceLocation, side: int) -> Wanted:
-        return Wanted(location=location, side=side)
+    def __init__(self, timeline: Timeline, images: FrameReader | None, length_s: float) -> None:
+        self._timeline = timeline
+        self._length_s = length_s
+        self._shown = [track for track in timeline.tracks if track.curve is not None]
+        self._id_counts = Counter(track.track_id for track in timeline.tracks)
+        self._has_images = images is not None
+        thumbnails = [(item, THUMBNAIL_PX) for track in timeline.tracks for item in track.thumbnails]
+        for transition in timeline.transitions:
+            thumbnails += [
+                (transition.location_before, CLOSE_UP_PX),
+                (transition.location_after, CLOSE_UP_PX),
+            ]
+        self._uris = {} if images is None else crop_faces(images, thumbnails)
 
-    thumbnails = [want(location, THUMBNAIL_PX) for track in timeline.tracks for location in track.thumbnails]
-    moments = timeline.transitions
-    close_ups = [
-        want(seen, CLOSE_UP_PX) for item in moments for seen in (item.location_before, item.location_after)
-    ]
-    return [*thumbnails, *close_ups]
+    def values(self) -> dict[str, Any]:
+        timeline = self._timeline
+        script = files("mien.reports").joinpath("templates/video.js").read_text(encoding="utf-8")
+        hidden = sorted((t for t in timeline.tracks if t.curve is None), key=lambda track: -track.seconds)
+        span = Span(start_s=0.0, end_s=self._length_s)
+        cuts = [span.percent(start_s) for _, start_s in timeline.scenes[1:]]
+        return {
+            "labels": timeline.labels,
+            "script": script,
+            "script_hash": base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
+            "legend": self._legend(),
+            "total_shares": self._total_shares(),
+            "overview": [self._overview_row(track, span) for track in self._shown],
+            "overview_ticks": time_charts.make_ticks(span, self._length_s),
+            "cuts": cuts if len(cuts) < MAX_SCENE_LINES else [],
+            "has_images": self._has_images,
+            "face_count": len(timeline.tracks),
+            "cards": [self._card(track) for track in self._shown],
+            "transitions": [self._transition(transition) for transition in timeline.transitions],
+            "transition_count": timeline.transition_count,
+            "hidden_count": len(hidden),
+            "hidden": [self._hidden_row(track) for track in hidden[:MAX_LISTED]],
+        }
 
+    def _name(self, scene: int, track_id: int) -> str:
+        """Return the name of a face, with its scene if several scenes use the same number."""
+        name = f"Face {track_id}"
+        return f"{name}, scene {scene}" if self._id_counts[track_id] > 1 else name
 
-def _render(page: Page, title: str, facts: Mapping[str, str], notes: list[str]) -> str:
-    script = files("mien.reports").joinpath("templates/video.js").read_text(encoding="utf-8")
-    template = files("mien.reports").joinpath("templates/video.html").read_text(encoding="utf-8")
-    return Template(template).substitute(
-        title=escape(title),
-        facts=_facts(facts),
-        perceived=escape(PERCEIVED),
-        body="\n".join(_body(page, notes)),
-        footer=escape(_FOOTER),
-        colors=_colors(page.timeline.labels),
-        labels=escape(json.dumps(page.timeline.labels)),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
-    )
+    def _clock(self, time_s: float) -> str:
+        return clock(time_s, self._length_s, decimals=1)
 
+    def _times(self, track: Track) -> str:
+        has_scenes = len(self._timeline.scenes) > 1
+        return face_card.times_text(track, length_s=self._length_s, has_scenes=has_scenes)
 
-def _body(page: Page, notes: list[str]) -> list[str]:
-    timeline = page.timeline
-    if not timeline.tracks:
-        return ['<p class="card empty">No face was found in this video.</p>']
-    quiet = "".join(f'<p class="quiet note">{escape(note)}</p>' for note in notes)
-    faces = page.shown
-    heading = "The face" if len(timeline.tracks) == 1 else "Each face"
-    parts = [
-        _section("overview", "At a glance", legend(page) + overview(page) + quiet),
-        _section("faces", heading, "".join(face_card(page, track) for track in faces)),
-    ]
-    if timeline.transitions:
-        parts.append(_section("moments", "Moments of change", moment_cards(page)))
-    if len(faces) < len(timeline.tracks):
-        parts.append(_section("rest", "Other faces", f'<div class="card">{rest_table(page)}</div>'))
-    return parts
+    def _thumbnail(self, location: FaceLocation) -> str | None:
+        return self._uris.get((location, THUMBNAIL_PX))
 
+    def _css(self, label: str) -> str:
+        return f"c{self._timeline.labels.index(label)}"
 
-def _section(name: str, title: str, content: str) -> str:
-    return f'<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>\n{content}\n</section>'
+    def _legend(self) -> list[tuple[str, str]]:
+        """Return CSS class and name of each state that occurs in the page."""
+        states = [(self._css(label), label) for label in self._timeline.labels]
+        states.append((time_charts.state_css(UNSURE), NOT_SURE))
+        if any(track.unclassified > 0 for track in self._timeline.tracks):
+            states.append((time_charts.state_css(UNCLASSIFIED), NOT_CLASSIFIED))
+        return states
 
+    def _total_shares(self) -> list[Share]:
+        """Return the share of each state in the time of all faces; empty for less than two faces."""
+        tracks = self._timeline.tracks
+        if len(tracks) < 2:
+            return []
+        total = max(sum(track.seconds for track in tracks), 1e-9)
+        shares = [
+            sum(track.shares[label] * track.seconds for track in tracks) / total
+            for label in self._timeline.labels
+        ]
+        unsure = sum(track.unsure * track.seconds for track in tracks) / total
+        unclassified = sum(track.unclassified * track.seconds for track in tracks) / total
+        return face_card.time_shares(self._timeline.labels, shares, unsure, unclassified)
 
-def _facts(facts: Mapping[str, str]) -> str:
-    items = "".join(
-        f"<div><dt>{escape(key)}</dt><dd>{escape(str(value))}</dd></div>" for key, value in facts.items()
-    )
-    return f'<dl class="facts">{items}</dl>' if items else ""
+    def _overview_row(self, track: Track, span: Span) -> dict[str, Any]:
+        assert track.curve is not None
+        name = self._name(track.scene, track.track_id)
+        shares = face_card.time_shares(
+            self._timeline.labels, track.shares.values(), track.unsure, track.unclassified
+        )
+        return {
+            "anchor": face_card.anchor_of(track),
+            "name": name,
+            "description": f"{name}: {self._times(track)}; {face_card.describe_shares(shares)}",
+            "thumbnail": face_card.portrait(track, self._thumbnail),
+            "chart": time_charts.state_chart(track.curve, span),
+            "seconds": track.seconds,
+        }
 
+    def _card(self, track: Track) -> face_card.FaceCard:
+        assert track.curve is not None
+        return face_card.make_card(
+            track,
+            track.curve,
+            name=self._name(track.scene, track.track_id),
+            times=self._times(track),
+            labels=self._timeline.labels,
+            length_s=self._length_s,
+            thumbnail=self._thumbnail,
+        )
 
-def _colors(labels: tuple[str, ...]) -> str:
-    return "\n".join(
-        f".c{index} {{ fill: {class_color(name)}; background: {class_color(name)}; }}"
-        for index, name in enumerate(labels)
-    )
+    def _transition(self, transition: Transition) -> dict[str, Any]:
+        name = self._name(transition.scene, transition.track_id)
+        sides = (transition.before, transition.location_before), (transition.after, transition.location_after)
+        return {
+            "time": self._clock(transition.timestamp_s),
+            "name": name,
+            "sides": [
+                {
+                    "css": self._css(label),
+                    "label": label,
+                    "image": self._uris.get((location, CLOSE_UP_PX)),
+                    "description": f"{name}, {label}, at {self._clock(location.timestamp_s)}",
+                }
+                for label, location in sides
+            ],
+        }
+
+    def _hidden_row(self, track: Track) -> dict[str, Any]:
+        label = track.main_label
+        return {
+            "name": self._name(track.scene, track.track_id),
+            "scene": track.scene,
+            "first": self._clock(track.first_s),
+            "seconds": track.seconds,
+            "css": None if label is None else self._css(label),
+            "label": label or face_card.main_text(track).removeprefix("mostly "),
+            "share": None if label is None else track.shares[label],
+        }

@@ -130,7 +130,7 @@ def test_page_shows_both_predictions_and_escapes_names(comparison, tmp_path):
     html = path.read_text(encoding="utf-8")
     assert "<b>" not in html
     assert html.count("data:image/") == 2 + 3
-    assert "The difference may be chance" in html
+    assert "The difference is not significant" in html
     assert "not what the person felt" in html
     record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert {key: record[key] for key in comparison.summary} == comparison.summary
@@ -140,10 +140,10 @@ def test_page_shows_both_predictions_and_escapes_names(comparison, tmp_path):
 @pytest.mark.parametrize(
     ("p_value", "difference", "expected"),
     [
-        (0.0001, 0.1, "a is better by more than chance: McNemar's test gives p < 0.001."),
-        (0.04, -0.1, "b is better by more than chance: McNemar's test gives p = 0.040."),
-        (0.2, -0.1, "The difference may be chance: McNemar's test gives p = 0.200."),
-        (1.0, 0.0, "Both are right equally often (p = 1.000)."),
+        (0.0001, 0.1, "a is significantly better: McNemar's test gives p < 0.001."),
+        (0.04, -0.1, "b is significantly better: McNemar's test gives p = 0.040."),
+        (0.2, -0.1, "The difference is not significant: McNemar's test gives p = 0.200."),
+        (1.0, 0.0, "Both models are equally accurate (p = 1.000)."),
     ],
 )
 def test_verdict(p_value, difference, expected):

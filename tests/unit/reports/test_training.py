@@ -1,4 +1,4 @@
-"""What a training run leaves behind: nothing to judge first, then the files, and the numbers without plots."""
+"""Report of a training run: metrics and plots."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mien.errors import InputError
-from mien.reports.training import ADVICE, write_run_report
+from mien.reports.training import MISSING_PLOTS, write_run_report
 
 NAMES = ("neutral", "happiness", "surprise")
 LABELS = np.array([0, 1, 2, 1, -1])
@@ -26,33 +26,33 @@ def write_log(directory):
     (directory / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_no_faces_still_give_a_report(tmp_path):
+def test_writes_report_without_faces(tmp_path):
     write_log(tmp_path)
-    written = write_run_report(tmp_path, names=NAMES, labels=np.empty(0, int), logits=np.empty((0, 3)))
-    assert len(written) == 4
-    assert json.loads(written[0].read_text())["accuracy"] is None
+    paths = write_run_report(tmp_path, names=NAMES, labels=np.empty(0, int), logits=np.empty((0, 3)))
+    assert len(paths) == 4
+    assert json.loads(paths[0].read_text())["accuracy"] is None
 
 
-def test_numbers_and_plots_stand_in_the_folder(tmp_path):
+def test_writes_metrics_and_plots(tmp_path):
     write_log(tmp_path)
-    written = write_run_report(tmp_path, names=NAMES, labels=LABELS, logits=LOGITS)
-    assert [path.name for path in written] == ["metrics.json", *PLOTS]
+    paths = write_run_report(tmp_path, names=NAMES, labels=LABELS, logits=LOGITS)
+    assert [path.name for path in paths] == ["metrics.json", *PLOTS]
     assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "metrics.json", *PLOTS}
-    numbers = json.loads(written[0].read_text())
-    assert (numbers["n"], numbers["correct"], numbers["classes"]) == (4, 3, list(NAMES))
-    for path in written[1:]:
+    metrics = json.loads(paths[0].read_text())
+    assert (metrics["n"], metrics["correct"], metrics["classes"]) == (4, 3, list(NAMES))
+    for path in paths[1:]:
         with Image.open(path) as image:
             assert min(image.size) > 300
 
 
-def test_without_matplotlib_the_numbers_stand_alone(tmp_path, monkeypatch):
+def test_writes_only_metrics_without_matplotlib(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    written = write_run_report(tmp_path, names=NAMES, labels=LABELS, logits=LOGITS)
-    assert [path.name for path in written] == ["metrics.json"]
-    assert "pip install 'mien[report]'" in ADVICE
+    paths = write_run_report(tmp_path, names=NAMES, labels=LABELS, logits=LOGITS)
+    assert [path.name for path in paths] == ["metrics.json"]
+    assert "pip install 'mien[report]'" in MISSING_PLOTS
 
 
-def test_a_folder_without_a_log_is_refused_before_anything_is_written(tmp_path):
+def test_rejects_directory_without_log_before_writing(tmp_path):
     with pytest.raises(InputError, match=r"log\.jsonl"):
         write_run_report(tmp_path, names=NAMES, labels=LABELS, logits=LOGITS)
     assert list(tmp_path.iterdir()) == []

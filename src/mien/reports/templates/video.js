@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const names = JSON.parse(document.body.dataset.labels);
-  const states = { "-1": "not sure", "-2": "not read", "-3": "away" };
+  const states = { "-1": "not sure", "-2": "not classified", "-3": "absent" };
 
   function clock(time, video) {
     if (video < 60) return time.toFixed(1) + " s";
@@ -29,7 +29,7 @@
       .sort((a, b) => b.share - a.share)
       .slice(0, 3)
       .forEach((item) => {
-        const row = line(names[item.index] + " " + item.share + " %");
+        const row = line(names[item.index] + " " + item.share + "%");
         const chip = document.createElement("i");
         chip.className = "c" + item.index;
         row.prepend(chip);
@@ -38,7 +38,7 @@
     if (data.yaw[bin] !== null) {
       lines.push(line("yaw " + data.yaw[bin] + "°, pitch " + data.pitch[bin] + "°, roll " + data.roll[bin] + "°", "quiet"));
     }
-    if (data.sharp[bin] !== null) lines.push(line("sharpness " + data.sharp[bin] + " %", "quiet"));
+    if (data.sharp[bin] !== null) lines.push(line("sharpness " + data.sharp[bin] + "%", "quiet"));
     return lines;
   }
 
