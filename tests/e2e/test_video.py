@@ -151,8 +151,8 @@ from mien.cli.main import main
 from mien.video.follower import FaceFollower
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
-settle_s, step_s, *words = sys.argv[1:]
-recording.SETTLE_S = float(settle_s)
+checkpoint_s, step_s, *words = sys.argv[1:]
+recording.CHECKPOINT_S = float(checkpoint_s)
 usual = FaceFollower.step
 
 def slowly(self, frame):
@@ -164,8 +164,8 @@ sys.exit(main(words))
 """
 
 
-def begin(clip, folder, *options, settle_s=0.2, step_s=0.03):
-    words = [settle_s, step_s, "video", clip, "-o", folder, "--threads", "1", "--no-report", *options]
+def begin(clip, folder, *options, checkpoint_s=0.2, step_s=0.03):
+    words = [checkpoint_s, step_s, "video", clip, "-o", folder, "--threads", "1", "--no-report", *options]
     return subprocess.Popen(
         [sys.executable, "-c", PROCESS, *map(str, words)],
         stdout=subprocess.PIPE,
@@ -268,7 +268,7 @@ def test_the_video_itself_is_never_written_over(portrait_clip, shell, tmp_path):
     clip = tmp_path / "annotated.mp4"
     clip.write_bytes(portrait_clip.read_bytes())
     assert shell(clip, "--output", tmp_path) == 2
-    assert "written over" in shell.err
+    assert "overwritten" in shell.err
     assert clip.read_bytes() == portrait_clip.read_bytes()
     assert shell(clip, "--output", tmp_path, "--no-annotate") == 0
     assert clip.read_bytes() == portrait_clip.read_bytes()

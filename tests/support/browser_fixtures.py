@@ -26,9 +26,9 @@ from mien.imaging import resize, warp
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import QualityTemperature
 from mien.results import Expression, Face, HeadPose, Quality
-from mien.video.follower import _change, _shape
+from mien.video.follower import compare_shapes, landmark_shape
 from mien.video.scene_cuts import CutDetector
-from mien.video.smoothing import Smoother, reading_weight
+from mien.video.smoothing import Smoother, prediction_weight
 
 ROOT = Path(__file__).parents[2]
 FIXTURE_FOLDER = ROOT / "web/tests/fixtures"
@@ -169,7 +169,7 @@ def expression() -> dict[str, Any]:
         },
         "logits": logits.tolist(),
         "qualities": [_quality(quality) for quality in qualities],
-        "weights": [reading_weight(quality) for quality in qualities],
+        "weights": [prediction_weight(quality) for quality in qualities],
         "expressions": [_expression(each) for each in expressions],
     }
 
@@ -271,7 +271,7 @@ def video() -> dict[str, Any]:
     )
     tilted.landmarks_xy[2] += 3
     level = Face(bbox_xyxy=np.zeros(4), landmarks_xy=LANDMARKS, confidence=1.0)
-    shift, rotation_deg = _change(_shape(level), _shape(tilted))
+    shift, rotation_deg = compare_shapes(landmark_shape(level), landmark_shape(tilted))
     return {
         "labels": list(LABELS),
         "abstain_below": 0.5,
@@ -280,7 +280,7 @@ def video() -> dict[str, Any]:
         "cuts": [cuts.is_cut(frame) for frame in frames],
         "before": level.landmarks_xy.astype(np.float64).tolist(),
         "after": tilted.landmarks_xy.tolist(),
-        "shape": list(_shape(tilted)),
+        "shape": list(landmark_shape(tilted)),
         "shift": shift,
         "rotation_deg": rotation_deg,
     }

@@ -74,7 +74,9 @@ class Analyzer:
 @pytest.fixture(autouse=True)
 def made_up(monkeypatch):
     monkeypatch.setattr(analysis_module, "VideoReader", Reader)
-    monkeypatch.setattr(recording_module, "SETTLE_S", -1.0)  # all is brought to the disk after every frame
+    monkeypatch.setattr(
+        recording_module, "CHECKPOINT_S", -1.0
+    )  # all is brought to the disk after every frame
 
 
 def go(folder, *, source="clip.mp4", analyzer=None, **options):
@@ -161,7 +163,7 @@ def test_a_kill_while_the_joined_parts_are_removed_keeps_the_video(tmp_path, mon
     unlink = Path.unlink
 
     def killed(path, missing_ok=False):
-        if ".part-" in path.name:
+        if ".segment-" in path.name:
             raise RuntimeError("killed")
         unlink(path, missing_ok=missing_ok)
 
@@ -170,13 +172,13 @@ def test_a_kill_while_the_joined_parts_are_removed_keeps_the_video(tmp_path, mon
         with pytest.raises(RuntimeError, match="killed"):
             go(tmp_path)
     whole = (tmp_path / "annotated.mp4").read_bytes()
-    left = sorted(tmp_path.glob("annotated.mp4.part-*"))
+    left = sorted(tmp_path.glob("annotated.mp4.segment-*"))
     assert left
     left[-1].unlink()  # it had begun to remove them
     recording = go(tmp_path, resume=True)
     assert [path.name for path in recording.files][:2] == ["faces.csv", "annotated.mp4"]
     assert (tmp_path / "annotated.mp4").read_bytes() == whole
-    assert not list(tmp_path.glob("annotated.mp4.part-*"))
+    assert not list(tmp_path.glob("annotated.mp4.segment-*"))
 
 
 def test_ctrl_c_before_the_first_frame_claims_no_video(tmp_path, monkeypatch):

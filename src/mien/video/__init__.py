@@ -1,1 +1,1 @@
-"""Faces in motion: video and camera read frame by frame, the same face followed, its expression steadied."""
+"""Facial expressions in video: decoding, face tracking, temporal smoothing and summaries."""

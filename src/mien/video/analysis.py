@@ -1,25 +1,27 @@
-"""Faces in a video, frame by frame: one loop for files, streams and cameras."""
+"""Video analysis: the faces of a file, a stream or a camera, frame by frame."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mien.inference.analyzer import Analyzer
 from mien.results import VideoFrame
 from mien.runtime import DEFAULT_MODEL
-from mien.video.closing import Closing
 from mien.video.follower import DETECT_EVERY, FaceFollower
 from mien.video.io.frame_queue import FrameQueue
 from mien.video.io.reader import VideoReader
 from mien.video.io.sources import VideoInfo
 from mien.video.smoothing import TIME_CONSTANT_S
 
-MAX_EVERY = 15
-"""A live source is never searched less often than in one frame of so many."""
-_BUSY = 0.85  # share of the time between two frames that may be worked, so that some is left to show them
+MAX_DETECT_EVERY = 15
+"""Maximum detection interval of a live source, in frames."""
+_MAX_LOAD = 0.85
+"""Share of the time between two frames to spend on analysis; the rest is for display."""
+_DEFAULT_STEP_S = 0.04
 
 
 def analyze_video(
@@ -31,23 +33,23 @@ def analyze_video(
     smoothing_s: float = TIME_CONSTANT_S,
     fps: float | None = None,
 ) -> Iterator[VideoFrame]:
-    """Follow and read the faces of a video, frame by frame.
+    """Follow the faces of a video and classify their expressions, frame by frame.
 
     Args:
-        source: a file, an address (rtsp, http), a camera (0 or "camera:0"), a folder of images or a pattern.
-        model: a shipped model's name or the path of an `.onnx` file; not used when an analyzer is given.
-        analyzer: with other settings than the usual ones.
+        source: a file, a URL (rtsp, http), a camera (0 or "camera:0"), a folder of images or a pattern.
+        model: name of a shipped model or path of an `.onnx` file; ignored when an analyzer is given.
+        analyzer: an analyzer with other options.
         detect_every: detect and classify faces in every Nth frame and track them in between; 3 by default, and for a
             live source as often as the machine keeps up with.
         smoothing_s: time constant of the filter of the probabilities, in seconds.
-        fps: of a folder of images (25 unless told), or what is asked of a camera.
+        fps: frame rate of a folder of images (25 by default), or the rate requested from a camera.
 
     Yields:
-        Every frame with its faces. For a live source the newest one: those that came meanwhile are dropped.
+        Every frame with its faces; for a live source the newest frame, without those that arrived meanwhile.
 
     Raises:
-        VideoReadError: when not a single frame can be had.
-        InputError: when an argument is out of its range.
+        VideoReadError: when not a single frame can be read.
+        InputError: when an argument is out of range.
         ModelError: when a model is unknown or fails.
         MissingExtraError: when PyAV is not installed.
 
@@ -62,15 +64,23 @@ def analyze_video(
         yield from analysis
 
 
-class VideoAnalysis(Closing):
-    """One pass over a video: a context manager, and an iterator of its frames; see `analyze_video` for the arguments.
+class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
+    """One pass over a video: a context manager, and an iterator over its frames.
+
+    Args:
+        source: see `analyze_video`, also for the other arguments.
+        analyzer: detects and classifies faces.
+        detect_every: detection interval in frames.
+        smoothing_s: time constant in seconds.
+        fps: frame rate.
 
     Attributes:
-        source: as it was given.
-        fps: as it was given.
-        info: what is known of the video.
-        follower: what is remembered between frames.
-        dropped: frames of a live source that were not looked at, because newer ones were there.
+        source: as given.
+        fps: as given.
+        reader: the open source.
+        info: properties of the video.
+        follower: the state between frames.
+        dropped: number of frames of a live source that were replaced by newer ones.
     """
 
     def __init__(
@@ -82,7 +92,8 @@ class VideoAnalysis(Closing):
         smoothing_s: float = TIME_CONSTANT_S,
         fps: float | None = None,
     ) -> None:
-        self.source, self.fps = source, fps
+        self.source = source
+        self.fps = fps
         self.follower = FaceFollower(
             analyzer,
             detect_every=DETECT_EVERY if detect_every is None else detect_every,
@@ -91,54 +102,66 @@ class VideoAnalysis(Closing):
         self.reader = VideoReader(source, fps=fps)
         self.info: VideoInfo = self.reader.info
         self.dropped = 0
-        self._pace = _Pace(self.info.fps) if self.info.is_live and detect_every is None else None
+        is_adaptive = self.info.is_live and detect_every is None
+        self._interval = _AdaptiveInterval(self.info.fps) if is_adaptive else None
 
     @property
     def file(self) -> Path | None:
-        """The file that is analyzed; None for a camera, a stream or a folder of images."""
+        """The analyzed file; None for a camera, a stream or a folder of images."""
         path = Path(str(self.source))
         try:
             return path if path.is_file() else None
-        except (OSError, ValueError):  # a name that the system does not take
+        except (OSError, ValueError):  # not a valid file name
             return None
 
     @property
     def broken(self) -> int:
-        """Frames that were left out so far because they are broken."""
+        """Number of broken frames left out so far."""
         return self.reader.broken
 
     def __iter__(self) -> Iterator[VideoFrame]:
         with FrameQueue(self.reader, newest=self.info.is_live) as frames:
             for frame in frames:
-                started = time.perf_counter()
-                found = self.follower.step(frame)
-                if self._pace is not None:
-                    self._pace.note(time.perf_counter() - started, self.follower.has_read)
-                    self.follower.detect_every = self._pace.detect_every
+                started_s = time.perf_counter()
+                result = self.follower.step(frame)
+                if self._interval is not None:
+                    seconds = time.perf_counter() - started_s
+                    self._interval.update(seconds, is_detection=self.follower.has_detected)
+                    self.follower.detect_every = self._interval.detect_every
                 self.dropped = frames.dropped
-                yield found
+                yield result
 
     def close(self) -> None:
-        """Let go of the source."""
+        """Close the source."""
         self.reader.close()
 
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
-class _Pace:
-    """How often faces can be read without falling behind: from what frames with and without a reading take."""
+
+class _AdaptiveInterval:
+    """Detection interval with which the analysis keeps up with a live source, from the duration of its frames.
+
+    Attributes:
+        detect_every: interval in frames.
+    """
 
     def __init__(self, fps: float | None) -> None:
-        self._step_s = 1 / fps if fps else 0.04
-        self._with_s, self._without_s = 0.0, 0.0
+        self._step_s = 1 / fps if fps else _DEFAULT_STEP_S
+        self._detection_s = 0.0
+        self._tracking_s = 0.0
         self.detect_every = DETECT_EVERY
 
-    def note(self, seconds: float, is_reading: bool) -> None:
-        """Take what the last frame took."""
-        if is_reading:
-            self._with_s = seconds if self._with_s == 0 else 0.7 * self._with_s + 0.3 * seconds
+    def update(self, seconds: float, *, is_detection: bool) -> None:
+        """Add the duration of a frame with or without detection."""
+        if is_detection:
+            self._detection_s = _moving_average(self._detection_s, seconds)
         else:
-            self._without_s = seconds if self._without_s == 0 else 0.7 * self._without_s + 0.3 * seconds
-        spare = _BUSY * self._step_s - self._without_s
-        wanted = (self._with_s - self._without_s) / spare if spare > 0 else math.inf
-        self.detect_every = (
-            int(min(max(1, math.ceil(wanted)), MAX_EVERY)) if wanted < MAX_EVERY else MAX_EVERY
-        )
+            self._tracking_s = _moving_average(self._tracking_s, seconds)
+        spare_s = _MAX_LOAD * self._step_s - self._tracking_s
+        interval = (self._detection_s - self._tracking_s) / spare_s if spare_s > 0 else math.inf
+        self.detect_every = max(1, math.ceil(min(interval, MAX_DETECT_EVERY)))
+
+
+def _moving_average(average: float, value: float) -> float:
+    return value if average == 0 else 0.7 * average + 0.3 * value

@@ -1,4 +1,4 @@
-"""Where one scene ends and the next begins: the image changes as a whole from one frame to the next."""
+"""Scene cut detection from the layout and the colors of subsampled frames."""
 
 from __future__ import annotations
 
@@ -7,64 +7,65 @@ from typing import Any
 import numpy as np
 
 CELLS_HW = (12, 16)
-"""An image's layout is the mean colors of so many cells, down and across."""
+"""Grid of cells, down and across; their mean colors are the layout of an image."""
 SAMPLES = 4
-"""Pixels that are looked at in each cell, down and across."""
+"""Sampled pixels of a cell, down and across."""
 LEVELS = 4
-"""Steps of red, green and blue in the histogram of colors: 64 bins."""
-FLAT = 6.0
-"""An image whose cells differ less than this (standard deviation of 0..255) shows nothing: it is black or white."""
-LAYOUT_CHANGE = 0.4
-"""1 minus the correlation of two layouts, above which nothing is where it was."""
-COLOR_CHANGE = 0.2
-"""Share of the pixels with other colors than before, above which it is another place."""
+"""Levels of red, green and blue in the color histogram, which has 64 bins."""
+MIN_CONTRAST = 6.0
+"""Minimum standard deviation of the cells (0..255); a frame below it is blank: black, white or plain."""
+MAX_LAYOUT_CHANGE = 0.4
+"""Maximum layout change within a scene: 1 minus the correlation of two layouts."""
+MAX_COLOR_CHANGE = 0.2
+"""Maximum color change within a scene: share of the pixels outside the intersection of two histograms."""
 
 
 class CutDetector:
-    """Tells where a new scene begins, from very small copies of the images.
+    """Detects the first frame of each scene.
 
-    A cut changes the layout AND the colors at once. A flash keeps the layout (changes of 0.2 at most where the light
-    doubles), a pan by a fifth of the width most of the colors (0.17 at most), a face that crosses changes little of
-    either. Frames that show nothing (black, white) are passed over: what follows them is compared with what came
-    before. A slow fade between two scenes goes unnoticed, and so does a step to another part of the same view.
+    A cut changes the layout and the colors at once. A flash keeps the layout (changes up to 0.2 where the light
+    doubles), a pan by a fifth of the width keeps most colors (changes up to 0.17), and a face that crosses the image
+    changes little of either. Blank frames are ignored: the next frame is compared with the one before them. A slow
+    fade between two scenes is not detected, nor is a step to another part of the same view.
     """
 
     def __init__(self) -> None:
         self._layout: np.ndarray | None = None
-        self._colors: np.ndarray | None = None
+        self._histogram: np.ndarray | None = None
 
     def is_cut(self, image: np.ndarray) -> bool:
-        """Whether this frame, (H, W, 3) uint8 RGB, begins a new scene; to be asked of every frame in turn.
+        """Return True when a frame begins a new scene; the first frame does not.
 
-        The first frame begins none.
+        Args:
+            image: (H, W, 3) uint8 RGB; all frames in order.
         """
-        samples = _samples(image)
+        samples = _subsample(image)
         cells = samples.reshape(CELLS_HW[0], SAMPLES, CELLS_HW[1], SAMPLES, 3).mean(axis=(1, 3))
-        if cells.std(axis=(0, 1)).max() < FLAT:
+        if cells.std(axis=(0, 1)).max() < MIN_CONTRAST:
             return False
-        layout, colors = _layout(cells), _colors(samples)
-        before, colors_before = self._layout, self._colors
-        self._layout, self._colors = layout, colors
-        if before is None or colors_before is None:
+        last_layout, last_histogram = self._layout, self._histogram
+        self._layout = _normalize_layout(cells)
+        self._histogram = _color_histogram(samples)
+        if last_layout is None or last_histogram is None:
             return False
-        layout_change = 1 - float((layout * before).sum())
-        color_change = 1 - float(np.minimum(colors, colors_before).sum())
-        return layout_change > LAYOUT_CHANGE and color_change > COLOR_CHANGE
+        layout_change = 1 - float((self._layout * last_layout).sum())
+        color_change = 1 - float(np.minimum(self._histogram, last_histogram).sum())
+        return layout_change > MAX_LAYOUT_CHANGE and color_change > MAX_COLOR_CHANGE
 
     def state(self) -> dict[str, Any]:
-        """What is remembered of the last frame, as plain JSON values, exact."""
-        if self._layout is None or self._colors is None:
+        """Return layout and histogram of the last frame as JSON values, exact."""
+        if self._layout is None or self._histogram is None:
             return {}
-        return {"layout": self._layout.tolist(), "colors": self._colors.tolist()}
+        return {"layout": self._layout.tolist(), "histogram": self._histogram.tolist()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from a `state`."""
         self._layout = np.array(state["layout"]) if state else None
-        self._colors = np.array(state["colors"]) if state else None
+        self._histogram = np.array(state["histogram"]) if state else None
 
 
-def _samples(image: np.ndarray) -> np.ndarray:
-    """Pixels (rows, columns, 3) uint8 evenly spread over the image, SAMPLES x SAMPLES for every cell."""
+def _subsample(image: np.ndarray) -> np.ndarray:
+    """Return (rows, columns, 3) uint8 pixels spread evenly over the image, SAMPLES x SAMPLES of each cell."""
     rows, columns = (
         ((np.arange(cells * SAMPLES) + 0.5) * side / (cells * SAMPLES)).astype(np.intp)
         for cells, side in zip(CELLS_HW, image.shape[:2], strict=True)
@@ -72,14 +73,14 @@ def _samples(image: np.ndarray) -> np.ndarray:
     return image[rows[:, None], columns]
 
 
-def _layout(cells: np.ndarray) -> np.ndarray:
-    """The cells' colors without their mean, as one vector of length 1: neither light nor contrast counts."""
+def _normalize_layout(cells: np.ndarray) -> np.ndarray:
+    """Return the colors of the cells as a unit vector with zero mean, independent of brightness and contrast."""
     centered = (cells - cells.mean(axis=(0, 1))).ravel()
     return centered / np.sqrt((centered**2).sum())
 
 
-def _colors(samples: np.ndarray) -> np.ndarray:
-    """Share of the pixels in each bin of color, (64,) float64, summing to 1."""
-    steps = (samples // (256 // LEVELS)).reshape(-1, 3).astype(np.intp)
-    bins = (steps[:, 0] * LEVELS + steps[:, 1]) * LEVELS + steps[:, 2]
+def _color_histogram(samples: np.ndarray) -> np.ndarray:
+    """Return the share of the pixels in each color bin, (64,) float64, summing to 1."""
+    levels = (samples // (256 // LEVELS)).reshape(-1, 3).astype(np.intp)
+    bins = (levels[:, 0] * LEVELS + levels[:, 1]) * LEVELS + levels[:, 2]
     return np.bincount(bins, minlength=LEVELS**3) / len(bins)

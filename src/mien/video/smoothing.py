@@ -1,7 +1,7 @@
-"""Expressions over time: single readings flicker, what is shown should not.
+"""Temporal smoothing of expressions: a low-pass filter of the probabilities and hysteresis of the label.
 
-A first-order low-pass in continuous time, so that any frame rate and any gap between readings gives the same curve;
-poor readings count less; and a label stays until another class is clearly ahead.
+The filter is first order in continuous time, so that frame rate and gaps between predictions do not change the curve.
+Predictions of low quality get a low weight.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from mien.errors import InputError
 from mien.results import Expression, Quality
 
 TIME_CONSTANT_S = 0.2
-"""With readings every 0.12 s a label changes with the second one that says so, and a single misreading changes none."""
+"""Time constant by default: with a prediction every 0.12 s a label changes at the second one that differs, and a single
+wrong prediction changes none."""
 HYSTERESIS = 0.1
+"""Margin of probability by which another class replaces the label, by default."""
 FULL_SIZE_PX = 40.0
-"""Faces smaller than this count less."""
+"""Size from which on a face has its full weight."""
 MIN_WEIGHT = 0.1
+"""Minimum weight of a prediction."""
 
 
-def reading_weight(quality: Quality | None) -> float:
-    """How much one reading of a face counts, 0.1..1: its frontality, visible share and size (up to 40 px), multiplied.
+def prediction_weight(quality: Quality | None) -> float:
+    """Return the weight of a prediction, 0.1..1: the product of frontality, visible share and size (up to 40 px).
 
-    Unknown values count half.
+    Unknown values count as 0.5.
     """
     if quality is None:
         return 0.5
@@ -43,17 +46,17 @@ class _Track:
 
 
 class Smoother:
-    """Filters the expressions of many tracks.
+    """Smooths the expressions of tracked faces.
 
     Args:
         labels: class names, in the order of the model's manifest.
-        abstain_below: no label when the smoothed probability of its class is smaller.
-        time_constant_s: of the filter; 0 does not filter.
-        hysteresis: a label gives way to a class whose smoothed probability exceeds its own by this much. A label is
-            also lost, to no label, only below `abstain_below` less half of this.
+        abstain_below: minimum smoothed probability of a label; below it there is no label.
+        time_constant_s: time constant of the filter; 0 for no filter.
+        hysteresis: margin by which the smoothed probability of another class has to exceed that of the label to
+            replace it. A label is dropped without a replacement only below `abstain_below` minus half of this.
 
     Raises:
-        InputError: when an argument is out of its range.
+        InputError: when an argument is out of range.
     """
 
     def __init__(
@@ -68,25 +71,27 @@ class Smoother:
             raise InputError(f"time_constant_s is {time_constant_s}; expected 0 (no filter) to 60 seconds.")
         if not 0 <= hysteresis < 1:
             raise InputError(f"hysteresis is {hysteresis}; expected 0 to below 1.")
-        self.labels, self.abstain_below = tuple(labels), abstain_below
-        self.time_constant_s, self.hysteresis = time_constant_s, hysteresis
+        self.labels = tuple(labels)
+        self.abstain_below = abstain_below
+        self.time_constant_s = time_constant_s
+        self.hysteresis = hysteresis
         self._tracks: dict[int, _Track] = {}
 
     @property
     def delay_ms(self) -> float:
-        """Milliseconds from a sudden, complete change of a good face to the change of its label."""
+        """Milliseconds from a sudden, complete change of expression to the change of the label, at weight 1."""
         return -1000 * self.time_constant_s * math.log((1 - self.hysteresis) / 2)
 
     def add(
         self, track_id: int, timestamp_s: float, expression: Expression, weight: float = 1.0
     ) -> Expression:
-        """Take one reading; returns the track's smoothed expression.
+        """Add a prediction and return the smoothed expression of its face.
 
         Args:
-            track_id: whose.
-            timestamp_s: when, in seconds; not before the track's last reading.
-            expression: what was read.
-            weight: how much it counts, 0..1; see `reading_weight`.
+            track_id: number of the face.
+            timestamp_s: time in seconds, not before the face's last prediction.
+            expression: the prediction.
+            weight: 0..1; see `prediction_weight`.
         """
         track = self._tracks.get(track_id)
         if track is None:
@@ -102,28 +107,28 @@ class Smoother:
         return self._expression(track)
 
     def last(self, track_id: int) -> Expression | None:
-        """A track's smoothed expression after its last reading; None for one that was never read."""
+        """Return the smoothed expression after the last prediction of a face; None without a prediction."""
         track = self._tracks.get(track_id)
         return None if track is None else self._expression(track)
 
     def forget(self, before_s: float = math.inf) -> None:
-        """Forget the tracks whose last reading is before a time; all of them unless it is told."""
+        """Drop the faces last classified before a time; all faces by default."""
         self._tracks = {
-            number: track for number, track in self._tracks.items() if track.timestamp_s >= before_s
+            track_id: track for track_id, track in self._tracks.items() if track.timestamp_s >= before_s
         }
 
     def state(self) -> dict[str, Any]:
-        """All tracks as plain JSON values, exact."""
+        """Return all faces as JSON values, exact."""
         return {
-            str(number): [track.timestamp_s, track.probabilities.tolist(), track.label]
-            for number, track in self._tracks.items()
+            str(track_id): [track.timestamp_s, track.probabilities.tolist(), track.label]
+            for track_id, track in self._tracks.items()
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from a `state`."""
         self._tracks = {
-            int(number): _Track(timestamp_s, np.array(probabilities, dtype=np.float64), label)
-            for number, (timestamp_s, probabilities, label) in state.items()
+            int(track_id): _Track(timestamp_s, np.array(probabilities, dtype=np.float64), label)
+            for track_id, (timestamp_s, probabilities, label) in state.items()
         }
 
     def _gain(self, elapsed_s: float, weight: float) -> float:
@@ -135,18 +140,18 @@ class Smoother:
         best = int(track.probabilities.argmax())
         if track.label is not None:
             own = track.probabilities[self.labels.index(track.label)]
-            is_ahead = track.probabilities[best] - own > self.hysteresis
-            if not is_ahead and own >= self.abstain_below - self.hysteresis / 2:
+            is_exceeded = track.probabilities[best] - own > self.hysteresis
+            if not is_exceeded and own >= self.abstain_below - self.hysteresis / 2:
                 return track.label
         return self.labels[best] if track.probabilities[best] >= self.abstain_below else None
 
     def _expression(self, track: _Track) -> Expression:
-        shown = track.probabilities.max()
+        confidence = track.probabilities.max()
         if track.label is not None:
-            shown = track.probabilities[self.labels.index(track.label)]
+            confidence = track.probabilities[self.labels.index(track.label)]
         return Expression(
             labels=self.labels,
             probabilities=track.probabilities.astype(np.float32),
             label=track.label,
-            confidence=float(shown),
+            confidence=float(confidence),
         )

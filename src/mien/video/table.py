@@ -1,26 +1,27 @@
-"""The table of a video: one row a face and frame, and the file in which rows gather while a video is analyzed."""
+"""Table of a video: one row per face and frame, collected in a JSON Lines file during the analysis."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mien.results import VideoFrame
 from mien.schema import FACE_COLUMNS, flatten_face
 from mien.table_files import TableFile, json_line
-from mien.video.closing import Closing
 
-_AT_ONCE = 1024
+_BATCH_ROWS = 1024
 
 
 def row_columns(labels: Sequence[str]) -> dict[str, type]:
-    """Names and kinds of the columns, in order.
+    """Return names and types of the columns, in order.
 
-    `label` and `confidence` are the steady ones; `p_...` what this frame alone shows, empty between two readings;
-    `s_...` the smoothed probabilities.
+    `label` and `confidence` are smoothed; `p_...` are the probabilities of this frame, empty in frames without a
+    prediction; `s_...` are the smoothed probabilities.
     """
     return {
         "frame_index": int, "timestamp_s": float, "scene": int, "track_id": int,
@@ -30,7 +31,7 @@ def row_columns(labels: Sequence[str]) -> dict[str, type]:
 
 
 def frame_rows(frame: VideoFrame) -> list[dict[str, Any]]:
-    """The rows of one frame's faces; what is not known is left out."""
+    """Return the rows of the faces in a frame, without unknown values."""
     shared = {
         "frame_index": frame.index,
         "timestamp_s": round(frame.timestamp_s, 6),
@@ -46,46 +47,50 @@ def frame_rows(frame: VideoFrame) -> list[dict[str, Any]]:
             "confidence": None,
         }
         if face.smoothed is not None:
-            steady = face.smoothed.to_dict()
-            row |= {"label": steady["label"], "confidence": steady["confidence"]}
-            row |= {f"s_{name}": value for name, value in steady["probabilities"].items()}
+            smoothed = face.smoothed.to_dict()
+            row |= {"label": smoothed["label"], "confidence": smoothed["confidence"]}
+            row |= {f"s_{name}": value for name, value in smoothed["probabilities"].items()}
         rows.append(row)
     return rows
 
 
-class RowFile(Closing):
-    """Rows that gather in a JSON Lines file: readable at any time, cut back to a known length, and gone on with.
+class RowFile(AbstractContextManager["RowFile"]):
+    """A JSON Lines file of rows that is readable at any time and can be continued from a known length.
 
     Args:
         path: of the file.
         labels: class names.
-        length: bytes that are kept of a file that is there; 0 begins anew.
+        length: bytes of an existing file to keep; 0 starts a new file.
     """
 
     def __init__(self, path: Path, labels: Sequence[str], *, length: int = 0) -> None:
-        self.path, self._columns = path, row_columns(labels)
+        self.path = path
+        self._columns = row_columns(labels)
         self._file = path.open("r+b" if length else "wb")
         self._file.truncate(length)
         self._file.seek(length)
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write some rows at the end."""
+        """Append rows."""
         for row in rows:
             self._file.write(json_line({name: row.get(name) for name in self._columns}))
 
-    def settle(self) -> int:
-        """Bring all rows to the disk; returns the file's length in bytes."""
+    def sync(self) -> int:
+        """Write all rows to the disk and return the length of the file in bytes."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._file.tell()
 
     def close(self) -> None:
-        """No more rows come."""
+        """Close the file."""
         self._file.close()
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a `RowFile`, one by one; what a kill left of the last one is passed over."""
+    """Yield the rows of a `RowFile`, without an incomplete last line."""
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
@@ -93,17 +98,13 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_table(rows: Path, table: Path, labels: Sequence[str]) -> None:
-    """The rows of a `RowFile` as .csv, .jsonl or .parquet.
+    """Write the rows of a `RowFile` as .csv, .jsonl or .parquet.
 
     Raises:
         InputError: when the table cannot be written.
         MissingExtraError: for Parquet without pyarrow.
     """
+    stream = read_rows(rows)
     with TableFile(table, row_columns(labels)) as file:
-        waiting: list[dict[str, Any]] = []
-        for row in read_rows(rows):
-            waiting.append(row)
-            if len(waiting) == _AT_ONCE:
-                file.write(waiting)
-                waiting = []
-        file.write(waiting)
+        while batch := list(islice(stream, _BATCH_ROWS)):
+            file.write(batch)

@@ -159,7 +159,7 @@ def test_a_face_that_is_gone_for_long_is_forgotten():
     assert [face.track_id for face in found[5].faces] == [1]
     assert all(frame.faces == () for frame in found[6:60])
     assert list(follower.smoother.state()) == ["2"]
-    assert list(follower.state()["held"]) == ["2"]
+    assert list(follower.state()["heads"]) == ["2"]
     assert [face.track_id for face in found[-1].faces] == [2]
 
 

@@ -13,7 +13,7 @@ from mien.errors import InputError
 from mien.inference.options import AnalysisOptions
 from mien.recording import record
 from mien.video import analysis as analysis_module
-from mien.video.analysis import MAX_EVERY, VideoAnalysis, _Pace
+from mien.video.analysis import MAX_DETECT_EVERY, VideoAnalysis, _AdaptiveInterval
 from mien.video.follower import DETECT_EVERY
 from mien.video.io.reader import VideoReader
 from mien.video.io.sources import DecodedFrame, VideoInfo
@@ -116,7 +116,7 @@ def test_a_live_recording_tells_what_was_dropped(live, tmp_path):
         assert sum(1 for _ in copy) == recording.counts.frames
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Dropped frames" in page
-    assert "as often as it keeps up" in page
+    assert "as often as the machine keeps up with" in page
 
 
 @pytest.mark.parametrize(
@@ -126,27 +126,27 @@ def test_a_live_recording_tells_what_was_dropped(live, tmp_path):
         (0.05, 0.002, 2),
         (0.08, 0.004, 3),
         (0.2, 0.004, 7),
-        (0.2, 0.033, MAX_EVERY),
-        (0.2, 0.05, MAX_EVERY),  # not even following keeps up
-        (10.0, 0.001, MAX_EVERY),
+        (0.2, 0.033, MAX_DETECT_EVERY),
+        (0.2, 0.05, MAX_DETECT_EVERY),  # not even following keeps up
+        (10.0, 0.001, MAX_DETECT_EVERY),
     ],
 )
 def test_the_pace_leaves_time_to_spare(with_s, without_s, detect_every):
-    pace = _Pace(25)
+    pace = _AdaptiveInterval(25)
     assert pace.detect_every == DETECT_EVERY
     for _ in range(60):
-        pace.note(without_s, False)
-        pace.note(with_s, True)
+        pace.update(without_s, is_detection=False)
+        pace.update(with_s, is_detection=True)
     assert pace.detect_every == detect_every
     spent_s = with_s + (pace.detect_every - 1) * without_s
-    assert pace.detect_every == MAX_EVERY or spent_s <= pace.detect_every / 25
+    assert pace.detect_every == MAX_DETECT_EVERY or spent_s <= pace.detect_every / 25
 
 
 def test_the_pace_follows_a_machine_that_becomes_slower_and_faster():
-    pace = _Pace(None)
+    pace = _AdaptiveInterval(None)
     for seconds, detect_every in ((0.01, 1), (0.15, 5), (0.01, 1)):
         for _ in range(40):
-            pace.note(seconds, True)
+            pace.update(seconds, is_detection=True)
         assert pace.detect_every == detect_every
 
 

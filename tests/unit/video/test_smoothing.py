@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mien.errors import InputError
 from mien.results import Expression, Quality
-from mien.video.smoothing import MIN_WEIGHT, Smoother, reading_weight
+from mien.video.smoothing import MIN_WEIGHT, Smoother, prediction_weight
 
 LABELS = ("calm", "glad", "sad")
 
@@ -179,12 +179,12 @@ def test_a_hysteresis_out_of_range_is_an_error(value):
 
 
 def test_weights():
-    assert reading_weight(None) == 0.5
-    assert reading_weight(quality()) == 1
-    assert reading_weight(quality(frontality=None)) == 0.5
-    assert reading_weight(quality(size_px=20.0, visible=0.5)) == pytest.approx(0.25)
-    assert reading_weight(quality(frontality=0.0)) == MIN_WEIGHT
-    assert reading_weight(quality(size_px=0.0, visible=0.0)) == MIN_WEIGHT
+    assert prediction_weight(None) == 0.5
+    assert prediction_weight(quality()) == 1
+    assert prediction_weight(quality(frontality=None)) == 0.5
+    assert prediction_weight(quality(size_px=20.0, visible=0.5)) == pytest.approx(0.25)
+    assert prediction_weight(quality(frontality=0.0)) == MIN_WEIGHT
+    assert prediction_weight(quality(size_px=0.0, visible=0.0)) == MIN_WEIGHT
 
 
 @given(

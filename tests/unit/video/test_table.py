@@ -86,10 +86,10 @@ def test_an_abstention_has_a_confidence_and_no_label():
 
 def test_rows_gather_with_every_column(tmp_path):
     with RowFile(tmp_path / "rows.jsonl", LABELS) as file:
-        assert file.settle() == 0
+        assert file.sync() == 0
         file.add([])
         file.add(frame_rows(frame(face(1), face(2))))
-        length = file.settle()
+        length = file.sync()
         assert length == (tmp_path / "rows.jsonl").stat().st_size
         rows = list(read_rows(tmp_path / "rows.jsonl"))
     assert [list(row) for row in rows] == [COLUMNS] * 2
@@ -100,10 +100,10 @@ def test_a_file_is_cut_back_and_gone_on_with(tmp_path):
     path = tmp_path / "rows.jsonl"
     with RowFile(path, LABELS) as file:
         file.add(numbered(0, 1))
-        length = file.settle()
+        length = file.sync()
         file.add(numbered(2, 3))
     with RowFile(path, LABELS, length=length) as file:
-        assert file.settle() == length
+        assert file.sync() == length
         file.add(numbered(9))
     assert [row["frame_index"] for row in read_rows(path)] == [0, 1, 9]
     with RowFile(path, LABELS) as file:
@@ -116,7 +116,7 @@ def test_half_a_last_line_is_passed_over(tmp_path, kept):
     path = tmp_path / "rows.jsonl"
     with RowFile(path, LABELS) as file:
         file.add(numbered(0, 1))
-        length = file.settle()
+        length = file.sync()
         file.add(numbered(2))
     whole = path.read_bytes()
     path.write_bytes(whole[: length + kept] if kept > 0 else whole[:kept])

@@ -1,1 +1,1 @@
-"""Video sources and files: open, decode, queue and write frames."""
+"""Video input and output: reading frames, and writing videos in segments."""

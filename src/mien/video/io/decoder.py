@@ -1,4 +1,4 @@
-"""Frames of a container, decoded in order: true times, upright RGB, broken ones left out, seeking that is exact."""
+"""Decoded frames of files, streams and cameras: consistent timestamps, upright RGB images, exact seeking."""
 
 from __future__ import annotations
 
@@ -7,126 +7,97 @@ import time
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mien.errors import InputError, VideoReadError
-from mien.video.io.sources import DecodedFrame, Place, VideoInfo, is_cut_mp4, load_av, open_place
+from mien.video.io.frame_converter import FrameConverter
+from mien.video.io.sources import DecodedFrame, VideoInfo, VideoSource, is_truncated_mp4, load_av, open_source
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.packet import Packet
 
 _DEFAULT_STEP_S = 0.04
-_CLOCK_RESET_S = 1.0  # a step back by more is a new clock, by less a frame out of place
-_BROKEN_READS = 16  # so many in a row end the file
-_BT601 = 5  # in swscale's numbers
-_CAMERA_PAUSE_S = 0.004
-_LEAP_S = 1.0  # a moment farther ahead is sought, a nearer one is read up to
+_CLOCK_RESET_S = 1.0
+"""A step back by at least this much is a new clock; a smaller one is a frame out of order."""
+_MAX_FAILED_READS = 16
+"""Number of failed reads in a row that end a file."""
+_CAMERA_POLL_S = 0.004
+_MIN_SEEK_S = 1.0
+"""Distance from which on seeking replaces decoding."""
 _SEEK_MARGINS_S = (0.0, 2.0, 10.0)
-_INDEXED = ("matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")  # whose seeking lands on a keyframe's true time
+_MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+_SEEKABLE = ("matroska,webm", _MP4)
+"""Formats in which seeking ends at a keyframe with its exact time."""
 
 
 class FrameClock:
-    """Strictly increasing times from those of the frames, which may be missing, repeated or set back."""
+    """Strictly increasing timestamps from those of the frames, which may be missing, repeated or set back.
+
+    Args:
+        step_s: seconds between two frames, used where a timestamp is missing.
+    """
 
     def __init__(self, step_s: float) -> None:
         self._step_s = step_s
-        self.start_again()
+        self.reset()
 
-    def start_again(self, last_s: float | None = None) -> None:
-        """Forget what was; or continue after a time that needed no mending."""
-        self._last_s, self._shift_s = last_s, 0.0
+    def reset(self, last_s: float | None = None) -> None:
+        """Start over, or continue after a timestamp that was used without a correction."""
+        self._last_s = last_s
+        self._shift_s = 0.0
 
     def time_s(self, stamp_s: float | None) -> float:
-        """The time of the next frame, whose own stamp is seconds since the first frame or None."""
+        """Return the timestamp of the next frame.
+
+        Args:
+            stamp_s: seconds since the first frame according to the file, or None.
+        """
         if self._last_s is None:
             self._last_s = 0.0
             return 0.0
-        moment_s = self._last_s + self._step_s if stamp_s is None else stamp_s + self._shift_s
-        if moment_s <= self._last_s - _CLOCK_RESET_S:
-            self._shift_s += self._last_s + self._step_s - moment_s
-            moment_s = self._last_s + self._step_s
-        elif moment_s <= self._last_s:
-            moment_s = self._last_s + self._step_s / 2
-        self._last_s = moment_s
-        return moment_s
-
-
-class Painter:
-    """Turns decoded frames into upright RGB images, all of the first one's size.
-
-    Transparent pixels lie over white, as in `read_image`. Colors follow the file's matrix and range; a file that
-    names no matrix is taken as BT.601, swscale's default.
-    """
-
-    def __init__(self, first: VideoFrame, most_side: int | None) -> None:
-        from av.video.reformatter import VideoReformatter
-
-        self._reformatter = VideoReformatter()
-        swapped = _orientation(first)[0]
-        self.size_hw = (first.width, first.height) if swapped else (first.height, first.width)
-        shrink = min(1.0, most_side / max(self.size_hw)) if most_side else 1.0
-        self._height, self._width = (max(1, round(side * shrink)) for side in self.size_hw)
-
-    def paint(self, frame: VideoFrame) -> np.ndarray:
-        """The frame's pixels (H, W, 3) uint8 RGB."""
-        swapped, across, down = _orientation(frame)
-        height, width = (self._width, self._height) if swapped else (self._height, self._width)
-        has_alpha = any(component.is_alpha for component in frame.format.components)
-        pixels = "rgba" if has_alpha else "rgb24"
-        image: Any = self._reformatter.reformat(
-            frame,
-            width,
-            height,
-            pixels,
-            src_colorspace=frame.colorspace,  # before av 17 the frame's own counted only when told
-            dst_colorspace=_BT601,
-            src_color_range=frame.color_range,
-        ).to_ndarray()
-        if has_alpha:
-            image = _over_white(image)
-        if swapped:
-            image = image.swapaxes(0, 1)
-        return np.ascontiguousarray(image[::down, ::across])
-
-
-def _over_white(image: np.ndarray) -> np.ndarray:
-    alpha = image[:, :, 3:].astype(np.uint16)
-    return ((image[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-def _orientation(frame: VideoFrame) -> tuple[bool, int, int]:
-    """Whether rows and columns change places, then the steps (1 or -1) across and down that make it upright.
-
-    Source:
-        FFmpeg's libavutil/display.h: x' = a x + c y, y' = b x + d y, with a, b, u, c, d first in the matrix.
-    """
-    side_data: Any = frame.side_data
-    try:
-        matrix = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), dtype=np.int32)
-    except KeyError:
-        return False, 1, 1
-    a, b, c, d = (int(matrix[place]) for place in (0, 1, 3, 4))
-    swapped = abs(b) > abs(a)
-    across, down = (c, b) if swapped else (a, d)
-    return swapped, -1 if across < 0 else 1, -1 if down < 0 else 1
+        time_s = self._last_s + self._step_s if stamp_s is None else stamp_s + self._shift_s
+        if time_s <= self._last_s - _CLOCK_RESET_S:
+            self._shift_s += self._last_s + self._step_s - time_s
+            time_s = self._last_s + self._step_s
+        elif time_s <= self._last_s:
+            time_s = self._last_s + self._step_s / 2
+        self._last_s = time_s
+        return time_s
 
 
 class ContainerFrames:
-    """The frames of a file, a network stream or a camera; a file is held open, one frame at a time in memory."""
+    """The frames of a file, a network stream or a camera, one at a time in memory.
 
-    def __init__(self, place: Place, *, threads: int, most_side: int | None, timeout_s: float) -> None:
-        self._place, self._threads, self._timeout_s = place, threads, timeout_s
+    Args:
+        source: from `resolve_source`.
+        threads: for decoding; 0 uses all cores.
+        max_side: see `FrameConverter`.
+        timeout_s: for opening a network stream.
+
+    Attributes:
+        info: properties of the video.
+        broken: number of undecodable frames so far.
+        is_truncated: true when the source ended early; known after the last frame.
+
+    Raises:
+        VideoReadError: when the source cannot be opened, or no frame can be decoded.
+    """
+
+    def __init__(self, source: VideoSource, *, threads: int, max_side: int | None, timeout_s: float) -> None:
+        self._source = source
+        self._threads = threads
+        self._timeout_s = timeout_s
         self._open()
         try:
-            number, frame = next(self._raw, (0, None))
+            number, frame = next(self._frames, (0, None))
             if frame is None:
-                raise VideoReadError(f"{place.name} has no frame that can be decoded.")
-            self._raw = chain([(number, frame)], self._raw)
+                raise VideoReadError(f"{source.name} has no frame that can be decoded.")
+            self._frames = chain([(number, frame)], self._frames)
             self._first_stamp = _stamp(frame) or 0
-            self._painter = Painter(frame, most_side)
+            self._converter = FrameConverter(frame, max_side)
             self.info = self._describe()
         except BaseException:
             self.close()
@@ -134,17 +105,20 @@ class ContainerFrames:
         self._clock = FrameClock(self._step_s)
 
     def _open(self) -> None:
-        self._container, self._stream = open_place(
-            self._place, threads=self._threads, timeout_s=self._timeout_s
+        self._container, self._stream = open_source(
+            self._source, threads=self._threads, timeout_s=self._timeout_s
         )
         self._tick = self._stream.time_base or Fraction(1, 1000)
-        self._is_indexed = self._place.kind != "camera" and self._container.format.name in _INDEXED
-        self._rewind()
+        self._is_seekable = self._source.kind != "camera" and self._container.format.name in _SEEKABLE
+        self._restart_decoding()
 
-    def _rewind(self) -> None:
-        """Decode from where the container stands."""
-        self.broken, self.is_truncated, self._number_shift, self._end_s = 0, False, 0, None
-        self._raw: Iterator[tuple[int, VideoFrame]] = self._decoded()
+    def _restart_decoding(self) -> None:
+        """Decode from the current position of the container."""
+        self.broken = 0
+        self.is_truncated = False
+        self._number_shift = 0
+        self._end_s: float | None = None
+        self._frames: Iterator[tuple[int, VideoFrame]] = self._decode()
 
     def _describe(self) -> VideoInfo:
         rate = self._stream.average_rate or self._stream.guessed_rate
@@ -152,14 +126,15 @@ class ContainerFrames:
         duration_s = self._duration_s()
         self._step_s = 1 / fps if fps else _DEFAULT_STEP_S
         estimate = round(duration_s * fps) if duration_s and fps else None
+        is_endless = self._source.kind == "stream" and duration_s is None
         return VideoInfo(
-            source=self._place.name,
-            size_hw=self._painter.size_hw,
+            source=self._source.name,
+            size_hw=self._converter.size_hw,
             fps=fps,
             duration_s=duration_s,
             frames=self._stream.frames or estimate,
             has_audio=bool(self._container.streams.audio),
-            is_live=self._place.kind == "camera" or (self._place.kind == "stream" and duration_s is None),
+            is_live=self._source.kind == "camera" or is_endless,
         )
 
     def _duration_s(self) -> float | None:
@@ -168,109 +143,111 @@ class ContainerFrames:
         return self._container.duration / 1e6 if self._container.duration else None
 
     def close(self) -> None:
-        """Let go of the source."""
-        self._raw = iter(())
+        """Close the source."""
+        self._frames = iter(())
         self._container.close()
 
     def __next__(self) -> DecodedFrame:
-        for number, frame in self._raw:
+        for number, frame in self._frames:
             timestamp_s = self._clock.time_s(self._seconds(frame))
-            image = self._painted(frame)
+            image = self._convert(frame)
             if image is not None:
                 return DecodedFrame(number + self._number_shift, timestamp_s, image)
             self.broken += 1
         raise StopIteration
 
     def skip_to(self, index: int, timestamp_s: float) -> None:
-        """Continue after the frame of this number and time; see `VideoReader.skip_to`."""
+        """Continue after the frame of this index and time; see `VideoReader.skip_to`."""
         if self.info.is_live:
-            raise InputError(f"{self._place.name} is live: it cannot be continued, only read from now on.")
+            raise InputError(f"{self._source.name} is live: an analysis of it cannot be resumed.")
         if not (self._seek(timestamp_s) and self._drop_to_time(index, timestamp_s)):
-            self._start_again()
+            self._reopen()
             self._drop_to_number(index)
         self.broken = 0
 
-    def images_at(self, moments_s: Iterable[float]) -> Iterator[tuple[float, np.ndarray | None]]:
-        """What is shown at each moment, in time order; see `frames_at`."""
-        shown, following = None, next(self._stamped(), None)
-        for moment_s in sorted(moments_s):
-            if following and moment_s - following[0] > _LEAP_S and self._is_indexed:
-                if not self._seek(moment_s):
-                    self._start_again()
-                    self._is_indexed = False
-                shown, following = None, next(self._stamped(), None)
-            while following and following[0] <= moment_s + self._tolerance_s:
-                shown, following = following, next(self._stamped(), None)
-            if shown is None or (following is None and moment_s > shown[0] + self._step_s + 1e-6):
-                yield moment_s, None
+    def images_at(self, timestamps_s: Iterable[float]) -> Iterator[tuple[float, np.ndarray | None]]:
+        """Yield the image at each time, in time order; see `frames_at`."""
+        current, following = None, next(self._timed_frames(), None)
+        for timestamp_s in sorted(timestamps_s):
+            if following and timestamp_s - following[0] > _MIN_SEEK_S and self._is_seekable:
+                if not self._seek(timestamp_s):
+                    self._reopen()
+                    self._is_seekable = False
+                current, following = None, next(self._timed_frames(), None)
+            while following and following[0] <= timestamp_s + self._tolerance_s:
+                current, following = following, next(self._timed_frames(), None)
+            if current is None or (following is None and timestamp_s > current[0] + self._step_s + 1e-6):
+                yield timestamp_s, None
             else:
-                yield moment_s, self._painted(shown[1])
+                yield timestamp_s, self._convert(current[1])
 
-    def _painted(self, frame: VideoFrame) -> np.ndarray | None:
+    def _convert(self, frame: VideoFrame) -> np.ndarray | None:
         av = load_av("reading video")
         try:
-            return self._painter.paint(frame)
+            return self._converter.convert(frame)
         except (av.FFmpegError, ValueError):
             return None
 
-    def _stamped(self) -> Iterator[tuple[float, VideoFrame]]:
-        for _, frame in self._raw:
+    def _timed_frames(self) -> Iterator[tuple[float, VideoFrame]]:
+        for _, frame in self._frames:
             yield self._clock.time_s(self._seconds(frame)), frame
 
-    def _start_again(self) -> None:
+    def _reopen(self) -> None:
         self._container.close()
         self._open()
-        self._clock.start_again()
+        self._clock.reset()
 
     def _seek(self, timestamp_s: float) -> bool:
-        """Stand at a keyframe at or before a time; False, standing anywhere, when this cannot be done exactly."""
+        """Seek to a keyframe at or before a time; return False, at an arbitrary position, when that fails."""
         av = load_av("reading video")
-        for margin_s in _SEEK_MARGINS_S if self._is_indexed else ():
+        for margin_s in _SEEK_MARGINS_S if self._is_seekable else ():
             target = self._first_stamp + max(0, round((timestamp_s - margin_s) / self._tick))
             try:
                 self._container.seek(target, stream=self._stream)
             except av.FFmpegError:
                 return False
-            self._rewind()
-            number, frame = next(self._raw, (0, None))
+            self._restart_decoding()
+            number, frame = next(self._frames, (0, None))
             seconds = None if frame is None else self._seconds(frame)
             if frame is None or not frame.key_frame or seconds is None:
                 continue
             if seconds <= timestamp_s + self._tolerance_s:
-                self._raw = chain([(number, frame)], self._raw)
-                self._clock.start_again(seconds - self._step_s)
+                self._frames = chain([(number, frame)], self._frames)
+                self._clock.reset(seconds - self._step_s)
                 return True
         return False
 
     @property
     def _tolerance_s(self) -> float:
-        return max(float(self._tick) * 0.49, 1.1e-6)  # a time may come from a record, rounded to 6 places
+        # A timestamp may come from a file that rounds it to 6 places.
+        return max(float(self._tick) * 0.49, 1.1e-6)
 
     def _drop_to_time(self, index: int, timestamp_s: float) -> bool:
-        for number, frame in self._raw:
+        """Drop frames up to a time; return False when there is no frame at that time."""
+        for number, frame in self._frames:
             seconds = self._seconds(frame)
             if seconds is None or seconds > timestamp_s + self._tolerance_s:
                 return False
             if seconds >= timestamp_s - self._tolerance_s:
                 self._number_shift = index - number
-                self._clock.start_again(seconds)
+                self._clock.reset(seconds)
                 return True
         return False
 
     def _drop_to_number(self, index: int) -> None:
-        for number, frame in self._raw:
+        for number, frame in self._frames:
             if number > index:
-                self._raw = chain([(number, frame)], self._raw)
+                self._frames = chain([(number, frame)], self._frames)
                 return
             self._clock.time_s(self._seconds(frame))
 
     def _seconds(self, frame: VideoFrame) -> float | None:
-        """Seconds since the first frame, as the file has it."""
+        """Return the seconds since the first frame according to the file."""
         stamp = _stamp(frame)
         return None if stamp is None else float((stamp - self._first_stamp) * self._tick)
 
-    def _decoded(self) -> Iterator[tuple[int, VideoFrame]]:
-        """Frames as libav gives them, numbered; broken ones take a number too."""
+    def _decode(self) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield numbered frames from libav; a broken frame takes a number too."""
         av = load_av("reading video")
         number = 0
         for packet in self._packets():
@@ -291,10 +268,10 @@ class ContainerFrames:
         self.is_truncated = self.is_truncated or self._ended_early()
 
     def _packets(self) -> Iterator[Packet | None]:
-        """The packets of the images, then None; reading goes on behind a break where it can."""
+        """Yield the packets of the video stream, then None; continue after a damaged part where possible."""
         av = load_av("reading video")
         failures = 0
-        while failures < _BROKEN_READS:
+        while failures < _MAX_FAILED_READS:
             try:
                 for packet in self._container.demux(self._stream):
                     if packet.size:
@@ -302,12 +279,12 @@ class ContainerFrames:
                         self._note_end(packet)
                         yield packet
                 break
-            except av.error.BlockingIOError:  # a camera of macOS has no frame yet
-                time.sleep(_CAMERA_PAUSE_S)
+            except av.error.BlockingIOError:  # a camera on macOS has no frame yet
+                time.sleep(_CAMERA_POLL_S)
             except (av.FFmpegError, ValueError):
                 failures += 1
                 self.is_truncated = True
-                if self._place.kind != "file":
+                if self._source.kind != "file":
                     break
         yield None
 
@@ -317,16 +294,16 @@ class ContainerFrames:
             self._end_s = max(end_s, self._end_s or end_s)
 
     def _ended_early(self) -> bool:
-        """Whether the file promised a later end than it had."""
-        if self._place.kind == "file" and self._container.format.name == _INDEXED[1]:
-            return is_cut_mp4(self._place.url.removeprefix("file:"))
-        promised_s = self._promised_end_s()
-        if promised_s is None or self._end_s is None or self._place.kind == "camera":
+        """Return True when the last packet ends before the duration in the header."""
+        if self._source.kind == "file" and self._container.format.name == _MP4:
+            return is_truncated_mp4(self._source.url.removeprefix("file:"))
+        expected_s = self._expected_end_s()
+        if expected_s is None or self._end_s is None or self._source.kind == "camera":
             return False
-        return self._end_s < promised_s - max(0.5, 3 * self._step_s)
+        return self._end_s < expected_s - max(0.5, 3 * self._step_s)
 
-    def _promised_end_s(self) -> float | None:
-        """When the images should end on the file's own clock; Matroska says it in a tag of the stream."""
+    def _expected_end_s(self) -> float | None:
+        """Return the end of the video on the clock of the file; Matroska has it in a tag of the stream."""
         tag = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", self._stream.metadata.get("DURATION", ""))
         if tag:
             return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
@@ -339,8 +316,8 @@ def _stamp(frame: VideoFrame) -> int | None:
     return frame.dts if frame.pts is None else frame.pts
 
 
-def first_stamp_s(place: Place) -> float:
-    """The time of a file's first frame on the file's own clock, which its sound shares, in seconds."""
-    frames = ContainerFrames(place, threads=1, most_side=None, timeout_s=10.0)
+def first_stamp_s(source: VideoSource) -> float:
+    """Return the time of a file's first frame on the clock of the file, which its audio shares, in seconds."""
+    frames = ContainerFrames(source, threads=1, max_side=None, timeout_s=10.0)
     frames.close()
     return float(frames._first_stamp * frames._tick)

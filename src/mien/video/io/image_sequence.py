@@ -1,4 +1,4 @@
-"""Images as a video: a folder, numbered files, a single image or an animated one, read as images always are."""
+"""Image sequences as video: a folder, numbered files, a still image or an animated one."""
 
 from __future__ import annotations
 
@@ -14,32 +14,38 @@ from mien.imaging import IMAGE_SUFFIXES, read_image, resize
 from mien.video.io.sources import DecodedFrame, VideoInfo
 
 DEFAULT_FPS = 25.0
+"""Frame rate of an image sequence by default."""
 
-Shown: TypeAlias = "tuple[float, float, Callable[[], np.ndarray]]"
-"""An image's start and end in seconds, and how to read it."""
+TimedImage: TypeAlias = "tuple[float, float, Callable[[], np.ndarray]]"
+"""Start and end of an image in seconds, and a function that reads it."""
 
 _NUMBER = re.compile(r"%(0\d+)?d")
+_ANIMATED_FORMATS = ("AVIF", "GIF", "PNG", "WEBP")
 
 
-def image_frames(source: str | Path, *, fps: float | None, most_side: int | None) -> ImageFrames | None:
-    """The frames of a folder of images, of a pattern like `frames/%04d.png`, of an image; None for all else.
+def open_images(source: str | Path, *, fps: float | None, max_side: int | None) -> ImageFrames | None:
+    """Open a folder of images, a pattern like `frames/%04d.png` or an image; return None for any other source.
 
     Raises:
-        VideoReadError: when there is no image, or none that can be read.
+        VideoReadError: when there is no image, or no readable one.
     """
-    path, step_s = Path(source), 1 / (fps or DEFAULT_FPS)
+    path = Path(source)
+    step_s = 1 / (fps or DEFAULT_FPS)
     if path.is_dir():
-        paths = sorted((p for p in path.iterdir() if _is_image(p)), key=_natural_key)
-        problem = f"{path} is a folder without images: give a video, or a folder of frames."
+        paths = sorted((item for item in path.iterdir() if _is_image(item)), key=_natural_key)
+        problem = f"no images found in {path}; expected a video, or a folder of frames."
     elif _NUMBER.search(path.name) and not path.exists() and "://" not in str(source):
-        paths, problem = _numbered(path), f"{path}: there is no image of this pattern."
+        paths = _numbered_files(path)
+        problem = f"no image matches {path}."
     elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageFrames(str(source), lambda: _animation(path, step_s), count=None, most_side=most_side)
+        return ImageFrames(
+            str(source), lambda: _animation_frames(path, step_s), count=None, max_side=max_side
+        )
     else:
         return None
     if not paths:
         raise VideoReadError(problem)
-    return ImageFrames(str(source), lambda: _files(paths, step_s), count=len(paths), most_side=most_side)
+    return ImageFrames(str(source), lambda: _file_frames(paths, step_s), count=len(paths), max_side=max_side)
 
 
 def _is_image(path: Path) -> bool:
@@ -47,86 +53,106 @@ def _is_image(path: Path) -> bool:
 
 
 def _natural_key(path: Path) -> list[tuple[int, int, str]]:
-    """Sorts frame9 before frame10."""
+    """Return a sort key that puts frame9 before frame10."""
     parts = re.findall(r"(\d+)|(\D+)", path.name.casefold())
     return [(0, int(digits), digits) if digits else (1, 0, text) for digits, text in parts]
 
 
-def _numbered(pattern: Path) -> list[Path]:
-    """The files of a pattern in the order of their numbers, which may have gaps."""
+def _numbered_files(pattern: Path) -> list[Path]:
+    """Return the files of a pattern in the order of their numbers, which may have gaps."""
     before, width, after = _NUMBER.split(pattern.name, maxsplit=1)
     digits = r"(\d{%d,})" % int(width or 1)  # noqa: UP031 - braces of the expression
     name = re.compile(re.escape(before) + digits + re.escape(after))
-    folder = pattern.parent
-    found = (
-        [(int(m[1]), p) for p in folder.iterdir() if (m := name.fullmatch(p.name))] if folder.is_dir() else []
-    )
-    return [path for _, path in sorted(found)]
+    if not pattern.parent.is_dir():
+        return []
+    matches = ((name.fullmatch(path.name), path) for path in pattern.parent.iterdir())
+    return [path for _, path in sorted((int(match[1]), path) for match, path in matches if match)]
 
 
-def _files(paths: list[Path], step_s: float) -> Iterator[Shown]:
-    for place, path in enumerate(paths):
-        yield place * step_s, (place + 1) * step_s, lambda path=path: read_image(path)
+def _file_frames(paths: list[Path], step_s: float) -> Iterator[TimedImage]:
+    for index, path in enumerate(paths):
+        yield index * step_s, (index + 1) * step_s, lambda path=path: read_image(path)
 
 
-def _animation(path: Path, step_s: float) -> Iterator[Shown]:
-    """The frames of an animated GIF, WebP, PNG or AVIF as long as each is shown; one of any other image."""
+def _animation_frames(path: Path, step_s: float) -> Iterator[TimedImage]:
+    """Yield the frames of an animated GIF, WebP, PNG or AVIF with their durations, or any other image once."""
     from PIL import Image
 
     try:
         image: Any = Image.open(path)
-    except Exception:  # read_image words what is wrong
+    except Exception:  # read_image raises with a clear message
         yield 0.0, step_s, lambda: read_image(path)
         return
     with image:
-        if image.format not in ("AVIF", "GIF", "PNG", "WEBP") or not getattr(image, "is_animated", False):
+        if image.format not in _ANIMATED_FORMATS or not getattr(image, "is_animated", False):
             yield 0.0, step_s, lambda: read_image(path)
             return
-        yield from _animated(image, step_s)
+        yield from _decode_animation(image, step_s)
 
 
-def _animated(image: Any, step_s: float) -> Iterator[Shown]:
-    place, start_s = 0, 0.0
+def _decode_animation(image: Any, step_s: float) -> Iterator[TimedImage]:
+    index = 0
+    start_s = 0.0
     while True:
         try:
-            image.seek(place)
+            image.seek(index)
             image.load()
         except EOFError:
             return
-        except Exception as error:  # Pillow's decoders raise many kinds on broken files
+        except Exception as error:  # the decoders of Pillow raise many kinds
             problem = ImageReadError(str(error))
-            yield start_s, start_s + step_s, lambda problem=problem: _fail(problem)
+            yield start_s, start_s + step_s, lambda problem=problem: _raise(problem)
             return
         frame = image.copy()
         end_s = start_s + (image.info.get("duration", 0) / 1000 or step_s)
         yield start_s, end_s, lambda frame=frame: read_image(frame)
-        place, start_s = place + 1, end_s
+        index += 1
+        start_s = end_s
 
 
-def _fail(error: ImageReadError) -> np.ndarray:
+def _raise(error: ImageReadError) -> np.ndarray:
     raise error
 
 
 class ImageFrames:
-    """Images one after the other. Each is fitted into the size of the first, with black beside it if need be."""
+    """The frames of an image sequence, fitted into the size of the first one with black borders where they differ.
+
+    Args:
+        name: of the source, for messages.
+        open_frames: starts an iteration over the images.
+        count: number of images, or None.
+        max_side: maximum length of the longer side in pixels.
+
+    Attributes:
+        info: properties of the sequence.
+        broken: number of unreadable images so far.
+
+    Raises:
+        VideoReadError: when no image can be read.
+    """
 
     is_truncated = False
 
     def __init__(
-        self, name: str, shown: Callable[[], Iterator[Shown]], *, count: int | None, most_side: int | None
+        self,
+        name: str,
+        open_frames: Callable[[], Iterator[TimedImage]],
+        *,
+        count: int | None,
+        max_side: int | None,
     ) -> None:
-        self._shown, self._most_side, self._size_hw = shown, most_side, None
+        self._open_frames = open_frames
         problem = f"{name} has no images."
-        for start_s, end_s, read in shown():
+        for start_s, end_s, read in open_frames():
             try:
-                size_hw = read().shape[:2]
+                height, width = read().shape[:2]
             except ImageReadError as error:
                 problem = str(error)
                 continue
             fps = 1 / (end_s - start_s)
             self.info = VideoInfo(
                 source=name,
-                size_hw=size_hw,
+                size_hw=(height, width),
                 fps=fps,
                 duration_s=count / fps if count else None,
                 frames=count,
@@ -136,54 +162,51 @@ class ImageFrames:
             break
         else:
             raise VideoReadError(problem)
-        self._size_hw = self._shrunk(size_hw)
+        scale = min(1.0, max_side / max(height, width)) if max_side else 1.0
+        self._size_hw = max(1, round(height * scale)), max(1, round(width * scale))
         self.skip_to(-1, 0.0)
 
     def close(self) -> None:
-        """Nothing is held open but the animation that is being read."""
-        self._left: Iterator[tuple[int, Shown]] = iter(())
+        """Stop the iteration, which closes an open animation."""
+        self._frames: Iterator[tuple[int, TimedImage]] = iter(())
 
     def __next__(self) -> DecodedFrame:
-        for index, (start_s, _, read) in self._left:
-            if index <= self._after:
+        for index, (start_s, _, read) in self._frames:
+            if index <= self._last_skipped:
                 continue
             try:
-                return DecodedFrame(index, start_s, self._fitted(read()))
+                return DecodedFrame(index, start_s, self._fit(read()))
             except ImageReadError:
                 self.broken += 1
         raise StopIteration
 
     def skip_to(self, index: int, timestamp_s: float) -> None:
-        """Continue after the image of this number."""
-        self.broken, self._after = 0, index
-        self._left = enumerate(self._shown())
+        """Continue after the image of this index."""
+        self.broken = 0
+        self._last_skipped = index
+        self._frames = enumerate(self._open_frames())
 
-    def images_at(self, moments_s: Iterable[float]) -> Iterator[tuple[float, np.ndarray | None]]:
-        """What is shown at each moment, in time order; None beyond the end and for an image that is broken."""
-        left = self._shown()
-        current = next(left, None)
-        for moment_s in sorted(moments_s):
-            while current and current[1] <= moment_s + 1e-9:
-                current = next(left, None)
-            yield moment_s, self._read(current[2]) if current and moment_s >= 0 else None
+    def images_at(self, timestamps_s: Iterable[float]) -> Iterator[tuple[float, np.ndarray | None]]:
+        """Yield the image at each time, in time order; see `frames_at`."""
+        frames = self._open_frames()
+        current = next(frames, None)
+        for timestamp_s in sorted(timestamps_s):
+            while current and current[1] <= timestamp_s + 1e-9:
+                current = next(frames, None)
+            try:
+                image = self._fit(current[2]()) if current and timestamp_s >= 0 else None
+            except ImageReadError:
+                image = None
+            yield timestamp_s, image
 
-    def _read(self, read: Callable[[], np.ndarray]) -> np.ndarray | None:
-        try:
-            return self._fitted(read())
-        except ImageReadError:
-            return None
-
-    def _shrunk(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        shrink = min(1.0, self._most_side / max(size_hw)) if self._most_side else 1.0
-        return max(1, round(size_hw[0] * shrink)), max(1, round(size_hw[1] * shrink))
-
-    def _fitted(self, image: np.ndarray) -> np.ndarray:
-        height, width = self._size_hw or image.shape[:2]
+    def _fit(self, image: np.ndarray) -> np.ndarray:
+        height, width = self._size_hw
         if image.shape[:2] == (height, width):
             return image
         scale = min(height / image.shape[0], width / image.shape[1])
         inner_hw = max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
-        top, left = (height - inner_hw[0]) // 2, (width - inner_hw[1]) // 2
+        top = (height - inner_hw[0]) // 2
+        left = (width - inner_hw[1]) // 2
         fitted = np.zeros((height, width, 3), dtype=np.uint8)
         fitted[top : top + inner_hw[0], left : left + inner_hw[1]] = resize(image, inner_hw)
         return fitted

@@ -1,289 +1,227 @@
-"""The parts in which a video is written, cut where writing goes on, and joined with the sound into one MP4.
+"""Segments of a video being written: cut to resume a run, and joined with audio into one MP4.
 
-A part is a NUT file of packets without B-frames: it can be read up to wherever a kill left it, its times are exact, and
-any of its beginnings can be played. While it is written it is called `.open.nut`: its last packet may be incomplete.
+An MP4 that is not closed cannot be played. Segments keep an annotated copy through a kill, for a few seconds of lost
+work, also of a camera or a stream, which cannot be read a second time; that is why the copy is not rendered from the
+rows after the analysis, which would decode every file twice as well.
+
+A segment is a NUT file without B-frames: it is readable up to where a kill left it, with exact times, and it can be cut
+after any frame. The open segment is named `.open.nut`; its last packet may be incomplete.
 """
 
 from __future__ import annotations
 
 import glob
-import heapq
 import math
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.atomic import open_atomic
 from mien.errors import InputError
+from mien.video.io.audio import add_audio
 from mien.video.io.decoder import first_stamp_s
-from mien.video.io.sources import load_av, locate
+from mien.video.io.sources import load_av, resolve_source
 
 if TYPE_CHECKING:
-    from av.audio.stream import AudioStream
-    from av.container import InputContainer, OutputContainer
+    from av.container import OutputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
 
 TIME_BASE = Fraction(1, 60000)
-"""The clock of written images: exact for the usual frame rates, and the finest that MPEG-4 part 2 allows is near."""
-
-COPIED_SOUND = frozenset({"aac", "ac3", "alac", "eac3", "mp3", "mp3float", "opus", "libopus"})
-"""Sound that players expect in an MP4; all other is encoded as AAC."""
+"""Unit of the timestamps: exact for the usual frame rates, and near the finest one that MPEG-4 part 2 allows."""
 
 _OPEN = ".open"
-_AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-_LEAD_IN_S = 0.1  # sound before the first image that stays, unheard, for the decoder to start on
+_DEFAULT_DURATION = round(Fraction(1, 25) / TIME_BASE)
 
 
-def parts_of(path: Path) -> list[Path]:
-    """The parts beside a target, in order."""
-    parts = {
-        _number(part): part for part in sorted(all_parts(path), reverse=True)
-    }  # the finished one if both are
-    return [parts[number] for number in sorted(parts)]
+def list_segments(path: Path) -> list[Path]:
+    """Return the segments of a video in order."""
+    # In reverse, so that a finished segment replaces the open one of the same number.
+    segments = {_number(segment): segment for segment in sorted(_all_files(path), reverse=True)}
+    return [segments[number] for number in sorted(segments)]
 
 
-def all_parts(path: Path) -> list[Path]:
-    """The parts and what a kill left of them, in no order."""
-    return list(path.parent.glob(f"{glob.escape(path.name)}.part-*.nut"))
+def remove_segments(path: Path) -> None:
+    """Remove the segments of a video and what a kill left of them."""
+    for segment in _all_files(path):
+        segment.unlink()
 
 
-def _number(part: Path) -> int:
-    return int(part.name.removesuffix(".nut").removesuffix(_OPEN).rsplit("-", 1)[1])
+def _all_files(path: Path) -> list[Path]:
+    return list(path.parent.glob(f"{glob.escape(path.name)}.segment-*.nut"))
 
 
-def next_part(path: Path) -> Path:
-    """The name under which the part after all that are there is written."""
-    number = max(map(_number, all_parts(path)), default=0) + 1
-    return path.with_name(f"{path.name}.part-{number:04d}{_OPEN}.nut")
+def _number(segment: Path) -> int:
+    return int(segment.name.removesuffix(".nut").removesuffix(_OPEN).rsplit("-", 1)[1])
 
 
-def finished(part: Path) -> Path:
-    """The name of a part that is whole."""
-    return part.with_name(part.name.removesuffix(".nut").removesuffix(_OPEN) + ".nut")
+def next_segment(path: Path) -> Path:
+    """Return the file name of a new segment after all others."""
+    number = max(map(_number, _all_files(path)), default=0) + 1
+    return path.with_name(f"{path.name}.segment-{number:04d}{_OPEN}.nut")
+
+
+def finished(segment: Path) -> Path:
+    """Return the file name of a segment once it is complete."""
+    return segment.with_name(segment.name.removesuffix(".nut").removesuffix(_OPEN) + ".nut")
 
 
 def written_until_s(path: Path) -> float | None:
-    """The time of the last image that the parts of a stopped writing hold: where to go on; None without any.
+    """Return the time of the last image in the segments, to resume after; None without any.
 
-    Images that were still in the encoder when the process was killed are not among them.
+    Images that were in the encoder when the process was killed are lost.
     """
-    for part in reversed(parts_of(path)):
-        last = _first_and_last(part)[1]
-        if last is not None:
-            return float(last * TIME_BASE)
+    for segment in reversed(list_segments(path)):
+        if times := [packet.pts for packet in _packets(segment)]:
+            return float(times[-1] * TIME_BASE)
     return None
 
 
-def _first_and_last(part: Path) -> tuple[int | None, int | None]:
-    """The times of a part's first and last image."""
-    first = last = None
-    for packet in _packets(part):
-        first, last = packet.pts if first is None else first, packet.pts
-    return first, last
-
-
-def cut_parts(path: Path, at_s: float, size_hw: tuple[int, int]) -> None:
-    """Drop what the parts hold at or after a time.
+def cut_segments(path: Path, at_s: float, size_hw: tuple[int, int]) -> None:
+    """Drop the images at or after a time.
 
     Raises:
-        InputError: when the parts' images have another size.
+        InputError: when the images of the segments have another size.
     """
     limit = math.ceil(at_s / TIME_BASE - Fraction(1, 2))
-    for part in parts_of(path):
-        _check_size(part, size_hw)
-        first, last = _first_and_last(part)
-        if first is None or last is None or first >= limit:
-            part.unlink()
-        elif last >= limit or part != finished(part):
-            _cut_part(part, limit)
+    for segment in list_segments(path):
+        with closing(_packets(segment)) as packets:
+            first = next(packets, None)
+            if first is not None:
+                _check_size(segment, first.stream, size_hw)
+            times = [packet.pts for packet in (first, *packets) if packet is not None]
+        if not times or times[0] >= limit:
+            segment.unlink()
+        elif times[-1] >= limit or segment != finished(segment):
+            _cut_segment(segment, limit)
 
 
-def _check_size(part: Path, size_hw: tuple[int, int]) -> None:
-    container = _open_part(part)
-    if container is None:
-        return
-    with container:
-        stream = container.streams.video[0]
-        if (stream.height, stream.width) != size_hw:
-            raise InputError(
-                f"{part} holds images of {stream.width} x {stream.height}, not {size_hw[1]} x {size_hw[0]}: "
-                "it belongs to another video. Remove it, or write elsewhere."
-            )
+def _check_size(segment: Path, stream: VideoStream, size_hw: tuple[int, int]) -> None:
+    if (stream.height, stream.width) != size_hw:
+        raise InputError(
+            f"{segment} holds images of {stream.width} x {stream.height}, not {size_hw[1]} x {size_hw[0]}: "
+            "it belongs to another video. Remove it, or write elsewhere."
+        )
 
 
-def _cut_part(part: Path, limit: int) -> None:
+def _cut_segment(segment: Path, limit: int) -> None:
     av = load_av("writing video")
-    source = _open_part(part)
-    if source is None:
-        return
-    with (
-        source,
-        open_atomic(finished(part)) as file,
-        av.open(file, "w", format="nut", container_options={"write_index": "0"}) as target,
-    ):
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in _whole_packets(source, part):
+    with ExitStack() as stack:
+        packets = stack.enter_context(closing(_packets(segment)))
+        file = stack.enter_context(open_atomic(finished(segment)))
+        options = {"write_index": "0"}
+        target = stack.enter_context(av.open(file, "w", format="nut", container_options=options))
+        stream = None
+        for packet in packets:
             if packet.pts >= limit:
                 break
+            stream = stream or target.add_stream_from_template(packet.stream)
             packet.stream = stream
             target.mux(packet)
-    if part != finished(part):
-        part.unlink()
+    if segment != finished(segment):
+        segment.unlink()
 
 
-def _open_part(part: Path) -> InputContainer | None:
-    """The opened part; None when the kill came before its first image."""
+def _packets(segment: Path) -> Generator[Any, None, None]:
+    """Yield the complete packets of a segment; its stream is open meanwhile."""
     av = load_av("writing video")
     try:
-        container = av.open(f"file:{part}", format="nut")
-    except av.FFmpegError:
-        return None
-    if not container.streams.video:
-        container.close()
-        return None
-    return container
+        container = av.open(f"file:{segment}", format="nut")
+    except av.FFmpegError:  # killed before the first image
+        return
+    with container:
+        if not container.streams.video:
+            return
+        waiting = None
+        try:
+            for packet in container.demux(video=0):
+                if packet.size and packet.pts is not None:
+                    if waiting is not None:
+                        yield waiting
+                    waiting = packet
+        except av.FFmpegError:  # killed within the header of a packet
+            pass
+        if waiting is not None and segment == finished(segment):
+            yield waiting
 
 
-def _packets(part: Path) -> Generator[Any, None, None]:
-    container = _open_part(part)
-    if container is not None:
-        with container:
-            yield from _whole_packets(container, part)
+def _all_packets(path: Path) -> Generator[Any, None, None]:
+    for segment in list_segments(path):
+        yield from _packets(segment)
 
 
-def _whole_packets(container: InputContainer, part: Path) -> Iterator[Any]:
-    """The packets of a part; of one that was not finished, all but the last."""
-    av = load_av("writing video")
-    waiting = None
-    try:
-        for packet in container.demux(video=0):
-            if packet.size and packet.pts is not None:
-                if waiting is not None:
-                    yield waiting
-                waiting = packet
-    except av.FFmpegError:  # it breaks off within the header of a packet
-        pass
-    if waiting is not None and part == finished(part):
-        yield waiting
-
-
-def join_parts(path: Path, audio_from: Path | None) -> str | None:
-    """Join the parts into the target, whole, and remove them.
+def join_segments(path: Path, audio_from: Path | None) -> str | None:
+    """Join the segments into the video, atomically, and remove them.
 
     Returns:
-        What became of the sound: "copied", "encoded", or None when there is none that can be read.
+        "copied" or "encoded" audio, or None without readable audio.
     """
     av = load_av("writing video")
-    sound = None
-    template = next(filter(None, map(_open_part, parts_of(path))), None)
-    if template is not None:
-        with template:
+    audio = None
+    with closing(_all_packets(path)) as packets:
+        if (first := next(packets, None)) is not None:
             try:
-                sound = _write_joined(path, template, audio_from)
+                audio = _write_joined(path, first.stream, audio_from)
             except av.FFmpegError as error:
                 if audio_from is None or isinstance(error, OSError):
                     raise
-                _write_joined(path, template, None)
-    for part in all_parts(path):
-        part.unlink()
-    return sound
+                _write_joined(path, first.stream, None)
+    remove_segments(path)
+    return audio
 
 
-def _write_joined(path: Path, template: InputContainer, audio_from: Path | None) -> str | None:
+def _write_joined(path: Path, template: VideoStream, audio_from: Path | None) -> str | None:
     av = load_av("writing video")
     options = {"movie_timescale": str(TIME_BASE.denominator)}
-    with open_atomic(path) as file, av.open(file, "w", format="mp4", container_options=options) as target:
-        images = target.add_stream_from_template(template.streams.video[0])
-        end_s: list[float] = []
-        shown = _joined_images(parts_of(path), images, end_s)
-        if audio_from is None:
-            target.mux(shown)
-            return None
-        with av.open(f"file:{audio_from}", metadata_errors="replace") as source:
-            if not source.streams.audio:
-                target.mux(shown)
-                return None
-            how, heard = _sound(source, target, first_stamp_s(locate(audio_from)))
-            for packet in heapq.merge(shown, heard, key=_time_s):
-                if end_s and _time_s(packet) >= end_s[0]:
-                    break
-                target.mux(packet)
-    return how
+    with ExitStack() as stack:
+        file = stack.enter_context(open_atomic(path))
+        target = stack.enter_context(av.open(file, "w", format="mp4", container_options=options))
+        stream = target.add_stream_from_template(template)
+        mode = None
+        audio: Iterator[Packet] = iter(())
+        if audio_from is not None:
+            source = stack.enter_context(av.open(f"file:{audio_from}", metadata_errors="replace"))
+            if source.streams.audio:
+                mode, audio = add_audio(source, target, first_stamp_s(resolve_source(audio_from)))
+        _mux(target, _timed_packets(path, stream), audio)
+    return mode
+
+
+def _timed_packets(path: Path, stream: VideoStream) -> Iterator[Packet]:
+    """Yield the packets of all segments with their durations, for a stream of the joined video."""
+    waiting = None
+    duration = _DEFAULT_DURATION
+    with closing(_all_packets(path)) as packets:
+        for packet in packets:
+            packet.stream = stream
+            packet.dts = packet.pts
+            if waiting is not None:
+                duration = packet.pts - waiting.pts
+                waiting.duration = duration
+                yield waiting
+            waiting = packet
+    if waiting is not None:
+        waiting.duration = duration
+        yield waiting
+
+
+def _mux(target: OutputContainer, video: Iterator[Packet], audio: Iterator[Packet]) -> None:
+    """Write packets in time order, those of the audio up to the end of the video."""
+    end_s = 0.0
+    sound = next(audio, None)
+    for packet in video:
+        start_s = _time_s(packet)
+        end_s = start_s + float((packet.duration or 0) * packet.time_base)
+        while sound is not None and _time_s(sound) < start_s:
+            target.mux(sound)
+            sound = next(audio, None)
+        target.mux(packet)
+    while sound is not None and _time_s(sound) < end_s:
+        target.mux(sound)
+        sound = next(audio, None)
 
 
 def _time_s(packet: Packet) -> float:
     return float((packet.dts if packet.dts is not None else packet.pts or 0) * packet.time_base)
-
-
-def _joined_images(parts: list[Path], stream: VideoStream, end_s: list[float]) -> Iterator[Packet]:
-    """The packets of all parts in order, each with its duration; at the end, that goes into `end_s`."""
-    waiting, duration = None, round(Fraction(1, 25) / TIME_BASE)
-    for part in parts:
-        with closing(_packets(part)) as packets:
-            for packet in packets:
-                packet.stream, packet.dts = stream, packet.pts
-                if waiting is not None:
-                    duration = packet.pts - waiting.pts
-                    waiting.duration = duration
-                    yield waiting
-                waiting = packet
-    if waiting is not None:
-        waiting.duration = duration
-        end_s.append(float((waiting.pts + duration) * TIME_BASE))
-        yield waiting
-
-
-def _sound(source: InputContainer, target: OutputContainer, start_s: float) -> tuple[str, Iterator[Packet]]:
-    """How the sound is taken over, and its packets on the clock of the images, zero at `start_s` in the file."""
-    stream = source.streams.audio[0]
-    if stream.codec_context.name in COPIED_SOUND:
-        return "copied", _copied(source, stream, target.add_stream_from_template(stream), start_s)
-    rate_hz = stream.rate if stream.rate in _AAC_RATES_HZ else 48000
-    layout = "mono" if stream.channels == 1 else "stereo"
-    encoder = target.add_stream("aac", rate=rate_hz, layout=layout)
-    return "encoded", _encoded(source, stream, encoder, start_s)
-
-
-def _copied(
-    source: InputContainer, stream: AudioStream, target: AudioStream, start_s: float
-) -> Iterator[Packet]:
-    av = load_av("writing video")
-    try:
-        for packet in source.demux(stream):
-            if not packet.size or packet.pts is None or packet.is_corrupt:
-                continue
-            packet.pts -= round(start_s / packet.time_base)
-            packet.dts = packet.pts
-            if float((packet.pts + (packet.duration or 0)) * packet.time_base) > -_LEAD_IN_S:
-                packet.stream = target
-                yield packet
-    except av.FFmpegError:  # what can be heard up to the break
-        return
-
-
-def _encoded(
-    source: InputContainer, stream: AudioStream, target: AudioStream, start_s: float
-) -> Iterator[Packet]:
-    for frame in _audible(source, stream):
-        frame.pts -= round(start_s / frame.time_base)
-        if frame.pts * frame.time_base + Fraction(frame.samples, frame.sample_rate) > 0:
-            yield from target.encode(frame)
-    yield from target.encode(None)
-
-
-def _audible(source: InputContainer, stream: AudioStream) -> Iterator[Any]:
-    """The decoded sound; what is broken is left out."""
-    av = load_av("writing video")
-    packets = source.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-            frames = packet.decode()
-        except (StopIteration, av.error.EOFError):
-            return
-        except av.FFmpegError:
-            continue
-        yield from (frame for frame in frames if frame.pts is not None)

@@ -1,4 +1,4 @@
-"""What a video is read from: a file, a network stream or a camera, opened, with every failure worded in one line."""
+"""Video sources: files, network streams and cameras, opened with PyAV, with one-line error messages."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 STREAM_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "tcp", "udp")
-"""Kinds of address that are read over the network."""
+"""URL schemes of network streams."""
 
-_TEXT_ART = frozenset({"adf", "bin", "idf", "tty", "xbin"})
-"""Formats in which libav would draw a text file as an image."""
+_TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})
+"""Formats in which libav renders a text file as an image."""
 
-_ATTACHED_IMAGE = 0x400  # libav's AV_DISPOSITION_ATTACHED_PIC
+_ATTACHED_IMAGE = 0x400
+"""AV_DISPOSITION_ATTACHED_PIC of libav."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """What is known of a video before its frames are read.
+    """Properties of a video, known before its frames are read.
 
     Attributes:
-        source: as the user knows it; of an address, without name and password.
-        size_hw: height and width of the upright frames, before `most_side` makes them smaller.
+        source: name for messages; a URL is without user name and password.
+        size_hw: height and width of the upright frames, before `max_side` is applied.
         fps: average frames per second, or None.
-        duration_s: or None.
-        frames: about how many, or None.
-        has_audio: whether there is sound.
-        is_live: a camera, or a network stream without an end.
+        duration_s: duration in seconds, or None.
+        frames: estimated number of frames, or None.
+        has_audio: true when there is an audio stream.
+        is_live: true for a camera, and for a network stream without an end.
     """
 
     source: str
@@ -51,7 +52,7 @@ class VideoInfo:
 
 
 class DecodedFrame(NamedTuple):
-    """One frame: its number in the source from 0, seconds since the first frame, (H, W, 3) uint8 RGB upright."""
+    """One frame: its index in the source from 0, seconds since the first frame, (H, W, 3) uint8 RGB upright."""
 
     index: int  # pyright: ignore[reportIncompatibleMethodOverride]
     timestamp_s: float
@@ -59,8 +60,16 @@ class DecodedFrame(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where libav finds a source: its name for people, then what libav wants to hear."""
+class VideoSource:
+    """A source as PyAV opens it.
+
+    Attributes:
+        name: for messages; without user name and password.
+        kind: file, stream or camera.
+        url: for libav.
+        format: of libav; None to detect it.
+        options: of libav.
+    """
 
     name: str
     kind: Literal["file", "stream", "camera"]
@@ -70,7 +79,7 @@ class Place:
 
 
 def load_av(capability: str) -> Any:
-    """The module `av`.
+    """Import PyAV.
 
     Raises:
         MissingExtraError: when it is not installed.
@@ -82,48 +91,51 @@ def load_av(capability: str) -> Any:
     return av
 
 
-def locate(source: str | Path | int, fps: float | None = None) -> Place:
-    """The place of a file, an address (`rtsp://...`) or a camera (its number, or "camera:0").
+def resolve_source(source: str | Path | int, fps: float | None = None) -> VideoSource:
+    """Return the source of a file, a URL (`rtsp://...`) or a camera (its number, or "camera:0").
 
     Raises:
-        VideoReadError: when there is no such file, it is empty, or the kind of address is unknown.
+        VideoReadError: when the file is missing or empty, or the URL scheme is unknown.
     """
     if isinstance(source, int):
-        return camera_place(str(source), fps)
+        return camera_source(str(source), fps)
     if isinstance(source, str) and source.startswith("camera:"):
-        return camera_place(source.removeprefix("camera:"), fps)
+        return camera_source(source.removeprefix("camera:"), fps)
     if isinstance(source, str) and (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source)):
-        return _stream_place(source, scheme[1].lower())
-    return _file_place(Path(source))
+        return _stream_source(source, scheme[1].lower())
+    return _file_source(Path(source))
 
 
-def camera_place(which: str, fps: float | None = None, *, system: str = sys.platform) -> Place:
-    """The place of a camera on this kind of system: by its number, or by its name or device.
+def camera_source(camera: str, fps: float | None = None, *, system: str = sys.platform) -> VideoSource:
+    """Return the source of a camera, given its number, its name or its device.
 
     Raises:
-        VideoReadError: when Windows has no camera of this number, or the number is no number.
+        VideoReadError: when Windows has no camera of this number, or the number is invalid.
     """
-    name, rate = f"camera {which}", {"framerate": f"{fps:g}"} if fps else {}
-    if not which or which.startswith("-"):
-        raise VideoReadError(f"{name}: cameras are numbered from 0, so write camera:0.")
+    name = f"camera {camera}"
+    options = {"framerate": f"{fps:g}"} if fps else {}
+    if not camera or camera.startswith("-"):
+        raise VideoReadError(f"{name}: invalid number; cameras are numbered from 0, as in camera:0.")
     if system.startswith("win"):
-        device = _dshow_name(int(which)) if which.isdigit() else which
-        return Place(name=name, kind="camera", url=f"video={device}", format="dshow", options=rate)
-    if system == "darwin":  # avfoundation asks for its default rate, which many cameras do not have
-        rate = rate or {"framerate": "30"}
-        return Place(name=name, kind="camera", url=which, format="avfoundation", options=rate)
-    device = f"/dev/video{which}" if which.isdigit() else which
-    return Place(name=name, kind="camera", url=device, format="video4linux2", options=rate)
+        device = _dshow_name(int(camera)) if camera.isdigit() else camera
+        return VideoSource(name=name, kind="camera", url=f"video={device}", format="dshow", options=options)
+    if system == "darwin":
+        # Without a rate, avfoundation requests its default, which many cameras lack.
+        options = options or {"framerate": "30"}
+        return VideoSource(name=name, kind="camera", url=camera, format="avfoundation", options=options)
+    device = f"/dev/video{camera}" if camera.isdigit() else camera
+    return VideoSource(name=name, kind="camera", url=device, format="video4linux2", options=options)
 
 
 def _dshow_name(number: int) -> str:
-    """The name under which Windows knows the camera of this number."""
+    """Return the DirectShow name of a camera on Windows."""
     load_av("reading video")
     try:
         from av.device import enumerate_input_devices
     except ImportError:
         raise VideoReadError(
-            f"camera {number}: write its name, as in camera:Integrated Camera, or pip install 'av>=17'."
+            f"camera {number}: camera numbers need PyAV 17: pip install 'av>=17', or give the camera's name, as in "
+            "camera:Integrated Camera."
         ) from None
     cameras = [device for device in enumerate_input_devices("dshow") if "video" in device.media_types]
     if number >= len(cameras):
@@ -131,51 +143,56 @@ def _dshow_name(number: int) -> str:
     return cameras[number].description or cameras[number].name
 
 
-def _stream_place(url: str, scheme: str) -> Place:
+def _stream_source(url: str, scheme: str) -> VideoSource:
     name = re.sub(r"//[^/]*@", "//", url)
     if scheme not in STREAM_SCHEMES:
         raise VideoReadError(
-            f"{name}: unknown kind of address. Give a file, or one of {', '.join(STREAM_SCHEMES)}."
+            f"{name}: unknown URL scheme; expected a file, or one of {', '.join(STREAM_SCHEMES)}."
         )
     options = {"rtsp_transport": "tcp"} if scheme.startswith("rtsp") else {}
-    return Place(name=name, kind="stream", url=url, options=options)
+    return VideoSource(name=name, kind="stream", url=url, options=options)
 
 
-def _file_place(path: Path) -> Place:
+def _file_source(path: Path) -> VideoSource:
     try:
-        is_file, size = path.is_file(), path.stat().st_size
-    except (OSError, ValueError) as error:  # a ValueError where the name itself cannot be
+        is_file = path.is_file()
+        size = path.stat().st_size
+    except (OSError, ValueError) as error:  # ValueError: an invalid file name
         problem = (getattr(error, "strerror", None) or str(error)).lower()
         hint = f" For a camera write camera:{path}." if str(path).isdigit() else ""
         raise VideoReadError(f"{path}: {problem}.{hint}") from None
     if is_file and not size:
         raise VideoReadError(f"{path} is empty (0 bytes).")
-    return Place(name=str(path), kind="file", url=f"file:{path}")
+    return VideoSource(name=str(path), kind="file", url=f"file:{path}")
 
 
-def open_place(
-    place: Place, *, threads: int = 0, timeout_s: float = 10.0
+def open_source(
+    source: VideoSource, *, threads: int = 0, timeout_s: float = 10.0
 ) -> tuple[InputContainer, VideoStream]:
-    """The opened container of a place and its images.
+    """Open the container of a source and select its video stream.
 
     Raises:
-        VideoReadError: when it cannot be opened, in time, or has no moving images.
+        VideoReadError: when the source cannot be opened in time, or has no video stream.
         MissingExtraError: when PyAV is not installed.
     """
     av = load_av("reading video")
-    timeout = timeout_s if place.kind == "stream" else None
+    timeout = timeout_s if source.kind == "stream" else None
     started_s = time.monotonic()
     try:
         container = av.open(
-            place.url, format=place.format, options=place.options, metadata_errors="replace", timeout=timeout
+            source.url,
+            format=source.format,
+            options=source.options,
+            metadata_errors="replace",
+            timeout=timeout,
         )
     except (av.FFmpegError, ValueError) as error:
         if timeout is not None and time.monotonic() - started_s >= timeout:
-            hint = "Is the address right and the host up?"
-            raise VideoReadError(f"{place.name} did not answer within {timeout_s:g} s. {hint}") from None
-        raise VideoReadError(_opening_problem(place, error)) from None
+            hint = "Check the address and the host."
+            raise VideoReadError(f"{source.name} did not answer within {timeout_s:g} s. {hint}") from None
+        raise VideoReadError(_open_error(source, error)) from None
     try:
-        stream = _images(container, place.name)
+        stream = _video_stream(container, source.name)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
     except BaseException:
@@ -184,35 +201,37 @@ def open_place(
     return container, stream
 
 
-def _images(container: InputContainer, name: str) -> VideoStream:
-    """The first stream of moving images; the cover of an album is none."""
-    if container.format.name in _TEXT_ART:
-        raise VideoReadError(f"{name} is not a video that mien can read: it looks like text.")
+def _video_stream(container: InputContainer, name: str) -> VideoStream:
+    """Return the first decodable video stream that is not cover art."""
+    if container.format.name in _TEXT_FORMATS:
+        raise VideoReadError(f"{name} is not a readable video: it looks like text.")
     for stream in container.streams.video:
         disposition: Any = getattr(stream, "disposition", 0)
-        is_cover = getattr(disposition, "value", disposition) & _ATTACHED_IMAGE  # no number before av 17
+        # An enum from PyAV 17 on, a number before.
+        is_cover = getattr(disposition, "value", disposition) & _ATTACHED_IMAGE
         if not is_cover and stream.codec_context is not None:
             return stream
     if container.streams.video:
-        raise VideoReadError(f"{name} has no moving images that this build of libav can decode.")
-    if container.streams.audio:
-        raise VideoReadError(f"{name} has sound but no images: give a video.")
-    raise VideoReadError(f"{name} has no images: give a video.")
+        raise VideoReadError(f"{name} has no video stream that this build of libav can decode.")
+    content = "audio but no video" if container.streams.audio else "no video"
+    raise VideoReadError(f"{name} has {content}; expected a video file.")
 
 
-def _opening_problem(place: Place, error: Exception) -> str:
+def _open_error(source: VideoSource, error: Exception) -> str:
     problem = (getattr(error, "strerror", None) or str(error)).lower()
-    if place.kind == "camera":
-        return _camera_problem(place, error, problem)
-    if place.kind == "stream":
+    if source.kind == "camera":
+        return _camera_error(source, error, problem)
+    if source.kind == "stream":
         if type(error).__name__ == "InvalidDataError":
-            return f"{place.name} answers, but with nothing that is a video."
-        return f"{place.name} cannot be reached: {problem}. Is the address right and the host up?"
+            return f"{source.name} answers, but not with a video."
+        return f"{source.name} cannot be reached: {problem}. Check the address and the host."
     if isinstance(error, OSError):
-        return f"{place.name}: {problem}."
-    if _starts_as_mp4(place.url.removeprefix("file:")):
-        return f"{place.name} is cut off or damaged: its index is missing. Copy it again, or repair it first."
-    return f"{place.name} is not a video that mien can read."
+        return f"{source.name}: {problem}."
+    if _starts_as_mp4(source.url.removeprefix("file:")):
+        return (
+            f"{source.name} is truncated or damaged: its index is missing. Copy it again, or repair it first."
+        )
+    return f"{source.name} is not a readable video."
 
 
 def _starts_as_mp4(path: str) -> bool:
@@ -223,29 +242,30 @@ def _starts_as_mp4(path: str) -> bool:
         return False
 
 
-def _camera_problem(place: Place, error: Exception, problem: str) -> str:
+def _camera_error(source: VideoSource, error: Exception, problem: str) -> str:
     if isinstance(error, PermissionError):
-        return f"{place.name} may not be used: allow this program to use the camera ({place.url})."
+        return f"{source.name}: permission denied. Allow this program to use the camera ({source.url})."
     if getattr(error, "errno", None) == errno.EBUSY:
-        return f"{place.name} is in use by another program ({place.url})."
+        return f"{source.name} is in use by another program ({source.url})."
     if isinstance(error, FileNotFoundError) or getattr(error, "errno", None) in (errno.ENODEV, errno.ENXIO):
-        return f"there is no {place.name} ({place.url}). Is it plugged in, and is its number right?"
+        return f"there is no {source.name} ({source.url}). Check that it is plugged in, and its number."
     if "no container format" in problem or not isinstance(error, OSError):
-        return f"{place.name} cannot be read by this build of libav ({place.format}): {problem}."
-    return f"there is no {place.name}, or it may not be used ({place.url}): {problem}."
+        return f"{source.name} cannot be read by this build of libav ({source.format}): {problem}."
+    return f"{source.name} is missing or not accessible ({source.url}): {problem}."
 
 
-def is_cut_mp4(path: str) -> bool:
-    """Whether the last box of an MP4 says that it is longer than the rest of the file."""
+def is_truncated_mp4(path: str) -> bool:
+    """Return True when the last box of an MP4 is longer than the rest of the file."""
     with Path(path).open("rb") as file:
-        size, place = file.seek(0, 2), 0
-        while place + 8 <= size:
-            file.seek(place)
+        size = file.seek(0, 2)
+        position = 0
+        while position + 8 <= size:
+            file.seek(position)
             header = file.read(16)
             length = int.from_bytes(header[:4], "big")
             if length == 1:
                 length = int.from_bytes(header[8:], "big")
-            if length < 8:  # 0 reaches to the end; less is no box
+            if length < 8:  # 0: up to the end of the file; 1..7: invalid
                 return False
-            place += length
-    return place != size
+            position += length
+    return position != size

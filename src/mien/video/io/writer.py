@@ -1,10 +1,10 @@
-"""Video with the sound of its source, written in parts, so that a kill loses its last moments and not the rest."""
+"""Video writer: annotated images and the audio of their source, in segments that survive a kill."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -12,14 +12,14 @@ from mien.errors import InputError
 from mien.imaging import check_image
 from mien.video.io.segments import (
     TIME_BASE,
-    all_parts,
-    cut_parts,
+    cut_segments,
     finished,
-    join_parts,
-    next_part,
+    join_segments,
+    next_segment,
+    remove_segments,
     written_until_s,
 )
-from mien.video.io.sources import load_av, locate
+from mien.video.io.sources import load_av, resolve_source
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -27,35 +27,37 @@ if TYPE_CHECKING:
 __all__ = ["VideoWriter", "written_until_s"]
 
 SUFFIXES = (".m4v", ".mov", ".mp4")
+"""Suffixes of a video file."""
 
-_ENCODERS = ("libx264", "libopenh264", "mpeg4")  # the first that this build of libav has
-_KEYFRAME_EVERY = 60
-_BT709 = 1  # the same number for matrix, primaries and transfer
+_ENCODERS = ("libx264", "libopenh264", "mpeg4")
+"""In order of preference."""
+_KEYFRAME_INTERVAL = 60
+_BT709 = 1
+"""Number of the matrix, the primaries and the transfer function."""
 _LIMITED_RANGE = 1
 
 
-class VideoWriter:
-    """Writes images at their times as H.264 in an MP4, with the sound of another file.
+class VideoWriter(AbstractContextManager["VideoWriter"]):
+    """Writes timed images as H.264 into an MP4, with the audio of another file.
 
-    Until it is closed the images are in parts beside the target (`annotated.mp4.part-0001.nut`), each readable up to
-    where a kill left it. Closing joins them with the sound into `path`, copied and not decoded again.
-    A block that ends with an exception leaves the parts, to go on from `written_until_s(path)` by `resume_at_s`.
+    Until it is closed, the images are in segments beside the target (`annotated.mp4.segment-0001.nut`), each readable
+    up to where a kill left it. Closing joins them with the audio into `path`, without encoding again. A block that ends
+    with an exception leaves the segments, to resume from `written_until_s(path)` by `resume_at_s`.
 
     Args:
         path: the target, named .mp4.
-        size_hw: height and width of the images; an odd side is made even by repeating its last pixels.
-        audio_from: a file whose sound is taken over up to the end of the images: its first image is at time 0.
-        resume_at_s: go on with the parts that are there, without what they hold at or after this time. Unless it is
-            told, older parts are removed.
+        size_hw: height and width of the images; an odd side is padded by repeating its last pixels.
+        audio_from: a file with the audio to include up to the end of the images; its first image is at time 0.
+        resume_at_s: keep existing segments before this time; by default they are removed.
         crf: quality of H.264, from 0 (lossless) to 51.
-        threads: for encoding; 0 is as many as there are cores.
+        threads: for encoding; 0 uses all cores.
 
     Attributes:
-        sound: after closing, what became of the sound: "copied", "encoded", or None without any.
+        audio: "copied" or "encoded" after closing; None without audio.
 
     Raises:
-        InputError: when an argument makes no sense, or the parts belong to a video of another size.
-        VideoReadError: when there is no file `audio_from`.
+        InputError: when an argument is out of range, or the segments belong to a video of another size.
+        VideoReadError: when the file `audio_from` is missing.
         MissingExtraError: when PyAV is not installed.
     """
 
@@ -72,47 +74,47 @@ class VideoWriter:
         av = load_av("writing video")
         from av.video.reformatter import VideoReformatter
 
-        self.path, self.sound = Path(path), None
+        self.path = Path(path)
+        self.audio: str | None = None
         if self.path.suffix.lower() not in SUFFIXES:
-            raise InputError(f"{path}: video is written as MP4, so name it {self.path.stem or 'video'}.mp4.")
+            raise InputError(f"{path}: unknown video format; expected {self.path.stem or 'video'}.mp4.")
         if min(size_hw) < 2:
-            raise InputError(f"a video needs at least 2 x 2 pixels, got {size_hw[1]} x {size_hw[0]}.")
+            raise InputError(f"images of {size_hw[1]} x {size_hw[0]} pixels; expected at least 2 x 2.")
         if audio_from is not None:
-            locate(Path(audio_from))
+            resolve_source(Path(audio_from))
         self._audio_from = None if audio_from is None else Path(audio_from)
-        self._size_hw, self._crf, self._threads = size_hw, crf, threads
+        self._size_hw = size_hw
         self._even_hw = size_hw[0] + size_hw[0] % 2, size_hw[1] + size_hw[1] % 2
-        self._encoder = _encoder(av)
+        self._crf = crf
+        self._threads = threads
+        self._encoder = _find_encoder(av)
         self._reformatter = VideoReformatter()
-        self._last_tick = -1
-        self._part: OutputContainer | None = None
-        self._part_path, self._stream = Path(), cast(Any, None)
+        self._container: OutputContainer | None = None
+        self._segment = Path()
+        self._stream = cast(Any, None)
         self._is_closed = False
-        self._take_over(resume_at_s)
-
-    def _take_over(self, resume_at_s: float | None) -> None:
-        if resume_at_s is not None:
-            cut_parts(self.path, resume_at_s, self._even_hw)
+        if resume_at_s is None:
+            remove_segments(self.path)
+            self._last_tick = -1
+        else:
+            cut_segments(self.path, resume_at_s, self._even_hw)
             self._last_tick = round(resume_at_s / TIME_BASE) - 1
-            return
-        for part in all_parts(self.path):
-            part.unlink()
 
     def add(self, image: np.ndarray, timestamp_s: float) -> None:
-        """Show an image (H, W, 3) uint8 RGB from this time on.
+        """Add an image (H, W, 3) uint8 RGB that is shown from this time on.
 
         Raises:
-            InputError: when its size is not the video's, or its time not after the one before.
+            InputError: when its size differs, or its time is not later than that of the previous image.
         """
         if check_image(image).shape[:2] != self._size_hw:
             raise InputError(f"{self.path}: expected images {self._size_hw}, got {image.shape[:2]}.")
         tick = round(timestamp_s / TIME_BASE)
         if tick <= self._last_tick:
-            raise InputError(f"{self.path}: the image at {timestamp_s} s is not later than the one before.")
-        if self._part is None:
-            self._part = self._open_part()
+            raise InputError(f"{self.path}: the image at {timestamp_s} s is not later than the previous one.")
+        if self._container is None:
+            self._container = self._open_segment()
         self._last_tick = tick
-        self._part.mux(self._stream.encode(self._frame(image, tick)))
+        self._container.mux(self._stream.encode(self._frame(image, tick)))
 
     def _frame(self, image: np.ndarray, tick: int) -> Any:
         from av import VideoFrame
@@ -120,78 +122,78 @@ class VideoWriter:
 
         height, width = self._even_hw
         if image.shape[:2] != self._even_hw:
-            missing = ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0))
-            image = np.pad(image, missing, mode="edge")
+            padding = ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0))
+            image = np.pad(image, padding, mode="edge")
         frame = self._reformatter.reformat(
             VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24"),
             format="yuv420p",
             dst_colorspace=Colorspace.ITU601 if self._encoder == "mpeg4" else Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
         )
-        frame.pts, frame.time_base = tick, TIME_BASE
+        frame.pts = tick
+        frame.time_base = TIME_BASE
         return frame
 
-    def _open_part(self) -> OutputContainer:
+    def _open_segment(self) -> OutputContainer:
         if self._is_closed:
-            raise InputError(f"{self.path} is closed: nothing can be added.")
+            raise InputError(f"{self.path} is closed: no image can be added.")
         av = load_av("writing video")
-        self._part_path = next_part(self.path)
+        self._segment = next_segment(self.path)
         options = {"flush_packets": "1", "write_index": "0"}
-        part = av.open(f"file:{self._part_path}", "w", format="nut", container_options=options)
-        stream: Any = part.add_stream(self._encoder, rate=25, options=self._encoder_options())
-        stream.height, stream.width, stream.pix_fmt = *self._even_hw, "yuv420p"
+        container = av.open(f"file:{self._segment}", "w", format="nut", container_options=options)
+        stream: Any = container.add_stream(self._encoder, rate=25, options=self._encoder_options())
+        stream.height, stream.width = self._even_hw
+        stream.pix_fmt = "yuv420p"
         context = stream.codec_context
-        context.time_base, context.gop_size, context.max_b_frames = TIME_BASE, _KEYFRAME_EVERY, 0
+        context.time_base = TIME_BASE
+        context.gop_size = _KEYFRAME_INTERVAL
+        context.max_b_frames = 0
         context.thread_count = self._threads
-        if self._encoder != "mpeg4":  # which cannot say it, and is taken as BT.601
+        if self._encoder != "mpeg4":  # MPEG-4 part 2 has no such fields and is read as BT.601
             context.colorspace = context.color_primaries = context.color_trc = _BT709
             context.color_range = _LIMITED_RANGE
         if self._encoder == "libopenh264":  # it has no constant quality
             context.bit_rate = 4 * self._even_hw[0] * self._even_hw[1]
         self._stream = stream
-        return part
+        return container
 
     def _encoder_options(self) -> dict[str, str]:
         if self._encoder == "libx264":
             return {"crf": str(self._crf), "preset": "veryfast"}
         return {"flags": "+qscale", "global_quality": "354"} if self._encoder == "mpeg4" else {}
 
+    def finish_segment(self) -> None:
+        """Write all images so far to the disk; the next ones go into another segment."""
+        container = self._container
+        self._container = None
+        if container is not None:
+            with container:
+                container.mux(self._stream.encode(None))
+            self._segment.replace(finished(self._segment))
+
     def close(self) -> None:
-        """Join the parts with the sound into the target; without a single image there is no target."""
+        """Join the segments with the audio into the target; without images there is no target."""
         if not self._is_closed:
-            self.stop()
-            self.sound = join_parts(self.path, self._audio_from)
+            self.suspend()
+            self.audio = join_segments(self.path, self._audio_from)
 
-    def mark(self) -> None:
-        """Bring all images so far to the disk: what follows goes into another part."""
-        part, self._part = self._part, None
-        if part is not None:
-            with part:
-                part.mux(self._stream.encode(None))
-            self._part_path.replace(finished(self._part_path))
-
-    def stop(self) -> None:
-        """Finish the part that is being written, and leave all parts as they are, to go on later."""
+    def suspend(self) -> None:
+        """Finish the open segment and leave all segments, to resume later."""
         self._is_closed = True
-        self.mark()
+        self.finish_segment()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
+    def __exit__(self, error_type: object, *error: object) -> None:
+        if error_type is None:
             self.close()
         else:
-            self.stop()
+            self.suspend()
 
 
-def _encoder(av: Any) -> str:
+def _find_encoder(av: Any) -> str:
     for name in _ENCODERS:
         try:
             av.codec.Codec(name, "w")
         except ValueError:
             continue
         return name
-    raise InputError(f"this build of libav can write no video: it has none of {', '.join(_ENCODERS)}.")
+    raise InputError(f"this build of libav cannot write video; expected one of {', '.join(_ENCODERS)}.")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mien.errors import VideoReadError
-from mien.video.io.frame_queue import AHEAD, FrameQueue
+from mien.video.io.frame_queue import PREFETCH, FrameQueue
 from mien.video.io.sources import DecodedFrame
 
 IMAGE = np.zeros((2, 2, 3), dtype=np.uint8)
@@ -63,12 +63,12 @@ def test_frames_of_a_file_come_all_and_in_order():
 def test_the_reader_is_only_so_far_ahead():
     source = Counted(100)
     with FrameQueue(source, newest=False) as frames:
-        wait_until(lambda: source.taken > AHEAD)
+        wait_until(lambda: source.taken > PREFETCH)
         time.sleep(0.05)
-        assert source.taken == AHEAD + 1  # one is in its hand
+        assert source.taken == PREFETCH + 1  # one is in its hand
         taken = iter(frames)
         assert next(taken).index == 0
-        wait_until(lambda: source.taken == AHEAD + 2)
+        wait_until(lambda: source.taken == PREFETCH + 2)
         taken.close()
 
 
@@ -113,10 +113,10 @@ def test_what_the_reader_raises_is_raised_after_the_frames_before_it(newest, err
 def test_closing_ends_a_reader_that_waits_for_room():
     source = Counted(100)
     with FrameQueue(source, newest=False):
-        wait_until(lambda: source.taken == AHEAD + 1)
+        wait_until(lambda: source.taken == PREFETCH + 1)
         started_s = time.monotonic()
     assert time.monotonic() - started_s < 2
-    assert source.taken == AHEAD + 1
+    assert source.taken == PREFETCH + 1
 
 
 def test_closing_ends_the_reader_of_a_live_source():

@@ -168,10 +168,10 @@ def test_transparency_lies_over_white(tmp_path: Path):
     assert image[0, 40].tolist() == [255, 127, 127]
 
 
-def test_most_side_makes_frames_smaller_and_never_larger(clip: Path):
-    assert read(clip, most_side=32)[0].image.shape == (24, 32, 3)
-    assert read(clip, most_side=500)[0].image.shape == (48, 64, 3)
-    with VideoReader(clip, most_side=32) as reader:
+def test_max_side_makes_frames_smaller_and_never_larger(clip: Path):
+    assert read(clip, max_side=32)[0].image.shape == (24, 32, 3)
+    assert read(clip, max_side=500)[0].image.shape == (48, 64, 3)
+    with VideoReader(clip, max_side=32) as reader:
         assert reader.info.size_hw == (48, 64)
 
 
@@ -179,7 +179,7 @@ def test_4k(tmp_path: Path):
     path = write_clip(
         tmp_path / "clip.mp4", size_hw=(2160, 3840), times_s=steady(2), options={"preset": "ultrafast"}
     )
-    frames = read(path, most_side=960)
+    frames = read(path, max_side=960)
     assert [frame.image.shape for frame in frames] == [(540, 960, 3)] * 2
     assert nearest_corners(frames[0].image) == [0, 1, 2, 3]
     assert next(iter(VideoReader(path))).image.shape == (2160, 3840, 3)
@@ -270,7 +270,7 @@ def test_cut_mp4_is_read_up_to_the_break(tmp_path: Path, container_options: dict
 
 def test_cut_mp4_without_its_index(tmp_path: Path):
     path = cut(write_clip(tmp_path / "clip.mp4"), 0.6)
-    with pytest.raises(VideoReadError, match=r"clip.mp4 is cut off or damaged: its index is missing"):
+    with pytest.raises(VideoReadError, match=r"clip.mp4 is truncated or damaged: its index is missing"):
         read(path)
 
 
@@ -322,5 +322,5 @@ def test_no_frame_at_all(tmp_path: Path):
         stream: Any = container.add_stream("mpeg4", rate=10)
         stream.height, stream.width = 48, 64
         container.start_encoding()
-    with pytest.raises(VideoReadError, match=r"clip.avi (has no frame|is not a video)"):
+    with pytest.raises(VideoReadError, match=r"clip.avi (has no frame|is not a readable video)"):
         read(path)

@@ -58,7 +58,7 @@ def test_skip_to_goes_on_like_a_straight_reading(
 def test_skip_to_does_not_decode_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write_clip(tmp_path / "clip.mkv", times_s=steady(40))
     with VideoReader(path) as reader:
-        monkeypatch.setattr(reader._frames, "_start_again", lambda: pytest.fail("read from the start"))
+        monkeypatch.setattr(reader._frames, "_reopen", lambda: pytest.fail("read from the start"))
         reader.skip_to(35, 3.5)
         assert [frame.index for frame in reader] == [36, 37, 38, 39]
 

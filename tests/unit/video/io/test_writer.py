@@ -13,7 +13,7 @@ import pytest
 
 from mien.errors import InputError, VideoReadError
 from mien.video.io import writer as writer_module
-from mien.video.io.segments import parts_of
+from mien.video.io.segments import list_segments
 from mien.video.io.writer import VideoWriter, written_until_s
 
 av = pytest.importorskip("av")
@@ -68,7 +68,7 @@ def test_nothing_written_leaves_nothing(tmp_path: Path):
 def test_frames_come_back_at_their_times(tmp_path: Path):
     times_s = [0, 0.04, 0.05, 0.4, 1.0, 1.001, 3.5]
     writer = write(tmp_path / "out.mp4", times_s)
-    assert writer.sound is None
+    assert writer.audio is None
     assert_written(tmp_path / "out.mp4", times_s)
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
@@ -114,12 +114,12 @@ def test_other_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder
 
 def test_no_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(writer_module, "_ENCODERS", ("no such encoder",))
-    with pytest.raises(InputError, match="can write no video"):
+    with pytest.raises(InputError, match="cannot write video"):
         VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW)
 
 
 def test_senseless_arguments(tmp_path: Path):
-    with pytest.raises(InputError, match=r"name it out\.mp4"):
+    with pytest.raises(InputError, match=r"expected out\.mp4"):
         VideoWriter(tmp_path / "out.avi", size_hw=SIZE_HW)
     with pytest.raises(InputError, match="at least 2 x 2"):
         VideoWriter(tmp_path / "out.mp4", size_hw=(1, 64))
@@ -166,7 +166,7 @@ def test_sound_is_kept_and_in_step(tmp_path: Path, codec: str, suffix: str, how:
     )
     frames = read(source)
     writer = write(tmp_path / "out.mp4", [frame.timestamp_s for frame in frames], source)
-    assert writer.sound == how
+    assert writer.audio == how
     assert_written(tmp_path / "out.mp4", steady(20))
     assert first_sound_s(tmp_path / "out.mp4") == pytest.approx(0.5, abs=0.03)
     assert sound_ends_s(tmp_path / "out.mp4") == pytest.approx(2.0, abs=0.1)
@@ -195,7 +195,7 @@ def test_sound_before_the_first_image_is_left_out(tmp_path: Path, sound: str):
 
 def test_a_source_without_sound(tmp_path: Path):
     source = write_clip(tmp_path / "source.mp4", times_s=steady(3))
-    assert write(tmp_path / "out.mp4", steady(3), source).sound is None
+    assert write(tmp_path / "out.mp4", steady(3), source).audio is None
     assert_written(tmp_path / "out.mp4", steady(3))
 
 
@@ -205,15 +205,15 @@ def test_a_source_without_sound(tmp_path: Path):
 def test_an_exception_leaves_the_parts(tmp_path: Path):
     with pytest.raises(ZeroDivisionError), VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW) as writer:
         add_all(writer, (index / 10 if index < 10 else 1 / 0 for index in range(11)))
-    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4.part-0001.nut"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4.segment-0001.nut"]
     assert written_until_s(tmp_path / "out.mp4") == pytest.approx(0.9)
-    assert len(read(tmp_path / "out.mp4.part-0001.nut")) == 10
+    assert len(read(tmp_path / "out.mp4.segment-0001.nut")) == 10
 
 
 def test_a_new_writing_removes_old_parts(tmp_path: Path):
     writer = VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW)
     add_all(writer, steady(10))
-    writer.stop()
+    writer.suspend()
     write(tmp_path / "out.mp4", steady(3))
     assert_written(tmp_path / "out.mp4", steady(3))
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
@@ -228,13 +228,13 @@ def test_resumed_is_like_straight(tmp_path: Path, resumed_at: tuple[int, ...]):
     for place in resumed_at:
         writer = VideoWriter(out, size_hw=SIZE_HW, resume_at_s=resume_at_s)
         add_all(writer, times_s[start : max(place, 16)], start)
-        writer.stop()
+        writer.suspend()
         start, resume_at_s = place, round(times_s[place], 6)
     with VideoWriter(out, size_hw=SIZE_HW, audio_from=source, resume_at_s=resume_at_s) as writer:
         add_all(writer, times_s[start:], start)
-    assert writer.sound == "copied"
+    assert writer.audio == "copied"
     assert_written(out, times_s)
-    assert parts_of(out) == []
+    assert list_segments(out) == []
     straight = tmp_path / "straight.mp4"
     write(straight, times_s, source)
     assert [frame[:2] for frame in read(out)] == [frame[:2] for frame in read(straight)]
@@ -243,7 +243,7 @@ def test_resumed_is_like_straight(tmp_path: Path, resumed_at: tuple[int, ...]):
 def test_resumed_and_closed_at_once(tmp_path: Path):
     writer = VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW)
     add_all(writer, steady(10))
-    writer.stop()
+    writer.suspend()
     VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW, resume_at_s=0.6).close()
     assert_written(tmp_path / "out.mp4", steady(6))
 
@@ -251,20 +251,20 @@ def test_resumed_and_closed_at_once(tmp_path: Path):
 def test_parts_of_another_size_are_refused(tmp_path: Path):
     writer = VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW)
     add_all(writer, steady(3))
-    writer.stop()
+    writer.suspend()
     with pytest.raises(InputError, match="holds images of 64 x 48, not 128 x 96"):
         VideoWriter(tmp_path / "out.mp4", size_hw=(96, 128), resume_at_s=0.2)
-    assert len(parts_of(tmp_path / "out.mp4")) == 1
+    assert len(list_segments(tmp_path / "out.mp4")) == 1
 
 
 def test_a_part_that_is_cut_anywhere_is_read_up_to_there(tmp_path: Path):
     writer = VideoWriter(tmp_path / "whole.mp4", size_hw=SIZE_HW)
     add_all(writer, steady(30))
-    writer.stop()
-    data = parts_of(tmp_path / "whole.mp4")[0].read_bytes()
+    writer.suspend()
+    data = list_segments(tmp_path / "whole.mp4")[0].read_bytes()
     for number, size in enumerate(np.linspace(0, len(data), 7).astype(int)):
         out = tmp_path / f"cut{number}.mp4"
-        (tmp_path / f"{out.name}.part-0001.open.nut").write_bytes(data[:size])
+        (tmp_path / f"{out.name}.segment-0001.open.nut").write_bytes(data[:size])
         until_s = written_until_s(out)
         kept = 0 if until_s is None else round(until_s * 10) + 1
         assert kept <= 30
@@ -277,9 +277,9 @@ def test_a_part_that_is_cut_anywhere_is_read_up_to_there(tmp_path: Path):
 def test_an_open_part_can_be_read_while_it_is_written(tmp_path: Path):
     writer = VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW, threads=1)
     add_all(writer, steady(60))
-    shutil.copy(tmp_path / "out.mp4.part-0001.open.nut", tmp_path / "copy.nut")
+    shutil.copy(tmp_path / "out.mp4.segment-0001.open.nut", tmp_path / "copy.nut")
     assert 20 < len(read(tmp_path / "copy.nut")) <= 60
-    writer.stop()
+    writer.suspend()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
