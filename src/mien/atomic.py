@@ -1,4 +1,4 @@
-"""Files that are whole or absent: what a kill at any instant leaves behind."""
+"""Atomic file writes: a file is complete or absent, even after a crash."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import IO
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file to write that takes its name only when the block ends well.
+    """Open a binary file for writing that replaces `path` when the block ends without an error.
 
-    Until then it is `path`, hex digits and `.partial`, so that two processes may write the same file: the later one
-    stays. When the block raises, that is removed and an older `path` stays as it was; a killed process leaves its own.
+    The data is written to `path` plus random hex digits and `.partial`, so that concurrent writers do not mix: the last
+    to finish wins. When the block raises, the partial file is removed and `path` stays unchanged; a killed process
+    leaves its partial file.
     """
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
@@ -29,6 +30,6 @@ def open_atomic(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write bytes, or text as UTF-8, whole or not at all."""
+    """Write bytes, or text as UTF-8, atomically."""
     with open_atomic(path) as file:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)

@@ -1,7 +1,7 @@
-"""Label sets, their order, and the maps between data sets.
+"""Expression classes, their order, and the class numbering of each data set.
 
-mien's own order is FER+'s: it is the order of the shipped model's output, and it never changes within a model version.
-The tuples that follow are the order in which each data set *stores* its classes.
+mien uses the order of FER+, which is the output order of the shipped models. The other tuples list the classes in the
+order in which a data set numbers them.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ EXPRESSIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust"
 """The eight perceived expressions, in the order of FER+ and of mien's own models."""
 
 BASIC_EXPRESSIONS = EXPRESSIONS[:7]
-"""The seven without contempt (FER2013, RAF-DB)."""
+"""The seven expressions of FER2013 and RAF-DB, without contempt."""
 
 FERPLUS_COLUMNS = (*EXPRESSIONS, "unknown", "NF")
-"""The vote columns of `fer2013new.csv`, in order (Barsoum et al. 2016)."""
+"""Vote columns of `fer2013new.csv`, in order (Barsoum et al. 2016)."""
 
 FER2013_CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
-"""The class numbers 0..6 of Kaggle's `fer2013.csv`."""
+"""Classes 0..6 of Kaggle's `fer2013.csv`."""
 
 RAFDB_CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
-"""The class numbers 1..7 of RAF-DB's own label list, and of the folders it is commonly re-packed in."""
+"""Classes 1..7 of RAF-DB's label list and of the folders in which it is commonly repackaged."""
 
 AFFECTNET_CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
-"""The class numbers 0..7 of AffectNet (8, 9 and 10 are none, uncertain and no face)."""
+"""Classes 0..7 of AffectNet (8, 9 and 10 are none, uncertain and no face)."""
 
 EFFICIENTFACE_CLASSES = AFFECTNET_CLASSES[:7]
-"""The folders 0..6 in which EfficientFace keeps RAF-DB."""
+"""Folders 0..6 of RAF-DB as prepared for EfficientFace."""
 
 DatasetKind = Literal["ferplus", "rafdb", "affectnet", "affectnet7", "fer2013", "folder", "table", "joined"]
-"""The kinds of data set: the keys of `mien.datasets.ADAPTERS`, here because the command line's help needs no numpy."""
+"""Kinds of data set, the keys of `mien.datasets.ADAPTERS`; here so that command-line help does not import numpy."""
 
 _ALIASES = {
     "angry": "anger",
@@ -44,7 +44,7 @@ _ALIASES = {
 
 
 def canonical_name(name: str) -> str | None:
-    """The expression that a folder, column or label name means, or None when it means none.
+    """Return the expression for the name of a folder, column or label, or None for an unknown name.
 
     Example:
         >>> canonical_name("Happy"), canonical_name("NEUTRAL"), canonical_name("cat")

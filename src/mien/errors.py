@@ -1,6 +1,7 @@
-"""The error tree. Every message says what was wrong and what to do about it.
+"""Exception hierarchy.
 
-A `MienError` is for the user's eyes: one line, no traceback at the command line. `code` is stable and machine readable.
+The message of a `MienError` is one line for users that states the problem and the fix; the command line prints it
+without a traceback. `code` is a stable machine-readable identifier.
 """
 
 from __future__ import annotations
@@ -10,104 +11,106 @@ from pathlib import Path
 
 
 class MienError(Exception):
-    """Base of every error that mien raises on purpose."""
+    """Base class of mien's exceptions."""
 
     code = "error"
 
 
 class InputError(MienError, ValueError):
-    """The caller's argument or input file cannot be used."""
+    """An argument or input file is invalid."""
 
     code = "input"
 
 
 class ImageReadError(InputError):
-    """An image cannot be read: empty, broken, too large, or no image at all."""
+    """An image file is missing, empty, corrupt, too large or not an image."""
 
     code = "image_unreadable"
 
 
 class VideoReadError(InputError):
-    """A video or stream cannot be read: missing, empty, no video at all, or no camera there."""
+    """A video, stream or camera is missing, empty, corrupt or not a video."""
 
     code = "video_unreadable"
 
 
 class DatasetError(MienError):
-    """A data set cannot be used."""
+    """A data set is invalid."""
 
     code = "dataset"
 
 
 class LayoutError(DatasetError):
-    """The files of a data set are not where its layout wants them."""
+    """The files of a data set are not in the expected layout."""
 
     code = "dataset_layout"
 
     def __init__(self, path: str | Path, expected: str) -> None:
-        super().__init__(f"{path}: not the expected layout. Expected {expected}.")
-        self.path, self.expected = str(path), expected
+        super().__init__(f"{path}: unexpected layout; expected {expected}.")
+        self.path = str(path)
+        self.expected = expected
 
 
 class AnnotationError(DatasetError):
-    """A line of a label file is wrong."""
+    """A line of a label file is invalid."""
 
     code = "dataset_annotation"
 
     def __init__(self, file: str | Path, line: int, problem: str) -> None:
         super().__init__(f"{file}, line {line}: {problem}")
-        self.file, self.line = str(file), line
+        self.file = str(file)
+        self.line = line
 
 
 class ModelError(MienError):
-    """A model file cannot be used."""
+    """A model file is invalid."""
 
     code = "model"
 
 
 class UnknownModelError(ModelError):
-    """No model of this name or at this path."""
+    """There is no model with this name or path."""
 
     code = "model_unknown"
 
     def __init__(self, name: str, available: Iterable[str]) -> None:
         choices = ", ".join(sorted(available))
-        super().__init__(f"no model {name!r}. Give the path of an .onnx file, or one of: {choices}.")
+        super().__init__(f"unknown model {name!r}; expected the path of an .onnx file or one of: {choices}.")
         self.name = name
 
 
 class ManifestError(ModelError):
-    """A manifest is missing, malformed, or does not describe the model beside it."""
+    """A manifest is missing, malformed, or does not match its model file."""
 
     code = "model_manifest"
 
 
 class CheckpointError(ModelError):
-    """A training checkpoint is missing, truncated, or of another configuration."""
+    """A training checkpoint is missing, corrupt, or of another configuration."""
 
     code = "checkpoint"
 
 
 class TrainingError(MienError):
-    """A run cannot go on: its loss is no number any more."""
+    """Training diverged: the loss is not finite."""
 
     code = "training"
 
 
 class ParityError(ModelError):
-    """An exported graph does not compute what the trained network computes."""
+    """The outputs of an exported graph differ from those of the trained network."""
 
     code = "model_parity"
 
 
 class ConfigError(InputError):
-    """A recipe or an override names an unknown key or a value of the wrong type."""
+    """A recipe or an override has an unknown key or a value of the wrong type."""
 
     code = "config"
 
 
 class MissingExtraError(MienError, ImportError):
-    """A capability needs packages that the runtime install leaves out."""
+    """An optional dependency is not installed."""
 
     code = "missing_extra"
 

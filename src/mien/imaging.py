@@ -1,7 +1,6 @@
-"""Decode, warp and resize: the only preprocessing code, used by training and by every way in.
+"""Image decoding, warping and resizing.
 
-Inside mien an image is `(H, W, 3) uint8 RGB`, upright. Files in BGR, CMYK, 16 bit or with an EXIF rotation
-end here.
+An image in mien is `(H, W, 3) uint8 RGB`, upright. BGR, CMYK, 16-bit and EXIF-rotated files are converted here.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 120_000_000
-"""Largest image that is decoded (width x height); its pixels take 360 MB."""
+"""Default maximum number of pixels of an image; an image of this size takes 360 MB."""
 MAX_JPEG_SCANS = 100
 """Maximum number of scans of a JPEG. Progressive files have about ten; decoding time grows with every scan."""
 
@@ -34,45 +33,42 @@ IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
     *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 )
-"""File name endings, in lower case, of the formats that Pillow reads by itself: images in a folder or a zip."""
+"""Lower-case suffixes of the formats that Pillow reads without plugins; images in folders and zip files."""
 
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-"""What the box at the beginning of a HEIC file names."""
-UNREAD = "is not an image that mien can read"
-UNREAD_HEIC = (
-    "is HEIC, which mien cannot read: save it as JPEG, or hand over a Pillow image made with pillow-heif"
-)
 HEIC_SUFFIXES = (".heic", ".heif")
-"""Endings of images that Pillow does not read by itself: in a folder they are told of, not passed over."""
+"""Lower-case suffixes of images that Pillow reads only with a plugin; in a folder they are reported, not ignored."""
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""Brands of HEIC files in their first box, `ftyp`."""
+_UNSUPPORTED = "is not an image in a supported format"
+_UNSUPPORTED_HEIC = "is a HEIC file; convert it to JPEG or pass a Pillow image opened with pillow-heif"
 
 SCALED_FORMATS = ("PPM",)
-"""Formats whose 32-bit integers Pillow has scaled to 0..65535."""
-_WIDE = {"F": "floating-point", "I": "32-bit integer"}
+"""Formats for which Pillow scales 32-bit integers to 0..65535."""
 
 ImageSource: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image | np.ndarray"
 )
-"""What callers may hand over as an image."""
+"""Types accepted as an image."""
 
 
 def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read any image as upright RGB.
+    """Read an image as upright RGB.
 
-    EXIF orientation is applied, 16-bit gray is scaled to 8 bits, transparency is laid over white, palettes
-    and CMYK are converted, and of an animation the first frame is taken.
+    Applies the EXIF orientation, scales 16-bit gray to 8 bits, composites transparency over white, converts palettes
+    and CMYK, and takes the first frame of an animation.
 
     Args:
-        source: a path, the encoded bytes, an open binary file, a Pillow image, or pixels
-            `(H, W, 3) uint8 RGB`, which are checked and returned as they are.
-        max_pixels: larger images are refused before they are decoded; so are, with any number, those beyond Pillow's
-            own limit, 179 million unless `PIL.Image.MAX_IMAGE_PIXELS` is changed.
+        source: path, encoded bytes, open binary file, Pillow image, or pixels `(H, W, 3) uint8 RGB`, which are
+            validated and returned unchanged.
+        max_pixels: maximum width x height; larger images are rejected before decoding. Pillow's own limit also applies:
+            179 million by default, see `PIL.Image.MAX_IMAGE_PIXELS`.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ImageReadError: when the file is missing, empty, broken, too large or no image.
-        InputError: when pixels of another shape or type, or something else, are handed over.
+        ImageReadError: when the file is missing, empty, corrupt, too large or not an image.
+        InputError: on pixels of another shape or type, or a source of another type.
     """
     if isinstance(source, np.ndarray):
         return check_image(source)
@@ -85,11 +81,12 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
     if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
         raise ImageReadError(f"{name} is a JPEG with more than {MAX_JPEG_SCANS} scans; save it again.")
     is_heic = data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS
-    return _decode(lambda: _open(data), name, max_pixels, unknown=UNREAD_HEIC if is_heic else UNREAD)
+    problem = _UNSUPPORTED_HEIC if is_heic else _UNSUPPORTED
+    return _decode(lambda: _open(data), name, max_pixels, unsupported=problem)
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
-    """The image itself when it is `(H, W, 3) uint8` and not empty; an InputError otherwise."""
+    """Return the image unchanged; raise `InputError` unless it is `(H, W, 3) uint8` and not empty."""
     if not isinstance(image, np.ndarray):
         raise InputError(
             f"expected an image (H, W, 3) uint8 RGB, got {type(image).__name__}; see `read_image`."
@@ -102,8 +99,9 @@ def check_image(image: np.ndarray) -> np.ndarray:
 
 
 def is_pillow(source: object) -> TypeGuard[Image]:
-    """Whether this is a Pillow image; Pillow is not loaded to find out."""
-    image = getattr(sys.modules.get("PIL.Image"), "Image", None)  # another thread may be loading it just now
+    """Return whether `source` is a Pillow image, without importing Pillow."""
+    # The attribute is missing while another thread imports Pillow.
+    image = getattr(sys.modules.get("PIL.Image"), "Image", None)
     return image is not None and isinstance(source, image)
 
 
@@ -115,16 +113,14 @@ def _read_bytes(source: object, name: str) -> bytes:
             return Path(os.fsdecode(source)).read_bytes()
         read = getattr(source, "read", None)
         data = read() if callable(read) and not isinstance(source, io.TextIOBase) else None
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # a ValueError where the name itself cannot be, or the file is closed
+    except (OSError, ValueError) as error:
+        # ValueError: the path contains a null character, or the file is closed.
         problem = getattr(error, "strerror", None) or str(error)
         raise ImageReadError(f"{name}: {problem.lower()}.") from None
     if not isinstance(data, bytes):
         raise InputError(
-            "expected an image's path, its bytes, a file opened in binary mode, a Pillow image or pixels "
-            f"(H, W, 3) uint8 RGB, got {type(source).__name__}."
+            "expected a path, bytes, a file opened in binary mode, a Pillow image or pixels (H, W, 3) uint8 RGB, "
+            f"got {type(source).__name__}."
         )
     return data
 
@@ -139,23 +135,24 @@ def _decode(
     open_image: Callable[[], AbstractContextManager[Image]],
     name: str,
     max_pixels: int,
-    unknown: str = UNREAD,
+    unsupported: str = _UNSUPPORTED,
 ) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with _quiet_pillow(), open_image() as opened:
+        with _suppress_pillow_warnings(), open_image() as opened:
             return _load(opened, name, max_pixels)
     except ImageReadError:
         raise
     except UnidentifiedImageError:
-        raise ImageReadError(f"{name} {unknown}.") from None
+        raise ImageReadError(f"{name} {unsupported}.") from None
     except Image.DecompressionBombError:
         limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))
         raise ImageReadError(f"{name} is too large: the limit is {limit / 1e6:.0f} million pixels.") from None
-    except Exception as error:  # Pillow's decoders raise many kinds on broken files
+    except Exception as error:
+        # Pillow's decoders raise exceptions of many types on corrupt files.
         problem = " ".join(str(error).split()) or type(error).__name__
-        raise ImageReadError(f"{name} is broken: {problem}.") from None
+        raise ImageReadError(f"{name} is corrupt: {problem}.") from None
 
 
 def _load(opened: Image, name: str, max_pixels: int) -> np.ndarray:
@@ -166,45 +163,45 @@ def _load(opened: Image, name: str, max_pixels: int) -> np.ndarray:
         raise ImageReadError(
             f"{name} is too large: {width} x {height} pixels, the limit is {max_pixels / 1e6:.0f} million."
         )
-    if opened.format in ("EPS", "WMF"):  # Pillow would start another program to draw them
-        raise ImageReadError(f"{name} is a drawing ({opened.format}), no image: save it as PNG or JPEG.")
+    if opened.format in ("EPS", "WMF"):
+        # Pillow would start another program to render them.
+        raise ImageReadError(f"{name} is a vector image ({opened.format}); convert it to PNG or JPEG.")
     if opened.mode == "F" or (opened.mode == "I" and opened.format not in SCALED_FORMATS):
-        raise ImageReadError(
-            f"{name} has {_WIDE[opened.mode]} pixels of unknown range: save it with 8 or 16 bits."
-        )
+        kind = "floating-point" if opened.mode == "F" else "32-bit integer"
+        raise ImageReadError(f"{name} has {kind} pixels of unknown range; convert it to 8 or 16 bits.")
     return _to_rgb(ImageOps.exif_transpose(opened))
 
 
-_quiet_lock = threading.Lock()
-_quiet_count = 0
-_quiet_filters = warnings.catch_warnings()
+_suppression_lock = threading.Lock()
+_suppression_count = 0
+_suppressed_filters = warnings.catch_warnings()
 
 
 @contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Silence Pillow's warnings about broken EXIF blocks and large images, which have our own rules.
+def _suppress_pillow_warnings() -> Iterator[None]:
+    """Ignore Pillow's warnings about corrupt EXIF blocks and large images.
 
-    `warnings.catch_warnings` alone is not made for threads: two that overlap would leave the filters of the
-    first.
+    `warnings.catch_warnings` is not thread-safe: of overlapping blocks only the first may save and the last restore the
+    filters.
     """
-    global _quiet_count, _quiet_filters
-    with _quiet_lock:
-        if _quiet_count == 0:
-            _quiet_filters = warnings.catch_warnings()
-            _quiet_filters.__enter__()
+    global _suppression_count, _suppressed_filters
+    with _suppression_lock:
+        if _suppression_count == 0:
+            _suppressed_filters = warnings.catch_warnings()
+            _suppressed_filters.__enter__()
             warnings.filterwarnings("ignore", module=r"PIL\.")
-        _quiet_count += 1
+        _suppression_count += 1
     try:
         yield
     finally:
-        with _quiet_lock:
-            _quiet_count -= 1
-            if _quiet_count == 0:
-                _quiet_filters.__exit__(None, None, None)
+        with _suppression_lock:
+            _suppression_count -= 1
+            if _suppression_count == 0:
+                _suppressed_filters.__exit__(None, None, None)
 
 
 def _to_rgb(image: Image) -> np.ndarray:
-    """Pixels of a decoded Pillow image as (H, W, 3) uint8 RGB; integers of more than 8 bits are 0..65535."""
+    """Convert a decoded Pillow image to (H, W, 3) uint8 RGB; integers of more than 8 bits are 0..65535."""
     from PIL import Image
 
     if image.mode.startswith("I"):
@@ -217,26 +214,25 @@ def _to_rgb(image: Image) -> np.ndarray:
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Map an image through a (2, 3) source-to-target transform into a new image of `size_hw`.
+    """Warp an image by a (2, 3) source-to-target transform into a new image of `size_hw`.
 
-    Where the target is smaller than the source, whole blocks of k x k pixels are averaged first (k = the
-    reduction, rounded), so that a large face does not alias; the rest is bilinear. Beyond the border its last
-    pixels repeat.
+    When the transform shrinks, blocks of k x k pixels are averaged first (k is the rounded reduction factor) to avoid
+    aliasing; the rest is bilinear. Border pixels are repeated outside the image.
 
     Raises:
         InputError: when the whole image would shrink to less than one pixel.
 
     Source:
-        The two steps are those of a mip-map; written so that a browser can repeat them pixel by pixel.
+        The two steps of a mipmap, defined so that the browser version gives the same pixels.
     """
     from PIL import Image
 
     height, width = size_hw
     if not math.sqrt(abs(np.linalg.det(matrix[:, :2]))) * max(image.shape[:2]) >= 1:
-        raise InputError("the transform shrinks the image to nothing: are its landmarks a face's?")
+        raise InputError("the transform shrinks the image to less than one pixel; check the landmarks.")
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
-    wanted = transform_points(invert(matrix), corners)
-    patch, to_patch = _reduced_patch(image, wanted, reduction_factor(matrix))
+    source_corners = transform_points(invert(matrix), corners)
+    patch, to_patch = _reduced_patch(image, source_corners, reduction_factor(matrix))
     to_source = invert(compose(matrix, invert(to_patch)))
     warped = Image.fromarray(patch).transform(
         (width, height), Image.Transform.AFFINE, to_source.ravel().tolist(), Image.Resampling.BILINEAR
@@ -245,18 +241,18 @@ def warp(image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> np.
 
 
 def reduction_factor(matrix: np.ndarray) -> int:
-    """How many pixels each way `warp` averages to one before it goes through a (2, 3) transform."""
+    """Return the side k of the pixel blocks that `warp` averages before it applies a (2, 3) transform."""
     return max(1, round(1 / math.sqrt(abs(np.linalg.det(matrix[:, :2])))))
 
 
-def _reduced_patch(image: np.ndarray, wanted_xy: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The part of an image that the points span, k x k pixels averaged to one and padded beyond the border.
+def _reduced_patch(image: np.ndarray, corners_xy: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Crop the part of an image that the corners span, averaged by k x k and padded outside the image.
 
     Returns:
         The patch (h, w, 3) uint8 and the (2, 3) transform from image to patch pixels.
     """
     limit = np.array(image.shape[1::-1])
-    low, high = np.floor(wanted_xy.min(axis=0)) - k, np.ceil(wanted_xy.max(axis=0)) + k
+    low, high = np.floor(corners_xy.min(axis=0)) - k, np.ceil(corners_xy.max(axis=0)) + k
     x1, y1 = np.clip(low, 0, limit - 1).astype(int) // k * k
     x2, y2 = np.clip(high, [x1 + 1, y1 + 1], np.maximum(limit, [x1 + 1, y1 + 1])).astype(int)
     patch = _average_blocks(image[y1:y2, x1:x2], k)
@@ -269,27 +265,28 @@ def _reduced_patch(image: np.ndarray, wanted_xy: np.ndarray, k: int) -> tuple[np
 
 
 def _average_blocks(image: np.ndarray, k: int) -> np.ndarray:
-    """Every k x k block averaged to one pixel; at the right and bottom the last column and row repeat."""
+    """Average blocks of k x k pixels; the last column and row are repeated to whole blocks."""
     if k == 1:
         return np.ascontiguousarray(image)
     height, width = image.shape[:2]
     if height % k or width % k:
         image = np.pad(image, ((0, -height % k), (0, -width % k), (0, 0)), mode="edge")
-    kind = np.uint16 if k <= 16 else np.uint32  # narrow is faster; 16 * 16 * 255 and the rounding fit 16 bits
+    # 16 * 16 * 255 plus rounding fits 16 bits, which is faster.
+    kind = np.uint16 if k <= 16 else np.uint32
     rows = np.zeros((image.shape[0] // k, image.shape[1], 3), dtype=kind)
-    for place in range(k):
-        rows += image[place::k]
+    for offset in range(k):
+        rows += image[offset::k]
     sums = np.full((rows.shape[0], rows.shape[1] // k, 3), k * k // 2, dtype=kind)
-    for place in range(k):
-        sums += rows[:, place::k]
+    for offset in range(k):
+        sums += rows[:, offset::k]
     return (sums // (k * k)).astype(np.uint8)
 
 
 def resize(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Stretch an image to `size_hw` (bilinear, antialiased).
+    """Resize an image to `size_hw` without keeping the aspect ratio (bilinear, antialiased).
 
     Source:
-        Pillow's `Image.resize` with BILINEAR, whose support grows with the reduction.
+        Pillow's `Image.resize` with BILINEAR, whose support grows with the reduction factor.
     """
     from PIL import Image
 

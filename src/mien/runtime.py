@@ -1,4 +1,4 @@
-"""Model files opened for inference: the one place that knows ONNX Runtime."""
+"""Model files and ONNX Runtime sessions."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 ASSETS = Path(__file__).parent / "assets"
 DEFAULT_MODEL = "expression"
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Where Linux tells a container how many microseconds of processor it gets in how many."""
+"""Linux file with a container's CPU quota and period, in microseconds."""
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: a container's and a cluster job's share of the machine's."""
+    """Return the number of cores available to this process, limited by CPU affinity and the container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, _, period = CPU_QUOTA.read_text(encoding="ascii").partition(" ")
         return max(1, min(cores, round(int(quota) / int(period))))
-    except (OSError, ValueError):  # no such file here, or "max": no limit
+    except (OSError, ValueError):
+        # The file does not exist or contains "max": there is no limit.
         return cores
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """An ONNX Runtime session (safe to call from many threads) and the manifest that it was checked against."""
+    """Thread-safe ONNX Runtime session with the manifest of its model file."""
 
     session: InferenceSession
     manifest: Manifest
@@ -39,17 +40,17 @@ class LoadedModel:
 
 
 def shipped_models(task: str = "expression") -> list[str]:
-    """Names of the shipped models for a task, sorted."""
+    """Return the sorted names of the shipped models for a task."""
     names = (path.stem for path in ASSETS.glob("*.onnx"))
     return sorted(name for name in names if read_manifest(ASSETS / f"{name}.onnx").task == task)
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """The file behind a shipped model's name or a path.
+    """Return the file of a model given by the name of a shipped model or by its path.
 
     Raises:
-        UnknownModelError: when there is neither.
-        ModelError: when the file system does not let us look.
+        UnknownModelError: when neither exists.
+        ModelError: when the path cannot be accessed.
     """
     path = Path(name_or_path)
     shipped = ASSETS / f"{name_or_path}.onnx"
@@ -58,21 +59,21 @@ def find_model(name_or_path: str | Path) -> Path:
             return path
         if path.name == str(name_or_path) and shipped.is_file():
             return shipped
-    except OSError as error:  # a name too long, or a folder that may not be entered
+    except OSError as error:
         raise _unreadable(path, error) from None
-    raise UnknownModelError(str(name_or_path), shipped_models() or ["(none is shipped)"])
+    raise UnknownModelError(str(name_or_path), shipped_models() or ["(none shipped)"])
 
 
 def load_model(name_or_path: str | Path, *, task: str = "expression", threads: int = 0) -> LoadedModel:
-    """Open a model after checking its manifest.
+    """Load a model and validate its manifest.
 
     Args:
-        name_or_path: a shipped model's name or the path of an `.onnx` file with a manifest beside it.
-        task: what the model must be for.
-        threads: of the session; 0 lets ONNX Runtime choose.
+        name_or_path: name of a shipped model, or path of an `.onnx` file with a manifest beside it.
+        task: expected task of the model.
+        threads: threads of the session; 0 lets ONNX Runtime choose.
 
     Raises:
-        ModelError: when the model is unknown, its manifest is wrong, or ONNX Runtime cannot read it.
+        ModelError: when the model is unknown, its manifest is invalid, or ONNX Runtime cannot read it.
     """
     path = find_model(name_or_path)
     try:
@@ -80,7 +81,7 @@ def load_model(name_or_path: str | Path, *, task: str = "expression", threads: i
     except OSError as error:
         raise _unreadable(path, error) from None
     if manifest.task != task:
-        raise ModelError(f"{path} is a model for {manifest.task}, not for {task}.")
+        raise ModelError(f"{path} is a model for {manifest.task}; expected one for {task}.")
     return LoadedModel(open_session(path, threads), manifest, path)
 
 
@@ -89,12 +90,13 @@ def _unreadable(path: Path, error: OSError) -> ModelError:
 
 
 def open_session(model: Path | bytes, threads: int = 0) -> InferenceSession:
-    """An ONNX Runtime session on the CPU for a file, or for a graph in memory.
+    """Open an ONNX Runtime session on the CPU for a file or a serialized graph.
 
     Raises:
         ModelError: when ONNX Runtime cannot read it.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # mien is offline; some builds report to their maker
+    # Some builds of ONNX Runtime send telemetry; mien works offline.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime as ort
 
     options = ort.SessionOptions()

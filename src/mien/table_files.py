@@ -1,4 +1,4 @@
-"""Tables on disk, row by row: CSV, Parquet and JSON Lines, whole or not at all."""
+"""CSV, JSON Lines and Parquet tables, written row by row and atomically."""
 
 from __future__ import annotations
 
@@ -17,40 +17,42 @@ from mien.errors import InputError, MissingExtraError
 if TYPE_CHECKING:
     import pyarrow.parquet
 
-ROWS = 4096
-"""Rows of a Parquet file that are written at once."""
+PARQUET_BATCH_ROWS = 4096
+"""Number of rows per write to a Parquet file."""
 
 
 class TableFile:
-    """A table that is written row by row, in the format of its name; a context manager.
+    """Table file written row by row; a context manager.
 
-    Rows are written as they come, under a temporary name that becomes the file's own when the block ends well;
-    otherwise an older file stays as it was.
+    The file is written atomically: when the block raises, an existing file stays unchanged.
 
     Args:
-        path: ends in .csv, .jsonl or .parquet.
-        columns: names and kinds (str, int or float) in order; what a row lacks stays empty.
+        path: path that ends in .csv, .jsonl or .parquet.
+        columns: column names and types (str, int or float) in order; missing values stay empty.
 
     Raises:
-        InputError: when the file's name ends otherwise, or it cannot be written.
+        InputError: on another suffix, or when the file cannot be written.
         MissingExtraError: for Parquet without pyarrow.
     """
 
     def __init__(self, path: Path, columns: Mapping[str, type]) -> None:
-        if path.suffix.lower() not in KINDS:
-            raise InputError(f"{path}: a table's name must end in {' or '.join(KINDS)}.")
-        self._path, self._columns = path, dict(columns)
-        self._kind = KINDS[path.suffix.lower()]
+        if path.suffix.lower() not in FORMATS:
+            raise InputError(
+                f"{path}: unknown table format; expected a name that ends in {' or '.join(FORMATS)}."
+            )
+        self._path = path
+        self._columns = dict(columns)
+        self._format = FORMATS[path.suffix.lower()]
 
     def __enter__(self) -> Self:
         try:
             if self._path.is_dir():
-                raise InputError(f"{self._path} is a folder.")
+                raise InputError(f"{self._path} is a directory; expected a file name.")
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with ExitStack() as stack:
                 file = stack.enter_context(open_atomic(self._path))
-                self._rows = self._kind(file, self._columns)
-                stack.callback(self._rows.close)
+                self._writer = self._format(file, self._columns)
+                stack.callback(self._writer.close)
                 self._stack = stack.pop_all()
         except OSError as error:
             raise write_error(self._path, error) from None
@@ -64,19 +66,19 @@ class TableFile:
             return
         try:
             self._stack.close()
-        except OSError as problem:
-            raise write_error(self._path, problem) from None
+        except OSError as close_error:
+            raise write_error(self._path, close_error) from None
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write some rows."""
+        """Append rows."""
         try:
-            self._rows.write(rows)
+            self._writer.write(rows)
         except OSError as error:
             raise write_error(self._path, error) from None
 
 
 def check_table_format(suffix: str) -> None:
-    """Make sure that a format can be written here, before anything is worked on for it.
+    """Raise early when the packages for a table format are missing.
 
     Raises:
         MissingExtraError: for Parquet without pyarrow.
@@ -95,11 +97,11 @@ def _load_parquet() -> tuple[Any, Any]:
 
 
 def write_error(path: Path, error: OSError) -> InputError:
-    """What to tell when a file cannot be written."""
+    """Return the exception for a file that cannot be written."""
     return InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}.")
 
 
-class _CsvRows:
+class _CsvWriter:
     def __init__(self, file: IO[bytes], columns: dict[str, type]) -> None:
         self._file = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         self._writer = csv.DictWriter(self._file, list(columns), restval="")
@@ -109,12 +111,14 @@ class _CsvRows:
         self._writer.writerows(rows)
 
     def close(self) -> None:
-        self._file.detach()  # the binary file below stays open: it is not ours
+        # Detach instead of closing: the caller owns the binary file.
+        self._file.detach()
 
 
-class _JsonRows:
+class _JsonLinesWriter:
     def __init__(self, file: IO[bytes], columns: dict[str, type]) -> None:
-        self._file, self._columns = file, columns
+        self._file = file
+        self._columns = columns
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows:
@@ -125,22 +129,22 @@ class _JsonRows:
 
 
 def json_line(record: Mapping[str, Any]) -> bytes:
-    """One line of a JSON Lines file."""
+    """Return one line of a JSON Lines file."""
     return json.dumps(record, separators=(",", ":")).encode("utf-8") + b"\n"
 
 
-class _ParquetRows:
+class _ParquetWriter:
     def __init__(self, file: IO[bytes], columns: dict[str, type]) -> None:
         pa, pq = _load_parquet()
-        kinds = {str: pa.string(), int: pa.int32(), float: pa.float64()}
+        types = {str: pa.string(), int: pa.int32(), float: pa.float64()}
         self._table = pa.Table
-        self._schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
+        self._schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
         self._writer: pyarrow.parquet.ParquetWriter = pq.ParquetWriter(file, self._schema)
-        self._waiting: list[Mapping[str, Any]] = []
+        self._pending: list[Mapping[str, Any]] = []
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self._waiting += rows
-        if len(self._waiting) >= ROWS:
+        self._pending += rows
+        if len(self._pending) >= PARQUET_BATCH_ROWS:
             self._flush()
 
     def close(self) -> None:
@@ -148,14 +152,14 @@ class _ParquetRows:
         self._writer.close()
 
     def _flush(self) -> None:
-        if self._waiting:
-            self._writer.write_table(self._table.from_pylist(self._waiting, schema=self._schema))
-        self._waiting = []
+        if self._pending:
+            self._writer.write_table(self._table.from_pylist(self._pending, schema=self._schema))
+        self._pending = []
 
 
-KINDS: dict[str, type[_CsvRows | _JsonRows | _ParquetRows]] = {
-    ".csv": _CsvRows,
-    ".jsonl": _JsonRows,
-    ".parquet": _ParquetRows,
+FORMATS: dict[str, type[_CsvWriter | _JsonLinesWriter | _ParquetWriter]] = {
+    ".csv": _CsvWriter,
+    ".jsonl": _JsonLinesWriter,
+    ".parquet": _ParquetWriter,
 }
-"""How a table is written, by the end of its name."""
+"""Writer of each table format by lower-case suffix."""

@@ -55,4 +55,4 @@ def test_json_prints_one_object_per_model(capsys):
 def test_reports_an_unknown_model(capsys):
     code, out, err = run(capsys, "nothing")
     assert (code, out) == (2, "")
-    assert err.startswith("mien: no model 'nothing'. Give the path of an .onnx file, or one of: ")
+    assert err.startswith("mien: unknown model 'nothing'; expected the path of an .onnx file or one of: ")

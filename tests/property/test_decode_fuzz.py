@@ -15,7 +15,7 @@ from mien.errors import ImageReadError, ManifestError
 from mien.imaging import read_image
 from mien.manifest import Manifest, parse_manifest
 from mien.runtime import ASSETS
-from support.images import encoded, portrait, stored_turned
+from support.images import encoded, portrait, stored_rotated
 
 SMALL = np.ascontiguousarray(portrait("astronaut")[60:100, 200:248])
 GRAY_16 = Image.fromarray(np.arange(48 * 40, dtype=np.uint16).reshape(40, 48) * 30)
@@ -24,7 +24,7 @@ VALID = {
     "png": encoded(SMALL, "PNG"),
     "png 16 bit": encoded(GRAY_16, "PNG"),
     "png palette": encoded(PALETTE, "PNG", transparency=3),
-    "jpeg": stored_turned(SMALL, 6),
+    "jpeg": stored_rotated(SMALL, 6),
     "jpeg cmyk": encoded(Image.fromarray(SMALL).convert("CMYK"), "JPEG"),
     "jpeg progressive": encoded(SMALL, "JPEG", progressive=True),
     "gif": encoded(PALETTE, "GIF", save_all=True, append_images=[PALETTE.rotate(90)], transparency=3),

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from websockets.sync.client import ClientConnection, connect
 
-from support.images import PORTRAITS, broken_files, encoded, portrait, vast_png
+from support.images import PORTRAITS, corrupt_files, encoded, large_png, portrait
 from support.server import ServerProcess
 from support.waiting import wait_until
 
@@ -212,10 +212,10 @@ def bad_images() -> dict[str, bytes]:
     wide[29:33] = struct.pack(">I", zlib.crc32(wide[12:29]))
     truncated = {f"truncated at {share} %": JPEG[: len(JPEG) * share // 100] for share in (1, 10, 50, 90)}
     return {
-        **{name: data for name, data in broken_files().items() if data},
+        **{name: data for name, data in corrupt_files().items() if data},
         **truncated,
-        "a PNG of 900 million pixels": vast_png(30_000, 30_000),
-        "a PNG of 16 million pixels": vast_png(4000, 4000),
+        "a PNG of 900 million pixels": large_png(30_000, 30_000),
+        "a PNG of 16 million pixels": large_png(4000, 4000),
         "a PNG with a declared size of 2^62 pixels": bytes(wide),
         "a JPEG with a declared size of 65535 x 65535": JPEG[:size_offset]
         + b"\xff\xff\xff\xff"

@@ -52,7 +52,7 @@ def mirrored(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image[:, ::-1])
 
 
-def turned(image: np.ndarray, clockwise_deg: float) -> np.ndarray:
+def rotated(image: np.ndarray, clockwise_deg: float) -> np.ndarray:
     """The image turned in its plane about its center, on a canvas that holds all of it."""
     picture = Image.fromarray(image).rotate(
         -clockwise_deg, Image.Resampling.BICUBIC, expand=True, fillcolor=(120, 120, 120)
@@ -170,7 +170,7 @@ _UPRIGHT_TO_STORED = {
 }
 
 
-def stored_turned(image: np.ndarray, orientation: int, format_name: str = "JPEG") -> bytes:
+def stored_rotated(image: np.ndarray, orientation: int, format_name: str = "JPEG") -> bytes:
     """A file that stores its pixels turned or flipped, with the EXIF orientation that rights them."""
     picture = Image.fromarray(image)
     step = _UPRIGHT_TO_STORED[orientation]
@@ -180,7 +180,7 @@ def stored_turned(image: np.ndarray, orientation: int, format_name: str = "JPEG"
     return encoded(picture if step is None else picture.transpose(step), format_name, exif=exif, **options)
 
 
-def vast_png(width: int, height: int) -> bytes:
+def large_png(width: int, height: int) -> bytes:
     """A valid 1-bit black PNG of any size; 20,000 x 20,000 takes 50 KB."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -193,7 +193,7 @@ def vast_png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
-def broken_files() -> dict[str, bytes]:
+def corrupt_files() -> dict[str, bytes]:
     """Files that are no readable image, by a name that says what is wrong with them."""
     jpeg, png = encoded(portrait("astronaut"), "JPEG"), encoded(portrait("astronaut")[:64, :64], "PNG")
     return {

@@ -13,7 +13,7 @@ from PIL import Image, features
 
 from mien.errors import ImageReadError, InputError
 from mien.imaging import IMAGE_SUFFIXES, check_image, read_image, resize, warp
-from support.images import broken_files, encoded, portrait, stored_turned, vast_png
+from support.images import corrupt_files, encoded, large_png, portrait, stored_rotated
 
 IDENTITY = np.array([[1.0, 0, 0], [0, 1.0, 0]])
 
@@ -28,27 +28,27 @@ def mean_difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a.astype(int) - b).mean())
 
 
-# --- what is read right
+# --- decoding
 
 
-def test_pixels_are_returned_as_they_are(image: np.ndarray):
+def test_returns_pixels_unchanged(image: np.ndarray):
     assert read_image(image) is image
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "BMP", "TIFF", "PPM"])
-def test_lossless_formats(image: np.ndarray, format_name: str):
+def test_reads_lossless_formats(image: np.ndarray, format_name: str):
     np.testing.assert_array_equal(read_image(encoded(image, format_name)), image)
 
 
-def test_webp(image: np.ndarray):
+def test_reads_webp(image: np.ndarray):
     np.testing.assert_array_equal(read_image(encoded(image, "WEBP", lossless=True)), image)
 
 
-def test_jpeg(image: np.ndarray):
+def test_reads_jpeg(image: np.ndarray):
     assert mean_difference(read_image(encoded(image, "JPEG", quality=95, subsampling=0)), image) < 2
 
 
-def test_every_kind_of_source(image: np.ndarray, tmp_path: Path):
+def test_accepts_every_source_type(image: np.ndarray, tmp_path: Path):
     data = encoded(image, "PNG")
     path = tmp_path / "an image with ü.png"
     path.write_bytes(data)
@@ -61,90 +61,90 @@ def test_every_kind_of_source(image: np.ndarray, tmp_path: Path):
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])
-def test_gray(image: np.ndarray, format_name: str):
-    picture = Image.fromarray(image).convert("L")
-    read = read_image(encoded(picture, format_name))
-    assert (read == read[:, :, :1]).all() or format_name == "WEBP"
-    assert mean_difference(read, np.array(picture.convert("RGB"))) < 5
+def test_reads_gray_images(image: np.ndarray, format_name: str):
+    pillow_image = Image.fromarray(image).convert("L")
+    decoded = read_image(encoded(pillow_image, format_name))
+    assert (decoded == decoded[:, :, :1]).all() or format_name == "WEBP"
+    assert mean_difference(decoded, np.array(pillow_image.convert("RGB"))) < 5
 
 
-def test_black_and_white():
+def test_reads_one_bit_images():
     bits = np.array([[0, 255], [255, 0]], dtype=np.uint8)
-    read = read_image(encoded(Image.fromarray(bits).convert("1"), "PNG"))
-    np.testing.assert_array_equal(read[:, :, 1], bits)
+    decoded = read_image(encoded(Image.fromarray(bits).convert("1"), "PNG"))
+    np.testing.assert_array_equal(decoded[:, :, 1], bits)
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
-def test_pixels_of_unknown_range_are_refused(mode: str):
+def test_rejects_pixels_of_unknown_range(mode: str):
     image = Image.fromarray(portrait("obama")).convert("L").convert(mode)
     for source in (image, encoded(image, "TIFF")):
-        with pytest.raises(ImageReadError, match="unknown range: save it with 8 or 16 bits"):
+        with pytest.raises(ImageReadError, match="unknown range; convert it to 8 or 16 bits"):
             read_image(source)
 
 
-def test_a_float_map_is_refused_too():
+def test_rejects_pfm_files():
     with pytest.raises(ImageReadError, match="floating-point pixels of unknown range"):
         read_image(b"Pf\n8 8\n-1.0\n" + np.linspace(0, 1, 64, dtype="<f4").tobytes())
 
 
-def test_gray_of_ten_bits():
+def test_scales_ten_bit_gray():
     header = b"P5 4 2 1023\n"
     pixels = read_image(header + np.arange(0, 1024, 146, dtype=">u2").tobytes())
     assert pixels[:, :, 0].ravel().tolist() == [0, 36, 73, 109, 146, 182, 218, 255]
 
 
-def test_a_heic_is_told_what_to_do():
-    with pytest.raises(ImageReadError, match=r"HEIC.*save it as JPEG"):
+def test_error_for_heic_suggests_jpeg():
+    with pytest.raises(ImageReadError, match=r"HEIC.*convert it to JPEG"):
         read_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
 
 
-def test_any_kind_of_path(tmp_path):
+def test_accepts_directory_entries(tmp_path):
     Image.fromarray(portrait("obama")).save(tmp_path / "a.png")
     [entry] = os.scandir(tmp_path)
     np.testing.assert_array_equal(read_image(entry), portrait("obama"))
 
 
-def test_a_limit_beyond_pillows_is_told_as_it_is():
+def test_error_states_pillows_own_limit():
     with pytest.raises(ImageReadError, match="the limit is 179 million pixels"):
-        read_image(vast_png(14_000, 14_000), max_pixels=300_000_000)
+        read_image(large_png(14_000, 14_000), max_pixels=300_000_000)
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 @pytest.mark.parametrize(("alpha", "expected"), [(255, 60), (0, 255), (128, 157)])
-def test_transparency_lies_over_white(mode: str, alpha: int, expected: int):
+def test_composites_transparency_over_white(mode: str, alpha: int, expected: int):
     channels = [60] * (len(mode) - 1) + [alpha]
     image = Image.fromarray(np.tile(np.array(channels, dtype=np.uint8), (4, 5, 1)), mode=None)
     assert image.mode == mode
-    read = read_image(encoded(image, "PNG"))
-    assert read.shape == (4, 5, 3)
-    assert np.abs(read.astype(int) - expected).max() <= 1
+    decoded = read_image(encoded(image, "PNG"))
+    assert decoded.shape == (4, 5, 3)
+    assert np.abs(decoded.astype(int) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "GIF", "TIFF", "BMP"])
-def test_palette(image: np.ndarray, format_name: str):
+def test_reads_palette_images(image: np.ndarray, format_name: str):
     palette = Image.fromarray(image).quantize(64)
     np.testing.assert_array_equal(read_image(encoded(palette, format_name)), np.array(palette.convert("RGB")))
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "GIF"])
 @pytest.mark.parametrize("transparency", [1, b"\xff\x00"])
-def test_palette_with_transparency(format_name: str, transparency: int | bytes):
+def test_composites_palette_transparency_over_white(format_name: str, transparency: int | bytes):
     if format_name == "GIF" and isinstance(transparency, bytes):
         transparency = 1
     image = Image.new("P", (3, 2), 0)
     image.putpalette([10, 20, 30, 200, 0, 0])
     image.putpixel((2, 1), 1)
-    read = read_image(encoded(image, format_name, transparency=transparency))
-    assert read[0, 0].tolist() == [10, 20, 30]
-    assert read[1, 2].tolist() == [255, 255, 255]
+    decoded = read_image(encoded(image, format_name, transparency=transparency))
+    assert decoded[0, 0].tolist() == [10, 20, 30]
+    assert decoded[1, 2].tolist() == [255, 255, 255]
 
 
-def test_sixteen_bit_gray_is_scaled():
+def test_scales_sixteen_bit_gray():
     values = np.array([[0, 257, 65535], [32896, 128, 129]], dtype=np.uint16)
     for format_name in ("PNG", "TIFF"):
-        read = read_image(encoded(values_image(values), format_name))
-        assert read[:, :, 0].tolist() == [[0, 1, 255], [128, 0, 1]]
-        assert (read == read[:, :, :1]).all()
+        decoded = read_image(encoded(values_image(values), format_name))
+        assert decoded[:, :, 0].tolist() == [[0, 1, 255], [128, 0, 1]]
+        assert (decoded == decoded[:, :, :1]).all()
 
 
 def values_image(values: np.ndarray) -> Image.Image:
@@ -153,40 +153,40 @@ def values_image(values: np.ndarray) -> Image.Image:
     return image
 
 
-def test_sixteen_bit_big_endian_tiff():
+def test_reads_sixteen_bit_big_endian_tiff():
     values = np.array([[0, 65535], [257, 32896]], dtype=">u2")
     image = Image.frombytes("I;16B", (2, 2), values.tobytes())
     assert read_image(encoded(image, "TIFF"))[:, :, 2].tolist() == [[0, 255], [1, 128]]
 
 
-def test_sixteen_bit_color(image: np.ndarray):
+def test_reads_sixteen_bit_color(image: np.ndarray):
     cv2 = pytest.importorskip("cv2")
     wide = image[:, :, ::-1].astype(np.uint16) * 257
     data = cv2.imencode(".png", wide)[1].tobytes()
     assert np.abs(read_image(data).astype(int) - image).max() <= 1
 
 
-def test_cmyk_jpeg(image: np.ndarray):
-    picture = Image.fromarray(image).convert("CMYK")
-    assert mean_difference(read_image(encoded(picture, "JPEG", quality=95)), image) < 4
+def test_reads_cmyk_jpeg(image: np.ndarray):
+    pillow_image = Image.fromarray(image).convert("CMYK")
+    assert mean_difference(read_image(encoded(pillow_image, "JPEG", quality=95)), image) < 4
 
 
 @pytest.mark.parametrize("format_name", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_the_first_frame_of_an_animation(format_name: str):
+def test_reads_the_first_frame_of_an_animation(format_name: str):
     frames = [Image.new("RGB", (6, 4), color) for color in ((200, 10, 10), (10, 200, 10))]
     options = {"lossless": True} if format_name == "WEBP" else {}
-    read = read_image(encoded(frames[0], format_name, save_all=True, append_images=frames[1:], **options))
-    assert np.abs(read.astype(int) - (200, 10, 10)).max() <= 1
+    decoded = read_image(encoded(frames[0], format_name, save_all=True, append_images=frames[1:], **options))
+    assert np.abs(decoded.astype(int) - (200, 10, 10)).max() <= 1
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_is_read_upright(image: np.ndarray, orientation: int, format_name: str):
-    assert mean_difference(read_image(stored_turned(image, orientation, format_name)), image) < 6
+def test_applies_every_exif_orientation(image: np.ndarray, orientation: int, format_name: str):
+    assert mean_difference(read_image(stored_rotated(image, orientation, format_name)), image) < 6
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 300])
-def test_an_orientation_that_does_not_exist_is_passed_over(image: np.ndarray, orientation: int):
+def test_ignores_invalid_exif_orientations(image: np.ndarray, orientation: int):
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert mean_difference(read_image(encoded(image, "JPEG", exif=exif)), image) < 6
@@ -201,23 +201,23 @@ def test_an_orientation_that_does_not_exist_is_passed_over(image: np.ndarray, or
         b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01",
     ],
 )
-def test_a_broken_exif_block_is_passed_over(image: np.ndarray, block: bytes):
+def test_ignores_corrupt_exif_blocks(image: np.ndarray, block: bytes):
     data = encoded(image, "JPEG", quality=95)
     data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
     assert mean_difference(read_image(data), image) < 6
 
 
-def test_one_pixel():
+def test_reads_a_single_pixel():
     assert read_image(encoded(np.full((1, 1, 3), 7, np.uint8), "PNG")).tolist() == [[[7, 7, 7]]]
 
 
-# --- what is refused
+# --- rejected input
 
 
-@pytest.mark.parametrize("name", broken_files())
-def test_broken_files_are_named(tmp_path: Path, name: str):
+@pytest.mark.parametrize("name", corrupt_files())
+def test_error_names_the_corrupt_file(tmp_path: Path, name: str):
     path = tmp_path / name
-    path.write_bytes(broken_files()[name])
+    path.write_bytes(corrupt_files()[name])
     with pytest.raises(ImageReadError) as raised:
         read_image(path)
     message = str(raised.value)
@@ -231,7 +231,7 @@ def test_rejects_jpeg_with_too_many_scans():
         read_image(b"\xff\xd8" + b"\xff\xda" * 101)
 
 
-def test_missing_file_and_folder(tmp_path: Path):
+def test_rejects_missing_files_and_directories(tmp_path: Path):
     with pytest.raises(ImageReadError, match=r"none\.jpg: no such file"):
         read_image(tmp_path / "none.jpg")
     with pytest.raises(ImageReadError, match="directory"):
@@ -240,22 +240,22 @@ def test_missing_file_and_folder(tmp_path: Path):
         read_image("a\0b.jpg")
 
 
-def test_too_large_is_refused_before_decoding():
-    data = vast_png(20_000, 20_000)
+def test_rejects_too_large_images_before_decoding():
+    data = large_png(20_000, 20_000)
     assert len(data) < 100_000
     with pytest.raises(ImageReadError, match=r"too large.*limit is 120 million"):
         read_image(data)
     with pytest.raises(ImageReadError, match=r"too large: 300 x 200 pixels, the limit"):
-        read_image(vast_png(300, 200), max_pixels=59_999)
-    assert read_image(vast_png(300, 200), max_pixels=60_000).shape == (200, 300, 3)
+        read_image(large_png(300, 200), max_pixels=59_999)
+    assert read_image(large_png(300, 200), max_pixels=60_000).shape == (200, 300, 3)
 
 
-def test_a_drawing_is_refused_without_starting_another_program(image: np.ndarray):
+def test_rejects_vector_images_without_starting_a_renderer(image: np.ndarray):
     with pytest.raises(ImageReadError, match="EPS"):
         read_image(encoded(image, "EPS"))
 
 
-def test_floating_point_tiff_is_refused():
+def test_rejects_floating_point_tiff():
     image = Image.fromarray(np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4))
     with pytest.raises(ImageReadError, match="floating-point"):
         read_image(encoded(image, "TIFF"))
@@ -270,7 +270,7 @@ def test_floating_point_tiff_is_refused():
     ],
     ids=["PPM", "GIF", "BMP"],
 )
-def test_a_image_without_pixels_is_refused(data: bytes):
+def test_rejects_images_without_pixels(data: bytes):
     with pytest.raises(ImageReadError):
         read_image(data)
 
@@ -284,31 +284,31 @@ def test_a_image_without_pixels_is_refused(data: bytes):
         np.zeros((0, 4, 3), np.uint8),
     ],
 )
-def test_pixels_of_another_kind(pixels: np.ndarray):
+def test_check_image_rejects_other_shapes_and_types(pixels: np.ndarray):
     with pytest.raises(InputError):
         check_image(pixels)
 
 
 @pytest.mark.parametrize("source", [None, 7, [], object(), np.float32(1), io.StringIO("text")])
-def test_what_is_no_source_is_an_input_error(source: object):
+def test_rejects_other_source_types(source: object):
     with pytest.raises(InputError, match=f"got {type(source).__name__}"):
         read_image(source)
 
 
-def test_pillow_images_are_checked_too(image: np.ndarray):
-    turned = Image.open(io.BytesIO(stored_turned(image, 6, "PNG")))
-    np.testing.assert_array_equal(read_image(turned), image)
+def test_validates_pillow_images(image: np.ndarray):
+    rotated = Image.open(io.BytesIO(stored_rotated(image, 6, "PNG")))
+    np.testing.assert_array_equal(read_image(rotated), image)
     with pytest.raises(InputError, match="empty"):
         read_image(Image.new("RGB", (0, 4)))
     with pytest.raises(ImageReadError, match="too large"):
         read_image(Image.new("RGB", (30, 20)), max_pixels=599)
-    with pytest.raises(ImageReadError, match="broken"):
+    with pytest.raises(ImageReadError, match="corrupt"):
         read_image(Image.open(io.BytesIO(encoded(image, "PNG")[:3000])))
     with pytest.raises(ImageReadError, match="EPS"):
         read_image(Image.open(io.BytesIO(encoded(image, "EPS"))))
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path):
+def test_rejects_closed_and_text_files(tmp_path: Path):
     closed = io.BytesIO(b"data")
     closed.close()
     with pytest.raises(ImageReadError, match="closed"):
@@ -319,7 +319,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path):
 
 
 @pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
-def test_pillow_reads_every_suffix_of_the_list(image: np.ndarray, tmp_path: Path, suffix: str):
+def test_reads_every_image_suffix(image: np.ndarray, tmp_path: Path, suffix: str):
     if suffix == ".avif" and not features.check("avif"):
         pytest.skip("this Pillow is built without AVIF")
     path = tmp_path / f"a{suffix}"
@@ -330,31 +330,31 @@ def test_pillow_reads_every_suffix_of_the_list(image: np.ndarray, tmp_path: Path
     assert read_image(path).shape == image.shape
 
 
-def test_many_threads_leave_the_warning_filters_alone(image: np.ndarray):
+def test_threads_restore_the_warning_filters(image: np.ndarray):
     before = list(warnings.filters)
     block = b"Exif\0\0II*\0\xff\xff\xff\xff"
     data = encoded(image, "JPEG", quality=95)
     data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
     with ThreadPoolExecutor(8) as pool:
-        read = list(pool.map(read_image, [data] * 200))
-    assert all(one.shape == image.shape for one in read)
+        decoded = list(pool.map(read_image, [data] * 200))
+    assert all(pixels.shape == image.shape for pixels in decoded)
     assert list(warnings.filters) == before
 
 
 # --- warp and resize
 
 
-def test_warp_with_the_identity(image: np.ndarray):
+def test_warp_by_identity_keeps_the_image(image: np.ndarray):
     np.testing.assert_array_equal(warp(image, IDENTITY, image.shape[:2]), image)
 
 
-def test_warp_shifts_by_whole_pixels(image: np.ndarray):
+def test_warp_translates_by_whole_pixels(image: np.ndarray):
     shifted = warp(image, np.array([[1.0, 0, -7], [0, 1.0, -5]]), (40, 50))
     np.testing.assert_array_equal(shifted, image[5:45, 7:57])
 
 
 @pytest.mark.parametrize("k", [2, 3, 5, 16, 17, 40])
-def test_warp_averages_whole_blocks(k: int):
+def test_warp_averages_blocks(k: int):
     image = np.random.default_rng(k).integers(0, 256, (4 * k, 6 * k, 3), dtype=np.uint8)
     image[:k] = 255
     blocks = image.reshape(4, k, 6, k, 3).astype(np.int64).sum(axis=(1, 3))
@@ -372,15 +372,15 @@ def test_warp_repeats_the_border():
 
 
 @pytest.mark.parametrize("scale", [0.07, 0.3, 0.49, 0.9, 1.0, 2.3])
-def test_warp_of_an_even_image_is_even(scale: float):
+def test_warp_of_a_uniform_image_is_uniform(scale: float):
     image = np.full((70, 90, 3), 131, dtype=np.uint8)
     matrix = np.array([[0.8, -0.6, 3.0], [0.6, 0.8, -9.0]]) * scale
     assert (warp(image, matrix, (64, 48)) == 131).all()
 
 
 @pytest.mark.parametrize("factor", [0.11, 0.26, 0.5, 0.8])
-def test_warp_keeps_places_when_it_shrinks(factor: float):
-    """A ramp keeps its values at its coordinates: no half-pixel shift at any reduction."""
+def test_warp_keeps_coordinates_when_it_shrinks(factor: float):
+    """A ramp keeps its values at its coordinates, without a half-pixel shift."""
     columns = np.arange(256, dtype=np.uint8)
     image = np.repeat(np.repeat(columns[None, :, None], 200, axis=0), 3, axis=2)
     width = int(256 * factor) - 2
@@ -390,14 +390,14 @@ def test_warp_keeps_places_when_it_shrinks(factor: float):
     assert np.abs(shrunk[inside] - expected[inside]).max() <= 1.0
 
 
-def test_a_shrinking_to_nothing_is_an_input_error(image: np.ndarray):
+def test_warp_rejects_transforms_that_shrink_to_nothing(image: np.ndarray):
     for scale in (0.0, 1e-9):
         with pytest.raises(InputError, match="shrinks"):
             warp(image, IDENTITY * scale, (64, 64))
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (50, 65), (100, 130), (333, 20)])
-def test_resize(image: np.ndarray, size_hw: tuple[int, int]):
+def test_resize_keeps_the_mean_color(image: np.ndarray, size_hw: tuple[int, int]):
     resized = resize(image, size_hw)
     assert resized.shape == (*size_hw, 3)
     assert np.abs(resized.mean(axis=(0, 1)) - image.mean(axis=(0, 1))).max() < 3

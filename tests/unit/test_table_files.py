@@ -1,4 +1,4 @@
-"""Tables on disk: three formats that say the same, whole or not at all."""
+"""Tables in three formats with the same content, written atomically."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from mien.errors import InputError, MissingExtraError
-from mien.table_files import ROWS, TableFile, check_table_format, json_line
+from mien.table_files import PARQUET_BATCH_ROWS, TableFile, check_table_format, json_line
 
 COLUMNS = {"name": str, "count": int, "share": float}
 RECORDS = [
@@ -19,7 +19,7 @@ RECORDS = [
     {},
 ]
 FULL = [{name: record.get(name) for name in COLUMNS} for record in RECORDS]
-KINDS = [".csv", ".jsonl", ".parquet"]
+SUFFIXES = [".csv", ".jsonl", ".parquet"]
 
 
 def read(path):
@@ -34,17 +34,17 @@ def read(path):
         ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_empty_table_is_whole(tmp_path, kind):
-    path = tmp_path / f"table{kind}"
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_writes_an_empty_table(tmp_path, suffix):
+    path = tmp_path / f"table{suffix}"
     with TableFile(path, COLUMNS):
         pass
     assert read(path) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_is_written_is_read(tmp_path, kind):
-    path = tmp_path / "new" / f"table{kind.upper() if kind == '.csv' else kind}"
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_round_trip_in_every_format(tmp_path, suffix):
+    path = tmp_path / "new" / f"table{suffix.upper() if suffix == '.csv' else suffix}"
     with TableFile(path, COLUMNS) as table:
         table.write(RECORDS[:1])
         table.write([])
@@ -54,17 +54,17 @@ def test_what_is_written_is_read(tmp_path, kind):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_many_rows_of_parquet(tmp_path):
+def test_writes_more_rows_than_a_parquet_batch(tmp_path):
     path = tmp_path / "table.parquet"
     with TableFile(path, {"count": int}) as table:
-        for start in range(0, 2 * ROWS + 10, 1000):
-            table.write([{"count": start + place} for place in range(1000)])
+        for start in range(0, 2 * PARQUET_BATCH_ROWS + 10, 1000):
+            table.write([{"count": start + row} for row in range(1000)])
     assert [row["count"] for row in read(path)] == list(range(9000))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_older_table_stays_when_something_fails(tmp_path, kind):
-    path = tmp_path / f"table{kind}"
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_error_keeps_the_existing_table(tmp_path, suffix):
+    path = tmp_path / f"table{suffix}"
     path.write_text("precious")
 
     def fail():
@@ -79,12 +79,12 @@ def test_an_older_table_stays_when_something_fails(tmp_path, kind):
 
 
 @pytest.mark.parametrize("name", ["table.xlsx", "table", "csv"])
-def test_other_names_are_errors(tmp_path, name):
+def test_rejects_unknown_suffixes(tmp_path, name):
     with pytest.raises(InputError, match=r"\.csv or \.(jsonl|parquet) or \.(jsonl|parquet)"):
         TableFile(tmp_path / name, COLUMNS)
 
 
-def test_a_place_that_cannot_be_written_to(tmp_path):
+def test_rejects_a_path_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.csv").mkdir()
     for path in (tmp_path / "file" / "t.csv", tmp_path / "folder.csv"):
@@ -93,14 +93,14 @@ def test_a_place_that_cannot_be_written_to(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.csv"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_full_disk_is_one_error(tmp_path, kind, monkeypatch):
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_full_disk_is_an_input_error(tmp_path, suffix, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     def fill():
-        with TableFile(tmp_path / f"table{kind}", COLUMNS) as table:
-            monkeypatch.setattr(table._rows, "write", full)
+        with TableFile(tmp_path / f"table{suffix}", COLUMNS) as table:
+            monkeypatch.setattr(table._writer, "write", full)
             table.write(RECORDS)
 
     with pytest.raises(InputError, match="cannot be written: no space left on device"):
@@ -108,7 +108,7 @@ def test_a_full_disk_is_one_error(tmp_path, kind, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_parquet_without_its_extra(tmp_path, monkeypatch):
+def test_parquet_needs_its_extra(tmp_path, monkeypatch):
     check_table_format(".csv")
     check_table_format(".jsonl")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
@@ -120,5 +120,5 @@ def test_parquet_without_its_extra(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_json_line():
+def test_json_line_is_compact_ascii():
     assert json_line({"a": None, "b": "ß", "c": 0.5}) == b'{"a":null,"b":"\\u00df","c":0.5}\n'

@@ -22,7 +22,7 @@ from support.images import (
     photo_wall,
     portrait,
     scaled_to_face,
-    stored_turned,
+    stored_rotated,
 )
 
 
@@ -36,14 +36,14 @@ def centers(faces: list[Face]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (1, 500), (500, 1), (8, 8), (31, 33), (480, 640)])
-def test_no_face_is_an_empty_list(detector: FaceDetector, size_hw: tuple[int, int]):
+def test_image_without_face_gives_an_empty_list(detector: FaceDetector, size_hw: tuple[int, int]):
     assert detector.detect(no_face(size_hw)) == []
 
 
 @pytest.mark.parametrize(
     "image", [np.zeros((64, 64), np.uint8), np.zeros((0, 9, 3), np.uint8), np.zeros((9, 9, 3))]
 )
-def test_what_is_no_image_is_an_input_error(detector: FaceDetector, image: np.ndarray):
+def test_rejects_arrays_that_are_not_images(detector: FaceDetector, image: np.ndarray):
     with pytest.raises(InputError, match=r"image"):
         detector.detect(image)
 
@@ -51,30 +51,30 @@ def test_what_is_no_image_is_an_input_error(detector: FaceDetector, image: np.nd
 @pytest.mark.parametrize(
     "options", [{"max_size": 10}, {"max_size": 10**6}, {"min_confidence": 0}, {"min_confidence": 1}]
 )
-def test_options_out_of_range(options: dict):
+def test_rejects_options_out_of_range(options: dict):
     with pytest.raises(InputError, match=next(iter(options))):
         FaceDetector(**options)
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-def test_one_face(detector: FaceDetector, name: str):
+def test_detects_a_portrait(detector: FaceDetector, name: str):
     [face] = detector.detect(portrait(name))
     assert bbox_iou(face.bbox_xyxy[None], np.array([PORTRAITS[name]]))[0, 0] > 0.9
     assert 0.6 <= face.confidence <= 1
     right_eye, left_eye, nose, right_mouth, left_mouth = face.landmarks_xy
-    assert right_eye[0] < nose[0] < left_eye[0]  # the subject's right is on the left of the image
+    assert right_eye[0] < nose[0] < left_eye[0]  # the subject's right is left in the image
     assert right_mouth[0] < nose[0] < left_mouth[0]
     assert max(right_eye[1], left_eye[1]) < nose[1] < min(right_mouth[1], left_mouth[1])
 
 
-def test_landmarks_of_a_mirrored_image_are_mirrored(detector: FaceDetector):
+def test_mirrored_image_has_mirrored_landmarks(detector: FaceDetector):
     image = portrait("obama")
     [face], [flipped] = detector.detect(image), detector.detect(mirrored(image))
     expected = (face.landmarks_xy * (-1, 1) + (image.shape[1], 0))[[1, 0, 2, 4, 3]]
     assert np.abs(flipped.landmarks_xy - expected).max() < 0.04 * 211
 
 
-def test_crowd():
+def test_detects_every_face_of_a_crowd():
     image, expected = crowd(4, 8, 64)
     faces = FaceDetector(max_size=1280, threads=1).detect(image)
     assert len(faces) == len(expected) == 32
@@ -83,17 +83,17 @@ def test_crowd():
     assert distances.min(axis=1).max() < 32
 
 
-def test_group_of_many_sizes(detector: FaceDetector):
+def test_detects_faces_of_many_sizes(detector: FaceDetector):
     assert len(detector.detect(photo_wall())) == 11
 
 
-def test_largest_face_comes_first(detector: FaceDetector):
+def test_sorts_faces_by_size(detector: FaceDetector):
     areas = [np.prod(face.bbox_xyxy[2:] - face.bbox_xyxy[:2]) for face in detector.detect(photo_wall())]
     assert areas == sorted(areas, reverse=True)
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-def test_tiny_face(detector: FaceDetector, name: str):
+def test_detects_a_tiny_face(detector: FaceDetector, name: str):
     image = no_face((480, 640))
     head = scaled_to_face(name, 24, room=0.5)
     image[200 : 200 + head.shape[0], 300 : 300 + head.shape[1]] = head
@@ -103,7 +103,7 @@ def test_tiny_face(detector: FaceDetector, name: str):
 
 @pytest.mark.parametrize("name", PORTRAITS)
 @pytest.mark.parametrize("room", [0.0, 0.25])
-def test_huge_face(detector: FaceDetector, name: str, room: float):
+def test_detects_a_huge_face(detector: FaceDetector, name: str, room: float):
     image = scaled_to_face(name, 1700, room=room)
     [face] = detector.detect(image)
     height = face.bbox_xyxy[3] - face.bbox_xyxy[1]
@@ -112,16 +112,16 @@ def test_huge_face(detector: FaceDetector, name: str, room: float):
 
 @pytest.mark.parametrize("name", PORTRAITS)
 @pytest.mark.parametrize("long_side", [48, 100, 160, 600])
-def test_face_that_fills_the_image(detector: FaceDetector, name: str, long_side: int):
+def test_detects_a_face_that_fills_the_image(detector: FaceDetector, name: str, long_side: int):
     image = filling(name, long_side)
     [face] = detector.detect(image)
-    whole = np.array([[0, 0, image.shape[1], image.shape[0]]])
-    assert bbox_iou(face.bbox_xyxy[None], whole)[0, 0] > 0.6
+    image_bbox = np.array([[0, 0, image.shape[1], image.shape[0]]])
+    assert bbox_iou(face.bbox_xyxy[None], image_bbox)[0, 0] > 0.6
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
 @pytest.mark.parametrize("max_size", [640, 1280, 2048])
-def test_a_face_that_fills_the_image_beside_a_small_one(name: str, max_size: int):
+def test_detects_a_small_face_beside_one_that_fills_the_image(name: str, max_size: int):
     image = filling(name, 2200).copy()
     other = scaled_to_face("obama" if name == "astronaut" else "astronaut", 180, room=0.3)
     image[: other.shape[0], : other.shape[1]] = other
@@ -130,64 +130,64 @@ def test_a_face_that_fills_the_image_beside_a_small_one(name: str, max_size: int
     assert 130 < small.bbox_xyxy[3] - small.bbox_xyxy[1] < 300
 
 
-@pytest.mark.parametrize("turns", [1, 3])
-def test_a_image_that_lies_on_its_side(turns: int):
+@pytest.mark.parametrize("quarter_turns", [1, 3])
+def test_detects_faces_in_images_rotated_by_90_degrees(quarter_turns: int):
     detector = FaceDetector(min_confidence=0.85, threads=1)
     [upright] = detector.detect(portrait("biden"))
-    image = np.ascontiguousarray(np.rot90(portrait("biden"), turns))
+    image = np.ascontiguousarray(np.rot90(portrait("biden"), quarter_turns))
     assert detector.detect(image) == []
     [face] = detector.detect(image, rotated=True)
     left, top, right, bottom = (round(float(value)) for value in face.bbox_xyxy)
-    marked = np.zeros(image.shape[:2], dtype=bool)
-    marked[top:bottom, left:right] = True
-    rows, columns = np.nonzero(np.rot90(marked, -turns))
-    found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-    np.testing.assert_allclose(found, upright.bbox_xyxy, atol=3)
+    mask = np.zeros(image.shape[:2], dtype=bool)
+    mask[top:bottom, left:right] = True
+    rows, columns = np.nonzero(np.rot90(mask, -quarter_turns))
+    bbox_xyxy = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    np.testing.assert_allclose(bbox_xyxy, upright.bbox_xyxy, atol=3)
     height, width = image.shape[:2]
     x, y = face.landmarks_xy.T
-    back = np.stack([height - y, x] if turns == 1 else [y, width - x], axis=1)
-    np.testing.assert_allclose(back, upright.landmarks_xy, atol=3)
+    landmarks_xy = np.stack([height - y, x] if quarter_turns == 1 else [y, width - x], axis=1)
+    np.testing.assert_allclose(landmarks_xy, upright.landmarks_xy, atol=3)
 
 
-def test_a_image_without_a_face_has_none_on_its_side(detector: FaceDetector):
+def test_rotated_search_without_face_gives_an_empty_list(detector: FaceDetector):
     assert detector.detect(no_face(), rotated=True) == []
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
 @pytest.mark.parametrize("max_size", [1280, 2048])
-def test_a_part_of_a_face_is_no_face(name: str, max_size: int):
+def test_drops_fragments_of_a_face(name: str, max_size: int):
     [face] = FaceDetector(max_size=max_size, threads=1).detect(filling(name, 2200))
     assert face.confidence > 0.8
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_face_in_a_file_that_is_stored_turned(detector: FaceDetector, orientation: int):
-    [face] = detector.detect(read_image(stored_turned(portrait("astronaut"), orientation)))
+def test_detects_faces_in_exif_rotated_files(detector: FaceDetector, orientation: int):
+    [face] = detector.detect(read_image(stored_rotated(portrait("astronaut"), orientation)))
     assert bbox_iou(face.bbox_xyxy[None], np.array([PORTRAITS["astronaut"]]))[0, 0] > 0.9
 
 
-def test_gray_and_noisy(detector: FaceDetector):
+def test_detects_faces_in_gray_noisy_and_dark_images(detector: FaceDetector):
     image = portrait("obama")
     for changed in (gray(image), noisy(image, 25), (image // 3).astype(np.uint8)):
         [face] = detector.detect(changed)
         assert bbox_iou(face.bbox_xyxy[None], np.array([PORTRAITS["obama"]]))[0, 0] > 0.8
 
 
-def test_a_read_only_image_and_a_view(detector: FaceDetector):
+def test_accepts_read_only_images_and_views(detector: FaceDetector):
     image = portrait("astronaut")
     assert not image.flags.writeable
     assert len(detector.detect(image[:, ::-1])) == 1
 
 
-def test_threads_share_a_detector(detector: FaceDetector):
+def test_detector_is_thread_safe(detector: FaceDetector):
     images = [portrait("astronaut"), portrait("obama")] * 4
-    alone = [detector.detect(image)[0].bbox_xyxy for image in images]
+    sequential = [detector.detect(image)[0].bbox_xyxy for image in images]
     with ThreadPoolExecutor(4) as pool:
-        together = [faces[0].bbox_xyxy for faces in pool.map(detector.detect, images)]
-    np.testing.assert_array_equal(alone, together)
+        concurrent = [faces[0].bbox_xyxy for faces in pool.map(detector.detect, images)]
+    np.testing.assert_array_equal(sequential, concurrent)
 
 
-def test_only_the_most_confident_candidates_are_compared(monkeypatch: pytest.MonkeyPatch):
+def test_limits_suppression_to_the_most_confident_candidates(monkeypatch: pytest.MonkeyPatch):
     detector = FaceDetector(threads=1)
     count = MAX_CANDIDATES + 300
     rows = np.zeros((count, 15), dtype=np.float32)

@@ -12,7 +12,7 @@ from mien.faces.landmarks import BATCH, mesh_crop_matrix
 from mien.faces.pose import canonical_face, fit_rotation
 from mien.geometry import transform_points
 from mien.results import Face, HeadPose
-from support.images import PORTRAITS, bust, crowd, mirrored, no_face, photo_wall, portrait, scaled, turned
+from support.images import PORTRAITS, bust, crowd, mirrored, no_face, photo_wall, portrait, rotated, scaled
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_faces_on_their_side_and_upside_down(
 ):
     """YuNet calls them faces, and gives them the landmarks of an upright or hardly tilted one."""
     upright = head_pose(fitted(detector, mesh, bust(name)).mesh_xyz)
-    image = turned(bust(name), rotation_deg)
+    image = rotated(bust(name), rotation_deg)
     [face] = detector.detect(image)
     [found] = mesh.fit(image, [face])
     assert found is not None
@@ -131,7 +131,7 @@ def test_faces_on_their_side_and_upside_down(
 
 
 def test_in_moving_images_no_turn_is_tried(detector: FaceDetector, mesh: LandmarkMesh):
-    image = turned(bust("astronaut"), 180)
+    image = rotated(bust("astronaut"), 180)
     [face] = detector.detect(image)
     assert mesh.fit(image, [face], rotated=False) == [None]
 
@@ -233,7 +233,7 @@ def test_a_mesh_of_another_shape():
 
 @pytest.mark.parametrize("name", PORTRAITS)
 def test_a_mirrored_image_negates_yaw_and_roll(detector: FaceDetector, mesh: LandmarkMesh, name: str):
-    image = turned(portrait(name), 10)  # so that there is a roll to negate
+    image = rotated(portrait(name), 10)  # so that there is a roll to negate
     pose, flipped = (head_pose(fitted(detector, mesh, one).mesh_xyz) for one in (image, mirrored(image)))
     assert abs(pose.roll_deg) > 5
     assert flipped.yaw_deg == pytest.approx(-pose.yaw_deg, abs=2.5)
@@ -247,7 +247,7 @@ def test_a_turned_image_changes_the_roll_alone(
     detector: FaceDetector, mesh: LandmarkMesh, name: str, clockwise_deg: float
 ):
     upright = head_pose(fitted(detector, mesh, portrait(name)).mesh_xyz)
-    pose = head_pose(fitted(detector, mesh, turned(portrait(name), clockwise_deg)).mesh_xyz)
+    pose = head_pose(fitted(detector, mesh, rotated(portrait(name), clockwise_deg)).mesh_xyz)
     assert pose.roll_deg - upright.roll_deg == pytest.approx(clockwise_deg, abs=2)
     assert pose.yaw_deg == pytest.approx(upright.yaw_deg, abs=3)
     assert pose.pitch_deg == pytest.approx(upright.pitch_deg, abs=3)

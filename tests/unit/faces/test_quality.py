@@ -21,7 +21,7 @@ def faces() -> dict[str, Face]:
     return {name: detector.detect(portrait(name))[0] for name in PORTRAITS}
 
 
-def test_a_good_face(faces: dict[str, Face]):
+def test_quality_of_a_good_face(faces: dict[str, Face]):
     quality = face_quality(portrait("obama"), replace(faces["obama"], head_pose=pose(0)))
     assert quality.size_px == pytest.approx(211, abs=8)
     assert quality.sharpness > 0.7
@@ -29,12 +29,12 @@ def test_a_good_face(faces: dict[str, Face]):
     assert quality.visible == 1
 
 
-def test_without_a_pose_the_frontality_is_unknown(faces: dict[str, Face]):
+def test_frontality_is_none_without_a_pose(faces: dict[str, Face]):
     assert face_quality(portrait("obama"), faces["obama"]).frontality is None
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-def test_more_blur_is_less_sharp(faces: dict[str, Face], name: str):
+def test_sharpness_decreases_with_blur(faces: dict[str, Face], name: str):
     width = float(faces[name].bbox_xyxy[2] - faces[name].bbox_xyxy[0])
     values = [
         face_quality(blurred(portrait(name), share * width), faces[name]).sharpness
@@ -47,7 +47,7 @@ def test_more_blur_is_less_sharp(faces: dict[str, Face], name: str):
 
 @pytest.mark.parametrize("name", PORTRAITS)
 @pytest.mark.parametrize("factor", [0.75, 1.5, 3.0])
-def test_sharpness_does_not_depend_on_the_scale(faces: dict[str, Face], name: str, factor: float):
+def test_sharpness_is_scale_invariant(faces: dict[str, Face], name: str, factor: float):
     image, face = portrait(name), faces[name]
     larger = replace(face, bbox_xyxy=face.bbox_xyxy * factor, landmarks_xy=face.landmarks_xy * factor)
     assert face_quality(scaled(image, factor), larger).sharpness == pytest.approx(
@@ -55,23 +55,23 @@ def test_sharpness_does_not_depend_on_the_scale(faces: dict[str, Face], name: st
     )
 
 
-def test_sharpness_does_not_depend_on_the_light(faces: dict[str, Face]):
+def test_sharpness_is_independent_of_brightness(faces: dict[str, Face]):
     image = portrait("obama")
     dark = (image * 0.3).astype(np.uint8)
     bright = face_quality(image, faces["obama"]).sharpness
     assert face_quality(dark, faces["obama"]).sharpness == pytest.approx(bright, abs=0.02)
 
 
-def test_an_even_surface_is_not_sharp():
+def test_uniform_crop_has_no_sharpness():
     assert sharpness(np.full((64, 64, 3), 90, dtype=np.uint8)) == 0
 
 
-def test_a_chessboard_is_sharp():
+def test_checkerboard_is_sharp():
     board = np.indices((64, 64)).sum(axis=0) % 2 * 255
     assert sharpness(np.repeat(board[:, :, None], 3, axis=2).astype(np.uint8)) > 0.99
 
 
-def test_frontality():
+def test_frontality_of_yaw_and_pitch():
     assert frontality(pose(0, 0, 70)) == 1
     assert frontality(pose(60)) == pytest.approx(0.5)
     assert frontality(pose(-60)) == pytest.approx(0.5)
@@ -92,11 +92,11 @@ def test_frontality():
         ((0, 0, 100, 50), 1),
     ],
 )
-def test_visible_share(box: tuple[float, ...], expected: float):
+def test_visible_share_of_boxes_at_the_border(box: tuple[float, ...], expected: float):
     assert visible_share(np.array(box, dtype=np.float64), (50, 100)) == pytest.approx(expected)
 
 
-def test_a_face_over_the_border(faces: dict[str, Face]):
+def test_face_cut_in_half_is_half_visible(faces: dict[str, Face]):
     x1, _, x2, _ = faces["obama"].bbox_xyxy
     cut = portrait("obama")[:, : round(float(x1 + x2) / 2)]
     assert face_quality(cut, faces["obama"]).visible == pytest.approx(0.5, abs=0.01)

@@ -14,7 +14,7 @@ from mien.faces import FaceDetector
 from mien.faces.tracking import FaceTracker, appearance_descriptor
 from mien.geometry import bbox_iou
 from mien.results import Face
-from support.images import PORTRAITS, blurred, noisy, portrait, scaled_to_face, turned
+from support.images import PORTRAITS, blurred, noisy, portrait, rotated, scaled_to_face
 from support.video import back_pose, front_pose, moving_frames
 
 SHAPE = np.array([[-0.2, -0.2], [0.2, -0.2], [0, 0], [-0.15, 0.25], [0.15, 0.25]])
@@ -350,7 +350,7 @@ def test_looks_tell_people_apart_and_moments_together(detector: FaceDetector):
             (image * 0.5),
             (image * 1.4),
             image * side,
-            turned(image, 12),
+            rotated(image, 12),
             blurred(image, 2),
             noisy(image, 12),
         ]

@@ -18,7 +18,7 @@ from mien.inference.explain import explain
 from mien.inference.options import AnalysisOptions
 from mien.manifest import QualityTemperature
 from mien.metrics import softmax
-from support.images import PORTRAITS, bust, turned
+from support.images import PORTRAITS, bust, rotated
 from support.models import make_explainable
 
 
@@ -83,7 +83,7 @@ def test_quality_raises_temperature_in_every_method(tmp_path, portrait):
 def test_rotated_face_has_label_of_upright_face(expression_analyzer, name, turn_deg):
     """Pixels without their EXIF rotation."""
     [upright] = expression_analyzer.analyze(bust(name))
-    [face] = expression_analyzer.analyze(turned(bust(name), turn_deg))
+    [face] = expression_analyzer.analyze(rotated(bust(name), turn_deg))
     assert face.expression.label == upright.expression.label
 
 
