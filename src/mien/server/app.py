@@ -116,6 +116,16 @@ class Service:
         ]
 
 
+class _App(FastAPI):
+    """Application whose OpenAPI document has the records of `mien.server.schemas`."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        document = super().openapi()
+        document.setdefault("components", {}).setdefault("schemas", {}).update(schemas.components())
+        return document
+
+
 def create_app(settings: ServerSettings) -> FastAPI:
     """Build the application for any ASGI server; the default model is loaded at startup.
 
@@ -133,7 +143,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         yield
         await service.batcher.stop()
 
-    app = FastAPI(
+    app = _App(
         title="mien",
         version=__version__,
         summary="Perceived facial expression over HTTP.",
@@ -170,7 +180,7 @@ def _add_api(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/analyze",
         responses={
-            200: {"model": schemas.AnalyzeResponse},
+            200: schemas.json_response(schemas.AnalyzeResponse),
             **schemas.error_responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 503),
         },
         openapi_extra=schemas.BODY,
@@ -189,7 +199,10 @@ def _add_api(app: FastAPI, service: Service) -> None:
 
     @app.get(
         "/v1/models",
-        responses={200: {"model": schemas.ModelsResponse}, **schemas.error_responses(401, 403, 503)},
+        responses={
+            200: schemas.json_response(schemas.ModelsResponse),
+            **schemas.error_responses(401, 403, 503),
+        },
         summary="List the models with their accuracy, training data and license.",
     )
     async def models() -> Response:
@@ -202,14 +215,16 @@ def _add_api(app: FastAPI, service: Service) -> None:
 
 def _add_monitoring(app: FastAPI, service: Service) -> None:
     @app.get(
-        "/healthz", responses={200: {"model": schemas.Health}}, summary="Check that the process is alive."
+        "/healthz",
+        responses={200: schemas.json_response(schemas.Health)},
+        summary="Check that the process is alive.",
     )
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
     @app.get(
         "/readyz",
-        responses={200: {"model": schemas.Health}, **schemas.error_responses(503)},
+        responses={200: schemas.json_response(schemas.Health), **schemas.error_responses(503)},
         summary="Check that the server accepts images.",
     )
     async def readyz() -> Response:

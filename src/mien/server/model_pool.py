@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from mien.errors import ImageReadError, InputError, UnknownModelError
@@ -17,6 +18,7 @@ from mien.inference.result import Result
 from mien.manifest import Manifest, read_manifest
 from mien.runtime import DEFAULT_MODEL, find_model, shipped_models
 from mien.server.batching import BatchKey
+from mien.server.schemas import ModelDescription, ModelsResponse
 from mien.server.settings import ServerSettings
 
 
@@ -108,26 +110,11 @@ class ModelPool:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the name of the default model and the descriptions of all models."""
-        return {
-            "default": self.default,
-            "models": [_describe(name, manifest) for name, manifest in self.manifests.items()],
-        }
-
-
-def _describe(name: str, manifest: Manifest) -> dict[str, Any]:
-    return {
-        "name": name,
-        "version": manifest.version,
-        "labels": list(manifest.labels),
-        "input": {"size": manifest.input.size, "channels": manifest.input.channels},
-        "alignment": {"template": manifest.alignment.template, "margin": manifest.alignment.margin}
-        if manifest.alignment
-        else None,
-        "temperature": manifest.temperature,
-        "quality_temperature": asdict(manifest.quality_temperature) if manifest.quality_temperature else None,
-        "abstain_below": manifest.abstain_below,
-        "license": manifest.license,
-        "trained_on": list(manifest.trained_on),
-        "metrics": manifest.metrics,
-    }
+        """Return the name of the default model and the descriptions of all models, as JSON values."""
+        descriptions = [
+            msgspec.structs.replace(
+                msgspec.convert(manifest, ModelDescription, from_attributes=True), name=name
+            )
+            for name, manifest in self.manifests.items()
+        ]
+        return msgspec.to_builtins(ModelsResponse(default=self.default, models=descriptions))

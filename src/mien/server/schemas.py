@@ -1,151 +1,104 @@
-"""The answers' shapes, for OpenAPI; what is sent comes from `to_dict` of the records they describe."""
+"""OpenAPI schemas of requests and responses; the records of results are those of `mien.schema`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
+from msgspec import Meta, Struct
 
-_FACE = {
-    "bbox_xyxy": [176.3, 80.9, 264.6, 200.4],
-    "confidence": 0.93,
-    "landmarks_xy": [[198.1, 121.5], [239.9, 121.9], [218.3, 146.2], [202.5, 168.0], [235.0, 168.6]],
-    "head_pose_deg": {"yaw": -3.1, "pitch": 4.0, "roll": 0.4},
-    "quality": {"size_px": 88.3, "sharpness": 0.81, "frontality": 0.996, "visible": 1.0},
-    "expression": {
-        "label": "happiness",
-        "confidence": 0.98,
-        "probabilities": {"neutral": 0.02, "happiness": 0.98},
-    },
-}
+from mien.manifest import AlignmentSpec, QualityTemperature
+from mien.schema import ErrorRecord, ResultRecord
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class AnalyzeResponse(Struct, frozen=True, kw_only=True):
+    """The results of all images, in the order of the request."""
+
+    model: Annotated[str, Meta(description="name of the model")]
+    results: list[ResultRecord]
 
 
-class HeadPose(_Record):
-    """In degrees; 0 looks into the camera."""
+class ErrorResponse(Struct, frozen=True, kw_only=True):
+    """The body of every error response."""
 
-    yaw: float = Field(description="> 0 when the subject turns to their own left")
-    pitch: float = Field(description="> 0 up")
-    roll: float = Field(description="> 0 when the head tilts to the subject's own left shoulder")
+    error: ErrorRecord
 
 
-class Quality(_Record):
-    """How well a face can be read."""
+class ModelInput(Struct, frozen=True, kw_only=True):
+    """The input image of a model."""
 
-    size_px: float = Field(description="shorter side of the box, in pixels")
-    sharpness: float = Field(description="0 (a blur) .. 1 (crisp)")
-    frontality: float | None = Field(description="1 looks into the camera .. 0 profile; null without a pose")
-    visible: float = Field(description="share of the box inside the image, 0..1")
+    size: Annotated[int, Meta(description="height and width in pixels")]
+    channels: Annotated[str, Meta(description="RGB or BGR")]
 
 
-class Expression(_Record):
-    """The perceived expression of a face: what people would see in it, not what the person feels."""
-
-    label: str | None = Field(description="null when the model cannot tell")
-    confidence: float = Field(ge=0, le=1)
-    probabilities: dict[str, float] = Field(description="by label, calibrated; they sum to 1")
-
-
-class Face(_Record):
-    """One face; coordinates are pixels of the upright image."""
-
-    bbox_xyxy: list[float] = Field(min_length=4, max_length=4, description="left, top, right, bottom")
-    confidence: float = Field(ge=0, le=1, description="the detector's")
-    landmarks_xy: list[list[float]] = Field(
-        min_length=5,
-        max_length=5,
-        description="the subject's right eye, left eye, nose, right and left mouth corner",
-    )
-    head_pose_deg: HeadPose | None
-    quality: Quality | None
-    expression: Expression | None
-
-
-class ErrorDetail(_Record):
-    """What was wrong."""
-
-    code: str = Field(description="stable, for programs")
-    message: str = Field(description="for people")
-
-
-class ImageResult(_Record):
-    """What one image gave."""
-
-    image: str = Field(description="its file name in the form, or `image 0`, counted from 0")
-    width: int = Field(ge=0, description="in pixels, upright; 0 when it could not be read")
-    height: int = Field(ge=0)
-    faces: list[Face] = Field(description="largest first; empty when there is none")
-    error: ErrorDetail | None
-
-
-class AnalyzeResponse(_Record):
-    """The faces of every image, in the order of the request."""
-
-    model: str
-    results: list[ImageResult]
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "example": {
-                "model": "expression",
-                "results": [
-                    {"image": "photo.jpg", "width": 512, "height": 512, "faces": [_FACE], "error": None}
-                ],
-            }
-        },
-    )
-
-
-class ErrorResponse(_Record):
-    """Every answer that is no result."""
-
-    error: ErrorDetail
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "example": {
-                "error": {
-                    "code": "image_unreadable",
-                    "message": "the image is not an image that mien can read.",
-                }
-            }
-        },
-    )
-
-
-class ModelDescription(_Record):
-    """What a model promises; see docs/manifest.md."""
+class ModelDescription(Struct, frozen=True, kw_only=True):
+    """An excerpt of a model's manifest; see docs/manifest.md."""
 
     name: str
     version: str
     labels: list[str]
-    input: dict[str, Any]
-    alignment: dict[str, Any] | None
+    input: ModelInput
+    alignment: AlignmentSpec | None
     temperature: float
-    quality_temperature: dict[str, float] | None
+    quality_temperature: QualityTemperature | None
     abstain_below: float
     license: str
     trained_on: list[dict[str, str]]
     metrics: dict[str, Any]
 
 
-class ModelsResponse(_Record):
-    """The models that `?model=` may name."""
+class ModelsResponse(Struct, frozen=True, kw_only=True):
+    """The models that the parameter `model` accepts."""
 
-    default: str
+    default: Annotated[str, Meta(description="name of the default model")]
     models: list[ModelDescription]
 
 
-class Health(_Record):
-    """How the server is."""
+class Health(Struct, frozen=True, kw_only=True):
+    """The state of the server."""
 
-    status: str = Field(examples=["ok", "ready"])
+    status: Annotated[str, Meta(examples=["ok", "ready"])]
 
+
+EXAMPLES: dict[type[Struct], dict[str, Any]] = {
+    AnalyzeResponse: {
+        "model": "expression",
+        "results": [
+            {
+                "image": "photo.jpg",
+                "width": 512,
+                "height": 512,
+                "faces": [
+                    {
+                        "bbox_xyxy": [176.3, 80.9, 264.6, 200.4],
+                        "confidence": 0.93,
+                        "landmarks_xy": [
+                            [198.1, 121.5],
+                            [239.9, 121.9],
+                            [218.3, 146.2],
+                            [202.5, 168.0],
+                            [235.0, 168.6],
+                        ],
+                        "head_pose_deg": {"yaw": -3.1, "pitch": 4.0, "roll": 0.4},
+                        "quality": {"size_px": 88.3, "sharpness": 0.81, "frontality": 0.996, "visible": 1.0},
+                        "expression": {
+                            "label": "happiness",
+                            "confidence": 0.98,
+                            "probabilities": {"neutral": 0.02, "happiness": 0.98},
+                        },
+                    }
+                ],
+                "error": None,
+            }
+        ],
+    },
+    ErrorResponse: {
+        "error": {
+            "code": "image_unreadable",
+            "message": "the image is not an image that mien can read.",
+        }
+    },
+}
 
 _IMAGE = {"type": "string", "format": "binary", "description": "a JPEG, PNG, WebP, TIFF, ... file"}
 BODY: dict[str, Any] = {
@@ -161,28 +114,42 @@ BODY: dict[str, Any] = {
                 }
             },
             **{
-                kind: {"schema": _IMAGE}
-                for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+                content_type: {"schema": _IMAGE}
+                for content_type in ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
             },
         },
     }
 }
-"""The request body of `/v1/analyze`, which FastAPI cannot tell from its signature."""
+"""Request body of `/v1/analyze`; FastAPI cannot derive it from the signature."""
 
 ERRORS: dict[int, str] = {
-    400: "The body is broken.",
-    401: "A token is needed.",
-    403: "Web pages of this origin may not call.",
-    404: "No model of this name.",
-    408: "The body came too slowly.",
-    413: "The body is too large, or has too many images.",
-    415: "The body is of another kind.",
-    422: "A parameter is wrong, or the image cannot be read.",
-    429: "Too much waits already; try again after Retry-After seconds.",
-    503: "The server is ending or too slow; try again after Retry-After seconds.",
+    400: "The body is malformed.",
+    401: "The token is missing or wrong.",
+    403: "Web pages of this origin are not allowed.",
+    404: "No model has this name.",
+    408: "The body was not received in time.",
+    413: "The body is too large or has too many images.",
+    415: "The content type is not supported.",
+    422: "A parameter is invalid, or the image is unreadable.",
+    429: "Too many images are waiting; try again after Retry-After seconds.",
+    503: "The server is overloaded or shutting down; try again after Retry-After seconds.",
 }
 
 
+def json_response(record: type[Struct], description: str = "OK") -> dict[str, Any]:
+    """Return the OpenAPI description of a JSON response."""
+    media: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{record.__name__}"}}
+    if record in EXAMPLES:
+        media["example"] = EXAMPLES[record]
+    return {"description": description, "content": {"application/json": media}}
+
+
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's description of answers that are errors."""
-    return {status: {"model": ErrorResponse, "description": ERRORS[status]} for status in statuses}
+    """Return the OpenAPI descriptions of error responses."""
+    return {status: json_response(ErrorResponse, ERRORS[status]) for status in statuses}
+
+
+def components() -> dict[str, Any]:
+    """Return the JSON Schemas of all records, by name."""
+    records = (AnalyzeResponse, ErrorResponse, ModelsResponse, Health)
+    return msgspec.json.schema_components(records, ref_template="#/components/schemas/{name}")[1]
