@@ -138,7 +138,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(service.pool.load_default)
+        await asyncio.to_thread(service.pool.analyzer, service.pool.default)
         service.batcher.start()
         yield
         await service.batcher.stop()
@@ -193,9 +193,8 @@ def _add_api(app: FastAPI, service: Service) -> None:
 
         An unreadable image of a form has an `error` in its result; an unreadable body is answered 422.
         """
-        name = service.pool.default if model is None else model
-        service.pool.manifest(name)
-        return JSONResponse(await service.analyze(request, BatchKey(name, pose), max_faces))
+        key = BatchKey(service.pool.resolve(model), pose)
+        return JSONResponse(await service.analyze(request, key, max_faces))
 
     @app.get(
         "/v1/models",

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from mien.errors import ImageReadError, InputError, UnknownModelError
-from mien.imaging import read_image
+from mien.errors import InputError, UnknownModelError
 from mien.inference.analyzer import Analyzer
 from mien.inference.result import Result
-from mien.manifest import Manifest, read_manifest
+from mien.manifest import read_manifest
 from mien.runtime import DEFAULT_MODEL, find_model, shipped_models
 from mien.server.batching import BatchKey
 from mien.server.schemas import ModelDescription, ModelsResponse
@@ -23,7 +20,7 @@ from mien.server.settings import ServerSettings
 
 
 class ModelPool:
-    """Expression models by name. `load_default` loads the default one; the others are loaded on first use.
+    """Expression models by name, loaded on first use.
 
     Args:
         settings: names of the models, their threads and limits.
@@ -36,7 +33,7 @@ class ModelPool:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._analyzers: dict[BatchKey, Analyzer] = {}
+        self._analyzers: dict[str, Analyzer] = {}
         names = settings.model or sorted(shipped_models(), key=lambda name: name != DEFAULT_MODEL)
         self.paths: dict[str, Path] = {}
         for path in map(find_model, names):
@@ -46,43 +43,33 @@ class ModelPool:
         self.manifests = {name: read_manifest(path) for name, path in self.paths.items()}
         self.default = next(iter(self.paths))
 
-    def load_default(self) -> None:
-        """Load the default model.
-
-        Raises:
-            ModelError: when it is broken or not an expression model.
-        """
-        self.analyzer(BatchKey(self.default, pose=True))
-
-    def manifest(self, name: str | None) -> Manifest:
-        """Return the manifest of a model; None selects the default.
+    def resolve(self, name: str | None) -> str:
+        """Return the name of a model; None selects the default.
 
         Raises:
             UnknownModelError: when no model has this name.
         """
-        if name is not None and name not in self.manifests:
-            raise UnknownModelError(name, self.manifests)
-        return self.manifests[name or self.default]
+        if name is None:
+            return self.default
+        if name not in self.paths:
+            raise UnknownModelError(name, self.paths)
+        return name
 
-    def analyzer(self, key: BatchKey) -> Analyzer:
-        """Return the shared analyzer of a batch key."""
-        with self._lock:
-            if key not in self._analyzers:
-                self._analyzers[key] = Analyzer(
-                    self.paths[key.model],
-                    pose=key.pose,
-                    max_faces=self._settings.max_faces,
-                    threads=self._settings.network_threads,
-                )
-            return self._analyzers[key]
-
-    def decode(self, data: bytes) -> np.ndarray:
-        """Decode an image to (H, W, 3) uint8 RGB.
+    def analyzer(self, name: str) -> Analyzer:
+        """Return the analyzer of a model; it is loaded on first use.
 
         Raises:
-            ImageReadError: when it is not a readable image, or has more pixels than the settings allow.
+            ModelError: when the model is broken or not an expression model.
         """
-        return read_image(data, max_pixels=self._settings.max_pixels)
+        with self._lock:
+            if name not in self._analyzers:
+                self._analyzers[name] = Analyzer(
+                    self.paths[name],
+                    threads=self._settings.network_threads,
+                    max_faces=self._settings.max_faces,
+                    max_pixels=self._settings.max_pixels,
+                )
+            return self._analyzers[name]
 
     def analyze(self, key: BatchKey, images: Sequence[bytes]) -> list[Result]:
         """Analyze encoded images; the expression network processes their faces together.
@@ -90,24 +77,9 @@ class ModelPool:
         Raises:
             ModelError: when a network fails.
         """
-        errors: dict[int, ImageReadError] = {}
-
-        def decoded() -> Iterator[np.ndarray]:
-            for index, data in enumerate(images):
-                try:
-                    yield self.decode(data)
-                except ImageReadError as error:
-                    # a new error, because the traceback of the raised one references the image
-                    errors[index] = ImageReadError(str(error))
-
+        analyzer = self.analyzer(key.model)
         batch_faces = self._settings.batch_faces
-        results = iter(
-            list(self.analyzer(key).analyze_many(decoded(), batch_faces=batch_faces, decode_ahead=1))
-        )
-        return [
-            Result(source="", error=errors[index]) if index in errors else replace(next(results), source="")
-            for index in range(len(images))
-        ]
+        return list(analyzer.analyze_many(images, batch_faces=batch_faces, decode_ahead=1, pose=key.pose))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the name of the default model and the descriptions of all models, as JSON values."""

@@ -42,7 +42,8 @@ def listen(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
     with _bind(settings.host, settings.port) as bound:
         app = create_app(settings)
         # before uvicorn starts, so that a broken model is reported as one line
-        app.state.service.pool.load_default()
+        pool = app.state.service.pool
+        pool.analyzer(pool.default)
         configure_logs()
         config = uvicorn.Config(
             app,

@@ -14,8 +14,9 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from mien.errors import InputError, MienError
+from mien.imaging import read_image
 from mien.inference.analyzer import Analyzer
-from mien.server.batching import Batcher, BatchKey
+from mien.server.batching import Batcher
 from mien.server.errors import HTTPProblem, to_problem
 from mien.server.metrics import Metrics
 from mien.server.model_pool import ModelPool
@@ -58,12 +59,12 @@ class Streams:
 
     async def serve(self, websocket: WebSocket, model: str | None) -> None:
         """Serve one connection until either side closes it; errors of the client are answered in the protocol."""
-        stream = _Stream(websocket, self._settings, self._pool, self._batcher, self._metrics)
+        stream = _Stream(websocket, self._settings, self._batcher, self._metrics)
         try:
             name = self._check(websocket, model)
             # before the first await, so that the limit counts this connection
             self._open.add(stream)
-            analyzer = await self._batcher.run(lambda: self._pool.analyzer(BatchKey(name, pose=True)))
+            analyzer = await self._batcher.run(lambda: self._pool.analyzer(name))
             await stream.serve(name, analyzer, PROTOCOL if websocket.scope.get("subprotocols") else None)
         except MienError as error:
             await websocket.send_denial_response(to_problem(error).to_response())
@@ -78,9 +79,7 @@ class Streams:
         if len(self._open) >= self._settings.max_streams:
             message = f"{len(self._open)} connections are already open; try again later."
             raise HTTPProblem(503, "busy", message, retry_after_s=10)
-        name = self._pool.default if model is None else model
-        self._pool.manifest(name)
-        return name
+        return self._pool.resolve(model)
 
     async def close(self) -> None:
         """Close every connection once its current image is answered."""
@@ -107,13 +106,11 @@ class _Stream:
         self,
         websocket: WebSocket,
         settings: ServerSettings,
-        pool: ModelPool,
         batcher: Batcher,
         metrics: Metrics,
     ) -> None:
         self._websocket = websocket
         self._settings = settings
-        self._pool = pool
         self._batcher = batcher
         self._metrics = metrics
         self._answers: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -204,7 +201,7 @@ class _Stream:
 
     async def _analyze(self, analyzer: Analyzer) -> None:
         """Analyze the newest image repeatedly until the connection ends."""
-        source = _Source(self._pool, FaceFollower(analyzer))
+        source = _Source(FaceFollower(analyzer))
         while True:
             await self._has_work.wait()
             self._has_work.clear()
@@ -212,7 +209,7 @@ class _Stream:
                 return self._replace_pending(None)
             if self._must_reset:
                 self._must_reset = False
-                source = _Source(self._pool, FaceFollower(analyzer))
+                source = _Source(FaceFollower(analyzer))
                 self._answers.put_nowait({"type": "reset"})
             if self._pending is not None and (
                 answer := await self._batcher.run(lambda source=source: self._analyze_pending(source))
@@ -250,8 +247,7 @@ class _Stream:
 class _Source:
     """Images of one video source, in order; used by one thread at a time."""
 
-    def __init__(self, pool: ModelPool, follower: FaceFollower) -> None:
-        self._pool = pool
+    def __init__(self, follower: FaceFollower) -> None:
         self._follower = follower
         self._first_s: float | None = None
         self._last_s = -math.inf
@@ -264,7 +260,7 @@ class _Source:
             InputError: when its timestamp is before the previous one.
             ModelError: when a network fails.
         """
-        image = self._pool.decode(frame.data)
+        image = read_image(frame.data, max_pixels=self._follower.analyzer.options.max_pixels)
         if self._first_s is None:
             self._first_s = frame.arrived_s
         now_s = frame.arrived_s - self._first_s if frame.timestamp_s is None else frame.timestamp_s
