@@ -1,0 +1,50 @@
+"""The commands of development: `nox -s tests`, `lint`, `coverage`, `page`, `lock`."""
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+DEVELOPMENT = ("-e", ".[train,dev]")
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments go to pytest."""
+    session.install(*DEVELOPMENT)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format, lint, types and import layers."""
+    session.install(*DEVELOPMENT)
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("pyright", "--venvpath", session.virtualenv.location)
+    session.run("lint-imports")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure the line and branch coverage of the tests."""
+    session.install(*DEVELOPMENT)
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "report")
+
+
+@nox.session(python=False)
+def page(session: nox.Session) -> None:
+    """Check, test and build the browser page."""
+    session.run("npm", "--prefix", "web", "ci")
+    for command in ("check", "test", "build"):
+        session.run("npm", "--prefix", "web", "run", command)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Resolve the newest allowed versions of all dependencies into requirements.lock."""
+    session.install("uv")
+    session.run(
+        "uv", "pip", "compile", "pyproject.toml", "--universal", "--python-version", "3.11",
+        "--extra", "train", "--extra", "dev", "--no-emit-index-url", "--no-annotate",
+        "--custom-compile-command", "nox -s lock", "--output-file", "requirements.lock", *session.posargs,
+    )  # fmt: skip
