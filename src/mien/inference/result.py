@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _REPR_FACES = 5
-_NOTEBOOK_SIDE = 1280
+_NOTEBOOK_SIDE = 960
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

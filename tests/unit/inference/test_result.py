@@ -92,7 +92,7 @@ def test_plot_of_unreadable_image_raises_its_error(analyzer):
 
 def test_notebook_shows_annotated_image(result):
     shown = Image.open(io.BytesIO(result._repr_png_()))
-    assert max(shown.size) <= 1280
+    assert max(shown.size) <= 960
 
 
 def test_expression_lookup_and_top(result):
