@@ -1,15 +1,15 @@
-"""How often models are still right when a part of the face is covered: FER+ validation, official majority.
+"""Accuracy of models on FER+ validation faces with a covered part of the face.
 
 python benchmarks/occlusion.py ferplus.zip [--model expression open ...]
 
-A gray bar covers the part in the aligned crop, where every face has it in the same place. `p` is McNemar's test of each
-model against the first one on the same faces.
+A gray bar covers the same part of every aligned crop. `p` is that of McNemar's test of each model against the first one
+on the same faces.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from validation import counted_faces, model_parser
+from validation import labeled_faces, model_parser
 
 from mien import metrics
 from mien.evaluation.labels import official_labels
@@ -24,41 +24,47 @@ COVERS = {
     "left half": (0.0, 0.0, 0.5, 1.0),
     "right half": (0.5, 0.0, 1.0, 1.0),
 }
-"""Left, top, right and bottom of the bar, as shares of the crop's side."""
+"""Left, top, right and bottom edge of the bar, relative to the side of the crop."""
 GRAY = 127
-BATCH = 256
+BATCH_SIZE = 256
 
 
-def is_right(
+def find_correct(
     classifier: ExpressionClassifier, crops: np.ndarray, labels: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """For every cover which faces of (N, side, side, 3) are read as their label, (N,) of N."""
-    side, right = crops.shape[1], {}
+    """Return for every cover whether each crop (N, S, S, 3) is classified as its label, (N,) bool."""
+    side = crops.shape[1]
+    correct: dict[str, np.ndarray] = {}
     for name, bar in COVERS.items():
-        left, top, end, bottom = (round(share * side) for share in bar)
+        left, top, right, bottom = (round(edge * side) for edge in bar)
         covered = crops.copy()
-        covered[:, top:bottom, left:end] = GRAY
-        logits = [classifier.logits(covered[at : at + BATCH]) for at in range(0, len(covered), BATCH)]
-        right[name] = np.concatenate(logits).argmax(axis=1) == labels
-    return right
+        covered[:, top:bottom, left:right] = GRAY
+        logits = [
+            classifier.logits(covered[start : start + BATCH_SIZE])
+            for start in range(0, len(covered), BATCH_SIZE)
+        ]
+        correct[name] = np.concatenate(logits).argmax(axis=1) == labels
+    return correct
 
 
 def main() -> None:
     options = model_parser(__doc__, ["expression", "open"]).parse_args()
-    faces = counted_faces(options.data)
-    right: dict[str, dict[str, np.ndarray]] = {}
+    faces = labeled_faces(options.data)
+    results: dict[str, dict[str, np.ndarray]] = {}
     for model in options.model:
         classifier = ExpressionClassifier(model)
         labels = official_labels(classifier.manifest, faces)
-        readings = predict_dataset(classifier, faces)
-        crops = np.stack([readings.crop(row) for row in range(len(labels))])
-        right[model] = is_right(classifier, crops, labels)
-    first = right[options.model[0]]
+        predictions = predict_dataset(classifier, faces)
+        crops = np.stack([predictions.crop(row) for row in range(len(labels))])
+        results[model] = find_correct(classifier, crops, labels)
+    first = results[options.model[0]]
     for cover in COVERS:
         print(cover)
-        for model, found in right.items():
-            only = int((first[cover] & ~found[cover]).sum()), int((found[cover] & ~first[cover]).sum())
-            print(f"  {found[cover].mean():7.2%}  p {metrics.mcnemar_test(*only):.3f}  {model}")
+        for model, correct in results.items():
+            only_first = int((first[cover] & ~correct[cover]).sum())
+            only_second = int((correct[cover] & ~first[cover]).sum())
+            p_value = metrics.mcnemar_test(only_first, only_second)
+            print(f"  {correct[cover].mean():7.2%}  p {p_value:.3f}  {model}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How accuracy and confidence depend on pose, size, blur and light: FER+ validation faces and harder copies of them.
+"""Accuracy and calibration by pose, size, blur and brightness, on FER+ validation faces and degraded copies of them.
 
 python benchmarks/reliability.py ferplus.zip [--model expression] [--faces 1000] [--json out.json] [--plot out.png]
 
-Every validation face is found and read as `mien evaluate` does it; so many of them, drawn at random, are copied
-turned, shrunk, blurred and darkened (`degrading.py`) and read again. The last step asks whether a temperature that
-depends on the quality of the face keeps the confidence honest: fitted on one half of the copied faces, judged on the
-other, both ways. An hour on a busy core. Needs scipy, which comes with scikit-learn, and matplotlib.
+Every validation face is detected and classified as in `mien evaluate`. A random subset is rotated, downscaled, blurred
+and darkened (`degradations.py`) and classified again. Finally a temperature that depends on the quality of the face is
+fitted on one half of the copied faces and evaluated on the other, both ways. Takes an hour on a busy core. Needs scipy,
+which comes with scikit-learn, and matplotlib.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from degrading import GAINS, SIDES_PX, SIGMAS_PX, Copy, make_copies
+from degradations import GAINS, SIDES_PX, SIGMAS_PX, Copy, make_copies
 from reliability_report import draw, to_markdown
 from scipy.optimize import minimize
 
@@ -37,86 +37,97 @@ from mien.imaging import read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, QualityTemperature, write_manifest
 
-AHEAD = 64
+BATCH_SIZE = 64
 YAW_BANDS = (0, 10, 20, 30, 90)
 PITCH_BANDS = (-90, -20, -10, 10, 20, 90)
 FEATURES = ("yaw", "pitch", "size", "blur")
 
 
 @dataclass(frozen=True)
-class Shots:
-    """Images of faces, row by row: what they are, how well they can be read, and what was read."""
+class FaceImages:
+    """Original and degraded images of faces, one row per image.
 
-    face: np.ndarray  # (N,) number of the validation face
+    Attributes:
+        face: (N,) row of the validation face.
+        label: (N,) class ids.
+        kind: (N,) kind of degradation; see `Copy`.
+        amount: (N,) its strength.
+        yaw: (N,) degrees; NaN where the mesh does not fit.
+        pitch: (N,) likewise.
+        size: (N,) `Quality.size_px`.
+        sharpness: (N,) `Quality.sharpness`.
+        logits: (N, C).
+        flipped_logits: (N, C) logits averaged with those of the mirrored crop; NaN where not computed.
+    """
+
+    face: np.ndarray
     label: np.ndarray
     kind: np.ndarray
     amount: np.ndarray
-    yaw: np.ndarray  # degrees; nan where the mesh does not fit
+    yaw: np.ndarray
     pitch: np.ndarray
-    size: np.ndarray  # Quality.size_px
+    size: np.ndarray
     sharpness: np.ndarray
-    logits: np.ndarray  # (N, C)
-    mirrored: np.ndarray  # (N, C): averaged with the mirror image; nan where it was not asked for
+    logits: np.ndarray
+    flipped_logits: np.ndarray
 
-    def __getitem__(self, rows: np.ndarray) -> Shots:
-        return Shots(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
+    def __getitem__(self, rows: np.ndarray) -> FaceImages:
+        return FaceImages(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data")
-    parser.add_argument("--model", default="expression", help="a shipped model's name or an .onnx file")
-    parser.add_argument("--faces", type=int, default=1000, help="so many are copied")
-    parser.add_argument(
-        "--first", type=int, help="poses and copies of the first so many validation faces only"
-    )
-    parser.add_argument("--json", type=Path, help="write all numbers here")
-    parser.add_argument("--plot", type=Path, help="write the two curves here, a .png")
+    parser.add_argument("--model", default="expression", help="name of a shipped model, or an .onnx file")
+    parser.add_argument("--faces", type=int, default=1000, help="number of faces to copy")
+    parser.add_argument("--first", type=int, help="number of validation faces with pose and copies")
+    parser.add_argument("--json", type=Path, help="file for the results")
+    parser.add_argument("--plot", type=Path, help="file for the plot, a .png")
     parser.add_argument(
         "--write",
         action="store_true",
-        help="write the quality temperature into the manifest of --model, a path",
+        help="write the quality temperature to the manifest of --model, a path",
     )
     options = parser.parse_args()
     classifier = ExpressionClassifier(options.model)
     index = read_dataset("ferplus", options.data).select("valid")
     labels = official_labels(classifier.manifest, index)
     counted = np.flatnonzero(labels >= 0)
-    chosen = set(np.random.default_rng(0).permutation(counted)[: options.faces].tolist())
+    copied = set(np.random.default_rng(0).permutation(counted)[: options.faces].tolist())
     logits = predict_dataset(classifier, index).logits[counted]
-    found = measure(classifier, index, labels, counted[: options.first], chosen)
-    report = summarize(classifier.manifest, logits, labels[counted], *found)
+    clean, copies = measure(classifier, index, labels, counted[: options.first], copied)
+    report = summarize(classifier.manifest, logits, labels[counted], clean, copies)
     print(to_markdown(report))
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if options.plot:
         options.plot.write_bytes(draw(report))
     if options.write:
-        spec = fit_manifest(found[1], classifier.manifest.temperature)
+        spec = fit_manifest(copies, classifier.manifest.temperature)
         write_manifest(replace(classifier.manifest, quality_temperature=spec), Path(options.model))
         print(f"{options.model}: {spec}")
 
 
 def measure(
-    classifier: ExpressionClassifier, index: Index, labels: np.ndarray, rows: np.ndarray, chosen: set[int]
-) -> tuple[Shots, Shots]:
-    """All these faces as they are, and the chosen ones with their copies (as they are too)."""
+    classifier: ExpressionClassifier, index: Index, labels: np.ndarray, rows: np.ndarray, copied: set[int]
+) -> tuple[FaceImages, FaceImages]:
+    """Return the original faces, and the copied ones with their degraded copies and originals."""
     detector, mesh = FaceDetector(threads=1), LandmarkMesh(threads=1)
 
-    def shoot(row: int) -> list[tuple[dict[str, object], np.ndarray]]:
+    def make_images(row: int) -> list[tuple[dict[str, object], np.ndarray]]:
         image = read_image(index.read(index.samples[row]))
         face = detect_labeled_face(image, index.samples[row], detector)
-        known = {"face": row, "label": labels[row], "kind": "as is", "amount": 0.0}
-        unknown = {"yaw": np.nan, "pitch": np.nan, "size": np.nan, "sharpness": np.nan}
+        original = {"face": row, "label": labels[row], "kind": "as is", "amount": 0.0}
+        no_quality = {"yaw": np.nan, "pitch": np.nan, "size": np.nan, "sharpness": np.nan}
         if face is None:
-            return [({**known, **unknown}, letterbox(image, size=classifier.manifest.input.size))]
+            return [({**original, **no_quality}, letterbox(image, size=classifier.manifest.input.size))]
         fit = mesh.fit(image, [face])[0]
-        if fit is None or row not in chosen:
+        if fit is None or row not in copied:
             copies = [Copy("as is", 0, image, face)]
         else:
             copies = make_copies(image, replace(face, mesh_xyz=fit.mesh_xyz), seed=row)
         return [
-            ({**known, "kind": copy.kind, "amount": copy.amount, **_quality(copy, mesh)}, _crop(copy))
+            ({**original, "kind": copy.kind, "amount": copy.amount, **_quality(copy, mesh)}, _crop(copy))
             for copy in copies
         ]
 
@@ -124,27 +135,34 @@ def measure(
         return classifier.crop(copy.image, copy.face)
 
     records: list[dict[str, object]] = []
-    logits, mirrored = [], []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, progress_bar("copying and reading") as advance:
-        for start in range(0, len(rows), AHEAD):
-            advance(start, len(rows))
-            shots = [shot for several in pool.map(shoot, rows[start : start + AHEAD]) for shot in several]
-            crops = np.stack([crop for _, crop in shots])
-            plain = classifier.logits(crops)
-            both = np.full_like(plain, np.nan)
-            wanted = np.array([record["kind"] in ("as is", "yaw") for record, _ in shots])
-            both[wanted] = (plain[wanted] + classifier.logits(crops[wanted][:, :, ::-1])) / 2
-            records += [record for record, _ in shots]
-            logits.append(plain)
-            mirrored.append(both)
+    logits: list[np.ndarray] = []
+    flipped_logits: list[np.ndarray] = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, progress_bar("classifying copies") as progress:
+        for start in range(0, len(rows), BATCH_SIZE):
+            progress(start, len(rows))
+            images = [
+                image
+                for images in pool.map(make_images, rows[start : start + BATCH_SIZE])
+                for image in images
+            ]
+            crops = np.stack([crop for _, crop in images])
+            batch = classifier.logits(crops)
+            flipped = np.full_like(batch, np.nan)
+            is_flipped = np.array([record["kind"] in ("as is", "yaw") for record, _ in images])
+            flipped[is_flipped] = (batch[is_flipped] + classifier.logits(crops[is_flipped][:, :, ::-1])) / 2
+            records += [record for record, _ in images]
+            logits.append(batch)
+            flipped_logits.append(flipped)
     columns = {name: np.array([record[name] for record in records]) for name in records[0]}
-    shots = Shots(**columns, logits=np.concatenate(logits), mirrored=np.concatenate(mirrored))
-    has_copies = np.isin(shots.face, shots.face[shots.kind != "as is"])
-    return shots[shots.kind == "as is"], shots[has_copies]
+    images = FaceImages(
+        **columns, logits=np.concatenate(logits), flipped_logits=np.concatenate(flipped_logits)
+    )
+    has_copies = np.isin(images.face, images.face[images.kind != "as is"])
+    return images[images.kind == "as is"], images[has_copies]
 
 
 def _quality(copy: Copy, mesh: LandmarkMesh) -> dict[str, float]:
-    """What the analyzer would know of this image's quality."""
+    """Return the pose and quality of a face as `Analyzer` computes them."""
     quality = face_quality(copy.image, copy.face)
     fit = mesh.fit(copy.image, [copy.face])[0]
     pose = None if fit is None else head_pose(fit.mesh_xyz)
@@ -157,9 +175,9 @@ def _quality(copy: Copy, mesh: LandmarkMesh) -> dict[str, float]:
 
 
 def summarize(
-    manifest: Manifest, logits: np.ndarray, labels: np.ndarray, clean: Shots, copies: Shots
+    manifest: Manifest, logits: np.ndarray, labels: np.ndarray, clean: FaceImages, copies: FaceImages
 ) -> dict[str, object]:
-    """All numbers, as plain JSON values: of the whole split, of faces as they are, and of copies."""
+    """Return all results in JSON types: of the whole split, of the originals, and of the copies."""
     temperature = manifest.temperature
     probabilities = metrics.softmax(logits, temperature)
     points = risk_points(probabilities, labels)
@@ -184,64 +202,65 @@ def summarize(
             "pitch": _bands(clean, clean.pitch, PITCH_BANDS, temperature),
         },
         "copies": [
-            {"kind": kind, "amount": amount, **_numbers(copies[_is(copies, kind, amount)], temperature)}
+            {"kind": kind, "amount": amount, **_numbers(copies[_is_copy(copies, kind, amount)], temperature)}
             for kind, amount in steps
         ],
-        "quality_temperature": judge_quality(copies, temperature),
+        "quality_temperature": evaluate_quality(copies, temperature),
     }
 
 
-def _is(shots: Shots, kind: str, amount: float) -> np.ndarray:
-    """Copies of one kind; a turn to the right counts with the turn to the left."""
-    amounts = np.abs(shots.amount) if kind == "yaw" else shots.amount
-    return (shots.kind == kind) & (amounts == amount)
+def _is_copy(images: FaceImages, kind: str, amount: float) -> np.ndarray:
+    """Return which rows are copies of one kind and amount, yaw to either side."""
+    amounts = np.abs(images.amount) if kind == "yaw" else images.amount
+    return (images.kind == kind) & (amounts == amount)
 
 
 def _bands(
-    shots: Shots, values: np.ndarray, edges: tuple[int, ...], temperature: float
+    images: FaceImages, values: np.ndarray, edges: tuple[int, ...], temperature: float
 ) -> list[dict[str, object]]:
     parts: list[tuple[list[int] | None, dict[str, object]]] = [
-        ([low, high], _numbers(shots[(values >= low) & (values < high)], temperature))
+        ([low, high], _numbers(images[(values >= low) & (values < high)], temperature))
         for low, high in pairwise(edges)
     ]
-    parts.append((None, _numbers(shots[np.isnan(values)], temperature)))
+    parts.append((None, _numbers(images[np.isnan(values)], temperature)))
     return [{"band_deg": band, **numbers} for band, numbers in parts]
 
 
-def _numbers(shots: Shots, temperature: float) -> dict[str, object]:
-    """Accuracy, confidence and calibration of some faces, and what mirroring makes of their accuracy."""
-    if not len(shots.label):
+def _numbers(images: FaceImages, temperature: float) -> dict[str, object]:
+    """Return accuracy, confidence and calibration of faces, and their accuracy with test-time flipping."""
+    if not len(images.label):
         return {"n": 0}
-    probabilities = metrics.softmax(shots.logits, temperature)
-    is_right = probabilities.argmax(axis=1) == shots.label
-    low, high = metrics.accuracy_interval(int(is_right.sum()), len(is_right))
+    probabilities = metrics.softmax(images.logits, temperature)
+    is_correct = probabilities.argmax(axis=1) == images.label
+    low, high = metrics.accuracy_interval(int(is_correct.sum()), len(is_correct))
     numbers: dict[str, float | None] = {
-        "n": len(is_right),
-        "accuracy": is_right.mean(),
+        "n": len(is_correct),
+        "accuracy": is_correct.mean(),
         "accuracy_low": low,
         "accuracy_high": high,
         "confidence": probabilities.max(axis=1).mean(),
-        "ece": metrics.expected_calibration_error(probabilities, shots.label),
-        "no_mesh": np.isnan(shots.yaw).mean(),
-        "size_px": np.nanmedian(shots.size) if np.isfinite(shots.size).any() else None,
-        "sharpness": np.nanmedian(shots.sharpness) if np.isfinite(shots.sharpness).any() else None,
+        "ece": metrics.expected_calibration_error(probabilities, images.label),
+        "no_mesh": np.isnan(images.yaw).mean(),
+        "size_px": np.nanmedian(images.size) if np.isfinite(images.size).any() else None,
+        "sharpness": np.nanmedian(images.sharpness) if np.isfinite(images.sharpness).any() else None,
     }
-    if np.isfinite(shots.mirrored).all():
-        mirrored = shots.mirrored.argmax(axis=1) == shots.label
-        gained, lost = int((mirrored & ~is_right).sum()), int((is_right & ~mirrored).sum())
-        numbers |= {"accuracy_mirrored": mirrored.mean(), "mirror_p": metrics.mcnemar_test(gained, lost)}
+    if np.isfinite(images.flipped_logits).all():
+        flipped = images.flipped_logits.argmax(axis=1) == images.label
+        gained = int((flipped & ~is_correct).sum())
+        lost = int((is_correct & ~flipped).sum())
+        numbers |= {"accuracy_flipped": flipped.mean(), "flip_p": metrics.mcnemar_test(gained, lost)}
     return {name: None if value is None else round(float(value), 6) for name, value in numbers.items()}
 
 
-def quality_features(shots: Shots, median: tuple[float, float]) -> np.ndarray:
-    """(N, 4) in the order of `FEATURES`: zero where the face is as good as the median validation face or better."""
+def quality_features(images: FaceImages, median: tuple[float, float]) -> np.ndarray:
+    """Return (N, 4) in the order of `FEATURES`: 0 where the quality is at least that of the median validation face."""
     size, sharpness = median
     return np.column_stack(
         [
-            np.nan_to_num(np.abs(shots.yaw)) / 45,
-            np.nan_to_num(np.abs(shots.pitch)) / 45,
-            np.clip(np.log2(size / shots.size), 0, 3),
-            np.clip(1 - shots.sharpness / sharpness, 0, 1),
+            np.nan_to_num(np.abs(images.yaw)) / 45,
+            np.nan_to_num(np.abs(images.pitch)) / 45,
+            np.clip(np.log2(size / images.size), 0, 3),
+            np.clip(1 - images.sharpness / sharpness, 0, 1),
         ]
     )
 
@@ -249,13 +268,15 @@ def quality_features(shots: Shots, median: tuple[float, float]) -> np.ndarray:
 def fit_quality(
     logits: np.ndarray, labels: np.ndarray, features: np.ndarray, temperature: float
 ) -> np.ndarray:
-    """Weights (F,) from 0 up of log T = log T0 + w . f that make the labels likeliest; T0 stays as it is."""
+    """Fit the weights (F,), w >= 0, of log T = log T0 + w . f by maximum likelihood, with fixed T0."""
     rows = np.arange(len(labels))
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         scaled = logits / (temperature * np.exp(features @ weights))[:, None]
         probabilities = metrics.softmax(scaled)
-        slope = (scaled * probabilities).sum(axis=1) - scaled[rows, labels]  # of log p by log T
+        slope = (scaled * probabilities).sum(axis=1) - scaled[
+            rows, labels
+        ]  # derivative of log p with respect to log T
         return float(-np.log(probabilities[rows, labels] + 1e-12).mean()), -(slope[:, None] * features).mean(
             axis=0
         )
@@ -264,8 +285,8 @@ def fit_quality(
     return minimize(loss, start, jac=True, bounds=[(0, None)] * len(start)).x
 
 
-def fit_manifest(copies: Shots, temperature: float) -> QualityTemperature:
-    """What the manifest states: fitted on all copies, on their size and sharpness alone."""
+def fit_manifest(copies: FaceImages, temperature: float) -> QualityTemperature:
+    """Fit the quality temperature of the manifest on size and sharpness of all copies."""
     size, sharpness = median = _median_quality(copies)
     features = quality_features(copies, median)[:, FEATURES.index("size") :]
     per_halving, per_blur = fit_quality(
@@ -279,26 +300,26 @@ def fit_manifest(copies: Shots, temperature: float) -> QualityTemperature:
     )
 
 
-def _median_quality(copies: Shots) -> tuple[float, float]:
+def _median_quality(copies: FaceImages) -> tuple[float, float]:
     clean = copies[copies.kind == "as is"]
     return float(np.median(clean.size)), float(np.median(clean.sharpness))
 
 
-def judge_quality(copies: Shots, temperature: float) -> dict[str, object]:
-    """ECE of faces that a quality temperature was not fitted on, before and after, by kind of copy."""
+def evaluate_quality(copies: FaceImages, temperature: float) -> dict[str, object]:
+    """Return the cross-fitted ECE before and after a quality temperature, by kind of copy."""
     median = _median_quality(copies)
     features, logits = quality_features(copies, median), copies.logits.astype(np.float64)
     is_first = np.random.default_rng(1).permutation(copies.face.max() + 1)[copies.face] % 2 == 0
     temperatures, constant = np.empty(len(logits)), np.empty(len(logits))
-    for fitted, judged in ((is_first, ~is_first), (~is_first, is_first)):
+    for fitted, held_out in ((is_first, ~is_first), (~is_first, is_first)):
         weights = fit_quality(logits[fitted], copies.label[fitted], features[fitted], temperature)
-        temperatures[judged] = temperature * np.exp(features[judged] @ weights)
-        constant[judged] = metrics.fit_temperature(logits[fitted], copies.label[fitted])
+        temperatures[held_out] = temperature * np.exp(features[held_out] @ weights)
+        constant[held_out] = metrics.fit_temperature(logits[fitted], copies.label[fitted])
     before, after = (metrics.softmax(logits / t) for t in (temperature, temperatures[:, None]))
     one = metrics.softmax(logits / constant[:, None])
-    parts = {"as is": copies.kind == "as is", "all harder copies": copies.kind != "as is"}
+    parts = {"as is": copies.kind == "as is", "all degraded copies": copies.kind != "as is"}
     parts |= {kind: copies.kind == kind for kind in ("yaw", "pitch", "size", "blur", "dark")}
-    judged = {
+    results = {
         name: {
             key: round(metrics.expected_calibration_error(values[rows], copies.label[rows]), 4)
             for key, values in (("ece", before), ("ece_one_temperature", one), ("ece_by_quality", after))
@@ -314,7 +335,7 @@ def judge_quality(copies: Shots, temperature: float) -> dict[str, object]:
         "weights": dict(zip(FEATURES, np.round(weights, 4).tolist(), strict=True)),
         "median_size_px": round(median[0], 2),
         "median_sharpness": round(median[1], 3),
-        "parts": judged,
+        "parts": results,
     }
 
 

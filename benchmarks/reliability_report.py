@@ -1,4 +1,4 @@
-"""What `reliability.py` measured, as tables and as an image. Needs matplotlib (the extra `report`)."""
+"""Tables and plot of the results of `reliability.py`. Needs matplotlib (the extra `report`)."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from mien.reports.plot_style import encode_png, frame_axes, make_figure, strip_a
 from mien.theme import LIGHT, Theme
 
 NAMES = {
-    "as is": "as it is",
-    "yaw": "turned {:.0f}° aside",
-    "size": "shrunk to {:.0f} px",
+    "as is": "original",
+    "yaw": "yaw {:.0f}°",
+    "size": "downscaled to {:.0f} px",
     "blur": "blurred, {:.1f} px",
-    "dark": "light x {:.2f}",
+    "dark": "brightness x {:.2f}",
 }
 MARKED = (1.0, 0.9, 0.8, 0.5)
-"""Shares of labeled faces that the image names."""
+"""Coverages that are labeled in the plot."""
 
 
 def to_markdown(report: dict[str, Any]) -> str:
-    """The tables of docs/reliability.md."""
+    """Return the tables of docs/reliability.md."""
     points = [
         (f"{p['coverage']:.0%}", f"{p['error']:.1%}", f"{p['confidence']:.3f}")
         for p in report["risk_coverage"]
     ]
-    parts = [_table(("labeled", "wrong", "least confidence"), points)]
-    head = ("faces", "n", "accuracy (95 %)", "mean confidence", "ECE", "mesh fits", "mirrored (p)")
+    parts = [_table(("labeled", "wrong", "min. confidence"), points)]
+    head = ("faces", "n", "accuracy (95 %)", "mean confidence", "ECE", "mesh fits", "flip TTA (p)")
     real = [
         (f"{axis} {_band(row['band_deg'])}", *_cells(row))
         for axis, rows in report["real"].items()
@@ -36,36 +36,38 @@ def to_markdown(report: dict[str, Any]) -> str:
     parts.append(_table(head, real))
     copies = [(name_copy(row), *_cells(row)) for row in report["copies"]]
     parts.append(_table(head, copies))
-    judged = report["quality_temperature"]
+    quality = report["quality_temperature"]
     rows = [
         (
             name,
             *(f"{part[key]:.3f}" for key in ("ece", "ece_one_temperature", "ece_by_quality")),
             *(f"{part[key]:.1%}" for key in ("risk_80", "risk_80_by_quality")),
         )
-        for name, part in judged["parts"].items()
+        for name, part in quality["parts"].items()
     ]
-    ece_head = ("faces", "ECE", "one other temperature", "by quality", "wrong at 80 %", "by quality")
+    ece_head = ("faces", "ECE", "one temperature", "by quality", "wrong at 80 %", "by quality")
     parts.append(_table(ece_head, rows))
-    parts.append("weights: " + ", ".join(f"{name} {value:.2f}" for name, value in judged["weights"].items()))
+    parts.append("weights: " + ", ".join(f"{name} {value:.2f}" for name, value in quality["weights"].items()))
     return "\n\n".join(parts)
 
 
 def name_copy(row: dict[str, Any]) -> str:
-    """What was done to a copy, in words."""
+    """Return a description of a degradation."""
     if row["kind"] == "pitch":
-        return f"turned {abs(row['amount'])}° {'up' if row['amount'] > 0 else 'down'}"
+        return f"pitch {abs(row['amount'])}° {'up' if row['amount'] > 0 else 'down'}"
     return NAMES[row["kind"]].format(row["amount"])
 
 
 def draw(report: dict[str, Any], theme: Theme = LIGHT) -> bytes:
-    """The risk-coverage curve, and accuracy against confidence of every kind of copy. PNG."""
+    """Draw the risk-coverage curve, and accuracy against confidence of each degradation, as PNG."""
     figure = make_figure(11.6, 5.8, theme)
     _draw_curve(figure.add_axes((0.065, 0.115, 0.37, 0.655)), report, theme)
     _draw_copies(figure.add_axes((0.625, 0.115, 0.35, 0.655)), report, theme)
     faces, copied = report["faces"], report["copied"]
-    note = f"{report['model']} on {faces:,} FER+ validation faces, and on copies of {copied:,} of them"
-    write_head(figure, "What abstaining buys, and where confidence is too high", note, theme)
+    note = (
+        f"{report['model']} on {faces:,} FER+ validation faces, and on degraded copies of {copied:,} of them"
+    )
+    write_head(figure, "Error with abstention, and overconfidence on degraded images", note, theme)
     return encode_png(figure)
 
 
@@ -85,9 +87,9 @@ def _draw_curve(axes: Any, report: dict[str, Any], theme: Theme) -> None:
     axes.set_ylim(0, max(risk) * 1.15)
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.yaxis.set_major_formatter("{x:.0%}")
-    axes.set_xlabel("faces that get a label", color=theme.quiet, fontsize=9.5)
+    axes.set_xlabel("coverage", color=theme.quiet, fontsize=9.5)
     axes.set_title(
-        "Wrong labels among those given", loc="left", fontsize=11, color=theme.ink, fontweight="bold", pad=9
+        "Error of the labeled faces", loc="left", fontsize=11, color=theme.ink, fontweight="bold", pad=9
     )
 
 
@@ -105,7 +107,7 @@ def _draw_copies(axes: Any, report: dict[str, Any], theme: Theme) -> None:
         axes.text(0.165, place, name_copy(row), color=theme.ink, fontsize=9.5, ha="right", va="center")
     axes.set_xlim(0.2, 1)
     axes.set_ylim(len(rows) - 0.5, -0.6)
-    axes.set_title("Harder copies", loc="left", fontsize=11, color=theme.ink, fontweight="bold", pad=9)
+    axes.set_title("Degraded copies", loc="left", fontsize=11, color=theme.ink, fontweight="bold", pad=9)
     for x, name, color in ((0.66, "accuracy", theme.accent), (0.83, "confidence", theme.other)):
         axes.plot([x - 0.02], [-1.15], marker="o", ms=7, color=color, mew=0, clip_on=False)
         axes.text(x, -1.15, name, color=theme.ink, fontsize=9.5, va="center")
@@ -116,14 +118,14 @@ def _band(band: list[int] | None) -> str:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    mirrored = "" if "mirror_p" not in row else f"{row['accuracy_mirrored']:.1%} ({row['mirror_p']:.2g})"
+    flipped = "" if "flip_p" not in row else f"{row['accuracy_flipped']:.1%} ({row['flip_p']:.2g})"
     return (
         f"{row['n']:.0f}",
         f"{row['accuracy']:.1%} ({row['accuracy_low'] * 100:.1f} to {row['accuracy_high'] * 100:.1f})",
         f"{row['confidence']:.1%}",
         f"{row['ece']:.3f}",
         f"{1 - row['no_mesh']:.0%}",
-        mirrored,
+        flipped,
     )
 
 

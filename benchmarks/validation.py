@@ -1,4 +1,4 @@
-"""What several benchmarks start from: the FER+ validation faces that count, and the models asked about them."""
+"""Arguments and data shared by benchmarks: the labeled faces of the FER+ validation split, and models."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from mien.datasets import Index, majority_label, read_dataset
 
 
 def model_parser(documentation: str, models: Sequence[str] = ("expression",)) -> argparse.ArgumentParser:
-    """A parser of the data set and the models, `models` unless told."""
+    """Return a parser of the data set and the models, `models` by default."""
     parser = argparse.ArgumentParser(description=documentation.splitlines()[0])
-    parser.add_argument("data")
+    parser.add_argument("data", help="FER+, a folder or a zip archive")
     parser.add_argument(
-        "--model", nargs="+", default=list(models), help="shipped models' names or .onnx files"
+        "--model", nargs="+", default=list(models), help="names of shipped models or .onnx files"
     )
     return parser
 
 
-def counted_faces(data: str) -> Index:
-    """The validation faces that count by the official majority protocol."""
+def labeled_faces(data: str) -> Index:
+    """Return the validation faces with a label by the official majority protocol."""
     valid = read_dataset("ferplus", data).select("valid")
-    counted = (sample for sample in valid.samples if majority_label(sample.votes) is not None)
-    return replace(valid, samples=tuple(counted))
+    samples = (sample for sample in valid.samples if majority_label(sample.votes) is not None)
+    return replace(valid, samples=tuple(samples))
