@@ -20,7 +20,7 @@ from mien.manifest import Manifest
 from mien.number_format import clock
 from mien.reports.video import write_report
 from mien.results import VideoFrame
-from mien.table_files import check_table_format
+from mien.table_files import check_table_path
 from mien.video.analysis import VideoAnalysis
 from mien.video.annotation import AnnotatedVideoWriter
 from mien.video.io.reader import frames_at
@@ -28,8 +28,6 @@ from mien.video.io.segments import TIME_BASE, remove_segments
 from mien.video.table import RowFile, frame_rows, read_rows, write_table
 from mien.video.timeline import Timeline, summarize_rows
 
-TABLES = ("csv", "jsonl", "parquet")
-"""Formats of the table."""
 CHECKPOINT_S = 10.0
 """Seconds between two checkpoints: the work that a kill can lose."""
 
@@ -86,7 +84,7 @@ def record(
     manifest: Manifest,
     folder: Path,
     *,
-    table: str = "csv",
+    table: Path | None = None,
     annotate: bool = True,
     report: bool = True,
     resume: bool = False,
@@ -102,7 +100,7 @@ def record(
         analysis: opened, before its first frame.
         manifest: of the expression model.
         folder: created when missing.
-        table: one of `TABLES`.
+        table: file of the rows, in the format of its suffix; `faces.csv` in the folder by default.
         annotate: write the annotated copy.
         report: write the report.
         resume: continue an unfinished run in the folder, if there is one.
@@ -113,9 +111,8 @@ def record(
         ModelError: when a network fails.
         MissingExtraError: for Parquet without pyarrow.
     """
-    if table not in TABLES:
-        raise InputError(f"table is {table!r}; expected one of {', '.join(TABLES)}.")
-    check_table_format(f".{table}")
+    table = table or folder / "faces.csv"
+    check_table_path(table)
     if annotate and (file := analysis.file) and file.resolve() == (folder / _VIDEO).resolve():
         raise InputError(f"{file} would be overwritten; give another --output.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -287,11 +284,11 @@ class _Run(AbstractContextManager["_Run"]):
         }
         write_atomic(self._folder / _STATE, json.dumps(state))
 
-    def finish(self, table: str) -> list[Path]:
+    def finish(self, table: Path) -> list[Path]:
         """Complete the table and the annotated copy, and return them."""
         self._rows.close()
-        files = [self._folder / f"faces.{table}"]
-        write_table(self._folder / _ROWS, files[0], self._labels)
+        files = [table]
+        write_table(self._folder / _ROWS, table, self._labels)
         if self._video is not None and self.counts.frames:
             self._video.close()
             self.has_video = True

@@ -36,10 +36,7 @@ class TableFile:
     """
 
     def __init__(self, path: Path, columns: Mapping[str, type]) -> None:
-        if path.suffix.lower() not in FORMATS:
-            raise InputError(
-                f"{path}: unknown table format; expected a name that ends in {' or '.join(FORMATS)}."
-            )
+        check_table_path(path)
         self._path = path
         self._columns = dict(columns)
         self._format = FORMATS[path.suffix.lower()]
@@ -77,12 +74,18 @@ class TableFile:
             raise write_error(self._path, error) from None
 
 
-def check_table_format(suffix: str) -> None:
-    """Raise early when the packages for a table format are missing.
+def check_table_path(path: Path) -> None:
+    """Raise early when a table cannot be written in the format of its suffix.
 
     Raises:
+        InputError: on another suffix than .csv, .jsonl and .parquet.
         MissingExtraError: for Parquet without pyarrow.
     """
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(
+            f"{path}: unknown table format; expected a name that ends in {' or '.join(FORMATS)}."
+        )
     if suffix == ".parquet":
         _load_parquet()
 

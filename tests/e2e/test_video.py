@@ -299,9 +299,9 @@ def test_json_is_one_object_a_frame(portrait_clip, shell, tmp_path):
 def test_all_three_tables_say_the_same(portrait_clip, shell, analyzer, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     for kind in ("csv", "jsonl", "parquet"):
-        assert (
-            shell(portrait_clip, "--output", tmp_path, "--table", kind, "--no-annotate", "--no-report") == 0
-        )
+        table = tmp_path / f"faces.{kind}"
+        assert shell(portrait_clip, "--table", table) == 0
+        assert shell.err.endswith(f"mien: wrote {table}\n")
     kinds = row_columns(analyzer.manifest.labels)
     from_csv = [
         {name: kinds[name](text) if text else None for name, text in row.items()}
@@ -317,7 +317,7 @@ def test_parquet_without_its_extra_is_told_before_anything_is_done(
     portrait_clip, shell, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert shell(portrait_clip, "--output", tmp_path / "out", "--table", "parquet") == 2
+    assert shell(portrait_clip, "--output", tmp_path / "out", "--table", tmp_path / "faces.parquet") == 2
     assert shell.err == "mien: writing Parquet needs more packages: pip install 'mien[table]'\n"
     assert not (tmp_path / "out").exists()
 
@@ -325,7 +325,7 @@ def test_parquet_without_its_extra_is_told_before_anything_is_done(
 def test_the_summary_for_people_is_plain_text_in_a_pipe(portrait_clip, shell, capsys):
     assert shell(portrait_clip) == 0
     head, line = shell.out.splitlines()[:2]
-    assert head.split()[:4] == ["face", "from", "to", "seen"]
+    assert head.split()[:4] == ["face", "from", "to", "visible"]
     assert line.split()[:2] == ["1", "0.0"]
     assert "\x1b" not in shell.out
     assert shell.err.count("\n") == 1
@@ -338,7 +338,7 @@ def test_the_summary_for_people_is_plain_text_in_a_pipe(portrait_clip, shell, ca
         ("--smoothing", "-1"),
         ("--smoothing", "nan"),
         ("--fps", "0"),
-        ("--table", "xlsx"),
+        ("--table", "faces.xlsx"),
         ("--max-faces", "0"),
         ("--nonsense",),
     ],

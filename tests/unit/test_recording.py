@@ -209,6 +209,6 @@ def test_the_sound_of_a_video_on_the_web_is_left_out(tmp_path, monkeypatch):
 
 
 def test_another_kind_of_table_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="csv, jsonl, parquet"):
-        go(tmp_path / "out", table="xlsx")
+    with pytest.raises(InputError, match=r"\.csv or \.jsonl or \.parquet"):
+        go(tmp_path / "out", table=tmp_path / "faces.xlsx")
     assert not (tmp_path / "out").exists()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
 from mien.errors import InputError, MissingExtraError
-from mien.table_files import PARQUET_BATCH_ROWS, TableFile, check_table_format, json_line
+from mien.table_files import PARQUET_BATCH_ROWS, TableFile, check_table_path, json_line
 
 COLUMNS = {"name": str, "count": int, "share": float}
 RECORDS = [
@@ -109,12 +110,12 @@ def test_full_disk_is_an_input_error(tmp_path, suffix, monkeypatch):
 
 
 def test_parquet_needs_its_extra(tmp_path, monkeypatch):
-    check_table_format(".csv")
-    check_table_format(".jsonl")
+    check_table_path(Path("faces.csv"))
+    check_table_path(Path("faces.jsonl"))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    check_table_format(".csv")
+    check_table_path(Path("faces.csv"))
     with pytest.raises(MissingExtraError, match=r"mien\[table\]"):
-        check_table_format(".parquet")
+        check_table_path(Path("faces.parquet"))
     with pytest.raises(MissingExtraError), TableFile(tmp_path / "t.parquet", COLUMNS):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -79,7 +79,7 @@ def _record(
     recording = record(analysis, manifest, folder, on_frame=lambda frame, _: view(frame))
     print_tracks(recording.timeline.tracks)
     if not quiet:
-        print_summary(recording, folder)
+        print_summary(recording, recording.files)
 
 
 class _TextView:

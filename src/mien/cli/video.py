@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -29,7 +30,7 @@ def video(
     /,
     *,
     output: Annotated[Path | None, OUTPUT] = None,
-    table: Literal["csv", "jsonl", "parquet"] = "csv",
+    table: Path | None = None,
     annotate: Annotated[bool, Parameter(negative="--no-annotate")] = True,
     report: Annotated[bool, Parameter(negative="--no-report")] = True,
     resume: bool = False,
@@ -47,9 +48,9 @@ def video(
 
     Args:
         source: file, URL (rtsp, http), camera ("camera:0"), folder of images, or image sequence ("frames/%04d.png").
-        output: folder for faces.csv (one row per face and frame), annotated.mp4 and report.html; without it a summary
-            is printed.
-        table: format of the rows (Parquet: pip install 'mien[table]').
+        output: folder for faces.csv, annotated.mp4 and report.html.
+        table: .csv, .jsonl or .parquet file for one row per face and frame [default: faces.csv in the output folder]
+            (Parquet: pip install 'mien[table]').
         annotate: write the annotated copy, with the video's sound (default with --output).
         report: write the report (default with --output).
         resume: continue an interrupted run from the files in the output folder.
@@ -81,7 +82,7 @@ def video(
 
         print_tracks(recording.timeline.tracks)
     if not quiet:
-        print_summary(recording, output)
+        print_summary(recording, recording.files if output else filter(None, [table]))
     return STOPPED if recording.was_stopped else 0
 
 
@@ -90,7 +91,7 @@ def _record(
     analyzer: Analyzer,
     output: Path | None,
     *,
-    table: str,
+    table: Path | None,
     annotate: bool,
     report: bool,
     resume: bool,
@@ -125,8 +126,8 @@ def _record(
         )
 
 
-def print_summary(recording: Recording, output: Path | None) -> None:
-    """Print the counts of a run and the paths of its files to standard error."""
+def print_summary(recording: Recording, files: Iterable[Path]) -> None:
+    """Print the counts of a run and the written files to standard error."""
     from mien.cli.outputs import print_written
 
     counts = recording.counts
@@ -142,5 +143,4 @@ def print_summary(recording: Recording, output: Path | None) -> None:
     elif recording.is_truncated:
         parts.append("the video is truncated")
     print_message(", ".join(parts))
-    if output is not None:
-        print_written(*recording.files)
+    print_written(*files)
