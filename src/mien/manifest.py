@@ -112,6 +112,7 @@ class Manifest:
     """Description of a model file; docs/manifest.md documents the JSON keys.
 
     Attributes:
+        name: public name of the model, the name of its file; `source` has the recipe.
         temperature: divisor of the logits before the softmax, fitted on validation data.
         quality_temperature: temperature correction for small and blurred faces; None when not measured.
         abstain_below: largest probability below which no label is given.

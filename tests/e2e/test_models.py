@@ -48,6 +48,8 @@ def test_json_prints_one_object_per_model(capsys):
     assert code == 0
     assert [record["model"] for record in records] == ["expression", "open"]
     for record in records:
+        assert read_manifest(find_model(record["model"])).name == record["model"]
+        assert record["recipe"].startswith("ferplus-")
         assert record["bytes"] == find_model(record["model"]).stat().st_size
         assert record["trained_on"] == list(read_manifest(find_model(record["model"])).trained_on)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from mien.cli.outputs import shorten
+from mien.cli.outputs import printable, shorten
 from mien.evaluation.summary import describe_missed_faces
 from mien.number_format import decimal, interval, percent, points, signed_points
 from mien.theme import class_color
@@ -51,16 +50,16 @@ class ConsoleWriter:
             ("█", "·", "°") if encoding.startswith("utf") else ("#", ".", "")
         )
 
-    def add(self, item: ImageInput | None, analysis: Result) -> None:
+    def add(self, item: ImageInput | None, result: Result) -> None:
         """Print one image, unless it could not be read: errors are printed to standard error."""
-        if analysis.error is not None:
+        if result.error is not None:
             return
-        count = {0: "no face", 1: "1 face"}.get(len(analysis.faces), f"{len(analysis.faces)} faces")
-        name = os.fsencode(analysis.source).decode("utf-8", errors="replace")
-        title = Text.assemble((name, "bold"), (f"  {analysis.width} x {analysis.height}, {count}", "dim"))
+        count = {0: "no face", 1: "1 face"}.get(len(result.faces), f"{len(result.faces)} faces")
+        name = printable(result.source)
+        title = Text.assemble((name, "bold"), (f"  {result.width} x {result.height}, {count}", "dim"))
         self._console.print(title, soft_wrap=True)
-        if analysis.faces:
-            self._console.print(self._table(analysis.faces))
+        if result.faces:
+            self._console.print(self._table(result.faces))
 
     def _table(self, faces: tuple[Face, ...]) -> Table:
         table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")

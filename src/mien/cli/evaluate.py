@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from mien.cli.options import OUTPUT, EvaluationData, FlipTta, Json, Model, Quiet, Threads
 from mien.cli.progress import progress_bar
-from mien.runtime import DEFAULT_MODEL, find_model
+from mien.runtime import DEFAULT_MODEL
 
 
 def evaluate(
@@ -46,7 +46,7 @@ def evaluate(
     index = data.read_split(quiet=quiet)
     with progress_bar("evaluating", is_shown=not quiet) as progress:
         evaluation = evaluate_model(classifier, index, flip_tta=flip_tta, by_group=groups, progress=progress)
-    name = find_model(model).stem
+    name = classifier.manifest.name
     subject = {
         "model": f"{name} {classifier.manifest.version}",
         **data.describe(index, flip_tta=flip_tta),

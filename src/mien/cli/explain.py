@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from mien.cli.options import OUTPUT, DetectorSize, Json, MinConfidence, Model, Threads
+from mien.cli.options import OUTPUT, DetectionOptions, Json
 from mien.number_format import percent
-from mien.runtime import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from mien.results import ExplainedFace
@@ -20,10 +19,7 @@ def explain(
     output: Annotated[Path | None, OUTPUT] = None,
     label: str | None = None,
     as_json: Json = False,
-    model: Model = DEFAULT_MODEL,
-    min_confidence: MinConfidence = 0.6,
-    detector_size: DetectorSize = 640,
-    threads: Threads = 0,
+    options: DetectionOptions = DetectionOptions(),  # noqa: B008 - it is frozen
 ) -> None:
     """Draw which parts of a face a prediction is based on.
 
@@ -38,14 +34,13 @@ def explain(
     """
     from mien.cli.outputs import check_image_path, print_json, print_written, save_image
     from mien.drawing.explanation import draw_explanations
-    from mien.inference.analyzer import Analyzer
     from mien.inference.explain import explain as explain_image
 
     if output is None and not as_json:
         output = Path(f"{image.stem}-explained.png")
     if output is not None:
         check_image_path(output, source=image)
-    analyzer = Analyzer(model, detector_size=detector_size, min_confidence=min_confidence, threads=threads)
+    analyzer = options.open_analyzer()
     faces = explain_image(image, analyzer=analyzer, label=label)
     if as_json:
         print_json({"image": str(image), "faces": [face.to_dict() for face in faces]})

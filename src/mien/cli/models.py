@@ -39,7 +39,7 @@ def models(*name: str, as_json: Json = False) -> None:
 def _to_record(name: str, path: Path, manifest: Manifest) -> dict[str, Any]:
     return {
         "model": name,
-        "recipe": manifest.name,
+        "recipe": manifest.source.get("recipe"),
         "version": manifest.version,
         "bytes": path.stat().st_size,
         "labels": list(manifest.labels),

@@ -43,10 +43,6 @@ def _analysis(text: str) -> Parameter:
 Model = Annotated[
     str, _analysis("name of a shipped model (see mien models) or path of an .onnx file with its manifest.")
 ]
-MinConfidence = Annotated[float, _analysis("minimum confidence of the face detector, between 0 and 1.")]
-DetectorSize = Annotated[
-    int, _analysis("long side in pixels of the face detector's input; 1280 finds smaller faces, more slowly.")
-]
 FlipTta = Annotated[
     bool, _analysis("average the predictions for a face and its mirror image: more accurate, slower.")
 ]
@@ -55,24 +51,20 @@ Threads = Annotated[int, _analysis("CPU threads per network; 0: automatic.")]
 
 @Parameter(name="*", group=ANALYSIS)
 @dataclass(frozen=True, kw_only=True)
-class AnalyzerOptions:
-    """Options of the face detector and the expression model.
-
-    Attributes:
-        max_faces: maximum number of faces per image, largest first [default: no limit].
-        pose: estimate the head pose and straighten rotated faces (default); --no-pose is faster.
-        max_error: give a label only where at most this share of the labels was wrong on validation faces (0.05: 5%)
-            [default: the model's own threshold].
-    """
+class DetectionOptions:
+    """Options of the model and the face detector."""
 
     model: Model = DEFAULT_MODEL
-    min_confidence: MinConfidence = 0.6
-    max_faces: int | None = None
-    detector_size: DetectorSize = 640
-    pose: Annotated[bool, Parameter(negative="--no-pose")] = True
-    flip_tta: FlipTta = False
-    max_error: float | None = None
     threads: Threads = 0
+    min_confidence: Annotated[
+        float, Parameter(help="minimum confidence of the face detector, between 0 and 1.")
+    ] = 0.6
+    detector_size: Annotated[
+        int,
+        Parameter(
+            help="long side in pixels of the face detector's input; 1280 finds smaller faces, more slowly."
+        ),
+    ] = 640
 
     def open_analyzer(self) -> Analyzer:
         """Load the networks.
@@ -83,12 +75,29 @@ class AnalyzerOptions:
         """
         from mien.inference.analyzer import Analyzer
 
-        if not 0 < self.min_confidence < 1:
-            raise InputError(f"--min-confidence is {self.min_confidence}; expected a number between 0 and 1.")
         return Analyzer(**vars(self))
 
 
+@Parameter(name="*", group=ANALYSIS)
+@dataclass(frozen=True, kw_only=True)
+class AnalyzerOptions(DetectionOptions):
+    """All options of an analyzer.
+
+    Attributes:
+        max_faces: maximum number of faces per image, largest first [default: no limit].
+        pose: estimate the head pose and straighten rotated faces (default); --no-pose is faster.
+        max_error: give a label only where at most this share of the labels was wrong on validation faces (0.05: 5%)
+            [default: the model's own threshold].
+    """
+
+    max_faces: int | None = None
+    pose: Annotated[bool, Parameter(negative="--no-pose")] = True
+    flip_tta: FlipTta = False
+    max_error: float | None = None
+
+
 DEFAULTS = AnalyzerOptions()
+"""Default options of the commands that take all of them."""
 
 
 @Parameter(name="*", group=DATASET)

@@ -50,7 +50,7 @@ def print_written(*paths: Path, quiet: bool = False) -> None:
 class ResultWriter(Protocol):
     """Consumer of the results of `mien predict`, in order."""
 
-    def add(self, item: ImageInput | None, analysis: Result) -> None:
+    def add(self, item: ImageInput | None, result: Result) -> None:
         """Write the result of one image; `item` is None for an argument without images.
 
         Raises:
@@ -62,9 +62,9 @@ class ResultWriter(Protocol):
 class JsonWriter:
     """Prints one JSON object per image to standard output."""
 
-    def add(self, item: ImageInput | None, analysis: Result) -> None:
+    def add(self, item: ImageInput | None, result: Result) -> None:
         """Print one line."""
-        print_json(analysis.to_dict())
+        print_json(result.to_dict())
 
 
 class TableWriter(TableFile):
@@ -73,15 +73,12 @@ class TableWriter(TableFile):
     def __init__(self, path: Path, labels: tuple[str, ...]) -> None:
         super().__init__(path, table_columns(labels))
 
-    def add(self, item: ImageInput | None, analysis: Result) -> None:
+    def add(self, item: ImageInput | None, result: Result) -> None:
         """Write the rows of one image."""
-        rows = flatten_result(analysis.to_record())
-        self.write(
-            [
-                {name: _printable(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
-                for row in rows
-            ]
-        )
+        rows = flatten_result(result.to_record())
+        for row in rows:
+            row |= {name: printable(cell) for name, cell in row.items() if isinstance(cell, str)}
+        self.write(rows)
 
 
 class ImageWriter:
@@ -99,7 +96,7 @@ class ImageWriter:
         self._folder = folder
         self._reserved = {_path_key(image.source) for image in images if isinstance(image.source, Path)}
 
-    def add(self, item: ImageInput | None, analysis: Result) -> None:
+    def add(self, item: ImageInput | None, result: Result) -> None:
         """Draw and write one image, unless it could not be read.
 
         The image is decoded a second time, so that no pixels are kept in memory.
@@ -108,15 +105,15 @@ class ImageWriter:
             ImageReadError: the image was removed or changed in the meantime.
             InputError: the copy cannot be written.
         """
-        if item is None or analysis.error is not None:
+        if item is None or result.error is not None:
             return
         from mien.drawing.annotate import draw_faces
         from mien.imaging import read_image
 
         image = read_image(item.source)
-        if image.shape[:2] != (analysis.height, analysis.width):
-            raise ImageReadError(f"{item.name} was changed during the analysis.")
-        annotated = draw_faces(image, analysis.faces)
+        if image.shape[:2] != (result.height, result.width):
+            raise ImageReadError(f"{item.name} was changed during the result.")
+        annotated = draw_faces(image, result.faces)
         save_image(annotated, self._free_path(item.relative, max(annotated.shape[:2])))
 
     def _free_path(self, relative: Path, side: int) -> Path:
@@ -184,6 +181,6 @@ def _path_key(path: Path) -> str:
     return os.path.realpath(path).casefold()
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Replace the bytes of a file name that are not UTF-8."""
     return os.fsencode(text).decode("utf-8", errors="replace")

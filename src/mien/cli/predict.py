@@ -84,7 +84,7 @@ def _open_writers(
     table: Path | None,
     output: Path | None,
 ) -> list[ResultWriter]:
-    """Open all outputs, so that a path that cannot be written fails before the analysis."""
+    """Open all outputs, so that a path that cannot be written fails before the result."""
     from mien.cli import outputs
 
     writers: list[ResultWriter] = []
@@ -109,9 +109,9 @@ def _analyze(
 
     for argument, error in failures:
         yield None, Result(source=argument, error=error)
-    analyses = analyzer.analyze_many(image.source for image in images)
-    for image, analysis in zip(images, analyses, strict=True):
-        yield image, replace(analysis, source=image.name)
+    results = analyzer.analyze_many(image.source for image in images)
+    for image, result in zip(images, results, strict=True):
+        yield image, replace(result, source=image.name)
 
 
 def _run(
@@ -125,12 +125,12 @@ def _run(
     """Pass the results to the writers, print errors and the summary, and return the exit code."""
     faces = failures = 0
     with bar as progress:
-        for done, (item, analysis) in enumerate(results, start=1):
-            faces += len(analysis.faces)
-            errors = [analysis.error] if analysis.error is not None else []
+        for done, (item, result) in enumerate(results, start=1):
+            faces += len(result.faces)
+            errors = [result.error] if result.error is not None else []
             for writer in writers:
                 try:
-                    writer.add(item, analysis)
+                    writer.add(item, result)
                 except ImageReadError as error:
                     errors.append(error)
             for error in errors:

@@ -63,7 +63,7 @@ def export_model(
     output.parent.mkdir(parents=True, exist_ok=True)
     data = {"data": checkpoint.data} if checkpoint.data else {}  # checkpoints of older versions do not tell
     manifest = Manifest(
-        name=config.name,
+        name=output.stem,
         version=config.card.version,
         task="expression",
         labels=tuple(checkpoint.labels),
