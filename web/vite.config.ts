@@ -24,10 +24,8 @@ function themePlugin(): Plugin {
       .map(([name, value]) => `--${name.replaceAll('_', '-')}: ${value};`)
       .join('');
   const css =
-    `:root{${variables(theme.light)}}` +
-    `@media (prefers-color-scheme: dark){:root{${variables(theme.dark)}}}`;
-  const favicon = () =>
-    readFileSync(resolve(ROOT, 'src/favicon.svg'), 'utf8').replace('%ACCENT%', theme.light.accent);
+    `:root{${variables(theme.light)}}` + `@media (prefers-color-scheme: dark){:root{${variables(theme.dark)}}}`;
+  const favicon = () => readFileSync(resolve(ROOT, 'src/favicon.svg'), 'utf8').replace('%ACCENT%', theme.light.accent);
   return {
     name: 'mien-theme',
     enforce: 'pre',
@@ -36,8 +34,7 @@ function themePlugin(): Plugin {
     },
     transformIndexHtml: {
       order: 'pre',
-      handler: (html) =>
-        html.replace('%LIGHT_PAGE%', theme.light.page).replace('%DARK_PAGE%', theme.dark.page),
+      handler: (html) => html.replace('%LIGHT_PAGE%', theme.light.page).replace('%DARK_PAGE%', theme.dark.page),
     },
     generateBundle() {
       this.emitFile({ type: 'asset', fileName: 'favicon.svg', source: favicon() });

@@ -1,54 +1,22 @@
-/**
- * The interface of an analysis backend, on this device or on the server, and the records that it returns.
- *
- * Records have the keys of `mien predict --json` (`Face.to_dict` in `mien/results.py`). Angles are in degrees,
- * coordinates in pixels of the image that was passed in.
- */
+/** The interface of an analysis backend, on this device or on the server, and the records that it returns. */
 
-export interface HeadPose {
-  /** Positive when the subject turns to their own left. */
-  yaw: number;
-  /** Positive up. */
-  pitch: number;
-  /** Positive when the head tilts to the subject's own left shoulder. */
-  roll: number;
-}
+import type {
+  ExpressionRecord,
+  FaceRecord,
+  HeadPoseRecord,
+  QualityRecord,
+  VideoFrameRecord,
+} from './generated/results';
 
-export interface Quality {
-  size_px: number;
-  sharpness: number;
-  frontality: number | null;
-  visible: number;
-}
+export type Expression = ExpressionRecord;
+export type Face = FaceRecord;
+export type HeadPose = HeadPoseRecord;
+export type Quality = QualityRecord;
 
-export interface Expression {
-  /** Null when the model abstains. */
-  label: string | null;
-  confidence: number;
-  /** By label, in the model's order; they sum to 1. */
-  probabilities: Record<string, number>;
-}
-
-export interface Face {
-  /** In video: the number of the person, from 1. */
-  track_id?: number;
-  bbox_xyxy: [number, number, number, number];
-  confidence: number;
-  landmarks_xy: [number, number][];
-  head_pose_deg: HeadPose | null;
-  quality: Quality | null;
-  /** Prediction for this frame; null in frames without inference. */
-  expression: Expression | null;
-  /** In video: the temporally smoothed expression. */
-  smoothed?: Expression | null;
-}
-
-export interface Frame {
-  frame_index: number;
-  timestamp_s: number;
+/** The faces of an image or a video frame, in pixels of the image that was passed in. */
+export interface Frame extends Omit<VideoFrameRecord, 'scene'> {
   width: number;
   height: number;
-  faces: Face[];
   /** From submitting the image to receiving its faces, in milliseconds. */
   latency_ms: number;
 }
@@ -70,7 +38,4 @@ export interface Backend {
 }
 
 /** Open a backend; `progress` receives 0..1 while models load. Rejects with a message for the user. */
-export type OpenBackend = (options: {
-  model: string;
-  progress?: (fraction: number) => void;
-}) => Promise<Backend>;
+export type OpenBackend = (options: { model: string; progress?: (fraction: number) => void }) => Promise<Backend>;

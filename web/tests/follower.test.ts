@@ -97,9 +97,7 @@ test('predicts every third frame at 30 frames per second and tracks in between',
   expect(frames.map((face) => face.expression?.label ?? null)).toEqual(
     [0, 1, 2, 3, 4, 5, 6].map((frame) => (frame % 3 ? null : 'happiness')),
   );
-  expect(
-    frames.every((face) => face.smoothed?.label === 'happiness' && face.head_pose_deg && face.quality),
-  ).toBe(true);
+  expect(frames.every((face) => face.smoothed?.label === 'happiness' && face.head_pose_deg && face.quality)).toBe(true);
   expect(frames[1].bbox_xyxy).toEqual([112, 80, 176, 144]);
   expect(frames[1].head_pose_deg).toEqual(frames[0].head_pose_deg);
 });

@@ -59,19 +59,12 @@ export class Analyzer {
   }
 
   /** Predict pose, quality and expression of one face. The mesh is fitted only when `pose` is null. */
-  async predict(
-    image: Pixels,
-    face: Detection,
-    pose: HeadPose | null,
-    options: MeshOptions,
-  ): Promise<Prediction> {
+  async predict(image: Pixels, face: Detection, pose: HeadPose | null, options: MeshOptions): Promise<Prediction> {
     const { expression: network, manifest } = this.models;
     const fit = pose
       ? { pose, landmarks: face.landmarks }
       : await this.stopwatch.time('mesh and pose', () => this.fitPose(image, face, options));
-    const quality = await this.stopwatch.time('quality', () =>
-      faceQuality(image, face.box, fit.landmarks, fit.pose),
-    );
+    const quality = await this.stopwatch.time('quality', () => faceQuality(image, face.box, fit.landmarks, fit.pose));
     const expression = await this.stopwatch.time('expression', () =>
       predictExpression(network, manifest, image, fit.landmarks, quality),
     );

@@ -21,9 +21,7 @@ export function appearanceDescriptor(image: Pixels, { box, landmarks }: Detectio
   const step = Math.max(1, Math.floor(boxSize(box) / (3 * CROP_SIZE)));
   const points = landmarks.map(([x, y]): Point => [x / step, y / step]);
   try {
-    return describe(
-      alignFace(subsample(image, step), points, CROP_SIZE, { template: 'ferplus', margin: 0.1 }),
-    );
+    return describe(alignFace(subsample(image, step), points, CROP_SIZE, { template: 'ferplus', margin: 0.1 }));
   } catch (error) {
     if (error instanceof WarpError) return null;
     throw error;

@@ -46,8 +46,7 @@ export async function detect(network: Network, image: Pixels, tryRotations: bool
 /** Search an image rotated counterclockwise by one or three quarter turns; results are in pixels of the original. */
 async function searchRotated(network: Network, image: Pixels, quarterTurns: 1 | 3): Promise<Detection[]> {
   const detections = await search(network, rotateQuarter(image, quarterTurns));
-  const unrotate = ([x, y]: Point): Point =>
-    quarterTurns === 1 ? [image.width - y, x] : [y, image.height - x];
+  const unrotate = ([x, y]: Point): Point => (quarterTurns === 1 ? [image.width - y, x] : [y, image.height - x]);
   return detections
     .filter(({ confidence }) => confidence >= MIN_ROTATED_CONFIDENCE)
     .map(({ box, landmarks, confidence }) => {

@@ -52,11 +52,7 @@ export async function gunzip(bytes: Uint8Array<ArrayBuffer>): Promise<ArrayBuffe
 }
 
 /** Verify a file against the SHA-256 of its manifest. Skipped outside secure contexts, where browsers cannot hash. */
-export async function verify(
-  bytes: Uint8Array<ArrayBuffer>,
-  sha256: string,
-  url: string | URL,
-): Promise<void> {
+export async function verify(bytes: Uint8Array<ArrayBuffer>, sha256: string, url: string | URL): Promise<void> {
   if (!globalThis.crypto.subtle) return;
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
   const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -60,8 +60,7 @@ export class FaceFollower {
     }
     this.last_s = time_s;
     if (this.cuts.isCut(image)) this.startScene();
-    if (!this.schedule.isDue(time_s))
-      return this.tracker.advance(time_s).map((face) => this.extrapolate(face));
+    if (!this.schedule.isDue(time_s)) return this.tracker.advance(time_s).map((face) => this.extrapolate(face));
     const start = performance.now();
     const faces = await this.analyze(image, time_s);
     this.schedule.add(time_s, (performance.now() - start) / 1000);

@@ -67,14 +67,7 @@ export function similarityTransform(source: readonly Point[], target: readonly P
     sin += x * v - y * u;
   }
   [cos, sin] = spread === 0 ? [1, 0] : [cos / spread, sin / spread];
-  return [
-    cos,
-    -sin,
-    to[0] - (cos * from[0] - sin * from[1]),
-    sin,
-    cos,
-    to[1] - (sin * from[0] + cos * from[1]),
-  ];
+  return [cos, -sin, to[0] - (cos * from[0] - sin * from[1]), sin, cos, to[1] - (sin * from[0] + cos * from[1])];
 }
 
 export function mean(points: readonly Point[]): Point {

@@ -35,10 +35,7 @@ export async function loadModels(
     load(folder, model, 'expression', progress),
     downloadJson<FaceGeometry>(new URL('face-geometry.json', folder)),
   ]);
-  const [runtime] = await Promise.all([
-    openWebGpu(progress).catch(() => openWebAssembly(progress)),
-    downloads,
-  ]);
+  const [runtime] = await Promise.all([openWebGpu(progress).catch(() => openWebAssembly(progress)), downloads]);
   const files = await downloads;
   const opened = await openModels(runtime, files).catch(async (error: unknown) => {
     if (runtime.name !== 'WebGPU') throw error;
@@ -79,12 +76,7 @@ async function openModels(
 }
 
 /** Open a network with inputs in 0..`max` and compare its outputs with a reference. */
-async function openTested(
-  runtime: Runtime,
-  model: Uint8Array,
-  dims: readonly number[],
-  max: number,
-): Promise<Network> {
+async function openTested(runtime: Runtime, model: Uint8Array, dims: readonly number[], max: number): Promise<Network> {
   const network = await runtime.open(model);
   const input = testInput(dims, max);
   const outputs = await network.run(input, dims);

@@ -36,11 +36,7 @@ export function headPose(mesh: Mesh, { landmarks }: FaceGeometry): HeadPose {
  * The quaternion is an eigenvector of a 4 x 4 matrix (Horn 1987); the result equals that of Kabsch's algorithm without
  * reflections.
  */
-function fitRotation(
-  source: readonly Vector[],
-  target: readonly Vector[],
-  weights: readonly number[],
-): Matrix {
+function fitRotation(source: readonly Vector[], target: readonly Vector[], weights: readonly number[]): Matrix {
   const s = covariance(target, source, weights);
   const [xx, yy, zz] = [s[0][0], s[1][1], s[2][2]];
   const skew = [s[2][1] - s[1][2], s[0][2] - s[2][0], s[1][0] - s[0][1]];
@@ -62,16 +58,11 @@ function fitRotation(
 function covariance(a: readonly Vector[], b: readonly Vector[], weights: readonly number[]): Matrix {
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const mean = (points: readonly Vector[]) =>
-    [0, 1, 2].map((axis) =>
-      points.reduce((sum, point, index) => sum + (weights[index] * point[axis]) / total, 0),
-    );
+    [0, 1, 2].map((axis) => points.reduce((sum, point, index) => sum + (weights[index] * point[axis]) / total, 0));
   const [meanA, meanB] = [mean(a), mean(b)];
   return [0, 1, 2].map((row) =>
     [0, 1, 2].map((column) =>
-      a.reduce(
-        (sum, point, i) => sum + weights[i] * (point[row] - meanA[row]) * (b[i][column] - meanB[column]),
-        0,
-      ),
+      a.reduce((sum, point, i) => sum + weights[i] * (point[row] - meanA[row]) * (b[i][column] - meanB[column]), 0),
     ),
   );
 }

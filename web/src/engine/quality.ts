@@ -9,12 +9,7 @@ const SHARPNESS_SIZE = 64;
 /** Normalized Laplacian energy at which the sharpness is 0.5. */
 const HALF_SHARP = 0.05;
 
-export function faceQuality(
-  image: Pixels,
-  box: Box,
-  landmarks: readonly Point[],
-  pose: HeadPose | null,
-): Quality {
+export function faceQuality(image: Pixels, box: Box, landmarks: readonly Point[], pose: HeadPose | null): Quality {
   return {
     size_px: Math.max(0, Math.min(box[2] - box[0], box[3] - box[1])),
     sharpness: sharpness(alignFace(image, landmarks, SHARPNESS_SIZE)),
@@ -32,9 +27,7 @@ function sharpness({ width, height, data }: Pixels): number {
   const laplacian = [];
   for (let y = 1; y < height - 1; y++) {
     for (let index = y * width + 1; index < (y + 1) * width - 1; index++) {
-      laplacian.push(
-        gray[index - width] + gray[index + width] + gray[index - 1] + gray[index + 1] - 4 * gray[index],
-      );
+      laplacian.push(gray[index - width] + gray[index + width] + gray[index - 1] + gray[index + 1] - 4 * gray[index]);
     }
   }
   const spread = variance(gray);

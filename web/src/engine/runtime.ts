@@ -16,9 +16,7 @@ export interface Runtime {
   name: string;
   open(model: Uint8Array): Promise<Network>;
   /** Reference outputs from WebAssembly; null when `open` uses WebAssembly itself. */
-  reference:
-    | ((model: Uint8Array, input: Float32Array, dims: readonly number[]) => Promise<Float32Array[]>)
-    | null;
+  reference: ((model: Uint8Array, input: Float32Array, dims: readonly number[]) => Promise<Float32Array[]>) | null;
 }
 
 /** Open the WebGPU runtime; rejects when the browser has no usable WebGPU. */

@@ -23,9 +23,7 @@ export class CutDetector {
     const { cells, histogram } = summarize(image);
     const means = [0, 1, 2].map((channel) => average(cells.map((cell) => cell[channel])));
     const centered = cells.map((cell) => cell.map((value, channel) => value - means[channel]));
-    const deviations = [0, 1, 2].map((channel) =>
-      Math.sqrt(average(centered.map((cell) => cell[channel] ** 2))),
-    );
+    const deviations = [0, 1, 2].map((channel) => Math.sqrt(average(centered.map((cell) => cell[channel] ** 2))));
     if (Math.max(...deviations) < MIN_CONTRAST) return false;
     const previous = this.previous;
     const layout = unit(centered.flat());

@@ -20,7 +20,6 @@ export function outputsAgree(outputs: readonly Float32Array[], expected: readonl
 function isClose(output: Float32Array, expected: Float32Array): boolean {
   const limit = TOLERANCE * expected.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
   return (
-    output.length === expected.length &&
-    output.every((value, index) => Math.abs(value - expected[index]) <= limit)
+    output.length === expected.length && output.every((value, index) => Math.abs(value - expected[index]) <= limit)
   );
 }

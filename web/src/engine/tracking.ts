@@ -52,8 +52,7 @@ export class FaceTracker {
   advance(time_s: number): TrackedFace[] {
     return this.tracks
       .filter(
-        (track) =>
-          track.number > 0 && track.detected_s === this.time_s && time_s - track.detected_s <= this.memory_s,
+        (track) => track.number > 0 && track.detected_s === this.time_s && time_s - track.detected_s <= this.memory_s,
       )
       .sort((a, b) => a.number - b.number)
       .map((track) => extrapolate(track, time_s));
@@ -123,8 +122,7 @@ export class FaceTracker {
     const own = unit(track.appearance);
     const difference = 1 - appearance.reduce((sum, value, index) => sum + value * own[index], 0);
     const limit =
-      MAX_APPEARANCE_DISTANCE +
-      ((MAX_LOST_APPEARANCE_DISTANCE - MAX_APPEARANCE_DISTANCE) * lost_s) / this.memory_s;
+      MAX_APPEARANCE_DISTANCE + ((MAX_LOST_APPEARANCE_DISTANCE - MAX_APPEARANCE_DISTANCE) * lost_s) / this.memory_s;
     const gated = (offset / (GATE + GATE_PER_S * lost_s)) ** 2 + (difference / limit) ** 2;
     return gated <= 1 ? offset + APPEARANCE_WEIGHT * difference + LOST_COST_PER_S * lost_s : Infinity;
   }

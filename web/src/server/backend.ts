@@ -1,15 +1,12 @@
 /** The backend that sends images to the server: single images over HTTP, video frames over a WebSocket. */
 
 import type { Backend, Face, Frame, OpenBackend, Quality } from '../backend';
+import type { ResultRecord } from '../generated/results';
 import { encodeFrame, encodeImage } from './encode';
 import { authorization, endpoint } from './endpoints';
 import { request } from './errors';
 import { listServedModels } from './health';
 import { Stream } from './stream';
-
-interface AnalyzeResponse {
-  results: { width: number; height: number; faces: Face[]; error: { message: string } | null }[];
-}
 
 /** Open a backend on the server next to the page. Rejects with a `BusyError`, a `TokenError` or a message for the user. */
 export const openServerBackend: OpenBackend = async ({ model, progress }) => {
@@ -40,7 +37,8 @@ class ServerBackend implements Backend {
     url.searchParams.set('model', this.model);
     const headers = { ...authorization(), 'Content-Type': bytes.type };
     const response = await request(url, { method: 'POST', headers, body: bytes });
-    const [result] = ((await response.json()) as AnalyzeResponse).results;
+    const { results } = (await response.json()) as { results: ResultRecord[] };
+    const [result] = results;
     if (result.error) throw new Error(result.error.message);
     const faces = result.faces.map((face) => scaleFace(face, scale));
     return { frame_index: 0, timestamp_s: 0, ...size, faces, latency_ms: performance.now() - start };

@@ -25,12 +25,7 @@ export function encodeImage(image: ImageBitmap): Promise<EncodedImage> {
   return encode(image, 1, isLossless ? 'image/png' : 'image/jpeg', IMAGE_QUALITY);
 }
 
-async function encode(
-  image: ImageBitmap,
-  factor: number,
-  type: string,
-  quality: number,
-): Promise<EncodedImage> {
+async function encode(image: ImageBitmap, factor: number, type: string, quality: number): Promise<EncodedImage> {
   const width = Math.round(image.width * factor);
   const height = Math.round(image.height * factor);
   const scale = image.width / width;

@@ -1,5 +1,7 @@
 /** Error responses of the server, with messages for the user. */
 
+import type { ErrorRecord } from '../generated/results';
+
 /** The request may be retried later. */
 export class BusyError extends Error {
   constructor(
@@ -28,12 +30,10 @@ export async function request(url: URL, options: RequestInit): Promise<Response>
 async function toError(response: Response): Promise<Error> {
   const detail = await response
     .json()
-    .then((body: { error?: { message?: string } }) => body.error?.message)
+    .then((body: { error?: Partial<ErrorRecord> }) => body.error?.message)
     .catch(() => undefined);
   if (response.status === 401) {
-    return new TokenError(
-      'This server requires an access token. Ask its administrator for one and enter it below.',
-    );
+    return new TokenError('This server requires an access token. Ask its administrator for one and enter it below.');
   }
   const message = detail ? `Server error: ${detail}` : `Server error: HTTP status ${response.status}.`;
   const isBusy = response.status === 429 || response.status === 503;

@@ -1,6 +1,6 @@
 /** Client of the WebSocket `v1/stream`: one request at a time, each with one response. */
 
-import type { Face } from '../backend';
+import type { ErrorRecord, VideoFrameRecord } from '../generated/results';
 import { streamEndpoint } from './endpoints';
 import { BusyError } from './errors';
 import { listServedModels } from './health';
@@ -8,11 +8,11 @@ import { listServedModels } from './health';
 const TIMEOUT_S = 20;
 
 type Message =
-  | { type: 'frame'; frame_index: number; timestamp_s: number; faces: Face[] }
+  | ({ type: 'frame' } & VideoFrameRecord)
   | { type: 'ready'; labels: string[] }
   | { type: 'reset' }
   | { type: 'dropped'; frame_index: number }
-  | { type: 'error'; code: string; message: string };
+  | ({ type: 'error' } & ErrorRecord);
 
 /** One connection, reopened by the next request after a failure. */
 export class Stream {
@@ -54,9 +54,7 @@ export class Stream {
     let isReady = false;
     socket.addEventListener('close', () => {
       // Without details from the browser, the stream limit is the likely reason of a failed handshake.
-      const message = isReady
-        ? 'The connection to the server was lost.'
-        : 'The server accepts no more video streams.';
+      const message = isReady ? 'The connection to the server was lost.' : 'The server accepts no more video streams.';
       if (socket === this.socket) this.fail(new BusyError(message));
     });
     await this.receive();
@@ -65,10 +63,7 @@ export class Stream {
 
   private receive(): Promise<Message> {
     return new Promise((resolve, reject) => {
-      const timeout = setTimeout(
-        () => this.fail(new BusyError('The server does not respond.')),
-        1000 * TIMEOUT_S,
-      );
+      const timeout = setTimeout(() => this.fail(new BusyError('The server does not respond.')), 1000 * TIMEOUT_S);
       this.pending = {
         resolve: (message) => {
           clearTimeout(timeout);

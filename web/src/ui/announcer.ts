@@ -19,9 +19,7 @@ export class Announcer {
 
   /** Announce the faces of a single image, the first few one by one. */
   announceImage(faces: readonly Face[]): void {
-    const parts = faces
-      .slice(0, MAX_FACES)
-      .map((face, index) => formatFace(index + 1, displayedExpression(face)));
+    const parts = faces.slice(0, MAX_FACES).map((face, index) => formatFace(index + 1, displayedExpression(face)));
     if (faces.length > MAX_FACES) parts.push(`and ${faces.length - MAX_FACES} more`);
     this.announce(toSentence([`${formatFaceCount(faces.length)} found`, ...parts]));
   }

@@ -158,9 +158,7 @@ export class App {
     this.viewer.showProgress(text, isDevice ? 0 : null);
     try {
       const model = this.model ?? (await listModels()).default;
-      return await this.backend.open(this.mode, model, (fraction) =>
-        this.viewer.showProgress(text, fraction),
-      );
+      return await this.backend.open(this.mode, model, (fraction) => this.viewer.showProgress(text, fraction));
     } finally {
       this.viewer.showProgress(null);
     }
@@ -203,13 +201,17 @@ export class App {
         return signal.aborted ? null : result;
       } catch (error) {
         if (signal.aborted || !(error instanceof BusyError)) throw error;
-        const default_s = RETRY_DELAYS_S[Math.min(retries, RETRY_DELAYS_S.length - 1)];
-        const delay_s = Math.max(MIN_RETRY_DELAY_S, error.retryAfter_s ?? default_s);
-        this.notices.show(`${error.message} Trying again in ${Math.ceil(delay_s)} s.`);
-        await sleep(1000 * delay_s, signal);
+        await this.waitForRetry(error, retries, signal);
       }
     }
     return null;
+  }
+
+  private async waitForRetry(error: BusyError, retries: number, signal: AbortSignal): Promise<void> {
+    const default_s = RETRY_DELAYS_S[Math.min(retries, RETRY_DELAYS_S.length - 1)];
+    const delay_s = Math.max(MIN_RETRY_DELAY_S, error.retryAfter_s ?? default_s);
+    this.notices.show(`${error.message} Trying again in ${Math.ceil(delay_s)} s.`);
+    await sleep(1000 * delay_s, signal);
   }
 
   private handleError(error: unknown, signal: AbortSignal): void {

@@ -97,9 +97,7 @@ export async function connectModels(app: App): Promise<void> {
   });
   try {
     const { default: preselected, models } = await listModels();
-    menu.replaceChildren(
-      ...models.map((name) => new Option(name, name, name === preselected, name === preselected)),
-    );
+    menu.replaceChildren(...models.map((name) => new Option(name, name, name === preselected, name === preselected)));
     void app.setModel(preselected);
     await show();
   } catch (error) {

@@ -45,10 +45,7 @@ export function placeLabel(
   allowDistant: boolean,
   lastChoice: number,
 ): { box: Box; choice: number } | null {
-  const corners = [
-    ...adjacentCorners(size, face),
-    ...(allowDistant ? gridCorners(bounds, face, size.width) : []),
-  ];
+  const corners = [...adjacentCorners(size, face), ...(allowDistant ? gridCorners(bounds, face, size.width) : [])];
   const candidates = corners.map(([x, y]) => ({
     x: clamp(x, bounds.x + BORDER_PX, bounds.x + bounds.width - size.width - BORDER_PX),
     y: clamp(y, bounds.y + BORDER_PX, bounds.y + bounds.height - size.height - BORDER_PX),

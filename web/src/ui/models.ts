@@ -6,7 +6,6 @@ import { labelColor } from './palette';
 
 /** The fields of a manifest (`mien/manifest.py`) that the page displays. */
 export interface ModelCard {
-  name: string;
   version: string;
   labels: string[];
   license: string;
@@ -49,7 +48,7 @@ export function showModelCard(target: HTMLElement, model: string, card: ModelCar
   );
   target.replaceChildren(
     create('h3', '', `The model “${model}”`),
-    create('p', '', `${card.name}, version ${card.version}. ${formatAccuracy(card)}`),
+    create('p', '', `Version ${card.version}. ${formatAccuracy(card)}`),
     create('p', '', 'Training data:'),
     create('ul', 'datasets', ...datasets),
     create('p', '', `Model license: ${card.license}.`),

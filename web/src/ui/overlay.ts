@@ -75,22 +75,33 @@ export class Overlay {
       context.globalAlpha = isDimmed ? DIMMED : 1;
       drawFaceBox(context, boxes[index], expressionColor(expression));
       drawAxes(context, face, boxes[index], mirrored);
-      const size = SIZES[expression ? style : 'tag'];
       const lastChoice = this.choices.get(number) ?? -1;
-      const label = placeLabel(size, boxes[index], bounds, occupied, style !== 'tag', lastChoice);
-      const badge = label ?? placeLabel(BADGE, boxes[index], bounds, occupied, false, 0);
-      const box = badge?.box ?? boxes[index];
+      const { box, choice } = placeFaceLabel(expression, style, boxes[index], bounds, occupied, lastChoice);
       occupied.push(box);
-      if (label) choices.set(number, label.choice);
+      if (choice !== null) choices.set(number, choice);
       if (isDimmed) return;
-      if (label) {
-        drawLeader(context, boxes[index], box, expressionColor(expression));
-        drawLabel(context, box, number, expression, style);
-      } else drawBadge(context, box, number);
+      if (choice === null) drawBadge(context, box, number);
+      else drawLabel(context, box, boxes[index], number, expression, style);
     });
     context.globalAlpha = 1;
     this.choices = choices;
   }
+}
+
+/** Return the box of a face's label; without room for it, the box of its badge and a null choice. */
+function placeFaceLabel(
+  expression: Expression | null,
+  style: LabelStyle,
+  face: Box,
+  bounds: Box,
+  occupied: readonly Box[],
+  lastChoice: number,
+): { box: Box; choice: number | null } {
+  const size = SIZES[expression ? style : 'tag'];
+  const label = placeLabel(size, face, bounds, occupied, style !== 'tag', lastChoice);
+  if (label) return label;
+  const badge = placeLabel(BADGE, face, bounds, occupied, false, 0);
+  return { box: badge?.box ?? face, choice: null };
 }
 
 /** Return the area of the image within the canvas. */
@@ -182,10 +193,12 @@ function labelStyle(faces: number, bounds: Box): LabelStyle {
 function drawLabel(
   context: CanvasRenderingContext2D,
   box: Box,
+  face: Box,
   number: number,
   expression: Expression | null,
   style: LabelStyle,
 ): void {
+  drawLeader(context, face, box, expressionColor(expression));
   context.fillStyle = CARD;
   roundedPath(context, box, style === 'tag' ? 6 : 9);
   context.fill();
@@ -216,12 +229,7 @@ function drawLeader(context: CanvasRenderingContext2D, face: Box, label: Box, co
   context.stroke();
 }
 
-function drawTag(
-  context: CanvasRenderingContext2D,
-  box: Box,
-  number: number,
-  expression: Expression | null,
-): void {
+function drawTag(context: CanvasRenderingContext2D, box: Box, number: number, expression: Expression | null): void {
   context.textBaseline = 'middle';
   context.textAlign = 'center';
   context.font = `600 11px ${FONT}`;
@@ -230,12 +238,7 @@ function drawTag(
   context.fillText(text, box.x + box.width / 2, box.y + box.height / 2 + 0.5, box.width - 8);
 }
 
-function drawTitle(
-  context: CanvasRenderingContext2D,
-  row: Box,
-  number: number,
-  expression: Expression,
-): void {
+function drawTitle(context: CanvasRenderingContext2D, row: Box, number: number, expression: Expression): void {
   const hasLabel = expression.label !== null;
   context.textBaseline = 'middle';
   context.textAlign = 'left';

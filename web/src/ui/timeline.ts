@@ -33,9 +33,7 @@ export class Timeline {
     drawChart(this.canvas, track, history);
     if (history.now_s - this.text_s < TEXT_INTERVAL_S) return;
     this.text_s = history.now_s;
-    const parts = labelFractions(track).map(
-      ([label, fraction]) => `${label ?? 'not sure'} ${formatPercent(fraction)}`,
-    );
+    const parts = labelFractions(track).map(([label, fraction]) => `${label ?? 'not sure'} ${formatPercent(fraction)}`);
     const text = `Face ${this.number}, share of the last ${SPAN_S} seconds: ${parts.join(', ')}`;
     this.canvas.setAttribute('aria-label', text);
   }

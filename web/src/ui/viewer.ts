@@ -17,9 +17,7 @@ export class Viewer {
 
   constructor() {
     new ResizeObserver(() => this.redraw()).observe(this.root);
-    this.video.addEventListener('resize', () =>
-      this.setAspectRatio(this.video.videoWidth, this.video.videoHeight),
-    );
+    this.video.addEventListener('resize', () => this.setAspectRatio(this.video.videoWidth, this.video.videoHeight));
   }
 
   /** Show an image file. Rejects with a message for the user. */
