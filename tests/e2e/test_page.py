@@ -53,8 +53,8 @@ RECORD_CAMERAS = """() => {
 }"""
 DELAY_CAMERA = """() => {
   const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-  const held = new Promise((resolve) => (window.release = resolve));
-  navigator.mediaDevices.getUserMedia = async (constraints) => (await held, open(constraints));
+  const released = new Promise((resolve) => (window.release = resolve));
+  navigator.mediaDevices.getUserMedia = async (constraints) => (await released, open(constraints));
 }"""
 FAIL_CAMERA = """() => {
   navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NAME'); };
@@ -73,7 +73,7 @@ def url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def still() -> Image.Image:
+def camera_image() -> Image.Image:
     """Return a camera frame of 640x480 pixels with one face."""
     scene = Image.new("RGB", (640, 480), (178, 170, 160))
     portrait = Image.open(IMAGE)
@@ -83,10 +83,10 @@ def still() -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def browser(still: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser(camera_image: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Launch a browser with a fake camera that shows a slightly moving face."""
     video = tmp_path_factory.mktemp("camera") / "face.mjpeg"
-    video.write_bytes(b"".join(_swaying(still)))
+    video.write_bytes(b"".join(_encode_swaying_jpegs(camera_image)))
     camera = [
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",
@@ -99,11 +99,12 @@ def browser(still: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Ite
         browser.close()
 
 
-def _swaying(still: Image.Image) -> Iterator[bytes]:
+def _encode_swaying_jpegs(camera_image: Image.Image) -> Iterator[bytes]:
+    """Yield 30 frames in which the face moves left and right by 4 pixels."""
     for number in range(30):
         shift = round(4 * math.sin(2 * math.pi * number / 30))
         file = io.BytesIO()
-        Image.fromarray(np.roll(np.asarray(still), shift, axis=1)).save(file, "JPEG", quality=95)
+        Image.fromarray(np.roll(np.asarray(camera_image), shift, axis=1)).save(file, "JPEG", quality=95)
         yield file.getvalue()
 
 
@@ -143,8 +144,8 @@ def test_image_results_match_python(session: PageSession, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_camera_results_match_python(page: Page, still: Image.Image, mode: str) -> None:
-    [face] = Analyzer().analyze(still)
+def test_camera_results_match_python(page: Page, camera_image: Image.Image, mode: str) -> None:
+    [face] = Analyzer().analyze(camera_image)
     assert face.expression is not None
     select(page, mode, "expression")
     # On a slow machine the face may be lost for a moment and get a new number.
@@ -238,7 +239,9 @@ def test_unsupported_files_are_reported(page: Page) -> None:
     expect(page.locator("#empty")).to_be_visible()
 
 
-def test_video_file_is_analyzed_during_playback(page: Page, still: Image.Image, tmp_path: Path) -> None:
+def test_video_file_is_analyzed_during_playback(
+    page: Page, camera_image: Image.Image, tmp_path: Path
+) -> None:
     av = pytest.importorskip("av", reason="encoding a video needs the extra `video`")
     clip = tmp_path / "clip.webm"
     with av.open(str(clip), "w") as container:
@@ -246,7 +249,7 @@ def test_video_file_is_analyzed_during_playback(page: Page, still: Image.Image, 
         stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
         stream.options = {"deadline": "realtime", "cpu-used": "8"}
         for _ in range(20):
-            container.mux(stream.encode(av.VideoFrame.from_image(still)))
+            container.mux(stream.encode(av.VideoFrame.from_image(camera_image)))
         container.mux(stream.encode(None))
     select(page, "server", "open")
     page.set_input_files("#video-file", clip)
