@@ -159,7 +159,7 @@ def expression() -> dict[str, Any]:
         classifier.manifest, labels=LABELS, temperature=0.7, abstain_below=0.5, quality_temperature=spec
     )
     classifier._manifest = manifest
-    expressions = classifier._expressions(logits, qualities)
+    expressions = classifier._expressions(logits, qualities, manifest.abstain_below)
     return {
         "manifest": {
             "labels": list(LABELS),

@@ -43,8 +43,8 @@ def _render_type(schema: dict[str, Any]) -> str:
     kind = schema["type"]
     if kind == "array":
         item = _render_type(schema["items"])
-        length = schema.get("maxItems")
-        is_tuple = length is not None and length == schema.get("minItems") and length <= MAX_TUPLE
+        length = schema.get("maxItems", 0)
+        is_tuple = 0 < length <= MAX_TUPLE and length == schema.get("minItems")
         return f"[{', '.join([item] * length)}]" if is_tuple else f"{item}[]"
     if kind == "object":
         return f"Record<string, {_render_type(schema['additionalProperties'])}>"
