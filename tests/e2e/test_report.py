@@ -189,7 +189,7 @@ def test_groups_have_tables_and_plot(tmp_path):
     }
     page = Page(write_report(tmp_path, title="t", subject={}, summary=summary).read_text(encoding="utf-8"))
     assert "accuracy differs by 33.3 points between the best and the worst group" in page.text
-    assert page.text.count("too few to compare") == 1
+    assert page.text.count("fewer than 20 faces") == 1
     assert f"Not evaluated: person {HOSTILE} (41 values, more than 40)." in page.text
     assert "not a statement about any person" in page.text
     assert "some gap between the best and the worst is expected by chance" in page.text

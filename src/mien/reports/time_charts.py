@@ -89,10 +89,11 @@ def make_ticks(span: Span, length_s: float) -> list[Tick]:
     decimals = 0 if step >= 1 else 1
     places = [span.percent(number * step) for number in range(first, last + 1)]
     texts = [clock(number * step, length_s, decimals=decimals) for number in range(first, last + 1)]
+    is_dense = len(texts) * max(map(len, texts), default=0) > _PHONE_CHARACTERS
     ticks = []
     for number, (left, text) in enumerate(zip(places, texts, strict=True)):
         end = "first" if left < 3 else "last" if left > 97 else ""
-        spare = " spare" if number % 2 and len(texts) * len(text) > _PHONE_CHARACTERS else ""
+        spare = " spare" if is_dense and number % 2 else ""
         ticks.append(Tick(left=left, text=text, css=end + spare))
     return ticks
 
