@@ -1,4 +1,4 @@
-"""Annotated copies of images: every face with its expression, all probabilities and the head's axes."""
+"""Annotated copies of images: faces with expression, probabilities and head axes."""
 
 from __future__ import annotations
 
@@ -25,58 +25,64 @@ from mien.drawing.cards import (
 )
 from mien.drawing.label_placement import Placement, head_boxes, panel_distances, place_panels
 from mien.imaging import check_image
-from mien.results import Face, HeadPose
+from mien.results import Expression, Face, HeadPose
 from mien.theme import OVERLAY_COLORS, rgb
 
-MIN_SIDE = 600
-"""Images with a shorter long side are enlarged a whole number of times before they are drawn on."""
-MAX_ENLARGED = 2600
-"""A crowded image is enlarged up to this long side to make room for every face's panel."""
+MIN_SIDE_PX = 600
+"""Minimum longer side of an annotated image; smaller images are enlarged by a whole factor."""
+MAX_ENLARGED_PX = 2600
+"""Maximum longer side to which a crowded image is enlarged to make space for all panels."""
 TEXT_SHARES = (72, 90, 110)
-"""Heights of text in an image's long side: the usual one, and two smaller ones for crowds."""
-MIN_TEXT = 12
-"""Text is never smaller than this many pixels."""
-CROWD_COVERED, CROWD_DISTANCE = 0.03, 0.7
-"""A panel may cover and be away from its face this much; otherwise all faces get smaller panels."""
+"""Longer side of the image in text heights: the default, and two smaller texts for crowds."""
+MIN_TEXT_PX = 12
+"""Minimum text height."""
+MAX_COVERED = 0.03
+"""Maximum share of a panel over faces or other panels; beyond it, all faces get smaller panels."""
+MAX_DISTANCE = 0.7
+"""Maximum gap between a panel and its face in panel widths; beyond it, all faces get smaller panels."""
 
-_AXES = tuple(rgb(OVERLAY_COLORS[name]) for name in ("axis_left", "axis_up", "axis_out"))
+_AXIS_COLORS = tuple(rgb(OVERLAY_COLORS[name]) for name in ("axis_left", "axis_up", "axis_out"))
 
 
 def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-    """A copy of an image with every face's box, expression, probabilities and head axes drawn.
+    """Draw each face's box, expression, probabilities and head axes on a copy of an image.
 
-    Text has a readable size whatever the faces' size, and lies beside the faces. The copy is larger than the
-    image when that is tiny or crowded; under the copy of a dense crowd a line explains the colors.
+    Text has a readable size independent of the size of the faces and is placed next to them. A tiny or crowded image is
+    enlarged, and a legend of the colors is added below a dense crowd.
 
     Args:
-        image: (H, W, 3) uint8 RGB, left as it is.
-        faces: of that image. Faces without an expression get a box only.
+        image: (H, W, 3) uint8 RGB; not modified.
+        faces: faces of the image. Faces without an expression have only a box.
 
     Returns:
-        (H * k, W * k, 3) uint8 RGB, k a whole number, 1 for ordinary images; a crowd's is a little higher.
+        (H * k, W * k, 3) uint8 RGB, where k is a whole number, 1 for ordinary images; higher with a legend.
+
+    Raises:
+        InputError: the image is not (H, W, 3) uint8.
     """
     check_image(image)
-    plan = _plan(image.shape[1::-1], faces)
-    width, height = image.shape[1] * plan.enlargement, image.shape[0] * plan.enlargement
+    layout = _choose_layout(image.shape[1::-1], faces)
     canvas = Image.fromarray(image)
-    if plan.enlargement > 1:
-        canvas = canvas.resize((width, height), Image.Resampling.BICUBIC)
-    for face, box in zip(faces, plan.faces_xyxy, strict=True):
-        draw_box(canvas, box, face_color(face.expression), plan.unit)
-        draw_axes(canvas, face, plan.unit, plan.enlargement)
-    read = [(face, box) for face, box in zip(faces, plan.faces_xyxy, strict=True) if face.expression]
-    for (face, box), place in zip(read, plan.placement.boxes_xyxy, strict=True):
-        _draw_leader(canvas, box, place, face_color(face.expression), plan.unit)
-        tile = plan.panel.draw(face, plan.unit)
+    if layout.enlargement > 1:
+        size = (canvas.width * layout.enlargement, canvas.height * layout.enlargement)
+        canvas = canvas.resize(size, Image.Resampling.BICUBIC)
+    for face, box in zip(faces, layout.faces_xyxy, strict=True):
+        draw_box(canvas, box, face_color(face.expression), layout.unit)
+        draw_axes(canvas, face, layout.unit, layout.enlargement)
+    classified = [(face, box) for face, box in zip(faces, layout.faces_xyxy, strict=True) if face.expression]
+    for (face, box), place in zip(classified, layout.placement.boxes_xyxy, strict=True):
+        _draw_leader(canvas, box, place, face_color(face.expression), layout.unit)
+        tile = layout.panel.draw(face, layout.unit)
         canvas.paste(tile, (int(place[0]), int(place[1])), tile)
-    if isinstance(plan.panel, StripPanel) and read:
-        canvas = _with_legend(canvas, read[0][0], plan.unit)
+    expressions = [face.expression for face in faces if face.expression]
+    if isinstance(layout.panel, StripPanel) and expressions:
+        canvas = _add_legend(canvas, expressions[0], layout.unit)
     return np.array(canvas)
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """How one image is laid out: its enlargement, the height of its text, and where the panels go."""
+class _Layout:
+    """Enlargement, text height, panels and their positions in one image."""
 
     enlargement: int
     unit: int
@@ -86,89 +92,97 @@ class _Plan:
 
     @property
     def is_clear(self) -> bool:
-        return self.placement.covered <= CROWD_COVERED and self.placement.distance <= CROWD_DISTANCE
+        return self.placement.covered <= MAX_COVERED and self.placement.distance <= MAX_DISTANCE
 
 
-def _plan(size_wh: tuple[int, int], faces: Sequence[Face]) -> _Plan:
-    """The first layout in which every face has room for all its bars; when there is none, for a strip."""
-    least = max(1, math.ceil(MIN_SIDE / max(size_wh)))
-    most = max(least, MAX_ENLARGED // max(size_wh))
-    doubled = [least * 2**times for times in range(3) if least * 2**times <= most]
-    usual, *smaller = TEXT_SHARES
-    tries = [(least, usual), *((enlargement, share) for enlargement in doubled for share in smaller)]
+def _choose_layout(size_wh: tuple[int, int], faces: Sequence[Face]) -> _Layout:
+    """Return the first layout with space for all bars of every face; without one, the first with strips."""
+    smallest = max(1, math.ceil(MIN_SIDE_PX / max(size_wh)))
+    largest = max(smallest, MAX_ENLARGED_PX // max(size_wh))
+    enlargements = [smallest * 2**times for times in range(3) if smallest * 2**times <= largest]
+    default_share, *small_shares = TEXT_SHARES
+    options = [(smallest, default_share)]
+    options += [(enlargement, share) for enlargement in enlargements for share in small_shares]
     if sum(face.expression is not None for face in faces) <= 1:
-        plans = [_layout(size_wh, faces, enlargement, share, BarsPanel()) for enlargement, share in tries]
-        return min(plans, key=lambda plan: (not plan.is_clear, round(plan.placement.covered, 1)))
+        layouts = [_make_layout(size_wh, faces, *option, BarsPanel()) for option in options]
+        return min(layouts, key=lambda layout: (not layout.is_clear, round(layout.placement.covered, 1)))
     for panel in (BarsPanel(), StripPanel()):
-        for enlargement, share in tries:
-            plan = _layout(size_wh, faces, enlargement, share, panel, most_covered=CROWD_COVERED)
-            if plan.is_clear:
-                return plan
-    enlargement, share = tries[-1]
-    return _layout(size_wh, faces, enlargement, share, StripPanel())
+        for option in options:
+            layout = _make_layout(size_wh, faces, *option, panel, max_covered=MAX_COVERED)
+            if layout.is_clear:
+                return layout
+    return _make_layout(size_wh, faces, *options[-1], StripPanel())
 
 
-def _layout(
+def _make_layout(
     size_wh: tuple[int, int],
     faces: Sequence[Face],
     enlargement: int,
-    share: int,
+    text_share: int,
     panel: Panel,
-    most_covered: float = math.inf,
-) -> _Plan:
+    max_covered: float = math.inf,
+) -> _Layout:
     width, height = size_wh[0] * enlargement, size_wh[1] * enlargement
-    unit = max(MIN_TEXT, round(max(width, height) / share))
+    unit = max(MIN_TEXT_PX, round(max(width, height) / text_share))
     boxes = np.array([face.bbox_xyxy for face in faces], dtype=np.float64).reshape(-1, 4) * enlargement
     boxes = np.clip(boxes, 0, [width, height, width, height]).round()
-    read = [index for index, face in enumerate(faces) if face.expression]
-    sizes = [panel.size(face.expression, unit) for face in faces if face.expression][:1]
+    indices = [index for index, face in enumerate(faces) if face.expression]
+    sizes = [panel.size(face.expression, unit) for face in faces if face.expression]
     panel_wh = sizes[0] if sizes else (1, 1)
-    placement = place_panels((width, height), boxes, read, panel_wh, round(0.6 * unit), most_covered)
-    return _Plan(enlargement, unit, panel, boxes, placement)
+    placement = place_panels((width, height), boxes, indices, panel_wh, round(0.6 * unit), max_covered)
+    return _Layout(enlargement, unit, panel, boxes, placement)
 
 
 def draw_box(canvas: Image.Image, box: np.ndarray, color: Color, unit: int) -> None:
-    """A hairline rectangle with strong round corners around a box (4,) in whole pixels; `unit` is the text's height."""
+    """Draw a thin rectangle with strong round corners around a box.
+
+    Args:
+        canvas: image to draw on.
+        box: (4,) left, top, right, bottom in whole pixels; boxes below 4 pixels are not drawn.
+        color: line color.
+        unit: text height in pixels; it limits the thickness of the corners.
+    """
     left, top, right, bottom = (int(value) for value in box)
     side = min(right - left, bottom - top)
     if side < 4:
         return
-    thick = max(2, round(min(unit / 5, side / 14)))
-    arm = max(2 * thick, side // 5)
-    hairline = max(1, thick // 3)
+    thickness = max(2, round(min(unit / 5, side / 14)))
+    arm = max(2 * thickness, side // 5)
     ImageDraw.Draw(canvas, "RGBA").rounded_rectangle(
-        [left, top, right - 1, bottom - 1], radius=arm // 2, outline=(*color, 110), width=hairline
+        [left, top, right - 1, bottom - 1],
+        radius=arm // 2,
+        outline=(*color, 110),
+        width=max(1, thickness // 3),
     )
-    corner = _corner(arm, thick, color)
+    corner = _corner(arm, thickness, color)
+    mirrored = corner.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     far_x, far_y = right - arm, bottom - arm
-    flip_x, flip_y = Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM
-    for x, y, flips in (
-        (left, top, ()),
-        (far_x, top, (flip_x,)),
-        (left, far_y, (flip_y,)),
-        (far_x, far_y, (flip_x, flip_y)),
-    ):
-        tile = corner
-        for flip in flips:
-            tile = tile.transpose(flip)
-        canvas.paste(tile, (x, y), tile)
+    for x, tile in ((left, corner), (far_x, mirrored)):
+        canvas.paste(tile, (x, top), tile)
+        flipped = tile.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+        canvas.paste(flipped, (x, far_y), flipped)
 
 
 @lru_cache(maxsize=64)
-def _corner(arm: int, thick: int, color: Color) -> Image.Image:
-    """The upper left corner of a rounded frame, on a soft dark edge that holds on bright images."""
-    big = arm * SMOOTH
-    tile = Image.new("RGBA", (big, big), (*color, 0))
-    draw = ImageDraw.Draw(tile)
-    radius = big // 2
-    draw.rounded_rectangle(
-        [0, 0, 4 * big, 4 * big], radius=radius, outline=(*color, 255), width=thick * SMOOTH
+def _corner(arm: int, thickness: int, color: Color) -> Image.Image:
+    """Return the upper left corner of a rounded frame as RGBA (arm, arm)."""
+    side = arm * SMOOTH
+    tile = Image.new("RGBA", (side, side), (*color, 0))
+    ImageDraw.Draw(tile).rounded_rectangle(
+        [0, 0, 4 * side, 4 * side], radius=side // 2, outline=(*color, 255), width=thickness * SMOOTH
     )
     return tile.resize((arm, arm), Image.Resampling.BOX)
 
 
 def draw_axes(canvas: Image.Image, face: Face, unit: int, enlargement: int = 1) -> None:
-    """Three short lines from the nose: to the subject's left, up, and out of the face; none without a head pose."""
+    """Draw the head's axes from the nose: to the subject's left, up, and out of the face.
+
+    Args:
+        canvas: image to draw on.
+        face: face; nothing is drawn without a head pose.
+        unit: text height in pixels; it limits the thickness of the lines.
+        enlargement: factor from the face's pixels to the canvas.
+    """
     box = face.bbox_xyxy * enlargement
     length = 0.17 * float((box[2:] - box[:2]).min())
     if face.head_pose is None or length < 4:
@@ -176,23 +190,25 @@ def draw_axes(canvas: Image.Image, face: Face, unit: int, enlargement: int = 1) 
     half = math.ceil(1.2 * length)
     tile = Image.new("RGBA", (2 * half * SMOOTH, 2 * half * SMOOTH), (*INK, 0))
     draw = ImageDraw.Draw(tile)
-    thick = max(1.5, min(unit / 6, length / 9)) * SMOOTH
-    middle = half * SMOOTH
-    nearest_last = sorted(zip(axes_xyz(face.head_pose).T, _AXES, strict=True), key=lambda axis: axis[0][2])
-    for axis_xyz, color in nearest_last:
-        end = (middle + axis_xyz[0] * length * SMOOTH, middle - axis_xyz[1] * length * SMOOTH)
-        draw.line([(middle, middle), end], fill=(*color, 240), width=round(thick))
-        _dot(draw, end, thick / 2, (*color, 240))
-    _dot(draw, (middle, middle), thick * 0.8, (*INK, 240))
+    thickness = max(1.5, min(unit / 6, length / 9)) * SMOOTH
+    center = half * SMOOTH
+    # the axis that points to the viewer is drawn last, over the others
+    axes = sorted(zip(axes_xyz(face.head_pose).T, _AXIS_COLORS, strict=True), key=lambda axis: axis[0][2])
+    for axis_xyz, color in axes:
+        end = (center + axis_xyz[0] * length * SMOOTH, center - axis_xyz[1] * length * SMOOTH)
+        draw.line([(center, center), end], fill=(*color, 240), width=round(thickness))
+        _draw_dot(draw, end, thickness / 2, color)
+    _draw_dot(draw, (center, center), thickness * 0.8, INK)
     small = tile.resize((2 * half, 2 * half), Image.Resampling.BOX)
     x, y = (round(float(value)) - half for value in face.landmarks_xy[2] * enlargement)
     canvas.paste(small, (x, y), small)
 
 
 def axes_xyz(pose: HeadPose) -> np.ndarray:
-    """The head's axes as columns (3, 3): to the subject's left, up, out of the face.
+    """Return the head's axes as columns (3, 3): to the subject's left, up, and out of the face.
 
-    x points right in the image, y up, z to the viewer; the order of the turns is `mien.faces.head_pose`'s.
+    x points right in the image, y up, and z to the viewer. The order of the rotations is that of
+    `mien.faces.head_pose`.
     """
     yaw, pitch, roll = (math.radians(angle) for angle in (pose.yaw_deg, -pose.pitch_deg, -pose.roll_deg))
     about_x = np.array(
@@ -204,28 +220,30 @@ def axes_xyz(pose: HeadPose) -> np.ndarray:
 
 
 def _draw_leader(canvas: Image.Image, box: np.ndarray, place: np.ndarray, color: Color, unit: int) -> None:
-    """A thin line from a panel to its face, when they are apart."""
+    """Draw a thin line from a panel to its face if they are apart."""
     if panel_distances(place[None], head_boxes(box[None])[0])[0] <= 1.2 * unit:
         return
     middle = (np.maximum(box[:2], place[:2]) + np.minimum(box[2:], place[2:])) / 2
-    start, end = np.clip(middle, place[:2], place[2:]), np.clip(middle, box[:2], box[2:])
+    start = np.clip(middle, place[:2], place[2:])
+    end = np.clip(middle, box[:2], box[2:])
     draw = ImageDraw.Draw(canvas, "RGBA")
     draw.line([*start.tolist(), *end.tolist()], fill=(*color, 200), width=max(1, unit // 8))
 
 
-def _with_legend(canvas: Image.Image, face: Face, unit: int) -> Image.Image:
-    """The image with a line under it that names the colors; two lines and more when it is narrow."""
-    assert face.expression is not None  # it has a panel
-    labels = face.expression.labels
-    font, line = text_font(unit, 0.95), round(1.7 * unit)
+def _add_legend(canvas: Image.Image, expression: Expression, unit: int) -> Image.Image:
+    """Return the image with a legend of the class colors below it, in several rows if it is narrow."""
+    labels = expression.labels
+    font = text_font(unit, 0.95)
+    row_height = round(1.7 * unit)
     step = max(font.getlength(name) for name in labels) + 2.2 * unit
     columns = max(1, min(len(labels), int((canvas.width - unit) / step)))
-    lines = math.ceil(len(labels) / columns)
-    legend = Image.new("RGBA", (canvas.width, lines * line + unit), (*CARD[:3], 255))
+    rows = math.ceil(len(labels) / columns)
+    legend = Image.new("RGBA", (canvas.width, rows * row_height + unit), (*CARD[:3], 255))
     left = (canvas.width - columns * step) / 2
+    side = round(0.7 * unit)
     for index, name in enumerate(labels):
-        x, y = left + index % columns * step, (index // columns + 0.5) * line + unit / 2
-        side = round(0.7 * unit)
+        x = left + index % columns * step
+        y = (index // columns + 0.5) * row_height + unit / 2
         paste_bar(legend, (x + 0.4 * unit, y - side / 2), side, side, (*class_rgb(name), 255))
         ImageDraw.Draw(legend).text((x + 1.5 * unit, y), name, fill=INK, font=font, anchor="lm")
     extended = Image.new("RGB", (canvas.width, canvas.height + legend.height))
@@ -234,7 +252,6 @@ def _with_legend(canvas: Image.Image, face: Face, unit: int) -> Image.Image:
     return extended
 
 
-def _dot(
-    draw: ImageDraw.ImageDraw, middle: tuple[float, float], radius: float, color: tuple[int, ...]
-) -> None:
-    draw.ellipse([middle[0] - radius, middle[1] - radius, middle[0] + radius, middle[1] + radius], fill=color)
+def _draw_dot(draw: ImageDraw.ImageDraw, center: tuple[float, float], radius: float, color: Color) -> None:
+    x, y = center
+    draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=(*color, 240))

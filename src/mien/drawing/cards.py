@@ -1,4 +1,4 @@
-"""The cards of annotated images: one face's expression as text and bars."""
+"""Cards with the expression of one face as text and bars, and the drawing primitives of all overlays."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from mien.results import Expression, Face, HeadPose
 from mien.theme import OVERLAY_COLORS, class_color, rgb
 
 Color = tuple[int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 SMOOTH = 4
-"""Shapes are drawn this many times larger and shrunk, because Pillow does not smooth edges."""
+"""Supersampling factor of shapes: Pillow does not smooth edges."""
 INK = rgb(OVERLAY_COLORS["ink"])
 """Color of titles, names and main numbers."""
 QUIET = rgb(OVERLAY_COLORS["quiet"])
@@ -23,24 +24,25 @@ CARD = (*rgb(OVERLAY_COLORS["card"]), 222)
 """Background of a card."""
 _TRACK = (255, 255, 255, 30)
 ROW = 1.35
-"""Units from one row of a card to the next."""
+"""Distance between the rows of a card, in text heights."""
 
 
 class BarsPanel:
-    """A card with the label, one named bar a class, and the head pose."""
+    """Card with the label, one named bar per class, and the head pose."""
 
     def size(self, expression: Expression, unit: int) -> tuple[int, int]:
-        """Width and height in pixels."""
+        """Return width and height in pixels; `unit` is the text height in pixels."""
         return round(14.2 * unit), round(ROW * unit * len(expression.labels) + 4.9 * unit)
 
     def draw(self, face: Face, unit: int) -> Image.Image:
-        """The card as an RGBA image."""
+        """Return the card of a face with an expression as RGBA."""
         expression = face.expression
-        assert expression is not None  # faces without one get no panel
+        assert expression is not None
         width, height = self.size(expression, unit)
-        tile = _card(width, height, unit)
+        tile = rounded(width, height, round(0.55 * unit), CARD)
         draw = ImageDraw.Draw(tile)
-        pad, top = 0.75 * unit, 1.5 * unit
+        pad = 0.75 * unit
+        top = 1.5 * unit
         draw_title(draw, expression, (pad, top, width - pad), unit)
         draw_bars(tile, expression_bars(expression), (pad, top + 1.65 * unit, width - pad), unit)
         paste_bar(tile, (pad, height - 1.95 * unit), width - 2 * pad, max(1, unit // 12), _TRACK)
@@ -62,25 +64,25 @@ class BarsPanel:
 
 
 class StripPanel:
-    """A small card for crowds: the label over one strip whose segments are the probabilities."""
+    """Small card for crowds: the label above one strip of segments that are the probabilities."""
 
     def size(self, expression: Expression, unit: int) -> tuple[int, int]:
-        """Width and height in pixels."""
+        """Return width and height in pixels; `unit` is the text height in pixels."""
         return round(8.6 * unit), round(2.7 * unit)
 
     def draw(self, face: Face, unit: int) -> Image.Image:
-        """The card as an RGBA image."""
+        """Return the card of a face with an expression as RGBA."""
         expression = face.expression
-        assert expression is not None  # faces without one get no panel
+        assert expression is not None
         width, height = self.size(expression, unit)
-        tile = _card(width, height, unit)
+        tile = rounded(width, height, round(0.55 * unit), CARD)
         pad = 0.5 * unit
         draw_title(ImageDraw.Draw(tile), expression, (pad, 0.95 * unit, width - pad), unit, scale=1.0)
         self._draw_strip(tile, expression, (pad, 1.8 * unit, width - pad), round(0.5 * unit))
         return tile
 
     def _draw_strip(
-        self, tile: Image.Image, expression: Expression, row: tuple[float, float, float], thick: int
+        self, tile: Image.Image, expression: Expression, row: tuple[float, float, float], thickness: int
     ) -> None:
         start, y, end = (round(value) for value in row)
         edges = start + np.concatenate([[0.0], np.cumsum(expression.probabilities)]) * (end - start)
@@ -88,11 +90,10 @@ class StripPanel:
         draw = ImageDraw.Draw(strip)
         for name, left, right in zip(expression.labels, edges[:-1], edges[1:], strict=True):
             if round(right) > round(left):
-                draw.rectangle(
-                    [round(left), y, round(right) - 1, y + thick - 1], fill=(*class_rgb(name), 255)
-                )
+                box = [round(left), y, round(right) - 1, y + thickness - 1]
+                draw.rectangle(box, fill=(*class_rgb(name), 255))
         mask = Image.new("L", tile.size)
-        mask.paste(rounded(end - start, thick, thick // 2, (255, 255, 255, 255)).getchannel("A"), (start, y))
+        mask.paste(round_mask(end - start, thickness, thickness // 2), (start, y))
         tile.paste(strip, (0, 0), mask)
 
 
@@ -109,7 +110,7 @@ class Bar:
 
 
 def expression_bars(expression: Expression) -> list[Bar]:
-    """The probability of every class."""
+    """Return one bar per class with its probability."""
     shares = zip(expression.labels, expression.probabilities.tolist(), strict=True)
     return [Bar(name, probability, class_rgb(name)) for name, probability in shares]
 
@@ -119,22 +120,23 @@ def draw_bars(
     bars: Sequence[Bar],
     row: tuple[float, float, float],
     unit: int,
-    longest: float = 5.5,
+    max_name_width: float = 5.5,
 ) -> None:
-    """Names, bars and per cents, `ROW` units apart; below half a per cent there is a name alone.
+    """Draw names, bars and percentages in rows `ROW` text heights apart; below 0.5% only the name is drawn.
 
     Args:
-        tile: the card.
-        bars: from top to bottom.
-        row: left end, middle of the first row, right end, in pixels.
-        unit: height of text in pixels.
-        longest: names take at most so many units.
+        tile: card to draw on.
+        bars: bars from top to bottom.
+        row: left end, vertical center of the first row, and right end in pixels.
+        unit: text height in pixels.
+        max_name_width: maximum width of the names in text heights.
     """
     start, y, end = row
-    names = max(text_font(unit, 0.95).getlength(bar.name) for bar in bars)
-    columns = start + min(names, longest * unit) + 0.55 * unit, end - 2.5 * unit
+    widest = max(text_font(unit, 0.95).getlength(bar.name) for bar in bars)
+    bar_start = start + min(widest, max_name_width * unit) + 0.55 * unit
+    columns = (start, bar_start, end - 2.5 * unit, end)
     for number, bar in enumerate(bars):
-        _draw_bar(tile, bar, (start, *columns, end), y + ROW * number * unit, unit)
+        _draw_bar(tile, bar, columns, y + ROW * number * unit, unit)
 
 
 def _draw_bar(
@@ -142,14 +144,15 @@ def _draw_bar(
 ) -> None:
     start, bar_start, bar_end, end = columns
     draw = ImageDraw.Draw(tile)
-    tone = INK if bar.share >= 0.1 else QUIET
-    _text(draw, (start, y), bar.name, tone, text_font(unit, 0.95), bar_start - start)
-    thick = max(4, round(0.5 * unit))
-    paste_bar(tile, (bar_start, y - thick / 2), bar_end - bar_start, thick, _TRACK)
+    color = INK if bar.share >= 0.1 else QUIET
+    _draw_text(draw, (start, y), bar.name, color, text_font(unit, 0.95), bar_start - start)
+    thickness = max(4, round(0.5 * unit))
+    corner = (bar_start, y - thickness / 2)
+    paste_bar(tile, corner, bar_end - bar_start, thickness, _TRACK)
     if bar.share >= 0.005:
-        length = max(thick, (bar_end - bar_start) * bar.share)
-        paste_bar(tile, (bar_start, y - thick / 2), length, thick, (*bar.color, 255))
-        draw.text((end, y), f"{bar.share:.0%}", fill=tone, font=text_font(unit, 0.9), anchor="rm")
+        length = max(thickness, (bar_end - bar_start) * bar.share)
+        paste_bar(tile, corner, length, thickness, (*bar.color, 255))
+        draw.text((end, y), f"{bar.share:.0%}", fill=color, font=text_font(unit, 0.9), anchor="rm")
 
 
 def draw_title(
@@ -159,70 +162,79 @@ def draw_title(
     unit: int,
     scale: float = 1.35,
 ) -> None:
-    """Label to the left, confidence to the right."""
+    """Draw the label on the left and the confidence on the right.
+
+    Args:
+        draw: canvas to draw on.
+        expression: prediction; "not sure" is drawn when it has no label.
+        row: left end, vertical center and right end in pixels.
+        unit: text height of the card in pixels.
+        scale: text height of the title in units.
+    """
     start, y, end = row
-    text = expression.label or "not sure"
-    tint = _mix(face_color(expression), INK, 0.35) if expression.label else QUIET
     font = text_font(unit, scale)
-    _text(draw, (start, y), text, tint, font, end - start - font.getlength("100% "))
-    tone = INK if expression.label else QUIET
-    draw.text((end, y), f"{expression.confidence:.0%}", fill=tone, font=font, anchor="rm")
+    label = expression.label or "not sure"
+    tint = _mix(face_color(expression), INK, 0.35) if expression.label else QUIET
+    _draw_text(draw, (start, y), label, tint, font, end - start - font.getlength("100% "))
+    color = INK if expression.label else QUIET
+    draw.text((end, y), f"{expression.confidence:.0%}", fill=color, font=font, anchor="rm")
 
 
-def _text(
+def _draw_text(
     draw: ImageDraw.ImageDraw,
     start: tuple[float, float],
     text: str,
     color: Color,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    length: float,
+    font: Font,
+    max_width: float,
 ) -> None:
-    """Text of at most a length; what does not fit ends in two dots."""
-    if font.getlength(text) > length:
-        while text and font.getlength(f"{text}..") > length:
+    """Draw text, cut to a width in pixels and ended by two dots if it is wider."""
+    if font.getlength(text) > max_width:
+        while text and font.getlength(f"{text}..") > max_width:
             text = text[:-1]
         text = f"{text}.."
     draw.text(start, text, fill=color, font=font, anchor="lm")
-
-
-def _card(width: int, height: int, unit: int) -> Image.Image:
-    return rounded(width, height, round(0.55 * unit), CARD)
 
 
 def paste_bar(
     tile: Image.Image,
     corner: tuple[float, float],
     length: float,
-    thick: int,
+    thickness: int,
     color: tuple[int, int, int, int],
 ) -> None:
-    """Lay a bar with round ends on a tile, its corner at whole pixels."""
-    bar = rounded(max(thick, round(length)), thick, thick // 2, color)
+    """Paste a bar with round ends on a tile, its corner rounded to whole pixels."""
+    bar = rounded(max(thickness, round(length)), thickness, thickness // 2, color)
     tile.alpha_composite(bar, (round(corner[0]), round(corner[1])))
 
 
 def rounded(width: int, height: int, radius: int, color: tuple[int, int, int, int]) -> Image.Image:
-    """A smooth rounded rectangle on nothing."""
-    big = Image.new("RGBA", (width * SMOOTH, height * SMOOTH), (*color[:3], 0))
-    corners = [0, 0, width * SMOOTH - 1, height * SMOOTH - 1]
-    ImageDraw.Draw(big).rounded_rectangle(corners, radius=radius * SMOOTH, fill=color)
-    return big.resize((width, height), Image.Resampling.BOX)
+    """Return a smooth rounded rectangle on a transparent background as RGBA."""
+    large = Image.new("RGBA", (width * SMOOTH, height * SMOOTH), (*color[:3], 0))
+    box = [0, 0, width * SMOOTH - 1, height * SMOOTH - 1]
+    ImageDraw.Draw(large).rounded_rectangle(box, radius=radius * SMOOTH, fill=color)
+    return large.resize((width, height), Image.Resampling.BOX)
+
+
+def round_mask(width: int, height: int, radius: int) -> Image.Image:
+    """Return a smooth rounded rectangle as a paste mask."""
+    return rounded(width, height, radius, (255, 255, 255, 255)).getchannel("A")
 
 
 @lru_cache(maxsize=64)
-def text_font(unit: int, scale: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The built-in font, `scale` units high."""
+def text_font(unit: int, scale: float) -> Font:
+    """Return Pillow's built-in font; `scale` is its height in units, at least 10 pixels."""
     return ImageFont.load_default(size=max(10, round(unit * scale)))
 
 
 def face_color(expression: Expression | None) -> Color:
-    """The color of a face: its expression's, gray when there is none."""
+    """Return the color of a face's label; gray without one."""
     label = None if expression is None else expression.label
     return class_rgb(label or "")
 
 
 def class_rgb(name: str) -> Color:
-    """A class's color as red, green and blue."""
+    """Return a class color as red, green and blue."""
     return rgb(class_color(name))
 
 

@@ -1,4 +1,4 @@
-"""Frames of a video with what is known of their faces drawn on: boxes and small cards that move with them."""
+"""Video frames with tracked faces drawn on: boxes, numbers, head axes and small cards."""
 
 from __future__ import annotations
 
@@ -8,30 +8,33 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mien.drawing.annotate import MIN_TEXT, draw_axes, draw_box
+from mien.drawing.annotate import MIN_TEXT_PX, draw_axes, draw_box
 from mien.drawing.cards import CARD, INK, StripPanel, face_color, rounded, text_font
 from mien.results import Face
 
-_TEXT_SHARE = 54  # text is the image's long side divided by this
-_UNITS_WIDE = 8.6
-_MIN_UNIT = 2  # a card cannot be drawn smaller
+_TEXT_SHARE = 54
+"""Longer side of a frame in text heights."""
+_CARD_WIDTH = 8.6
+"""Width of a card in text heights."""
+_MIN_UNIT_PX = 2
+"""Minimum text height of a card."""
 _PANEL = StripPanel()
 
 
 def draw_tracks(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-    """A copy of a frame with each face's box, number, head axes, steady label and smoothed probabilities.
+    """Draw each face's box, number, head axes, stable label and smoothed probabilities on a copy of a frame.
 
-    The card stands under its face, or over it where there is no room: it moves with the face and jumps rarely.
+    The card is placed below the face, or above it where there is no space: it follows the face and rarely jumps.
 
     Args:
-        image: (H, W, 3) uint8 RGB, left as it is.
-        faces: of a `VideoFrame`.
+        image: (H, W, 3) uint8 RGB; not modified.
+        faces: faces of a `VideoFrame`.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     canvas = Image.fromarray(image)
-    unit = _unit(canvas.size)
+    unit = _text_height(canvas.size)
     limit = np.array([*canvas.size, *canvas.size])
     for face in sorted(faces, key=lambda face: float(face.bbox_xyxy[3])):
         box = face.bbox_xyxy.clip(0, limit).round()
@@ -43,29 +46,31 @@ def draw_tracks(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     return np.array(canvas)
 
 
-def _unit(size_wh: tuple[int, int]) -> int:
-    """Height of text; less in frames that are too narrow for a card."""
-    wanted = max(MIN_TEXT, round(max(size_wh) / _TEXT_SHARE))
-    return max(_MIN_UNIT, min(wanted, int(size_wh[0] / _UNITS_WIDE)))
+def _text_height(size_wh: tuple[int, int]) -> int:
+    """Return the text height in pixels, reduced in frames that are narrower than a card."""
+    height = max(MIN_TEXT_PX, round(max(size_wh) / _TEXT_SHARE))
+    return max(_MIN_UNIT_PX, min(height, int(size_wh[0] / _CARD_WIDTH)))
 
 
 def _draw_number(canvas: Image.Image, face: Face, box: np.ndarray, unit: int) -> None:
-    """The face's number, on a tag at the upper left corner of its box."""
-    text, font = str(face.track_id), text_font(unit, 0.95)
-    width, height = round(font.getlength(text) + 0.9 * unit), round(1.35 * unit)
+    """Draw the number of a face on a tag at the upper left corner of its box."""
+    text = str(face.track_id)
+    font = text_font(unit, 0.95)
+    width = round(font.getlength(text) + 0.9 * unit)
+    height = round(1.35 * unit)
     tag = rounded(width, height, round(0.4 * unit), CARD)
     ImageDraw.Draw(tag).text((width / 2, height / 2), text, fill=INK, font=font, anchor="mm")
-    x, y = int(box[0]), max(0, int(box[1]) - height - round(0.2 * unit))
-    canvas.paste(tag, (x, y), tag)
+    canvas.paste(tag, (int(box[0]), max(0, int(box[1]) - height - round(0.2 * unit))), tag)
 
 
 def _draw_card(canvas: Image.Image, face: Face, box: np.ndarray, unit: int) -> None:
-    assert face.expression is not None  # what is drawn
+    """Draw the card of a face with an expression below its box, or above its number."""
+    assert face.expression is not None
     width, height = _PANEL.size(face.expression, unit)
     gap = round(0.35 * unit)
     x = round(float(box[0] + box[2] - width) / 2)
     y = int(box[3]) + gap
-    if y + height > canvas.height:  # over the number
+    if y + height > canvas.height:
         y = max(0, int(box[1]) - height - 2 * gap - round(1.35 * unit))
     x = max(0, min(x, canvas.width - width))
     tile = _PANEL.draw(face, unit)

@@ -1,3 +1,5 @@
+"""Faces drawn on images, and the placement of their panels."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.drawing.annotate import MIN_SIDE, axes_xyz, draw_faces
+from mien.drawing.annotate import MIN_SIDE_PX, axes_xyz, draw_faces
 from mien.drawing.label_placement import place_panels
 from mien.emotions import EXPRESSIONS
 from mien.errors import InputError
@@ -34,12 +36,12 @@ def canvas(width, height):
     return np.full((height, width, 3), 100, dtype=np.uint8)
 
 
-def test_nothing_to_draw_leaves_the_image_as_it_is():
+def test_returns_equal_image_without_faces():
     image = np.random.default_rng(0).integers(0, 256, (500, 700, 3), dtype=np.uint8)
     np.testing.assert_array_equal(draw_faces(image, []), image)
 
 
-def test_the_image_itself_is_not_touched():
+def test_does_not_modify_input():
     image = canvas(640, 480)
     before = image.copy()
     drawn = draw_faces(image, [face(100, 100, 120)])
@@ -49,7 +51,7 @@ def test_the_image_itself_is_not_touched():
     assert (drawn != image).any()
 
 
-def test_the_middle_of_the_face_stays_visible():
+def test_keeps_center_of_face_visible():
     image = canvas(640, 480)
     without_axes = face(250, 150, 120, head_pose=None)
     drawn = draw_faces(image, [without_axes])
@@ -57,10 +59,10 @@ def test_the_middle_of_the_face_stays_visible():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (24, 24), (90, 40), (40, 90)])
-def test_tiny_images_are_enlarged(size):
+def test_enlarges_tiny_images(size):
     width, height = size
     drawn = draw_faces(canvas(*size), [face(0, 0, min(size))])
-    assert max(drawn.shape[:2]) >= MIN_SIDE
+    assert max(drawn.shape[:2]) >= MIN_SIDE_PX
     assert drawn.shape[1] % width == 0
     assert drawn.shape[0] % height == 0 or drawn.shape[0] > drawn.shape[1]
 
@@ -76,35 +78,35 @@ def test_tiny_images_are_enlarged(size):
         {"expression": expression(share=1.0)},
     ],
 )
-def test_every_kind_of_face_can_be_drawn(changes):
+def test_draws_faces_with_missing_or_unusual_fields(changes):
     drawn = draw_faces(canvas(640, 480), [face(200, 150, 100, **changes)])
     assert (drawn != 100).any()
 
 
-def test_abstaining_shows():
+def test_draws_abstention_differently():
     faces = [face(200, 150, 100)]
     unsure = [replace(faces[0], expression=expression(is_sure=False))]
     image = canvas(640, 480)
     assert (draw_faces(image, faces) != draw_faces(image, unsure)).any()
 
 
-def test_faces_beyond_the_border_and_crowds():
+def test_draws_crowds_and_faces_beyond_the_border():
     beyond = [face(-50, -50, 100), face(600, 440, 100), face(300, 200, 2), face(-300, 0, 100)]
     assert draw_faces(canvas(640, 480), beyond).shape[2] == 3
     crowd = [face(90 * (i % 7), 90 * (i // 7), 70) for i in range(30)]
     assert draw_faces(canvas(640, 480), crowd).shape[2] == 3
-    unread = [replace(crowd[0], expression=None), *crowd[1:3]]
-    assert draw_faces(canvas(640, 480), unread).shape[2] == 3
+    partly_classified = [replace(crowd[0], expression=None), *crowd[1:3]]
+    assert draw_faces(canvas(640, 480), partly_classified).shape[2] == 3
 
 
-def test_only_pixels_are_drawn_on():
+def test_rejects_array_that_is_not_an_image():
     with pytest.raises(InputError):
         draw_faces(np.zeros((4, 4), dtype=np.uint8), [])
 
 
-def test_axes_follow_the_signs_of_head_pose():
-    ahead = axes_xyz(HeadPose(yaw_deg=0, pitch_deg=0, roll_deg=0))
-    np.testing.assert_allclose(ahead, np.eye(3), atol=1e-12)
+def test_axes_follow_signs_of_head_pose():
+    frontal = axes_xyz(HeadPose(yaw_deg=0, pitch_deg=0, roll_deg=0))
+    np.testing.assert_allclose(frontal, np.eye(3), atol=1e-12)
     assert axes_xyz(HeadPose(yaw_deg=30, pitch_deg=0, roll_deg=0))[0, 2] > 0  # to their left: our right
     assert axes_xyz(HeadPose(yaw_deg=0, pitch_deg=30, roll_deg=0))[1, 2] > 0  # up
     assert axes_xyz(HeadPose(yaw_deg=0, pitch_deg=0, roll_deg=30))[0, 1] > 0  # the crown goes to our right
@@ -116,7 +118,7 @@ def test_axes_follow_the_signs_of_head_pose():
     st.lists(st.tuples(st.floats(0, 0.9), st.floats(0, 0.9), st.floats(0.01, 0.5)), max_size=6),
     st.tuples(st.integers(20, 150), st.integers(20, 150)),
 )
-def test_panels_lie_inside_and_apart_when_they_are_said_to(size, shares, panel):
+def test_panels_are_inside_image_and_disjoint_when_nothing_is_covered(size, shares, panel):
     corners = [(x * size[0], y * size[1], s * min(size)) for x, y, s in shares]
     faces = np.array([(x, y, x + s, y + s) for x, y, s in corners]).reshape(-1, 4)
     placement = place_panels(size, faces, range(len(faces)), panel, gap=5)

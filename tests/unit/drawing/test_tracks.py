@@ -1,4 +1,4 @@
-"""Frames with faces drawn on: the frame's own size, whatever lies at its borders."""
+"""Tracked faces drawn on video frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mien.results import Expression, Face, HeadPose
 SIZES_HW = [(1, 1), (2, 3), (8, 200), (200, 8), (9, 17), (48, 64), (240, 320), (1080, 1920)]
 
 
-def face(x1, y1, x2, y2, *, number=1, label="happiness", is_read=True):
+def face(x1, y1, x2, y2, *, number=1, label="happiness", is_classified=True):
     probabilities = np.full(len(EXPRESSIONS), 1 / len(EXPRESSIONS), dtype=np.float32)
     expression = Expression(labels=EXPRESSIONS, probabilities=probabilities, label=label, confidence=0.5)
     return Face(
@@ -23,12 +23,12 @@ def face(x1, y1, x2, y2, *, number=1, label="happiness", is_read=True):
         confidence=0.9,
         head_pose=HeadPose(yaw_deg=10, pitch_deg=-5, roll_deg=3),
         track_id=number,
-        smoothed=expression if is_read else None,
+        smoothed=expression if is_classified else None,
     )
 
 
 def changed(image, faces):
-    """Which pixels (H, W) drawing changes."""
+    """Return a mask (H, W) of the pixels that drawing changes."""
     return (draw_tracks(image, faces) != image).any(axis=2)
 
 
@@ -38,7 +38,7 @@ def image():
 
 
 @pytest.mark.parametrize("size_hw", SIZES_HW)
-def test_without_faces_the_copy_is_the_frame(size_hw):
+def test_returns_equal_copy_without_faces(size_hw):
     image = np.random.default_rng(0).integers(0, 255, (*size_hw, 3), dtype=np.uint8)
     copy = draw_tracks(image, [])
     np.testing.assert_array_equal(copy, image)
@@ -46,7 +46,7 @@ def test_without_faces_the_copy_is_the_frame(size_hw):
 
 
 @pytest.mark.parametrize("size_hw", SIZES_HW)
-def test_the_copy_has_the_size_of_the_frame_and_the_frame_stays(size_hw):
+def test_keeps_frame_size_and_does_not_modify_input(size_hw):
     image = np.full((*size_hw, 3), 90, dtype=np.uint8)
     image.flags.writeable = False
     height, width = size_hw
@@ -71,37 +71,37 @@ def test_the_copy_has_the_size_of_the_frame_and_the_frame_stays(size_hw):
         (0, 0, 640, 480),
     ],
 )
-def test_faces_at_and_beyond_the_borders(image, box):
-    for is_read in (True, False):
-        assert draw_tracks(image, [face(*box, is_read=is_read)]).shape == image.shape
+def test_draws_faces_at_and_beyond_the_border(image, box):
+    for is_classified in (True, False):
+        assert draw_tracks(image, [face(*box, is_classified=is_classified)]).shape == image.shape
 
 
-def test_the_box_is_drawn_and_far_away_nothing(image):
-    seen = changed(image, [face(100, 100, 200, 220)])
-    assert seen[97:104, 120:180].any()
-    assert not seen[:, 420:].any()
-    assert not seen[420:].any()
+def test_draws_box_and_nothing_far_away(image):
+    mask = changed(image, [face(100, 100, 200, 220)])
+    assert mask[97:104, 120:180].any()
+    assert not mask[:, 420:].any()
+    assert not mask[420:].any()
 
 
-def test_the_card_is_under_the_face_or_over_it_at_the_lower_border(image):
-    without = changed(image, [face(250, 200, 350, 300, is_read=False)])
+def test_card_is_below_face_or_above_at_lower_border(image):
+    without = changed(image, [face(250, 200, 350, 300, is_classified=False)])
     under = changed(image, [face(250, 200, 350, 300)]) & ~without
     assert under[305:].any()
     assert not under[:195].any()
-    without = changed(image, [face(250, 340, 350, 470, is_read=False)])
+    without = changed(image, [face(250, 340, 350, 470, is_classified=False)])
     over = changed(image, [face(250, 340, 350, 470)]) & ~without
     assert over[:335].any()
     assert not over[475:].any()
 
 
-def test_a_face_that_was_not_read_or_is_not_sure_has_no_label(image):
-    plain = changed(image, [replace(face(250, 100, 350, 200, is_read=False), head_pose=None)])
+def test_draws_card_of_uncertain_face_and_none_of_unclassified_face(image):
+    plain = changed(image, [replace(face(250, 100, 350, 200, is_classified=False), head_pose=None)])
     unsure = changed(image, [face(250, 100, 350, 200, label=None)])
     assert plain.any()
     assert unsure.sum() > plain.sum()
 
 
-def test_many_faces_and_large_numbers(image):
+def test_draws_many_faces_in_any_order(image):
     faces = [
         face(20 * place, 10 * place, 20 * place + 90, 10 * place + 90, number=10**place)
         for place in range(12)

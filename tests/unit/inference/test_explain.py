@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mien.drawing.explanation import draw_explanations, heat_colors, lay_over
+from mien.drawing.explanation import draw_explanations, heat_colors, overlay_heat
 from mien.errors import InputError
 from mien.inference.analyzer import Analyzer
 from mien.inference.explain import SIDE, explain
@@ -75,13 +75,13 @@ def test_drawings_of_classes_differ(analyzer, portrait):
 
 def test_map_without_evidence_is_transparent():
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(lay_over(image, np.zeros((5, 5))), image)
+    np.testing.assert_array_equal(overlay_heat(image, np.zeros((5, 5))), image)
 
 
 def test_map_covers_place_of_evidence():
     image, heat = np.full((70, 70, 3), 128, np.uint8), np.zeros((7, 7), np.float32)
     heat[1, 5] = 1.0
-    moved = np.abs(lay_over(image, heat).astype(int) - 128).sum(axis=2)
+    moved = np.abs(overlay_heat(image, heat).astype(int) - 128).sum(axis=2)
     assert np.unravel_index(moved.argmax(), moved.shape) == pytest.approx((15, 55), abs=6)
     assert not moved[30:].any()
 
