@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import sys
 import threading
 import warnings
@@ -28,6 +29,8 @@ MAX_PIXELS = 120_000_000
 """Default maximum number of pixels of an image; an image of this size takes 360 MB."""
 MAX_JPEG_SCANS = 100
 """Maximum number of scans of a JPEG. Progressive files have about ten; decoding time grows with every scan."""
+_JPEG_SEGMENT = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
+_JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
 
 IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
@@ -78,7 +81,7 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
     data = _read_bytes(source, name)
     if not data:
         raise ImageReadError(f"{name} is empty (0 bytes).")
-    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+    if data.startswith(b"\xff\xd8") and _count_jpeg_scans(data) > MAX_JPEG_SCANS:
         raise ImageReadError(f"{name} is a JPEG with more than {MAX_JPEG_SCANS} scans; save it again.")
     is_heic = data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS
     problem = _UNSUPPORTED_HEIC if is_heic else _UNSUPPORTED
@@ -123,6 +126,20 @@ def _read_bytes(source: object, name: str) -> bytes:
             f"got {type(source).__name__}."
         )
     return data
+
+
+def _count_jpeg_scans(data: bytes) -> int:
+    """Count the scans of a JPEG, without those of thumbnails and of data after its end, as in motion photos."""
+    scans = 0
+    position = 2
+    while match := _JPEG_SEGMENT.search(data, position):
+        marker = data[match.start() + 1]
+        length = int.from_bytes(data[match.end() : match.end() + 2], "big")
+        if marker == _JPEG_END or length < 2:
+            break
+        scans += marker == _JPEG_SCAN
+        position = match.end() + length
+    return scans
 
 
 def _open(data: bytes) -> Image:

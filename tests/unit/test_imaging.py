@@ -226,9 +226,16 @@ def test_error_names_the_corrupt_file(tmp_path: Path, name: str):
     assert raised.value.code == "image_unreadable"
 
 
-def test_rejects_jpeg_with_too_many_scans():
+def test_rejects_jpeg_with_too_many_scans(image: np.ndarray):
+    data = encoded(image, "JPEG", progressive=True)
     with pytest.raises(ImageReadError, match="more than 100 scans"):
-        read_image(b"\xff\xd8" + b"\xff\xda" * 101)
+        read_image(data[:-2] + b"\xff\xda\0\x08\1\1\0\1\x3f\0" * 101 + data[-2:])
+
+
+def test_ignores_scan_markers_behind_the_end_of_a_jpeg(image: np.ndarray):
+    """As in motion photos, which append a video."""
+    data = encoded(image, "JPEG", quality=95)
+    assert mean_difference(read_image(data + b"\xff\xda\0\x08" * 500), image) < 6
 
 
 def test_rejects_missing_files_and_directories(tmp_path: Path):
