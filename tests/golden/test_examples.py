@@ -1,6 +1,6 @@
-"""The shipped model on the shipped images.
+"""Golden results of the default model on the example images.
 
-`tests/golden/examples.jsonl` is the output of `mien predict examples/ --json`; look at the images before renewing it.
+`tests/golden/examples.jsonl` is the output of `mien predict examples/ --json`; inspect the images before updating it.
 """
 
 import json
@@ -18,13 +18,13 @@ from mien.inference.classifier import ExpressionClassifier
 RECORDS = [json.loads(line) for line in (Path(__file__).parent / "examples.jsonl").read_text().splitlines()]
 FERPLUS = Path(__file__).parents[3] / "shared/data/ferplus.zip"
 
-SEEN = {
+PERCEIVED = {
     "astronaut.jpg": {"happiness"},
     "biden.jpg": {"neutral"},
     "group.jpg": {"happiness", "neutral"},
     "obama.jpg": {"happiness"},
 }
-"""What a person sees in each image."""
+"""Expressions that a person perceives in each image."""
 
 
 @pytest.fixture(scope="module")
@@ -33,34 +33,34 @@ def analyzer():
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["image"])
-def test_gives_what_it_gave(analyzer, root, record):
+def test_results_match_the_golden_file(analyzer, root, record):
     faces = [face.to_dict() for face in analyzer.analyze(root / record["image"])]
     assert len(faces) == len(record["faces"])
-    for found, expected in zip(faces, record["faces"], strict=True):
-        np.testing.assert_allclose(found["bbox_xyxy"], expected["bbox_xyxy"], atol=1.0)
-        np.testing.assert_allclose(found["landmarks_xy"], expected["landmarks_xy"], atol=1.0)
+    for face, expected in zip(faces, record["faces"], strict=True):
+        np.testing.assert_allclose(face["bbox_xyxy"], expected["bbox_xyxy"], atol=1.0)
+        np.testing.assert_allclose(face["landmarks_xy"], expected["landmarks_xy"], atol=1.0)
         for angle, degrees in expected["head_pose_deg"].items():
-            assert found["head_pose_deg"][angle] == pytest.approx(degrees, abs=1.0)
-        assert found["expression"]["label"] == expected["expression"]["label"]
+            assert face["head_pose_deg"][angle] == pytest.approx(degrees, abs=1.0)
+        assert face["expression"]["label"] == expected["expression"]["label"]
         for name, probability in expected["expression"]["probabilities"].items():
-            assert found["expression"]["probabilities"][name] == pytest.approx(probability, abs=0.03)
+            assert face["expression"]["probabilities"][name] == pytest.approx(probability, abs=0.03)
 
 
-def test_reads_every_face_as_a_person_would():
-    seen = {
+def test_labels_match_human_perception():
+    labels = {
         Path(record["image"]).name: {face["expression"]["label"] for face in record["faces"]}
         for record in RECORDS
     }
-    assert seen == SEEN
+    assert labels == PERCEIVED
 
 
-@pytest.mark.skipif(not FERPLUS.is_file(), reason="the FER+ archive is not beside the checkout")
-def test_four_hundred_validation_faces_are_read_as_well_as_promised():
+@pytest.mark.skipif(not FERPLUS.is_file(), reason="needs the FER+ archive")
+def test_accuracy_on_400_validation_faces_matches_the_manifest():
     index = read_dataset("ferplus", FERPLUS).select("valid")
-    counted = tuple(sample for sample in index.samples if sample.label is not None)[:400]
+    samples = tuple(sample for sample in index.samples if sample.label is not None)[:400]
     classifier = ExpressionClassifier()
-    promised = classifier.manifest.metrics["ferplus/valid"]["majority"]["accuracy"]
-    summary = evaluate(classifier, replace(index, samples=counted)).summary
+    expected_accuracy = classifier.manifest.metrics["ferplus/valid"]["majority"]["accuracy"]
+    summary = evaluate(classifier, replace(index, samples=samples)).summary
     low, high = summary["accuracy_interval"]
-    assert low < promised < high
+    assert low < expected_accuracy < high
     assert summary["ece"] < 0.06

@@ -1,4 +1,4 @@
-"""The shipped landmark graph says what the converted network says, in operators that any ONNX runtime has."""
+"""Parity of the shipped landmark graph with the converted network."""
 
 import runpy
 from pathlib import Path
@@ -15,12 +15,10 @@ onnx = pytest.importorskip("onnx")
 
 ASSET = ASSETS / "face-landmarks.onnx"
 ORIGINAL = Path(__file__).parents[3] / "shared/models/face_landmarks_478.onnx"
-LARGEST_DIFFERENCE = 1e-3
-"""Of a coordinate in pixels of the 256-pixel crop, and of the logit of presence."""
+MAX_DIFFERENCE = 1e-3
+"""Maximum difference of coordinates, in pixels of the 256-pixel crop, and of the presence logit."""
 
-needs_original = pytest.mark.skipif(
-    not ORIGINAL.is_file(), reason="the converted network is not beside the checkout"
-)
+needs_original = pytest.mark.skipif(not ORIGINAL.is_file(), reason="needs the converted network")
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +28,15 @@ def recipe(root):
 
 @pytest.fixture(scope="module")
 def crops(examples):
-    """(N, 256, 256, 3) float32: every face of the examples, as the mesh sees it."""
+    """Mesh crops (N, 256, 256, 3) float32 of every face in the example images."""
     detector = FaceDetector(max_size=1280, threads=1)
-    found = []
+    crops = []
     for path in sorted(examples.glob("*.jpg")):
         image = read_image(path)
         for face in detector.detect(image):
             matrix = mesh_crop_matrix(face.bbox_xyxy, face.landmarks_xy[:2], 256)
-            found.append(warp(image, matrix, (256, 256)))
-    return np.stack(found).astype(np.float32) / np.float32(255)
+            crops.append(warp(image, matrix, (256, 256)))
+    return np.stack(crops).astype(np.float32) / np.float32(255)
 
 
 def run(session, images):
@@ -47,27 +45,27 @@ def run(session, images):
 
 
 @needs_original
-def test_the_points_and_presence_are_those_of_the_converted_network(crops):
+def test_points_and_presence_match_the_converted_network(crops):
     assert len(crops) >= 8
     shipped, original = open_session(ASSET, 1), open_session(ORIGINAL, 1)
     blank = np.stack([np.zeros_like(crops[0]), np.ones_like(crops[0])])
     for size in (1, 2, 5, len(crops)):
         for start in range(0, len(crops), size):
             batch = crops[start : start + size]
-            for found, expected in zip(run(shipped, batch), run(original, batch), strict=True):
-                assert found.shape == expected.shape
-                np.testing.assert_allclose(found, expected, rtol=0, atol=LARGEST_DIFFERENCE)
-    for found, expected in zip(run(shipped, blank), run(original, blank), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=0, atol=LARGEST_DIFFERENCE)
+            for output, expected in zip(run(shipped, batch), run(original, batch), strict=True):
+                assert output.shape == expected.shape
+                np.testing.assert_allclose(output, expected, rtol=0, atol=MAX_DIFFERENCE)
+    for output, expected in zip(run(shipped, blank), run(original, blank), strict=True):
+        np.testing.assert_allclose(output, expected, rtol=0, atol=MAX_DIFFERENCE)
 
 
 @needs_original
-def test_the_shipped_graph_is_what_the_recipe_makes(recipe):
+def test_recipe_reproduces_the_shipped_graph(recipe):
     assert recipe["lighten"](onnx.load(ORIGINAL)) == onnx.load(ASSET)
     assert ASSET.stat().st_size <= ORIGINAL.stat().st_size
 
 
-def test_every_operator_is_plain_onnx():
+def test_graph_uses_only_standard_operators():
     model = onnx.load(ASSET)
     onnx.checker.check_model(model, full_check=True)
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
@@ -75,7 +73,7 @@ def test_every_operator_is_plain_onnx():
     assert not model.functions
 
 
-def test_any_number_of_faces_at_once():
+def test_batch_size_is_dynamic():
     model = onnx.load(ASSET)
     for end in [*model.graph.input, *model.graph.output]:
         assert not end.type.tensor_type.shape.dim[0].HasField("dim_value")
@@ -84,7 +82,7 @@ def test_any_number_of_faces_at_once():
     assert presence.size == 3
 
 
-def test_the_recipe_refuses_another_file(recipe, tmp_path):
+def test_recipe_rejects_another_file(recipe, tmp_path):
     from mien.errors import ModelError
 
     other = tmp_path / "other.onnx"

@@ -1,4 +1,4 @@
-"""Whatever bytes come in, decoding answers with a result or with our own error."""
+"""Decoding of random and mutated bytes gives a valid result or a mien error."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MANIFEST = json.loads((ASSETS / "face-landmarks.json").read_text(encoding="utf-8
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def check_reading(data: bytes) -> None:
+def check_image(data: bytes) -> None:
     try:
         image = read_image(data, max_pixels=200_000)
     except ImageReadError:
@@ -49,7 +49,7 @@ def check_reading(data: bytes) -> None:
     assert 0 not in image.shape
 
 
-def check_parsing(data: bytes) -> None:
+def check_manifest(data: bytes) -> None:
     try:
         manifest = parse_manifest(data)
     except ManifestError:
@@ -60,53 +60,53 @@ def check_parsing(data: bytes) -> None:
 
 @st.composite
 def mutated(draw: st.DrawFn, data: bytes) -> bytes:
-    """Bytes of a valid file after a few overwrites, cuts, repetitions and insertions, most near its start."""
+    """Draw a valid file with a few overwrites, cuts, repetitions and insertions, mostly near its start."""
     changed = bytearray(data)
-    places = st.one_of(st.integers(0, min(200, len(data))), st.integers(0, len(data)))
+    offsets = st.one_of(st.integers(0, min(200, len(data))), st.integers(0, len(data)))
     for _ in range(draw(st.integers(1, 6))):
-        place = draw(places)
+        offset = draw(offsets)
         kind = draw(st.sampled_from(["overwrite", "insert", "remove", "repeat", "cut"]))
-        piece = draw(
+        insertion = draw(
             st.one_of(
                 st.binary(min_size=1, max_size=8), st.sampled_from([b"\0" * 4, b"\xff" * 4, b"\x7f\xff"])
             )
         )
         if kind == "overwrite":
-            changed[place : place + len(piece)] = piece
+            changed[offset : offset + len(insertion)] = insertion
         elif kind == "insert":
-            changed[place:place] = piece
+            changed[offset:offset] = insertion
         elif kind == "remove":
-            del changed[place : place + len(piece)]
+            del changed[offset : offset + len(insertion)]
         elif kind == "repeat":
-            changed[place:place] = changed[place : place + 40]
+            changed[offset:offset] = changed[offset : offset + 40]
         else:
-            del changed[max(place, 20) :]
+            del changed[max(offset, 20) :]
     return bytes(changed)
 
 
 @quick
 @given(st.binary(max_size=300))
-def test_random_bytes(data: bytes):
-    check_reading(data)
-    check_parsing(data)
+def test_decoding_random_bytes(data: bytes):
+    check_image(data)
+    check_manifest(data)
 
 
 @pytest.mark.parametrize("name", VALID)
-def test_mutated_images(name: str):
-    read_image(VALID[name])  # or the mutations would prove nothing
+def test_decoding_mutated_images(name: str):
+    read_image(VALID[name])  # the unmodified file is valid
 
     @quick
     @given(mutated(VALID[name]))
     def check(data: bytes) -> None:
-        check_reading(data)
+        check_image(data)
 
     check()
 
 
 @quick
 @given(mutated(json.dumps(MANIFEST).encode()))
-def test_mutated_manifest_text(data: bytes):
-    check_parsing(data)
+def test_parsing_mutated_manifests(data: bytes):
+    check_manifest(data)
 
 
 json_values = st.recursive(
@@ -118,18 +118,18 @@ json_values = st.recursive(
 
 @quick
 @given(json_values)
-def test_any_json(value: Any):
-    check_parsing(json.dumps(value).encode())
+def test_parsing_random_json(value: Any):
+    check_manifest(json.dumps(value).encode())
 
 
-def parts(record: dict[str, Any]) -> list[tuple[str, ...]]:
-    inside = [(key, inner) for key, value in record.items() if isinstance(value, dict) for inner in value]
-    return [(key,) for key in record] + inside
+def key_paths(record: dict[str, Any]) -> list[tuple[str, ...]]:
+    nested = [(key, inner) for key, value in record.items() if isinstance(value, dict) for inner in value]
+    return [(key,) for key in record] + nested
 
 
 @settings(quick, max_examples=100)
-@given(st.sampled_from(parts(MANIFEST)), json_values, st.sampled_from(["expression", "face-landmarks"]))
-def test_any_value_in_any_place_of_a_manifest(path: tuple[str, ...], value: Any, task: str):
+@given(st.sampled_from(key_paths(MANIFEST)), json_values, st.sampled_from(["expression", "face-landmarks"]))
+def test_parsing_a_random_value_at_any_key(path: tuple[str, ...], value: Any, task: str):
     record = json.loads(
         json.dumps(
             {
@@ -142,4 +142,4 @@ def test_any_value_in_any_place_of_a_manifest(path: tuple[str, ...], value: Any,
     )
     target = record[path[0]] if len(path) == 2 else record
     target[path[-1]] = value
-    check_parsing(json.dumps(record).encode())
+    check_manifest(json.dumps(record).encode())

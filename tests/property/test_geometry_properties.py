@@ -1,3 +1,5 @@
+"""Invariants of boxes, transforms and alignment under random input."""
+
 from __future__ import annotations
 
 import math
@@ -30,51 +32,55 @@ def similarities(draw: st.DrawFn) -> np.ndarray:
 
 
 @given(similarities(), points)
-def test_a_transform_and_its_inverse(matrix: np.ndarray, xy: np.ndarray):
+def test_inverse_restores_the_points(matrix: np.ndarray, xy: np.ndarray):
     np.testing.assert_allclose(transform_points(invert(matrix), transform_points(matrix, xy)), xy, atol=1e-6)
 
 
 @given(similarities(), similarities(), points)
-def test_composing_is_applying_in_turn(second: np.ndarray, first: np.ndarray, xy: np.ndarray):
-    in_turn = transform_points(second, transform_points(first, xy))
-    np.testing.assert_allclose(transform_points(compose(second, first), xy), in_turn, rtol=1e-9, atol=1e-6)
+def test_compose_equals_applying_in_sequence(second: np.ndarray, first: np.ndarray, xy: np.ndarray):
+    in_sequence = transform_points(second, transform_points(first, xy))
+    np.testing.assert_allclose(
+        transform_points(compose(second, first), xy), in_sequence, rtol=1e-9, atol=1e-6
+    )
 
 
 @given(similarities())
-def test_similarity_is_recovered(matrix: np.ndarray):
+def test_similarity_transform_recovers_a_similarity(matrix: np.ndarray):
     source = np.array([[30, 40], [70, 41], [50, 60], [34, 80], [66, 79]], dtype=np.float64)
-    found = similarity_transform(source, transform_points(matrix, source))
-    np.testing.assert_allclose(found, matrix, rtol=1e-6, atol=1e-6)
+    recovered = similarity_transform(source, transform_points(matrix, source))
+    np.testing.assert_allclose(recovered, matrix, rtol=1e-6, atol=1e-6)
 
 
 @given(points, points)
-def test_similarity_never_mirrors(source: np.ndarray, target: np.ndarray):
+def test_similarity_transform_is_never_a_reflection(source: np.ndarray, target: np.ndarray):
     assert np.linalg.det(similarity_transform(source, target)[:, :2]) >= 0
 
 
 @given(boxes, boxes)
-def test_iou_is_a_symmetric_share(a: np.ndarray, b: np.ndarray):
+def test_iou_is_symmetric_and_within_0_and_1(a: np.ndarray, b: np.ndarray):
     iou = bbox_iou(a, b)
     assert ((iou >= 0) & (iou <= 1 + 1e-9)).all()
     np.testing.assert_allclose(iou, bbox_iou(b, a).T)
 
 
 @given(boxes, st.data())
-def test_kept_boxes_do_not_overlap_and_dropped_ones_do(found: np.ndarray, data: st.DataObject):
-    confidences = data.draw(arrays(np.float64, len(found), elements=st.floats(0, 1)))
-    kept = non_maximum_suppression(found, confidences, 0.3)
-    between = bbox_iou(found[kept], found[kept])[~np.eye(len(kept), dtype=bool)]
-    assert (between <= 0.3).all()
+def test_suppression_keeps_disjoint_boxes_and_drops_overlapping_ones(
+    candidates: np.ndarray, data: st.DataObject
+):
+    confidences = data.draw(arrays(np.float64, len(candidates), elements=st.floats(0, 1)))
+    kept = non_maximum_suppression(candidates, confidences, 0.3)
+    overlaps = bbox_iou(candidates[kept], candidates[kept])[~np.eye(len(kept), dtype=bool)]
+    assert (overlaps <= 0.3).all()
     assert (np.diff(confidences[kept]) <= 0).all()
-    dropped = np.setdiff1d(np.arange(len(found)), kept)
-    assert (bbox_iou(found[dropped], found[kept]) > 0.3).any(axis=1).all()
+    dropped = np.setdiff1d(np.arange(len(candidates)), kept)
+    assert (bbox_iou(candidates[dropped], candidates[kept]) > 0.3).any(axis=1).all()
 
 
 @given(similarities())
-def test_alignment_undoes_any_similarity(matrix: np.ndarray):
+def test_alignment_inverts_any_similarity(matrix: np.ndarray):
     landmarks = TEMPLATES["ferplus"] * 90 + 7
-    moved = transform_points(matrix, landmarks)
-    aligned = transform_points(alignment_matrix(moved, 112), moved)
+    transformed = transform_points(matrix, landmarks)
+    aligned = transform_points(alignment_matrix(transformed, 112), transformed)
     np.testing.assert_allclose(aligned, TEMPLATES["ferplus"] * 112, atol=1e-5)
 
 
@@ -83,16 +89,16 @@ def test_alignment_undoes_any_similarity(matrix: np.ndarray):
     st.integers(20, 60),
     st.floats(0.3, 3),
 )
-def test_a_mirrored_face_has_a_mirrored_crop(jitter: np.ndarray, size: int, scale: float):
+def test_mirrored_face_has_a_mirrored_crop(jitter: np.ndarray, size: int, scale: float):
     width = 150
     ramp = np.add.outer(np.arange(120), np.arange(width)) % 251
     image = np.repeat(ramp.astype(np.uint8)[:, :, None] // 2, 3, axis=2)
     landmarks = TEMPLATES["ferplus"] * 60 * scale + (10, 5) + jitter
-    flipped = (landmarks * (-1, 1) + (width, 0))[[1, 0, 2, 4, 3]]
-    matrix, flipped_matrix = alignment_matrix(landmarks, size), alignment_matrix(flipped, size)
+    mirrored = (landmarks * (-1, 1) + (width, 0))[[1, 0, 2, 4, 3]]
+    matrix, mirrored_matrix = alignment_matrix(landmarks, size), alignment_matrix(mirrored, size)
     corners = np.array([[0.0, 0.0], [50, 30], [9, 99]])
     expected = transform_points(matrix, corners) * (-1, 1) + (size, 0)
     np.testing.assert_allclose(
-        transform_points(flipped_matrix, corners * (-1, 1) + (width, 0)), expected, atol=1e-6
+        transform_points(mirrored_matrix, corners * (-1, 1) + (width, 0)), expected, atol=1e-6
     )
     assert align_face(image, landmarks, size=size).shape == (size, size, 3)

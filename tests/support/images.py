@@ -1,6 +1,6 @@
-"""Crowds, turned, tiny, huge, gray, noisy and broken images, all made from the portraits in `examples/`.
+"""Test images derived from the portraits in `examples/`: crowds, rotated, scaled, degraded and corrupt ones.
 
-`python tests/support/images.py` writes `examples/group.jpg` anew.
+`python tests/support/images.py` rebuilds `examples/group.jpg`.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from PIL import Image, ImageFilter
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PORTRAITS = {"astronaut": (178, 63, 269, 176), "obama": (326, 79, 537, 368), "biden": (291, 115, 480, 384)}
-"""File stem of each portrait, and its one face's box (x1, y1, x2, y2)."""
+"""File stem and face box (x1, y1, x2, y2) of each portrait."""
 
 
 @cache
 def portrait(name: str) -> np.ndarray:
-    """A portrait of `examples/` as (H, W, 3) uint8 RGB; read only."""
+    """Load a portrait of `examples/` as read-only (H, W, 3) uint8 RGB."""
     image = np.array(Image.open(EXAMPLES / f"{name}.jpg").convert("RGB"))
     image.flags.writeable = False
     return image
 
 
 def bust(name: str, *, room: float = 0.6) -> np.ndarray:
-    """The head cut out of a portrait, with `room` face heights on every side where the image has them."""
+    """Crop the head of a portrait, with up to `room` face heights on every side."""
     image = portrait(name)
     x1, y1, x2, y2 = PORTRAITS[name]
     border = round(room * (y2 - y1))
@@ -37,7 +37,7 @@ def bust(name: str, *, room: float = 0.6) -> np.ndarray:
 
 
 def scaled_to_face(name: str, face_px: float, *, room: float = 0.6) -> np.ndarray:
-    """A bust whose face is `face_px` pixels high."""
+    """Return a bust with a face height of `face_px` pixels."""
     _, y1, _, y2 = PORTRAITS[name]
     return scaled(bust(name, room=room), face_px / (y2 - y1))
 
@@ -53,11 +53,11 @@ def mirrored(image: np.ndarray) -> np.ndarray:
 
 
 def rotated(image: np.ndarray, clockwise_deg: float) -> np.ndarray:
-    """The image turned in its plane about its center, on a canvas that holds all of it."""
-    picture = Image.fromarray(image).rotate(
-        -clockwise_deg, Image.Resampling.BICUBIC, expand=True, fillcolor=(120, 120, 120)
+    """Rotate an image about its center, on a canvas that contains all of it."""
+    source = Image.fromarray(image)
+    return np.array(
+        source.rotate(-clockwise_deg, Image.Resampling.BICUBIC, expand=True, fillcolor=(120, 120, 120))
     )
-    return np.array(picture)
 
 
 def gray(image: np.ndarray) -> np.ndarray:
@@ -74,39 +74,40 @@ def noisy(image: np.ndarray, deviation: float, seed: int = 0) -> np.ndarray:
 
 
 def filling(name: str, long_side: int = 600) -> np.ndarray:
-    """An image that the face fills from edge to edge."""
+    """Return an image filled by the face of a portrait."""
     x1, y1, x2, y2 = PORTRAITS[name]
     face = portrait(name)[y1:y2, x1:x2]
     return scaled(face, long_side / max(face.shape[:2]))
 
 
 def no_face(size_hw: tuple[int, int] = (480, 640)) -> np.ndarray:
-    """A smooth wall with a little noise."""
+    """Return a color gradient with a little noise."""
     height, width = size_hw
     rows, columns = np.linspace(0, 25, height)[:, None, None], np.linspace(0, 20, width)[None, :, None]
     return noisy(np.array([205.0, 196.0, 184.0]) - rows - columns, 2)
 
 
 def crowd(rows: int, columns: int, face_px: int) -> tuple[np.ndarray, np.ndarray]:
-    """A grid of busts whose faces are `face_px` high, and the centers (rows * columns, 2) of those faces."""
+    """Return a grid of busts with faces of height `face_px`, and the face centers (rows * columns, 2)."""
     cell = round(2 * face_px)
     image = no_face((rows * cell, columns * cell)).copy()
     centers = np.zeros((rows * columns, 2))
-    for place in range(rows * columns):
-        name = ("astronaut", "obama")[place % 2]
+    for index in range(rows * columns):
+        name = ("astronaut", "obama")[index % 2]
         head = scaled_to_face(name, face_px, room=0.4)
-        if place // columns % 2:
+        if index // columns % 2:
             head = mirrored(head)
-        row, column = divmod(place, columns)
-        top, left = row * cell + (cell - head.shape[0]) // 2, column * cell + (cell - head.shape[1]) // 2
+        row, column = divmod(index, columns)
+        top = row * cell + (cell - head.shape[0]) // 2
+        left = column * cell + (cell - head.shape[1]) // 2
         image[top : top + head.shape[0], left : left + head.shape[1]] = head
-        centers[place] = left + head.shape[1] / 2, top + head.shape[0] / 2
+        centers[index] = left + head.shape[1] / 2, top + head.shape[0] / 2
     return image, centers
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """One photograph on the wall of `photo_wall`."""
+    """Photograph in `photo_wall`."""
 
     name: str
     center_xy: tuple[int, int]
@@ -134,7 +135,7 @@ GROUP = (
 def photo_wall(
     photographs: tuple[Photograph, ...] = GROUP, size_hw: tuple[int, int] = (800, 1280)
 ) -> np.ndarray:
-    """Framed photographs of several sizes on a wall."""
+    """Compose framed photographs of several sizes on a wall."""
     wall = Image.fromarray(no_face(size_hw))
     for photograph in photographs:
         head = scaled_to_face(photograph.name, photograph.face_px, room=0.45)
@@ -151,10 +152,10 @@ def photo_wall(
 
 
 def encoded(image: np.ndarray | Image.Image, format_name: str, **options: object) -> bytes:
-    """The bytes of an image file."""
-    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    """Encode an image as the bytes of a file."""
+    pillow_image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     file = io.BytesIO()
-    picture.save(file, format_name, **options)
+    pillow_image.save(file, format_name, **options)
     return file.getvalue()
 
 
@@ -171,17 +172,18 @@ _UPRIGHT_TO_STORED = {
 
 
 def stored_rotated(image: np.ndarray, orientation: int, format_name: str = "JPEG") -> bytes:
-    """A file that stores its pixels turned or flipped, with the EXIF orientation that rights them."""
-    picture = Image.fromarray(image)
-    step = _UPRIGHT_TO_STORED[orientation]
+    """Encode a file with rotated or flipped pixels and the EXIF orientation that restores them."""
+    pillow_image = Image.fromarray(image)
+    transpose = _UPRIGHT_TO_STORED[orientation]
+    stored = pillow_image if transpose is None else pillow_image.transpose(transpose)
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"quality": 95, "subsampling": 0} if format_name == "JPEG" else {}
-    return encoded(picture if step is None else picture.transpose(step), format_name, exif=exif, **options)
+    return encoded(stored, format_name, exif=exif, **options)
 
 
 def large_png(width: int, height: int) -> bytes:
-    """A valid 1-bit black PNG of any size; 20,000 x 20,000 takes 50 KB."""
+    """Encode a black 1-bit PNG of any size; 20,000 x 20,000 takes 50 KB."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -194,7 +196,7 @@ def large_png(width: int, height: int) -> bytes:
 
 
 def corrupt_files() -> dict[str, bytes]:
-    """Files that are no readable image, by a name that says what is wrong with them."""
+    """Return the bytes of corrupt image files by name."""
     jpeg, png = encoded(portrait("astronaut"), "JPEG"), encoded(portrait("astronaut")[:64, :64], "PNG")
     return {
         "empty.jpg": b"",

@@ -1,4 +1,4 @@
-"""Tiny expression models: the contract of a real one, untrained."""
+"""Tiny untrained expression models with valid manifests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from mien.emotions import EXPRESSIONS
 from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, file_sha256, write_manifest
 
-TINY_SIDE = 48
+TINY_SIZE = 48
 
 HALVES = (
     RegionSpec(name="upper", bbox_xyxy=(0.0, 0.0, 1.0, 0.5)),
@@ -18,7 +18,7 @@ HALVES = (
 
 
 def make_explainable(path: Path, **changes: object) -> Path:
-    """Write an untrained model whose logits are the means of its maps, and whose regions are weighed by brightness."""
+    """Write an untrained model with class activation maps, and with regions weighted by brightness."""
     from onnx import helper, numpy_helper
 
     weights = np.random.default_rng(1).normal(0, 0.1, (8, 3, 3, 3)).astype(np.float32)
@@ -39,11 +39,12 @@ def make_explainable(path: Path, **changes: object) -> Path:
 
 
 def make_model(path: Path, **changes: object) -> Path:
-    """Write an untrained model (means of 6 x 6 fields, one linear layer) and its manifest, fields changed."""
+    """Write an untrained linear model over 6 x 6 cells and its manifest with the given changes."""
     from onnx import helper, numpy_helper
 
-    classes, fields = 8, TINY_SIDE // 8
-    weights = np.random.default_rng(0).normal(0, 0.02, (3 * fields * fields, classes)).astype(np.float32)
+    classes = 8
+    cells = TINY_SIZE // 8
+    weights = np.random.default_rng(0).normal(0, 0.02, (3 * cells * cells, classes)).astype(np.float32)
     nodes = [
         helper.make_node("AveragePool", ["images"], ["pooled"], kernel_shape=[8, 8], strides=[8, 8]),
         helper.make_node("Flatten", ["pooled"], ["flat"]),
@@ -60,29 +61,29 @@ def write_model(
     tensors: list[object],
     **changes: object,
 ) -> Path:
-    """Write a graph from `images` to its outputs, and a manifest with fields changed."""
+    """Write a graph with the input `images`, and a manifest with the given changes."""
     import onnx
     from onnx import TensorProto, helper
 
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, TINY_SIDE, TINY_SIDE])],
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, TINY_SIZE, TINY_SIZE])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
         tensors,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, path)
-    fields_of_manifest: dict[str, object] = {
+    manifest: dict[str, object] = {
         "name": path.stem,
         "version": "0",
         "task": "expression",
-        "input": InputSpec(size=TINY_SIDE),
+        "input": InputSpec(size=TINY_SIZE),
         "sha256": file_sha256(path),
         "license": "MIT",
         "labels": EXPRESSIONS,
         "alignment": AlignmentSpec(template="ferplus", margin=0.1),
         "temperature": 1.5,
     }
-    write_manifest(Manifest(**{**fields_of_manifest, **changes}), path)  # pyright: ignore[reportArgumentType]
+    write_manifest(Manifest(**{**manifest, **changes}), path)  # pyright: ignore[reportArgumentType]
     return path

@@ -27,33 +27,33 @@ def mesh() -> LandmarkMesh:
 
 def fitted(detector: FaceDetector, mesh: LandmarkMesh, image: np.ndarray) -> FittedMesh:
     [face] = detector.detect(image)
-    [found] = mesh.fit(image, [face])
-    assert found is not None
-    return found
+    [fit] = mesh.fit(image, [face])
+    assert fit is not None
+    return fit
 
 
-# --- the mesh
+# --- mesh
 
 
-def test_no_faces(mesh: LandmarkMesh):
+def test_no_faces_give_no_meshes(mesh: LandmarkMesh):
     assert mesh.fit(no_face(), []) == []
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-def test_the_mesh_agrees_with_the_detector(detector: FaceDetector, mesh: LandmarkMesh, name: str):
+def test_mesh_agrees_with_the_detector(detector: FaceDetector, mesh: LandmarkMesh, name: str):
     [face] = detector.detect(portrait(name))
-    [found] = mesh.fit(portrait(name), [face])
-    assert found is not None
-    assert found.mesh_xyz.shape == (478, 3)
-    assert found.presence > 0.99
-    irises, nose, mouth = found.mesh_xyz[[468, 473]], found.mesh_xyz[1], found.mesh_xyz[[61, 291]]
-    five = np.vstack([irises, nose, mouth])[:, :2]
+    [fit] = mesh.fit(portrait(name), [face])
+    assert fit is not None
+    assert fit.mesh_xyz.shape == (478, 3)
+    assert fit.presence > 0.99
+    irises, nose, mouth = fit.mesh_xyz[[468, 473]], fit.mesh_xyz[1], fit.mesh_xyz[[61, 291]]
+    landmarks_xy = np.vstack([irises, nose, mouth])[:, :2]
     height = face.bbox_xyxy[3] - face.bbox_xyxy[1]
-    assert np.abs(five - face.landmarks_xy).max() < 0.1 * height
+    assert np.abs(landmarks_xy - face.landmarks_xy).max() < 0.1 * height
     assert np.abs(irises[:, :2] - face.landmarks_xy[:2]).max() < 0.05 * height
 
 
-def test_the_nose_is_nearer_than_the_ears(detector: FaceDetector, mesh: LandmarkMesh):
+def test_nose_is_closer_to_the_camera_than_ears(detector: FaceDetector, mesh: LandmarkMesh):
     xyz = fitted(detector, mesh, portrait("obama")).mesh_xyz
     depth = xyz[[234, 454], 2] - xyz[1, 2]
     width = xyz[454, 0] - xyz[234, 0]
@@ -62,29 +62,30 @@ def test_the_nose_is_nearer_than_the_ears(detector: FaceDetector, mesh: Landmark
 
 
 @pytest.mark.parametrize("factor", [0.25, 2.0])
-def test_the_mesh_scales_with_the_image(detector: FaceDetector, mesh: LandmarkMesh, factor: float):
+def test_mesh_scales_with_the_image(detector: FaceDetector, mesh: LandmarkMesh, factor: float):
     image = portrait("obama")
     [face] = detector.detect(image)
-    larger = replace(face, bbox_xyxy=face.bbox_xyxy * factor, landmarks_xy=face.landmarks_xy * factor)
-    [found], [found_larger] = mesh.fit(image, [face]), mesh.fit(scaled(image, factor), [larger])
-    assert found is not None
-    assert found_larger is not None
-    assert np.abs(found_larger.mesh_xyz / factor - found.mesh_xyz).max() < 0.03 * 289
+    scaled_face = replace(face, bbox_xyxy=face.bbox_xyxy * factor, landmarks_xy=face.landmarks_xy * factor)
+    [fit] = mesh.fit(image, [face])
+    [scaled_fit] = mesh.fit(scaled(image, factor), [scaled_face])
+    assert fit is not None
+    assert scaled_fit is not None
+    assert np.abs(scaled_fit.mesh_xyz / factor - fit.mesh_xyz).max() < 0.03 * 289
 
 
-def test_where_there_is_no_face_there_is_no_mesh(detector: FaceDetector, mesh: LandmarkMesh):
+def test_mesh_is_none_without_a_face(detector: FaceDetector, mesh: LandmarkMesh):
     image = portrait("astronaut")
     [face] = detector.detect(image)
     shift = np.array([-150, 250])
     elsewhere = replace(
         face, bbox_xyxy=face.bbox_xyxy + np.tile(shift, 2), landmarks_xy=face.landmarks_xy + shift
     )
-    missing, found = mesh.fit(image, [elsewhere, face])
+    missing, fit = mesh.fit(image, [elsewhere, face])
     assert missing is None
-    assert found is not None
+    assert fit is not None
 
 
-def test_a_box_outside_the_image_and_an_empty_box(mesh: LandmarkMesh):
+def test_mesh_is_none_for_boxes_outside_the_image_and_empty_boxes(mesh: LandmarkMesh):
     landmarks = np.array([[900, 900], [910, 900], [905, 905], [901, 910], [909, 910]], dtype=np.float32)
     outside = Face(bbox_xyxy=np.array([890, 890, 920, 920], np.float32), landmarks_xy=landmarks, confidence=1)
     empty = Face(
@@ -93,50 +94,52 @@ def test_a_box_outside_the_image_and_an_empty_box(mesh: LandmarkMesh):
     assert mesh.fit(no_face((64, 64)), [outside, empty]) == [None, None]
 
 
-def test_many_faces_go_in_batches_and_keep_their_order(detector: FaceDetector, mesh: LandmarkMesh):
+def test_batches_keep_the_order_of_faces(detector: FaceDetector, mesh: LandmarkMesh):
     image, _ = crowd(3, 6, 64)
     faces = detector.detect(image)
     assert len(faces) > BATCH
-    for face, found in zip(faces, mesh.fit(image, faces), strict=True):
-        assert found is not None
-        x, y = found.mesh_xyz[1, :2]
+    for face, fit in zip(faces, mesh.fit(image, faces), strict=True):
+        assert fit is not None
+        x, y = fit.mesh_xyz[1, :2]
         assert face.bbox_xyxy[0] < x < face.bbox_xyxy[2]
         assert face.bbox_xyxy[1] < y < face.bbox_xyxy[3]
 
 
-def test_every_face_of_the_group_gets_a_mesh(detector: FaceDetector, mesh: LandmarkMesh):
+def test_fits_every_face_of_the_group(detector: FaceDetector, mesh: LandmarkMesh):
     image = photo_wall()
     assert None not in mesh.fit(image, detector.detect(image))
 
 
 @pytest.mark.parametrize("name", ["astronaut", "obama"])
 @pytest.mark.parametrize("rotation_deg", [-150, -60, 45, 135, 180])
-def test_faces_on_their_side_and_upside_down(
+def test_fits_rotated_and_upside_down_faces(
     detector: FaceDetector, mesh: LandmarkMesh, name: str, rotation_deg: int
 ):
-    """YuNet calls them faces, and gives them the landmarks of an upright or hardly tilted one."""
+    """YuNet reports landmarks of an upright or slightly tilted face."""
     upright = head_pose(fitted(detector, mesh, bust(name)).mesh_xyz)
     image = rotated(bust(name), rotation_deg)
     [face] = detector.detect(image)
-    [found] = mesh.fit(image, [face])
-    assert found is not None
-    pose = head_pose(found.mesh_xyz)
+    [fit] = mesh.fit(image, [face])
+    assert fit is not None
+    pose = head_pose(fit.mesh_xyz)
     assert math.remainder(pose.roll_deg - upright.roll_deg - rotation_deg, 360) == pytest.approx(0, abs=8)
-    right_eye, left_eye, _, *mouth = found.landmarks_xy
+    right_eye, left_eye, _, *mouth = fit.landmarks_xy
     across, down = left_eye - right_eye, np.mean(mouth, axis=0) - (right_eye + left_eye) / 2
-    assert across[0] * down[1] - across[1] * down[0] > 0  # the mouth lies below the eyes, as the face sees it
-    stated = face.landmarks_xy[1] - face.landmarks_xy[0]
-    turn = math.degrees(math.atan2(across[1], across[0]) - math.atan2(stated[1], stated[0]))
-    assert math.remainder(turn - found.rotation_deg, 360) == pytest.approx(0, abs=8)
+    assert (
+        across[0] * down[1] - across[1] * down[0] > 0
+    )  # the mouth is below the eyes in the face's own frame
+    detected = face.landmarks_xy[1] - face.landmarks_xy[0]
+    angle = math.degrees(math.atan2(across[1], across[0]) - math.atan2(detected[1], detected[0]))
+    assert math.remainder(angle - fit.rotation_deg, 360) == pytest.approx(0, abs=8)
 
 
-def test_in_moving_images_no_turn_is_tried(detector: FaceDetector, mesh: LandmarkMesh):
+def test_rotated_fits_can_be_disabled(detector: FaceDetector, mesh: LandmarkMesh):
     image = rotated(bust("astronaut"), 180)
     [face] = detector.detect(image)
     assert mesh.fit(image, [face], rotated=False) == [None]
 
 
-def test_the_crop_is_centered_level_and_one_and_a_half_boxes_wide():
+def test_mesh_crop_is_centered_level_and_1_5_boxes_wide():
     landmarks = np.array([[40, 50], [60, 70], [45, 65], [35, 70], [50, 85]], dtype=np.float32)
     matrix = mesh_crop_matrix(np.array([20, 30, 80, 110], np.float32), landmarks[:2], 256)
     np.testing.assert_allclose(transform_points(matrix, np.array([50, 70])), [128, 128])
@@ -146,23 +149,22 @@ def test_the_crop_is_centered_level_and_one_and_a_half_boxes_wide():
     assert math.sqrt(np.linalg.det(matrix[:, :2])) == pytest.approx(256 / 120)
 
 
-# --- the pose
+# --- pose
 
 
 def posed_mesh(yaw_deg: float, pitch_deg: float, roll_deg: float) -> np.ndarray:
-    """The canonical face turned by hand, in the axes of `mesh_xyz`: right, down, away from the camera.
+    """Rotate the canonical face, in the axes of `mesh_xyz`: right, down, away from the camera.
 
-    Built without Euler formulas: each turn moves the tip of one axis towards another.
+    Built without Euler formulas: each rotation moves one axis towards another.
     """
-    axes = np.eye(
-        3
-    )  # columns: the subject's left, up, out of the face; x right in the image, y up, z to the camera
+    # Columns: the subject's left, up, out of the face. Rows: x right in the image, y up, z towards the camera.
+    axes = np.eye(3)
     for degrees, source, target in ((pitch_deg, 2, 1), (yaw_deg, 2, 0), (roll_deg, 1, 0)):
-        turn = np.eye(3)
+        rotation = np.eye(3)
         cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-        turn[source, source], turn[target, source] = cos, sin
-        turn[target, target], turn[source, target] = cos, -sin
-        axes = turn @ axes
+        rotation[source, source], rotation[target, source] = cos, sin
+        rotation[target, target], rotation[source, target] = cos, -sin
+        axes = rotation @ axes
     face = canonical_face()
     xyz = np.zeros((478, 3))
     xyz[face.landmarks] = (face.points_xyz @ axes.T) * (1, -1, -1) * 11 + (300, 200, -5)
@@ -180,70 +182,70 @@ def angles(pose: HeadPose) -> tuple[float, float, float]:
         *[(35, -20, 15), (-50, 30, -60), (80, 10, 5), (-80, -40, 100), (1, 80, 0)],
     ],
 )
-def test_the_angles_put_in_come_out(expected: tuple[float, float, float]):
+def test_head_pose_recovers_the_angles(expected: tuple[float, float, float]):
     assert angles(head_pose(posed_mesh(*expected))) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_signs_mean_what_the_words_say():
+def test_head_pose_signs_follow_the_subject():
     nose, left_eye, right_eye, forehead, cheek = 4, 263, 33, 10, 205
-    left = posed_mesh(30, 0, 0)  # to the subject's left is to the right in the image
+    left = posed_mesh(30, 0, 0)  # the subject's left is right in the image
     assert left[nose, 0] > left[[33, 263], 0].mean()
     up = posed_mesh(0, 30, 0)
     assert up[nose, 1] - up[cheek, 1] < posed_mesh(0, 0, 0)[nose, 1] - posed_mesh(0, 0, 0)[cheek, 1]
-    tilted = posed_mesh(
-        0, 0, 30
-    )  # towards the subject's left shoulder: the left eye sinks, the forehead goes right
+    # Towards the subject's left shoulder: the left eye is lower, the forehead further right.
+    tilted = posed_mesh(0, 0, 30)
     assert tilted[left_eye, 1] > tilted[right_eye, 1]
     assert tilted[forehead, 0] > tilted[nose, 0]
 
 
-def test_a_full_profile_has_a_pose():
+def test_full_profile_has_a_yaw_of_90_degrees():
     assert head_pose(posed_mesh(90, 0, 0)).yaw_deg == pytest.approx(90, abs=1e-4)
 
 
 @pytest.mark.parametrize("expected", [(20, 10, 5), (-35, -15, 30)])
-def test_a_mirrored_mesh_negates_yaw_and_roll(expected: tuple[float, float, float]):
+def test_mirrored_mesh_negates_yaw_and_roll(expected: tuple[float, float, float]):
     face = canonical_face()
     opposite = [
         int(np.abs(face.points_xyz - point * (-1, 1, 1)).sum(axis=1).argmin()) for point in face.points_xyz
     ]
     assert sorted(opposite) == list(range(33))
     xyz = posed_mesh(*expected)
-    flipped = xyz.copy()
-    flipped[face.landmarks] = xyz[face.landmarks[opposite]] * (-1, 1, 1)
+    mirrored_mesh = xyz.copy()
+    mirrored_mesh[face.landmarks] = xyz[face.landmarks[opposite]] * (-1, 1, 1)
     yaw, pitch, roll = expected
-    assert angles(head_pose(flipped)) == pytest.approx((-yaw, pitch, -roll), abs=1e-4)
+    assert angles(head_pose(mirrored_mesh)) == pytest.approx((-yaw, pitch, -roll), abs=1e-4)
 
 
-def test_size_and_place_do_not_change_the_pose():
+def test_head_pose_is_invariant_to_scale_and_translation():
     xyz = posed_mesh(20, 10, -5)
     assert angles(head_pose((xyz * 0.01 - 70).astype(np.float32))) == pytest.approx((20, 10, -5), abs=0.05)
 
 
-def test_a_fitted_rotation_is_never_a_reflection():
+def test_fitted_rotation_is_never_a_reflection():
     points = np.random.default_rng(1).normal(size=(20, 3))
     rotation = fit_rotation(points, points * (-1, 1, 1), np.ones(20))
     assert np.linalg.det(rotation) == pytest.approx(1)
 
 
-def test_a_mesh_of_another_shape():
+def test_head_pose_rejects_meshes_of_another_shape():
     with pytest.raises(InputError, match="478"):
         head_pose(np.zeros((68, 2)))
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-def test_a_mirrored_image_negates_yaw_and_roll(detector: FaceDetector, mesh: LandmarkMesh, name: str):
-    image = rotated(portrait(name), 10)  # so that there is a roll to negate
-    pose, flipped = (head_pose(fitted(detector, mesh, one).mesh_xyz) for one in (image, mirrored(image)))
+def test_mirrored_image_negates_yaw_and_roll(detector: FaceDetector, mesh: LandmarkMesh, name: str):
+    image = rotated(portrait(name), 10)  # a roll to negate
+    pose = head_pose(fitted(detector, mesh, image).mesh_xyz)
+    mirrored_pose = head_pose(fitted(detector, mesh, mirrored(image)).mesh_xyz)
     assert abs(pose.roll_deg) > 5
-    assert flipped.yaw_deg == pytest.approx(-pose.yaw_deg, abs=2.5)
-    assert flipped.pitch_deg == pytest.approx(pose.pitch_deg, abs=2.5)
-    assert flipped.roll_deg == pytest.approx(-pose.roll_deg, abs=2)
+    assert mirrored_pose.yaw_deg == pytest.approx(-pose.yaw_deg, abs=2.5)
+    assert mirrored_pose.pitch_deg == pytest.approx(pose.pitch_deg, abs=2.5)
+    assert mirrored_pose.roll_deg == pytest.approx(-pose.roll_deg, abs=2)
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
 @pytest.mark.parametrize("clockwise_deg", [-30, 30])
-def test_a_turned_image_changes_the_roll_alone(
+def test_rotated_image_changes_only_the_roll(
     detector: FaceDetector, mesh: LandmarkMesh, name: str, clockwise_deg: float
 ):
     upright = head_pose(fitted(detector, mesh, portrait(name)).mesh_xyz)

@@ -19,8 +19,8 @@ from support.video import back_pose, front_pose, moving_frames
 
 SHAPE = np.array([[-0.2, -0.2], [0.2, -0.2], [0, 0], [-0.15, 0.25], [0.15, 0.25]])
 PEOPLE = np.eye(8, dtype=np.float32)
-"""Looks that differ by 1."""
-NO_LOOKS = np.zeros((0, 8), np.float32)
+"""Appearance descriptors with a distance of 1."""
+NO_DESCRIPTORS = np.zeros((0, 8), np.float32)
 
 
 def face_at(x: float, y: float = 200, size: float = 100, confidence: float = 0.9) -> Face:
@@ -38,88 +38,92 @@ def center_x(face: Face) -> float:
     return float(face.bbox_xyxy[[0, 2]].mean())
 
 
-def one(tracker: FaceTracker, timestamp_s: float, x: float, person: int = 0, **more: float) -> int | None:
-    """The number of a face that is alone in its frame; None while it has none."""
-    found = tracker.update(timestamp_s, [face_at(x, **more)], PEOPLE[person : person + 1])
-    return found[0].track_id if found else None
+def track_one(
+    tracker: FaceTracker, timestamp_s: float, x: float, person: int = 0, **options: float
+) -> int | None:
+    """Update with a single face; return its track ID, or None while it has none."""
+    tracked = tracker.update(timestamp_s, [face_at(x, **options)], PEOPLE[person : person + 1])
+    return tracked[0].track_id if tracked else None
 
 
-def test_no_face_is_an_empty_list():
+def test_no_faces_give_an_empty_list():
     tracker = FaceTracker()
     assert tracker.advance(0.0) == []
-    assert tracker.update(0.0, [], NO_LOOKS) == []
+    assert tracker.update(0.0, [], NO_DESCRIPTORS) == []
     assert tracker.update(0.1, [], np.zeros((0, 0), np.float32)) == []
     assert tracker.advance(0.2) == []
 
 
 @pytest.mark.parametrize("memory_s", [0, -1, float("inf"), float("nan")])
-def test_memory_out_of_range(memory_s: float):
+def test_rejects_memory_out_of_range(memory_s: float):
     with pytest.raises(InputError, match="memory_s"):
         FaceTracker(memory_s=memory_s)
 
 
-def test_looks_must_match_the_faces():
+def test_rejects_another_number_of_descriptors():
     with pytest.raises(InputError, match=r"descriptors \(1, D\)"):
         FaceTracker().update(0.0, [face_at(100)], PEOPLE)
 
 
-def test_time_must_not_go_back():
+def test_rejects_decreasing_timestamps():
     tracker = FaceTracker()
-    one(tracker, 1.0, 100)
-    one(tracker, 1.0, 100)  # twice the same time is allowed
+    track_one(tracker, 1.0, 100)
+    track_one(tracker, 1.0, 100)  # equal timestamps are allowed
     with pytest.raises(InputError, match="back"):
-        one(tracker, 0.9, 100)
+        track_one(tracker, 0.9, 100)
     with pytest.raises(InputError, match="back"):
         tracker.advance(float("nan"))
 
 
-def test_faces_stay_as_they_were_detected_and_come_in_the_order_of_their_numbers():
+def test_update_keeps_detections_and_sorts_by_track_id():
     tracker = FaceTracker()
     left, right = face_at(100), face_at(400)
     assert ids(tracker.update(0.0, [left, right], PEOPLE[:2])) == [1, 2]
     moved = [face_at(405), face_at(104)]
-    found = tracker.update(0.04, moved, PEOPLE[[1, 0]])
-    assert ids(found) == [1, 2]
-    assert found[0].bbox_xyxy is moved[1].bbox_xyxy
-    assert found[1].landmarks_xy is moved[0].landmarks_xy
+    tracked = tracker.update(0.04, moved, PEOPLE[[1, 0]])
+    assert ids(tracked) == [1, 2]
+    assert tracked[0].bbox_xyxy is moved[1].bbox_xyxy
+    assert tracked[1].landmarks_xy is moved[0].landmarks_xy
 
 
-def test_a_scene_begins_with_numbers_at_once():
+def test_first_frame_of_a_scene_confirms_every_face():
     tracker = FaceTracker()
-    assert one(tracker, 0.0, 100, confidence=0.61) == 1
+    assert track_one(tracker, 0.0, 100, confidence=0.61) == 1
 
 
-def test_an_unsure_face_gets_its_number_at_its_second_detection():
+def test_uncertain_face_is_confirmed_at_its_second_detection():
     tracker = FaceTracker()
-    tracker.update(0.0, [], NO_LOOKS)
-    assert one(tracker, 0.04, 100, confidence=0.65) is None
+    tracker.update(0.0, [], NO_DESCRIPTORS)
+    assert track_one(tracker, 0.04, 100, confidence=0.65) is None
     assert tracker.advance(0.06) == []
-    assert one(tracker, 0.08, 101, confidence=0.65) == 1
+    assert track_one(tracker, 0.08, 101, confidence=0.65) == 1
 
 
-def test_errors_of_the_detector_make_no_person():
+def test_false_positives_get_no_track_id():
     rng = np.random.default_rng(0)
-    looks = rng.normal(0, 1, (32, 64)).astype(np.float32)
+    descriptors = rng.normal(0, 1, (32, 64)).astype(np.float32)
     tracker = FaceTracker()
-    tracker.update(0.0, [face_at(100)], looks[:1])
-    for number in range(1, 30):
-        wrong = face_at(rng.uniform(0, 640), rng.uniform(0, 480), rng.uniform(30, 120), confidence=0.65)
-        found = tracker.update(number / 25, [face_at(100), wrong], looks[[0, number]])
-        assert ids(found) == [1]
-    assert ids(tracker.update(3.0, [face_at(900)], looks[30:31])) == [2]
+    tracker.update(0.0, [face_at(100)], descriptors[:1])
+    for frame in range(1, 30):
+        false_positive = face_at(
+            rng.uniform(0, 640), rng.uniform(0, 480), rng.uniform(30, 120), confidence=0.65
+        )
+        tracked = tracker.update(frame / 25, [face_at(100), false_positive], descriptors[[0, frame]])
+        assert ids(tracked) == [1]
+    assert ids(tracker.update(3.0, [face_at(900)], descriptors[30:31])) == [2]
 
 
-def test_a_sure_face_gets_its_number_at_once():
+def test_confident_face_is_confirmed_at_once():
     tracker = FaceTracker()
-    tracker.update(0.0, [], NO_LOOKS)
-    assert one(tracker, 0.04, 100, confidence=0.9) == 1
+    tracker.update(0.0, [], NO_DESCRIPTORS)
+    assert track_one(tracker, 0.04, 100, confidence=0.9) == 1
 
 
-def test_advance_goes_on_as_the_face_moved_and_changes_nothing():
+def test_advance_extrapolates_motion_without_changing_the_state():
     tracker = FaceTracker()
-    for number in range(10):
-        one(tracker, number * 0.04, 100 + 8 * number)
-    before = tracker.state()
+    for frame in range(10):
+        track_one(tracker, frame * 0.04, 100 + 8 * frame)
+    state = tracker.state()
     [face] = tracker.advance(0.36 + 0.08)
     assert center_x(face) == pytest.approx(172 + 16, abs=1)
     assert (face.landmarks_xy[2] - face.bbox_xyxy.reshape(2, 2).mean(axis=0)).tolist() == pytest.approx(
@@ -128,10 +132,10 @@ def test_advance_goes_on_as_the_face_moved_and_changes_nothing():
     assert face.track_id == 1
     assert face.confidence == 0.9
     assert face.mesh_xyz is face.head_pose is face.quality is face.expression is face.smoothed is None
-    assert tracker.state() == before
+    assert tracker.state() == state
 
 
-def test_advance_shows_only_faces_of_the_last_detection_and_not_for_ever():
+def test_advance_returns_faces_of_the_last_update_until_memory_ends():
     tracker = FaceTracker()
     tracker.update(0.0, [face_at(100), face_at(400)], PEOPLE[:2])
     tracker.update(0.2, [face_at(400)], PEOPLE[1:2])
@@ -141,79 +145,77 @@ def test_advance_shows_only_faces_of_the_last_detection_and_not_for_ever():
 
 
 @pytest.mark.parametrize(("away_s", "expected"), [(0.5, 1), (0.96, 1), (1.1, 2), (5.0, 2)])
-def test_a_face_keeps_its_number_for_a_second(away_s: float, expected: int):
+def test_lost_face_keeps_its_track_id_for_the_memory(away_s: float, expected: int):
     tracker = FaceTracker()
-    one(tracker, 3.0, 100)
-    tracker.update(3.2, [], NO_LOOKS)
-    assert one(tracker, 3.0 + away_s, 150) == expected
+    track_one(tracker, 3.0, 100)
+    tracker.update(3.2, [], NO_DESCRIPTORS)
+    assert track_one(tracker, 3.0 + away_s, 150) == expected
 
 
-def test_a_hidden_face_may_start_to_move():
+def test_lost_face_may_start_to_move():
     tracker = FaceTracker()
-    one(tracker, 0.0, 100)
-    tracker.update(0.1, [], NO_LOOKS)
-    assert one(tracker, 0.8, 100 + 250) == 1  # two and a half faces on
+    track_one(tracker, 0.0, 100)
+    tracker.update(0.1, [], NO_DESCRIPTORS)
+    assert track_one(tracker, 0.8, 100 + 250) == 1  # 2.5 face sizes away
 
 
-def test_a_fast_face_is_looked_for_where_it_must_be():
+def test_fast_lost_face_is_matched_at_its_predicted_position():
     tracker = FaceTracker()
-    for number in range(10):
-        one(tracker, number / 25, 100 + 24 * number)  # six faces a second
-    assert one(tracker, 9 / 25 + 0.8, 316 + 480) == 1
+    for frame in range(10):
+        track_one(tracker, frame / 25, 100 + 24 * frame)  # six face sizes per second
+    assert track_one(tracker, 9 / 25 + 0.8, 316 + 480) == 1
 
 
-@pytest.mark.parametrize("every", [1, 3, 5])
-def test_look_alikes_who_pass_each_other_keep_their_numbers(every: int):
+@pytest.mark.parametrize("detect_every", [1, 3, 5])
+def test_crossing_faces_of_equal_appearance_keep_their_track_ids(detect_every: int):
     tracker = FaceTracker()
-    for number in range(0, 60, every):
-        faces = [face_at(120 + 5 * number, 200), face_at(420 - 5 * number, 230)]
-        found = tracker.update(number / 25, faces, PEOPLE[[0, 0]])
-        assert [face.bbox_xyxy[1] for face in found] == [face.bbox_xyxy[1] for face in faces]
+    for frame in range(0, 60, detect_every):
+        faces = [face_at(120 + 5 * frame, 200), face_at(420 - 5 * frame, 230)]
+        tracked = tracker.update(frame / 25, faces, PEOPLE[[0, 0]])
+        assert [face.bbox_xyxy[1] for face in tracked] == [face.bbox_xyxy[1] for face in faces]
 
 
-def test_another_face_in_the_same_place_is_another_person():
+def test_other_appearance_at_the_same_position_is_a_new_track():
     tracker = FaceTracker()
-    assert one(tracker, 0.0, 100, 0) == 1
-    assert one(tracker, 0.3, 100, 1) == 2
+    assert track_one(tracker, 0.0, 100, 0) == 1
+    assert track_one(tracker, 0.3, 100, 1) == 2
 
 
-def test_a_change_of_looks_from_one_frame_to_the_next_is_the_same_person():
+def test_appearance_change_between_frames_keeps_the_track():
     tracker = FaceTracker()
     tracker.update(0.0, [face_at(100)], PEOPLE[:1])
-    turned_away = (0.35 * PEOPLE[:1] + np.sqrt(1 - 0.35**2) * PEOPLE[1:2]).astype(
-        np.float32
-    )  # differs by 0.65
-    assert ids(tracker.update(0.04, [face_at(103)], turned_away)) == [1]
+    # A distance of 0.65, as for a head that turns away.
+    descriptors = (0.35 * PEOPLE[:1] + np.sqrt(1 - 0.35**2) * PEOPLE[1:2]).astype(np.float32)
+    assert ids(tracker.update(0.04, [face_at(103)], descriptors)) == [1]
 
 
-def test_a_face_of_another_size_is_another_person():
+def test_face_of_another_size_is_a_new_track():
     tracker = FaceTracker()
-    one(tracker, 0.0, 100, size=200)
-    assert one(tracker, 0.1, 100, size=40) == 2
+    track_one(tracker, 0.0, 100, size=200)
+    assert track_one(tracker, 0.1, 100, size=40) == 2
 
 
-def test_look_alikes_far_apart_do_not_swap():
+def test_distant_faces_of_equal_appearance_do_not_swap():
     tracker = FaceTracker()
     tracker.update(0.0, [face_at(100), face_at(600)], PEOPLE[[0, 0]])
-    tracker.update(0.1, [], NO_LOOKS)
-    assert [
-        round(center_x(face)) for face in tracker.update(0.8, [face_at(640), face_at(60)], PEOPLE[[0, 0]])
-    ] == [60, 640]
+    tracker.update(0.1, [], NO_DESCRIPTORS)
+    tracked = tracker.update(0.8, [face_at(640), face_at(60)], PEOPLE[[0, 0]])
+    assert [round(center_x(face)) for face in tracked] == [60, 640]
 
 
-def test_of_look_alikes_the_one_in_sight_keeps_its_number():
+def test_visible_face_wins_against_a_lost_one_of_equal_appearance():
     tracker = FaceTracker()
     tracker.update(0.0, [face_at(100), face_at(150)], PEOPLE[[0, 0]])
     tracker.update(0.1, [face_at(151)], PEOPLE[:1])
-    assert one(tracker, 0.2, 152) == 2
+    assert track_one(tracker, 0.2, 152) == 2
 
 
-def test_a_cut_ends_all_and_goes_on_counting():
+def test_cut_drops_all_tracks_and_continues_counting():
     tracker = FaceTracker()
-    one(tracker, 0.0, 100)
+    track_one(tracker, 0.0, 100)
     tracker.cut()
     assert tracker.advance(0.04) == []
-    assert one(tracker, 0.08, 100, confidence=0.61) == 2
+    assert track_one(tracker, 0.08, 100, confidence=0.61) == 2
 
 
 FRAME_TIMES = {
@@ -225,55 +227,55 @@ FRAME_TIMES = {
 
 
 def crossing(times: np.ndarray, hidden_s: float, walk: str, seed: int = 0) -> list[dict[int | None, str]]:
-    """Two faces that cross after 1.5 s, one unseen meanwhile; whose number is which, frame by frame."""
+    """Track two faces that cross after 1.5 s, one hidden meanwhile; return the person of each ID by frame."""
     rng = np.random.default_rng(seed)
     tracker = FaceTracker()
-    found: list[dict[int | None, str]] = []
+    frames: list[dict[int | None, str]] = []
     for now in times:
         since = now - 1.5
-        behind = {"on": -150 * since, "back": 150 * abs(since), "stops": max(0.0, -150 * since)}[walk]
-        places = {"front": 320 + 200 * since, "behind": 330 + behind}
+        behind = {"continues": -150 * since, "returns": 150 * abs(since), "stops": max(0.0, -150 * since)}[
+            walk
+        ]
+        centers = {"front": 320 + 200 * since, "behind": 330 + behind}
         if abs(since) < hidden_s / 2:
-            del places["behind"]
-        names = sorted(places, reverse=bool(rng.integers(2)))
-        faces = [face_at(places[name] + rng.normal(0, 1.5), 200 + rng.normal(0, 1.5)) for name in names]
-        mean = {"front": PEOPLE[0], "behind": 0.6 * PEOPLE[0] + 0.8 * PEOPLE[1]}  # these differ by 0.4
-        looks = np.array([mean[name] + rng.normal(0, 0.12, 8) for name in names], np.float32)
-        by_box = {id(face.bbox_xyxy): name for face, name in zip(faces, names, strict=True)}
-        found.append(
-            {face.track_id: by_box[id(face.bbox_xyxy)] for face in tracker.update(now, faces, looks)}
-        )
-    return found
+            del centers["behind"]
+        names = sorted(centers, reverse=bool(rng.integers(2)))
+        faces = [face_at(centers[name] + rng.normal(0, 1.5), 200 + rng.normal(0, 1.5)) for name in names]
+        mean = {"front": PEOPLE[0], "behind": 0.6 * PEOPLE[0] + 0.8 * PEOPLE[1]}  # a distance of 0.4
+        descriptors = np.array([mean[name] + rng.normal(0, 0.12, 8) for name in names], np.float32)
+        names_by_box = {id(face.bbox_xyxy): name for face, name in zip(faces, names, strict=True)}
+        tracked = tracker.update(now, faces, descriptors)
+        frames.append({face.track_id: names_by_box[id(face.bbox_xyxy)] for face in tracked})
+    return frames
 
 
 @pytest.mark.parametrize("times", list(FRAME_TIMES.values()), ids=FRAME_TIMES)
-@pytest.mark.parametrize("walk", ["on", "back", "stops"])
+@pytest.mark.parametrize("walk", ["continues", "returns", "stops"])
 @pytest.mark.parametrize("hidden_s", [0.3, 0.8])
-def test_two_who_cross_keep_their_numbers(times: np.ndarray, walk: str, hidden_s: float):
-    found = crossing(times, hidden_s, walk)
-    whose = found[0]
-    assert sorted(whose.values()) == ["behind", "front"]
-    assert len(found[-1]) == 2
-    assert all(whose.get(number) == name for frame in found for number, name in frame.items())
+def test_crossing_faces_keep_their_track_ids(times: np.ndarray, walk: str, hidden_s: float):
+    frames = crossing(times, hidden_s, walk)
+    names = frames[0]
+    assert sorted(names.values()) == ["behind", "front"]
+    assert len(frames[-1]) == 2
+    assert all(names.get(track_id) == name for frame in frames for track_id, name in frame.items())
 
 
-def test_a_crowd_keeps_its_numbers():
+def test_crowd_keeps_its_track_ids():
     rng = np.random.default_rng(0)
-    looks = rng.normal(0, 1, (50, 32)).astype(np.float32)
+    descriptors = rng.normal(0, 1, (50, 32)).astype(np.float32)
     centers = np.stack(np.meshgrid(np.arange(10), np.arange(5)), axis=-1).reshape(-1, 2) * 120
     tracker = FaceTracker()
-    for number in range(12):
-        places = centers + rng.normal(0, 2, (50, 2)) + 40 * np.sin(number / 4 + np.arange(50))[:, None]
-        order = rng.permutation(50) if number else np.arange(50)
-        faces = [face_at(*places[place], size=80) for place in order]
-        found = tracker.update(
-            number / 10, faces, looks[order] + rng.normal(0, 0.2, (50, 32)).astype(np.float32)
-        )
-        assert ids(found) == list(range(1, 51))
-        assert np.allclose([center_x(face) for face in found], places[:, 0], atol=0.1)
+    for frame in range(12):
+        moved = centers + rng.normal(0, 2, (50, 2)) + 40 * np.sin(frame / 4 + np.arange(50))[:, None]
+        order = rng.permutation(50) if frame else np.arange(50)
+        faces = [face_at(*moved[index], size=80) for index in order]
+        noise = rng.normal(0, 0.2, (50, 32)).astype(np.float32)
+        tracked = tracker.update(frame / 10, faces, descriptors[order] + noise)
+        assert ids(tracked) == list(range(1, 51))
+        assert np.allclose([center_x(face) for face in tracked], moved[:, 0], atol=0.1)
 
 
-MOMENTS = st.lists(
+FRAMES = st.lists(
     st.tuples(
         st.sampled_from([0.02, 0.04, 0.1, 0.4, 1.2]),
         st.lists(
@@ -285,23 +287,23 @@ MOMENTS = st.lists(
 )
 
 
-def play(tracker: FaceTracker, moments: list, now: float) -> tuple[list, float]:
-    """What the tracker gives for made moments, as plain values."""
-    found: list = []
-    for step_s, people, is_cut in moments:
+def play(tracker: FaceTracker, frames: list, now: float) -> tuple[list, float]:
+    """Track generated frames; return the results as plain values, and the time of the last frame."""
+    results: list = []
+    for step_s, people, is_cut in frames:
         now += step_s
-        found += [face.to_dict() for face in tracker.advance(now - step_s / 2)]
+        results += [face.to_dict() for face in tracker.advance(now - step_s / 2)]
         if is_cut:
             tracker.cut()
         faces = [face_at(x, size=size, confidence=confidence) for x, size, confidence, _ in people]
-        looks = PEOPLE[[person for *_, person in people]] if people else NO_LOOKS
-        found.append([face.to_dict() for face in tracker.update(now, faces, looks)])
-    return found, now
+        descriptors = PEOPLE[[person for *_, person in people]] if people else NO_DESCRIPTORS
+        results.append([face.to_dict() for face in tracker.update(now, faces, descriptors)])
+    return results, now
 
 
-@given(MOMENTS, MOMENTS)
+@given(FRAMES, FRAMES)
 @settings(max_examples=25)
-def test_a_restored_tracker_goes_on_exactly(before: list, after: list):
+def test_restored_tracker_continues_identically(before: list, after: list):
     tracker, other = FaceTracker(), FaceTracker()
     _, now = play(tracker, before, 0.0)
     other.restore(json.loads(json.dumps(tracker.state())))
@@ -309,17 +311,17 @@ def test_a_restored_tracker_goes_on_exactly(before: list, after: list):
     assert json.dumps(tracker.state()) == json.dumps(other.state())
 
 
-@given(MOMENTS)
+@given(FRAMES)
 @settings(max_examples=25)
-def test_numbers_are_unique_in_a_frame_and_new_ones_follow_each_other(moments: list):
-    found, _ = play(FaceTracker(), moments, 0.0)
-    seen: list[int] = []
-    for frame in found:
-        if isinstance(frame, list):
-            numbers = [face["track_id"] for face in frame]
-            assert numbers == sorted(set(numbers))
-            seen += [number for number in numbers if number not in seen]
-    assert seen == list(range(1, len(seen) + 1))
+def test_track_ids_are_unique_in_a_frame_and_consecutive(frames: list):
+    results, _ = play(FaceTracker(), frames, 0.0)
+    track_ids: list[int] = []
+    for result in results:
+        if isinstance(result, list):
+            frame_ids = [face["track_id"] for face in result]
+            assert frame_ids == sorted(set(frame_ids))
+            track_ids += [track_id for track_id in frame_ids if track_id not in track_ids]
+    assert track_ids == list(range(1, len(track_ids) + 1))
 
 
 @pytest.fixture(scope="module")
@@ -327,63 +329,71 @@ def detector() -> FaceDetector:
     return FaceDetector(threads=1)
 
 
-def look_of(detector: FaceDetector, image: np.ndarray) -> np.ndarray:
+def describe_largest_face(detector: FaceDetector, image: np.ndarray) -> np.ndarray:
     return appearance_descriptor(image, detector.detect(image)[0])
 
 
-def test_a_look_has_length_1_and_needs_no_light():
+def test_descriptor_has_unit_length_and_is_finite_for_black_images():
     face = face_at(60, 60, 50)
-    look = appearance_descriptor(portrait("obama"), face)
-    assert look.dtype == np.float32
-    assert look.shape == (256,)
-    assert np.linalg.norm(look) == pytest.approx(1, abs=1e-5)
+    descriptor = appearance_descriptor(portrait("obama"), face)
+    assert descriptor.dtype == np.float32
+    assert descriptor.shape == (256,)
+    assert np.linalg.norm(descriptor) == pytest.approx(1, abs=1e-5)
     assert np.isfinite(appearance_descriptor(np.zeros((90, 90, 3), np.uint8), face)).all()
 
 
-def test_looks_tell_people_apart_and_moments_together(detector: FaceDetector):
-    looks: dict[str, list[np.ndarray]] = {}
+def test_descriptors_separate_people_and_tolerate_degradation(detector: FaceDetector):
+    descriptors: dict[str, list[np.ndarray]] = {}
     for name in PORTRAITS:
         image = scaled_to_face(name, 130)
-        side = np.linspace(0.5, 1.3, image.shape[1])[None, :, None]
-        changed = [
+        side_light = np.linspace(0.5, 1.3, image.shape[1])[None, :, None]
+        variants = [
             image,
             (image * 0.5),
             (image * 1.4),
-            image * side,
+            image * side_light,
             rotated(image, 12),
             blurred(image, 2),
             noisy(image, 12),
         ]
-        looks[name] = [look_of(detector, each.clip(0, 255).astype(np.uint8)) for each in changed]
-    same = [1 - float(a @ b) for own in looks.values() for a, b in itertools.combinations(own, 2)]
+        descriptors[name] = [
+            describe_largest_face(detector, variant.clip(0, 255).astype(np.uint8)) for variant in variants
+        ]
+    same = [1 - float(a @ b) for person in descriptors.values() for a, b in itertools.combinations(person, 2)]
     other = [
-        1 - float(a @ b) for one, two in itertools.combinations(looks.values(), 2) for a in one for b in two
+        1 - float(a @ b)
+        for first, second in itertools.combinations(descriptors.values(), 2)
+        for a in first
+        for b in second
     ]
     assert max(same) < 0.35
     assert np.median(same) < 0.15
     assert min(other) > 0.4
 
 
-def test_the_real_detector_on_a_crossing(examples: Path, detector: FaceDetector):
+def test_detected_faces_that_cross_keep_their_track_ids(examples: Path, detector: FaceDetector):
     shares = np.linspace(0.1, 0.42, 33)  # 3.2 of 10 seconds, every 0.1 s
     tracker = FaceTracker()
-    numbers: dict[str, set[int | None]] = {"biden": set(), "obama": set()}
-    hidden = seen = 0
+    track_ids: dict[str, set[int | None]] = {"biden": set(), "obama": set()}
+    hidden = visible = 0
     frames = moving_frames(
         examples, {"biden": back_pose, "obama": front_pose}, shares.tolist(), size_wh=(320, 240)
     )
     for share, (image, boxes) in zip(shares, frames, strict=True):
         faces = detector.detect(image)
-        looks = np.array([appearance_descriptor(image, face) for face in faces]).reshape(len(faces), 256)
-        found = tracker.update(float(10 * share), faces, looks)
+        descriptors = np.array([appearance_descriptor(image, face) for face in faces]).reshape(
+            len(faces), 256
+        )
+        tracked = tracker.update(float(10 * share), faces, descriptors)
         for name, box in boxes.items():
             hidden += box is None
             overlaps = [
-                float(bbox_iou(np.array([box]), face.bbox_xyxy[None])[0, 0]) if box else 0.0 for face in found
+                float(bbox_iou(np.array([box]), face.bbox_xyxy[None])[0, 0]) if box else 0.0
+                for face in tracked
             ]
             if max(overlaps, default=0.0) > 0.5:
-                numbers[name].add(found[int(np.argmax(overlaps))].track_id)
-                seen += 1
+                track_ids[name].add(tracked[int(np.argmax(overlaps))].track_id)
+                visible += 1
     assert hidden >= 3
-    assert seen >= 2 * len(shares) - hidden - 2
-    assert sorted(number for own in numbers.values() for number in own if number) == [1, 2]
+    assert visible >= 2 * len(shares) - hidden - 2
+    assert sorted(track_id for person in track_ids.values() for track_id in person if track_id) == [1, 2]

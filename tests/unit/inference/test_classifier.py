@@ -21,7 +21,7 @@ from mien.manifest import (
 )
 from mien.metrics import softmax
 from mien.results import Quality
-from support.models import TINY_SIDE, make_explainable, make_model
+from support.models import TINY_SIZE, make_explainable, make_model
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def classifier(tiny_model):
 
 
 def random_crops(count, seed=0):
-    shape = (count, TINY_SIDE, TINY_SIDE, 3)
+    shape = (count, TINY_SIZE, TINY_SIZE, 3)
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
@@ -45,7 +45,7 @@ def test_logits_equal_network_output(classifier, tiny_model):
 
     weights = numpy_helper.to_array(onnx.load(tiny_model).graph.initializer[0])
     crops = random_crops(3)
-    side = TINY_SIDE // 8
+    side = TINY_SIZE // 8
     pooled = crops.astype(np.float64).reshape(3, side, 8, side, 8, 3).mean(axis=(2, 4))
     expected = pooled.transpose(0, 3, 1, 2).reshape(3, -1) @ weights
     np.testing.assert_allclose(classifier.logits(crops), expected, rtol=1e-3, atol=1e-3)
@@ -153,16 +153,16 @@ def test_rejects_max_error_that_is_not_a_share(tiny_model, max_error):
 
 def test_crop_equals_align_face(classifier, portrait):
     face = FaceDetector(threads=1).detect(portrait)[0]
-    expected = align_face(portrait, face.landmarks_xy, size=TINY_SIDE, template="ferplus", margin=0.1)
+    expected = align_face(portrait, face.landmarks_xy, size=TINY_SIZE, template="ferplus", margin=0.1)
     np.testing.assert_array_equal(classifier.crop(portrait, face), expected)
 
 
 @pytest.mark.parametrize(
     "crops",
     [
-        np.zeros((1, TINY_SIDE, TINY_SIDE, 3), dtype=np.float32),
-        np.zeros((1, 3, TINY_SIDE, TINY_SIDE), dtype=np.uint8),
-        np.zeros((TINY_SIDE, TINY_SIDE, 3), dtype=np.uint8),
+        np.zeros((1, TINY_SIZE, TINY_SIZE, 3), dtype=np.float32),
+        np.zeros((1, 3, TINY_SIZE, TINY_SIZE), dtype=np.uint8),
+        np.zeros((TINY_SIZE, TINY_SIZE, 3), dtype=np.uint8),
     ],
 )
 def test_rejects_crops_of_other_shape_or_type(classifier, crops):
@@ -171,13 +171,13 @@ def test_rejects_crops_of_other_shape_or_type(classifier, crops):
 
 
 def test_rejects_graph_that_contradicts_manifest(tmp_path):
-    wrong_range = make_model(tmp_path / "range.onnx", input=InputSpec(size=TINY_SIDE, range=(0.0, 1.0)))
+    wrong_range = make_model(tmp_path / "range.onnx", input=InputSpec(size=TINY_SIZE, range=(0.0, 1.0)))
     with pytest.raises(ModelError, match=r"RGB 0\.\.255"):
         ExpressionClassifier(wrong_range)
     with pytest.raises(ModelError, match=r"\(n, 8\); its manifest names 7 labels"):
         ExpressionClassifier(make_model(tmp_path / "seven.onnx", labels=tuple("abcdefg")))
     with pytest.raises(ModelError, match=r"\(n, 3, 48, 48\); its manifest names an input size of 56"):
-        ExpressionClassifier(make_model(tmp_path / "side.onnx", input=InputSpec(size=TINY_SIDE + 8)))
+        ExpressionClassifier(make_model(tmp_path / "side.onnx", input=InputSpec(size=TINY_SIZE + 8)))
     with pytest.raises(ManifestError, match="not the file"):
         ExpressionClassifier(make_model(tmp_path / "hash.onnx", sha256="0" * 64))
     with pytest.raises(UnknownModelError, match="nothing-here"):
@@ -237,8 +237,8 @@ def test_rejects_logits_that_are_not_finite(tmp_path, tiny_model, weight):
 
 def test_crop_of_other_size_shows_same_part_of_image(classifier, portrait):
     face = FaceDetector(threads=1).detect(portrait)[0]
-    large = classifier.crop(portrait, face, size=4 * TINY_SIDE)
-    shrunk = large.reshape(TINY_SIDE, 4, TINY_SIDE, 4, 3).mean(axis=(1, 3))
+    large = classifier.crop(portrait, face, size=4 * TINY_SIZE)
+    shrunk = large.reshape(TINY_SIZE, 4, TINY_SIZE, 4, 3).mean(axis=(1, 3))
     assert np.abs(shrunk - classifier.crop(portrait, face)).mean() < 6
 
 
@@ -299,5 +299,5 @@ def test_classify_does_not_compute_maps(explainable_model):
 
 
 def test_no_crops_give_no_embeddings(explainable_model):
-    none = np.empty((0, TINY_SIDE, TINY_SIDE, 3), dtype=np.uint8)
+    none = np.empty((0, TINY_SIZE, TINY_SIZE, 3), dtype=np.uint8)
     assert ExpressionClassifier(explainable_model).embeddings(none).shape == (0, 3)

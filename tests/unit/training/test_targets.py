@@ -12,7 +12,7 @@ from mien.metrics import softmax
 from mien.training.config import config_from_dict
 from mien.training.data import Faces
 from mien.training.targets import Targets
-from support.models import TINY_SIDE, make_explainable, make_model
+from support.models import TINY_SIZE, make_explainable, make_model
 
 COUNT = 5
 PLACES = torch.arange(COUNT)
@@ -50,7 +50,7 @@ def build(faces, directory, **target):
 
 def said(model, faces, temperature=1.0, flip_tta=True):
     """What a model says of the whole patches, through the public classifier."""
-    crops = [faces.store.crop(row, size=TINY_SIDE, template="ferplus", margin=0.1) for row in faces.rows]
+    crops = [faces.store.crop(row, size=TINY_SIZE, template="ferplus", margin=0.1) for row in faces.rows]
     logits = ExpressionClassifier(model).logits(np.stack(crops), flip_tta=flip_tta)
     return torch.from_numpy(softmax(logits, temperature)).float()
 
@@ -133,9 +133,9 @@ def test_without_a_cache_the_teacher_reads_the_varied_crops(faces, tmp_path, tin
         "data": {"margin": 0.1},
     }
     targets = Targets(faces, config_from_dict(config), tmp_path / "run")
-    crops = torch.from_numpy(faces.store.patches[:COUNT, :TINY_SIDE, :TINY_SIDE]).permute(0, 3, 1, 2).float()
+    crops = torch.from_numpy(faces.store.patches[:COUNT, :TINY_SIZE, :TINY_SIZE]).permute(0, 3, 1, 2).float()
     logits = ExpressionClassifier(tiny_model).logits(
-        faces.store.patches[:COUNT, :TINY_SIDE, :TINY_SIDE], flip_tta=True
+        faces.store.patches[:COUNT, :TINY_SIZE, :TINY_SIZE], flip_tta=True
     )
     expected = (faces.label_distribution + torch.from_numpy(softmax(logits)).float()) / 2
     torch.testing.assert_close(targets(PLACES, crops), expected)
@@ -153,7 +153,7 @@ def test_the_embedding_follows_the_distribution_with_unit_variance(faces, tmp_pa
     embedder = make_explainable(tmp_path / "embedder.onnx")
     targets = build(faces, tmp_path, embedding=1.0, embedder=str(embedder), flip_tta=False)(PLACES, NO_CROPS)
     assert torch.equal(targets[:, :8], faces.label_distribution)
-    crops = [faces.store.crop(row, size=TINY_SIDE, template="ferplus", margin=0.1) for row in faces.rows]
+    crops = [faces.store.crop(row, size=TINY_SIZE, template="ferplus", margin=0.1) for row in faces.rows]
     seen = torch.from_numpy(ExpressionClassifier(embedder).embeddings(np.stack(crops)))
     assert targets.shape == (COUNT, 8 + seen.shape[1])
     assert targets[:, 8:].var(dim=0).mean() == pytest.approx(1.0, abs=1e-4)
