@@ -21,7 +21,7 @@ from mien.imaging import MAX_PIXELS, ImageSource, check_image, read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.inference.options import DEFAULT, AnalysisOptions, Default
 from mien.inference.prefetch import decode_ahead as decode_in_background
-from mien.inference.prefetch import is_single_image
+from mien.inference.prefetch import is_single_image, without_frames
 from mien.inference.result import Result
 from mien.manifest import Manifest
 from mien.results import Face
@@ -377,7 +377,7 @@ class _Batch:
         except ModelError:
             raise
         except MienError as error:
-            self.results.append(replace(result, error=error))
+            self.results.append(replace(result, error=without_frames(error)))
             return
         self.crops += crops
         height, width = pixels.shape[:2]

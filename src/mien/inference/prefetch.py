@@ -76,4 +76,10 @@ def _read(image: ImageSource | MienError, max_pixels: int) -> np.ndarray | MienE
     try:
         return read_image(image, max_pixels=max_pixels)
     except MienError as error:
-        return error
+        return without_frames(error)
+
+
+def without_frames(error: MienError) -> MienError:
+    """Return an error without its traceback and context, whose frames would keep the image in memory."""
+    error.__context__ = None
+    return error.with_traceback(None)

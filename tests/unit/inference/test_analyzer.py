@@ -293,3 +293,9 @@ def test_analyze_many_rejects_bounds_below_one(analyzer):
         analyzer.analyze_many([], batch_faces=0)
     with pytest.raises(InputError):
         analyzer.analyze_many([], decode_ahead=0)
+
+
+def test_errors_of_analyze_many_do_not_keep_the_image_in_memory(analyzer):
+    (result,) = analyzer.analyze_many([b"not an image"])
+    assert result.error.__traceback__ is None
+    assert result.error.__context__ is None
