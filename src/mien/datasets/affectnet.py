@@ -55,7 +55,7 @@ def read_affectnet7(path: str | Path) -> Index:
 
 def _read(path: str | Path, name: str, labels: tuple[str, ...]) -> Index:
     path = Path(path)
-    files: Files = open_files(path)
+    files = open_files(path)
     names = files.names()
     root = _find_root(path, names)
     if root:

@@ -43,70 +43,62 @@ def write_chunks(
         workers: number of processes; 0 uses one per core.
     """
     workers = min(workers or usable_cores(), len(chunks))
+    samples = [index.samples[rows.start : rows.stop] for rows in chunks]
+    # the samples are sent with their chunks
+    arguments = (replace(index, samples=()), directory, patch)
     if workers <= 1:
-        detector = FaceDetector(threads=1)
-        for rows in chunks:
-            yield _write_chunk(index, directory, patch, rows, _samples(index, rows), detector)
+        yield from map(_ChunkWriter(*arguments), chunks, samples)
         return
     with ProcessPoolExecutor(
-        workers,
-        mp_context=get_context("spawn"),
-        initializer=_start_worker,
-        # the samples are sent with their chunks
-        initargs=(replace(index, samples=()), directory, patch),
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=arguments
     ) as pool:
-        yield from pool.map(_run_worker, chunks, [_samples(index, rows) for rows in chunks])
+        yield from pool.map(_run_worker, chunks, samples)
 
 
-_worker: tuple[Index, Path, int, FaceDetector]
+class _ChunkWriter:
+    """Detects and crops the faces of a chunk, and writes it."""
+
+    def __init__(self, index: Index, directory: Path, patch: int) -> None:
+        self.index = index
+        self.directory = directory
+        self.patch = patch
+        self.detector = FaceDetector(threads=1)
+
+    def __call__(self, rows: range, samples: tuple[Sample, ...]) -> range:
+        patches = np.zeros((len(samples), self.patch, self.patch, 3), dtype=np.uint8)
+        landmarks = np.full((len(samples), 5, 2), np.nan, dtype=np.float32)
+        unreadable: list[str] = []
+        for row, sample in enumerate(samples):
+            try:
+                patches[row], landmarks[row] = self._crop(sample)
+            except (ImageReadError, DatasetError):
+                unreadable.append(sample.id)
+        buffer = io.BytesIO()
+        np.savez(buffer, patches=patches, landmarks=landmarks, unreadable=np.array(unreadable, dtype=str))
+        write_atomic(chunk_path(self.directory, rows), buffer.getvalue())
+        return rows
+
+    def _crop(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        """Return the patch of a sample and the landmarks in it (5, 2), NaN without a face."""
+        image = read_image(self.index.read(sample))
+        landmarks = find_labeled_landmarks(image, sample, self.detector)
+        if self.index.is_cropped or landmarks is None:
+            matrix = letterbox_matrix(image.shape[:2], self.patch)
+            patch = letterbox(image, size=self.patch)
+        else:
+            matrix = alignment_matrix(landmarks, self.patch, margin=MARGIN)
+            patch = align_face(image, landmarks, size=self.patch, margin=MARGIN)
+        return patch, np.full((5, 2), np.nan) if landmarks is None else transform_points(matrix, landmarks)
+
+
+_writer: _ChunkWriter
+"""Writer of this worker process."""
 
 
 def _start_worker(index: Index, directory: Path, patch: int) -> None:
-    global _worker
-    _worker = (index, directory, patch, FaceDetector(threads=1))
+    global _writer
+    _writer = _ChunkWriter(index, directory, patch)
 
 
 def _run_worker(rows: range, samples: tuple[Sample, ...]) -> range:
-    index, directory, patch, detector = _worker
-    return _write_chunk(index, directory, patch, rows, samples, detector)
-
-
-def _samples(index: Index, rows: range) -> tuple[Sample, ...]:
-    return index.samples[rows.start : rows.stop]
-
-
-def _write_chunk(
-    index: Index,
-    directory: Path,
-    patch: int,
-    rows: range,
-    samples: tuple[Sample, ...],
-    detector: FaceDetector,
-) -> range:
-    patches = np.zeros((len(samples), patch, patch, 3), dtype=np.uint8)
-    landmarks = np.full((len(samples), 5, 2), np.nan, dtype=np.float32)
-    unreadable: list[str] = []
-    for row, sample in enumerate(samples):
-        try:
-            patches[row], landmarks[row] = _crop_patch(index, sample, patch, detector)
-        except (ImageReadError, DatasetError):
-            unreadable.append(sample.id)
-    buffer = io.BytesIO()
-    np.savez(buffer, patches=patches, landmarks=landmarks, unreadable=np.array(unreadable, dtype=str))
-    write_atomic(chunk_path(directory, rows), buffer.getvalue())
-    return rows
-
-
-def _crop_patch(
-    index: Index, sample: Sample, patch: int, detector: FaceDetector
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the patch of a sample and the landmarks in it (5, 2), NaN without a face."""
-    image = read_image(index.read(sample))
-    landmarks = find_labeled_landmarks(image, sample, detector)
-    if index.is_cropped or landmarks is None:
-        matrix = letterbox_matrix(image.shape[:2], patch)
-        pixels = letterbox(image, size=patch)
-    else:
-        matrix = alignment_matrix(landmarks, patch, margin=MARGIN)
-        pixels = align_face(image, landmarks, size=patch, margin=MARGIN)
-    return pixels, np.full((5, 2), np.nan) if landmarks is None else transform_points(matrix, landmarks)
+    return _writer(rows, samples)

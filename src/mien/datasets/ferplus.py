@@ -125,7 +125,7 @@ def read_ferplus(path: str | Path, *, exclude: Collection[str] = frozenset()) ->
         AnnotationError: a row of a label file is malformed.
     """
     path = Path(path)
-    files: Files = open_files(path)
+    files = open_files(path)
     names = files.names()
     if root := _find_root(path, names):
         files = files.subfolder(root)

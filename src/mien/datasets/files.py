@@ -28,22 +28,6 @@ class ImageStore(Protocol):
         ...
 
 
-class Files(ImageStore, Protocol):
-    """Files of a folder or a zip archive, under names separated by "/"."""
-
-    def names(self) -> list[str]:
-        """Return the sorted names of all files except hidden ones and those in `__MACOSX`."""
-        ...
-
-    def read(self, name: str) -> bytes:
-        """Return the bytes of a file. Raises KeyError if it does not exist."""
-        ...
-
-    def subfolder(self, folder: str) -> Files:
-        """Return the files below a folder, under names relative to it."""
-        ...
-
-
 class FolderFiles:
     """Files of a folder."""
 
@@ -139,11 +123,15 @@ class ZipFiles:
         return files
 
 
+Files = FolderFiles | ZipFiles
+"""Files of a folder or a zip archive, under names separated by "/"."""
+
+
 def _is_visible(name: str) -> bool:
     return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
-def open_files(path: str | Path) -> FolderFiles | ZipFiles:
+def open_files(path: str | Path) -> Files:
     """Open a folder or a zip archive.
 
     Raises:

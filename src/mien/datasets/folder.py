@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mien.datasets.files import Files, open_files
+from mien.datasets.files import open_files
 from mien.datasets.index import ANY_SPLIT, SPLIT_NAMES, Index, Sample, one_hot, unique_labels
 from mien.emotions import EXPRESSIONS, canonical_name
 from mien.errors import LayoutError
@@ -28,7 +28,7 @@ def read_folder(path: str | Path, *, is_cropped: bool = True) -> Index:
         LayoutError: there are no images, or a folder is not a class.
     """
     path = Path(path)
-    files: Files = open_files(path)
+    files = open_files(path)
     names = [name for name in files.names() if name.lower().endswith(IMAGE_SUFFIXES)]
     if not names:
         raise LayoutError(path, f"{LAYOUT}; there are no images")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,18 +38,6 @@ LAYOUT = (
 _IN_CLASS = re.compile(r"(?P<root>(?:.*/)?)(?P<split>train|test)/(?P<number>[0-7])/(?P<file>[^/]+)")
 
 
-@dataclass(frozen=True)
-class _Row:
-    """An image, and what the official annotation adds to it."""
-
-    id: str
-    split: str
-    expression: str
-    line: int | None = None
-    groups: Mapping[str, str] = field(default_factory=dict)
-    landmarks_xy: tuple[tuple[float, float], ...] | None = None
-
-
 def read_rafdb(path: str | Path) -> Index:
     """Read RAF-DB (basic) in any of three layouts.
 
@@ -71,7 +58,7 @@ def read_rafdb(path: str | Path) -> Index:
         AnnotationError: a line of a label file is malformed or names a missing image.
     """
     path = Path(path)
-    files: Files = open_files(path)
+    files = open_files(path)
     names = files.names()
     lists = [name for name in names if f"/{name}".endswith(f"/{LABEL_LIST}")]
     is_cropped = True
@@ -80,35 +67,43 @@ def read_rafdb(path: str | Path) -> Index:
     if lists:
         root = lists[0].removesuffix(LABEL_LIST).rstrip("/")
         files = files.subfolder(root) if root else files
-        is_cropped, rows = _read_official(path / root, files)
+        is_cropped, samples = _read_official(path / root, files)
     else:
-        rows = _read_folders(path, files, names)
+        samples = _read_folders(path, files, names)
     return Index(
         name="rafdb",
         root=path,
         labels=BASIC_EXPRESSIONS,
-        samples=hold_out_validation(map(_sample, rows), VALIDATION_FRACTION),
+        samples=hold_out_validation(samples, VALIDATION_FRACTION),
         license=LICENSE,
         is_cropped=is_cropped,
         source=files,
     )
 
 
-def _sample(row: _Row) -> Sample:
-    label = BASIC_EXPRESSIONS.index(row.expression)
+def _sample(
+    name: str,
+    split: str,
+    expression: str,
+    *,
+    line: int | None = None,
+    groups: Mapping[str, str] | None = None,
+    landmarks_xy: tuple[tuple[float, float], ...] | None = None,
+) -> Sample:
+    label = BASIC_EXPRESSIONS.index(expression)
     return Sample(
-        id=row.id,
-        split=row.split,
+        id=name,
+        split=split,
         label=label,
         label_distribution=one_hot(label, len(BASIC_EXPRESSIONS)),
-        groups=row.groups,
-        landmarks_xy=row.landmarks_xy,
-        line=row.line,
+        groups=groups or {},
+        landmarks_xy=landmarks_xy,
+        line=line,
     )
 
 
-def _read_official(path: Path, files: Files) -> tuple[bool, list[_Row]]:
-    """Return whether the aligned images are present, and a row for each line of the label list."""
+def _read_official(path: Path, files: Files) -> tuple[bool, list[Sample]]:
+    """Return whether the aligned images are present, and a sample for each line of the label list."""
     names = set(files.names())
     folders = [folder for folder in ("aligned", "original") if _has_images(names, f"Image/{folder}/")]
     if not folders:
@@ -118,19 +113,19 @@ def _read_official(path: Path, files: Files) -> tuple[bool, list[_Row]]:
     is_aligned = folders[0] == "aligned"
     file = path / LABEL_LIST
     text = files.read(LABEL_LIST).decode("utf-8", "replace")
-    rows = [
+    samples = [
         _parse_line(path, files, names, line.split(), number, is_aligned)
         for number, line in enumerate(text.splitlines(), start=1)
         if line.strip()
     ]
-    if not rows:
+    if not samples:
         raise LayoutError(file, "lines like `train_00001.jpg 5`; the file is empty")
     first_lines: dict[str, int | None] = {}
-    for row in rows:
-        if first_lines.setdefault(row.id, row.line) != row.line:
-            problem = f"{row.id} is already listed in line {first_lines[row.id]}."
-            raise AnnotationError(file, row.line or 0, problem)
-    return is_aligned, rows
+    for sample in samples:
+        if first_lines.setdefault(sample.id, sample.line) != sample.line:
+            problem = f"{sample.id} is already listed in line {first_lines[sample.id]}."
+            raise AnnotationError(file, sample.line or 0, problem)
+    return is_aligned, samples
 
 
 def _has_images(names: Collection[str], folder: str) -> bool:
@@ -143,7 +138,7 @@ def _is_image(name: str) -> bool:
 
 def _parse_line(
     path: Path, files: Files, names: set[str], cells: list[str], line: int, is_aligned: bool
-) -> _Row:
+) -> Sample:
     """Parse a line of the label list, `train_00001.jpg 5`, and the annotation of its image if there is one."""
     split = cells[0].split("_", 1)[0]
     is_valid = len(cells) == 2 and split in ("train", "test") and cells[1] in set("1234567")
@@ -157,8 +152,14 @@ def _parse_line(
     image = f"Image/aligned/{stem}_aligned{dot}{suffix}" if is_aligned else f"Image/original/{cells[0]}"
     annotation = f"Annotation/manual/{stem}_manu_attri.txt"
     groups, landmarks = _parse_annotation(files.read(annotation)) if annotation in names else ({}, None)
-    expression = RAFDB_CLASSES[int(cells[1]) - 1]
-    return _Row(image, split, expression, line, groups, None if is_aligned else landmarks)
+    return _sample(
+        image,
+        split,
+        RAFDB_CLASSES[int(cells[1]) - 1],
+        line=line,
+        groups=groups,
+        landmarks_xy=None if is_aligned else landmarks,
+    )
 
 
 def _parse_annotation(data: bytes) -> tuple[dict[str, str], tuple[tuple[float, float], ...] | None]:
@@ -184,7 +185,7 @@ def _parse_annotation(data: bytes) -> tuple[dict[str, str], tuple[tuple[float, f
 def _sort_pairs(points: np.ndarray) -> np.ndarray:
     """Order eyes and mouth corners of five points (5, 2) so that the subject's right one comes first.
 
-    Seen along the axis from the eyes to the mouth, the subject's right side is on the left of the image.
+    Along the axis from the eyes to the mouth, the subject's right side is on the left of the image.
     """
     down = points[3:].mean(axis=0) - points[:2].mean(axis=0)
     for pair in (slice(0, 2), slice(3, 5)):
@@ -194,7 +195,7 @@ def _sort_pairs(points: np.ndarray) -> np.ndarray:
     return points
 
 
-def _read_folders(path: Path, files: Files, names: list[str]) -> list[_Row]:
+def _read_folders(path: Path, files: Files, names: list[str]) -> list[Sample]:
     """Read a layout of numbered folders; a folder 7 marks the repacked one and a folder 0 that of EfficientFace."""
     matches = [match for name in names if (match := _IN_CLASS.fullmatch(name)) and _is_image(name)]
     roots = sorted({match["root"] for match in matches})
@@ -214,7 +215,7 @@ def _read_folders(path: Path, files: Files, names: list[str]) -> list[_Row]:
         classes = dict(enumerate(RAFDB_CLASSES, start=1))
     else:
         classes = dict(enumerate(EFFICIENTFACE_CLASSES))
-    return [_Row(match[0], match["split"], classes[int(match["number"])]) for match in matches]
+    return [_sample(match[0], match["split"], classes[int(match["number"])]) for match in matches]
 
 
 def _check_tables(path: Path, files: Files, tables: list[str], folder_of: Mapping[str, str]) -> None:

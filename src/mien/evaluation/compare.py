@@ -46,7 +46,18 @@ class Comparison:
     """Result of `compare`.
 
     Attributes:
-        summary: both accuracies, their difference and further results in JSON types; see `compare`.
+        summary: results in JSON types:
+
+            - `n`: number of faces.
+            - `first`, `second`: name, version and sha256 of the model, correct, accuracy, its 95 % interval, balanced
+              accuracy, macro F1.
+            - `difference`, `difference_interval`: accuracy of the first minus the second model, with its 95 % interval.
+            - `table`: number of faces that both, one or neither of the models classifies correctly.
+            - `mcnemar`: p value of the exact test.
+            - `classes`, `per_class`: all class names, and the recall of both models for each.
+            - `unknown`: for each model, the classes that only the other one has.
+            - `missed_faces`, `unreadable_faces`, `unanswered_faces`: counts for the first model.
+            - `unreadable`: ids of missing or broken images.
         only_first: faces that only the first model classifies correctly, the most confident mistakes of the other
             first; at most `MAX_DIFFERENCES`.
         only_second: likewise for the second model.
@@ -78,18 +89,7 @@ def compare(
         progress: called with the number of finished predictions of both models and their total.
 
     Returns:
-        The summary has these keys:
-
-        - `n`: number of faces.
-        - `first`, `second`: name, version and sha256 of a model, correct, accuracy, its 95 % interval, balanced
-          accuracy and macro F1.
-        - `difference`, `difference_interval`: accuracy of the first minus that of the second, and its 95 % interval.
-        - `table`: number of faces that both, one or none of the models classify correctly.
-        - `mcnemar`: p value of the exact test.
-        - `classes`, `per_class`: all class names, and the recall of both models for each.
-        - `unknown`: classes that a model lacks and the other has.
-        - `missed_faces`, `unreadable_faces`, `unanswered_faces`: counts, for the first model.
-        - `unreadable`: ids of missing or broken images.
+        The summary of the results, described in `Comparison`, and the faces on which the models differ.
 
     Raises:
         InputError: one of the models lacks a class of the labeled images.
