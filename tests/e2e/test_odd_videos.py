@@ -1,4 +1,4 @@
-"""`mien video` on odd sources: no face, no sound, no steady rate, turned, cut, huge, images, and what is no video."""
+"""End-to-end tests of `mien video` on unusual sources: no faces, no audio, variable rate, rotated, truncated, 4K."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def shell(tiny_model, capsys):
     return Shell("video", tiny_model, capsys)
 
 
-def test_a_video_without_faces(shell, tmp_path):
+def test_video_without_faces(shell, tmp_path):
     clip = clips.write_clip(tmp_path / "clip.mp4", times_s=clips.steady(5))
     assert shell(clip, "--output", tmp_path / "out") == 0
     assert shell.out == "no face found\n"
@@ -36,7 +36,7 @@ def faces_clip(path, count=10, **options):
     return write_clip(path, frames, **options)
 
 
-def test_a_variable_frame_rate_keeps_the_true_times(shell, tmp_path):
+def test_variable_frame_rate_keeps_its_times(shell, tmp_path):
     times_s = [0, 0.04, 0.05, 0.3, 0.31, 0.32, 0.7, 0.75, 0.8, 1.0]
     clip = faces_clip(tmp_path / "vfr.mp4", timestamps_s=times_s)
     assert shell(clip, "--output", tmp_path, "--no-report") == 0
@@ -46,8 +46,8 @@ def test_a_variable_frame_rate_keeps_the_true_times(shell, tmp_path):
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_a_turned_video_is_read_upright(shell, tmp_path, rotation):
-    clip = faces_clip(tmp_path / "turned.mp4", 3, rotation=rotation)
+def test_rotated_video_is_read_upright(shell, tmp_path, rotation):
+    clip = faces_clip(tmp_path / "rotated.mp4", 3, rotation=rotation)
     assert shell(clip, "--output", tmp_path, "--no-report") == 0
     for row in read_table(tmp_path / "faces.csv"):
         middle = (float(row["x1"]) + float(row["x2"])) / 2
@@ -58,7 +58,7 @@ def test_a_turned_video_is_read_upright(shell, tmp_path, rotation):
         assert (frame.width, frame.height) == SIZE_WH
 
 
-def test_one_frame_without_sound(shell, tmp_path):
+def test_single_frame_without_audio(shell, tmp_path):
     clip = faces_clip(tmp_path / "one.mp4", 1)
     assert shell(clip, "--output", tmp_path / "out") == 0
     assert "mien: 1 frames, 1 faces" in shell.err
@@ -68,18 +68,18 @@ def test_one_frame_without_sound(shell, tmp_path):
     assert "0:00" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_truncated_file_gives_what_is_there_and_says_so(shell, tmp_path):
+def test_truncated_file_is_analyzed_up_to_its_end(shell, tmp_path):
     clip = clips.cut(faces_clip(tmp_path / "cut.mkv", 40, keyframe_every=5), 0.6)
     assert shell(clip, "--output", tmp_path / "out") == 0
-    assert "the video breaks off" in shell.err
+    assert "the video is truncated" in shell.err
     rows = read_table(tmp_path / "out" / "faces.csv")
     assert 10 < len(rows) < 40
     assert [int(row["frame_index"]) for row in rows] == list(range(len(rows)))
     assert len(image_times(tmp_path / "out" / "annotated.mp4")) == len(rows)
-    assert "the video breaks off" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "the video is truncated" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_4k_video(shell, tmp_path):
+def test_4k_video(shell, tmp_path):
     image = np.full((2160, 3840, 3), 120, dtype=np.uint8)
     face = scaled_to_face("obama", 400)
     image[500 : 500 + face.shape[0], 2500 : 2500 + face.shape[1]] = face
@@ -91,7 +91,7 @@ def test_a_4k_video(shell, tmp_path):
     assert len(image_times(tmp_path / "annotated.mp4")) == 2
 
 
-def test_a_folder_of_images_at_its_own_rate(shell, tmp_path):
+def test_folder_of_images_at_given_rate(shell, tmp_path):
     folder = tmp_path / "frames"
     folder.mkdir()
     for number, image in enumerate(switching_frames([bust("obama")], 0.24, size_wh=SIZE_WH)):
@@ -103,16 +103,16 @@ def test_a_folder_of_images_at_its_own_rate(shell, tmp_path):
     assert page.count("data:image") >= 1
 
 
-@pytest.mark.parametrize("kind", ["missing", "empty", "text", "sound", "cut", "folder"])
-def test_what_is_no_video_gives_one_line(shell, tmp_path, kind):
+@pytest.mark.parametrize("kind", ["missing", "empty", "text", "audio", "truncated", "folder"])
+def test_unreadable_source_prints_one_line(shell, tmp_path, kind):
     path: Path = tmp_path / "clip.mp4"
     if kind == "empty":
         path.write_bytes(b"")
     elif kind == "text":
-        path.write_text("this is no video\n" * 20)
-    elif kind == "sound":
-        path = clips.write_sound(tmp_path / "sound.m4a", "aac")
-    elif kind == "cut":
+        path.write_text("plain text\n" * 20)
+    elif kind == "audio":
+        path = clips.write_sound(tmp_path / "audio.m4a", "aac")
+    elif kind == "truncated":
         clips.cut(faces_clip(path, 3), 0.5)
     elif kind == "folder":
         path.mkdir()

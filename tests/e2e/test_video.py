@@ -1,4 +1,4 @@
-"""`mien video` from the outside: who is followed, what is written, and what kills leave."""
+"""End-to-end tests of `mien video`: tracking, files, kill and resume, options."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def analyzer():
 
 @pytest.fixture(scope="module")
 def crossing(tmp_path_factory):
-    """The file, and where each face is in each of its frames."""
+    """Return the file, and the boxes of the faces in each frame."""
     frames = list(crossing_frames(seconds=4, size_wh=SIZE_WH))
     path = tmp_path_factory.mktemp("crossing") / "crossing.mp4"
     return write_clip(path, (image for image, _ in frames), audio=True), [boxes for _, boxes in frames]
@@ -39,7 +39,7 @@ def crossing(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def portrait_clip(tmp_path_factory):
-    """One face for 30 frames, with sound."""
+    """Return a file with one face for 30 frames, with audio."""
     frames = switching_frames([bust("obama")], 1.2, size_wh=SIZE_WH)
     return write_clip(tmp_path_factory.mktemp("portrait") / "portrait.mp4", frames, audio=True)
 
@@ -49,19 +49,19 @@ def shell(tiny_model, capsys):
     return Shell("video", tiny_model, capsys)
 
 
-def holder(boxes, faces):
-    """The number of the face around the middle of each person's box; None where there is none."""
-    found = {}
+def match_track_ids(boxes, faces):
+    """Return the track_id of the face around the center of each person's box; None without such a face."""
+    track_ids = {}
     for name, box in boxes.items():
         if box is None:
             continue
         x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
         inside = [face for face in faces if face["x1"] < x < face["x2"] and face["y1"] < y < face["y2"]]
-        found[name] = inside[0]["track_id"] if len(inside) == 1 else None
-    return found
+        track_ids[name] = inside[0]["track_id"] if len(inside) == 1 else None
+    return track_ids
 
 
-def test_two_people_who_cross_keep_their_numbers_and_all_files_are_whole(crossing, analyzer, tmp_path):
+def test_crossing_people_keep_their_track_ids_and_all_files_are_complete(crossing, analyzer, tmp_path):
     clip, truth = crossing
     folder = tmp_path / "out"
     with VideoAnalysis(clip, analyzer) as analysis:
@@ -74,30 +74,30 @@ def test_two_people_who_cross_keep_their_numbers_and_all_files_are_whole(crossin
             for row in read_table(folder / "faces.csv")]  # fmt: skip
     assert len(rows) == recording.counts.faces
     by_frame = [[row for row in rows if row["frame_index"] == index] for index in range(100)]
-    held = [holder(boxes, faces) for boxes, faces in zip(truth, by_frame, strict=True)]
+    matches = [match_track_ids(boxes, faces) for boxes, faces in zip(truth, by_frame, strict=True)]
     crossed = max(index for index, boxes in enumerate(truth[:50]) if boxes["biden"] is None)
     for name in ("biden", "obama"):
-        before = {seen[name] for seen in held[:crossed] if name in seen} - {None}
-        after = {seen[name] for seen in held[crossed : crossed + 20] if name in seen} - {None}
+        before = {ids[name] for ids in matches[:crossed] if name in ids} - {None}
+        after = {ids[name] for ids in matches[crossed : crossed + 20] if name in ids} - {None}
         assert len(before) == 1
         assert after == before
-    # biden stays in the image to the end, turning and tilting the head
-    assert len({seen.get("biden") for seen in held} - {None}) == 1
-    seen = sum(box is not None for boxes in truth for box in boxes.values())
-    assert seen * 0.9 < sum(number is not None for by_name in held for number in by_name.values()) <= seen
-    assert seen * 0.9 < len(rows) < seen * 1.15
+    # biden stays in the image to the end, turning and tilting the head.
+    assert len({ids.get("biden") for ids in matches} - {None}) == 1
+    visible = sum(box is not None for boxes in truth for box in boxes.values())
+    assert visible * 0.9 < sum(number is not None for ids in matches for number in ids.values()) <= visible
+    assert visible * 0.9 < len(rows) < visible * 1.15
 
     np.testing.assert_allclose(image_times(folder / "annotated.mp4"), np.arange(100) / 25, atol=1e-4)
     assert sound_seconds(folder / "annotated.mp4") == pytest.approx(4, abs=0.15)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "data:image" in page
     assert not [
-        word for word in ('src="http', 'href="http', "src='http", "@import", "url(http") if word in page
+        text for text in ('src="http', 'href="http', "src='http", "@import", "url(http") if text in page
     ]
 
 
 @pytest.mark.parametrize("order", [("obama", "biden", "obama", "biden"), ("biden", "obama", "biden")])
-def test_every_switch_of_expression_is_found_within_300_ms_and_no_other(analyzer, tmp_path, order):
+def test_detects_each_change_of_expression_within_300_ms(analyzer, tmp_path, order):
     expected = {"obama": "happiness", "biden": "neutral"}
     frames = switching_frames([bust(name, room=0.35) for name in order], 1.2, size_wh=SIZE_WH, height=0.8)
     clip = write_clip(tmp_path / "switching.mp4", frames)
@@ -117,7 +117,7 @@ def test_every_switch_of_expression_is_found_within_300_ms_and_no_other(analyzer
     assert all(time_s % 1.2 <= 0.3 for time_s in missing)
 
 
-def test_frames_come_typed_and_an_early_end_stops_the_threads(portrait_clip, analyzer):
+def test_closing_the_iterator_early_stops_the_threads(portrait_clip, analyzer):
     frames = analyze_video(portrait_clip, analyzer=analyzer)
     first = next(frames)
     assert (first.index, first.timestamp_s, first.scene) == (0, 0.0, 1)
@@ -134,7 +134,7 @@ def test_frames_come_typed_and_an_early_end_stops_the_threads(portrait_clip, ana
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("mien-")]
 
 
-def test_no_threads_remain_after_a_recording_or_its_failure(portrait_clip, analyzer, tmp_path):
+def test_failed_recording_leaves_no_threads(portrait_clip, analyzer, tmp_path):
     def fail(frame, counts):
         if counts.frames == 10:
             raise RuntimeError("on purpose")
@@ -150,24 +150,25 @@ import mien.recording as recording
 from mien.cli.main import main
 from mien.video.follower import FaceFollower
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
-checkpoint_s, step_s, *words = sys.argv[1:]
+# Background jobs of a shell ignore SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+checkpoint_s, step_s, *arguments = sys.argv[1:]
 recording.CHECKPOINT_S = float(checkpoint_s)
-usual = FaceFollower.step
+original = FaceFollower.step
 
-def slowly(self, frame):
+def slow_step(self, frame):
     time.sleep(float(step_s))
-    return usual(self, frame)
+    return original(self, frame)
 
-FaceFollower.step = slowly
-sys.exit(main(words))
+FaceFollower.step = slow_step
+sys.exit(main(arguments))
 """
 
 
-def begin(clip, folder, *options, checkpoint_s=0.2, step_s=0.03):
-    words = [checkpoint_s, step_s, "video", clip, "-o", folder, "--threads", "1", "--no-report", *options]
+def start(clip, folder, *options, checkpoint_s=0.2, step_s=0.03):
+    arguments = [checkpoint_s, step_s, "video", clip, "-o", folder, "--threads", "1", "--no-report", *options]
     return subprocess.Popen(
-        [sys.executable, "-c", PROCESS, *map(str, words)],
+        [sys.executable, "-c", PROCESS, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -182,7 +183,7 @@ def progress(folder):
 
 
 def kill_after(process, folder, frames):
-    """Kill a run when so many frames are on the disk and some more may have been worked on."""
+    """Kill a run a moment after its checkpoint has this number of frames."""
     with process:
         limit_s = time.monotonic() + 60
         while progress(folder) < frames:
@@ -194,16 +195,16 @@ def kill_after(process, folder, frames):
     assert process.returncode == -signal.SIGKILL
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
-def test_a_run_that_was_killed_twice_goes_on_as_if_nothing_had_been(crossing, tiny_model, shell, tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
+def test_run_killed_twice_equals_uninterrupted_run(crossing, tiny_model, shell, tmp_path):
     clip, _ = crossing
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
-    assert shell(clip, "--output", straight, "--no-report") == 0
+    uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
+    assert shell(clip, "--output", uninterrupted, "--no-report") == 0
     model = "--model", tiny_model
-    kill_after(begin(clip, killed, *model), killed, 10)
+    kill_after(start(clip, killed, *model), killed, 10)
     assert not (killed / "faces.csv").exists()
     first = progress(killed)
-    kill_after(begin(clip, killed, "--resume", *model), killed, first + 10)
+    kill_after(start(clip, killed, "--resume", *model), killed, first + 10)
 
     before = {path: path.read_bytes() for path in killed.iterdir()}
     for options in (
@@ -219,36 +220,36 @@ def test_a_run_that_was_killed_twice_goes_on_as_if_nothing_had_been(crossing, ti
 
     assert shell(clip, "--output", killed, "--resume", "--no-report") == 0
     assert "100 frames" in shell.err
-    assert (killed / "faces.csv").read_bytes() == (straight / "faces.csv").read_bytes()
-    assert image_times(killed / "annotated.mp4") == image_times(straight / "annotated.mp4")
-    assert sound_seconds(killed / "annotated.mp4") == sound_seconds(straight / "annotated.mp4")
+    assert (killed / "faces.csv").read_bytes() == (uninterrupted / "faces.csv").read_bytes()
+    assert image_times(killed / "annotated.mp4") == image_times(uninterrupted / "annotated.mp4")
+    assert sound_seconds(killed / "annotated.mp4") == sound_seconds(uninterrupted / "annotated.mp4")
     assert sorted(path.name for path in killed.iterdir()) == NAMES[:2]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
-def test_ctrl_c_finishes_the_files(crossing, tiny_model, tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT on Windows")
+def test_ctrl_c_completes_the_files(crossing, tiny_model, tmp_path):
     clip, _ = crossing
     folder = tmp_path / "out"
-    with begin(clip, folder, "--model", str(tiny_model)) as process:
+    with start(clip, folder, "--model", str(tiny_model)) as process:
         limit_s = time.monotonic() + 60
         while progress(folder) < 10:
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < limit_s
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "stopped early" in told
-    assert "Traceback" not in told
+    assert "stopped early" in stderr
+    assert "Traceback" not in stderr
     assert sorted(path.name for path in folder.iterdir()) == NAMES[:2]
     frames = len(image_times(folder / "annotated.mp4"))
     rows = read_table(folder / "faces.csv")
     assert 10 <= frames < 100
     assert abs(max(int(row["frame_index"]) for row in rows) + 1 - frames) <= 1
-    assert f"mien: {frames} frames" in told or f"mien: {frames - 1} frames" in told
+    assert f"mien: {frames} frames" in stderr or f"mien: {frames - 1} frames" in stderr
 
 
-def test_resume_with_nothing_there_begins_and_needs_a_folder(portrait_clip, shell, tmp_path):
+def test_resume_needs_a_folder_and_starts_a_new_run(portrait_clip, shell, tmp_path):
     assert shell(portrait_clip, "--resume") == 2
     assert "--output" in shell.err
     assert shell(portrait_clip, "--output", tmp_path, "--resume", "--no-annotate", "--no-report") == 0
@@ -256,7 +257,7 @@ def test_resume_with_nothing_there_begins_and_needs_a_folder(portrait_clip, shel
 
 
 @pytest.mark.parametrize("state", ["{", "[]", "{}", '{"length": 50}'])
-def test_a_damaged_run_is_told(portrait_clip, shell, tmp_path, state):
+def test_rejects_damaged_run(portrait_clip, shell, tmp_path, state):
     (tmp_path / "run.json").write_text(state)
     (tmp_path / "rows.jsonl").write_text("")
     assert shell(portrait_clip, "--output", tmp_path, "--resume") == 2
@@ -264,7 +265,7 @@ def test_a_damaged_run_is_told(portrait_clip, shell, tmp_path, state):
     assert shell.err.count("\n") == 1
 
 
-def test_the_video_itself_is_never_written_over(portrait_clip, shell, tmp_path):
+def test_never_overwrites_the_source(portrait_clip, shell, tmp_path):
     clip = tmp_path / "annotated.mp4"
     clip.write_bytes(portrait_clip.read_bytes())
     assert shell(clip, "--output", tmp_path) == 2
@@ -274,7 +275,7 @@ def test_the_video_itself_is_never_written_over(portrait_clip, shell, tmp_path):
     assert clip.read_bytes() == portrait_clip.read_bytes()
 
 
-def test_json_is_one_object_a_frame(portrait_clip, shell, tmp_path):
+def test_json_prints_one_object_per_frame(portrait_clip, shell, tmp_path):
     assert shell(portrait_clip, "--json") == 0
     frames = shell.records
     assert len(frames) == 30
@@ -296,7 +297,7 @@ def test_json_is_one_object_a_frame(portrait_clip, shell, tmp_path):
     ]
 
 
-def test_all_three_tables_say_the_same(portrait_clip, shell, analyzer, tmp_path):
+def test_table_formats_are_equal(portrait_clip, shell, analyzer, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     for kind in ("csv", "jsonl", "parquet"):
         table = tmp_path / f"faces.{kind}"
@@ -313,16 +314,14 @@ def test_all_three_tables_say_the_same(portrait_clip, shell, analyzer, tmp_path)
     assert list(from_csv[0]) == list(kinds)
 
 
-def test_parquet_without_its_extra_is_told_before_anything_is_done(
-    portrait_clip, shell, tmp_path, monkeypatch
-):
+def test_parquet_without_extra_fails_before_the_analysis(portrait_clip, shell, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert shell(portrait_clip, "--output", tmp_path / "out", "--table", tmp_path / "faces.parquet") == 2
     assert shell.err == "mien: writing Parquet needs more packages: pip install 'mien[table]'\n"
     assert not (tmp_path / "out").exists()
 
 
-def test_the_summary_for_people_is_plain_text_in_a_pipe(portrait_clip, shell, capsys):
+def test_summary_is_plain_text_in_a_pipe(portrait_clip, shell, capsys):
     assert shell(portrait_clip) == 0
     head, line = shell.out.splitlines()[:2]
     assert head.split()[:4] == ["face", "from", "to", "visible"]
@@ -343,12 +342,12 @@ def test_the_summary_for_people_is_plain_text_in_a_pipe(portrait_clip, shell, ca
         ("--nonsense",),
     ],
 )
-def test_bad_options_give_one_line(portrait_clip, shell, options):
+def test_invalid_option_prints_one_line(portrait_clip, shell, options):
     assert shell(portrait_clip, *options) == 2
     assert (shell.out, shell.err.count("\n")) == ("", 1)
 
 
-def test_an_output_that_cannot_be_written_to(portrait_clip, shell, tmp_path):
+def test_output_that_is_a_file_prints_one_line(portrait_clip, shell, tmp_path):
     (tmp_path / "file").write_text("")
     for output in (tmp_path / "file", tmp_path / "file" / "out"):
         assert shell(portrait_clip, "--output", output) == 2

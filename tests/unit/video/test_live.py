@@ -1,4 +1,4 @@
-"""Live sources that are faster than the analysis: the newest frame wins, and faces are searched as often as can be."""
+"""Live sources that are faster than the analysis: dropped frames and the adaptive detection interval."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mien.video.io.sources import DecodedFrame, VideoInfo
 
 
 class LiveReader:
-    """Stands for a `VideoReader` of a camera: a frame every so often, whoever takes it."""
+    """A `VideoReader` of a camera, with a frame at regular times."""
 
     def __init__(self, source, fps=None, *, count=60, step_s=0.005):
         self.broken, self.is_truncated, self.is_closed = 0, False, False
@@ -41,19 +41,19 @@ class LiveReader:
 
 
 class SlowAnalyzer:
-    """Finds nothing, and takes its time for it."""
+    """An `Analyzer` without faces that sleeps in every detection."""
 
     detector_size = 640
     options = AnalysisOptions()
 
     def __init__(self, seconds=0.02):
-        self.seconds, self.searched = seconds, 0
+        self.seconds, self.detections = seconds, 0
         self.manifest = SimpleNamespace(
             labels=("calm", "glad"), abstain_below=0.0, sha256="0", name="none", version="0"
         )
 
     def detect(self, image, *, rotated):
-        self.searched += 1
+        self.detections += 1
         time.sleep(self.seconds)
         return []
 
@@ -67,7 +67,7 @@ def live(monkeypatch):
     return "camera:0"
 
 
-def test_the_newest_frame_wins_and_the_others_are_counted(live):
+def test_keeps_newest_frame_and_counts_dropped_ones(live):
     with VideoAnalysis(live, SlowAnalyzer(), detect_every=1) as analysis:
         indices = []
         for frame in analysis:
@@ -75,36 +75,36 @@ def test_the_newest_frame_wins_and_the_others_are_counted(live):
             assert frame.image[0, 0, 0] == frame.index
     assert indices == sorted(set(indices))
     assert len(indices) < 45
-    assert indices[-1] == 59  # the last one is never dropped
+    assert indices[-1] == 59  # the last frame is never dropped
     assert analysis.dropped == 60 - len(indices)
     assert analysis.reader.is_closed
 
 
-def test_a_slow_analysis_searches_less_often_and_stays_near_the_newest(live):
+def test_slow_analysis_detects_less_often(live):
     analyzer = SlowAnalyzer()
     with VideoAnalysis(live, analyzer) as analysis:
         frames = sum(1 for _ in analysis)
         assert analysis.follower.detect_every > DETECT_EVERY
-    assert frames > 1.5 * analyzer.searched
+    assert frames > 1.5 * analyzer.detections
 
 
-def test_every_stays_as_told_and_a_file_drops_nothing(live, monkeypatch, tmp_path):
+def test_given_interval_is_fixed_and_files_drop_no_frame(live, monkeypatch, tmp_path):
     with VideoAnalysis(live, SlowAnalyzer(), detect_every=2) as analysis:
         assert sum(1 for _ in analysis) > 0
         assert analysis.follower.detect_every == 2
-    usual = LiveReader.__init__
+    original = LiveReader.__init__
 
-    def as_file(self, *words, **options):
-        usual(self, *words, **options, count=20, step_s=0.001)
+    def init_as_file(self, *args, **options):
+        original(self, *args, **options, count=20, step_s=0.001)
         self.info = replace(self.info, is_live=False)
 
-    monkeypatch.setattr(LiveReader, "__init__", as_file)
+    monkeypatch.setattr(LiveReader, "__init__", init_as_file)
     with VideoAnalysis("clip.mp4", SlowAnalyzer(0.005)) as analysis:
         assert [frame.index for frame in analysis] == list(range(20))
         assert (analysis.dropped, analysis.follower.detect_every) == (0, DETECT_EVERY)
 
 
-def test_a_live_recording_tells_what_was_dropped(live, tmp_path):
+def test_live_recording_reports_dropped_frames(live, tmp_path):
     analyzer = SlowAnalyzer()
     with VideoAnalysis(live, analyzer, detect_every=1) as analysis:
         recording = record(analysis, analyzer.manifest, tmp_path / "out")
@@ -120,36 +120,36 @@ def test_a_live_recording_tells_what_was_dropped(live, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("with_s", "without_s", "detect_every"),
+    ("detection_s", "tracking_s", "detect_every"),
     [
-        (0.01, 0.001, 1),  # time enough to read every frame of 25 a second
+        (0.01, 0.001, 1),  # keeps up with detection in every frame
         (0.05, 0.002, 2),
         (0.08, 0.004, 3),
         (0.2, 0.004, 7),
         (0.2, 0.033, MAX_DETECT_EVERY),
-        (0.2, 0.05, MAX_DETECT_EVERY),  # not even following keeps up
+        (0.2, 0.05, MAX_DETECT_EVERY),  # tracking does not keep up either
         (10.0, 0.001, MAX_DETECT_EVERY),
     ],
 )
-def test_the_pace_leaves_time_to_spare(with_s, without_s, detect_every):
-    pace = _AdaptiveInterval(25)
-    assert pace.detect_every == DETECT_EVERY
+def test_interval_leaves_spare_time(detection_s, tracking_s, detect_every):
+    interval = _AdaptiveInterval(25)
+    assert interval.detect_every == DETECT_EVERY
     for _ in range(60):
-        pace.update(without_s, is_detection=False)
-        pace.update(with_s, is_detection=True)
-    assert pace.detect_every == detect_every
-    spent_s = with_s + (pace.detect_every - 1) * without_s
-    assert pace.detect_every == MAX_DETECT_EVERY or spent_s <= pace.detect_every / 25
+        interval.update(tracking_s, is_detection=False)
+        interval.update(detection_s, is_detection=True)
+    assert interval.detect_every == detect_every
+    spent_s = detection_s + (interval.detect_every - 1) * tracking_s
+    assert interval.detect_every == MAX_DETECT_EVERY or spent_s <= interval.detect_every / 25
 
 
-def test_the_pace_follows_a_machine_that_becomes_slower_and_faster():
-    pace = _AdaptiveInterval(None)
+def test_interval_adapts_to_slower_and_faster_machine():
+    interval = _AdaptiveInterval(None)
     for seconds, detect_every in ((0.01, 1), (0.15, 5), (0.01, 1)):
         for _ in range(40):
-            pace.update(seconds, is_detection=True)
-        assert pace.detect_every == detect_every
+            interval.update(seconds, is_detection=True)
+        assert interval.detect_every == detect_every
 
 
-def test_every_below_one_is_an_error(live):
+def test_rejects_interval_below_one(live):
     with pytest.raises(InputError, match="detect_every"):
         VideoAnalysis(live, SlowAnalyzer(), detect_every=0)

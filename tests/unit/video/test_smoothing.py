@@ -1,4 +1,4 @@
-"""The filter of expressions over time: how fast, how steady, and how it goes on after a pause."""
+"""Temporal smoothing: delay, stability, weights, and restoring the state."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mien.video.smoothing import MIN_WEIGHT, Smoother, prediction_weight
 LABELS = ("calm", "glad", "sad")
 
 
-def shows(*probabilities):
+def predict(*probabilities):
     values = np.array(probabilities, dtype=np.float32)
     best = int(values.argmax())
     return Expression(labels=LABELS, probabilities=values, label=LABELS[best], confidence=float(values[best]))
 
 
-CALM, GLAD = shows(1, 0, 0), shows(0, 1, 0)
+CALM, GLAD = predict(1, 0, 0), predict(0, 1, 0)
 
 
 def quality(**changes):
@@ -31,17 +31,17 @@ def quality(**changes):
 
 
 def change_after_s(smoother, fps, *, weight=1.0):
-    """How long after a sudden change in a recording of this rate the label changes; readings follow at once."""
+    """Return the seconds from a sudden change of expression to the change of the label at a frame rate."""
     for index in range(round(2 * fps) + 1):
         assert smoother.add(1, index / fps, CALM, weight).label == "calm"
-    changed_s = round(2 * fps) / fps  # the last calm reading: all after it are glad
+    changed_s = round(2 * fps) / fps  # time of the last calm prediction
     for index in range(1, round(5 * fps)):
         if smoother.add(1, changed_s + index / fps, GLAD, weight).label == "glad":
             return index / fps
-    raise AssertionError("it never changes")
+    raise AssertionError("the label never changes")
 
 
-def test_a_track_that_was_never_read_has_no_expression():
+def test_unknown_track_has_no_expression():
     smoother = Smoother(LABELS)
     assert smoother.last(1) is None
     assert smoother.state() == {}
@@ -50,18 +50,18 @@ def test_a_track_that_was_never_read_has_no_expression():
 
 @pytest.mark.parametrize("fps", [5, 8, 12.5, 25, 30, 60, 240])
 @pytest.mark.parametrize("time_constant_s", [0.1, 0.2, 0.5])
-def test_a_sudden_change_is_seen_after_the_delay_at_any_rate(fps, time_constant_s):
+def test_label_changes_after_the_delay_at_any_frame_rate(fps, time_constant_s):
     smoother = Smoother(LABELS, time_constant_s=time_constant_s)
     after_s = change_after_s(smoother, fps)
     assert smoother.delay_ms / 1000 <= after_s <= smoother.delay_ms / 1000 + 1 / fps + 1e-9
 
 
-def test_the_usual_delay_and_reading_rate_keep_the_promise_of_300_ms():
+def test_default_delay_is_below_300_ms():
     assert Smoother(LABELS).delay_ms == pytest.approx(160, abs=1)
     assert change_after_s(Smoother(LABELS), 25 / 3) <= 0.3
 
 
-def test_poor_readings_change_a_label_more_slowly():
+def test_low_weight_slows_the_change_of_label():
     assert change_after_s(Smoother(LABELS), 50, weight=0.5) == pytest.approx(
         2 * Smoother(LABELS).delay_ms / 1000, abs=0.021
     )
@@ -70,19 +70,19 @@ def test_poor_readings_change_a_label_more_slowly():
     assert smoother.add(1, 1.0, GLAD, 0.0).probabilities.tolist() == CALM.probabilities.tolist()
 
 
-def test_the_curve_does_not_depend_on_how_often_it_is_sampled():
-    shown = []
+def test_curve_does_not_depend_on_sampling_rate():
+    curves = []
     for steps in (1, 2, 7, 100):
         smoother = Smoother(LABELS)
         smoother.add(1, 10.0, CALM)
         for step in range(1, steps + 1):
             smoothed = smoother.add(1, 10.0 + 0.3 * step / steps, GLAD)
-        shown.append(smoothed.probabilities)
-    np.testing.assert_allclose(shown, np.broadcast_to(shown[0], (4, 3)), atol=1e-6)
-    assert shown[0][1] == pytest.approx(1 - np.exp(-0.3 / 0.2), abs=1e-6)
+        curves.append(smoothed.probabilities)
+    np.testing.assert_allclose(curves, np.broadcast_to(curves[0], (4, 3)), atol=1e-6)
+    assert curves[0][1] == pytest.approx(1 - np.exp(-0.3 / 0.2), abs=1e-6)
 
 
-def test_one_misreading_changes_no_label_and_a_reading_at_the_same_moment_nothing():
+def test_single_outlier_and_repeated_time_keep_the_label():
     smoother = Smoother(LABELS)
     labels = [smoother.add(1, 0.12 * index, GLAD if index == 5 else CALM).label for index in range(12)]
     assert set(labels) == {"calm"}
@@ -90,35 +90,35 @@ def test_one_misreading_changes_no_label_and_a_reading_at_the_same_moment_nothin
     np.testing.assert_array_equal(smoother.add(1, 0.12 * 11, GLAD).probabilities, before)
 
 
-def test_without_a_filter_every_reading_is_shown():
+def test_zero_time_constant_returns_every_prediction():
     smoother = Smoother(LABELS, time_constant_s=0, hysteresis=0)
     assert smoother.delay_ms == 0
-    for index, reading in enumerate((CALM, GLAD, CALM)):
-        smoothed = smoother.add(1, index / 25, reading, 0.1)
-        np.testing.assert_array_equal(smoothed.probabilities, reading.probabilities)
-        assert smoothed.label == reading.label
+    for index, prediction in enumerate((CALM, GLAD, CALM)):
+        smoothed = smoother.add(1, index / 25, prediction, 0.1)
+        np.testing.assert_array_equal(smoothed.probabilities, prediction.probabilities)
+        assert smoothed.label == prediction.label
 
 
 @pytest.mark.parametrize(("hysteresis", "changes"), [(0.1, 0), (0.0, 20)])
-def test_two_classes_that_are_nearly_equal_do_not_flicker(hysteresis, changes):
+def test_hysteresis_prevents_flicker_between_close_classes(hysteresis, changes):
     smoother = Smoother(LABELS, time_constant_s=0, hysteresis=hysteresis)
     labels = []
     for index in range(40):
         lead = 0.04 if index % 2 else -0.04
-        labels.append(smoother.add(1, index / 25, shows(0.5 + lead, 0.5 - lead, 0)).label)
-    seen = sum(a != b for a, b in pairwise(labels))
-    assert seen == 0 if changes == 0 else seen > changes
+        labels.append(smoother.add(1, index / 25, predict(0.5 + lead, 0.5 - lead, 0)).label)
+    count = sum(a != b for a, b in pairwise(labels))
+    assert count == 0 if changes == 0 else count > changes
 
 
-def test_confidence_is_that_of_the_label_that_is_shown():
+def test_confidence_belongs_to_the_label():
     smoother = Smoother(LABELS, time_constant_s=0)
-    smoother.add(1, 0.0, shows(0.6, 0.4, 0))
-    kept = smoother.add(1, 0.1, shows(0.46, 0.54, 0))
-    assert kept.label == "calm"
-    assert kept.confidence == pytest.approx(0.46)
+    smoother.add(1, 0.0, predict(0.6, 0.4, 0))
+    smoothed = smoother.add(1, 0.1, predict(0.46, 0.54, 0))
+    assert smoothed.label == "calm"
+    assert smoothed.confidence == pytest.approx(0.46)
 
 
-def test_below_the_threshold_there_is_no_label_and_it_does_not_flicker_there():
+def test_abstains_below_threshold_with_hysteresis():
     smoother = Smoother(LABELS, 0.6, time_constant_s=0)
     steps = [
         (0.55, None),
@@ -130,12 +130,12 @@ def test_below_the_threshold_there_is_no_label_and_it_does_not_flicker_there():
         (0.57, None),
     ]
     for index, (value, label) in enumerate(steps):
-        smoothed = smoother.add(1, index / 25, shows(value, 1 - value, 0))
+        smoothed = smoother.add(1, index / 25, predict(value, 1 - value, 0))
         assert smoothed.label == label
         assert smoothed.confidence == pytest.approx(value)
 
 
-def test_tracks_are_apart_and_can_be_forgotten():
+def test_tracks_are_independent_and_can_be_dropped():
     smoother = Smoother(LABELS)
     smoother.add(1, 0.0, CALM)
     smoother.add(2, 1.0, GLAD)
@@ -147,38 +147,39 @@ def test_tracks_are_apart_and_can_be_forgotten():
     assert smoother.last(2) is None
 
 
-def test_another_process_goes_on_exactly():
+def test_restored_smoother_continues_exactly():
     rng = np.random.default_rng(0)
-    readings = [shows(*rng.dirichlet(np.ones(3))) for _ in range(60)]
-    straight = Smoother(LABELS, 0.5)
+    predictions = [predict(*rng.dirichlet(np.ones(3))) for _ in range(60)]
+    uninterrupted = Smoother(LABELS, 0.5)
     expected = [
-        straight.add(index % 2, index / 29.97, reading, 0.7) for index, reading in enumerate(readings)
+        uninterrupted.add(index % 2, index / 29.97, prediction, 0.7)
+        for index, prediction in enumerate(predictions)
     ]
-    smoother, found = Smoother(LABELS, 0.5), []
-    for index, reading in enumerate(readings):
+    smoother, results = Smoother(LABELS, 0.5), []
+    for index, prediction in enumerate(predictions):
         state = json.loads(json.dumps(smoother.state()))
         smoother = Smoother(LABELS, 0.5)
         smoother.restore(state)
-        found.append(smoother.add(index % 2, index / 29.97, reading, 0.7))
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(one.probabilities, other.probabilities)
-        assert (one.label, one.confidence) == (other.label, other.confidence)
-    assert smoother.state() == straight.state()
+        results.append(smoother.add(index % 2, index / 29.97, prediction, 0.7))
+    for result, other in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(result.probabilities, other.probabilities)
+        assert (result.label, result.confidence) == (other.label, other.confidence)
+    assert smoother.state() == uninterrupted.state()
 
 
 @pytest.mark.parametrize("value", [-0.1, 61, float("nan"), float("inf")])
-def test_a_time_constant_out_of_range_is_an_error(value):
+def test_rejects_time_constant_out_of_range(value):
     with pytest.raises(InputError, match="time_constant_s"):
         Smoother(LABELS, time_constant_s=value)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1, float("nan")])
-def test_a_hysteresis_out_of_range_is_an_error(value):
+def test_rejects_hysteresis_out_of_range(value):
     with pytest.raises(InputError, match="hysteresis"):
         Smoother(LABELS, hysteresis=value)
 
 
-def test_weights():
+def test_weight_is_the_product_of_quality_values():
     assert prediction_weight(None) == 0.5
     assert prediction_weight(quality()) == 1
     assert prediction_weight(quality(frontality=None)) == 0.5
@@ -188,7 +189,7 @@ def test_weights():
 
 
 @given(
-    readings=st.lists(
+    predictions=st.lists(
         st.tuples(
             st.floats(0, 10),
             st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda values: sum(values) > 1e-3),
@@ -200,12 +201,12 @@ def test_weights():
     time_constant_s=st.floats(0, 60),
     abstain_below=st.floats(0, 1),
 )
-def test_probabilities_stay_a_distribution(readings, time_constant_s, abstain_below):
+def test_smoothed_probabilities_sum_to_one(predictions, time_constant_s, abstain_below):
     smoother = Smoother(LABELS, abstain_below, time_constant_s=time_constant_s)
     now = 0.0
-    for gap_s, values, weight in readings:
+    for gap_s, values, weight in predictions:
         now += gap_s
-        smoothed = smoother.add(1, now, shows(*(np.array(values) / sum(values))), weight)
+        smoothed = smoother.add(1, now, predict(*(np.array(values) / sum(values))), weight)
         assert smoothed.probabilities.min() >= 0
         assert smoothed.probabilities.sum() == pytest.approx(1, abs=1e-5)
         assert smoothed.label is None or smoothed.label in LABELS

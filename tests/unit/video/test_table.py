@@ -1,4 +1,4 @@
-"""The rows of a video's table: what they tell, and the file in which they gather and are cut back."""
+"""Table of a video: rows of a frame, the row file, and the table formats."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ def numbered(*numbers):
     return [{"frame_index": number} for number in numbers]
 
 
-def test_a_frame_without_faces_has_no_rows():
+def test_frame_without_faces_has_no_rows():
     assert frame_rows(frame()) == []
 
 
-def test_the_columns_and_their_order():
+def test_columns_are_in_order():
     columns = row_columns(LABELS)
     assert list(columns) == COLUMNS
     assert {name for name, kind in columns.items() if kind is int} == {"frame_index", "scene", "track_id"}
     assert {name for name, kind in columns.items() if kind is str} == {"label"}
 
 
-def test_label_and_confidence_are_the_steady_ones():
-    read = face(
+def test_label_and_confidence_are_smoothed():
+    classified = face(
         head_pose=HeadPose(yaw_deg=1.26, pitch_deg=2, roll_deg=3),
         quality=Quality(size_px=50.0, sharpness=0.5, frontality=None, visible=1.0),
         expression=expression(0.75, "glad"),
         smoothed=expression(0.25),
     )
-    (row,) = frame_rows(frame(read))
+    (row,) = frame_rows(frame(classified))
     assert set(row) == set(COLUMNS)
     assert (row["frame_index"], row["timestamp_s"], row["scene"], row["track_id"]) == (7, 0.233333, 2, 1)
     assert (row["label"], row["confidence"]) == ("calm", 0.75)
@@ -69,22 +69,22 @@ def test_label_and_confidence_are_the_steady_ones():
     assert (row["x1"], row["yaw_deg"], row["size_px"], row["frontality"]) == (1.0, 1.3, 50, None)
 
 
-def test_between_readings_the_own_probabilities_are_missing():
-    between, unknown = frame_rows(frame(face(1, smoothed=expression(0.25)), face(2)))
-    assert "p_calm" not in between
-    assert (between["label"], between["s_glad"]) == ("calm", 0.25)
-    assert (unknown["label"], unknown["confidence"]) == (None, None)
-    assert not [name for name in unknown if name.startswith(("p_", "s_", "yaw", "size"))]
-    (unsteady,) = frame_rows(frame(face(expression=expression(0.75, "glad"))))
-    assert (unsteady["label"], unsteady["p_glad"]) == (None, 0.75)
+def test_tracked_face_has_no_probabilities_of_its_own():
+    tracked, unclassified = frame_rows(frame(face(1, smoothed=expression(0.25)), face(2)))
+    assert "p_calm" not in tracked
+    assert (tracked["label"], tracked["s_glad"]) == ("calm", 0.25)
+    assert (unclassified["label"], unclassified["confidence"]) == (None, None)
+    assert not [name for name in unclassified if name.startswith(("p_", "s_", "yaw", "size"))]
+    (unsmoothed,) = frame_rows(frame(face(expression=expression(0.75, "glad"))))
+    assert (unsmoothed["label"], unsmoothed["p_glad"]) == (None, 0.75)
 
 
-def test_an_abstention_has_a_confidence_and_no_label():
+def test_abstention_has_confidence_without_label():
     (row,) = frame_rows(frame(face(smoothed=expression(0.25, None))))
     assert (row["label"], row["confidence"]) == (None, 0.75)
 
 
-def test_rows_gather_with_every_column(tmp_path):
+def test_row_file_has_every_column(tmp_path):
     with RowFile(tmp_path / "rows.jsonl", LABELS) as file:
         assert file.sync() == 0
         file.add([])
@@ -96,7 +96,7 @@ def test_rows_gather_with_every_column(tmp_path):
     assert [row["track_id"] for row in rows] == [1, 2]
 
 
-def test_a_file_is_cut_back_and_gone_on_with(tmp_path):
+def test_row_file_continues_from_a_length(tmp_path):
     path = tmp_path / "rows.jsonl"
     with RowFile(path, LABELS) as file:
         file.add(numbered(0, 1))
@@ -111,19 +111,19 @@ def test_a_file_is_cut_back_and_gone_on_with(tmp_path):
     assert [row["frame_index"] for row in read_rows(path)] == [5]
 
 
-@pytest.mark.parametrize("kept", [1, 20, -2, -1])
-def test_half_a_last_line_is_passed_over(tmp_path, kept):
+@pytest.mark.parametrize("cut", [1, 20, -2, -1])
+def test_ignores_incomplete_last_line(tmp_path, cut):
     path = tmp_path / "rows.jsonl"
     with RowFile(path, LABELS) as file:
         file.add(numbered(0, 1))
         length = file.sync()
         file.add(numbered(2))
-    whole = path.read_bytes()
-    path.write_bytes(whole[: length + kept] if kept > 0 else whole[:kept])
+    data = path.read_bytes()
+    path.write_bytes(data[: length + cut] if cut > 0 else data[:cut])
     assert [row["frame_index"] for row in read_rows(path)] == [0, 1]
 
 
-def test_an_empty_file_has_no_rows(tmp_path):
+def test_empty_row_file_gives_empty_table(tmp_path):
     (tmp_path / "rows.jsonl").write_bytes(b"")
     assert list(read_rows(tmp_path / "rows.jsonl")) == []
     write_table(tmp_path / "rows.jsonl", tmp_path / "faces.csv", LABELS)
@@ -131,7 +131,7 @@ def test_an_empty_file_has_no_rows(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 1024, 2500])
-def test_a_table_has_every_row_once_in_order(tmp_path, count):
+def test_table_has_all_rows_in_order(tmp_path, count):
     with RowFile(tmp_path / "rows.jsonl", LABELS) as file:
         file.add(numbered(*range(count)))
     write_table(tmp_path / "rows.jsonl", tmp_path / "faces.csv", LABELS)
@@ -139,7 +139,7 @@ def test_a_table_has_every_row_once_in_order(tmp_path, count):
         assert [int(row["frame_index"]) for row in csv.DictReader(table)] == list(range(count))
 
 
-def test_rows_of_json_lines_are_as_they_gathered(tmp_path):
+def test_json_lines_table_equals_row_file(tmp_path):
     with RowFile(tmp_path / "rows.jsonl", LABELS) as file:
         file.add(frame_rows(frame(face(smoothed=expression(0.25)))))
     write_table(tmp_path / "rows.jsonl", tmp_path / "faces.jsonl", LABELS)

@@ -1,4 +1,4 @@
-"""Frames read in a thread of their own: order, bounds, drops, errors, and an end at any moment."""
+"""Frame queue: order, prefetch limit, dropped frames, errors and closing."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def wait_until(is_true):
 
 
 class Counted:
-    """Counts the frames that were taken from it."""
+    """Counts the frames read from it."""
 
-    def __init__(self, count):
-        self.taken, self._frames = 0, numbered(count)
+    def __init__(self, length):
+        self.count, self._frames = 0, numbered(length)
 
     def __iter__(self):
         return self
 
     def __next__(self):
         frame = next(self._frames)
-        self.taken += 1
+        self.count += 1
         return frame
 
 
@@ -49,30 +49,30 @@ def no_threads_remain():
 
 
 @pytest.mark.parametrize("newest", [False, True])
-def test_an_empty_source(newest):
+def test_empty_source(newest):
     with FrameQueue(numbered(0), newest=newest) as frames:
         assert list(frames) == []
 
 
-def test_frames_of_a_file_come_all_and_in_order():
+def test_file_yields_all_frames_in_order():
     with FrameQueue(numbered(100), newest=False) as frames:
         assert [frame.index for frame in frames] == list(range(100))
     assert frames.dropped == 0
 
 
-def test_the_reader_is_only_so_far_ahead():
+def test_reader_prefetches_up_to_the_limit():
     source = Counted(100)
     with FrameQueue(source, newest=False) as frames:
-        wait_until(lambda: source.taken > PREFETCH)
+        wait_until(lambda: source.count > PREFETCH)
         time.sleep(0.05)
-        assert source.taken == PREFETCH + 1  # one is in its hand
-        taken = iter(frames)
-        assert next(taken).index == 0
-        wait_until(lambda: source.taken == PREFETCH + 2)
-        taken.close()
+        assert source.count == PREFETCH + 1  # one waits to be queued
+        stream = iter(frames)
+        assert next(stream).index == 0
+        wait_until(lambda: source.count == PREFETCH + 2)
+        stream.close()
 
 
-def test_of_a_live_source_the_newest_is_kept_and_the_others_are_counted():
+def test_live_source_keeps_newest_frame_and_counts_dropped_ones():
     step = threading.Semaphore(0)
 
     def live():
@@ -82,44 +82,44 @@ def test_of_a_live_source_the_newest_is_kept_and_the_others_are_counted():
         step.acquire()
 
     with FrameQueue(live(), newest=True) as frames:
-        taken = iter(frames)
+        stream = iter(frames)
         step.release()
-        assert next(taken).index == 0
+        assert next(stream).index == 0
         for _ in range(5):
             step.release()
         wait_until(lambda: frames.dropped == 4)
-        assert next(taken).index == 5
+        assert next(stream).index == 5
         for _ in range(5):
             step.release()
-        assert [frame.index for frame in taken][-1] == 9
+        assert [frame.index for frame in stream][-1] == 9
     assert frames.dropped + 3 <= 10
 
 
 @pytest.mark.parametrize("newest", [False, True])
-@pytest.mark.parametrize("error", [VideoReadError("it broke"), OSError("gone"), KeyboardInterrupt()])
-def test_what_the_reader_raises_is_raised_after_the_frames_before_it(newest, error):
+@pytest.mark.parametrize("error", [VideoReadError("broken"), OSError("gone"), KeyboardInterrupt()])
+def test_raises_reader_errors_after_the_frames_before_them(newest, error):
     def broken():
         yield from numbered(1)
         raise error
 
     with FrameQueue(broken(), newest=newest) as frames:
-        taken = iter(frames)
-        assert next(taken).index == 0
+        stream = iter(frames)
+        assert next(stream).index == 0
         with pytest.raises(type(error)) as caught:
-            next(taken)
+            next(stream)
     assert caught.value is error
 
 
-def test_closing_ends_a_reader_that_waits_for_room():
+def test_closing_stops_a_waiting_reader():
     source = Counted(100)
     with FrameQueue(source, newest=False):
-        wait_until(lambda: source.taken == PREFETCH + 1)
+        wait_until(lambda: source.count == PREFETCH + 1)
         started_s = time.monotonic()
     assert time.monotonic() - started_s < 2
-    assert source.taken == PREFETCH + 1
+    assert source.count == PREFETCH + 1
 
 
-def test_closing_ends_the_reader_of_a_live_source():
+def test_closing_stops_reader_of_live_source():
     def endless():
         while True:
             time.sleep(0.001)
@@ -129,6 +129,6 @@ def test_closing_ends_the_reader_of_a_live_source():
         next(iter(frames))
 
 
-def test_an_exception_of_the_block_is_not_hidden():
+def test_exception_in_the_block_is_raised():
     with pytest.raises(ZeroDivisionError), FrameQueue(numbered(50), newest=False):
         raise ZeroDivisionError

@@ -1,3 +1,5 @@
+"""Video reader: frames, times, orientation, colors, sizes, and damaged files."""
+
 from __future__ import annotations
 
 import tracemalloc
@@ -37,10 +39,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", sound="aac")
 
 
-# --- files that are read right
+# --- intact files
 
 
-def test_a_file_is_read_frame_by_frame(clip: Path):
+def test_reads_all_frames_of_a_file(clip: Path):
     with VideoReader(clip) as reader:
         frames = list(reader)
         assert reader.info.source == str(clip)
@@ -59,31 +61,32 @@ def test_a_file_is_read_frame_by_frame(clip: Path):
         assert difference(frame.image, numbered(frame.index)) < 12
 
 
-def test_no_audio(tmp_path: Path):
+def test_video_without_audio(tmp_path: Path):
     with VideoReader(write_clip(tmp_path / "clip.mp4", times_s=steady(3))) as reader:
         assert not reader.info.has_audio
 
 
-def test_variable_frame_rate_keeps_its_times(tmp_path: Path):
+def test_variable_frame_rate(tmp_path: Path):
     times_s = [0, 0.04, 0.05, 0.4, 1.0, 1.001, 3.5]
     frames = read(write_clip(tmp_path / "clip.mp4", times_s=times_s))
     assert [frame.timestamp_s for frame in frames] == pytest.approx(times_s, abs=1e-9)
 
 
-def test_times_count_from_the_first_frame(tmp_path: Path):
+def test_times_start_at_the_first_frame(tmp_path: Path):
     times_s = [7.5 + time_s for time_s in steady(5)]
     frames = read(write_clip(tmp_path / "clip.mkv", times_s=times_s))
     assert [frame.timestamp_s for frame in frames] == pytest.approx(steady(5))
 
 
-ORIENTATIONS = {  # (a, b, c, d) of the display matrix: which corners are seen where
+# (a, b, c, d) of the display matrix, and the corners of the image in reading order.
+ORIENTATIONS = {
     "upright": ((1, 0, 0, 1), [0, 1, 2, 3]),
-    "turned right": ((0, 1, -1, 0), [2, 0, 3, 1]),
-    "half a turn": ((-1, 0, 0, -1), [3, 2, 1, 0]),
-    "turned left": ((0, -1, 1, 0), [1, 3, 0, 2]),
-    "mirrored": ((-1, 0, 0, 1), [1, 0, 3, 2]),
-    "upside down": ((1, 0, 0, -1), [2, 3, 0, 1]),
-    "rows for columns": ((0, 1, 1, 0), [0, 2, 1, 3]),
+    "rotated right": ((0, 1, -1, 0), [2, 0, 3, 1]),
+    "rotated by 180 degrees": ((-1, 0, 0, -1), [3, 2, 1, 0]),
+    "rotated left": ((0, -1, 1, 0), [1, 3, 0, 2]),
+    "flipped left to right": ((-1, 0, 0, 1), [1, 0, 3, 2]),
+    "flipped top to bottom": ((1, 0, 0, -1), [2, 3, 0, 1]),
+    "transposed": ((0, 1, 1, 0), [0, 2, 1, 3]),
 }
 
 
@@ -96,8 +99,8 @@ def test_orientation(tmp_path: Path, matrix: tuple[int, int, int, int], corners:
     assert nearest_corners(image) == corners
 
 
-def test_rotated_metadata_as_libav_writes_it(tmp_path: Path):
-    """The convention is libav's: its `rotation` counts counterclockwise."""
+def test_display_matrix_follows_libav(tmp_path: Path):
+    """`rotation` of libav is counterclockwise."""
     path = orient(write_clip(tmp_path / "clip.mp4", times_s=steady(2)), (0, 1, -1, 0))
     with av.open(str(path)) as container:
         assert next(container.decode(video=0)).rotation % 360 == 270
@@ -119,7 +122,7 @@ def test_rotated_metadata_as_libav_writes_it(tmp_path: Path):
         ("libx264rgb", "mkv", "rgb24"),
     ],
 )
-def test_colors(tmp_path: Path, codec: str, suffix: str, pixels: str):
+def test_colors_of_codecs_and_pixel_formats(tmp_path: Path, codec: str, suffix: str, pixels: str):
     if codec not in av.codecs_available:
         pytest.skip(f"this build of libav has no {codec}")
     path = write_clip(tmp_path / f"clip.{suffix}", codec, pixels=pixels, times_s=steady(3))
@@ -141,7 +144,7 @@ def test_colors_of_bt709(tmp_path: Path):
     assert np.abs(colors - np.array(CORNERS)).max() <= 6
 
 
-def test_gray(tmp_path: Path):
+def test_gray_video(tmp_path: Path):
     ramp = np.repeat(np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[None, :, None], 48, axis=0), 3, axis=2)
     image = read(write_clip(tmp_path / "clip.mkv", "ffv1", pixels="gray", images=[ramp]))[0].image
     assert difference(image, ramp) <= 1
@@ -152,7 +155,7 @@ def test_odd_sizes(tmp_path: Path):
     assert read(path)[0].image.shape == (49, 63, 3)
 
 
-def test_transparency_lies_over_white(tmp_path: Path):
+def test_blends_transparency_over_white(tmp_path: Path):
     path = tmp_path / "clip.mkv"
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("ffv1", rate=10)
@@ -168,14 +171,14 @@ def test_transparency_lies_over_white(tmp_path: Path):
     assert image[0, 40].tolist() == [255, 127, 127]
 
 
-def test_max_side_makes_frames_smaller_and_never_larger(clip: Path):
+def test_max_side_downscales_and_never_upscales(clip: Path):
     assert read(clip, max_side=32)[0].image.shape == (24, 32, 3)
     assert read(clip, max_side=500)[0].image.shape == (48, 64, 3)
     with VideoReader(clip, max_side=32) as reader:
         assert reader.info.size_hw == (48, 64)
 
 
-def test_4k(tmp_path: Path):
+def test_4k_video(tmp_path: Path):
     path = write_clip(
         tmp_path / "clip.mp4", size_hw=(2160, 3840), times_s=steady(2), options={"preset": "ultrafast"}
     )
@@ -185,7 +188,7 @@ def test_4k(tmp_path: Path):
     assert next(iter(VideoReader(path))).image.shape == (2160, 3840, 3)
 
 
-def test_a_size_that_changes_is_brought_to_the_first(tmp_path: Path):
+def test_resizes_frames_to_the_first_size(tmp_path: Path):
     small = write_clip(tmp_path / "small.ts", size_hw=(48, 64), times_s=steady(4))
     large = write_clip(tmp_path / "large.ts", size_hw=(96, 128), times_s=[1 + time_s for time_s in steady(4)])
     both = tmp_path / "both.ts"
@@ -196,7 +199,7 @@ def test_a_size_that_changes_is_brought_to_the_first(tmp_path: Path):
     assert nearest_corners(frames[-1].image) == [0, 1, 2, 3]
 
 
-def test_memory_does_not_grow(tmp_path: Path):
+def test_memory_does_not_grow_with_length(tmp_path: Path):
     path = write_clip(tmp_path / "clip.mp4", times_s=steady(120))
     with VideoReader(path, threads=1) as reader:
         for _ in range(20):
@@ -211,7 +214,7 @@ def test_memory_does_not_grow(tmp_path: Path):
             tracemalloc.stop()
 
 
-def test_nothing_is_written_to_the_terminal(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_prints_nothing(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     damaged = tmp_path / "damaged.mp4"
     damaged.write_bytes(clip.read_bytes())
     read(cut(damaged, 0.99) if len(read(damaged)) == 0 else damaged)
@@ -223,19 +226,19 @@ def test_nothing_is_written_to_the_terminal(clip: Path, tmp_path: Path, capfd: p
 # --- the clock
 
 
-def test_clock_mends_missing_repeated_and_set_back_times():
+def test_clock_corrects_missing_repeated_and_set_back_times():
     clock = FrameClock(0.1)
     stamps = [0.0, 0.1, None, 0.2, 0.3, 0.25, 0.4, 9.0, 0.0, 0.1]
     times_s = [clock.time_s(stamp) for stamp in stamps]
     assert times_s == pytest.approx([0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 9.0, 9.1, 9.2])
 
 
-def test_clock_without_any_time():
+def test_clock_without_timestamps():
     clock = FrameClock(0.5)
     assert [clock.time_s(None) for _ in range(3)] == [0.0, 0.5, 1.0]
 
 
-def test_raw_streams_get_times_that_increase(tmp_path: Path):
+def test_raw_stream_has_increasing_times(tmp_path: Path):
     frames = read(write_clip(tmp_path / "clip.h264", format_name="h264", times_s=steady(12)))
     times_s = [frame.timestamp_s for frame in frames]
     assert len(frames) == 12
@@ -243,39 +246,39 @@ def test_raw_streams_get_times_that_increase(tmp_path: Path):
     assert all(later > earlier for earlier, later in pairwise(times_s))
 
 
-# --- what is broken
+# --- damaged files
 
 
-def test_cut_matroska_is_read_up_to_the_break(tmp_path: Path):
-    whole = read(write_clip(tmp_path / "clip.mkv", times_s=steady(40)))
+def test_truncated_matroska_ends_early(tmp_path: Path):
+    intact = read(write_clip(tmp_path / "clip.mkv", times_s=steady(40)))
     with VideoReader(cut(tmp_path / "clip.mkv", 0.6)) as reader:
         frames = list(reader)
         assert reader.is_truncated
     assert 10 < len(frames) < 40
-    assert_same(frames[:-3], whole[: len(frames) - 3])
+    assert_same(frames[:-3], intact[: len(frames) - 3])
 
 
 @pytest.mark.parametrize(
-    "container_options", [{"movflags": "faststart"}, FRAGMENTED], ids=["index in front", "fragmented"]
+    "container_options", [{"movflags": "faststart"}, FRAGMENTED], ids=["index first", "fragmented"]
 )
-def test_cut_mp4_is_read_up_to_the_break(tmp_path: Path, container_options: dict[str, str]):
+def test_truncated_mp4_ends_early(tmp_path: Path, container_options: dict[str, str]):
     path = write_clip(tmp_path / "clip.mp4", times_s=steady(40), container_options=container_options)
-    whole = read(path)
+    intact = read(path)
     with VideoReader(cut(path, 0.6)) as reader:
         frames = list(reader)
         assert reader.is_truncated
     assert 5 < len(frames) < 40
-    assert_same(frames[:-3], whole[: len(frames) - 3])
+    assert_same(frames[:-3], intact[: len(frames) - 3])
 
 
-def test_cut_mp4_without_its_index(tmp_path: Path):
+def test_rejects_mp4_without_index(tmp_path: Path):
     path = cut(write_clip(tmp_path / "clip.mp4"), 0.6)
     with pytest.raises(VideoReadError, match=r"clip.mp4 is truncated or damaged: its index is missing"):
         read(path)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_broken_bytes_in_the_middle(tmp_path: Path, suffix: str):
+def test_continues_after_damaged_bytes(tmp_path: Path, suffix: str):
     options = {"g": "10", "bf": "0"}
     short_clusters = {"cluster_time_limit": "1000"} if suffix == "mkv" else {}
     path = write_clip(
@@ -285,7 +288,7 @@ def test_broken_bytes_in_the_middle(tmp_path: Path, suffix: str):
         options=options,
         container_options=short_clusters,
     )
-    whole, data = read(path), bytearray(path.read_bytes())
+    intact, data = read(path), bytearray(path.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 600] = bytes(600)
     path.write_bytes(data)
@@ -295,14 +298,14 @@ def test_broken_bytes_in_the_middle(tmp_path: Path, suffix: str):
     assert 30 < len(frames) <= 60
     times_s = [frame.timestamp_s for frame in frames]
     assert times_s == sorted(set(times_s))
-    assert_same(frames[:10], whole[:10])
-    assert frames[-1].timestamp_s == whole[-1].timestamp_s
-    np.testing.assert_array_equal(frames[-1].image, whole[-1].image)
+    assert_same(frames[:10], intact[:10])
+    assert frames[-1].timestamp_s == intact[-1].timestamp_s
+    np.testing.assert_array_equal(frames[-1].image, intact[-1].image)
 
 
-def test_broken_frames_are_counted_and_leave_a_gap(tmp_path: Path):
+def test_counts_broken_frames(tmp_path: Path):
     path = write_clip(tmp_path / "clip.avi", "ffv1", times_s=steady(10), options=INTRA)
-    whole, data = read(path), bytearray(path.read_bytes())
+    intact, data = read(path), bytearray(path.read_bytes())
     with av.open(str(path)) as container:
         packet = [packet for packet in container.demux(video=0) if packet.size][4]
     at = data.index(bytes(packet))
@@ -313,10 +316,10 @@ def test_broken_frames_are_counted_and_leave_a_gap(tmp_path: Path):
         assert reader.broken == 1
         assert not reader.is_truncated
     assert [frame.index for frame in frames] == [0, 1, 2, 3, 5, 6, 7, 8, 9]
-    assert_same(frames, [frame for frame in whole if frame.index != 4])
+    assert_same(frames, [frame for frame in intact if frame.index != 4])
 
 
-def test_no_frame_at_all(tmp_path: Path):
+def test_rejects_video_without_frames(tmp_path: Path):
     path = tmp_path / "clip.avi"
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("mpeg4", rate=10)

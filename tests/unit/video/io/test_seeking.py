@@ -1,3 +1,5 @@
+"""Seeking: continuing after a frame, and images at given times."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -18,7 +20,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", sound="aac")
 
 
-# --- going on where a reading stopped
+# --- continuing after a frame
 
 
 KINDS = {
@@ -34,7 +36,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("codec", "suffix", "options"), KINDS.values(), ids=KINDS.keys())
-def test_skip_to_goes_on_like_a_straight_reading(
+def test_skip_to_continues_like_an_uninterrupted_pass(
     tmp_path: Path, codec: str, suffix: str, options: dict[str, str], request: pytest.FixtureRequest
 ):
     if codec not in av.codecs_available:
@@ -47,18 +49,18 @@ def test_skip_to_goes_on_like_a_straight_reading(
         times_s=steady(40),
         container_options=FRAGMENTED if is_fragmented else {},
     )
-    straight = read(path)
-    assert len(straight) >= 38
-    for place in (0, 11, 12, 13, 25, len(straight) - 1):
+    expected = read(path)
+    assert len(expected) >= 38
+    for place in (0, 11, 12, 13, 25, len(expected) - 1):
         with VideoReader(path) as reader:
-            reader.skip_to(straight[place].index, round(straight[place].timestamp_s, 6))
-            assert_same(list(reader), straight[place + 1 :])
+            reader.skip_to(expected[place].index, round(expected[place].timestamp_s, 6))
+            assert_same(list(reader), expected[place + 1 :])
 
 
 def test_skip_to_does_not_decode_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write_clip(tmp_path / "clip.mkv", times_s=steady(40))
     with VideoReader(path) as reader:
-        monkeypatch.setattr(reader._frames, "_reopen", lambda: pytest.fail("read from the start"))
+        monkeypatch.setattr(reader._frames, "_reopen", lambda: pytest.fail("decoded from the start"))
         reader.skip_to(35, 3.5)
         assert [frame.index for frame in reader] == [36, 37, 38, 39]
 
@@ -66,11 +68,11 @@ def test_skip_to_does_not_decode_from_the_start(tmp_path: Path, monkeypatch: pyt
 def test_skip_to_with_variable_times_and_orientation(tmp_path: Path):
     times_s = [0, 0.04, 0.05, 0.4, 1.0, 1.001, 1.2, 1.3, 2.9, 3.5]
     path = orient(write_clip(tmp_path / "clip.mp4", times_s=times_s, options={"g": "3"}), (0, 1, -1, 0))
-    straight = read(path)
+    expected = read(path)
     with VideoReader(path) as reader:
         next(reader)
-        reader.skip_to(5, straight[5].timestamp_s)
-        assert_same(list(reader), straight[6:])
+        reader.skip_to(5, expected[5].timestamp_s)
+        assert_same(list(reader), expected[6:])
 
 
 def test_skip_to_after_broken_frames(tmp_path: Path):
@@ -82,57 +84,57 @@ def test_skip_to_after_broken_frames(tmp_path: Path):
         at = data.index(bytes(packets[place]))
         data[at : at + packets[place].size] = b"\x55" * packets[place].size
     path.write_bytes(data)
-    straight = read(path)
-    assert [frame.index for frame in straight] == [i for i in range(20) if i not in (4, 12)]
+    expected = read(path)
+    assert [frame.index for frame in expected] == [i for i in range(20) if i not in (4, 12)]
     with VideoReader(path) as reader:
-        reader.skip_to(straight[8].index, straight[8].timestamp_s)
-        assert_same(list(reader), straight[9:])
+        reader.skip_to(expected[8].index, expected[8].timestamp_s)
+        assert_same(list(reader), expected[9:])
         assert reader.broken == 1
 
 
-def test_skip_to_in_images_and_animations(tmp_path: Path):
+def test_skip_to_in_image_sequence(tmp_path: Path):
     for index in range(6):
         Image.fromarray(numbered(index)).save(tmp_path / f"{index}.png")
-    straight = read(tmp_path)
+    expected = read(tmp_path)
     with VideoReader(tmp_path) as reader:
         reader.skip_to(2, 2 / 25)
-        assert_same(list(reader), straight[3:])
+        assert_same(list(reader), expected[3:])
 
 
-# --- moments
+# --- images at given times
 
 
-def test_frames_at_shows_what_is_on_screen(tmp_path: Path):
+def test_frames_at_yields_the_image_on_screen(tmp_path: Path):
     path = write_clip(tmp_path / "clip.mp4", times_s=steady(60), options={"g": "10", "bf": "2"})
-    straight = read(path)
-    moments = [4.0, 0.0, 0.05, 0.1, 0.39, 5.95, -1.0, 9.0]
-    shown = list(frames_at(path, moments))
-    assert [moment for moment, _ in shown] == sorted(moments)
-    images = dict(shown)
-    for moment, place in {0.0: 0, 0.05: 0, 0.1: 1, 0.39: 3, 4.0: 40, 5.95: 59}.items():
-        np.testing.assert_array_equal(images[moment], straight[place].image)
+    expected = read(path)
+    times_s = [4.0, 0.0, 0.05, 0.1, 0.39, 5.95, -1.0, 9.0]
+    results = list(frames_at(path, times_s))
+    assert [time_s for time_s, _ in results] == sorted(times_s)
+    images = dict(results)
+    for time_s, place in {0.0: 0, 0.05: 0, 0.1: 1, 0.39: 3, 4.0: 40, 5.95: 59}.items():
+        np.testing.assert_array_equal(images[time_s], expected[place].image)
     assert images[-1.0] is None
     assert images[9.0] is None
 
 
 @pytest.mark.parametrize("suffix", ["avi", "mkv"])
-def test_frames_at_every_frame(tmp_path: Path, suffix: str):
+def test_frames_at_times_of_frames(tmp_path: Path, suffix: str):
     path = write_clip(tmp_path / f"clip.{suffix}", "mpeg4", times_s=steady(50))
-    straight = read(path)
+    expected = read(path)
     for stride in (1, 17):
-        wanted = straight[::stride]
-        shown = list(frames_at(path, [frame.timestamp_s for frame in wanted]))
-        for (_, image), frame in zip(shown, wanted, strict=True):
+        frames = expected[::stride]
+        results = list(frames_at(path, [frame.timestamp_s for frame in frames]))
+        for (_, image), frame in zip(results, frames, strict=True):
             np.testing.assert_array_equal(image, frame.image)
 
 
-def test_frames_at_of_nothing(clip: Path):
+def test_frames_at_without_times(clip: Path):
     assert list(frames_at(clip, [])) == []
 
 
-def test_frames_at_in_images(tmp_path: Path):
+def test_frames_at_of_image_sequence(tmp_path: Path):
     for index in range(3):
         Image.fromarray(numbered(index)).save(tmp_path / f"{index}.png")
-    shown = list(frames_at(tmp_path, [0.0, 0.6, 1.5], fps=2))
-    np.testing.assert_array_equal(shown[1][1], numbered(1))
-    assert shown[2][1] is None
+    results = list(frames_at(tmp_path, [0.0, 0.6, 1.5], fps=2))
+    np.testing.assert_array_equal(results[1][1], numbered(1))
+    assert results[2][1] is None

@@ -1,3 +1,5 @@
+"""Video sources: files that are not a video, image sequences, streams and cameras."""
+
 from __future__ import annotations
 
 import http.server
@@ -28,78 +30,78 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", sound="aac")
 
 
-# --- what is no video
+# --- files that are not a video
 
 
-def test_missing_file(tmp_path: Path):
+def test_rejects_missing_file(tmp_path: Path):
     with pytest.raises(VideoReadError, match=r"no such file or directory\.$"):
         read(tmp_path / "missing.mp4")
 
 
-def test_a_number_as_text_is_a_file_and_the_message_tells_of_cameras():
+def test_missing_file_named_by_number_suggests_a_camera():
     with pytest.raises(VideoReadError, match=r"7: no such file or directory. For a camera write camera:7"):
         read("7")
 
 
-def test_empty_file(tmp_path: Path):
+def test_rejects_empty_file(tmp_path: Path):
     (tmp_path / "empty.mp4").touch()
     with pytest.raises(VideoReadError, match=r"empty.mp4 is empty \(0 bytes\)"):
         read(tmp_path / "empty.mp4")
 
 
-def test_folder_without_images(tmp_path: Path):
+def test_rejects_folder_without_images(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(VideoReadError, match="no images found in"):
         read(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "notes.mp4"])
-def test_text(tmp_path: Path, name: str):
-    (tmp_path / name).write_text("Only words, and no video.\n" * 50)
+def test_rejects_text(tmp_path: Path, name: str):
+    (tmp_path / name).write_text("Plain text.\n" * 50)
     with pytest.raises(VideoReadError, match=f"{name} is not a readable video"):
         read(tmp_path / name)
 
 
-def test_zip(tmp_path: Path):
+def test_rejects_zip(tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "clip.zip", "w") as archive:
         archive.writestr("notes.txt", "text" * 100)
     with pytest.raises(VideoReadError, match="is not a readable video"):
         read(tmp_path / "clip.zip")
 
 
-def test_noise(tmp_path: Path):
+def test_rejects_random_bytes(tmp_path: Path):
     (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(20000))
     with pytest.raises(VideoReadError, match=r"noise.mp4"):
         read(tmp_path / "noise.mp4")
 
 
-def test_sound_alone(tmp_path: Path):
+def test_rejects_audio_file(tmp_path: Path):
     path = write_sound(tmp_path / "voice.wav", "pcm_s16le")
     with pytest.raises(VideoReadError, match=r"voice.wav has audio but no video"):
         read(path)
 
 
-def test_a_broken_image(tmp_path: Path):
+def test_rejects_broken_image(tmp_path: Path):
     (tmp_path / "face.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing")
     with pytest.raises(VideoReadError, match=r"face.png"):
         read(tmp_path / "face.png")
 
 
 @pytest.mark.parametrize("options", [{"fps": 0}, {"fps": float("nan")}, {"max_side": 0}])
-def test_senseless_arguments(clip: Path, options: dict[str, Any]):
+def test_rejects_arguments_out_of_range(clip: Path, options: dict[str, Any]):
     with pytest.raises(InputError):
         VideoReader(clip, **options)
 
 
-def test_without_pyav(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_images_do_not_need_pyav(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     Image.fromarray(numbered(0)).save(tmp_path / "0.png")
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtraError, match=r"mien\[video\]"):
         read(clip)
-    assert len(read(tmp_path)) == 1  # images do not need it
+    assert len(read(tmp_path)) == 1
 
 
-# --- images in a row
+# --- image sequences
 
 
 def test_folder_of_images_in_natural_order(tmp_path: Path):
@@ -116,7 +118,7 @@ def test_folder_of_images_in_natural_order(tmp_path: Path):
         np.testing.assert_array_equal(frame.image, numbered(number))
 
 
-def test_pattern(tmp_path: Path):
+def test_pattern_of_numbered_files(tmp_path: Path):
     for index in (1, 2, 5, 12000):
         Image.fromarray(numbered(index)).save(tmp_path / f"a{index:04d}.png")
     Image.fromarray(numbered(0)).save(tmp_path / "b0001.png")
@@ -128,7 +130,7 @@ def test_pattern(tmp_path: Path):
         read(tmp_path / "c%d.png")
 
 
-def test_images_of_other_sizes_are_fitted_without_distortion(tmp_path: Path):
+def test_fits_images_of_other_sizes_without_distortion(tmp_path: Path):
     Image.fromarray(numbered(0)).save(tmp_path / "0.png")
     Image.fromarray(np.full((64, 64, 3), 200, dtype=np.uint8)).save(tmp_path / "1.png")
     image = read(tmp_path)[1].image
@@ -138,7 +140,7 @@ def test_images_of_other_sizes_are_fitted_without_distortion(tmp_path: Path):
     assert not image[:, 56:].any()
 
 
-def test_broken_images_leave_a_gap(tmp_path: Path):
+def test_counts_broken_images(tmp_path: Path):
     for index in range(4):
         Image.fromarray(numbered(index)).save(tmp_path / f"{index}.png")
     (tmp_path / "0.png").write_bytes(b"broken")
@@ -148,13 +150,13 @@ def test_broken_images_leave_a_gap(tmp_path: Path):
         assert reader.broken == 2
 
 
-def test_folder_of_broken_images(tmp_path: Path):
+def test_rejects_folder_of_broken_images(tmp_path: Path):
     (tmp_path / "0.png").write_bytes(b"broken")
     with pytest.raises(VideoReadError, match=r"0.png is not an image"):
         read(tmp_path)
 
 
-def test_a_image_is_one_frame_with_its_exif_orientation(tmp_path: Path):
+def test_image_is_one_frame_with_exif_orientation(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(numbered(0)).save(tmp_path / "face.jpg", quality=95, exif=exif)
@@ -164,19 +166,19 @@ def test_a_image_is_one_frame_with_its_exif_orientation(tmp_path: Path):
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
-def test_animations(tmp_path: Path, suffix: str):
+def test_animated_images(tmp_path: Path, suffix: str):
     images = [Image.fromarray(numbered(index)) for index in range(5)]
     options: dict[str, Any] = {"lossless": True} if suffix == "webp" else {}
     durations = [100, 200, 50, 400, 100]
     path = tmp_path / f"clip.{suffix}"
     images[0].save(path, save_all=True, append_images=images[1:], duration=durations, **options)
-    straight = read(path)
-    assert [frame.timestamp_s for frame in straight] == pytest.approx([0, 0.1, 0.3, 0.35, 0.75])
-    for frame in straight:
+    expected = read(path)
+    assert [frame.timestamp_s for frame in expected] == pytest.approx([0, 0.1, 0.3, 0.35, 0.75])
+    for frame in expected:
         assert difference(frame.image, numbered(frame.index)) < 3
     with VideoReader(path) as reader:
         reader.skip_to(1, 0.1)
-        assert_same(list(reader), straight[2:])
+        assert_same(list(reader), expected[2:])
 
 
 # --- streams and cameras
@@ -195,19 +197,19 @@ def server(tmp_path: Path) -> Iterator[str]:
         running.shutdown()
 
 
-def test_http(tmp_path: Path, server: str):
+def test_reads_http(tmp_path: Path, server: str):
     path = write_clip(tmp_path / "clip.mkv", times_s=steady(15))
     with VideoReader(f"{server}/clip.mkv") as reader:
         assert not reader.info.is_live
         assert_same(list(reader), read(path))
 
 
-def test_http_without_a_file(server: str):
+def test_rejects_http_404(server: str):
     with pytest.raises(VideoReadError, match=r"clip.mkv cannot be reached: .*404"):
         read(f"{server}/clip.mkv")
 
 
-def test_dead_address():
+def test_rejects_unreachable_host():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -217,7 +219,7 @@ def test_dead_address():
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
-def test_a_host_that_never_answers(scheme: str):
+def test_times_out_when_host_does_not_answer(scheme: str):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -226,26 +228,26 @@ def test_a_host_that_never_answers(scheme: str):
             read(f"{scheme}://127.0.0.1:{port}/clip", timeout_s=0.3)
 
 
-def test_passwords_are_not_repeated():
-    place = sources.resolve_source("rtsp://user:secret@host/one")
-    assert place.name == "rtsp://host/one"
-    assert place.url == "rtsp://user:secret@host/one"
-    assert place.options == {"rtsp_transport": "tcp"}
+def test_source_name_omits_password():
+    source = sources.resolve_source("rtsp://user:secret@host/one")
+    assert source.name == "rtsp://host/one"
+    assert source.url == "rtsp://user:secret@host/one"
+    assert source.options == {"rtsp_transport": "tcp"}
 
 
-def test_unknown_address():
+def test_rejects_unknown_url_scheme():
     with pytest.raises(VideoReadError, match="unknown URL scheme"):
         read("gopher://host/clip")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the device's name")
+@pytest.mark.skipif(sys.platform != "linux", reason="names a Linux device")
 @pytest.mark.parametrize("source", [97, "camera:97"])
-def test_missing_camera(source: int | str):
+def test_rejects_missing_camera(source: int | str):
     with pytest.raises(VideoReadError, match=r"camera 97 .*/dev/video97"):
         read(source)
 
 
-def test_cameras_of_other_systems(monkeypatch: pytest.MonkeyPatch):
+def test_camera_source_by_system(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sources, "_dshow_name", lambda number: f"Camera {number}")
     mac = sources.camera_source("1", system="darwin")
     windows = sources.camera_source("1", 15, system="win32")
@@ -257,13 +259,13 @@ def test_cameras_of_other_systems(monkeypatch: pytest.MonkeyPatch):
         read(-1)
 
 
-def test_a_live_source(monkeypatch: pytest.MonkeyPatch):
+def test_camera_is_live(monkeypatch: pytest.MonkeyPatch):
     if "lavfi" not in av.formats_available:
-        pytest.skip("this build of libav has no made sources")
-    made = sources.VideoSource(
+        pytest.skip("this build of libav has no synthetic sources")
+    synthetic = sources.VideoSource(
         name="camera 0", kind="camera", url="testsrc=size=64x48:rate=10", format="lavfi"
     )
-    monkeypatch.setattr(sources, "camera_source", lambda *_: made)
+    monkeypatch.setattr(sources, "camera_source", lambda *_: synthetic)
     with VideoReader(0) as reader:
         assert reader.info.is_live
         assert reader.info.source == "camera 0"

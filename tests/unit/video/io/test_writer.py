@@ -1,3 +1,5 @@
+"""Video writer: images, audio, segments, and resuming after a kill."""
+
 from __future__ import annotations
 
 import os
@@ -34,18 +36,18 @@ def write(path: Path, times_s: list[float], audio_from: Path | None = None) -> V
     return writer
 
 
-def first_sound_s(path: Path) -> float:
-    """When the tone begins to be heard."""
+def audio_start_s(path: Path) -> float:
+    """Return the time of the first loud sample."""
     with av.open(str(path)) as container:
         for frame in container.decode(audio=0):
             loud = np.abs(frame.to_ndarray().astype(float).reshape(-1, frame.samples)[0])
             loud = np.flatnonzero(loud > (0.05 if frame.format.name.startswith("flt") else 1600))
             if loud.size:
                 return float(frame.pts * frame.time_base) + float(loud[0]) / frame.sample_rate
-    raise AssertionError("silence")
+    raise AssertionError("no loud sample")
 
 
-def sound_ends_s(path: Path) -> float:
+def audio_end_s(path: Path) -> float:
     with av.open(str(path)) as container:
         return max(float((p.pts + p.duration) * p.time_base) for p in container.demux(audio=0) if p.size)
 
@@ -60,12 +62,12 @@ def assert_written(path: Path, times_s: list[float]) -> None:
 # --- images
 
 
-def test_nothing_written_leaves_nothing(tmp_path: Path):
+def test_no_images_give_no_file(tmp_path: Path):
     write(tmp_path / "out.mp4", [])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_frames_come_back_at_their_times(tmp_path: Path):
+def test_writes_images_at_their_times(tmp_path: Path):
     times_s = [0, 0.04, 0.05, 0.4, 1.0, 1.001, 3.5]
     writer = write(tmp_path / "out.mp4", times_s)
     assert writer.audio is None
@@ -73,13 +75,13 @@ def test_frames_come_back_at_their_times(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
-def test_the_first_time_may_be_later_than_0(tmp_path: Path):
+def test_first_time_may_be_above_zero(tmp_path: Path):
     write(tmp_path / "out.mp4", [2.0, 2.5])
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert [float(frame.time) for frame in container.decode(video=0)] == pytest.approx([2.0, 2.5])
 
 
-def test_colors(tmp_path: Path):
+def test_writes_bt709_colors(tmp_path: Path):
     write(tmp_path / "out.mp4", steady(2))
     image = read(tmp_path / "out.mp4")[0].image
     for row, column in ((12, 16), (12, 48), (36, 16), (36, 48)):
@@ -94,7 +96,7 @@ def test_colors(tmp_path: Path):
         )
 
 
-def test_odd_sizes_gain_a_pixel(tmp_path: Path):
+def test_pads_odd_sizes(tmp_path: Path):
     image = np.full((49, 63, 3), 90, dtype=np.uint8)
     with VideoWriter(tmp_path / "out.mp4", size_hw=(49, 63)) as writer:
         writer.add(image, 0.0)
@@ -104,7 +106,7 @@ def test_odd_sizes_gain_a_pixel(tmp_path: Path):
 
 
 @pytest.mark.parametrize("encoder", ["mpeg4", "libopenh264"])
-def test_other_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str):
+def test_fallback_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str):
     if encoder not in av.codecs_available:
         pytest.skip(f"this build of libav has no {encoder}")
     monkeypatch.setattr(writer_module, "_ENCODERS", ("no such encoder", encoder))
@@ -112,13 +114,13 @@ def test_other_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder
     assert_written(tmp_path / "out.mp4", steady(5))
 
 
-def test_no_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_rejects_build_without_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(writer_module, "_ENCODERS", ("no such encoder",))
     with pytest.raises(InputError, match="cannot write video"):
         VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW)
 
 
-def test_senseless_arguments(tmp_path: Path):
+def test_rejects_invalid_arguments(tmp_path: Path):
     with pytest.raises(InputError, match=r"expected out\.mp4"):
         VideoWriter(tmp_path / "out.avi", size_hw=SIZE_HW)
     with pytest.raises(InputError, match="at least 2 x 2"):
@@ -135,18 +137,18 @@ def test_senseless_arguments(tmp_path: Path):
         writer.add(numbered(0), 2.0)
 
 
-def test_closing_twice(tmp_path: Path):
+def test_close_twice(tmp_path: Path):
     with VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW) as writer:
         writer.add(numbered(0), 0.0)
         writer.close()
     assert len(read(tmp_path / "out.mp4")) == 1
 
 
-# --- sound
+# --- audio
 
 
 @pytest.mark.parametrize(
-    ("codec", "suffix", "how"),
+    ("codec", "suffix", "mode"),
     [
         ("aac", "mp4", "copied"),
         ("libmp3lame", "mkv", "copied"),
@@ -157,7 +159,7 @@ def test_closing_twice(tmp_path: Path):
         ("pcm_s16le", "mov", "encoded"),
     ],
 )
-def test_sound_is_kept_and_in_step(tmp_path: Path, codec: str, suffix: str, how: str):
+def test_audio_is_included_in_sync(tmp_path: Path, codec: str, suffix: str, mode: str):
     if codec not in av.codecs_available:
         pytest.skip(f"this build of libav has no {codec}")
     video = "libvpx" if suffix == "webm" else "mpeg4"
@@ -166,34 +168,34 @@ def test_sound_is_kept_and_in_step(tmp_path: Path, codec: str, suffix: str, how:
     )
     frames = read(source)
     writer = write(tmp_path / "out.mp4", [frame.timestamp_s for frame in frames], source)
-    assert writer.audio == how
+    assert writer.audio == mode
     assert_written(tmp_path / "out.mp4", steady(20))
-    assert first_sound_s(tmp_path / "out.mp4") == pytest.approx(0.5, abs=0.03)
-    assert sound_ends_s(tmp_path / "out.mp4") == pytest.approx(2.0, abs=0.1)
+    assert audio_start_s(tmp_path / "out.mp4") == pytest.approx(0.5, abs=0.03)
+    assert audio_end_s(tmp_path / "out.mp4") == pytest.approx(2.0, abs=0.1)
 
 
-def test_sound_is_in_step_when_the_images_start_late(tmp_path: Path):
+def test_audio_is_in_sync_when_images_start_late(tmp_path: Path):
     times_s = [3 + time_s for time_s in steady(20)]
     source = write_clip(
         tmp_path / "source.mkv", sound="aac", times_s=times_s, sound_starts_s=3.5, sound_lasts_s=1.0
     )
     write(tmp_path / "out.mp4", steady(20), source)
-    assert first_sound_s(tmp_path / "out.mp4") == pytest.approx(0.5, abs=0.03)
+    assert audio_start_s(tmp_path / "out.mp4") == pytest.approx(0.5, abs=0.03)
 
 
 @pytest.mark.parametrize("sound", ["aac", "flac"])
-def test_sound_before_the_first_image_is_left_out(tmp_path: Path, sound: str):
+def test_leaves_out_audio_before_the_first_image(tmp_path: Path, sound: str):
     times_s = [1 + time_s for time_s in steady(20)]
     source = write_clip(
         tmp_path / "source.mkv", sound=sound, times_s=times_s, sound_starts_s=0.0, sound_lasts_s=3.0
     )
     write(tmp_path / "out.mp4", steady(20), source)
     assert_written(tmp_path / "out.mp4", steady(20))
-    assert abs(first_sound_s(tmp_path / "out.mp4")) < 0.15
-    assert sound_ends_s(tmp_path / "out.mp4") == pytest.approx(2.0, abs=0.1)
+    assert abs(audio_start_s(tmp_path / "out.mp4")) < 0.15
+    assert audio_end_s(tmp_path / "out.mp4") == pytest.approx(2.0, abs=0.1)
 
 
-def test_a_source_without_sound(tmp_path: Path):
+def test_source_without_audio(tmp_path: Path):
     source = write_clip(tmp_path / "source.mp4", times_s=steady(3))
     assert write(tmp_path / "out.mp4", steady(3), source).audio is None
     assert_written(tmp_path / "out.mp4", steady(3))
@@ -202,7 +204,7 @@ def test_a_source_without_sound(tmp_path: Path):
 # --- kill and resume
 
 
-def test_an_exception_leaves_the_parts(tmp_path: Path):
+def test_exception_leaves_segments(tmp_path: Path):
     with pytest.raises(ZeroDivisionError), VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW) as writer:
         add_all(writer, (index / 10 if index < 10 else 1 / 0 for index in range(11)))
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4.segment-0001.nut"]
@@ -210,7 +212,7 @@ def test_an_exception_leaves_the_parts(tmp_path: Path):
     assert len(read(tmp_path / "out.mp4.segment-0001.nut")) == 10
 
 
-def test_a_new_writing_removes_old_parts(tmp_path: Path):
+def test_new_writer_removes_old_segments(tmp_path: Path):
     writer = VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW)
     add_all(writer, steady(10))
     writer.suspend()
@@ -220,7 +222,7 @@ def test_a_new_writing_removes_old_parts(tmp_path: Path):
 
 
 @pytest.mark.parametrize("resumed_at", [(10,), (7,), (1,), (0,), (10, 15), (15, 4), (12, 12)])
-def test_resumed_is_like_straight(tmp_path: Path, resumed_at: tuple[int, ...]):
+def test_resumed_video_equals_uninterrupted_one(tmp_path: Path, resumed_at: tuple[int, ...]):
     times_s = [0.1 * index + 0.013 * (index % 3) for index in range(24)]
     source = write_clip(tmp_path / "source.mp4", times_s=times_s, sound="aac")
     out = tmp_path / "out.mp4"
@@ -235,12 +237,12 @@ def test_resumed_is_like_straight(tmp_path: Path, resumed_at: tuple[int, ...]):
     assert writer.audio == "copied"
     assert_written(out, times_s)
     assert list_segments(out) == []
-    straight = tmp_path / "straight.mp4"
-    write(straight, times_s, source)
-    assert [frame[:2] for frame in read(out)] == [frame[:2] for frame in read(straight)]
+    uninterrupted = tmp_path / "uninterrupted.mp4"
+    write(uninterrupted, times_s, source)
+    assert [frame[:2] for frame in read(out)] == [frame[:2] for frame in read(uninterrupted)]
 
 
-def test_resumed_and_closed_at_once(tmp_path: Path):
+def test_resume_and_close_without_images(tmp_path: Path):
     writer = VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW)
     add_all(writer, steady(10))
     writer.suspend()
@@ -248,7 +250,7 @@ def test_resumed_and_closed_at_once(tmp_path: Path):
     assert_written(tmp_path / "out.mp4", steady(6))
 
 
-def test_parts_of_another_size_are_refused(tmp_path: Path):
+def test_rejects_segments_of_another_size(tmp_path: Path):
     writer = VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW)
     add_all(writer, steady(3))
     writer.suspend()
@@ -257,24 +259,24 @@ def test_parts_of_another_size_are_refused(tmp_path: Path):
     assert len(list_segments(tmp_path / "out.mp4")) == 1
 
 
-def test_a_part_that_is_cut_anywhere_is_read_up_to_there(tmp_path: Path):
-    writer = VideoWriter(tmp_path / "whole.mp4", size_hw=SIZE_HW)
+def test_resumes_from_segment_truncated_anywhere(tmp_path: Path):
+    writer = VideoWriter(tmp_path / "complete.mp4", size_hw=SIZE_HW)
     add_all(writer, steady(30))
     writer.suspend()
-    data = list_segments(tmp_path / "whole.mp4")[0].read_bytes()
+    data = list_segments(tmp_path / "complete.mp4")[0].read_bytes()
     for number, size in enumerate(np.linspace(0, len(data), 7).astype(int)):
         out = tmp_path / f"cut{number}.mp4"
         (tmp_path / f"{out.name}.segment-0001.open.nut").write_bytes(data[:size])
         until_s = written_until_s(out)
-        kept = 0 if until_s is None else round(until_s * 10) + 1
-        assert kept <= 30
+        count = 0 if until_s is None else round(until_s * 10) + 1
+        assert count <= 30
         resume_at_s = 0.0 if until_s is None else until_s + 0.05
         with VideoWriter(out, size_hw=SIZE_HW, resume_at_s=resume_at_s) as writer:
-            add_all(writer, steady(32)[kept:], kept)
+            add_all(writer, steady(32)[count:], count)
         assert_written(out, steady(32))
 
 
-def test_an_open_part_can_be_read_while_it_is_written(tmp_path: Path):
+def test_open_segment_is_readable(tmp_path: Path):
     writer = VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW, threads=1)
     add_all(writer, steady(60))
     shutil.copy(tmp_path / "out.mp4.segment-0001.open.nut", tmp_path / "copy.nut")
@@ -282,8 +284,8 @@ def test_an_open_part_can_be_read_while_it_is_written(tmp_path: Path):
     writer.suspend()
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
-def test_a_killed_process(tmp_path: Path):
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+def test_resumes_after_killed_process(tmp_path: Path):
     program = (
         "import sys, time, numpy\n"
         "from mien.video.io.writer import VideoWriter\n"
