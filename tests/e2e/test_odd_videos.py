@@ -12,7 +12,7 @@ from PIL import Image
 from support import clips
 from support.images import bust, scaled_to_face
 from support.shell import Shell, read_table
-from support.video import image_times, sound_seconds, switching_frames, write_clip
+from support.video import audio_seconds, image_times, switching_frames, write_clip
 
 SIZE_WH = 320, 240
 
@@ -63,7 +63,7 @@ def test_single_frame_without_audio(shell, tmp_path):
     assert shell(clip, "--output", tmp_path / "out") == 0
     assert "mien: 1 frames, 1 faces" in shell.err
     assert image_times(tmp_path / "out" / "annotated.mp4") == [0]
-    assert sound_seconds(tmp_path / "out" / "annotated.mp4") == 0
+    assert audio_seconds(tmp_path / "out" / "annotated.mp4") == 0
     assert len(read_table(tmp_path / "out" / "faces.csv")) == 1
     assert "0:00" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 

@@ -18,7 +18,7 @@ from mien.video.analysis import VideoAnalysis, analyze_video
 from mien.video.table import row_columns
 from support.images import bust
 from support.shell import Shell, read_table
-from support.video import crossing_frames, image_times, sound_seconds, switching_frames, write_clip
+from support.video import audio_seconds, crossing_frames, image_times, switching_frames, write_clip
 
 SIZE_WH = 320, 240
 NAMES = ["annotated.mp4", "faces.csv", "report.html"]
@@ -88,7 +88,7 @@ def test_crossing_people_keep_their_track_ids_and_all_files_are_complete(crossin
     assert visible * 0.9 < len(rows) < visible * 1.15
 
     np.testing.assert_allclose(image_times(folder / "annotated.mp4"), np.arange(100) / 25, atol=1e-4)
-    assert sound_seconds(folder / "annotated.mp4") == pytest.approx(4, abs=0.15)
+    assert audio_seconds(folder / "annotated.mp4") == pytest.approx(4, abs=0.15)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "data:image" in page
     assert not [
@@ -222,7 +222,7 @@ def test_run_killed_twice_equals_uninterrupted_run(crossing, tiny_model, shell, 
     assert "100 frames" in shell.err
     assert (killed / "faces.csv").read_bytes() == (uninterrupted / "faces.csv").read_bytes()
     assert image_times(killed / "annotated.mp4") == image_times(uninterrupted / "annotated.mp4")
-    assert sound_seconds(killed / "annotated.mp4") == sound_seconds(uninterrupted / "annotated.mp4")
+    assert audio_seconds(killed / "annotated.mp4") == audio_seconds(uninterrupted / "annotated.mp4")
     assert sorted(path.name for path in killed.iterdir()) == NAMES[:2]
 
 

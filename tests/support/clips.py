@@ -1,4 +1,4 @@
-"""Small videos made for the tests: numbered frames of any codec, times, sound and orientation."""
+"""Small synthetic videos: numbered frames with any codec, times, audio and orientation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAMPLE_RATE_HZ = 48000
 
 
 def numbered(index: int, size_hw: tuple[int, int] = (48, 64)) -> np.ndarray:
-    """An image that tells its number: four colored corners and a white bar that goes down step by step."""
+    """Return an image with four colored corners and a white bar at a height given by the index."""
     height, width = size_hw
     image = np.empty((height, width, 3), dtype=np.uint8)
     for place, color in enumerate(CORNERS):
@@ -53,7 +53,7 @@ def write_clip(
     time_base: Fraction = TIME_BASE,
     rate: int = 10,
 ) -> Path:
-    """A clip of numbered frames (30 at 10 per second unless told), with a beep as sound when a codec is named."""
+    """Write a clip of numbered frames, by default 30 at 10 per second, with a beep when an audio codec is given."""
     times_s = steady(len(images) if images else 30) if times_s is None else times_s
     with av.open(str(path), "w", format=format_name, container_options=container_options or {}) as container:
         video: Any = container.add_stream(codec, rate=rate, options=options or {"g": "10"})
@@ -75,7 +75,7 @@ def write_clip(
 
 
 def beep(starts_s: float, lasts_s: float) -> list[av.AudioFrame]:
-    """A tone of 440 Hz in frames of 1024 samples."""
+    """Return a tone of 440 Hz in frames of 1024 samples."""
     frames = []
     for first in range(0, round(lasts_s * SAMPLE_RATE_HZ), 1024):
         tone = 8000 * np.sin(2 * np.pi * 440 * np.arange(first, first + 1024) / SAMPLE_RATE_HZ)
@@ -87,7 +87,7 @@ def beep(starts_s: float, lasts_s: float) -> list[av.AudioFrame]:
 
 
 def write_sound(path: Path, codec: str) -> Path:
-    """A file with sound alone."""
+    """Write a file with audio only."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=SAMPLE_RATE_HZ, layout="mono")
         for frame in beep(0.0, 1.0):
@@ -107,7 +107,7 @@ def orient(path: Path, matrix: tuple[int, int, int, int]) -> Path:
 
 
 def cut(path: Path, share: float) -> Path:
-    """The file without its end."""
+    """Truncate a file to a share of its bytes."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     return path
@@ -125,17 +125,17 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 
 def corner_colors(image: np.ndarray) -> list[tuple[int, ...]]:
     height, width = image.shape[0], image.shape[1]
-    places = [
+    positions = [
         (height // 4, width // 4),
         (height // 4, -width // 4),
         (-height // 4, width // 4),
         (-height // 4, -width // 4),
     ]
-    return [tuple(int(value) for value in image[place]) for place in places]
+    return [tuple(int(value) for value in image[position]) for position in positions]
 
 
 def nearest_corners(image: np.ndarray) -> list[int]:
-    """Which of the made image's corners are seen at the top left, top right, bottom left and bottom right."""
+    """Return the corners of `numbered` at the top left, top right, bottom left and bottom right."""
     distance = np.abs(np.array(corner_colors(image))[:, None] - np.array(CORNERS)[None]).sum(axis=2)
     return [int(place) for place in distance.argmin(axis=1)]
 

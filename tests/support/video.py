@@ -1,6 +1,6 @@
-"""Clips made from the portraits in `examples/`: two people who cross, a face that changes, and files of them.
+"""Synthetic clips from the portraits in `examples/`: two people who cross, and a face whose expression changes.
 
-`python tests/video.py clip.mp4` writes the crossing, to be looked at.
+`python tests/support/video.py clip.mp4` writes the crossing, run with tests/ on the Python path.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from support.images import EXAMPLES, PORTRAITS, noisy, scaled
 Box = tuple[float, float, float, float]
 
 SPRITE_FACE_PX = 150
-"""Height of the face in a sprite; it is shown smaller, never larger."""
+"""Height of the face in a sprite; it is drawn at this size or smaller."""
 HIDDEN = 0.6
-"""A face of which more than this share is covered or outside the image counts as not there."""
+"""Maximum share of a face that may be covered or outside the image; above it the face counts as absent."""
 TICKS_PER_S = 60_000
-"""Clock of a clip: whole ticks at 24, 25, 30, 50, 60 and 29.97 frames a second; MPEG-4 allows no more than 65,535."""
+"""Clock of a clip: whole ticks at 24, 25, 29.97, 30, 50 and 60 frames per second; MPEG-4 allows up to 65,535."""
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a head is: center of its face and the face's height, as shares of the image's height and width."""
+    """Position of a head: center and height of the face, as shares of the image's width and height."""
 
     x: float
     y: float
@@ -44,23 +44,23 @@ class Pose:
 
 @dataclass(frozen=True)
 class Sprite:
-    """A head and shoulders, cut out: (H, W, 4) RGBA, and the ellipse of its face, center and half axes."""
+    """A cropped head with shoulders: (H, W, 4) RGBA, and the ellipse of its face, center and half axes."""
 
     pixels: Image.Image
     center_xy: np.ndarray
     half_xy: np.ndarray
 
     def matrix(self, pose: Pose, size_wh: tuple[int, int]) -> np.ndarray:
-        """The (2, 3) transform from sprite to image pixels."""
+        """Return the (2, 3) transform from sprite to image pixels."""
         scale = pose.face * size_wh[1] / (2 * self.half_xy[1])
         angle = math.radians(pose.clockwise_deg)
-        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-        linear = turn @ np.diag([scale * pose.squeeze, scale])
+        rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        linear = rotation @ np.diag([scale * pose.squeeze, scale])
         return np.column_stack([linear, np.multiply((pose.x, pose.y), size_wh) - linear @ self.center_xy])
 
 
 def sprite(examples: Path, name: str) -> Sprite:
-    """Head and shoulders of a portrait behind a mask of soft ovals."""
+    """Crop head and shoulders of a portrait with a mask of soft ovals."""
     x1, y1, x2, y2 = PORTRAITS[name]
     factor = SPRITE_FACE_PX / (y2 - y1)
     image = scaled(np.array(Image.open(examples / f"{name}.jpg").convert("RGB")), factor)
@@ -72,7 +72,8 @@ def sprite(examples: Path, name: str) -> Sprite:
         middle, radius = center + half * (dx, dy), half * (rx, ry)
         draw.ellipse([*(middle - radius), *(middle + radius)], fill=255)
     mask = mask.filter(ImageFilter.GaussianBlur(4))
-    ends = np.minimum(1, np.arange(image.shape[0])[::-1] / 20)[:, None]  # no hard edge where the image ends
+    # Fade out at the bottom of the image.
+    ends = np.minimum(1, np.arange(image.shape[0])[::-1] / 20)[:, None]
     alpha = (np.asarray(mask) * ends).astype(np.uint8)
     pixels = Image.fromarray(np.dstack([image, alpha]))
     box = pixels.getchannel("A").getbbox()
@@ -81,13 +82,13 @@ def sprite(examples: Path, name: str) -> Sprite:
 
 
 def smooth(start: float, end: float, share: float) -> float:
-    """From 0 to 1 while `share` goes from `start` to `end`, gently at both ends."""
+    """Return a smoothstep from 0 to 1 while `share` goes from `start` to `end`."""
     x = min(1.0, max(0.0, (share - start) / (end - start)))
     return x * x * (3 - 2 * x)
 
 
 def front_pose(share: float) -> Pose:
-    """Walks to the right in front of the other, out of the image, and later back in from there."""
+    """Return the pose of a person who walks to the right in front, out of the image, and later back."""
     x = (
         0.22
         + 0.5 * smooth(0.05, 0.45, share)
@@ -98,25 +99,25 @@ def front_pose(share: float) -> Pose:
 
 
 def back_pose(share: float) -> Pose:
-    """Walks to the left behind the other, then tilts the head and turns it away and back."""
+    """Return the pose of a person who walks to the left behind, then tilts the head and turns it away and back."""
     x = 0.74 - 0.46 * smooth(0.05, 0.42, share)
-    turned = smooth(0.65, 0.72, share) - smooth(0.78, 0.85, share)
-    tilted = smooth(0.46, 0.52, share) - 2 * smooth(0.53, 0.6, share) + smooth(0.6, 0.65, share)
+    turn = smooth(0.65, 0.72, share) - smooth(0.78, 0.85, share)
+    tilt = smooth(0.46, 0.52, share) - 2 * smooth(0.53, 0.6, share) + smooth(0.6, 0.65, share)
     return Pose(
-        x, 0.43 + 0.015 * math.sin(11 * share), 0.25, clockwise_deg=18 * tilted, squeeze=1 - 0.35 * turned
+        x, 0.43 + 0.015 * math.sin(11 * share), 0.25, clockwise_deg=18 * tilt, squeeze=1 - 0.35 * turn
     )
 
 
 PATHS: dict[str, Callable[[float], Pose]] = {"biden": back_pose, "obama": front_pose}
-"""Where each person is when a share 0..1 of the clip is over; who comes later stands in front."""
+"""Pose of each person by share 0..1 of the clip; later ones are in front."""
 
 
 def crossing_frames(
     examples: Path = EXAMPLES, *, fps: float = 25, seconds: float = 8, size_wh: tuple[int, int] = (640, 480)
 ) -> Iterator[tuple[np.ndarray, dict[str, Box | None]]]:
-    """Two people who cross, and where each face is: its whole box, or None when it is hidden or outside.
+    """Yield frames of two people who cross, and the box of each face; None when it is hidden or outside.
 
-    Between 1/20 and 9/20 of the time they change sides, obama in front; from about 0.57 to 0.88 obama is out of the
+    Between 1/20 and 9/20 of the time they change sides, obama in front. From about 0.57 to 0.88 obama is out of the
     image (2.4 of 8 seconds), while biden tilts and turns the head.
     """
     times = np.arange(round(seconds * fps)) / fps
@@ -130,24 +131,24 @@ def moving_frames(
     *,
     size_wh: tuple[int, int],
 ) -> Iterator[tuple[np.ndarray, dict[str, Box | None]]]:
-    """People on given paths in a room, at given shares of the time, later ones in front; as `crossing_frames`."""
+    """Yield frames of people on given paths at given shares of the time; see `crossing_frames`."""
     sprites = {name: sprite(examples, name) for name in paths}
-    behind = room(size_wh)
+    background = room(size_wh)
     for number, share in enumerate(shares):
-        image = Image.fromarray(behind)
+        image = Image.fromarray(background)
         matrices = {name: sprites[name].matrix(path(share), size_wh) for name, path in paths.items()}
         for name, matrix in matrices.items():
             paste(image, sprites[name].pixels, matrix)
         names = list(paths)
         boxes = {
-            name: seen_box(name, {other: matrices[other] for other in names[place:]}, sprites, size_wh)
+            name: visible_box(name, {other: matrices[other] for other in names[place:]}, sprites, size_wh)
             for place, name in enumerate(names)
         }
         yield grain(image, number), boxes
 
 
 def room(size_wh: tuple[int, int]) -> np.ndarray:
-    """A wall with a window and a shelf, out of focus: (H, W, 3) uint8."""
+    """Return a blurred wall with a window and a shelf, (H, W, 3) uint8."""
     width, height = size_wh
     rows, columns = np.linspace(0, 40, height)[:, None, None], np.linspace(-20, 20, width)[None, :, None]
     wall = Image.fromarray((np.array([176.0, 168, 158]) - rows + columns).round().astype(np.uint8))
@@ -169,19 +170,19 @@ def noise_sheet(size_wh: tuple[int, int]) -> Image.Image:
 
 
 def grain(image: Image.Image, number: int) -> np.ndarray:
-    """The image's pixels with a camera's noise, another in every frame: one sheet of noise, moved about."""
+    """Return the pixels with camera noise that differs in every frame: one sheet of noise, shifted."""
     sheet = ImageChops.offset(noise_sheet(image.size), 17 * number % 251, 29 * number % 257)
     return np.array(ImageChops.add(image, sheet, 1, -3))
 
 
 def grain_over(image: np.ndarray, number: int) -> np.ndarray:
-    """An image (H, W, 3) uint8 as a camera would see it in frame `number`."""
+    """Add the camera noise of frame `number` to an image (H, W, 3) uint8."""
     return grain(Image.fromarray(image), number)
 
 
-def paste(image: Image.Image, cut_out: Image.Image, matrix: np.ndarray) -> None:
-    """Lay an RGBA cut-out on the image where the (2, 3) matrix puts it."""
-    corners = np.array([[0, 0], [cut_out.width, 0], [0, cut_out.height], cut_out.size]) @ matrix[:, :2].T
+def paste(image: Image.Image, cutout: Image.Image, matrix: np.ndarray) -> None:
+    """Paste an RGBA cutout onto the image by a (2, 3) matrix."""
+    corners = np.array([[0, 0], [cutout.width, 0], [0, cutout.height], cutout.size]) @ matrix[:, :2].T
     low, high = corners.min(axis=0) + matrix[:, 2], corners.max(axis=0) + matrix[:, 2]
     x1, y1 = np.clip(np.floor(low), 0, image.size).astype(int)
     x2, y2 = np.clip(np.ceil(high), 0, image.size).astype(int)
@@ -189,7 +190,7 @@ def paste(image: Image.Image, cut_out: Image.Image, matrix: np.ndarray) -> None:
         return
     inverse = np.linalg.inv(matrix[:, :2])
     to_sprite = np.column_stack([inverse, inverse @ (np.array([x1, y1]) - matrix[:, 2])])
-    part = cut_out.transform(
+    part = cutout.transform(
         (int(x2 - x1), int(y2 - y1)),
         Image.Transform.AFFINE,
         to_sprite.ravel().tolist(),
@@ -198,30 +199,30 @@ def paste(image: Image.Image, cut_out: Image.Image, matrix: np.ndarray) -> None:
     image.paste(part, (int(x1), int(y1)), part)
 
 
-def seen_box(
+def visible_box(
     name: str, matrices: dict[str, np.ndarray], sprites: dict[str, Sprite], size_wh: tuple[int, int]
 ) -> Box | None:
-    """The box of the first person's face, or None when those in front or the frame hide more than `HIDDEN`."""
+    """Return the box of a face, or None when more than `HIDDEN` is covered or outside."""
     own, matrix = sprites[name], matrices[name]
     grid = np.stack(np.meshgrid(np.linspace(-1, 1, 15), np.linspace(-1, 1, 15)), axis=-1).reshape(-1, 2)
     grid = grid[(grid**2).sum(axis=1) <= 1]
     points = (own.center_xy + grid * own.half_xy) @ matrix[:, :2].T + matrix[:, 2]
-    seen = ((points >= 0) & (points < size_wh)).all(axis=1)
+    is_visible = ((points >= 0) & (points < size_wh)).all(axis=1)
     for other, over in matrices.items():
         if other != name:
-            there = (points - over[:, 2]) @ np.linalg.inv(over[:, :2]).T
-            seen &= ~covered(sprites[other].pixels, there)
-    if seen.mean() < 1 - HIDDEN:
+            sprite_points = (points - over[:, 2]) @ np.linalg.inv(over[:, :2]).T
+            is_visible &= ~covered(sprites[other].pixels, sprite_points)
+    if is_visible.mean() < 1 - HIDDEN:
         return None
     center = matrix[:, :2] @ own.center_xy + matrix[:, 2]
-    half = np.sqrt(((matrix[:, :2] * own.half_xy) ** 2).sum(axis=1))  # the hull of a turned ellipse
+    half = np.sqrt(((matrix[:, :2] * own.half_xy) ** 2).sum(axis=1))  # bounding box of a rotated ellipse
     x1, y1, x2, y2 = (*(center - half), *(center + half))
     return float(x1), float(y1), float(x2), float(y2)
 
 
-def covered(cut_out: Image.Image, points_xy: np.ndarray) -> np.ndarray:
-    """Which of the points (N, 2) lie on an opaque pixel of the cut-out."""
-    alpha = np.pad(np.asarray(cut_out.getchannel("A")), 1)
+def covered(cutout: Image.Image, points_xy: np.ndarray) -> np.ndarray:
+    """Return (N,) bool: true for points (N, 2) on an opaque pixel of the cutout."""
+    alpha = np.pad(np.asarray(cutout.getchannel("A")), 1)
     x, y = np.clip(np.floor(points_xy).astype(int) + 1, 0, np.array(alpha.shape[::-1]) - 1).T
     return alpha[y, x] > 127
 
@@ -234,17 +235,17 @@ def switching_frames(
     size_wh: tuple[int, int] = (640, 480),
     height: float = 0.6,
 ) -> Iterator[np.ndarray]:
-    """One face crop after another in the middle of a room, each for its seconds: (H, W, 3) uint8 frames.
+    """Yield (H, W, 3) uint8 frames with one face crop after another in the middle of a room, each for some seconds.
 
-    A crop is (h, w, 3) uint8 RGB and is shown `height` of the image high; the edges stay hard.
+    A crop is (h, w, 3) uint8 RGB and is scaled to the share `height` of the image, with hard edges.
     """
-    behind = room(size_wh)
+    background = room(size_wh)
     durations = [seconds] * len(faces) if isinstance(seconds, int | float) else seconds
     ends = np.cumsum(durations)
     for number in range(round(float(ends[-1]) * fps) if len(ends) else 0):
-        shown = faces[min(int(np.searchsorted(ends, number / fps + 1e-9, side="right")), len(faces) - 1)]
-        head = scaled(shown, height * size_wh[1] / shown.shape[0])
-        frame = Image.fromarray(behind)
+        face = faces[min(int(np.searchsorted(ends, number / fps + 1e-9, side="right")), len(faces) - 1)]
+        head = scaled(face, height * size_wh[1] / face.shape[0])
+        frame = Image.fromarray(background)
         frame.paste(
             Image.fromarray(head), ((size_wh[0] - head.shape[1]) // 2, (size_wh[1] - head.shape[0]) // 2)
         )
@@ -265,15 +266,15 @@ def write_clip(
     """Write upright frames (H, W, 3) uint8 RGB of one even size as .mp4 or .mkv.
 
     Args:
-        fps: frames a second; what the file says of itself, also where `timestamps_s` sets the times.
-        timestamps_s: when each frame is shown, rising; there may be more of them than frames.
-        audio: adds a tone of 440 Hz as AAC, as long as the images.
-        rotation: 0, 90, 180 or 270: pixels are stored turned, and the file tells players to turn them clockwise by so
-            many degrees, as telephones do; in .mp4 alone.
-        codec: libx264, or mpeg4 where that is missing.
+        fps: frame rate in the header of the file, also with `timestamps_s`.
+        timestamps_s: ascending times of the frames; there may be more times than frames.
+        audio: add a tone of 440 Hz as AAC, as long as the video.
+        rotation: 0, 90, 180 or 270 degrees clockwise: pixels are stored rotated, with a display matrix that rotates
+            them back, as phones do; only in .mp4.
+        codec: libx264, or mpeg4 where it is missing.
     """
     if rotation and path.suffix != ".mp4":
-        raise ValueError("only an .mp4 can be turned.")
+        raise ValueError("rotation is only supported in .mp4.")
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
         sound = container.add_stream("aac", rate=16_000, layout="mono") if audio else None
@@ -301,7 +302,7 @@ def write_clip(
 
 
 def tone(seconds: float, *, rate: int = 16_000, hz: float = 440.0) -> Iterator[av.AudioFrame]:
-    """A sine in pieces of 1,024 samples."""
+    """Yield a sine wave in frames of 1,024 samples."""
     samples = 0.2 * np.sin(2 * np.pi * hz / rate * np.arange(round(seconds * rate)))
     for start in range(0, len(samples), 1024):
         part = av.AudioFrame.from_ndarray(
@@ -312,9 +313,10 @@ def tone(seconds: float, *, rate: int = 16_000, hz: float = 440.0) -> Iterator[a
 
 
 def with_rotation(mp4: bytes, clockwise: int) -> bytes:
-    """The bytes of an MP4 whose image players turn clockwise: the matrix in the header of its video track."""
+    """Return the bytes of an MP4 with a display matrix that rotates the video clockwise."""
     data = bytearray(mp4)
-    at = data.index(b"tkhd") + 4  # the first track is the video; version 0 has the matrix after 40 bytes
+    # The first track is the video; in version 0 the matrix follows after 40 bytes.
+    at = data.index(b"tkhd") + 4
     assert data[at] == 0
     width, height = struct.unpack(">II", data[at + 76 : at + 84])
     cos, sin = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[clockwise]
@@ -326,19 +328,19 @@ def with_rotation(mp4: bytes, clockwise: int) -> bytes:
     return bytes(data)
 
 
-if __name__ == "__main__":
-    write_clip(Path(sys.argv[1]), (frame for frame, _ in crossing_frames()))
-
-
 def image_times(path: Path) -> list[float]:
-    """When each image of a video is shown, in seconds."""
+    """Return the time of each frame in seconds."""
     with av.open(str(path)) as container:
         return [round(float(frame.pts * frame.time_base), 4) for frame in container.decode(video=0)]
 
 
-def sound_seconds(path: Path) -> float:
-    """How long a video sounds; 0 when it is silent."""
+def audio_seconds(path: Path) -> float:
+    """Return the duration of the audio; 0 without audio."""
     with av.open(str(path)) as container:
         if not container.streams.audio:
             return 0.0
         return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+
+
+if __name__ == "__main__":
+    write_clip(Path(sys.argv[1]), (frame for frame, _ in crossing_frames()))
