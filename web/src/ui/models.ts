@@ -19,10 +19,10 @@ export async function listModels(): Promise<{ default: string; models: string[] 
   return (await fetchFile('models/index.json')).json();
 }
 
-/** Fetch a model's manifest; schema 1 has the key `licence`. */
+/** Fetch a model's manifest; in schema 1 the key `license` has British spelling. */
 export async function fetchModelCard(model: string): Promise<ModelCard> {
   const text = await (await fetchFile(`models/${model}.json`)).text();
-  return JSON.parse(text.replaceAll('"licence":', '"license":'));
+  return JSON.parse(text.replace(/"licen[cs]e":/g, '"license":'));
 }
 
 async function fetchFile(path: string): Promise<Response> {
