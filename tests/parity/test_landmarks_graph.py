@@ -29,7 +29,7 @@ def recipe(root):
 @pytest.fixture(scope="module")
 def crops(examples):
     """Mesh crops (N, 256, 256, 3) float32 of every face in the example images."""
-    detector = FaceDetector(max_size=1280, threads=1)
+    detector = FaceDetector(max_side=1280, threads=1)
     crops = []
     for path in sorted(examples.glob("*.jpg")):
         image = read_image(path)

@@ -37,7 +37,7 @@ class FaceDetector:
     """Face detector that returns boxes and five landmarks; thread-safe.
 
     Args:
-        max_size: maximum long side in pixels at which an image is scanned. 640 finds faces from 1/40 of the long
+        max_side: maximum long side in pixels at which an image is scanned. 640 finds faces from 1/40 of the long
             side up to the whole image; use 1280 for crowds.
         min_confidence: minimum confidence of a face, 0..1.
         nms_iou: IoU above which the less confident of two boxes is dropped. Boxes mostly contained in a more
@@ -51,12 +51,12 @@ class FaceDetector:
     """
 
     def __init__(
-        self, *, max_size: int = 640, min_confidence: float = 0.6, nms_iou: float = 0.3, threads: int = 0
+        self, *, max_side: int = 640, min_confidence: float = 0.6, nms_iou: float = 0.3, threads: int = 0
     ) -> None:
-        check_detector_size("max_size", max_size)
+        check_detector_size("max_side", max_side)
         if not 0 < min_confidence < 1:
             raise InputError(f"min_confidence is {min_confidence}; expected a number between 0 and 1.")
-        self.max_size = max_size
+        self.max_side = max_side
         self.min_confidence = min_confidence
         self.nms_iou = nms_iou
         self._session = load_model("face-detector", task="face-detection", threads=threads).session
@@ -72,38 +72,41 @@ class FaceDetector:
             min_confidence: minimum confidence of a face, 0..1; by default the detector's own.
         """
         check_image(image)
-        minimum = self.min_confidence if min_confidence is None else min_confidence
-        rows = self._detect_multiscale(image, minimum)
+        if min_confidence is None:
+            min_confidence = self.min_confidence
+        rows = self._detect_multiscale(image, min_confidence)
         if rotated and not len(rows):
-            candidates = [self._detect_rotated(image, quarter_turns, minimum) for quarter_turns in (1, 3)]
+            candidates = [
+                self._detect_rotated(image, quarter_turns, min_confidence) for quarter_turns in (1, 3)
+            ]
             rows = max(candidates, key=lambda rows: rows[:, 14].max(initial=0.0))
         return [
             Face(bbox_xyxy=row[:4], landmarks_xy=row[4:14].reshape(5, 2), confidence=float(row[14]))
             for row in rows
         ]
 
-    def _detect_rotated(self, image: np.ndarray, quarter_turns: int, minimum: float) -> np.ndarray:
+    def _detect_rotated(self, image: np.ndarray, quarter_turns: int, min_confidence: float) -> np.ndarray:
         """Return `_detect_multiscale` of the image rotated counterclockwise, in pixels of the original image."""
-        rows = self._detect_multiscale(np.ascontiguousarray(np.rot90(image, quarter_turns)), minimum)
-        rows = rows[rows[:, 14] >= max(minimum, MIN_ROTATED_CONFIDENCE)]
+        rows = self._detect_multiscale(np.ascontiguousarray(np.rot90(image, quarter_turns)), min_confidence)
+        rows = rows[rows[:, 14] >= max(min_confidence, MIN_ROTATED_CONFIDENCE)]
         height, width = image.shape[:2]
         to_image = [[0, -1, width], [1, 0, 0]] if quarter_turns == 1 else [[0, 1, 0], [-1, 0, height]]
         points = transform_points(np.array(to_image, dtype=np.float32), rows[:, :14].reshape(-1, 7, 2))
         corners = [points[:, :2].min(axis=1), points[:, :2].max(axis=1)]
         return np.column_stack([*corners, points[:, 2:].reshape(-1, 10), rows[:, 14]]).astype(np.float32)
 
-    def _detect_multiscale(self, image: np.ndarray, minimum: float) -> np.ndarray:
+    def _detect_multiscale(self, image: np.ndarray, min_confidence: float) -> np.ndarray:
         """Return faces (N, 15), largest first: box, landmarks, confidence; in pixels of the image."""
         long_side = max(image.shape[:2])
-        size = min(long_side, self.max_size)
+        size = min(long_side, self.max_side)
         rows = np.empty((0, 15), dtype=np.float32)
         if long_side > COARSE_SIZE:
-            rows = self._scan(image, size, 0.0, minimum)
+            rows = self._scan(image, size, 0.0, min_confidence)
         if size > MEDIUM_SIZE:
-            medium = self._scan(image, MEDIUM_SIZE, 0.0, minimum)
+            medium = self._scan(image, MEDIUM_SIZE, 0.0, min_confidence)
             lengths = (medium[:, 2:4] - medium[:, :2]).max(axis=1)
             rows = np.concatenate([rows, medium[lengths > MEDIUM_MIN_LENGTH * long_side]])
-        coarse = self._scan(image, COARSE_SIZE, COARSE_PADDING, minimum)
+        coarse = self._scan(image, COARSE_SIZE, COARSE_PADDING, min_confidence)
         if len(rows):
             coarse = coarse[bbox_area(coarse[:, :4]) > COARSE_MIN_AREA * image.shape[0] * image.shape[1]]
         rows = np.concatenate([rows, coarse])
@@ -115,7 +118,7 @@ class FaceDetector:
         rows = rows[kept]
         return rows[np.argsort(-bbox_area(rows[:, :4]), kind="stable")]
 
-    def _scan(self, image: np.ndarray, size: int, padding: float, minimum: float) -> np.ndarray:
+    def _scan(self, image: np.ndarray, size: int, padding: float, min_confidence: float) -> np.ndarray:
         """Return faces (N, 15) found at one scale, before suppression, in pixels of the image."""
         scale = size / max(image.shape[:2])
         size_hw = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
@@ -123,7 +126,7 @@ class FaceDetector:
         border = round(size * padding)
         tensor = _to_input(resized, border)
         outputs = [np.asarray(output)[0] for output in self._session.run(_OUTPUTS, {"input": tensor})]
-        rows = _decode(outputs, tensor.shape[3], minimum)
+        rows = _decode(outputs, tensor.shape[3], min_confidence)
         to_image = np.array(
             [[image.shape[1] / size_hw[1], 0, 0], [0, image.shape[0] / size_hw[0], 0]], dtype=np.float32
         )

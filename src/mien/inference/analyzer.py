@@ -89,7 +89,7 @@ class Analyzer:
         self._mesh: LandmarkMesh | None = None
         # ONNX Runtime loads files side by side: half the time to start
         with ThreadPoolExecutor(3) as pool:
-            detector = pool.submit(FaceDetector, max_size=detector_size, threads=threads)
+            detector = pool.submit(FaceDetector, max_side=detector_size, threads=threads)
             classifier = pool.submit(ExpressionClassifier, model, threads=threads)
             if pose:
                 pool.submit(self._load_mesh)

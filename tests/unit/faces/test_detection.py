@@ -49,7 +49,7 @@ def test_rejects_arrays_that_are_not_images(detector: FaceDetector, image: np.nd
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_size": 10}, {"max_size": 10**6}, {"min_confidence": 0}, {"min_confidence": 1}]
+    "options", [{"max_side": 10}, {"max_side": 10**6}, {"min_confidence": 0}, {"min_confidence": 1}]
 )
 def test_rejects_options_out_of_range(options: dict):
     with pytest.raises(InputError, match=next(iter(options))):
@@ -76,7 +76,7 @@ def test_mirrored_image_has_mirrored_landmarks(detector: FaceDetector):
 
 def test_detects_every_face_of_a_crowd():
     image, expected = crowd(4, 8, 64)
-    faces = FaceDetector(max_size=1280, threads=1).detect(image)
+    faces = FaceDetector(max_side=1280, threads=1).detect(image)
     assert len(faces) == len(expected) == 32
     distances = np.linalg.norm(centers(faces)[:, None] - expected[None], axis=2)
     assert sorted(distances.argmin(axis=1)) == list(range(32))
@@ -120,12 +120,12 @@ def test_detects_a_face_that_fills_the_image(detector: FaceDetector, name: str, 
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-@pytest.mark.parametrize("max_size", [640, 1280, 2048])
-def test_detects_a_small_face_beside_one_that_fills_the_image(name: str, max_size: int):
+@pytest.mark.parametrize("max_side", [640, 1280, 2048])
+def test_detects_a_small_face_beside_one_that_fills_the_image(name: str, max_side: int):
     image = filling(name, 2200).copy()
     other = scaled_to_face("obama" if name == "astronaut" else "astronaut", 180, room=0.3)
     image[: other.shape[0], : other.shape[1]] = other
-    large, small = FaceDetector(max_size=max_size, threads=1).detect(image)
+    large, small = FaceDetector(max_side=max_side, threads=1).detect(image)
     assert large.bbox_xyxy[3] - large.bbox_xyxy[1] > 1800
     assert 130 < small.bbox_xyxy[3] - small.bbox_xyxy[1] < 300
 
@@ -154,9 +154,9 @@ def test_rotated_search_without_face_gives_an_empty_list(detector: FaceDetector)
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-@pytest.mark.parametrize("max_size", [1280, 2048])
-def test_drops_fragments_of_a_face(name: str, max_size: int):
-    [face] = FaceDetector(max_size=max_size, threads=1).detect(filling(name, 2200))
+@pytest.mark.parametrize("max_side", [1280, 2048])
+def test_drops_fragments_of_a_face(name: str, max_side: int):
+    [face] = FaceDetector(max_side=max_side, threads=1).detect(filling(name, 2200))
     assert face.confidence > 0.8
 
 

@@ -17,7 +17,7 @@ from support.images import PORTRAITS, bust, crowd, mirrored, no_face, photo_wall
 
 @pytest.fixture(scope="module")
 def detector() -> FaceDetector:
-    return FaceDetector(max_size=1280, threads=1)
+    return FaceDetector(max_side=1280, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +125,8 @@ def test_fits_rotated_and_upside_down_faces(
     assert math.remainder(pose.roll_deg - upright.roll_deg - rotation_deg, 360) == pytest.approx(0, abs=8)
     right_eye, left_eye, _, *mouth = fit.landmarks_xy
     across, down = left_eye - right_eye, np.mean(mouth, axis=0) - (right_eye + left_eye) / 2
-    assert (
-        across[0] * down[1] - across[1] * down[0] > 0
-    )  # the mouth is below the eyes in the face's own frame
+    # The mouth is below the eyes in the face's own frame.
+    assert across[0] * down[1] - across[1] * down[0] > 0
     detected = face.landmarks_xy[1] - face.landmarks_xy[0]
     angle = math.degrees(math.atan2(across[1], across[0]) - math.atan2(detected[1], detected[0]))
     assert math.remainder(angle - fit.rotation_deg, 360) == pytest.approx(0, abs=8)
