@@ -63,7 +63,7 @@ def test_reports_problems_in_one_line(tiny_model, explainable_model, examples, t
     image, target = examples / "astronaut.jpg", tmp_path / "a.png"
     Image.open(image).save(target)
     for problem, arguments in {
-        "does not give maps": [image, "--model", tiny_model, "-o", target],
+        "has no output maps": [image, "--model", tiny_model, "-o", target],
         "no class 'joy'": [image, "--model", explainable_model, "--label", "joy", "-o", target],
         "must end in": [image, "--model", explainable_model, "-o", tmp_path / "a.txt"],
         "is the image itself": [target, "--model", explainable_model, "-o", target],

@@ -365,7 +365,7 @@ def test_reports_outputs_that_cannot_be_written(shell, photo, tmp_path):
 
 def test_reports_bad_models(shell, photo, tmp_path):
     assert shell(photo, model=tmp_path / "missing.onnx") == 2
-    assert "no model" in shell.err
+    assert "unknown model" in shell.err
     assert not shell.err.rstrip().endswith(": .")
     assert shell(photo, model=make_model(tmp_path / "hash.onnx", sha256="0" * 64)) == 2
     assert "not the file that hash.json describes" in shell.err
@@ -400,6 +400,6 @@ def test_interrupt_prints_nothing(shell, photo, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mien.inference.analyzer.read_image", interrupt)
+    monkeypatch.setattr("mien.inference.prefetch.read_image", interrupt)
     assert shell(photo) == 130
     assert shell.err == ""

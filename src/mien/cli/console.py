@@ -130,7 +130,7 @@ def print_tracks(tracks: tuple[Track, ...]) -> None:
             texts.append(f"not sure {percent(track.unsure, 0)}")
         times = (f"{track.first_s:.1f} s", f"{track.last_s:.1f} s", f"{track.seconds:.1f} s")
         table.add_row(str(track.track_id), *times, "  ".join(texts))
-    Console(highlight=False).print(table)
+    open_console().print(table)
 
 
 def print_check(report: CheckReport, console: Console) -> None:

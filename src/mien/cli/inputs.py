@@ -60,14 +60,14 @@ def _expand(argument: str, skip: Path | None) -> list[ImageInput]:
     path = Path(argument)
     if _try_stat(path.is_dir):
         images = list(_walk(path, path, _skip_inside(skip, path)))
-        problem = "no images found in this folder"
+        message = f"no images found in {argument}"
     elif glob.has_magic(argument) and not _try_stat(path.exists):
         images = list(_match(argument, skip))
-        problem = "no image matches this pattern"
+        message = f"no images match {argument}"
     else:
         return [ImageInput(argument, path, Path(path.name))]
     if not images:
-        raise InputError(f"{argument}: {problem}; expected JPEG, PNG, WebP, GIF, BMP or TIFF files.")
+        raise InputError(f"{message}; expected JPEG, PNG, WebP, TIFF or another image format.")
     return images
 
 

@@ -35,8 +35,8 @@ def predict(
 ) -> int:
     """Detect the faces in images and predict their perceived expression.
 
-    The prediction is how a face appears to others, not what the person feels: nobody can read that off an image. A
-    face gets no label if the model is not sure enough.
+    The prediction describes how a face appears to others, not what the person feels, which no image can show. A face
+    gets no label if the model is uncertain.
 
     Exit code: 0 if all images could be read (with or without faces), 1 if some could not, 2 if none could.
 

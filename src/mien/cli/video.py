@@ -43,7 +43,7 @@ def video(
 ) -> int:
     """Track the faces of a video and predict their perceived expression over time.
 
-    The prediction is how a face appears to others, not what the person feels. Ctrl-C ends the analysis and completes
+    The prediction describes how a face appears to others, not what the person feels. Ctrl-C ends the analysis and completes
     the files. Do not use it on people at work or in education: see docs/responsible-use.md.
 
     Args:
