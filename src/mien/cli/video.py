@@ -43,8 +43,8 @@ def video(
 ) -> int:
     """Track the faces of a video and predict their perceived expression over time.
 
-    The prediction describes how a face appears to others, not what the person feels. Ctrl-C ends the analysis and completes
-    the files. Do not use it on people at work or in education: see docs/responsible-use.md.
+    The prediction describes how a face appears to others, not what the person feels. Ctrl-C ends the analysis and
+    completes the files. Do not use it on people at work or in education: see docs/responsible-use.md.
 
     Args:
         source: file, URL (rtsp, http), camera ("camera:0"), folder of images, or image sequence ("frames/%04d.png").
