@@ -397,7 +397,7 @@ def test_exits_quietly_if_the_reader_closes_the_pipe(photo, tiny_model):
 
 
 def test_interrupt_prints_nothing(shell, photo, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mien.inference.prefetch.read_image", interrupt)
