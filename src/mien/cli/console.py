@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,9 @@ MIN_SHARE = 0.005
 def open_console() -> Console:
     """Return a console on standard output: plain text of `PIPE_WIDTH` columns if that is not a terminal."""
     is_terminal = sys.stdout.isatty()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # an encoding without box characters and dashes prints "?" instead
+        sys.stdout.reconfigure(errors="replace")
     return Console(
         file=sys.stdout, width=None if is_terminal else PIPE_WIDTH, no_color=not is_terminal, highlight=False
     )

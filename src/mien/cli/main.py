@@ -111,10 +111,11 @@ def _import_commands(app: App) -> None:
 def _describe(error: CycloptsError) -> str:
     """Return a usage error in one line, with the choices of a missing option."""
     message = " ".join(str(error).split())
-    choices = (
-        error.argument.get_choices() if isinstance(error, MissingArgumentError) and error.argument else None
-    )
-    if choices:
+    if (
+        isinstance(error, MissingArgumentError)
+        and error.argument
+        and (choices := error.argument.get_choices())
+    ):
         message = f"{message} Choose from: {', '.join(choices)}."
     command = " ".join(("mien", *(error.command_chain or ())))
     return f"{message} Try: {command} --help"
