@@ -1,14 +1,9 @@
-"""Networks. `MODELS` maps a recipe's `model.name` to its class."""
+"""Networks that predict expressions from face crops."""
 
 from mien.models.backbones import FaceMobileNet
 from mien.models.efficientface import EfficientFace
 from mien.models.hybrid import HybridNet
 from mien.models.network import ExpressionNetwork
+from mien.models.registry import MODELS, build_model
 
-MODELS: dict[str, type[ExpressionNetwork]] = {
-    "efficientface": EfficientFace,
-    "face-mobilenet": FaceMobileNet,
-    "hybrid": HybridNet,
-}
-
-__all__ = ["MODELS", "EfficientFace", "ExpressionNetwork", "FaceMobileNet", "HybridNet"]
+__all__ = ["MODELS", "EfficientFace", "ExpressionNetwork", "FaceMobileNet", "HybridNet", "build_model"]

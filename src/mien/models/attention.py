@@ -1,4 +1,4 @@
-"""Attention: over channels and places of a feature map, and over the regions of a face."""
+"""Attention over channels and positions of a feature map, and over the regions of a face."""
 
 import torch
 from jaxtyping import Float
@@ -6,14 +6,14 @@ from torch import Tensor, nn
 
 
 class Modulator(nn.Module):
-    """EfficientFace's channel-spatial modulator: every value times sigmoid(channel gate * spatial gate).
+    """EfficientFace's channel-spatial modulator: features times sigmoid(channel gate * spatial gate).
 
     Args:
-        channels: of the feature map.
-        reduction: of the gates' hidden layers.
-        dilation: of the spatial gate's 3 x 3 convolutions.
-        neutral: start as the identity (the channel gate at 0 and the product doubled), so that a trained network can be
-            given a modulator without losing what it knows. False is the published form.
+        channels: channels of the feature map.
+        reduction: channels divided by the width of the gates' hidden layers.
+        dilation: dilation of the spatial gate's 3 x 3 convolutions.
+        neutral: initialize as the identity (channel gate 0, product doubled), so that a modulator can be added to a
+            trained network without changing its function. False is the published form.
 
     Source:
         Zhao, Liu, Zhou (AAAI 2021), section 3.2, and their code: the gates of BAM (Park et al., BMVC 2018), multiplied
@@ -48,29 +48,29 @@ class Modulator(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch channels rows columns"]
     ) -> Float[Tensor, "batch channels rows columns"]:
-        """The map, with what matters made stronger and the rest weaker."""
+        """Scale every value of the feature map by its gate."""
         gates = self.channel(features)[:, :, None, None] * self.spatial(features)
         return self.gain * torch.sigmoid(gates) * features
 
 
 def _convolution(inputs: int, outputs: int, *, kernel: int, dilation: int) -> tuple[nn.Module, ...]:
-    border = dilation * (kernel // 2)
+    padding = dilation * (kernel // 2)
     return (
-        nn.Conv2d(inputs, outputs, kernel, padding=border, dilation=dilation),
+        nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation),
         nn.BatchNorm2d(outputs),
         nn.ReLU(),
     )
 
 
 class RegionAttention(nn.Module):
-    """How much each region counts for a face: softmax over one score a region, equal at the start.
+    """Weights of the regions of a face: softmax over one score per region, uniform at initialization.
 
     Args:
-        regions: how many there are; each has a score function of its own.
-        channels: of their features.
+        regions: number of regions; each has its own score function.
+        channels: channels of their features.
 
     Source:
-        In the spirit of RAN (Wang et al., TIP 2020), whose score function is shared and whose weights are sigmoids.
+        Inspired by RAN (Wang et al., TIP 2020), which shares one score function and uses sigmoid weights.
     """
 
     def __init__(self, regions: int, channels: int) -> None:
@@ -79,5 +79,5 @@ class RegionAttention(nn.Module):
         self.bias = nn.Parameter(torch.zeros(regions))
 
     def forward(self, pooled: Float[Tensor, "batch regions channels"]) -> Float[Tensor, "batch regions"]:
-        """Weights; rows sum to 1."""
+        """Return weights; rows sum to 1."""
         return ((pooled * self.weight).sum(dim=2) + self.bias).softmax(dim=1)

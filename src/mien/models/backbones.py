@@ -1,4 +1,4 @@
-"""Networks that turn a face into features."""
+"""Convolutional trunks, their pretrained weights, and the network `FaceMobileNet`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from mien.errors import ModelError
 from mien.models.layers import ConvUnit, DepthwiseSeparable, PixelInput, restore_norm
 from mien.models.mesh_trunk import CHANNELS as MESH_CHANNELS
 from mien.models.mesh_trunk import load_mesh, mesh_stages
-from mien.models.network import ExpressionNetwork, Reading
+from mien.models.network import ExpressionNetwork, NetworkOutput
 
 _CHANNELS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 _STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 
 
 class FaceMobileNet(ExpressionNetwork):
-    """MobileNetV1 with a linear head; its trunk can start from a face-recognition network.
+    """MobileNetV1 with a linear head; its trunk can be initialized from a face-recognition network.
 
     Args:
         classes: number of logits.
-        blocks: depthwise-separable blocks kept of the trunk, 1..13.
-        frozen: how many of them keep their pretrained weights and statistics, the stem too when it is not 0.
-        upsample: side that crops are enlarged to inside the network; 0 leaves them.
-        grayscale: see brightness alone.
-        dropout: share of features dropped before the head.
+        blocks: number of depthwise-separable blocks, 1..13.
+        frozen: number of blocks that keep their pretrained weights and statistics; above 0 the stem does too.
+        upsample: side in pixels that crops are resized to inside the network; 0 keeps their size.
+        grayscale: reduce color to luminance.
+        dropout: dropout probability before the classifier.
 
     Source:
         Howard et al. (2017), "MobileNets". Trunk weights: HSE-FaceRes (A. Savchenko), see NOTICE.
@@ -57,12 +57,12 @@ class FaceMobileNet(ExpressionNetwork):
 
     @property
     def fixed(self) -> nn.Sequential:
-        """The layers that do not learn."""
+        """The frozen layers."""
         return nn.Sequential(*self._units[: self.split])
 
     @property
     def trunk(self) -> nn.Sequential:
-        """The layers that do."""
+        """The trainable layers before the head."""
         return nn.Sequential(*self._units[self.split :])
 
     @property
@@ -70,7 +70,7 @@ class FaceMobileNet(ExpressionNetwork):
         return [unit for stage in self.stages for unit in cast(nn.Sequential, stage)]
 
     def train(self, mode: bool = True) -> "FaceMobileNet":
-        """Training mode for the trunk and the head; the frozen layers keep their statistics."""
+        """Set the training mode; frozen layers stay in evaluation mode."""
         super().train(mode)
         self.fixed.eval()
         return self
@@ -78,27 +78,27 @@ class FaceMobileNet(ExpressionNetwork):
     def frozen_features(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch channels rows columns"]:
-        """Pixels through the layers that do not learn."""
+        """Apply the input normalization and the frozen layers."""
         return self.fixed(self.pixels(images))
 
-    def read(self, features: Float[Tensor, "batch channels rows columns"]) -> Reading:
-        """Logits and the trunk's last map from what `frozen_features` gave."""
+    def forward_trainable(self, features: Float[Tensor, "batch channels rows columns"]) -> NetworkOutput:
+        """Apply the trainable layers to the result of `frozen_features`."""
         feature_map = self.trunk(features)
-        return Reading(self.classifier(self.head(feature_map)), feature_map, None)
+        return NetworkOutput(self.classifier(self.head(feature_map)), feature_map, None)
 
     def load_pretrained(self, path: Path, images: Float[Tensor, "batch 3 height width"]) -> None:
-        """Start the trunk from a face-recognition network; see `load_folded`."""
+        """Load the trunk from a face-recognition network; see `load_folded`."""
         load_folded(self, path, self.pixels(images))
 
 
 def _face_stages(blocks: int = len(_STRIDES)) -> list[nn.Module]:
-    """The stem and the blocks of MobileNetV1, in stages of equal resolution (the first: the stem and three blocks)."""
+    """Build stem and blocks of MobileNetV1 in up to four stages; the first contains the stem and three blocks."""
     stem = ConvUnit(3, _CHANNELS[0], kernel=3, stride=2)
     units = [
         stem,
         *(
-            DepthwiseSeparable(_CHANNELS[place], _CHANNELS[place + 1], stride=_STRIDES[place])
-            for place in range(blocks)
+            DepthwiseSeparable(_CHANNELS[number], _CHANNELS[number + 1], stride=_STRIDES[number])
+            for number in range(blocks)
         ),
     ]
     stages = [nn.Sequential(*units[first:last]) for first, last in ((0, 4), (4, 6), (6, 12), (12, 14))]
@@ -106,7 +106,7 @@ def _face_stages(blocks: int = len(_STRIDES)) -> list[nn.Module]:
 
 
 def _resnet_stages() -> list[nn.Module]:
-    """ResNet-50 (He et al., CVPR 2016) from torchvision."""
+    """Build torchvision's ResNet-50 (He et al., CVPR 2016) in four stages."""
     from torchvision.models import resnet50
 
     net = resnet50(weights=None)
@@ -116,14 +116,14 @@ def _resnet_stages() -> list[nn.Module]:
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A trunk in four stages: the first quarters rows and columns, each further one halves them.
+    """A trunk in four stages; the first divides rows and columns by 4, each further one by 2.
 
     Attributes:
-        build: makes the stages, with random weights.
-        load: fills the stages from a file; the tensor holds training faces as the first stage takes them.
-        channels: that each stage gives.
-        mean: of the 0..255 pixels, subtracted before the first stage.
-        deviation: what they are divided by.
+        build: builds the stages with random weights.
+        load: loads the stages from a file; the tensor holds training faces as input of the first stage.
+        channels: output channels of each stage.
+        mean: value per channel that is subtracted from pixels 0..255.
+        deviation: divisor per channel.
     """
 
     build: Callable[[], list[nn.Module]]
@@ -134,12 +134,12 @@ class Backbone:
 
 
 def load_resnet(stages: nn.Module, path: Path, features: Tensor) -> None:
-    """Fill the stages from torchvision's weights: their file (.pth or .safetensors), or `imagenet` to fetch it.
+    """Load torchvision's weights from a file (.pth or .safetensors), or download them for the path `imagenet`.
 
     Raises:
-        ModelError: when the file is missing or of another network.
+        ModelError: if the file is missing or of another network.
     """
-    weights = _fetch_imagenet() if path.name == "imagenet" else _read_weights(path)
+    weights = _download_imagenet() if path.name == "imagenet" else _read_weights(path)
     try:
         stages.load_state_dict(
             {_stage_name(name): value for name, value in weights.items() if name[:2] != "fc"}
@@ -151,7 +151,7 @@ def load_resnet(stages: nn.Module, path: Path, features: Tensor) -> None:
 
 
 def _stage_name(name: str) -> str:
-    """The published name of a weight as our stages have it: `layer1.0.bn1.bias` is `0.4.bn1.bias`."""
+    """Map a torchvision weight name to its name in the stages: `layer1.0.bn1.bias` to `0.4.bn1.bias`."""
     part, *rest = name.split(".")
     if part in ("conv1", "bn1"):
         return ".".join(("0", str(("conv1", "bn1").index(part)), *rest))
@@ -160,23 +160,23 @@ def _stage_name(name: str) -> str:
     return ".".join((str(int(part[-1]) - 1), *rest)) if part[-1].isdigit() else name
 
 
-def _fetch_imagenet() -> dict[str, Tensor]:
+def _download_imagenet() -> dict[str, Tensor]:
     from torchvision.models import ResNet50_Weights
 
     try:
         return dict(ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=True))
     except OSError as error:
         raise ModelError(
-            f"ImageNet's weights cannot be fetched ({error}). Give model.pretrained the path of torchvision's file, "
-            'or "" to start from random weights.'
+            f"cannot download the ImageNet weights ({error}). Set model.pretrained to the path of torchvision's file, "
+            'or to "" for random weights.'
         ) from None
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ModelError(
-            f"no pretrained weights at {path}. Give model.pretrained the path of a file that is there, "
-            'or "" to start from random weights.'
+            f"no pretrained weights at {path}. Set model.pretrained to the path of an existing file, "
+            'or to "" for random weights.'
         )
     try:
         if path.suffix == ".safetensors":
@@ -184,21 +184,21 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
             return load_file(path)
         return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception:  # torch's own message would advise to run code from the file
-        raise ModelError(f"{path} holds no weights that can be read safely.") from None
+    except Exception:  # torch's message advises to run code from the file
+        raise ModelError(f"{path} contains no weights that can be read safely.") from None
 
 
 @torch.no_grad()
 def load_folded(network: nn.Module, path: Path, features: Float[Tensor, "batch 3 height width"]) -> None:
-    """Fill the `ConvUnit`s of a MobileNetV1 from folded weights, batch norms put back (see `restore_norm`).
+    """Load folded weights into the `ConvUnit`s of a MobileNetV1, with batch norms restored (see `restore_norm`).
 
     Args:
-        network: its `ConvUnit`s in order are the stem and, block by block, depthwise and pointwise.
+        network: contains the `ConvUnit`s in order: the stem, then depthwise and pointwise of every block.
         path: safetensors with `stem.*`, `blocks.{i}.depthwise.*` and `blocks.{i}.pointwise.*`, weight and bias.
-        features: a few hundred training faces, as the first unit takes them.
+        features: a few hundred training faces, as input of the first unit.
 
     Raises:
-        ModelError: when the file is missing or has other layers.
+        ModelError: if the file is missing or has other layers.
     """
     folded = _read_weights(path)
     for name, unit in _named_units(network):
@@ -208,17 +208,18 @@ def load_folded(network: nn.Module, path: Path, features: Float[Tensor, "batch 3
 
 
 def _named_units(network: nn.Module) -> Iterator[tuple[str, ConvUnit]]:
-    """The convolutions in order, with the names that the published weights have."""
+    """Yield the units in order, with their names in the published weights."""
     units = [module for module in network.modules() if isinstance(module, ConvUnit)]
     yield "stem", units[0]
-    for place, unit in enumerate(units[1:]):
-        yield f"blocks.{place // 2}.{('depthwise', 'pointwise')[place % 2]}", unit
+    for number, unit in enumerate(units[1:]):
+        yield f"blocks.{number // 2}.{('depthwise', 'pointwise')[number % 2]}", unit
 
 
 def _restore_unit(unit: ConvUnit, weight: Tensor, bias: Tensor, features: Tensor) -> Tensor:
-    """Fill one unit from a folded layer; returns its output for the measuring images."""
+    """Load one unit from a folded layer; return its output for the given features."""
     unit.convolution.weight.copy_(weight.float())
-    outputs = unit.convolution(unit[0](features))  # the padding stands first
+    padding = unit[0]
+    outputs = unit.convolution(padding(features))
     restore_norm(unit.norm, outputs, bias)
     was_training = unit.training
     result = unit.eval()(features)
@@ -239,4 +240,4 @@ BACKBONES: dict[str, Backbone] = {
         deviation=(58.395, 57.12, 57.375),
     ),
 }
-"""Trunks that `HybridNet` can be built on."""
+"""Trunks of `HybridNet` by name."""

@@ -1,4 +1,4 @@
-"""What a network costs."""
+"""Parameter and multiply-add counts of a network."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 class Cost(NamedTuple):
-    """Of one network at one input size."""
+    """Cost of one network at one input size."""
 
     parameters: int
     macs: int
@@ -16,9 +16,10 @@ class Cost(NamedTuple):
 
 
 def measure_cost(network: nn.Module, size: int) -> Cost:
-    """Count the parameters of a network and its multiply-adds for one crop of `size` x `size`."""
+    """Count the parameters of a network and its multiply-adds for one crop of `size` x `size` pixels."""
     was_training = network.training
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(torch.zeros(1, 3, size, size))
     network.train(was_training)
-    return Cost(sum(value.numel() for value in network.parameters()), counter.get_total_flops() // 2)
+    parameters = sum(value.numel() for value in network.parameters())
+    return Cost(parameters, counter.get_total_flops() // 2)

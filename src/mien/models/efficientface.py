@@ -1,4 +1,4 @@
-"""EfficientFace: ShuffleNetV2, with quadrants looked at one by one and a modulator after its first stage."""
+"""EfficientFace: ShuffleNetV2 with a local feature extractor and a channel-spatial modulator."""
 
 import torch
 from jaxtyping import Float
@@ -8,30 +8,34 @@ from mien.errors import ModelError
 from mien.models.attention import Modulator
 from mien.models.layers import PixelInput
 from mien.models.local import REGIONS, LocalFeatureExtractor
-from mien.models.network import ExpressionNetwork, Reading
+from mien.models.network import ExpressionNetwork, NetworkOutput
 
 CHANNELS = (29, 116, 232, 464, 1024)
+"""Channels after the stem, the three stages and the last convolution."""
 REPEATS = (4, 8, 4)
+"""Blocks of the three stages."""
 
-_MIDDLE, _DEVIATION = (127.5, 127.5, 127.5), (64.0, 64.0, 64.0)
+_MEAN = (127.5, 127.5, 127.5)
+_DEVIATION = (64.0, 64.0, 64.0)
 
 
 class EfficientFace(ExpressionNetwork):
     """The network of "Robust Lightweight Facial Expression Recognition Network with Label Distribution Training".
 
-    1.28 M parameters; 150 M multiply-adds at 224 px (see `tests/models`). Any input of 32 px and more is taken.
+    1.28 M parameters; 150 M multiply-adds at 224 px (see `tests/models`). The minimum input side is 32 px.
 
     Args:
         classes: number of logits.
-        upsample: side that crops are enlarged to inside the network; 0 leaves them.
-        grayscale: see brightness alone.
-        dropout: share of features dropped before the head (0 in the paper).
-        local: look at the quadrants one by one; False leaves the trunk alone.
-        attention: the channel-spatial modulator.
+        upsample: side in pixels that crops are resized to inside the network; 0 keeps their size.
+        grayscale: reduce color to luminance.
+        dropout: dropout probability before the classifier (0 in the paper).
+        width: multiplies the channels of every layer, rounded to multiples of 8; 1.0 is the published network.
+        local: add the local feature extractor over quadrants.
+        attention: add the channel-spatial modulator.
 
     Source:
-        Zhao, Liu, Zhou (AAAI 2021) and their code. The trunk: Ma et al. (ECCV 2018), "ShuffleNet V2", with 29 channels
-        in front, of which a depthwise convolution makes 116.
+        Zhao, Liu, Zhou (AAAI 2021) and their code. The trunk: Ma et al. (ECCV 2018), "ShuffleNet V2", with a stem of 29
+        channels that a depthwise convolution expands to 116.
     """
 
     def __init__(
@@ -41,12 +45,13 @@ class EfficientFace(ExpressionNetwork):
         upsample: int = 0,
         grayscale: bool = False,
         dropout: float = 0.0,
+        width: float = 1.0,
         local: bool = True,
         attention: bool = True,
     ) -> None:
         super().__init__()
-        stem, first, second, third, last = CHANNELS
-        self.pixels = PixelInput(upsample=upsample, grayscale=grayscale, mean=_MIDDLE, deviation=_DEVIATION)
+        stem, first, second, third, last = _scaled_channels(width)
+        self.pixels = PixelInput(upsample=upsample, grayscale=grayscale, mean=_MEAN, deviation=_DEVIATION)
         self.stem = nn.Sequential(
             *_unit(3, stem, kernel=3, stride=2), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1)
         )
@@ -63,20 +68,27 @@ class EfficientFace(ExpressionNetwork):
         self.classifier = nn.Linear(last, classes)
 
     def frozen_features(self, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
-        """The pixels as they are: every layer learns."""
+        """Return the images unchanged: no layer is frozen."""
         return images
 
-    def read(self, features: Float[Tensor, "batch 3 height width"]) -> Reading:
-        """Logits and the last feature map for crops with values 0..255."""
+    def forward_trainable(self, features: Float[Tensor, "batch 3 height width"]) -> NetworkOutput:
+        """Apply the network to crops with values 0..255."""
         pixels = self.pixels(features)
         if min(pixels.shape[2:]) < 32:
-            raise ModelError(f"EfficientFace takes 32 px and more, got {tuple(pixels.shape[2:])}.")
+            raise ModelError(f"EfficientFace needs images of at least 32 px, got {tuple(pixels.shape[2:])}.")
         early = self.stem(pixels)
         middle = self.modulator(self.stage2(early))
         if self.local is not None:
             middle = middle + self.local(early)[0]
         feature_map = self.trunk(middle)
-        return Reading(self.classifier(self.head(feature_map)), feature_map, None)
+        return NetworkOutput(self.classifier(self.head(feature_map)), feature_map, None)
+
+
+def _scaled_channels(width: float) -> tuple[int, ...]:
+    """Multiply `CHANNELS` by a factor and round to multiples of 8; 1.0 leaves them unchanged."""
+    if width == 1.0:
+        return CHANNELS
+    return tuple(max(8, 8 * round(channels * width / 8)) for channels in CHANNELS)
 
 
 def _unit(
@@ -103,7 +115,7 @@ def _stage(inputs: int, outputs: int, repeats: int) -> nn.Sequential:
 
 
 class _Shuffled(nn.Module):
-    """ShuffleNetV2's block: one half of the channels passes, the other learns, then both are interleaved."""
+    """ShuffleNetV2's basic unit: half of the channels bypass the convolutions, then both halves are shuffled."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -119,12 +131,12 @@ class _Shuffled(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch channels rows columns"]
     ) -> Float[Tensor, "batch channels rows columns"]:
-        passing, learning = features.chunk(2, dim=1)
-        return _interleave(passing, self.branch(learning))
+        shortcut, processed = features.chunk(2, dim=1)
+        return _interleave(shortcut, self.branch(processed))
 
 
 class _Halving(nn.Module):
-    """ShuffleNetV2's first block of a stage: half the rows and columns, two learning branches."""
+    """ShuffleNetV2's downsampling unit: two convolution branches, both with stride 2."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -151,5 +163,5 @@ class _Halving(nn.Module):
 def _interleave(
     first: Float[Tensor, "batch half rows columns"], second: Float[Tensor, "batch half rows columns"]
 ) -> Float[Tensor, "batch channels rows columns"]:
-    """Channels of both in turn (a channel shuffle of two groups)."""
+    """Alternate the channels of two maps (a channel shuffle of two groups)."""
     return torch.stack([first, second], dim=2).flatten(1, 2)

@@ -1,4 +1,4 @@
-"""The hybrid network: a global trunk, a local branch with layers for every region, attention, and their fusion."""
+"""Hybrid network: a global trunk, a local branch with layers per region, attention, and their fusion."""
 
 from pathlib import Path
 
@@ -11,28 +11,28 @@ from mien.models.attention import Modulator
 from mien.models.backbones import BACKBONES
 from mien.models.layers import DepthwiseSeparable, PixelInput
 from mien.models.local import LAYOUTS, REGIONS, LocalFeatureExtractor
-from mien.models.network import ExpressionNetwork, Reading
+from mien.models.network import ExpressionNetwork, NetworkOutput
 
 
 class HybridNet(ExpressionNetwork):
-    """Global and local features of a face, with attention at three levels: channels and places, regions, fusion.
+    """Global and local features of a face, with attention over channels, positions and regions, and their fusion.
 
     Args:
         classes: number of logits.
         backbone: a key of `BACKBONES`.
-        regions: a key of `REGIONS`, where the local branch looks; "none" leaves it out.
-        local_stage: the local branch reads what this stage gives (1..3); what it finds is fused behind the next one.
-        attention: modulators behind the stages that learn, and weights for the regions of every face. Like the local
-            branch it must be asked for: neither gained accuracy in whole runs (docs/models/study.md).
-        layout: how the regions are put back, one of `LAYOUTS`.
+        regions: regions of the local branch, a key of `REGIONS`; "none" builds no local branch.
+        local_stage: stage (1..3) with the input of the local branch; the output is fused after the next stage.
+        attention: add modulators after the trainable stages, and attention weights of the regions. Off by default, like
+            the local branch: neither increased accuracy in full runs (docs/models/study.md).
+        layout: how the regions' maps are merged, one of `LAYOUTS`.
         fusion: a key of `FUSIONS`.
-        frozen: stages that keep their pretrained weights and statistics, 0..local_stage.
-        upsample: side that crops are enlarged to inside the network; 0 leaves them.
-        grayscale: see brightness alone.
-        dropout: share of features dropped before the head.
+        frozen: number of stages that keep their pretrained weights and statistics, 0..local_stage.
+        upsample: side in pixels that crops are resized to inside the network; 0 keeps their size.
+        grayscale: reduce color to luminance.
+        dropout: dropout probability before the classifier.
 
     Source:
-        Zhao, Liu, Zhou (AAAI 2021) for the local branch, the modulator and their sum; the rest is mien's own, see
+        Zhao, Liu, Zhou (AAAI 2021) for the local branch, the modulator and their sum; the rest is original, see
         docs/models/study.md.
     """
 
@@ -52,10 +52,11 @@ class HybridNet(ExpressionNetwork):
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
-        _check(backbone, regions, layout, fusion, local_stage, frozen)
+        _check_options(backbone, regions, layout, fusion, local_stage, frozen)
         trunk = BACKBONES[backbone]
         inputs, outputs = trunk.channels[local_stage - 1 : local_stage + 1]
-        self.frozen, self.local_stage = frozen, local_stage
+        self.frozen = frozen
+        self.local_stage = local_stage
         self.pixels = PixelInput(
             upsample=upsample, grayscale=grayscale, mean=trunk.mean, deviation=trunk.deviation
         )
@@ -76,7 +77,7 @@ class HybridNet(ExpressionNetwork):
         self.stages[:frozen].requires_grad_(False)
 
     def train(self, mode: bool = True) -> "HybridNet":
-        """Training mode for the layers that learn; the frozen stages keep their statistics."""
+        """Set the training mode; frozen stages stay in evaluation mode."""
         super().train(mode)
         self.stages[: self.frozen].eval()
         return self
@@ -84,28 +85,29 @@ class HybridNet(ExpressionNetwork):
     def frozen_features(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch channels rows columns"]:
-        """Pixels through the stages that do not learn."""
+        """Apply the input normalization and the frozen stages."""
         features = self.pixels(images)
         for stage in self.stages[: self.frozen]:
             features = stage(features)
         return features
 
-    def read(self, features: Float[Tensor, "batch channels rows columns"]) -> Reading:
-        """Logits, the last feature map, and how much each region counted."""
+    def forward_trainable(self, features: Float[Tensor, "batch channels rows columns"]) -> NetworkOutput:
+        """Apply the trainable layers to the result of `frozen_features`."""
         region_weights = None
         for number in range(self.frozen, len(self.stages)):
-            before, features = features, self.modulators[number](self.stages[number](features))
+            inputs = features
+            features = self.modulators[number](self.stages[number](inputs))
             if number == self.local_stage and self.local is not None and self.fusion is not None:
-                local, region_weights = self.local(before)
+                local, region_weights = self.local(inputs)
                 features = self.fusion(features, local)
-        return Reading(self.classifier(self.head(features)), features, region_weights)
+        return NetworkOutput(self.classifier(self.head(features)), features, region_weights)
 
     def load_pretrained(self, path: Path, images: Float[Tensor, "batch 3 height width"]) -> None:
-        """Start the trunk from weights in a file; see `Backbone.load`."""
+        """Load the trunk from a file; see `Backbone.load`."""
         self.load_stages(self.stages, path, self.pixels(images))
 
 
-def _check(backbone: str, regions: str, layout: str, fusion: str, local_stage: int, frozen: int) -> None:
+def _check_options(backbone: str, regions: str, layout: str, fusion: str, local_stage: int, frozen: int) -> None:
     for name, value, known in (
         ("backbone", backbone, tuple(BACKBONES)),
         ("regions", regions, (*REGIONS, "none")),
@@ -134,10 +136,10 @@ def _local_branch(
 
 
 class SumFusion(nn.Module):
-    """Global plus local, as in EfficientFace; the local part counts little at first, so that a trained trunk goes on.
+    """Weighted sum of global and local map; initialized near the global map, to preserve a trained trunk.
 
     Args:
-        channels: of either map.
+        channels: channels of each map.
     """
 
     def __init__(self, channels: int) -> None:
@@ -149,15 +151,15 @@ class SumFusion(nn.Module):
         whole: Float[Tensor, "batch channels rows columns"],
         local: Float[Tensor, "batch channels rows columns"],
     ) -> Float[Tensor, "batch channels rows columns"]:
-        """One map of two."""
+        """Fuse the global and the local map."""
         return whole + self.scale * local
 
 
 class ConcatFusion(nn.Module):
-    """Both maps side by side through a 1 x 1 convolution, which starts by passing the global one.
+    """1 x 1 convolution of the concatenated maps; initialized near the global map.
 
     Args:
-        channels: of either map.
+        channels: channels of each map.
     """
 
     def __init__(self, channels: int) -> None:
@@ -172,16 +174,16 @@ class ConcatFusion(nn.Module):
         whole: Float[Tensor, "batch channels rows columns"],
         local: Float[Tensor, "batch channels rows columns"],
     ) -> Float[Tensor, "batch channels rows columns"]:
-        """One map of two."""
+        """Fuse the global and the local map."""
         return self.mix(torch.cat([whole, local], dim=1))
 
 
 class GatedFusion(nn.Module):
-    """Global plus local, the local part times a gate for every channel that both maps' averages decide on.
+    """Global map plus gated local map; the gate per channel is a function of the global averages of both maps.
 
     Args:
-        channels: of either map.
-        reduction: of the gate's hidden layer.
+        channels: channels of each map.
+        reduction: channels divided by the width of the gate's hidden layer.
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
@@ -189,7 +191,7 @@ class GatedFusion(nn.Module):
         hidden = channels // reduction
         last = nn.Linear(hidden, channels)
         nn.init.zeros_(last.weight)
-        nn.init.constant_(last.bias, -2.0)  # the local part counts little at first
+        nn.init.constant_(last.bias, -2.0)  # a gate of 0.12 at initialization
         self.gate = nn.Sequential(nn.Linear(2 * channels, hidden), nn.ReLU(), last, nn.Sigmoid())
 
     def forward(
@@ -197,10 +199,10 @@ class GatedFusion(nn.Module):
         whole: Float[Tensor, "batch channels rows columns"],
         local: Float[Tensor, "batch channels rows columns"],
     ) -> Float[Tensor, "batch channels rows columns"]:
-        """One map of two."""
+        """Fuse the global and the local map."""
         averages = torch.cat([whole.mean(dim=(2, 3)), local.mean(dim=(2, 3))], dim=1)
         return whole + self.gate(averages)[:, :, None, None] * local
 
 
 FUSIONS: dict[str, type[nn.Module]] = {"sum": SumFusion, "concat": ConcatFusion, "gated": GatedFusion}
-"""How global and local maps become one."""
+"""Fusions of the global and the local map by name."""

@@ -1,4 +1,4 @@
-"""Building blocks that several networks share."""
+"""Building blocks shared by several networks."""
 
 from typing import cast
 
@@ -8,18 +8,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 LUMINANCE = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in brightness (ITU-R BT.601), as Pillow's `convert("L")` uses them."""
+"""Weights of red, green and blue in luminance (ITU-R BT.601), as in Pillow's `convert("L")`."""
 
 
 class PixelInput(nn.Module):
-    """What stands between an image and a network: gray, size, mean, deviation, all inside the exported graph.
+    """Preprocessing inside the exported graph: grayscale, resize, mean, deviation.
 
     Args:
-        upsample: side that crops are enlarged to (bilinear); 0 leaves them.
-        grayscale: reduce to brightness, repeated over three channels. A network that has learned from gray images alone
-            then sees a color photograph as one of them.
-        mean: subtracted from the 0..255 pixels of each channel.
-        deviation: they are divided by it.
+        upsample: side in pixels that crops are resized to (bilinear); 0 keeps their size.
+        grayscale: replace the color channels by luminance, so that a network trained on gray images treats a color
+            photograph as one of them.
+        mean: value per channel that is subtracted from pixels 0..255.
+        deviation: divisor per channel.
     """
 
     def __init__(
@@ -31,7 +31,8 @@ class PixelInput(nn.Module):
         deviation: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         super().__init__()
-        self.upsample, self.grayscale = upsample, grayscale
+        self.upsample = upsample
+        self.grayscale = grayscale
         self.luminance: Tensor
         self.mean: Tensor
         self.deviation: Tensor
@@ -40,7 +41,7 @@ class PixelInput(nn.Module):
         self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 side side"]:
-        """Pixels 0..255 to the network's own scale."""
+        """Convert pixels 0..255 to the input scale of the network."""
         if self.grayscale:
             images = (images * self.luminance).sum(dim=1, keepdim=True)
         if self.upsample:
@@ -49,15 +50,15 @@ class PixelInput(nn.Module):
 
 
 class HalvingPad(nn.Module):
-    """The zeros that TensorFlow's SAME puts around a map before a 3 x 3 convolution with stride 2.
+    """Zero padding of TensorFlow's SAME mode for a 3 x 3 convolution with stride 2.
 
-    An even side gets one at its end only, where torch would pad both ends; an odd side gets one at both.
+    An even side is padded at its end only, where torch would pad both ends; an odd side is padded at both.
     """
 
     def forward(
         self, features: Float[Tensor, "batch channels rows columns"]
     ) -> Float[Tensor, "batch channels padded_rows padded_columns"]:
-        """The map with zeros around it."""
+        """Pad the feature map."""
         rows, columns = features.shape[2:]
         return F.pad(features, (columns % 2, 1, rows % 2, 1))
 
@@ -76,17 +77,17 @@ class ConvUnit(nn.Sequential):
 
     @property
     def convolution(self) -> nn.Conv2d:
-        """The convolution, which has no bias."""
+        """The convolution, without bias."""
         return cast(nn.Conv2d, self[1])
 
     @property
     def norm(self) -> nn.BatchNorm2d:
-        """The batch norm behind it."""
+        """The batch norm after the convolution."""
         return cast(nn.BatchNorm2d, self[2])
 
 
 class DepthwiseSeparable(nn.Sequential):
-    """MobileNetV1's block: a 3 x 3 convolution in every channel, then a 1 x 1 across channels."""
+    """MobileNetV1's block: a depthwise 3 x 3 convolution, then a pointwise one."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
         super().__init__(
@@ -100,17 +101,18 @@ def restore_norm(
     outputs: Float[Tensor, "batch channels rows columns"],
     bias: Float[Tensor, " channels"],
 ) -> None:
-    """Make a batch norm of one that was folded into the convolution before it, so that the function stays.
+    """Restore a batch norm that was folded into the preceding convolution; the function stays the same.
 
-    Of the convolution's outputs the mean m and variance v are measured; then running_mean = m, running_var = v,
-    gamma = sqrt(v + eps) and beta = bias + m.
+    With mean m and variance v of the convolution's outputs: running_mean = m, running_var = v, gamma = sqrt(v + eps)
+    and beta = bias + m.
 
     Args:
-        norm: to be filled.
-        outputs: the folded convolution's, without its bias, for a few hundred training faces.
-        bias: the folded convolution's.
+        norm: batch norm to fill.
+        outputs: outputs of the folded convolution, without its bias, for a few hundred training faces.
+        bias: bias of the folded convolution.
     """
-    mean, variance = outputs.mean(dim=(0, 2, 3)), outputs.var(dim=(0, 2, 3), unbiased=False)
+    mean = outputs.mean(dim=(0, 2, 3))
+    variance = outputs.var(dim=(0, 2, 3), unbiased=False)
     norm.load_state_dict(
         {
             "running_mean": mean,

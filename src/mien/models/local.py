@@ -1,4 +1,4 @@
-"""The local feature extractor: every region of the face has a convolution stack of its own."""
+"""Local feature extractor: separate convolutions for every region of the face."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -24,24 +24,23 @@ REGIONS: dict[str, tuple[Region, ...]] = {
         Region("mouth and chin", (0.15, 0.6, 0.85, 1.0)),
     ),
 }
-"""Ways to part an aligned face, in shares of the crop. Right and left are the
-subject's, in the names of the quadrants the image's."""
-
+"""Partitions of an aligned face into regions. Quadrants are named by the image's left and right, anatomical regions by
+the subject's."""
 
 LAYOUTS = ("tiled", "pooled")
-"""How the regions' maps become one: each in its place, or the mean of their averages at every place."""
+"""Ways to merge the regions' maps: each at its position, or their global averages at every position."""
 
 
 class LocalFeatureExtractor(nn.Module):
-    """Cuts regions out of a feature map, sends each through its own layers, and puts the results back as one map.
+    """Crops regions from a feature map, applies separate layers to each, and merges the results into one map.
 
-    Tiled, the map holds the mean where regions overlap, and 0 where there is none.
+    In the layout "tiled", overlapping regions are averaged and uncovered positions are 0.
 
     Args:
-        regions: what to cut.
-        make_layers: builds the layers of one region; they halve rows and columns, odd ones rounded up.
-        channels: that they give.
-        attention: weigh the regions for each face (`RegionAttention`), all alike when False.
+        regions: regions to crop.
+        make_layers: builds the layers of one region; they halve rows and columns, rounding up.
+        channels: output channels of these layers.
+        attention: weight the regions of each face by `RegionAttention`; False weights them equally.
         layout: one of `LAYOUTS`.
 
     Source:
@@ -66,29 +65,28 @@ class LocalFeatureExtractor(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch channels rows columns"]
     ) -> tuple[Float[Tensor, "batch outputs halfrows halfcolumns"], Float[Tensor, "batch regions"] | None]:
-        """The local map, and how much each region counted when there is attention."""
-        rows, columns = map(int, features.shape[2:])  # plain numbers in a traced graph, too
+        """Return the local feature map and, with attention, the region weights."""
+        rows, columns = map(int, features.shape[2:])  # constants in a traced graph
         half = ((rows + 1) // 2, (columns + 1) // 2)
-        places = [_place(region, half) for region in self.regions]
-        found = [
+        boxes = [_cells(region, half) for region in self.regions]
+        maps = [
             layers(features[:, :, 2 * top : 2 * bottom, 2 * left : 2 * right])
-            for layers, (left, top, right, bottom) in zip(self.layers, places, strict=True)
+            for layers, (left, top, right, bottom) in zip(self.layers, boxes, strict=True)
         ]
         weights = None
         if self.attention is not None:
-            weights = self.attention(torch.stack([part.mean(dim=(2, 3)) for part in found], dim=1))
-            found = [
-                part * (len(found) * weights[:, number, None, None, None])
-                for number, part in enumerate(found)
+            weights = self.attention(torch.stack([local.mean(dim=(2, 3)) for local in maps], dim=1))
+            maps = [
+                local * (len(maps) * weights[:, number, None, None, None]) for number, local in enumerate(maps)
             ]
         if self.layout == "pooled":
-            pooled = torch.stack([part.mean(dim=(2, 3)) for part in found]).mean(dim=0)
+            pooled = torch.stack([local.mean(dim=(2, 3)) for local in maps]).mean(dim=0)
             return pooled[:, :, None, None].expand(-1, -1, *half), weights
-        return _lay_out(found, places, half), weights
+        return _tile(maps, boxes, half), weights
 
 
-def _place(region: Region, size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The cells (left, top, right, bottom; the last two exclusive) of a map that a region touches most of."""
+def _cells(region: Region, size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Round a region to cells of a map: left, top, right, bottom, the last two exclusive, at least one cell."""
     left, top, right, bottom = region.bbox_xyxy
     rows, columns = size_hw
     first_column = min(math.floor(left * columns + 0.5), columns - 1)
@@ -101,15 +99,15 @@ def _place(region: Region, size_hw: tuple[int, int]) -> tuple[int, int, int, int
     )
 
 
-def _lay_out(
-    parts: list[Tensor], places: list[tuple[int, int, int, int]], size_hw: tuple[int, int]
+def _tile(
+    maps: list[Tensor], boxes: list[tuple[int, int, int, int]], size_hw: tuple[int, int]
 ) -> Float[Tensor, "batch channels rows columns"]:
-    """One map from the parts, their mean where they overlap."""
+    """Place maps into one, averaging where they overlap."""
     rows, columns = size_hw
     cover = torch.zeros(size_hw)
     padded = []
-    for part, (left, top, right, bottom) in zip(parts, places, strict=True):
+    for local, (left, top, right, bottom) in zip(maps, boxes, strict=True):
         cover[top:bottom, left:right] += 1
-        padded.append(nn.functional.pad(part, (left, columns - right, top, rows - bottom)))
-    share = (1 / cover.clamp(min=1)).to(parts[0])
+        padded.append(nn.functional.pad(local, (left, columns - right, top, rows - bottom)))
+    share = (1 / cover.clamp(min=1)).to(maps[0])
     return torch.stack(padded).sum(dim=0) * share

@@ -1,4 +1,4 @@
-"""The trunk of MediaPipe's face mesh: a start from a network that knows where 478 points of a face lie."""
+"""Trunk of MediaPipe's face mesh, pretrained to locate 478 landmarks."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -20,24 +20,25 @@ from mien.models.layers import HalvingPad, restore_norm
 from mien.runtime import find_model
 
 CHANNELS = (16, 32, 64, 128, 128)
-"""Of the maps with a half, a quarter, ... a thirty-second of the crop's rows and columns."""
+"""Channels of the maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input's rows and columns."""
 BLOCKS = 4
-"""At each of these sizes, besides the one that halves."""
+"""Blocks at each of these sizes, in addition to the downsampling one."""
 
 
 class MeshBlock(nn.Module):
-    """Fewer channels, a 3 x 3 convolution in each of them, more channels; added to what came in.
+    """Residual bottleneck block: reduce channels, depthwise 3 x 3 convolution, expand channels.
 
     Args:
-        inputs: channels that come in.
-        outputs: that go out; nothing is added to those past `inputs`.
-        stride: 2 halves rows and columns, by a 2 x 2 convolution and, on the way around it, the maximum of four.
+        inputs: input channels.
+        outputs: output channels; the shortcut is zero for those beyond `inputs`.
+        stride: 2 halves rows and columns, by a 2 x 2 convolution and, in the shortcut, max pooling.
     """
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
         super().__init__()
         hidden = outputs // 2
-        self.new_channels, self.stride = outputs - inputs, stride
+        self.new_channels = outputs - inputs
+        self.stride = stride
         self.reduce = nn.Conv2d(inputs, hidden, stride, stride, bias=False)
         self.reduce_norm = nn.BatchNorm2d(hidden, eps=1e-3, momentum=0.01)
         self.reduce_slope = nn.PReLU(hidden)
@@ -49,51 +50,51 @@ class MeshBlock(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch channels rows columns"]
     ) -> Float[Tensor, "batch outputs newrows newcolumns"]:
-        """The next map."""
-        around = features
+        """Apply the block."""
+        shortcut = features
         if self.stride == 2:
             rows, columns = features.shape[2:]
             features = F.pad(features, (0, columns % 2, 0, rows % 2))
-            around = F.pad(F.max_pool2d(features, 2), (0, 0, 0, 0, 0, self.new_channels))
+            shortcut = F.pad(F.max_pool2d(features, 2), (0, 0, 0, 0, 0, self.new_channels))
         reduced = self.reduce_slope(self.reduce_norm(self.reduce(features)))
-        return self.slope(around + self.expand_norm(self.expand(self.depthwise(reduced))))
+        return self.slope(shortcut + self.expand_norm(self.expand(self.depthwise(reduced))))
 
 
 def mesh_stages() -> list[nn.Module]:
-    """Four stages, the first with the stem and two sizes; random weights."""
+    """Build the four stages with random weights; the first contains the stem and two sizes."""
     stem = (
         HalvingPad(),
         nn.Conv2d(3, CHANNELS[0], 3, 2, bias=False),
         nn.BatchNorm2d(CHANNELS[0], eps=1e-3, momentum=0.01),
     )
-    first = [*stem, nn.PReLU(CHANNELS[0]), *_same(CHANNELS[0])]
+    first = [*stem, nn.PReLU(CHANNELS[0]), *_blocks(CHANNELS[0])]
     stages = [
-        [MeshBlock(inputs, outputs, stride=2), *_same(outputs)] for inputs, outputs in pairwise(CHANNELS)
+        [MeshBlock(inputs, outputs, stride=2), *_blocks(outputs)] for inputs, outputs in pairwise(CHANNELS)
     ]
     return [nn.Sequential(*first, *stages[0]), *(nn.Sequential(*stage) for stage in stages[1:])]
 
 
-def _same(channels: int) -> list[nn.Module]:
+def _blocks(channels: int) -> list[nn.Module]:
     return [MeshBlock(channels, channels) for _ in range(BLOCKS)]
 
 
 @torch.no_grad()
 def load_mesh(stages: nn.Module, path: Path, features: Float[Tensor, "batch 3 height width"]) -> None:
-    """Fill the stages from the landmark mesh, batch norms put back so that the function stays (see `restore_norm`).
+    """Load the weights of the landmark mesh, with its batch norms restored (see `restore_norm`).
 
     Args:
-        stages: what `mesh_stages` gave.
-        path: `face-landmarks`, the asset; or its file.
-        features: a few hundred training faces, as the first stage takes them.
+        stages: result of `mesh_stages`.
+        path: `face-landmarks`, the name of the shipped model, or the path of its file.
+        features: a few hundred training faces, as input of the first stage.
 
     Raises:
-        ModelError: when there is no such file, or it holds another network.
+        ModelError: if the file is missing or of another network.
     """
     weights = _read_layers(path)
     was_training = stages.training
     stages.eval()
     bias = torch.zeros(0)
-    restorers = []
+    hooks = []
     try:
         for layer in stages.modules():  # in the order of the published graph
             if isinstance(layer, nn.Conv2d):
@@ -102,17 +103,17 @@ def load_mesh(stages: nn.Module, path: Path, features: Float[Tensor, "batch 3 he
                 if layer.bias is not None:
                     layer.bias.copy_(bias)
             elif isinstance(layer, nn.BatchNorm2d):
-                restorers.append(layer.register_forward_pre_hook(partial(_restore, bias)))
+                hooks.append(layer.register_forward_pre_hook(partial(_restore, bias)))
             elif isinstance(layer, nn.PReLU):
                 layer.weight.copy_(next(weights))
     except (UnknownModelError, DecodeError, KeyError, StopIteration, RuntimeError):
         raise ModelError(
-            f"{path} is not MediaPipe's face mesh as mien ships it. Give model.pretrained=face-landmarks."
+            f"{path} is not MediaPipe's face mesh as mien ships it. Set model.pretrained=face-landmarks."
         ) from None
     for stage in cast(nn.ModuleList, stages):
         features = stage(features)
-    for restorer in restorers:
-        restorer.remove()
+    for hook in hooks:
+        hook.remove()
     stages.train(was_training)
 
 
@@ -121,9 +122,10 @@ def _restore(bias: Tensor, norm: nn.Module, inputs: tuple[Tensor]) -> None:
 
 
 def _read_layers(path: Path) -> Iterator[Tensor]:
-    """Weight and bias of every convolution and the slopes of every PReLU, in the order of the graph.
+    """Yield weight and bias of every convolution and the slopes of every PReLU, in graph order.
 
-    A PReLU is x + (1 - slope) relu(-x) there; its convolutions have no bias (see recipes/lighten_landmarks.py).
+    The graph computes a PReLU as x + (1 - slope) relu(-x), with convolutions without bias (see
+    recipes/lighten_landmarks.py).
     """
     graph = onnx.load(find_model(path)).graph
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}

@@ -1,4 +1,4 @@
-"""What every network in `MODELS` is to training and export, and its way into an ONNX graph."""
+"""Base class of all networks, and their conversion to ONNX graphs."""
 
 import tempfile
 import warnings
@@ -14,58 +14,55 @@ from torch import Tensor, nn
 from mien.errors import ModelError
 
 OPSET = 17
+"""ONNX operator set of exported graphs."""
 
 
 class Region(NamedTuple):
-    """A part of the face that a network looks at separately."""
+    """A region of the face that a network processes separately."""
 
     name: str
     bbox_xyxy: tuple[float, float, float, float]
-    """Shares 0..1 of the crop."""
+    """Left, top, right, bottom as fractions 0..1 of the crop."""
 
 
-class Reading(NamedTuple):
-    """What a network makes of a batch of faces."""
+class NetworkOutput(NamedTuple):
+    """Output of a network for a batch of faces."""
 
     logits: Float[Tensor, "batch classes"]
     feature_map: Float[Tensor, "batch channels rows columns"]
-    """What is averaged over places, or stands nearest to it, before the classifier."""
+    """Input of the global average pooling before the classifier."""
     region_weights: Float[Tensor, "batch regions"] | None
-    """How much each region counts for each face; rows sum to 1. None: the network knows no regions."""
+    """Attention weights of the regions; rows sum to 1. None for a network without region attention."""
 
     @property
     def embedding(self) -> Float[Tensor, "batch channels"]:
-        """The feature map's mean over places: what the classifier decides by."""
+        """The pooled feature map, which is the input of the classifier."""
         return self.feature_map.mean(dim=(2, 3))
 
 
 class ExpressionNetwork(nn.Module, ABC):
-    """Pixels 0..255 to logits, in two halves: layers that do not learn, and those that do.
+    """A network from pixels 0..255 to logits, in two parts: frozen layers, then trainable ones.
 
-    A subclass names its last layer `classifier`: it learns at a rate of its own.
+    The last layer of a subclass is named `classifier`; it has a learning rate of its own.
     """
 
     classifier: nn.Linear
     has_frozen_layers: bool = False
     regions: tuple[Region, ...] = ()
-    """The parts of the face that the weights of a `Reading` are of."""
+    """Regions of `NetworkOutput.region_weights`, in order."""
 
     @abstractmethod
     def frozen_features(self, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
-        """Pixels through the layers that do not learn; the first dimension stays the batch."""
+        """Apply the frozen layers; the first dimension of the result is the batch."""
 
     @abstractmethod
-    def read(self, features: Tensor) -> Reading:
-        """Logits, feature map and region weights from what `frozen_features` gave."""
-
-    def from_features(self, features: Tensor) -> Float[Tensor, "batch classes"]:
-        """Logits from what `frozen_features` gave."""
-        return self.read(features).logits
+    def forward_trainable(self, features: Tensor) -> NetworkOutput:
+        """Apply the trainable layers to the result of `frozen_features`."""
 
     def activation_maps(
         self, feature_map: Float[Tensor, "batch channels rows columns"]
     ) -> Float[Tensor, "batch classes rows columns"]:
-        """Class-activation maps: the classifier at every place of a feature map, without its bias.
+        """Return class activation maps: the classifier, without its bias, at every position of a feature map.
 
         Source:
             Zhou et al. (CVPR 2016). For a head of average pooling and one linear layer Grad-CAM gives the same
@@ -74,42 +71,44 @@ class ExpressionNetwork(nn.Module, ABC):
         return F.conv2d(feature_map, self.classifier.weight[:, :, None, None])
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
-        """Logits for RGB crops with values 0..255."""
-        return self.from_features(self.frozen_features(images))
+        """Return logits for RGB crops with values 0..255."""
+        return self.forward_trainable(self.frozen_features(images)).logits
 
     def load_pretrained(self, path: Path, images: Float[Tensor, "batch 3 height width"]) -> None:
-        """Start from weights in a file; `images` are training faces to measure statistics on.
+        """Load pretrained weights.
+
+        Args:
+            path: weights file.
+            images: training faces, for the statistics of batch norms that were folded.
 
         Raises:
-            ModelError: when the network has no pretrained start, or the file is missing or of another network.
+            ModelError: if the network has no pretrained weights, or the file is missing or of another network.
         """
-        raise ModelError(
-            f"{type(self).__name__} has no pretrained start; leave out model.pretrained ({path})."
-        )
+        raise ModelError(f"{type(self).__name__} has no pretrained weights; remove model.pretrained ({path}).")
 
 
-class ExplainingGraph(nn.Module):
-    """A network as it is exported: logits, class-activation maps, embedding and, when it has regions, their weights."""
+class ExportModule(nn.Module):
+    """A network with every output that is exported: logits, activation maps, embedding, region weights if any."""
 
     def __init__(self, network: ExpressionNetwork) -> None:
         super().__init__()
         self.network = network
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        """The names of what `forward` gives."""
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs of `forward`, in order."""
         return ("logits", "maps", "embedding", *(("regions",) if self.network.regions else ()))
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> tuple[Tensor, ...]:
-        """Everything that the network can tell of RGB crops with values 0..255."""
-        reading = self.network.read(self.network.frozen_features(images))
-        maps = self.network.activation_maps(reading.feature_map)
-        given = (reading.logits, maps, reading.embedding, reading.region_weights)
-        return given[: len(self.outputs)]  # pyright: ignore[reportReturnType]
+        """Return all outputs for RGB crops with values 0..255."""
+        output = self.network.forward_trainable(self.network.frozen_features(images))
+        maps = self.network.activation_maps(output.feature_map)
+        outputs = (output.logits, maps, output.embedding, output.region_weights)
+        return outputs[: len(self.output_names)]  # pyright: ignore[reportReturnType]
 
 
-def trace_graph(network: nn.Module, size: int, *outputs: str) -> bytes:
-    """The ONNX graph of a network in evaluation mode: `images` (N, 3, size, size) in, `outputs` out, N free."""
+def trace_graph(network: nn.Module, size: int, *output_names: str) -> bytes:
+    """Trace a network in evaluation mode to an ONNX graph with input `images` (N, 3, size, size) and a free N."""
     example = (torch.zeros(2, 3, size, size),)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecation
@@ -121,7 +120,7 @@ def trace_graph(network: nn.Module, size: int, *outputs: str) -> bytes:
             dynamo=False,
             opset_version=OPSET,
             input_names=["images"],
-            output_names=list(outputs),
-            dynamic_axes={name: {0: "batch"} for name in ("images", *outputs)},
+            output_names=list(output_names),
+            dynamic_axes={name: {0: "batch"} for name in ("images", *output_names)},
         )
         return path.read_bytes()
