@@ -16,9 +16,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from mien.models import build_model
 from mien.models.cost import measure_cost
 from mien.training.config import Config, read_recipe
-from mien.training.pretrained import build_model
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs/models/study.md"
@@ -105,7 +105,10 @@ def describe(group: dict[str, Any], row: dict[str, Any]) -> str:
     config = read_recipe(HERE.parent / recipe, overrides)
     if not evaluations or evaluations[-1]["epoch"] < config.training.epochs - 0.01:
         return ""
-    last, cost = evaluations[-1], measure_cost(build_model(config.model, CLASSES), config.data.size)
+    last, cost = (
+        evaluations[-1],
+        measure_cost(build_model(config.model.name, CLASSES, config.model.options), config.data.size),
+    )
     return (
         f"| {row['changed']} | **{last['accuracy']:.1%}** | {last['balanced_accuracy']:.1%} "
         f"| {cost.parameters / 1e6:.2f} M | {cost.macs / 1e6:.0f} M | {config.training.epochs:g} "

@@ -1,17 +1,17 @@
-"""Rewrite the graph of the landmark mesh so that ONNX Runtime runs it about 1.8 times as fast; its points stay.
+"""Rewrite the graph of the landmark mesh to run about 1.8 times as fast in ONNX Runtime, with the same landmarks.
 
     git show 55738191:src/mien/assets/face-landmarks.onnx > face_landmarks_478.onnx
     python recipes/lighten_landmarks.py face_landmarks_478.onnx [--asset src/mien/assets/face-landmarks.onnx]
 
-writes the asset, and its SHA-256 and origin into the manifest beside it. The file taken is Google's network as
-converted from TFLite: every PReLU is four element-wise operators, which ONNX Runtime does not run in its blocked
-layout, so that it lays tensors out anew before and after each. What changes:
+writes the asset, and updates SHA-256 and origin in its manifest. The input is Google's network as converted from
+TFLite: every PReLU consists of four element-wise operators, which ONNX Runtime does not run in its blocked layout, so
+that it converts the layout before and after each. Changes:
 
-- PReLU, x + (1 - a) relu(-x), is two 1x1 convolutions of single channels (by -1, then by 1 - a) and a sum. All of it
-  stays in the blocked layout, the relu and the sum at no cost of their own. The operator PRelu is slower than four
-  operators outside the browser; BatchNormalization in place of the convolutions is as fast there, and slower in it.
-- Channels that were padded with zeros are made by a convolution with ones on the diagonal, for the same reason.
-- Outputs that nobody reads are left out, tensors get short names. Weights are the same, stored as they were (fp16).
+- PReLU, x + (1 - a) relu(-x), becomes two depthwise 1x1 convolutions (by -1, then by 1 - a) and an addition. All of it
+  stays in the blocked layout, and relu and addition are fused. The operator PRelu is slower than the four operators
+  outside the browser; BatchNormalization in place of the convolutions is as fast there, and slower in the browser.
+- Zero padding of channels becomes a convolution with ones on the diagonal, for the same reason.
+- Unused outputs are removed, and tensors get short names. Weights are unchanged, stored as before (fp16).
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from mien.manifest import file_sha256, manifest_path, parse_manifest, write_mani
 ORIGINAL_SHA256 = "878ec23dd27e8068282568fe084ff61a5d90506db10992340495bf52189d23f3"
 ASSET = Path(__file__).parents[1] / "src/mien/assets/face-landmarks.onnx"
 OUTPUTS = 2
-"""The points and the logit of presence; a third output, not read by mien, is left out."""
+"""Number of outputs that are kept: the landmarks and the presence logit. A third one is unused."""
 CHANGES = (
     "graph rewritten for speed by recipes/lighten_landmarks.py, third output left out, weights unchanged"
 )
 
 Constants = dict[str, np.ndarray]
-"""Tensors by name, in the type that they are stored in; fp16 ones are cast to fp32 in the graph."""
+"""Tensors by name, in their stored type; fp16 tensors are cast to fp32 in the graph."""
 
 
 def lighten(original: ModelProto) -> ModelProto:
-    """The same function in a graph that ONNX Runtime runs faster."""
+    """Return an equivalent graph that ONNX Runtime runs faster."""
     constants = read_constants(original)
     channels = channel_counts(original)
     nodes = [node for node in original.graph.node if node.output[0] not in constants]
     makers = {node.output[0]: node for node in nodes}
     rewritten: list[NodeProto] = []
     for node in nodes:
-        if found := match_prelu(node, makers, constants):
-            rewritten += prelu(*found, node.output[0], constants)
+        if match := match_prelu(node, makers, constants):
+            rewritten += prelu(*match, node.output[0], constants)
         elif node.op_type == "Pad":
             rewritten.append(padding(node, channels, constants))
         else:
@@ -59,7 +59,7 @@ def lighten(original: ModelProto) -> ModelProto:
 
 
 def read_constants(model: ModelProto) -> Constants:
-    """Every stored tensor, under its own name and under that of its cast to fp32."""
+    """Return all stored tensors, by their own name and by that of their cast to fp32."""
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Cast" and node.input[0] in constants:
@@ -68,7 +68,7 @@ def read_constants(model: ModelProto) -> Constants:
 
 
 def channel_counts(model: ModelProto) -> dict[str, int]:
-    """Channels of every (N, C, H, W) tensor."""
+    """Return the number of channels of every (N, C, H, W) tensor."""
     inferred = onnx.shape_inference.infer_shapes(model)
     return {
         value.name: value.type.tensor_type.shape.dim[1].dim_value
@@ -80,7 +80,7 @@ def channel_counts(model: ModelProto) -> dict[str, int]:
 def match_prelu(
     node: NodeProto, makers: dict[str, NodeProto], constants: Constants
 ) -> tuple[str, np.ndarray] | None:
-    """Input and slopes (C,) fp32 of the PReLU r + a (x - r), r = relu(x), that ends in this node; None elsewhere."""
+    """Return input and slopes (C,) fp32 of the PReLU r + a (x - r), r = relu(x), that ends in this node, or None."""
     relu, product = (makers.get(name) for name in node.input) if node.op_type == "Add" else (None, None)
     if relu is None or product is None or relu.op_type != "Relu" or product.op_type != "Mul":
         return None
@@ -91,7 +91,7 @@ def match_prelu(
 
 
 def prelu(source: str, slopes: np.ndarray, output: str, constants: Constants) -> Iterator[NodeProto]:
-    """PReLU as x + (1 - a) relu(-x)."""
+    """Yield the nodes of a PReLU in the form x + (1 - a) relu(-x)."""
     count = len(slopes)
     minus_one = f"minus one, {count}"
     constants[minus_one] = np.full((count, 1, 1, 1), -1, dtype=np.float16)
@@ -104,7 +104,7 @@ def prelu(source: str, slopes: np.ndarray, output: str, constants: Constants) ->
 
 
 def padding(node: NodeProto, channels: dict[str, int], constants: Constants) -> NodeProto:
-    """A convolution that appends channels of zeros, in place of a Pad."""
+    """Return a convolution that appends channels of zeros, in place of a Pad."""
     before, after = channels[node.input[0]], channels[node.output[0]]
     if constants[node.input[1]].tolist() != [0, 0, 0, 0, 0, after - before, 0, 0]:
         raise ModelError(f"{node.output[0]} pads more than channels at the end.")
@@ -114,18 +114,18 @@ def padding(node: NodeProto, channels: dict[str, int], constants: Constants) -> 
 
 
 def needed(nodes: Sequence[NodeProto], original: ModelProto) -> list[NodeProto]:
-    """The nodes that the outputs kept depend on, in order."""
-    wanted = {output.name for output in original.graph.output[:OUTPUTS]}
-    kept: list[NodeProto] = []
+    """Return the nodes on which the kept outputs depend, in order."""
+    tensors = {output.name for output in original.graph.output[:OUTPUTS]}
+    dependencies: list[NodeProto] = []
     for node in reversed(nodes):
-        if node.output[0] in wanted:
-            wanted.update(node.input)
-            kept.append(node)
-    return kept[::-1]
+        if node.output[0] in tensors:
+            tensors.update(node.input)
+            dependencies.append(node)
+    return dependencies[::-1]
 
 
 def assemble(original: ModelProto, nodes: Sequence[NodeProto], constants: Constants) -> ModelProto:
-    """A checked model of these nodes and the constants that they read, its inner tensors numbered."""
+    """Build and check a model of the nodes and their constants, with numbered inner tensors."""
     ends = [*original.graph.input, *original.graph.output[:OUTPUTS]]
     names = {end.name: end.name for end in ends}
     stored, casts, renamed = [], [], []
@@ -153,13 +153,13 @@ def assemble(original: ModelProto, nodes: Sequence[NodeProto], constants: Consta
 
 
 def write_asset(original: Path, asset: Path) -> None:
-    """Write the rewritten file, and its hash and origin into the manifest beside it.
+    """Write the rewritten model, and update hash and origin in its manifest.
 
     Raises:
-        ModelError: when the file is not the one that this was written for.
+        ModelError: if the original has another hash.
     """
-    if (found := file_sha256(original)) != ORIGINAL_SHA256:
-        raise ModelError(f"{original}: sha256 {found[:12]}..., expected {ORIGINAL_SHA256[:12]}....")
+    if (sha256 := file_sha256(original)) != ORIGINAL_SHA256:
+        raise ModelError(f"{original}: sha256 {sha256[:12]}..., expected {ORIGINAL_SHA256[:12]}....")
     manifest = parse_manifest(manifest_path(asset).read_bytes())
     write_atomic(asset, lighten(onnx.load(original)).SerializeToString(deterministic=True))
     source = {**manifest.source, "converted_sha256": ORIGINAL_SHA256, "changes": CHANGES}
@@ -167,12 +167,12 @@ def write_asset(original: Path, asset: Path) -> None:
 
 
 def main() -> None:
-    """Read the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("original", type=Path, help="the converted network, 2576178 bytes")
-    parser.add_argument("--asset", type=Path, default=ASSET, help="the file to write; its manifest is there")
+    parser.add_argument("--asset", type=Path, default=ASSET, help="output file with an existing manifest")
     arguments = parser.parse_args()
     write_asset(arguments.original, arguments.asset)
 

@@ -1,4 +1,4 @@
-"""What training minimizes: pure functions of logits and targets."""
+"""Training losses, as pure functions of network outputs and targets."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -8,7 +8,7 @@ def label_distribution_loss(
     logits: Float[Tensor, "batch classes"],
     label_distribution: Float[Tensor, "batch classes"],
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of softmax(logits) against a label distribution: the mean over the batch, in nats.
+    """Return the cross-entropy of softmax(logits) against a label distribution: the mean over the batch, in nats.
 
     Source:
         Zhao, Liu, Zhou (AAAI 2021), eq. 5. Their code averages over classes too: 1/C of this value.
@@ -21,14 +21,14 @@ def adjust_logits(
     prior: Float[Tensor, " classes"],
     tau: float,
 ) -> Float[Tensor, "batch classes"]:
-    """Logits as the training loss sees them, with tau * log(prior) added: rare classes then need larger logits.
+    """Add tau * log(prior) to the logits for the training loss, so that rare classes need larger logits.
 
-    The network's own logits stay as they are and come out balanced: what is frequent in training has no head start.
+    The network's own logits are then balanced: they do not contain the class frequencies of the training data.
 
     Args:
-        logits: of the network.
-        prior: how frequent each class is in training; sums to 1, no class is 0.
-        tau: 0 changes nothing; 1 aims at the balanced error.
+        logits: logits of the network.
+        prior: class frequencies in training; sums to 1, no class is 0.
+        tau: 0 changes nothing; 1 minimizes the balanced error.
 
     Source:
         Menon et al. (ICLR 2021), "Long-tail learning via logit adjustment", eq. 10.
@@ -36,36 +36,35 @@ def adjust_logits(
     return logits + tau * prior.log()
 
 
-def embedding_loss(
+def feature_distillation_loss(
     embedding: Float[Tensor, "batch channels"],
-    wanted: Float[Tensor, "batch channels"],
+    target: Float[Tensor, "batch channels"],
 ) -> Float[Tensor, ""]:
-    """Mean squared difference between a network's pooled features and a teacher's.
+    """Return the mean squared difference between a network's pooled features and a teacher's.
 
-    Teacher's features of unit variance make it the share of that variance which the network does not explain.
+    For teacher features of unit variance it is the fraction of variance that the network does not explain.
 
     Source:
-        Chen et al. (CVPR 2022), "Knowledge distillation with the reused teacher classifier", eq. 3; theirs has a
-        projector before, ours wants networks of one width.
+        Chen et al. (CVPR 2022), "Knowledge distillation with the reused teacher classifier", eq. 3, without their
+        projector: both networks need the same width.
     """
-    return (embedding - wanted).square().mean()
+    return (embedding - target).square().mean()
 
 
 def attention_consistency_loss(
     maps: Float[Tensor, "batch classes rows columns"],
-    mirrored_maps: Float[Tensor, "batch classes rows columns"],
+    flipped_maps: Float[Tensor, "batch classes rows columns"],
 ) -> Float[Tensor, ""]:
-    """Mean squared difference between class-activation maps of faces and of their mirror images.
+    """Return the mean squared difference between class activation maps of faces and of their mirror images.
 
-    A network that remembers a wrong label by some detail looks at different places of the two; one that reads the face
-    does not.
+    A network that memorizes a wrong label from some detail attends to different positions in the two images.
 
     Args:
-        maps: of the faces.
-        mirrored_maps: of their mirror images, as the network gives them; they are flipped back here.
+        maps: maps of the faces.
+        flipped_maps: maps of the mirror images as the network returns them; they are flipped back here.
 
     Source:
         Zhang et al. (ECCV 2022), "Learn from all: erasing attention consistency for noisy label facial expression
-        recognition", eq. 3. The erasing is `augment.random_erasing`; they weigh this loss by 5.
+        recognition", eq. 3. The erasing is `augment.random_erasing`; their weight of this loss is 5.
     """
-    return (maps - mirrored_maps.flip(3)).square().mean()
+    return (maps - flipped_maps.flip(3)).square().mean()

@@ -47,8 +47,8 @@ def test_every_recipe_names_what_its_weights_learned_from(root):
     recipes = [tomllib.loads(path.read_text()) for path in (root / "recipes").glob("*.toml")]
     assert recipes
     for recipe in recipes:
-        assert recipe["card"]["licence"]
-        assert all({"name", "licence"} == set(source) for source in recipe["card"]["trained_on"])
+        assert recipe["card"]["license"]
+        assert all({"name", "license"} == set(source) for source in recipe["card"]["trained_on"])
 
 
 def test_every_asset_has_a_manifest_that_fits(root):

@@ -54,8 +54,8 @@ def _train(config: Config, folder: Path, *, resume: bool, quiet: bool) -> None:
             resume=resume,
             on_step=lambda done, total, loss, rate: bar(done, total, f"loss {loss:.3f}  {rate:.0f} faces/s"),
             on_prepare=lambda done, total: bar(done, total, "detecting faces"),
-            on_teach=lambda done, total: bar(done, total, "teacher predictions"),
-            on_left_out=bar.print if is_shown else None,
+            on_teacher=lambda done, total: bar(done, total, "teacher predictions"),
+            on_skipped=bar.print if is_shown else None,
         )
         if is_shown and not (folder / "confusion.png").exists():
             bar.print(MISSING_PLOTS)

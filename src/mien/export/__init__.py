@@ -1,1 +1,1 @@
-"""From a checkpoint to a model file. Needs the extra `train`."""
+"""Export of checkpoints to calibrated model files. Needs the extra `train`."""

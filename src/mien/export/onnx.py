@@ -1,4 +1,4 @@
-"""A checkpoint becomes a model file: an `.onnx` that takes plain pixels, and the manifest that vouches for it."""
+"""Conversion of a checkpoint to a model file: an `.onnx` graph with pixels as input, and its manifest."""
 
 import hashlib
 from pathlib import Path
@@ -12,18 +12,18 @@ from mien.atomic import write_atomic
 from mien.errors import ModelError, ParityError
 from mien.export.half import store_half
 from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, write_manifest
-from mien.models.network import ExplainingGraph, ExpressionNetwork, trace_graph
+from mien.models import build_model
+from mien.models.network import ExportModule, ExpressionNetwork, trace_graph
 from mien.runtime import open_session
-from mien.training.checkpoint import Checkpoint, load_checkpoint
-from mien.training.config import Config, config_from_dict
-from mien.training.loop import build_model
+from mien.training.checkpoint import load_checkpoint
+from mien.training.config import config_from_dict
 
 TOLERANCE = 1e-4
-"""Largest difference between torch and the exported graph; of maps and embeddings that exceed 1, in parts of their
-largest value."""
+"""Maximum difference between torch and the exported graph; relative to the maximum for maps and embeddings with values
+above 1."""
 
 HALF_TOLERANCE = 0.05
-"""The same for weights that were rounded to float16; a label changes only where two classes are as near as that."""
+"""Maximum difference with weights stored as float16; a label changes only if two classes are closer than this."""
 
 
 def export_model(
@@ -33,35 +33,36 @@ def export_model(
     half: bool = True,
     source: dict[str, Any] | None = None,
 ) -> Manifest:
-    """Write `output` (.onnx) and its manifest from a checkpoint's averaged weights, uncalibrated.
+    """Write a model file and its manifest from a checkpoint's averaged weights, without calibration.
 
-    The graph takes `images` (N, 3, S, S) float32 RGB 0..255 and gives `logits` (N, C), class-activation `maps`
-    (N, C, h, w) and, where the network has regions, their weights `regions` (N, R). Name, version, licence and data
-    sets come from the recipe's `[card]`; the data set that was in fact learned from stands under `source`;
-    `mien.export.calibrate` fits the rest.
+    The graph has the input `images` (N, 3, S, S) float32 RGB 0..255 and the outputs `logits` (N, C), class activation
+    `maps` (N, C, h, w), `embedding` (N, D) and, for networks with regions, their weights `regions` (N, R). Name,
+    version, license and data sets come from the recipe's `[card]`, and the data set of the run is recorded in `source`.
+    The remaining values are fitted by `mien.export.calibrate`.
 
     Args:
-        checkpoint_path: of a training run.
-        output: ends in .onnx.
+        checkpoint_path: checkpoint of a training run.
+        output: path of the model file, ending in .onnx.
         half: store the weights as float16; see `mien.export.half`.
-        source: what else leads back to the run, beside the recipe and the step.
+        source: additional entries for `source`, beside recipe, step and data set.
 
     Raises:
-        CheckpointError: when the checkpoint cannot be read.
-        ParityError: when torch and ONNX Runtime differ by more than `TOLERANCE`, with
-            rounded weights `HALF_TOLERANCE`, on random images; nothing is written.
+        CheckpointError: if the checkpoint cannot be read.
+        ParityError: if torch and ONNX Runtime differ on random images by more than `TOLERANCE`, with float16 weights
+            `HALF_TOLERANCE`; no file is written.
     """
     if output.suffix != ".onnx":
-        raise ModelError(f"{output.name}: a model file ends in .onnx.")
+        raise ModelError(f"{output.name}: the name of a model file must end in .onnx.")
     checkpoint = load_checkpoint(checkpoint_path)
     config = config_from_dict(checkpoint.config)
-    network = _restore(checkpoint, config)
-    graph = export_graph(network, config.data.size)
+    network = build_model(config.model.name, len(checkpoint.labels), config.model.options)
+    network.load_state_dict(checkpoint.ema)
+    graph = export_graph(network.eval(), config.data.size)
     if half:
         graph = store_half(graph)
-        _check_parity(ExplainingGraph(network), graph, config.data.size, HALF_TOLERANCE)
+        _check_parity(ExportModule(network), graph, config.data.size, HALF_TOLERANCE)
     output.parent.mkdir(parents=True, exist_ok=True)
-    data = {"data": checkpoint.data} if checkpoint.data else {}  # checkpoints of older versions do not tell
+    data = {"data": checkpoint.data} if checkpoint.data else {}
     manifest = Manifest(
         name=output.stem,
         version=config.card.version,
@@ -71,7 +72,7 @@ def export_model(
         alignment=AlignmentSpec(template=config.data.template, margin=config.data.margin),
         regions=tuple(RegionSpec(name=name, bbox_xyxy=bbox_xyxy) for name, bbox_xyxy in network.regions),
         trained_on=config.card.trained_on,
-        license=config.card.licence,
+        license=config.card.license,
         sha256=hashlib.sha256(graph).hexdigest(),
         source={"recipe": config.name, "step": checkpoint.step, **data, **(source or {})},
     )
@@ -80,34 +81,28 @@ def export_model(
     return manifest
 
 
-def _restore(checkpoint: Checkpoint, config: Config) -> ExpressionNetwork:
-    network = build_model(config.model, len(checkpoint.labels))
-    network.load_state_dict(checkpoint.ema)
-    return network.eval()
-
-
 def export_graph(network: ExpressionNetwork, size: int) -> bytes:
-    """The ONNX graph of a network in evaluation mode, all its outputs checked against torch.
+    """Return the ONNX graph of a network in evaluation mode, after comparing its outputs with torch.
 
     Raises:
         ParityError: see `export_model`.
     """
-    explaining = ExplainingGraph(network)
-    graph = trace_graph(explaining, size, *explaining.outputs)
+    module = ExportModule(network)
+    graph = trace_graph(module, size, *module.output_names)
     onnx.checker.check_model(onnx.load_from_string(graph))
-    _check_parity(explaining, graph, size, TOLERANCE)
+    _check_parity(module, graph, size, TOLERANCE)
     return graph
 
 
-def _check_parity(network: ExplainingGraph, graph: bytes, size: int, tolerance: float) -> None:
+def _check_parity(module: ExportModule, graph: bytes, size: int, tolerance: float) -> None:
     images = torch.rand(5, 3, size, size, generator=torch.Generator().manual_seed(0)) * 255
     with torch.no_grad():
-        expected = [output.numpy() for output in network.eval()(images)]
-    found = open_session(graph).run(list(network.outputs), {"images": images.numpy()})
-    for name, wanted, given in zip(network.outputs, expected, found, strict=True):
-        difference = float(np.abs(wanted - np.asarray(given)).max())
-        largest = float(np.abs(wanted).max()) if name in ("maps", "embedding") else 1.0
-        allowed = tolerance * max(1.0, largest)
+        expected = [output.numpy() for output in module.eval()(images)]
+    outputs = open_session(graph).run(list(module.output_names), {"images": images.numpy()})
+    for name, reference, output in zip(module.output_names, expected, outputs, strict=True):
+        difference = float(np.abs(reference - np.asarray(output)).max())
+        scale = float(np.abs(reference).max()) if name in ("maps", "embedding") else 1.0
+        allowed = tolerance * max(1.0, scale)
         if not difference <= allowed:
             raise ParityError(
                 f"the exported graph's {name} differ from the network's by {difference:.2g}, allowed {allowed:.2g}."

@@ -107,7 +107,9 @@ class HybridNet(ExpressionNetwork):
         self.load_stages(self.stages, path, self.pixels(images))
 
 
-def _check_options(backbone: str, regions: str, layout: str, fusion: str, local_stage: int, frozen: int) -> None:
+def _check_options(
+    backbone: str, regions: str, layout: str, fusion: str, local_stage: int, frozen: int
+) -> None:
     for name, value, known in (
         ("backbone", backbone, tuple(BACKBONES)),
         ("regions", regions, (*REGIONS, "none")),

@@ -77,7 +77,8 @@ class LocalFeatureExtractor(nn.Module):
         if self.attention is not None:
             weights = self.attention(torch.stack([local.mean(dim=(2, 3)) for local in maps], dim=1))
             maps = [
-                local * (len(maps) * weights[:, number, None, None, None]) for number, local in enumerate(maps)
+                local * (len(maps) * weights[:, number, None, None, None])
+                for number, local in enumerate(maps)
             ]
         if self.layout == "pooled":
             pooled = torch.stack([local.mean(dim=(2, 3)) for local in maps]).mean(dim=0)

@@ -1,7 +1,7 @@
-"""Variation of training faces: one batch at a time, as tensors, repeatable from a generator.
+"""Augmentation of training faces: batches of tensors, repeatable from a generator.
 
-Geometry is composed into a single bilinear sampling from the prepared patch, so that pixels are interpolated once. The
-rest makes clean color photographs and compressed 48-pixel crops look alike, whichever of them a face came from.
+Geometric changes are composed into a single bilinear sampling of the prepared patch, so that pixels are interpolated
+once. The other changes reduce the difference between clean color photographs and compressed 48-pixel crops.
 """
 
 import io
@@ -22,148 +22,152 @@ Images = Float[Tensor, "batch 3 size size"]
 
 
 class Augmenter:
-    """Augments batches as an `AugmentConfig` says.
+    """Callable that augments batches.
 
     Args:
-        config: ranges and chances.
+        config: ranges and probabilities.
         size: side of the crops in pixels.
     """
 
     def __init__(self, config: AugmentConfig, size: int) -> None:
-        self.config, self.size = config, size
+        self.config = config
+        self.size = size
 
     def __call__(
         self,
         patches: Float[Tensor, "batch 3 side side"],
         to_crop: Float[Tensor, "batch 2 3"],
         generator: Generator,
-        rows: Int[Tensor, " batch"] | None = None,
-        whole: int = 0,
+        positions: Int[Tensor, " batch"] | None = None,
+        total: int = 0,
     ) -> Images:
-        """Crops (batch, 3, size, size) with values 0..255.
+        """Return crops (batch, 3, size, size) with values 0..255.
 
         Args:
             patches: prepared patches, 0..255.
-            to_crop: the transform from patch to crop pixels, before variation.
-            generator: the only source of chance, on the CPU.
-            rows: which faces of a larger batch these are; they come out as they would among the others.
-            whole: size of that batch.
+            to_crop: transform from patch to crop pixels, before augmentation.
+            generator: source of all random numbers, on the CPU.
+            positions: positions of these faces in a larger batch; they are augmented as within that batch.
+            total: size of that batch.
         """
-        if rows is None:
-            rows = torch.arange(len(patches))
-        chance = _Chance(rows, max(whole, len(patches)), self.config.strength, patches.device, generator)
-        images = sample_crops(patches, to_crop, self._geometry(chance), self.size)
-        images = self._light(images, chance)
-        images = self._detail(images, chance)
-        return self._erase(images, chance)
+        if positions is None:
+            positions = torch.arange(len(patches))
+        draws = _Draws(positions, max(total, len(patches)), self.config.strength, patches.device, generator)
+        images = sample_crops(patches, to_crop, self._geometry(draws), self.size)
+        images = self._change_light(images, draws)
+        images = self._change_detail(images, draws)
+        return self._erase(images, draws)
 
-    def _geometry(self, chance: "_Chance") -> Float[Tensor, "batch 2 3"]:
-        """Transforms of the varied crop's pixels to those of the plain one: similarities about the center."""
-        config, center = self.config, self.size / 2
-        angle = chance.around(config.rotate * math.pi / 180)
-        scale = torch.exp(chance.around(math.log1p(config.scale)))
-        flip_tta = 1 - 2 * chance.often(config.flip, scaled=False)
-        cos, sin = scale * angle.cos(), scale * angle.sin()
-        linear = torch.stack(
-            [torch.stack([flip_tta * cos, -sin], 1), torch.stack([flip_tta * sin, cos], 1)], 1
-        )
-        shift = torch.stack([chance.around(config.shift), chance.around(config.shift)], 1) * self.size
-        middle = torch.full((2, 1), center, device=linear.device)
-        return torch.cat([linear, middle - linear @ middle + shift[:, :, None]], dim=2)
-
-    def _light(self, images: Images, chance: "_Chance") -> Images:
+    def _geometry(self, draws: "_Draws") -> Float[Tensor, "batch 2 3"]:
+        """Return transforms from augmented to plain crop pixels: similarities about the center."""
         config = self.config
-        gamma = torch.exp(chance.around(config.contrast))[:, None, None, None]
+        angle = draws.symmetric(config.rotate * math.pi / 180)
+        scale = torch.exp(draws.symmetric(math.log1p(config.scale)))
+        flip = 1 - 2 * draws.bernoulli(config.flip, scaled=False)
+        cos, sin = scale * angle.cos(), scale * angle.sin()
+        linear = torch.stack([torch.stack([flip * cos, -sin], 1), torch.stack([flip * sin, cos], 1)], 1)
+        shift = torch.stack([draws.symmetric(config.shift), draws.symmetric(config.shift)], 1) * self.size
+        center = torch.full((2, 1), self.size / 2, device=linear.device)
+        return torch.cat([linear, center - linear @ center + shift[:, :, None]], dim=2)
+
+    def _change_light(self, images: Images, draws: "_Draws") -> Images:
+        config = self.config
+        gamma = torch.exp(draws.symmetric(config.contrast))[:, None, None, None]
         images = 255 * (images / 255).clamp(0, 1) ** gamma
-        contrast = torch.exp(chance.around(config.contrast))[:, None, None, None]
+        contrast = torch.exp(draws.symmetric(config.contrast))[:, None, None, None]
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        images = (
-            (images - mean) * contrast + mean + 255 * chance.around(config.brightness)[:, None, None, None]
-        )
-        tint = torch.exp(torch.stack([chance.around(config.tint) for _ in range(3)], 1))[:, :, None, None]
+        brightness = 255 * draws.symmetric(config.brightness)[:, None, None, None]
+        images = (images - mean) * contrast + mean + brightness
+        tint = torch.exp(torch.stack([draws.symmetric(config.tint) for _ in range(3)], 1))[:, :, None, None]
         images = (images * tint).clamp(0, 255)
         weights = torch.tensor(LUMINANCE, device=images.device).view(1, 3, 1, 1)
         gray = (images * weights).sum(dim=1, keepdim=True).expand_as(images)
-        return _where(chance.often(config.grayscale), gray, images)
+        return _where(draws.bernoulli(config.grayscale), gray, images)
 
-    def _detail(self, images: Images, chance: "_Chance") -> Images:
+    def _change_detail(self, images: Images, draws: "_Draws") -> Images:
         config = self.config
-        images = _where(chance.often(config.low_resolution), _shrink_and_enlarge(images, chance), images)
+        images = _where(draws.bernoulli(config.low_resolution), _resize_down_and_up(images, draws), images)
         blurred = _blur(images)
-        images = _where(chance.often(config.blur), blurred, images)
-        amount = chance.between(0.3, 1.2)[:, None, None, None]
-        images = _where(chance.often(config.sharpen), images + amount * (images - blurred), images)
-        grain = chance.normal(images.shape) * chance.between(2.0, 9.0)[:, None, None, None]
-        images = _where(chance.often(config.noise), images + grain, images).clamp(0, 255)
-        return _jpeg(images, chance.often(config.jpeg), chance.between(30.0, 85.0))
+        images = _where(draws.bernoulli(config.blur), blurred, images)
+        amount = draws.uniform(0.3, 1.2)[:, None, None, None]
+        images = _where(draws.bernoulli(config.sharpen), images + amount * (images - blurred), images)
+        noise = draws.normal(images.shape) * draws.uniform(2.0, 9.0)[:, None, None, None]
+        images = _where(draws.bernoulli(config.noise), images + noise, images).clamp(0, 255)
+        return _compress(images, draws.bernoulli(config.jpeg), draws.uniform(30.0, 85.0))
 
-    def _erase(self, images: Images, chance: "_Chance") -> Images:
-        """One rectangle of 10..40 % of the side each way, filled with one gray."""
-        place = torch.arange(self.size, device=images.device)[None]
+    def _erase(self, images: Images, draws: "_Draws") -> Images:
+        """Fill one rectangle of random position, with sides of 10..40 % of the crop, with a random gray."""
+        coordinate = torch.arange(self.size, device=images.device)[None]
         inside = []
         for _ in range(2):
-            length = chance.between(0.1, 0.4)[:, None] * self.size
-            start = chance.between(0.0, 1.0)[:, None] * (self.size - length)
-            inside.append((place >= start) & (place < start + length))
-        hole = (inside[0][:, None, :, None] & inside[1][:, None, None, :]).float()
-        hole = hole * chance.often(self.config.random_erasing)[:, None, None, None]
-        fill = chance.between(0.0, 255.0)[:, None, None, None]
-        return images * (1 - hole) + fill * hole
+            length = draws.uniform(0.1, 0.4)[:, None] * self.size
+            start = draws.uniform(0.0, 1.0)[:, None] * (self.size - length)
+            inside.append((coordinate >= start) & (coordinate < start + length))
+        mask = (inside[0][:, None, :, None] & inside[1][:, None, None, :]).float()
+        mask = mask * draws.bernoulli(self.config.random_erasing)[:, None, None, None]
+        fill = draws.uniform(0.0, 255.0)[:, None, None, None]
+        return images * (1 - mask) + fill * mask
 
 
-class _Chance:
-    """Random numbers of a batch, one a face, drawn on the CPU so that they are the same on every device.
+class _Draws:
+    """Random numbers per face, drawn on the CPU to be equal on every device.
 
-    They are drawn for the whole batch; only those of the wanted rows are given.
+    Numbers are drawn for all faces of the batch; those of the given positions are returned.
     """
 
     def __init__(
-        self, rows: Tensor, whole: int, strength: float, device: torch.device, generator: Generator
+        self, positions: Tensor, total: int, strength: float, device: torch.device, generator: Generator
     ) -> None:
-        self.rows, self.whole, self.strength = rows, whole, strength
-        self.device, self.generator = device, generator
+        self.positions = positions
+        self.total = total
+        self.strength = strength
+        self.device = device
+        self.generator = generator
 
-    def between(self, low: float, high: float) -> Tensor:
-        return (low + (high - low) * self._uniform()[self.rows]).to(self.device)
+    def uniform(self, low: float, high: float) -> Tensor:
+        return (low + (high - low) * self._unit()[self.positions]).to(self.device)
 
-    def once_between(self, low: float, high: float) -> float:
-        """One number for the whole batch."""
-        return float(low + (high - low) * self._uniform()[0])
+    def uniform_scalar(self, low: float, high: float) -> float:
+        """Draw one number for the whole batch."""
+        return float(low + (high - low) * self._unit()[0])
 
-    def around(self, largest: float) -> Tensor:
-        return self.between(-largest * self.strength, largest * self.strength)
+    def symmetric(self, maximum: float) -> Tensor:
+        """Draw uniformly from -maximum..maximum, times the strength."""
+        return self.uniform(-maximum * self.strength, maximum * self.strength)
 
-    def often(self, chance: float, *, scaled: bool = True) -> Tensor:
-        chance = min(1.0, chance * self.strength) if scaled else chance
-        return (self._uniform()[self.rows] < chance).float().to(self.device)
+    def bernoulli(self, probability: float, *, scaled: bool = True) -> Tensor:
+        """Draw 0 or 1; the probability is multiplied by the strength if `scaled`."""
+        probability = min(1.0, probability * self.strength) if scaled else probability
+        return (self._unit()[self.positions] < probability).float().to(self.device)
 
     def normal(self, shape: torch.Size) -> Tensor:
-        whole = (self.whole, *shape[1:])
-        return torch.randn(whole, generator=self.generator)[self.rows].to(self.device)
+        noise = torch.randn((self.total, *shape[1:]), generator=self.generator)
+        return noise[self.positions].to(self.device)
 
-    def _uniform(self) -> Tensor:
-        return torch.rand(self.whole, generator=self.generator)
+    def _unit(self) -> Tensor:
+        return torch.rand(self.total, generator=self.generator)
 
 
-def draw_mixing(batch: int, alpha: float, seed: int) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"]]:
-    """With which other face of the batch each one is mixed, and its own share, from Beta(alpha, alpha).
+def draw_mixup(batch: int, alpha: float, seed: int) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """Draw the mixup partner of every face of a batch, and the face's own weight from Beta(alpha, alpha).
 
     Source:
-        Zhang et al. (ICLR 2018), "mixup: beyond empirical risk minimization". Their code draws one share a batch.
+        Zhang et al. (ICLR 2018), "mixup: beyond empirical risk minimization". Their code draws one weight per batch.
     """
-    chance = np.random.default_rng(seed)
-    partners, shares = chance.permutation(batch), chance.beta(alpha, alpha, batch)
-    return torch.from_numpy(partners), torch.from_numpy(shares).float()
+    generator = np.random.default_rng(seed)
+    partners = generator.permutation(batch)
+    weights = generator.beta(alpha, alpha, batch)
+    return torch.from_numpy(partners), torch.from_numpy(weights).float()
 
 
 def mix(
     values: Float[Tensor, "batch *rest"],
     partners: Float[Tensor, "batch *rest"],
-    shares: Float[Tensor, " batch"],
+    weights: Float[Tensor, " batch"],
 ) -> Float[Tensor, "batch *rest"]:
-    """Every row, in its share, with its partner's row."""
-    shares = shares.view(-1, *[1] * (values.ndim - 1))
-    return shares * values + (1 - shares) * partners
+    """Return the weighted mean of every row and its partner's row."""
+    weights = weights.view(-1, *[1] * (values.ndim - 1))
+    return weights * values + (1 - weights) * partners
 
 
 def sample_crops(
@@ -172,17 +176,16 @@ def sample_crops(
     variation: Float[Tensor, "batch 2 3"] | None,
     size: int,
 ) -> Images:
-    """Cut crops out of patches as `mien.imaging.warp` does.
+    """Sample crops from patches with the interpolation of `mien.imaging.warp`.
 
-    Where the plain crop has fewer pixels than its place in the patch, blocks are averaged first; the rest is bilinear,
-    last pixels repeated beyond the border.
+    If a crop has a lower resolution than the patch, blocks of pixels are averaged first. Then sampling is bilinear,
+    with border pixels repeated outside the patch.
 
     Args:
-        patches: 0..255.
-        to_crop: transform from patch to crop pixels; in float64, blocks are as large as `warp` takes them, also where
-            the reduction is as near to one whole number as to the next.
-        variation: transform from the pixels of the wanted crop to those of the plain one; None for the plain one.
-        size: side of the crops.
+        patches: patches, 0..255.
+        to_crop: transform from patch to crop pixels; in float64, so that block sizes are rounded as in `warp`.
+        variation: transform from augmented to plain crop pixels; None returns the plain crop.
+        size: side of the crops in pixels.
     """
     reductions = torch.tensor([reduction_factor(matrix) for matrix in to_crop.cpu().numpy()])
     inverse = torch.linalg.inv(_square(to_crop.to(patches)))
@@ -198,7 +201,7 @@ def sample_crops(
 def _average_blocks(
     patches: Float[Tensor, "batch 3 side side"], reduction: int
 ) -> Float[Tensor, "batch 3 newside newside"]:
-    """Every block of so many pixels each way averaged to one; the last row and column repeat, as in `warp`."""
+    """Average blocks of `reduction` x `reduction` pixels; the last row and column are repeated, as in `warp`."""
     if reduction == 1:
         return patches
     missing = -patches.shape[-1] % reduction
@@ -211,7 +214,7 @@ def _sample(
     reduction: int,
     size: int,
 ) -> Images:
-    """Crops by a transform from their pixels to those of the patches before these were reduced."""
+    """Sample crops by a transform from their pixels to those of the patches before reduction."""
     side = reduction * patches.shape[-1]
     to_pixels = _square(torch.tensor([[size / 2, 0, size / 2], [0, size / 2, size / 2]])[None]).to(patches)
     to_unit = _square(torch.tensor([[2 / side, 0, -1.0], [0, 2 / side, -1.0]])[None]).to(patches)
@@ -221,33 +224,34 @@ def _sample(
 
 
 def _square(matrices: Float[Tensor, "batch 2 3"]) -> Float[Tensor, "batch 3 3"]:
+    """Append the row (0, 0, 1) to affine matrices."""
     last = torch.tensor([[[0.0, 0.0, 1.0]]], device=matrices.device).expand(len(matrices), 1, 3)
     return torch.cat([matrices, last], dim=1)
 
 
-def _where(chosen: Float[Tensor, " batch"], yes: Images, no: Images) -> Images:
-    return torch.where(chosen[:, None, None, None] > 0, yes, no)
+def _where(condition: Float[Tensor, " batch"], changed: Images, images: Images) -> Images:
+    return torch.where(condition[:, None, None, None] > 0, changed, images)
 
 
-def _shrink_and_enlarge(images: Images, chance: _Chance) -> Images:
-    """The batch through one smaller size, 45..90 % of its side."""
+def _resize_down_and_up(images: Images, draws: _Draws) -> Images:
+    """Resize the batch to 45..90 % of its side and back."""
     size = images.shape[-1]
-    smaller = max(8, round(size * chance.once_between(0.45, 0.9)))
+    smaller = max(8, round(size * draws.uniform_scalar(0.45, 0.9)))
     small = F.interpolate(images, size=(smaller, smaller), mode="bilinear", antialias=True)
     return F.interpolate(small, size=(size, size), mode="bilinear")
 
 
 def _blur(images: Images) -> Images:
-    """Binomial blur over five pixels each way (standard deviation 1)."""
+    """Apply a 5 x 5 binomial blur (standard deviation 1)."""
     kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=images.device) / 16
     weight = kernel.expand(3, 1, 1, 5)
     padded = F.pad(images, (2, 2, 2, 2), mode="replicate")
     return F.conv2d(F.conv2d(padded, weight, groups=3), weight.transpose(2, 3), groups=3)
 
 
-def _jpeg(images: Images, chosen: Float[Tensor, " batch"], quality: Float[Tensor, " batch"]) -> Images:
-    """The chosen images through a JPEG file of the given quality."""
-    rows = torch.nonzero(chosen > 0)[:, 0].tolist()
+def _compress(images: Images, condition: Float[Tensor, " batch"], quality: Float[Tensor, " batch"]) -> Images:
+    """Compress the images that meet the condition to JPEG at a given quality."""
+    rows = torch.nonzero(condition > 0)[:, 0].tolist()
     if not rows:
         return images
     images = images.clone()

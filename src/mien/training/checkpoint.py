@@ -1,6 +1,5 @@
-"""Checkpoints: everything that a run needs to go on, in one file that is whole or absent."""
+"""Checkpoints: the complete state of a run in one file that is written atomically."""
 
-import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,12 @@ import torch
 
 from mien.atomic import open_atomic
 from mien.errors import CheckpointError
-from mien.models import MODELS
+from mien.models.registry import complete_options
 from mien.training.config import Config, config_from_dict
 
 SCHEMA = 1
 
-FREE_TO_CHANGE = {
+CHANGEABLE_KEYS = {
     "name",
     "card",
     "data.path",
@@ -29,16 +28,16 @@ FREE_TO_CHANGE = {
     "training.evaluate_steps",
     "training.tensorboard",
 }
-"""What a resumed run may be told anew; the last bits of the weights may then differ for device, amp, threads and
-workers. The pretrained start is not read again."""
+"""Keys that may differ when a run is resumed. With another device, amp, threads or workers the last bits of the weights
+may differ. Pretrained weights are not loaded again."""
 
 
 @dataclass(kw_only=True)
 class Checkpoint:
     """The state of a run after `step` steps.
 
-    The learning rate, the order of the faces and every random number are functions of the configuration and the step,
-    so they need no state of their own.
+    Learning rate, order of the faces and random numbers are functions of the configuration and the step, and need no
+    state.
     """
 
     step: int
@@ -49,69 +48,65 @@ class Checkpoint:
     optimizer: dict[str, Any]
     metrics: dict[str, Any]
     scaler: dict[str, Any] = field(default_factory=dict)
-    """Of float16 gradients; empty where there are none."""
+    """State of the gradient scaler for float16; empty without one."""
     data: dict[str, str] = field(default_factory=dict)
-    """Kind and licence of the data set that was learned from, as its adapter gives them; older versions left none."""
+    """Name and license of the training data, from the data set's adapter."""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint beside its old version, then put it in its place: a kill at any instant leaves one whole."""
+    """Write a checkpoint atomically: a kill at any time leaves the old or the new one."""
     with open_atomic(path) as file:
         torch.save({"schema": SCHEMA, **vars(checkpoint)}, file)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint on the CPU; nothing in it is executed.
+    """Read a checkpoint on the CPU, without executing code from it.
 
     Raises:
-        CheckpointError: when it is missing, broken, or of another schema.
+        CheckpointError: if it is missing, broken, or of another schema.
     """
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}.")
     try:
         record = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch's own message would advise to run code from the file
-        raise CheckpointError(f"{path} is not a whole checkpoint of mien; resume from another.") from None
+    except Exception:  # torch's message advises to run code from the file
+        raise CheckpointError(f"{path} is not a complete checkpoint of mien; resume from another.") from None
     if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:
-        raise CheckpointError(f"{path} is no checkpoint of this version of mien.")
+        raise CheckpointError(f"{path} is not a checkpoint of this version of mien.")
     return Checkpoint(**record)
 
 
 def check_same_recipe(saved: dict[str, Any], config: Config) -> None:
-    """Refuse to go on from the checkpoint of another recipe. What the saved one does not name is at its default.
+    """Check that a checkpoint was made with the same recipe; keys that it lacks have their default values.
 
     Raises:
-        CheckpointError: naming the first difference.
+        CheckpointError: if a key differs; the message names the first one.
     """
     _compare(_complete(config_from_dict(saved)), _complete(config))
 
 
 def _complete(config: Config) -> dict[str, Any]:
-    """A recipe as plain values, with the network's own options that it leaves at their defaults."""
+    """Return a recipe as plain values, with the defaults of the network's options."""
     record = config.to_dict()
-    options = inspect.signature(MODELS[config.model.name]).parameters if config.model.name in MODELS else {}
-    defaults = {name: option.default for name, option in options.items() if name != "classes"}
-    record["model"] = defaults | record["model"]
+    record["model"] |= complete_options(config.model.name, config.model.options)
     return record
 
 
-def _compare(saved: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> None:
-    for key in wanted | saved:
-        name, before, value = f"{prefix}{key}", saved.get(key), wanted.get(key)
-        if name in FREE_TO_CHANGE:
+def _compare(saved: dict[str, Any], current: dict[str, Any], prefix: str = "") -> None:
+    for key in current | saved:
+        name, old, new = f"{prefix}{key}", saved.get(key), current.get(key)
+        if name in CHANGEABLE_KEYS:
             continue
-        if isinstance(value, dict) and isinstance(before, dict):
-            _compare(before, value, f"{name}.")
-        elif before != value and not _is_same_path(before, value):
+        if isinstance(new, dict) and isinstance(old, dict):
+            _compare(old, new, f"{name}.")
+        elif old != new and not _is_same_path(old, new):
             raise CheckpointError(
-                f"the checkpoint was made with {name}={before}, not {value}. Give the same recipe to resume."
+                f"the checkpoint was made with {name}={old}, not {new}. Use the same recipe to resume."
             )
 
 
-def _is_same_path(before: object, value: object) -> bool:
-    """Whether both name the same files, one or a list: a recipe's `./` stands for its folder, as it was typed."""
-    if isinstance(before, list | tuple) and isinstance(value, list | tuple) and len(before) == len(value):
-        return all(_is_same_path(one, other) for one, other in zip(before, value, strict=True))
-    return (
-        isinstance(before, str) and isinstance(value, str) and Path(before).resolve() == Path(value).resolve()
-    )
+def _is_same_path(old: object, new: object) -> bool:
+    """Return whether both are paths, or lists of paths, of the same files."""
+    if isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
+        return all(_is_same_path(*pair) for pair in zip(old, new, strict=True))
+    return isinstance(old, str) and isinstance(new, str) and Path(old).resolve() == Path(new).resolve()

@@ -1,30 +1,29 @@
-"""What a training run is told: frozen dataclasses, a TOML recipe over the defaults, overrides over the recipe."""
+"""Configuration of a training run: dataclass defaults, overridden by a TOML recipe, overridden by arguments."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import tomllib
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mien.errors import ConfigError
 from mien.faces.alignment import MARGINS
+from mien.records import convert_record
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Which network, and how it starts.
+    """The network and its initial weights.
 
     Attributes:
         name: a key of `mien.models.MODELS`.
-        pretrained: weights to start from, a file; empty starts from random ones. A checkpoint (.ckpt) gives the weights
-            that fit; for other files see the network's `load_pretrained`.
-        options: every other key of the section: the keyword arguments of the network's class.
+        pretrained: file of initial weights; empty for random weights. From a checkpoint (.ckpt), the tensors that fit
+            are loaded; for other files see the network's `load_pretrained`.
+        options: all other keys of the section: keyword arguments of the network's class.
     """
 
     name: str = "face-mobilenet"
@@ -34,20 +33,20 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which faces.
+    """The training data.
 
     Attributes:
         dataset: a key of `mien.datasets.ADAPTERS`.
-        path: of the data set.
-        exclude: a leak list (CSV) whose training images are left out; empty keeps all.
-        store: folder of the prepared faces; empty keeps it in the run's folder.
-        patch: side in pixels at which faces are prepared, no smaller than `size` to lose nothing. A photograph's patch
-            is twice as wide, for the room around its face.
-        size: side of the crop that the network is given.
+        path: path of the data set.
+        exclude: list of leaked images (CSV) that are excluded from training; empty excludes none.
+        store: folder of the prepared faces; empty stores them in the run's folder.
+        patch: side in pixels of prepared faces; below `size`, detail is lost. Patches of photographs are twice as wide,
+            to include the surroundings of the face.
+        size: side in pixels of the crops for the network.
         template: see `mien.faces.alignment`.
         margin: see `mien.faces.alignment`.
-        balance: 0 shows every face once an epoch. Above 0 faces are drawn with replacement, a class as often as its
-            size to the power of 1 - balance: 1 shows all classes equally often.
+        balance: 0 uses every face once per epoch. Above 0, faces are drawn with replacement, from each class in
+            proportion to its size to the power of 1 - balance; at 1, all classes are equally frequent.
     """
 
     dataset: str = "ferplus"
@@ -72,21 +71,22 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetConfig:
-    """What the network is asked to say of a training face: a mixture, whose weights are brought to a sum of 1.
+    """The target distribution of a face: a mixture with normalized weights.
 
     Attributes:
         votes: weight of the data set's own label distribution.
-        teacher: weight of what trained models say. 1 with votes = 0 is label distribution training as published (Zhao,
-            Liu, Zhou, AAAI 2021).
-        hard: weight of the likeliest class alone.
-        temperature: the teachers' logits are divided by it; the one in their manifests is left aside.
-        smoothing: share of the mixture that is spread evenly over the classes.
-        teachers: model files (.onnx) or names of shipped models; the mean of their probabilities counts.
-        embedding: weight of the loss that draws the network's pooled features to the embedder's; 0 does without.
-        embedder: a model file (.onnx) whose embedding is as wide as the network's.
-        flip_tta: a teacher averages a face and its mirror image.
-        cache: teachers read the plain crop of every face once; otherwise the varied crops, at every step.
-        store: folder where their readings are kept for other runs; empty keeps them in the run's folder.
+        teacher: weight of the teachers' predictions. 1 with votes = 0 is label distribution training as published
+            (Zhao, Liu, Zhou, AAAI 2021).
+        hard: weight of the most frequent class as a one-hot distribution.
+        temperature: divisor of the teachers' logits; replaces the one in their manifests.
+        smoothing: share of the mixture that is distributed evenly over the classes.
+        teachers: model files (.onnx) or names of shipped models; their probabilities are averaged.
+        feature_distillation: weight of the mean squared difference between the pooled features of the network and of
+            the feature teacher; 0 disables it.
+        feature_teacher: model file (.onnx) with an embedding as wide as the network's.
+        flip_tta: average a teacher's outputs for a face and its mirror image.
+        cache: run teachers once per face, on its plain crop; False runs them on the augmented crops of every step.
+        store: folder in which outputs of teachers are cached for other runs; empty caches them in the run's folder.
     """
 
     votes: float = 1.0
@@ -95,8 +95,8 @@ class TargetConfig:
     temperature: float = 1.0
     smoothing: float = 0.0
     teachers: tuple[str, ...] = ()
-    embedding: float = 0.0
-    embedder: str = ""
+    feature_distillation: float = 0.0
+    feature_teacher: str = ""
     flip_tta: bool = True
     cache: bool = True
     store: str = ""
@@ -104,21 +104,25 @@ class TargetConfig:
     def __post_init__(self) -> None:
         weights = (self.votes, self.teacher, self.hard)
         if min(weights) < 0 or sum(weights) <= 0:
-            raise ConfigError("target.votes, teacher and hard are 0 or more, and not all 0.")
+            raise ConfigError("target.votes, teacher and hard: expected 0 or more, and not all 0.")
         if self.teacher > 0 and not self.teachers:
             raise ConfigError("target.teacher is above 0: name the models, target.teachers = ['model.onnx'].")
-        if self.embedding < 0:
-            raise ConfigError(f"target.embedding is {self.embedding}; expected 0 or more.")
-        if self.embedding > 0 and not self.embedder:
-            raise ConfigError("target.embedding is above 0: name the model, target.embedder = 'model.onnx'.")
+        if self.feature_distillation < 0:
+            raise ConfigError(
+                f"target.feature_distillation is {self.feature_distillation}; expected 0 or more."
+            )
+        if self.feature_distillation > 0 and not self.feature_teacher:
+            raise ConfigError(
+                "target.feature_distillation is above 0: name the model, target.feature_teacher = 'model.onnx'."
+            )
         if self.temperature <= 0:
             raise ConfigError(f"target.temperature is {self.temperature}; expected more than 0.")
         if not 0 <= self.smoothing < 1:
             raise ConfigError(f"target.smoothing is {self.smoothing}; expected 0 to below 1.")
 
 
-CHANCES = (
-    "own_framing",
+PROBABILITIES = (
+    "unaligned",
     "flip",
     "grayscale",
     "low_resolution",
@@ -128,36 +132,37 @@ CHANCES = (
     "noise",
     "random_erasing",
 )
-"""The parts of an `AugmentConfig` that are chances."""
+"""Attributes of an `AugmentConfig` that are probabilities."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """How training faces are varied. Angles in degrees, lengths as a share of the crop, chances 0..1.
+    """Augmentation of training faces. Angles are in degrees, lengths are fractions of the crop's side.
 
     Attributes:
-        strength: multiplies every range, and every chance but those of own_framing, flip and mixup: at 0 these three
-            are left.
-        own_framing: chance of a face crop's own framing instead of the aligned crop; photographs have none.
-        flip: chance of the mirror image.
-        rotate: largest rotation either way.
-        scale: largest change of scale.
-        shift: largest shift.
-        brightness: largest change, as a share of the whole range.
-        contrast: largest change of contrast and of gamma.
-        tint: largest change of one color channel against the others.
-        grayscale: chance of dropping the colors.
-        low_resolution: chance of a detour over a smaller image.
-        blur: chance of a Gaussian blur.
-        sharpen: chance of an unsharp mask.
-        jpeg: chance of JPEG artifacts.
-        noise: chance of grain.
-        random_erasing: chance of a random rectangle.
-        mixup: alpha of the Beta distribution that the shares of two mixed faces are drawn from; 0 mixes none.
+        strength: factor of all ranges and all probabilities except unaligned, flip and mixup; at 0 only these three are
+            active.
+        unaligned: probability of the data set's original framing in place of the aligned crop, for data sets of face
+            crops; photographs are always aligned.
+        flip: probability of a horizontal flip.
+        rotate: maximum rotation in either direction.
+        scale: maximum relative change of scale.
+        shift: maximum shift.
+        brightness: maximum change, as a fraction of the value range.
+        contrast: maximum change of contrast and of gamma.
+        tint: maximum change of one color channel against the others.
+        grayscale: probability of conversion to gray.
+        low_resolution: probability of resizing down and up again.
+        blur: probability of a Gaussian blur.
+        sharpen: probability of an unsharp mask.
+        jpeg: probability of JPEG compression.
+        noise: probability of Gaussian noise.
+        random_erasing: probability of filling a random rectangle.
+        mixup: alpha of the Beta distribution of mixup weights; 0 disables mixup.
     """
 
     strength: float = 1.0
-    own_framing: float = 0.4
+    unaligned: float = 0.4
     flip: float = 0.5
     rotate: float = 15.0
     scale: float = 0.15
@@ -178,36 +183,36 @@ class AugmentConfig:
         for name, value in vars(self).items():
             if not 0 <= value < math.inf:
                 raise ConfigError(f"augment.{name} is {value}; expected 0 or more.")
-        for name in CHANCES:
+        for name in PROBABILITIES:
             if getattr(self, name) > 1:
-                raise ConfigError(f"augment.{name} is {getattr(self, name)}, a chance; expected 0 to 1.")
+                raise ConfigError(f"augment.{name} is {getattr(self, name)}; expected a probability, 0 to 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """How the network learns.
+    """Optimization, hardware, and the intervals of checkpoints and evaluations.
 
     Attributes:
         epochs: passes over the training split.
-        batch: faces a step, of all processes together.
-        accumulate: pieces that a step's faces go through the network in, one after another, where memory is short.
+        batch: faces per step, over all processes.
+        accumulate: number of parts into which a batch is split to save memory; their gradients are accumulated.
         lr: peak learning rate of the trunk.
         head_lr: peak learning rate of the classifier.
-        weight_decay: AdamW's, on weight matrices alone.
+        weight_decay: weight decay of AdamW, applied to weight matrices only.
         warmup: steps from 0 to the peak.
-        ema: decay of the running average of the weights, which is what is evaluated and exported.
-        clip: largest norm of the gradient.
-        logit_adjustment: how strongly rare classes are made up for, tau of `mien.losses.adjust_logits`; 0 not at all.
-        sam: how far sharpness-aware minimization steps aside (rho, 0.05 is usual); 0 does without. Twice the time.
-        consistency: weight of `mien.losses.attention_consistency_loss`; 0 does without. Twice the time.
-        seed: of everything random.
+        ema: decay of the moving average of the weights; the averaged weights are evaluated and exported.
+        clip: maximum norm of the gradient.
+        logit_adjustment: correction for rare classes, tau of `mien.losses.adjust_logits`; 0 disables it.
+        sam: radius (rho) of sharpness-aware minimization, usually 0.05; 0 disables it. Doubles the time.
+        consistency: weight of `mien.losses.attention_consistency_loss`; 0 disables it. Doubles the time.
+        seed: seed of all random numbers.
         device: "auto", "cpu", "cuda" or "mps".
-        amp: mixed precision on a GPU: bfloat16, or float16 where it lacks that.
-        threads: of the CPU; 0 leaves torch's choice.
-        workers: threads that make batches ahead of the network; -1 takes the cores left beside a GPU, none on the CPU.
-        checkpoint_steps: a checkpoint is written every so many steps.
-        evaluate_steps: the validation split is measured every so many steps, and at the end.
-        tensorboard: write TensorBoard events too.
+        amp: mixed precision on a GPU: bfloat16, or float16 on GPUs without bfloat16.
+        threads: CPU threads; 0 uses torch's default.
+        workers: threads that prefetch batches; -1 uses the remaining cores with a GPU and none on the CPU.
+        checkpoint_steps: steps between checkpoints.
+        evaluate_steps: steps between evaluations on the validation split; the last step is always evaluated.
+        tensorboard: write TensorBoard events in addition to the log.
     """
 
     epochs: float = 8.0
@@ -248,22 +253,22 @@ class LoopConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CardConfig:
-    """What the exported model's manifest says of its origin.
+    """Origin and license of the weights, for the manifest of the exported model.
 
     Attributes:
-        version: of the weights.
-        licence: of the weights.
-        trained_on: name and licence of every data set behind them, the pretrained start included.
+        version: version of the weights.
+        license: license of the weights.
+        trained_on: name and license of every data set behind the weights, those of the pretrained weights included.
     """
 
     version: str = "0"
-    licence: str = "unstated"
+    license: str = "unstated"
     trained_on: tuple[dict[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """A whole recipe."""
+    """A complete recipe."""
 
     name: str = "run"
     card: CardConfig = field(default_factory=CardConfig)
@@ -274,19 +279,32 @@ class Config:
     training: LoopConfig = field(default_factory=LoopConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """The resolved configuration as plain values, as a recipe would have them."""
+        """Return the resolved configuration as plain values, in the form of a recipe."""
         record = dataclasses.asdict(self)
         record["model"] |= record["model"].pop("options")
         return record
 
 
-def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Config:
-    """A TOML recipe over the defaults, and `section.key=value` overrides over the recipe.
+RENAMED_KEYS = {
+    "augment.erase": "augment.random_erasing",
+    "augment.own_framing": "augment.unaligned",
+    "augment.to_grey": "augment.grayscale",
+    "card.licence": "card.license",
+    "model.grey": "model.grayscale",
+    "target.embedder": "target.feature_teacher",
+    "target.embedding": "target.feature_distillation",
+    "target.mirror": "target.flip_tta",
+}
+"""New names of recipe keys of earlier versions."""
 
-    Paths in a recipe that start with `./` are relative to the recipe's folder; other paths to the working folder.
+
+def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a TOML recipe and apply overrides of the form `section.key=value`.
+
+    Paths in a recipe that start with `./` are relative to the recipe's folder, other paths to the working directory.
 
     Raises:
-        ConfigError: when the file is missing or no TOML, a key is unknown, or a value has the wrong type.
+        ConfigError: if the file is missing or not TOML, a key is unknown, or a value has the wrong type.
     """
     try:
         record = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -294,35 +312,39 @@ def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Config:
         raise ConfigError(f"no recipe at {path}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
-    _anchor_paths(record, path.parent)
+    _resolve_paths(record, path.parent)
     for override in overrides:
         _apply(record, override)
     return config_from_dict(record)
 
 
 def config_from_dict(record: dict[str, Any]) -> Config:
-    """A configuration from nested plain values.
+    """Build a configuration from nested plain values.
 
     Raises:
-        ConfigError: on an unknown key or a value of the wrong type.
+        ConfigError: if a key is unknown, or a value has the wrong type.
     """
+    for section, values in record.items():
+        for key in values if isinstance(values, dict) else ():
+            if new := RENAMED_KEYS.get(f"{section}.{key}"):
+                raise ConfigError(f"unknown key {section}.{key}. It is now named {new}.")
     record = dict(record)
     if isinstance(model := record.get("model"), dict):
         own = {key: value for key, value in model.items() if key in ("name", "pretrained")}
         record["model"] = own | {"options": {key: value for key, value in model.items() if key not in own}}
-    return _build(Config, record, "")
+    return convert_record(record, Config, error=ConfigError)
 
 
-def _anchor_paths(record: dict[str, Any], folder: Path) -> None:
+def _resolve_paths(record: dict[str, Any], folder: Path) -> None:
     for section in record.values():
         for key, value in section.items() if isinstance(section, dict) else ():
             if isinstance(value, str):
-                section[key] = _anchored(value, folder)
+                section[key] = _resolve(value, folder)
             elif isinstance(value, list):
-                section[key] = [_anchored(item, folder) if isinstance(item, str) else item for item in value]
+                section[key] = [_resolve(item, folder) if isinstance(item, str) else item for item in value]
 
 
-def _anchored(path: str, folder: Path) -> str:
+def _resolve(path: str, folder: Path) -> str:
     return str(folder / path) if path.startswith("./") else path
 
 
@@ -339,56 +361,3 @@ def _apply(record: dict[str, Any], override: str) -> None:
         record[last] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         record[last] = text
-
-
-def _build(kind: type, record: object, where: str) -> Any:
-    if not isinstance(record, dict):
-        raise ConfigError(f"{where.rstrip('.')}: expected a section, found {record!r}.")
-    return kind(**convert_values(typing.get_type_hints(kind), record, where))
-
-
-def convert_values(hints: Mapping[str, Any], record: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Values of the types that `hints` names.
-
-    Args:
-        hints: the type of every known key.
-        record: what a recipe says.
-        where: its section, with a dot behind it, for messages.
-
-    Raises:
-        ConfigError: on an unknown key or a value of the wrong type.
-    """
-    for key in record:
-        if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1)
-            hint = f" Did you mean {where}{near[0]}?" if near else f" Known: {', '.join(hints)}."
-            raise ConfigError(f"unknown key {where}{key}.{hint}")
-    return {key: _convert(hints[key], value, f"{where}{key}") for key, value in record.items()}
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return _build(hint, value, f"{where}.")
-    if hint == tuple[dict[str, str], ...]:
-        return _records(value, where)
-    if hint == tuple[str, ...]:
-        return _texts(value, where)
-    if hint == dict[str, Any]:
-        return dict(value)
-    accepted = (int, float) if hint is float else hint
-    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{where}: expected {hint.__name__}, found {value!r}.")
-    return hint(value)
-
-
-def _texts(value: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise ConfigError(f"{where}: expected a list of texts, found {value!r}.")
-    return tuple(value)
-
-
-def _records(value: Any, where: str) -> tuple[dict[str, str], ...]:
-    is_list = isinstance(value, list | tuple) and all(isinstance(item, dict) for item in value)
-    if not is_list or not all(isinstance(text, str) for item in value for text in item.values()):
-        raise ConfigError(f"{where}: expected a list of {{ name = ..., licence = ... }}, found {value!r}.")
-    return tuple(value)

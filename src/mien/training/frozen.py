@@ -1,6 +1,6 @@
-"""Layers that do not learn, run ahead of those that do.
+"""Inference of frozen layers during training: ONNX Runtime on the CPU, torch without gradients on other devices.
 
-On the CPU they run in ONNX Runtime, three times faster than in torch; elsewhere in torch without gradients.
+On the CPU, ONNX Runtime is three times faster than torch.
 """
 
 import numpy as np
@@ -12,22 +12,23 @@ from mien.runtime import open_session
 
 
 class FrozenLayers:
-    """Calls `model.frozen_features` without gradients.
+    """Callable that applies `model.frozen_features` without gradients.
 
     Args:
-        model: with at least one layer that does not learn.
-        size: side of the crops.
-        device: where the model runs.
-        threads: of ONNX Runtime; 0 lets it choose.
+        model: a network with at least one frozen layer.
+        size: side of the crops in pixels.
+        device: device of the model.
+        threads: threads of ONNX Runtime; 0 uses its default.
     """
 
     def __init__(self, model: ExpressionNetwork, size: int, device: torch.device, threads: int = 0) -> None:
-        self.model, self.session = model, None
+        self.model = model
+        self.session = None
         if device.type == "cpu":
-            self.session = open_session(trace_graph(_Frozen(model), size, "features"), threads)
+            self.session = open_session(trace_graph(_FrozenModule(model), size, "features"), threads)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Features for crops (batch, 3, size, size) with values 0..255."""
+        """Return the features of crops (batch, 3, size, size) with values 0..255."""
         if self.session is None:
             with torch.no_grad():
                 return self.model.frozen_features(images)
@@ -35,7 +36,7 @@ class FrozenLayers:
         return torch.from_numpy(np.asarray(features))
 
 
-class _Frozen(nn.Module):
+class _FrozenModule(nn.Module):
     def __init__(self, model: ExpressionNetwork) -> None:
         super().__init__()
         self.model = model

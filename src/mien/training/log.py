@@ -1,4 +1,4 @@
-"""The story of a run: one JSON object a line, and TensorBoard events when asked for."""
+"""Training log: JSON Lines, and optional TensorBoard events."""
 
 import json
 from pathlib import Path
@@ -9,22 +9,24 @@ from mien.errors import MissingExtraError
 
 
 class RunLog:
-    """Appends records to `log.jsonl`.
+    """Writer of `log.jsonl`.
 
     Args:
-        directory: of the run.
-        step: where the run goes on; records that will be written again are dropped: those of later steps, at 0 all.
-        tensorboard: write TensorBoard events too.
+        directory: folder of the run.
+        step: step that the run resumes from; records of later steps are removed, and at 0 all records.
+        tensorboard: also write TensorBoard events.
     """
 
     def __init__(self, directory: Path, *, step: int, tensorboard: bool = False) -> None:
         self.path = directory / "log.jsonl"
-        self._keep_until(step if step else -1)
+        if self.path.is_file():
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            write_atomic(self.path, "".join(f"{line}\n" for line in lines if step and _is_until(line, step)))
         self._board = _open_board(directory / "tensorboard", step) if tensorboard else None
         self._file = self.path.open("a", encoding="utf-8")
 
     def write(self, event: str, step: int, **values: Any) -> None:
-        """One record; it is on disk when this returns."""
+        """Append one record and flush it."""
         self._file.write(json.dumps({"event": event, "step": step, **values}) + "\n")
         self._file.flush()
         for name, value in values.items():
@@ -32,30 +34,24 @@ class RunLog:
                 self._board.add_scalar(f"{event}/{name}", value, step)
 
     def close(self) -> None:
-        """Finish the files."""
+        """Close the files."""
         self._file.close()
         if self._board:
             self._board.close()
 
-    def _keep_until(self, step: int) -> None:
-        if not self.path.is_file():
-            return
-        kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _is_until(line, step)]
-        write_atomic(self.path, "".join(f"{line}\n" for line in kept))
 
-
-class NoLog:
-    """The log of a process that writes none."""
+class NullLog:
+    """Log of the processes that write none."""
 
     def write(self, event: str, step: int, **values: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def _is_until(line: str, step: int) -> bool:
-    """Whether a line is a whole record of this step or an earlier one."""
+    """Return whether a line is a complete record of at most this step."""
     try:
         return int(json.loads(line)["step"]) <= step
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""The training loop."""
+"""Training loop."""
 
 import copy
 import time
@@ -13,28 +13,31 @@ from torch import Tensor
 from mien import metrics
 from mien.errors import CheckpointError
 from mien.losses import label_distribution_loss
+from mien.models import build_model
 from mien.progress import Progress
 from mien.reports.training import write_run_report
 from mien.training.checkpoint import Checkpoint, check_same_recipe, load_checkpoint, save_checkpoint
 from mien.training.config import Config
 from mien.training.data import Batches, Faces, evaluation_crops, load_faces, read_index
-from mien.training.distributed import Group, joined_group
+from mien.training.distributed import ProcessGroup, process_group
 from mien.training.frozen import FrozenLayers
-from mien.training.log import NoLog, RunLog
+from mien.training.log import NullLog, RunLog
 from mien.training.optimizer import set_learning_rate
-from mien.training.prefetch import made_ahead, pick_workers
-from mien.training.pretrained import build_model, check_start, load_start
-from mien.training.sampling import class_shares
-from mien.training.step import Learner
+from mien.training.prefetch import pick_workers, prefetch
+from mien.training.pretrained import check_model, load_pretrained
+from mien.training.sampling import class_prior
+from mien.training.step import TrainStep
 from mien.training.targets import Targets
 
 LOG_STEPS = 10
+"""Steps between log records."""
 EVALUATION_BATCH = 128
-RAREST = 1e-4
-"""Least share of a class when logits are adjusted: one without a single face would ask for infinite logits."""
+"""Faces per forward pass in evaluation."""
+MIN_PRIOR = 1e-4
+"""Minimum class prior in logit adjustment; the logarithm of a class without faces would be infinite."""
 
 StepCallback = Callable[[int, int, float, float], None]
-"""Called after every step with: steps done, all steps, loss, faces a second."""
+"""Function that is called after every step with: completed steps, all steps, loss, faces per second."""
 
 
 def train(
@@ -44,53 +47,54 @@ def train(
     resume: bool = False,
     on_step: StepCallback | None = None,
     on_prepare: Progress | None = None,
-    on_teach: Progress | None = None,
-    on_left_out: Callable[[str], None] | None = None,
+    on_teacher: Progress | None = None,
+    on_skipped: Callable[[str], None] | None = None,
 ) -> Path:
-    """Train as a recipe says; returns the path of the last checkpoint, `directory/last.ckpt`.
+    """Train a recipe and return the path of the last checkpoint, `directory/last.ckpt`.
 
-    Under `torchrun` every process calls this; they share each batch, and the first one writes the files.
+    Under `torchrun` every process calls this function; processes share each batch, and the first one writes the files.
 
     Args:
         config: the recipe.
-        directory: of the run; made when missing. Holds the checkpoint, `log.jsonl`, what `write_run_report` makes and,
-            unless the recipe names another place, the prepared faces and what teachers say of them.
-        resume: go on from `last.ckpt` where there is one. On the CPU the result is the same, bit for bit.
-        on_step: told of every step.
-        on_prepare: told while faces are prepared.
-        on_teach: told while teachers read them.
-        on_left_out: told, where there are any, of the images that cannot be learned from.
+        directory: folder of the run, created if missing. Contains the checkpoint, `log.jsonl`, the files of
+            `write_run_report` and, if the recipe names no other folder, prepared faces and outputs of teachers.
+        resume: continue from `last.ckpt` if it exists. On the CPU the result is bit-identical to an uninterrupted run.
+        on_step: called after every step.
+        on_prepare: called with the number of prepared faces.
+        on_teacher: called with the number of faces that a teacher has predicted.
+        on_skipped: called with a message if images cannot be used.
 
     Raises:
-        CheckpointError: when there is a checkpoint and `resume` is not set, or it is of another configuration.
-        ConfigError: when the recipe asks for what cannot be; see also `load_faces` and `load_start`.
-        TrainingError: when the run diverges.
+        CheckpointError: if there is a checkpoint and `resume` is false, or it is of another recipe.
+        ConfigError: if the recipe cannot be trained; see also `load_faces` and `load_pretrained`.
+        TrainingError: if the run diverges.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "last.ckpt"
     if path.exists() and not resume:
-        raise CheckpointError(f"{path} exists: add --resume to go on with it, or give another --output.")
+        raise CheckpointError(f"{path} exists: add --resume to continue it, or choose another --output.")
     if not path.exists():
-        check_start(config.model)
+        check_model(config.model)
     torch.set_num_threads(config.training.threads or torch.get_num_threads())
-    with joined_group(config.training.device) as group:
+    with process_group(config.training.device) as group:
         checkpoint = _open_checkpoint(path, config)
         index = read_index(config.data)
         with group.main_first():
-            faces, validation = load_faces(index, config.data, directory, on_prepare, on_left_out)
-            targets = Targets(faces, config, directory, on_teach)
-        batches, data = Batches(faces, config, targets, group), {"name": index.name, "license": index.license}
+            faces, validation = load_faces(index, config.data, directory, on_prepare, on_skipped)
+            targets = Targets(faces, config, directory, on_teacher)
+        batches = Batches(faces, config, targets, group)
+        data = {"name": index.name, "license": index.license}
         run = _Run(config, batches, validation, group, checkpoint, data)
         targets.check_width(run.model.classifier.in_features)
-        group.wait()  # until all are ready, as long as that takes
+        group.barrier()  # with its long timeout; the first all-reduce has a short one
         with closing(_open_log(run, directory)) as log:
             _loop(run, log, path, on_step)
-        _report(run, directory)
+        _write_report(run, directory)
     return path
 
 
 def _open_checkpoint(path: Path, config: Config) -> Checkpoint | None:
-    """What a resumed run goes on from; what a kill left of the next one goes."""
+    """Load the checkpoint to resume from, if any, and delete partial files of a killed run."""
     for partial in path.parent.glob(f"{path.name}.*.partial"):
         partial.unlink(missing_ok=True)
     if not path.exists():
@@ -100,53 +104,56 @@ def _open_checkpoint(path: Path, config: Config) -> Checkpoint | None:
     return checkpoint
 
 
-def _open_log(run: "_Run", directory: Path) -> RunLog | NoLog:
+def _open_log(run: "_Run", directory: Path) -> RunLog | NullLog:
     if not run.group.is_main:
-        return NoLog()
+        return NullLog()
     return RunLog(directory, step=run.step, tensorboard=run.config.training.tensorboard)
 
 
-def _report(run: "_Run", directory: Path) -> None:
-    """What the run leaves for people; no process ends before it is written."""
-    logits = run.read_validation() if run.logits is None else run.logits
+def _write_report(run: "_Run", directory: Path) -> None:
+    """Write the report in the first process; the others wait."""
+    logits = run.predict_validation() if run.logits is None else run.logits
     if run.group.is_main:
-        names, labels = run.validation.names, run.validation_labels
-        write_run_report(directory, names=names, labels=labels, logits=logits.numpy())
-    run.group.wait()
+        write_run_report(
+            directory, names=run.validation.names, labels=run.validation_labels, logits=logits.numpy()
+        )
+    run.group.barrier()
 
 
-def _loop(run: "_Run", log: RunLog | NoLog, path: Path, on_step: StepCallback | None) -> None:
-    options, started, first = run.config.training, time.perf_counter(), run.step
-    if run.step == 0 and run.start:
-        log.write("start", 0, **run.start)
+def _loop(run: "_Run", log: RunLog | NullLog, path: Path, on_step: StepCallback | None) -> None:
+    options = run.config.training
+    started = time.perf_counter()
+    first = run.step
+    if run.step == 0 and run.pretrained:
+        log.write("start", 0, **run.pretrained)
     workers = pick_workers(options.workers, run.group.device)
-    with closing(made_ahead(run.batches.at, range(first, run.steps), workers)) as coming:
-        for images, wanted in coming:
-            loss = run.learn(images, wanted)
+    with closing(prefetch(run.batches.at, range(first, run.steps), workers)) as batches:
+        for images, targets in batches:
+            loss = run.train_step(images, targets)
             rate = (run.step - first) * run.batches.batch / (time.perf_counter() - started)
+            is_last = run.step == run.steps
             if on_step:
                 on_step(run.step, run.steps, loss, rate)
             if run.step % LOG_STEPS == 0:
                 log.write("step", run.step, loss=round(loss, 5), lr=run.lr, faces_per_s=round(rate, 1))
-            if run.step % options.evaluate_steps == 0 or run.step == run.steps:
+            if run.step % options.evaluate_steps == 0 or is_last:
                 run.metrics = run.evaluate()
-                log.write(
-                    "eval", run.step, epoch=round(run.step / run.batches.steps_per_epoch, 3), **run.metrics
-                )
-            if run.group.is_main and (run.step % options.checkpoint_steps == 0 or run.step == run.steps):
+                epoch = round(run.step / run.batches.steps_per_epoch, 3)
+                log.write("eval", run.step, epoch=epoch, **run.metrics)
+            if run.group.is_main and (run.step % options.checkpoint_steps == 0 or is_last):
                 save_checkpoint(run.checkpoint(), path)
 
 
 class _Run:
-    """A run's state and its two acts: learn one step, evaluate.
+    """State of a run, with its two operations: train one step, evaluate.
 
     Args:
         config: the recipe.
-        batches: of the training split.
-        validation: the faces to evaluate on.
-        group: the processes that share the work.
-        checkpoint: of the same recipe, to go on from; None starts.
-        data: see `Checkpoint`.
+        batches: batches of the training split.
+        validation: faces of the validation split.
+        group: processes that share the work.
+        checkpoint: checkpoint of the same recipe to resume from; None starts a new run.
+        data: see `Checkpoint.data`.
     """
 
     def __init__(
@@ -154,22 +161,25 @@ class _Run:
         config: Config,
         batches: Batches,
         validation: Faces,
-        group: Group,
+        group: ProcessGroup,
         checkpoint: Checkpoint | None,
         data: dict[str, str],
     ) -> None:
-        self.config, self.batches, self.validation, self.group = config, batches, validation, group
+        self.config = config
         self.data = data
+        self.batches = batches
+        self.validation = validation
+        self.group = group
         self.steps = max(1, round(config.training.epochs * batches.steps_per_epoch))
-        self.step, self.lr, self.metrics, self.start = 0, 0.0, {}, {}
+        self.step, self.lr, self.metrics, self.pretrained = 0, 0.0, {}, {}
         self.logits: Tensor | None = None
         self.validation_labels = validation.labels[validation.labels >= 0]
-        share = group.share(len(self.validation_labels))
-        self.validation_crops = evaluation_crops(validation, config.data, share)
+        own = group.own_slice(len(self.validation_labels))
+        self.validation_crops = evaluation_crops(validation, config.data, own)
         torch.manual_seed(config.training.seed)
-        self.model = build_model(config.model, len(validation.names))
+        self.model = build_model(config.model.name, len(validation.names), config.model.options)
         if checkpoint is None:
-            self.start = load_start(self.model, config, batches.faces)
+            self.pretrained = load_pretrained(self.model, config, batches.faces)
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
         if checkpoint is not None:
             self._restore(checkpoint)
@@ -178,23 +188,23 @@ class _Run:
         self.features = self.model.frozen_features
         if self.model.has_frozen_layers:
             self.features = FrozenLayers(self.model, config.data.size, group.device, config.training.threads)
-        prior = class_shares(batches.faces.label_distribution, config.data.balance).clamp(min=RAREST)
-        self.learner = Learner(self.model, self.features, config, prior.to(group.device), group)
+        prior = class_prior(batches.faces.label_distribution, config.data.balance).clamp(min=MIN_PRIOR)
+        self.update = TrainStep(self.model, self.features, config, prior.to(group.device), group)
         if checkpoint is not None:
-            self.learner.restore(checkpoint)
+            self.update.restore(checkpoint)
 
-    def learn(self, images: Tensor, targets: Tensor) -> float:
-        """One step of the optimiser, from the batch of this step; returns the loss in nats."""
+    def train_step(self, images: Tensor, targets: Tensor) -> float:
+        """Train one step on its batch; return the loss in nats."""
         options, device = self.config.training, self.group.device
-        self.lr = set_learning_rate(self.learner.optimizer, options, self.step, self.steps)
+        self.lr = set_learning_rate(self.update.optimizer, options, self.step, self.steps)
         seed = options.seed * 1_000_003 + self.step
-        loss = self.learner.learn(images.to(device), targets.to(device), self.batches.parts, seed)
+        loss = self.update(images.to(device), targets.to(device), self.batches.shards, seed)
         self.step += 1
-        self._average()
+        self._update_average()
         return loss
 
     @torch.no_grad()
-    def _average(self) -> None:
+    def _update_average(self) -> None:
         decay = min(self.config.training.ema, (self.step + 1) / (self.step + 10))
         for average, value in zip(
             self.ema.state_dict().values(), self.model.state_dict().values(), strict=True
@@ -205,20 +215,21 @@ class _Run:
                 average.copy_(value)
 
     @torch.no_grad()
-    def read_validation(self) -> Tensor:
-        """Logits (N, C) of the averaged weights for the validation faces that count, on the CPU."""
+    def predict_validation(self) -> Tensor:
+        """Return logits (N, C) of the averaged weights for validation faces with a label, on the CPU."""
         self.ema.eval()
         logits = torch.zeros(len(self.validation_labels), len(self.validation.names))
-        own = logits[self.group.share(len(logits))]
-        for crops, place in zip(
+        own = logits[self.group.own_slice(len(logits))]
+        for crops, rows in zip(
             self.validation_crops.split(EVALUATION_BATCH), own.split(EVALUATION_BATCH), strict=True
         ):
-            place.copy_(self.ema.from_features(self.features(crops.float().to(self.group.device))))
-        return self.group.sum(logits)
+            features = self.features(crops.float().to(self.group.device))
+            rows.copy_(self.ema.forward_trainable(features).logits)
+        return self.group.all_reduce(logits)
 
     def evaluate(self) -> dict[str, float]:
-        """The averaged weights on the validation split: loss (nats), accuracy, balanced accuracy, macro F1."""
-        logits = self.logits = self.read_validation()
+        """Evaluate the averaged weights on the validation split: loss (nats), accuracy, balanced accuracy, macro F1."""
+        logits = self.logits = self.predict_validation()
         labels, predictions = self.validation_labels, logits.argmax(1).numpy()
         targets = self.validation.label_distribution[torch.from_numpy(self.validation.labels >= 0)]
         classes = len(self.validation.names)
@@ -230,30 +241,32 @@ class _Run:
         }
 
     def checkpoint(self) -> Checkpoint:
-        """The run's state, to be written."""
+        """Return the state of the run."""
         return Checkpoint(
             step=self.step,
             config=self.config.to_dict(),
             labels=self.validation.names,
             model=self.model.state_dict(),
             ema=self.ema.state_dict(),
-            optimizer=self.learner.optimizer.state_dict(),
+            optimizer=self.update.optimizer.state_dict(),
             metrics=self.metrics,
-            scaler=self.learner.scaler.state_dict(),
+            scaler=self.update.scaler.state_dict(),
             data=self.data,
         )
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint of the same recipe."""
+        """Load weights, step and metrics from a checkpoint."""
         if tuple(checkpoint.labels) != self.validation.names:
             raise CheckpointError(
-                f"the checkpoint knows the classes {', '.join(checkpoint.labels)}, the data others."
+                f"the checkpoint has the classes {', '.join(checkpoint.labels)}, the data "
+                f"{', '.join(self.validation.names)}."
             )
         try:
             self.model.load_state_dict(checkpoint.model)
             self.ema.load_state_dict(checkpoint.ema)
         except RuntimeError:
             raise CheckpointError(
-                "the checkpoint's network has other layers than this version's: go on with the version that made it."
+                "the checkpoint's network has other layers than this version's: resume with the version that wrote it."
             ) from None
-        self.step, self.metrics = checkpoint.step, checkpoint.metrics
+        self.step = checkpoint.step
+        self.metrics = checkpoint.metrics

@@ -1,4 +1,4 @@
-"""Batches made by threads while the network learns from earlier ones, so that a GPU does not wait for images."""
+"""Prefetching of batches by threads, so that a GPU does not wait for images."""
 
 import itertools
 from collections import deque
@@ -8,47 +8,49 @@ from typing import TypeVar
 
 import torch
 
-from mien.training.distributed import cores_of_process
+from mien.training.distributed import cores_per_process
 
 AUTO = -1
-MOST = 16
-"""Threads that "auto" takes at most: more of them wait for Python's lock."""
-AHEAD = 2
-"""Batches that wait, made, beside the one that each thread is at."""
+"""Value of `workers` that chooses their number by the device."""
+MAX_WORKERS = 16
+"""Maximum number of threads that `AUTO` chooses; with more, threads wait for Python's global lock."""
+EXTRA_BATCHES = 2
+"""Batches that are requested in addition to one per thread."""
 
 Batch = TypeVar("Batch")
 
 
 def pick_workers(workers: int, device: torch.device) -> int:
-    """How many threads make batches: as told; `AUTO` takes the cores that are left beside a GPU, none on the CPU."""
+    """Return the number of threads; `AUTO` gives the remaining cores of a process with a GPU, and 0 on the CPU."""
     if workers != AUTO:
         return workers
-    return 0 if device.type == "cpu" else max(1, min(MOST, cores_of_process() - 1))
+    return 0 if device.type == "cpu" else max(1, min(MAX_WORKERS, cores_per_process() - 1))
 
 
-def made_ahead(make: Callable[[int], Batch], steps: range, workers: int) -> Generator[Batch]:
-    """The batches of some steps, in order.
+def prefetch(load: Callable[[int], Batch], steps: range, workers: int) -> Generator[Batch]:
+    """Yield the batches of the given steps in order.
 
     Args:
-        make: the batch of a step; called from many threads at once.
-        steps: of which batches are wanted.
-        workers: threads that make them; 0 makes each when it is asked for.
+        load: returns the batch of a step; called from several threads at once.
+        steps: step numbers.
+        workers: number of threads; 0 loads each batch in the calling thread when it is requested.
     """
     if not workers:
-        yield from map(make, steps)
+        yield from map(load, steps)
         return
-    # each thread does its own sums alone: torch would else start as many again for every one of them. It takes that for
-    # the number of all threads to come, so the caller's is put back at the end.
+    # one torch thread per worker; torch stores that number globally, so the caller's is restored at the end
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(
         workers, thread_name_prefix="mien-batch", initializer=torch.set_num_threads, initargs=(1,)
     )
     try:
-        coming = iter(steps)
-        waiting = deque(pool.submit(make, step) for step in itertools.islice(coming, workers + AHEAD))
-        while waiting:
-            batch = waiting.popleft().result()
-            waiting.extend(pool.submit(make, step) for step in itertools.islice(coming, 1))
+        remaining = iter(steps)
+        queue = deque(
+            pool.submit(load, step) for step in itertools.islice(remaining, workers + EXTRA_BATCHES)
+        )
+        while queue:
+            batch = queue.popleft().result()
+            queue.extend(pool.submit(load, step) for step in itertools.islice(remaining, 1))
             yield batch
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,7 +1,5 @@
-"""How a run starts: with which network and which weights."""
+"""Initialization of a network from pretrained weights."""
 
-import inspect
-import typing
 from pathlib import Path
 
 import numpy as np
@@ -9,108 +7,91 @@ import torch
 from torch import Tensor
 
 from mien.errors import CheckpointError, ConfigError
-from mien.models import MODELS, ExpressionNetwork
+from mien.models import ExpressionNetwork, build_model
 from mien.training.checkpoint import load_checkpoint
-from mien.training.config import Config, ModelConfig, convert_values
+from mien.training.config import Config, ModelConfig
 from mien.training.data import Faces
 
-CALIBRATION_FACES = 256
+STATISTICS_FACES = 256
+"""Training faces from which statistics of folded batch norms are computed."""
 
 
-def build_model(config: ModelConfig, classes: int) -> ExpressionNetwork:
-    """The network of a recipe, with random weights.
-
-    Raises:
-        ConfigError: on an unknown network, or an option that it does not have.
-    """
-    if config.name not in MODELS:
-        raise ConfigError(f"model.name is {config.name!r}; expected one of {', '.join(MODELS)}.")
-    network = MODELS[config.name]
-    hints = typing.get_type_hints(network.__init__)
-    known = {name: hints[name] for name in inspect.signature(network).parameters if name != "classes"}
-    options = convert_values(known, config.options, "model.")
-    try:
-        return network(classes, **options)
-    except ValueError as error:  # torch's own, of a number out of range
-        raise ConfigError(f"[model] has a value out of range: {error}.") from None
-
-
-def check_start(config: ModelConfig) -> None:
-    """Refuse, before any work, a network that cannot be built or whose start is missing.
+def check_model(config: ModelConfig) -> None:
+    """Check before any work that the network can be built and its pretrained weights exist.
 
     Raises:
-        ConfigError: on an unknown network or option, a named file that is not there, or layers that are frozen with no
-            weights named: they would stay as random as they start.
+        ConfigError: if the network or an option is unknown, the weights file is missing, or layers are frozen without
+            pretrained weights, which would leave them random.
     """
-    build_model(config, classes=2)
+    build_model(config.name, 2, config.options)
     path = Path(config.pretrained)
     if path.suffix and not path.is_file():
         raise ConfigError(
-            f"no pretrained weights at {path}. Give model.pretrained the path of a file that is there, "
-            'or "" to start from random weights.'
+            f"no pretrained weights at {path}. Set model.pretrained to the path of an existing file, "
+            'or to "" for random weights.'
         )
     if config.options.get("frozen") and not config.pretrained:
         raise ConfigError(
-            f"model.frozen is {config.options['frozen']}, but no weights to keep are named: those layers would stay "
-            "random. Give model.pretrained=FILE, or set model.frozen=0."
+            f"model.frozen is {config.options['frozen']}, but there are no pretrained weights: frozen layers would "
+            "stay random. Set model.pretrained=FILE or model.frozen=0."
         )
 
 
-def load_start(model: ExpressionNetwork, config: Config, faces: Faces) -> dict[str, int]:
-    """Fill a network with the weights that the recipe starts from, if it names any.
+def load_pretrained(model: ExpressionNetwork, config: Config, faces: Faces) -> dict[str, int]:
+    """Load the pretrained weights of a recipe, if any.
 
     Returns:
-        For a checkpoint how many tensors were `taken` from it and how many of the network's were `left`.
+        For a checkpoint, the number of tensors that were `loaded` and of those that are `missing` in it.
 
     Raises:
-        ModelError: when the file is missing or does not fit.
+        ModelError: if the file is missing or does not fit.
     """
     path = Path(config.model.pretrained)
     if not config.model.pretrained:
         return {}
     if path.suffix == ".ckpt":
-        return take_weights(model, path, faces.names)
-    model.load_pretrained(path, _calibration_faces(config, faces))
+        return load_matching_weights(model, path, faces.names)
+    model.load_pretrained(path, _statistics_crops(config, faces))
     return {}
 
 
-def take_weights(model: ExpressionNetwork, path: Path, names: tuple[str, ...]) -> dict[str, int]:
-    """Copy a checkpoint's averaged weights where name and shape are the network's; the rest stays as it is.
+def load_matching_weights(model: ExpressionNetwork, path: Path, names: tuple[str, ...]) -> dict[str, int]:
+    """Load a checkpoint's averaged weights that match the network in name and shape.
 
-    The classifier is taken only from a checkpoint of the same classes in the same order.
+    The classifier is loaded only if the checkpoint has the same classes in the same order.
 
     Raises:
-        CheckpointError: when it cannot be read, or none of its layers before the classifier fits, or it lacks one that
-            will not learn.
+        CheckpointError: if the file cannot be read, no layer before the classifier matches, or a frozen one is missing.
     """
-    checkpoint, own = load_checkpoint(path), model.state_dict()
+    checkpoint = load_checkpoint(path)
+    own = model.state_dict()
     same_classes = tuple(checkpoint.labels) == names
-    taken = {
+    weights = {
         name: value
         for name, value in checkpoint.ema.items()
         if name in own
         and own[name].shape == value.shape
         and (same_classes or not name.startswith("classifier."))
     }
-    if not any(value.ndim > 1 for name, value in taken.items() if not name.startswith("classifier.")):
+    if not any(value.ndim > 1 for name, value in weights.items() if not name.startswith("classifier.")):
         raise CheckpointError(
-            f"{path} has no weights for this network: model.name and its options have to be like the checkpoint's."
+            f"{path} has no weights for this network: model.name and its options must match those of the checkpoint."
         )
-    fixed = [name for name, weight in model.named_parameters() if not weight.requires_grad]
-    if missing := [name for name in fixed if name not in taken]:
+    frozen = [name for name, weight in model.named_parameters() if not weight.requires_grad]
+    if missing := [name for name in frozen if name not in weights]:
         raise CheckpointError(
-            f"{path} lacks {missing[0]}, which the recipe freezes ({len(missing)} of {len(fixed)} such weights): it "
-            "would stay random. Lower model.frozen, or start from a network of the same shape."
+            f"{path} lacks {missing[0]}, which the recipe freezes ({len(missing)} of {len(frozen)} such weights): it "
+            "would stay random. Lower model.frozen, or use a checkpoint of the same network."
         )
-    model.load_state_dict(taken, strict=False)
-    return {"taken": len(taken), "left": len(own) - len(taken)}
+    model.load_state_dict(weights, strict=False)
+    return {"loaded": len(weights), "missing": len(own) - len(weights)}
 
 
-def _calibration_faces(config: Config, faces: Faces) -> Tensor:
+def _statistics_crops(config: Config, faces: Faces) -> Tensor:
     order = np.random.default_rng(config.training.seed).permutation(len(faces.rows))
     data = config.data
     crops = [
         faces.store.crop(int(row), size=data.size, template=data.template, margin=data.margin)
-        for row in faces.rows[order[:CALIBRATION_FACES]]
+        for row in faces.rows[order[:STATISTICS_FACES]]
     ]
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float()

@@ -1,4 +1,4 @@
-"""A sheet of training faces as the network will see them: the plain crop, then its variations."""
+"""Contact sheet of training faces: the plain crop and augmented ones."""
 
 import tempfile
 from collections.abc import Iterable
@@ -26,17 +26,24 @@ from mien.training.data import (
     usable_rows,
 )
 
-CELL, GAP, RADIUS = 128, 10, 8
-"""Side of a crop on the sheet, the space between two, and how round the corners are, in pixels."""
-
-PAD, NAMES, HEAD, LINE, COLUMN_HEAD = 44, 176, 76, 21, 48
-"""The border, the width of the names, the heights of the title, of a line of settings, and of the columns' names."""
-
+CELL = 128
+"""Side of a crop on the sheet, in pixels."""
+GAP = 10
+"""Space between crops, in pixels."""
+RADIUS = 8
+"""Corner radius of crops, in pixels."""
+PADDING = 44
+"""Border of the sheet, in pixels."""
+NAME_WIDTH = 176
+"""Width of the column with class names, in pixels."""
+TITLE_HEIGHT = 76
+LINE_HEIGHT = 21
+"""Height of a line of settings, in pixels."""
+COLUMN_TITLE_HEIGHT = 48
 MIN_WIDTH = 760
-"""A sheet of few views is as wide as this, so that its title has room."""
-
-LARGEST = 64
-"""Most faces, and most views of each."""
+"""Minimum width of the sheet, in pixels; leaves room for the title."""
+MAX_COUNT = 64
+"""Maximum number of faces, and of views per face."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +51,10 @@ class PreviewRow:
     """One face of the sheet.
 
     Attributes:
-        name: the class it shows most.
-        label_distribution: (C,) what the data set says of it.
-        plain: (S, S, 3) uint8, the crop that evaluation and inference would cut.
-        views: (V, S, S, 3) uint8, what training would be given.
+        name: most likely class.
+        label_distribution: (C,) label distribution of the data set.
+        plain: (S, S, 3) uint8, the crop of evaluation and inference.
+        views: (V, S, S, 3) uint8, augmented crops.
     """
 
     name: str
@@ -57,62 +64,62 @@ class PreviewRow:
 
 
 def draw_preview(config: Config, *, faces: int = 8, views: int = 8) -> Image.Image:
-    """The sheet of a recipe: one row a face, its plain crop first.
+    """Draw a contact sheet with one row per face: its plain crop, then augmented ones.
 
     Args:
-        config: the recipe; its data set is read, but only the faces shown are looked for. The seed chooses them.
-        faces: how many, the classes taking turns.
-        views: variations of each.
+        config: the recipe; only the faces on the sheet are prepared. Its seed selects them.
+        faces: number of faces, alternating between classes.
+        views: number of augmented crops per face.
 
     Raises:
-        InputError: a number out of range.
-        DatasetError: the training split has no usable face.
+        InputError: if a number is out of range.
+        DatasetError: if the training split has no usable face.
     """
     for name, count in (("faces", faces), ("views", views)):
-        if not 1 <= count <= LARGEST:
-            raise InputError(f"{name} is {count}; expected 1 to {LARGEST}.")
+        if not 1 <= count <= MAX_COUNT:
+            raise InputError(f"{name} is {count}; expected 1 to {MAX_COUNT}.")
     index = read_index(config.data)
-    rows = _read_rows(index, config, faces, views)
+    rows = _make_rows(index, config, faces, views)
     return _draw_sheet(config, index, rows, views)
 
 
 def choose_faces(index: Index, config: Config, count: int) -> list[Sample]:
-    """Samples that training would use, drawn by the recipe's seed, classes taking turns in their order."""
+    """Draw samples of the training split by the recipe's seed, alternating between classes; sort them by class."""
     rows = usable_rows(index, "train", read_excluded(index, config.data))
     classes: dict[int, list[Sample]] = {label: [] for label in range(len(index.labels))}
-    for place in np.random.default_rng(config.training.seed).permutation(len(rows)):
-        sample = index.samples[rows[place]]
+    for number in np.random.default_rng(config.training.seed).permutation(len(rows)):
+        sample = index.samples[rows[number]]
         classes[int(np.argmax(sample.label_distribution))].append(sample)
     turns = [(turn, label) for label, members in classes.items() for turn in range(len(members))]
-    chosen = sorted(sorted(turns)[:count], key=lambda place: (place[1], place[0]))
+    chosen = sorted(sorted(turns)[:count], key=lambda pair: (pair[1], pair[0]))
     return [classes[label][turn] for turn, label in chosen]
 
 
-def _read_rows(index: Index, config: Config, faces: int, views: int) -> list[PreviewRow]:
-    """Prepare and vary the chosen faces; those that cannot be read or have no face are left out."""
+def _make_rows(index: Index, config: Config, faces: int, views: int) -> list[PreviewRow]:
+    """Prepare and augment the chosen faces; skip those that are unreadable or without a detected face."""
     chosen = replace(index, samples=tuple(choose_faces(index, config, faces)))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         store = prepare_faces(chosen, Path(folder), patch=config.data.patch, workers=1)
         unusable = unusable_ids(chosen, store)
-        places = [place for place, sample in enumerate(chosen.samples) if sample.id not in unusable]
-        if not places:
+        rows = [row for row, sample in enumerate(chosen.samples) if sample.id not in unusable]
+        if not rows:
             raise DatasetError(
-                f"{index.root}: none of the images could be read, or has a face: {min(unusable)}, ..."
+                f"{index.root}: none of the images can be read, or none has a detected face: {min(unusable)}, ..."
             )
-        prepared = gather_faces(chosen, store, places)
-        varied = _vary(prepared, config, views)
-        cut = {"size": config.data.size, "template": config.data.template, "margin": config.data.margin}
-        plain = [store.crop(place, **cut) for place in places]
+        prepared = gather_faces(chosen, store, rows)
+        augmented = _augment(prepared, config, views)
+        data = config.data
+        plain = [store.crop(row, size=data.size, template=data.template, margin=data.margin) for row in rows]
     return [
         PreviewRow(
-            name=index.labels[int(np.argmax(target))], label_distribution=target, plain=crop, views=seen
+            name=index.labels[int(np.argmax(target))], label_distribution=target, plain=crop, views=crops
         )
-        for target, crop, seen in zip(prepared.label_distribution.numpy(), plain, varied, strict=True)
+        for target, crop, crops in zip(prepared.label_distribution.numpy(), plain, augmented, strict=True)
     ]
 
 
-def _vary(faces: Faces, config: Config, views: int) -> np.ndarray:
-    """(N, views, S, S, 3) uint8: every step of training shows each face once, in an order of its own."""
+def _augment(faces: Faces, config: Config, views: int) -> np.ndarray:
+    """Return (N, views, S, S, 3) uint8: each view is one training step over a batch of all faces."""
     one_batch = replace(
         config,
         data=replace(config.data, balance=0.0),
@@ -120,62 +127,62 @@ def _vary(faces: Faces, config: Config, views: int) -> np.ndarray:
     )
     orders: list[np.ndarray] = []
 
-    def note_order(places: Tensor, crops: Tensor) -> Tensor:
-        orders.append(places.numpy())
-        return faces.label_distribution[places]
+    def record_order(indices: Tensor, crops: Tensor) -> Tensor:
+        orders.append(indices.numpy())
+        return faces.label_distribution[indices]
 
-    batches = Batches(faces, one_batch, note_order)
+    batches = Batches(faces, one_batch, record_order)
     size = config.data.size
-    varied = np.zeros((len(faces.rows), views, size, size, 3), dtype=np.uint8)
+    augmented = np.zeros((len(faces.rows), views, size, size, 3), dtype=np.uint8)
     for view in range(views):
         images, _ = batches.at(view)
-        varied[orders[view], view] = images.round().clamp(0, 255).permute(0, 2, 3, 1).byte().numpy()
-    return varied
+        augmented[orders[view], view] = images.round().clamp(0, 255).permute(0, 2, 3, 1).byte().numpy()
+    return augmented
 
 
 def _draw_sheet(config: Config, index: Index, rows: list[PreviewRow], views: int) -> Image.Image:
-    views_left = PAD + NAMES + CELL + 3 * GAP
-    width = max(MIN_WIDTH, views_left + views * (CELL + GAP) - GAP + PAD)
-    augment = config.augment if index.is_cropped else replace(config.augment, own_framing=0.0)
-    settings = _wrap(describe_augmentation(augment), width - 2 * PAD)
-    top = PAD + HEAD + LINE * len(settings) + COLUMN_HEAD
-    sheet = Image.new("RGB", (width, top + len(rows) * (CELL + GAP) - GAP + PAD), LIGHT.paper)
-    _draw_head(sheet, config, index.name, settings)
+    views_left = PADDING + NAME_WIDTH + CELL + 3 * GAP
+    width = max(MIN_WIDTH, views_left + views * (CELL + GAP) - GAP + PADDING)
+    augment = config.augment if index.is_cropped else replace(config.augment, unaligned=0.0)
+    settings = _wrap(describe_augmentation(augment), width - 2 * PADDING)
+    top = PADDING + TITLE_HEIGHT + LINE_HEIGHT * len(settings) + COLUMN_TITLE_HEIGHT
+    sheet = Image.new("RGB", (width, top + len(rows) * (CELL + GAP) - GAP + PADDING), LIGHT.paper)
+    _draw_title(sheet, config, index.name, settings)
     _draw_columns(sheet, views_left, views, top)
     for number, row in enumerate(rows):
         y = top + number * (CELL + GAP)
         _draw_name(sheet, row, index.labels, y)
-        _paste_crop(sheet, row.plain, PAD + NAMES, y)
+        _paste_crop(sheet, row.plain, PADDING + NAME_WIDTH, y)
         for view in range(views):
             _paste_crop(sheet, row.views[view], views_left + view * (CELL + GAP), y)
     return sheet
 
 
-def _wrap(items: Iterable[str], room: int) -> list[str]:
-    """Items side by side, in as many lines as they need."""
+def _wrap(items: Iterable[str], width: int) -> list[str]:
+    """Join items into lines of at most `width` pixels."""
     lines: list[str] = []
     for item in items:
         longer = f"{lines[-1]}   ·   {item}" if lines else item
-        if lines and text_font(15, 1).getlength(longer) <= room:
+        if lines and text_font(15, 1).getlength(longer) <= width:
             lines[-1] = longer
         else:
             lines.append(item)
     return lines
 
 
-def _draw_head(sheet: Image.Image, config: Config, dataset: str, settings: list[str]) -> None:
+def _draw_title(sheet: Image.Image, config: Config, dataset: str, settings: list[str]) -> None:
     draw = ImageDraw.Draw(sheet)
-    title = f"{config.name}: what training sees"
-    draw.text((PAD, PAD + 24), title, fill=LIGHT.ink, font=text_font(30, 1), anchor="ls")
+    title = f"{config.name}: training faces"
+    draw.text((PADDING, PADDING + 24), title, fill=LIGHT.ink, font=text_font(30, 1), anchor="ls")
     note = f"{dataset}, train split   ·   crops of {config.data.size} px   ·   strength {config.augment.strength:g}"
-    draw.text((PAD, PAD + 60), note, fill=LIGHT.ink, font=text_font(17, 1), anchor="ls")
+    draw.text((PADDING, PADDING + 60), note, fill=LIGHT.ink, font=text_font(17, 1), anchor="ls")
     for number, line in enumerate(settings, start=1):
-        place = (PAD, PAD + HEAD - 12 + LINE * number)
-        draw.text(place, line, fill=LIGHT.quiet, font=text_font(15, 1), anchor="ls")
+        position = (PADDING, PADDING + TITLE_HEIGHT - 12 + LINE_HEIGHT * number)
+        draw.text(position, line, fill=LIGHT.quiet, font=text_font(15, 1), anchor="ls")
 
 
 def describe_augmentation(config: AugmentConfig) -> list[str]:
-    """The ranges and chances that are not nothing, strength included: `rotation ±15°`, `mirrored 50 %`."""
+    """List the active augmentations with their ranges or probabilities, strength included: `rotation ±15°`."""
     strength = config.strength
     ranges = {
         "scale": config.scale,
@@ -184,53 +191,57 @@ def describe_augmentation(config: AugmentConfig) -> list[str]:
         "contrast": config.contrast,
         "tint": config.tint,
     }
-    chances = {
-        "gray": config.grayscale,
+    probabilities = {
+        "grayscale": config.grayscale,
         "low resolution": config.low_resolution,
-        "blurred": config.blur,
-        "sharpened": config.sharpen,
+        "blur": config.blur,
+        "sharpen": config.sharpen,
         "JPEG": config.jpeg,
-        "grain": config.noise,
-        "erased": config.random_erasing,
+        "noise": config.noise,
+        "random erasing": config.random_erasing,
     }
-    always = {"own framing": config.own_framing, "mirrored": config.flip}
-    found = {name: f"{100 * chance:.0f} %" for name, chance in always.items() if chance}
-    found["rotation"] = f"±{config.rotate * strength:.3g}°"
-    found |= {name: f"±{100 * most * strength:.0f} %" for name, most in ranges.items() if most}
-    found |= {
-        name: f"{100 * min(1.0, chance * strength):.0f} %" for name, chance in chances.items() if chance
+    unscaled = {"unaligned": config.unaligned, "flip": config.flip}
+    values = {name: f"{100 * probability:.0f} %" for name, probability in unscaled.items()}
+    values["rotation"] = f"±{config.rotate * strength:.3g}°"
+    values |= {name: f"±{100 * maximum * strength:.0f} %" for name, maximum in ranges.items()}
+    values |= {
+        name: f"{100 * min(1.0, probability * strength):.0f} %" for name, probability in probabilities.items()
     }
     if config.mixup:
-        found["mixed in pairs, alpha"] = f"{config.mixup:g}"
-    return [f"{name} {value}" for name, value in found.items() if value not in ("±0°", "±0 %", "0 %")]
+        values["mixup, alpha"] = f"{config.mixup:g}"
+    return [f"{name} {value}" for name, value in values.items() if value not in ("±0°", "±0 %", "0 %")]
 
 
 def _draw_columns(sheet: Image.Image, left: int, views: int, top: int) -> None:
-    draw, font = ImageDraw.Draw(sheet), text_font(15, 1)
-    draw.text((PAD, top - 14), "class and labels", fill=LIGHT.quiet, font=font, anchor="ls")
-    titles = [("plain", PAD + NAMES), *((str(view + 1), left + view * (CELL + GAP)) for view in range(views))]
+    draw = ImageDraw.Draw(sheet)
+    font = text_font(15, 1)
+    draw.text((PADDING, top - 14), "class and labels", fill=LIGHT.quiet, font=font, anchor="ls")
+    titles = [("plain", PADDING + NAME_WIDTH)]
+    titles += [(str(view + 1), left + view * (CELL + GAP)) for view in range(views)]
     for title, x in titles:
         draw.text((x + CELL / 2, top - 14), title, fill=LIGHT.quiet, font=font, anchor="ms")
     x = left - 1.5 * GAP
-    draw.line([x, top - 30, x, sheet.height - PAD], fill=LIGHT.line, width=2)
+    draw.line([x, top - 30, x, sheet.height - PADDING], fill=LIGHT.line, width=2)
 
 
 def _draw_name(sheet: Image.Image, row: PreviewRow, labels: Iterable[str], y: int) -> None:
-    """The class in its color, and under it the label distribution as a bar."""
-    draw, middle = ImageDraw.Draw(sheet), y + CELL // 2
+    """Draw the class name with its color, and below it the label distribution as a stacked bar."""
+    draw = ImageDraw.Draw(sheet)
+    middle = y + CELL // 2
     square = rounded(14, 14, 3, (*ImageColor.getrgb(class_color(row.name))[:3], 255))
-    sheet.paste(square, (PAD, middle - 20), square)
-    place = (PAD + 24, middle - 13)
-    draw.text(place, printable_name(row.name), fill=LIGHT.ink, font=text_font(19, 1), anchor="lm")
-    length, x = NAMES - 36, float(PAD)
+    sheet.paste(square, (PADDING, middle - 20), square)
+    position = (PADDING + 24, middle - 13)
+    draw.text(position, printable_name(row.name), fill=LIGHT.ink, font=text_font(19, 1), anchor="lm")
+    length = NAME_WIDTH - 36
     bar = Image.new("RGB", (length, 10), LIGHT.cell)
     paint = ImageDraw.Draw(bar)
-    for label, share in zip(labels, row.label_distribution.tolist(), strict=True):
-        end = x + share * length
+    x = 0.0
+    for label, probability in zip(labels, row.label_distribution.tolist(), strict=True):
+        end = x + probability * length
         if round(end) > round(x):
-            paint.rectangle([round(x) - PAD, 0, round(end) - PAD - 1, 9], fill=class_color(label))
+            paint.rectangle([round(x), 0, round(end) - 1, 9], fill=class_color(label))
         x = end
-    sheet.paste(bar, (PAD, middle + 10), rounded(length, 10, 5, (0, 0, 0, 255)).getchannel("A"))
+    sheet.paste(bar, (PADDING, middle + 10), rounded(length, 10, 5, (0, 0, 0, 255)).getchannel("A"))
 
 
 def _paste_crop(sheet: Image.Image, crop: np.ndarray, x: int, y: int) -> None:

@@ -1,4 +1,4 @@
-"""Which faces an epoch shows, and in which order: a function of the seed alone."""
+"""Order and class balance of the faces of an epoch, as a function of the seed."""
 
 import torch
 from jaxtyping import Float, Int
@@ -8,13 +8,13 @@ from torch import Generator, Tensor
 def epoch_order(
     label_distribution: Float[Tensor, "faces classes"], balance: float, seed: int
 ) -> Int[Tensor, " faces"]:
-    """The places of the faces of one epoch, as many as there are faces.
+    """Return the indices of the faces of one epoch, as many as there are faces.
 
     Args:
-        label_distribution: of the training faces; the likeliest class counts.
-        balance: 0 shows every face once. Above 0 faces are drawn with replacement, a class with a probability
-            proportional to n ** (1 - balance), n being its number of faces.
-        seed: of the epoch.
+        label_distribution: labels of the training faces; their most likely class counts.
+        balance: 0 uses every face once. Above 0, faces are drawn with replacement, from a class of n faces with a
+            probability proportional to n ** (1 - balance).
+        seed: seed of the epoch.
     """
     generator = Generator().manual_seed(seed)
     if not balance:
@@ -23,10 +23,10 @@ def epoch_order(
     return torch.multinomial(weights, len(weights), replacement=True, generator=generator)
 
 
-def class_shares(
+def class_prior(
     label_distribution: Float[Tensor, "faces classes"], balance: float
 ) -> Float[Tensor, " classes"]:
-    """How frequent each class is among the faces that epochs show; `balance` as for `epoch_order`."""
+    """Return the expected class frequencies of an epoch; for `balance` see `epoch_order`."""
     weights = face_weights(label_distribution, balance)
     return (weights / weights.sum()).float() @ label_distribution
 
@@ -34,6 +34,6 @@ def class_shares(
 def face_weights(
     label_distribution: Float[Tensor, "faces classes"], balance: float
 ) -> Float[Tensor, " faces"]:
-    """How likely each face is to be drawn, up to a factor: n ** -balance, n being the size of its class."""
+    """Return unnormalized sampling probabilities of faces: n ** -balance for a class of n faces."""
     labels = label_distribution.argmax(1)
     return labels.bincount()[labels].double() ** -balance

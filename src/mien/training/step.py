@@ -1,4 +1,4 @@
-"""One step of the optimiser: from a batch to changed weights."""
+"""One training step: loss, gradient, and update of the weights."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,25 +11,25 @@ from mien.errors import TrainingError
 from mien.losses import (
     adjust_logits,
     attention_consistency_loss,
-    embedding_loss,
+    feature_distillation_loss,
     label_distribution_loss,
 )
 from mien.models import ExpressionNetwork
 from mien.training.checkpoint import Checkpoint
 from mien.training.config import Config, LoopConfig
-from mien.training.distributed import Group, Part
+from mien.training.distributed import ProcessGroup, Shard
 from mien.training.optimizer import build_optimizer
 
 
-class Learner:
-    """Changes the weights of a network.
+class TrainStep:
+    """Callable that updates the weights of a network from one batch.
 
     Args:
         model: the network, on its device.
-        features: its layers that do not learn, `model.frozen_features` or what does the same faster.
+        features: `model.frozen_features`, or an equivalent function.
         config: the recipe.
-        prior: (C,) how frequent each class is in training, on the device.
-        group: the processes that share every batch.
+        prior: (C,) class frequencies in training, on the device.
+        group: processes that share every batch.
     """
 
     def __init__(
@@ -38,37 +38,41 @@ class Learner:
         features: Callable[[Tensor], Tensor],
         config: Config,
         prior: Tensor,
-        group: Group,
+        group: ProcessGroup,
     ) -> None:
-        self.model, self.features, self.prior, self.group = model, features, prior, group
+        self.model = model
+        self.features = features
+        self.prior = prior
+        self.group = group
         self.options: LoopConfig = config.training
-        self.imitation = config.target.embedding
+        self.feature_distillation = config.target.feature_distillation
         self.optimizer = build_optimizer(model, config)
         self.precision = pick_precision(group.device, self.options.amp)
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=self.precision == torch.float16)
 
-    def learn(self, images: Tensor, targets: Tensor, parts: Sequence[Part], seed: int) -> float:
-        """One step; returns the loss in nats, the mean over the whole batch.
+    def __call__(self, images: Tensor, targets: Tensor, shards: Sequence[Shard], seed: int) -> float:
+        """Update the weights; return the loss in nats, averaged over the whole batch.
 
         Args:
-            images: this process's crops, 0..255, part after part.
-            targets: their target distributions and, where the recipe asks for it, the embeddings to imitate.
-            parts: what is learned from at once.
-            seed: of dropout.
+            images: this process's crops, 0..255, in the order of the shards.
+            targets: their target distributions, followed by the teacher's features for feature distillation.
+            shards: this process's shard of every part of the batch.
+            seed: seed of dropout.
 
         Raises:
-            TrainingError: when the loss is no number; the weights are as before.
+            TrainingError: if the loss is not finite; the weights are unchanged.
         """
         self.model.train()
-        loss = self._find_gradient(images, targets, parts, seed)
-        if not (math.isfinite(loss) or self.scaler.is_enabled()):  # that scaler leaves out such steps
+        loss = self._backward(images, targets, shards, seed)
+        # with float16, the gradient scaler skips steps with an infinite gradient
+        if not (math.isfinite(loss) or self.scaler.is_enabled()):
             raise TrainingError(
-                f"the loss is {loss}: the run has diverged. Lower training.lr and training.head_lr and start anew, or "
-                "resume with training.amp=false where that was set."
+                f"the loss is {loss}: the run has diverged. Lower training.lr and training.head_lr and start again, or "
+                "resume with training.amp=false if mixed precision was on."
             )
         if self.options.sam:
-            with displaced(self.model, self.options.sam):
-                self._find_gradient(images, targets, parts, seed)
+            with sam_perturbation(self.model, self.options.sam):
+                self._backward(images, targets, shards, seed)
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
         self.scaler.step(self.optimizer)
@@ -76,43 +80,45 @@ class Learner:
         return loss
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on with the optimiser of a checkpoint."""
+        """Load the state of optimizer and gradient scaler."""
         self.optimizer.load_state_dict(checkpoint.optimizer)
         if checkpoint.scaler:
             self.scaler.load_state_dict(checkpoint.scaler)
 
-    def _find_gradient(self, images: Tensor, targets: Tensor, parts: Sequence[Part], seed: int) -> float:
-        """Leave the gradient of the whole batch's loss in the weights; returns the loss."""
+    def _backward(self, images: Tensor, targets: Tensor, shards: Sequence[Shard], seed: int) -> float:
+        """Compute the gradient of the whole batch's loss; return the loss."""
         torch.manual_seed(seed)
         self.optimizer.zero_grad()
-        sizes, batch = [part.own for part in parts], sum(part.whole for part in parts)
+        sizes = [shard.size for shard in shards]
+        batch = sum(shard.total for shard in shards)
         total = torch.zeros((), device=images.device)
-        for part, crops, wanted in zip(parts, images.split(sizes), targets.split(sizes), strict=True):
-            with self.group.as_one(part):
-                loss = self._loss(crops, wanted) * (part.own / batch)
+        for shard, crops, target in zip(shards, images.split(sizes), targets.split(sizes), strict=True):
+            with self.group.sync_layers(shard):
+                loss = self._loss(crops, target) * (shard.size / batch)
             self.scaler.scale(loss).backward()
             total += loss.detach()
-        self.group.sum_gradients(self.model)
-        return self.group.sum(total).item()
+        self.group.all_reduce_gradients(self.model)
+        return self.group.all_reduce(total).item()
 
     def _loss(self, images: Tensor, targets: Tensor) -> Tensor:
         options = self.options
         with self._autocast():
-            reading = self.model.read(self.features(images))
-        logits = adjust_logits(reading.logits.float(), self.prior, options.logit_adjustment)
+            output = self.model.forward_trainable(self.features(images))
+        logits = adjust_logits(output.logits.float(), self.prior, options.logit_adjustment)
         classes = logits.shape[1]
         loss = label_distribution_loss(logits, targets[:, :classes])
-        if self.imitation:
-            loss = loss + self.imitation * embedding_loss(reading.embedding.float(), targets[:, classes:])
+        if self.feature_distillation:
+            distance = feature_distillation_loss(output.embedding.float(), targets[:, classes:])
+            loss = loss + self.feature_distillation * distance
         if options.consistency:
             with self._autocast():
-                mirrored = self.model.read(self.features(images.flip(3)))
-            maps = self._maps(reading.feature_map), self._maps(mirrored.feature_map)
+                flipped = self.model.forward_trainable(self.features(images.flip(3)))
+            maps = self._maps(output.feature_map), self._maps(flipped.feature_map)
             loss = loss + options.consistency * attention_consistency_loss(*maps)
         return loss
 
     def _maps(self, feature_map: Tensor) -> Tensor:
-        """Class-activation maps, from which the classifier itself does not learn."""
+        """Return class activation maps without a gradient for the classifier."""
         weight = self.model.classifier.weight.requires_grad_(False)
         maps = self.model.activation_maps(feature_map.float())
         weight.requires_grad_(True)
@@ -124,29 +130,29 @@ class Learner:
 
 
 def pick_precision(device: torch.device, amp: bool) -> torch.dtype | None:
-    """What a GPU multiplies in: bfloat16, or float16 where it lacks that; None for float32."""
+    """Return the type of mixed precision: bfloat16, or float16 on GPUs without it; None for float32."""
     if not amp or device.type != "cuda":
         return None
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 @contextmanager
-def displaced(model: nn.Module, radius: float) -> Iterator[None]:
-    """Move the weights by `radius` along their gradient, to where the loss is highest nearby; put them back at the end.
+def sam_perturbation(model: nn.Module, radius: float) -> Iterator[None]:
+    """Move the weights by `radius` along their gradient, and restore them afterwards.
 
-    Running statistics are put back too: they are measured once a step, at the true weights.
+    Buffers are restored too: running statistics are updated once per step, at the original weights.
 
     Source:
         Foret et al. (ICLR 2021), "Sharpness-aware minimization", eq. 2 with p = 2.
     """
     gradients = {weight: weight.grad for weight in model.parameters() if weight.grad is not None}
-    changed = [*gradients, *model.buffers()]
-    kept = [values.detach().clone() for values in changed]
+    tensors = [*gradients, *model.buffers()]
+    originals = [values.detach().clone() for values in tensors]
     norm = torch.stack([gradient.norm() for gradient in gradients.values()]).norm().clamp(min=1e-12)
     with torch.no_grad():
         for weight, gradient in gradients.items():
             weight.add_(gradient * (radius / norm))
     yield
     with torch.no_grad():
-        for values, before in zip(changed, kept, strict=True):
-            values.copy_(before)
+        for values, original in zip(tensors, originals, strict=True):
+            values.copy_(original)

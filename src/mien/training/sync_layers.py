@@ -1,6 +1,8 @@
-"""Layers that look beyond one face, made to look beyond one process: batch norm and dropout over the whole batch.
+"""Batch norm and dropout over the batch of all processes.
 
-torch's own SyncBatchNorm works on CUDA alone, and knows nothing of dropout.
+torch's SyncBatchNorm supports CUDA only, not the Gloo backend on the CPU. Dropout has no synchronized version: for the
+result to be independent of the number of processes, every process has to draw the mask of the whole batch and use its
+own rows. Both are replaced while the network runs, so that networks are built from torch's ordinary layers.
 """
 
 from collections.abc import Callable
@@ -13,23 +15,25 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 DROPOUTS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)
+"""Functions that `SyncLayers` replaces; a network must not draw random numbers in any other way."""
 
 
-class WholeBatch(TorchFunctionMode):
-    """While it is on, batch norms that learn measure over the faces of all processes, and dropout draws for them all.
+class SyncLayers(TorchFunctionMode):
+    """Context in which batch norms in training mode and dropout work on the faces of all processes.
 
-    Nothing else that draws random numbers inside a network is known here: a network that goes to several processes
-    drops with `torch.nn.Dropout` and its kin. The first dimension is the batch, with several rows a face in a row.
+    The first dimension of a tensor is the batch, with a fixed number of consecutive rows per face.
 
     Args:
-        start: place of this process's first face among those of all.
-        own: number of its faces.
-        whole: number of the faces of all.
+        start: position of this process's first face among those of all processes.
+        size: number of its faces.
+        total: number of faces of all processes.
     """
 
-    def __init__(self, start: int, own: int, whole: int) -> None:
+    def __init__(self, start: int, size: int, total: int) -> None:
         super().__init__()
-        self.start, self.own, self.whole = start, own, whole
+        self.start = start
+        self.size = size
+        self.total = total
 
     def __torch_function__(self, func: Callable, types: object, args: tuple = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -49,9 +53,9 @@ class WholeBatch(TorchFunctionMode):
     ) -> Tensor:
         if not training:
             return features
-        rows = len(features) // self.own
-        mask = dropout(features.new_ones(self.whole * rows, *features.shape[1:]), p, True)
-        return features * mask[self.start * rows : (self.start + self.own) * rows]
+        rows = len(features) // self.size
+        mask = dropout(features.new_ones(self.total * rows, *features.shape[1:]), p, True)
+        return features * mask[self.start * rows : (self.start + self.size) * rows]
 
     def _batch_norm(
         self,
@@ -67,34 +71,33 @@ class WholeBatch(TorchFunctionMode):
         if not training:
             return F.batch_norm(features, running_mean, running_var, weight, bias, False, momentum, eps)
         values = features.float()
-        others = [place for place in range(features.ndim) if place != 1]
-        count = features.numel() // features.shape[1] // self.own * self.whole
-        mean = _Sum.apply(values.sum(others, keepdim=True)) / count
+        reduced = [dimension for dimension in range(features.ndim) if dimension != 1]
+        count = features.numel() // features.shape[1] // self.size * self.total
+        mean = _AllReduce.apply(values.sum(reduced, keepdim=True)) / count
         centered = values - mean
-        variance = _Sum.apply(centered.square().sum(others, keepdim=True)) / count
+        variance = _AllReduce.apply(centered.square().sum(reduced, keepdim=True)) / count
         if running_mean is not None and running_var is not None:
             running_mean.lerp_(mean.detach().flatten(), momentum)
             running_var.lerp_(variance.detach().flatten() * count / (count - 1), momentum)
-        shape = mean.shape
-        normed = centered * (variance + eps).rsqrt()
+        normalized = centered * (variance + eps).rsqrt()
         if weight is not None and bias is not None:
-            normed = normed * weight.view(shape) + bias.view(shape)
-        return normed.to(features.dtype)
+            normalized = normalized * weight.view(mean.shape) + bias.view(mean.shape)
+        return normalized.to(features.dtype)
 
 
-class _Sum(torch.autograd.Function):
-    """The sum of a tensor over the processes, and of its gradients on the way back."""
+class _AllReduce(torch.autograd.Function):
+    """Sum of a tensor over the processes; the backward pass sums the gradients."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        return _summed(values)
+        return _all_reduce(values)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return _summed(gradients[0])
+        return _all_reduce(gradients[0])
 
 
-def _summed(values: Tensor) -> Tensor:
+def _all_reduce(values: Tensor) -> Tensor:
     values = values.clone(memory_format=torch.contiguous_format)
     dist.all_reduce(values)
     return values

@@ -1,0 +1,129 @@
+"""Teachers: exported models that predict the training faces, and the cache of their outputs."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from mien.atomic import open_atomic
+from mien.errors import ConfigError, DatasetError
+from mien.inference.classifier import ExpressionClassifier
+from mien.progress import Progress
+from mien.training.config import DataConfig
+from mien.training.data import Faces
+
+CHUNK = 256
+"""Faces that are predicted between two reports of progress."""
+
+
+class Teacher:
+    """An exported model with outputs that serve as targets: logits of the classes of the data.
+
+    Args:
+        model: an `.onnx` file with its manifest, or the name of a shipped model.
+        names: classes of the data, in order; the model may have more.
+        flip_tta: average the outputs for a face and its mirror image.
+        threads: threads of ONNX Runtime; 0 uses its default.
+
+    Raises:
+        ConfigError: if the model lacks a class.
+        ModelError: if the model cannot be loaded.
+    """
+
+    cache_prefix = "teacher"
+    """Start of the file name of cached outputs."""
+
+    def __init__(self, model: str, names: tuple[str, ...], *, flip_tta: bool, threads: int) -> None:
+        self.model = model
+        self.flip_tta = flip_tta
+        self.classifier = ExpressionClassifier(model, threads)
+        labels = self.classifier.manifest.labels
+        if not set(names) <= set(labels):
+            raise ConfigError(
+                f"the teacher {model} has the classes {', '.join(labels)}; the data have {', '.join(names)}. "
+                "A teacher needs every class of the data."
+            )
+        self.columns = [labels.index(name) for name in names]
+        alignment = self.classifier.manifest.alignment
+        assert alignment is not None  # required in the manifest of an expression model
+        self.alignment = alignment
+
+    def predict_faces(self, faces: Faces, rows: np.ndarray) -> Float[Tensor, "faces columns"]:
+        """Return the outputs for plain faces, with the model's own alignment."""
+        size = self.classifier.manifest.input.size
+        crops = [
+            faces.store.crop(
+                int(row), size=size, template=self.alignment.template, margin=self.alignment.margin
+            )
+            for row in rows
+        ]
+        return self._predict(np.stack(crops))
+
+    def predict_crops(self, crops: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch columns"]:
+        """Return the outputs for training crops (0..255), resized to the model's input."""
+        size = self.classifier.manifest.input.size
+        if crops.shape[-1] != size:
+            crops = F.interpolate(crops, size=(size, size), mode="bilinear", antialias=True)
+        return self._predict(crops.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
+
+    def check_alignment(self, data: DataConfig) -> None:
+        """Check that training crops are aligned as the model expects.
+
+        Raises:
+            ConfigError: if template or margin differ.
+        """
+        if (self.alignment.template, self.alignment.margin) != (data.template, data.margin):
+            raise ConfigError(
+                f"the teacher {self.model} expects crops of template {self.alignment.template}, margin "
+                f"{self.alignment.margin}; data has {data.template}, {data.margin}. Set target.cache = true."
+            )
+
+    def _predict(self, crops: np.ndarray) -> Float[Tensor, "faces columns"]:
+        return torch.from_numpy(self.classifier.logits(crops, flip_tta=self.flip_tta)[:, self.columns])
+
+
+class FeatureTeacher(Teacher):
+    """An exported model with pooled features that serve as targets; for arguments see `Teacher`."""
+
+    cache_prefix = "embedding"
+
+    def _predict(self, crops: np.ndarray) -> Float[Tensor, "faces columns"]:
+        return torch.from_numpy(self.classifier.embeddings(crops, flip_tta=self.flip_tta))
+
+
+def cached_outputs(
+    teacher: Teacher, faces: Faces, folder: Path, progress: Progress | None = None
+) -> Float[Tensor, "faces columns"]:
+    """Return a teacher's outputs for all plain faces, from the cache in a folder if present.
+
+    Raises:
+        DatasetError: if the cached file is broken.
+    """
+    path = folder / f"{teacher.cache_prefix}-{_fingerprint(teacher, faces)}.npy"
+    if path.is_file():
+        try:
+            return torch.from_numpy(np.load(path))
+        except (OSError, ValueError, EOFError) as error:
+            raise DatasetError(f"{path} is broken ({error}). Remove it to create it again.") from None
+    chunks = []
+    count = len(faces.rows)
+    for start in range(0, count, CHUNK):
+        chunks.append(teacher.predict_faces(faces, faces.rows[start : start + CHUNK]))
+        if progress:
+            progress(min(start + CHUNK, count), count)
+    outputs = torch.cat(chunks)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_atomic(path) as file:
+        np.save(file, outputs.numpy())
+    return outputs
+
+
+def _fingerprint(teacher: Teacher, faces: Faces) -> str:
+    """Return a hash of the model, its settings, and all pixels and landmarks of the faces."""
+    manifest = teacher.classifier.manifest
+    settings = (manifest.sha256, manifest.input.size, manifest.alignment, teacher.flip_tta, teacher.columns)
+    return hashlib.sha256(f"{settings!r}{faces.fingerprint}".encode()).hexdigest()[:16]
