@@ -15,6 +15,8 @@ T = TypeVar("T")
 def convert_record(record: object, kind: type[T], *, where: str = "", error: type[Exception]) -> T:
     """Convert nested plain values to a dataclass without coercion; an int is accepted for a float.
 
+    Use `dataclasses.asdict` for the values of the result: `vars` lacks fields that have their default value.
+
     Args:
         record: mappings, lists and scalars as `tomllib` or `json` return them.
         kind: a dataclass; its fields may be dataclasses, or tuples of them.

@@ -1,4 +1,4 @@
-"""Several processes learn what one learns, and go on after all of them were killed."""
+"""Training with several processes: equal to one process, and resumable after kills."""
 
 import json
 import os
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 STEPS = 12
 MAIN = ["-m", "mien.cli.main", "train"]
-EVERYTHING = [
+ALL_OPTIONS = [
     "training.batch=7",
     "training.accumulate=2",
     "training.sam=0.05",
@@ -46,20 +46,20 @@ def teacher(stripes, tmp_path_factory):
 
 
 def losses(run):
-    """Of the steps and evaluations; a run with weights to start from tells these first."""
+    """Return the losses of steps and evaluations from the log."""
     records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     records = [record for record in records if record["event"] != "start"]
     return [(record["event"], record["step"], record["loss"]) for record in records]
 
 
 def distance(first, second):
-    """How far the second tensors are from the first ones, against their size: over all of them together."""
-    apart = sum(float((one - second[name]).double().square().sum()) for name, one in first.items())
-    return (apart / sum(float(one.double().square().sum()) for one in first.values())) ** 0.5
+    """Return the relative L2 distance between two sets of tensors."""
+    squared = sum(float((one - second[name]).double().square().sum()) for name, one in first.items())
+    return (squared / sum(float(one.double().square().sum()) for one in first.values())) ** 0.5
 
 
 def distances(one, two):
-    """Of the weights, the averaged weights, and Adam's running gradients."""
+    """Return the distances of the weights, the averaged weights, and Adam's mean gradients."""
     first, second = load_checkpoint(one), load_checkpoint(two)
     assert first.step == second.step
     gradients = [
@@ -71,39 +71,40 @@ def distances(one, two):
 
 @pytest.mark.parametrize(
     ("frozen", "changes"),
-    [(1, []), (0, EVERYTHING)],
-    ids=["as usual", "with everything"],
+    [(1, []), (0, ALL_OPTIONS)],
+    ids=["defaults", "all options"],
 )
-def test_two_processes_learn_what_one_learns(stripes, teacher, tmp_path, frozen, changes):
+def test_two_processes_equal_one(stripes, teacher, tmp_path, frozen, changes):
     recipe = write_recipe(tmp_path, stripes, epochs=STEPS / 3, frozen=frozen)
     changes = [*changes, "training.evaluate_steps=1", f"target.teachers=['{teacher}']"]
-    alone = train(read_recipe(recipe, changes), tmp_path / "alone")
+    single = train(read_recipe(recipe, changes), tmp_path / "single")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command = [*torchrun, *MAIN, str(recipe), *changes, "--output", str(tmp_path / "two")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("last.ckpt") == 1
-    expected, found = losses(tmp_path / "alone"), losses(tmp_path / "two")
-    assert [record[:2] for record in found] == [record[:2] for record in expected]
-    for (_, step, one), (_, _, two) in zip(expected, found, strict=True):
+    expected = losses(tmp_path / "single")
+    records = losses(tmp_path / "two")
+    assert [record[:2] for record in records] == [record[:2] for record in expected]
+    for (_, step, one), (_, _, two) in zip(expected, records, strict=True):
         assert two == pytest.approx(one, rel=1e-4), f"step {step}"
-    weights, averaged, gradients = distances(alone, tmp_path / "two/last.ckpt")
+    weights, averaged, gradients = distances(single, tmp_path / "two/last.ckpt")
     assert max(weights, averaged) < 1e-3
-    assert gradients < 0.1  # rounding puts some activation on the other side of a ReLU's kink
+    assert gradients < 0.1  # rounding changes the sign of some ReLU inputs
     assert (tmp_path / "two/metrics.json").is_file()
 
 
 def start_two(recipe, output):
-    """Two processes told what torchrun would tell them; torchrun's own kill leaves them alive."""
+    """Start two processes with torchrun's environment; killing torchrun itself would leave them running."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    told = {**os.environ, "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    environment = {**os.environ, "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     command = [sys.executable, *MAIN, str(recipe), "training.evaluate_steps=1", "--resume", "-o", str(output)]
     return [
         subprocess.Popen(
             command,
-            env={**told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -111,13 +112,14 @@ def start_two(recipe, output):
     ]
 
 
-def test_killed_processes_go_on_to_the_same_weights(stripes, tmp_path):
+def test_killed_processes_resume_to_the_same_weights(stripes, tmp_path):
     recipe = write_recipe(tmp_path, stripes, epochs=STEPS / 3)
-    assert [process.wait(900) for process in start_two(recipe, tmp_path / "straight")] == [0, 0]
+    assert [process.wait(900) for process in start_two(recipe, tmp_path / "uninterrupted")] == [0, 0]
     processes = start_two(recipe, tmp_path / "killed")
-    log, wanted = tmp_path / "killed/log.jsonl", random.Random(0).randrange(4, 9)
+    log = tmp_path / "killed/log.jsonl"
+    min_records = random.Random(0).randrange(4, 9)
     deadline = time.monotonic() + 900
-    while time.monotonic() < deadline and not (log.exists() and log.read_text().count("\n") >= wanted):
+    while time.monotonic() < deadline and not (log.exists() and log.read_text().count("\n") >= min_records):
         assert [process.poll() for process in processes] == [None, None]
         time.sleep(0.01)
     for process in processes:
@@ -125,14 +127,14 @@ def test_killed_processes_go_on_to_the_same_weights(stripes, tmp_path):
     assert [process.wait() for process in processes] == [-signal.SIGKILL] * 2
     assert 0 < load_checkpoint(tmp_path / "killed/last.ckpt").step < STEPS
     assert [process.wait(900) for process in start_two(recipe, tmp_path / "killed")] == [0, 0]
-    assert distances(tmp_path / "straight/last.ckpt", tmp_path / "killed/last.ckpt") == (0, 0, 0)
-    assert losses(tmp_path / "straight") == losses(tmp_path / "killed")
+    assert distances(tmp_path / "uninterrupted/last.ckpt", tmp_path / "killed/last.ckpt") == (0, 0, 0)
+    assert losses(tmp_path / "uninterrupted") == losses(tmp_path / "killed")
 
 
-def test_too_many_processes_are_told(stripes, tmp_path):
+def test_rejects_too_many_processes(stripes, tmp_path):
     recipe = write_recipe(tmp_path, stripes, epochs=1)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command = [*torchrun, *MAIN, str(recipe), "training.batch=1", "--output", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode != 0
-    assert "a step has 1 faces: not one for each of 2 processes" in done.stderr
+    assert "a batch of 1 faces is too small for 2 processes" in done.stderr

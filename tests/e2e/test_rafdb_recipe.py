@@ -1,4 +1,4 @@
-"""What an owner of RAF-DB does, on drawn faces in the official layout: train, stop, go on, export, evaluate, report."""
+"""The RAF-DB recipe on generated faces: train, interrupt, resume, export, evaluate, report."""
 
 import json
 from pathlib import Path
@@ -34,10 +34,10 @@ def rafdb(tmp_path_factory):
     return write_rafdb(tmp_path_factory.mktemp("rafdb"), "official", train=8, test=4)
 
 
-def test_the_recipe_trains_stops_goes_on_and_reports(rafdb, tmp_path, capsys):
-    words = ["train", str(RECIPE), *SMALL, f"data.path={rafdb}", f"data.store={tmp_path / 'faces'}"]
-    config = read_recipe(RECIPE, words[2:])
-    train(config, tmp_path / "straight")
+def test_recipe_trains_resumes_exports_and_evaluates(rafdb, tmp_path, capsys):
+    arguments = ["train", str(RECIPE), *SMALL, f"data.path={rafdb}", f"data.store={tmp_path / 'faces'}"]
+    config = read_recipe(RECIPE, arguments[2:])
+    train(config, tmp_path / "uninterrupted")
 
     def stop(done, *_):
         if done == 2:
@@ -45,18 +45,18 @@ def test_the_recipe_trains_stops_goes_on_and_reports(rafdb, tmp_path, capsys):
 
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "run", on_step=stop)
-    assert main([*words, "--output", str(tmp_path / "run"), "--resume"]) == 0
-    checkpoints = [load_checkpoint(tmp_path / name / "last.ckpt") for name in ("straight", "run")]
+    assert main([*arguments, "--output", str(tmp_path / "run"), "--resume"]) == 0
+    checkpoints = [load_checkpoint(tmp_path / name / "last.ckpt") for name in ("uninterrupted", "run")]
     for name, value in checkpoints[0].ema.items():
         assert torch.equal(value, checkpoints[1].ema[name]), name
     assert {path.name for path in (tmp_path / "run").glob("*.png")} >= {"confusion.png", "per_class.png"}
 
     model = str(tmp_path / "raf.onnx")
-    words = ["export", str(tmp_path / "run/last.ckpt"), "-o", model]
-    assert main([*words, "--data", str(rafdb), "--dataset", "rafdb"]) == 0
+    arguments = ["export", str(tmp_path / "run/last.ckpt"), "-o", model]
+    assert main([*arguments, "--data", str(rafdb), "--dataset", "rafdb"]) == 0
     capsys.readouterr()
-    words = ["evaluate", "--model", model, "--data", str(rafdb), "--dataset", "rafdb", "--split", "test"]
-    assert main([*words, "--json", "-o", str(tmp_path / "report")]) == 0
+    arguments = ["evaluate", "--model", model, "--data", str(rafdb), "--dataset", "rafdb", "--split", "test"]
+    assert main([*arguments, "--json", "-o", str(tmp_path / "report")]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["n"] == 28
     assert set(summary["groups"]) == {"gender", "race", "age"}
@@ -64,33 +64,34 @@ def test_the_recipe_trains_stops_goes_on_and_reports(rafdb, tmp_path, capsys):
     assert "Is it the same for everybody?" in (tmp_path / "report/report.html").read_text()
 
 
-def test_ferplus_and_rafdb_are_learned_together_over_seven_classes(rafdb, tmp_path, capsys):
+def test_recipe_trains_on_ferplus_and_rafdb_together(rafdb, tmp_path, capsys):
     ferplus = write_ferplus(tmp_path / "ferplus")
     path = f"ferplus={ferplus},rafdb={rafdb}"
-    words = ["train", str(RECIPE), *SMALL, f"data.path={path}", 'data.dataset="joined"']
-    words += ["model.backbone=face-mobilenet", f"data.store={tmp_path / 'faces'}"]
+    arguments = ["train", str(RECIPE), *SMALL, f"data.path={path}", 'data.dataset="joined"']
+    arguments += ["model.backbone=face-mobilenet", f"data.store={tmp_path / 'faces'}"]
 
     def stop(done, *_):
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(read_recipe(RECIPE, words[2:]), tmp_path / "run", on_step=stop)
-    stopped = load_checkpoint(tmp_path / "run/last.ckpt").step
-    assert main([*words, "--output", str(tmp_path / "run"), "--resume"]) == 0
+        train(read_recipe(RECIPE, arguments[2:]), tmp_path / "run", on_step=stop)
+    interrupted = load_checkpoint(tmp_path / "run/last.ckpt").step
+    assert main([*arguments, "--output", str(tmp_path / "run"), "--resume"]) == 0
     checkpoint = load_checkpoint(tmp_path / "run/last.ckpt")
-    assert checkpoint.step > stopped
+    assert checkpoint.step > interrupted
     assert len(checkpoint.labels) == 7
     assert "contempt" not in checkpoint.labels
     index = read_dataset("joined", path)
     assert {sample.groups["dataset"] for sample in index.select("train").samples} == {"ferplus", "rafdb"}
 
-    model, told = str(tmp_path / "joined.onnx"), ["--data", path, "--dataset", "joined"]
+    model = str(tmp_path / "joined.onnx")
+    data = ["--data", path, "--dataset", "joined"]
     assert main(["export", str(tmp_path / "run/last.ckpt"), "-o", model]) == 0
     assert read_manifest(Path(model)).source["data"]["name"] == "ferplus+rafdb"
     capsys.readouterr()
     report = str(tmp_path / "report")
-    assert main(["evaluate", "--model", model, *told, "--split", "valid", "--json", "-o", report]) == 0
+    assert main(["evaluate", "--model", model, *data, "--split", "valid", "--json", "-o", report]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert set(summary["groups"]["dataset"]["groups"]) == {"ferplus", "rafdb"}
     assert "Is it the same for everybody?" in (tmp_path / "report/report.html").read_text()

@@ -1,4 +1,4 @@
-"""Training as a user runs it: it learns, it resumes bit for bit, it survives being killed."""
+"""Whole training runs: overfitting, bit-identical resume, recovery from kills."""
 
 import json
 import random
@@ -27,7 +27,7 @@ def stripes(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _without_report(request, monkeypatch):
-    """Plots take longer than these runs."""
+    """Plots would take longer than these runs."""
     if "report" not in request.node.name:
         monkeypatch.setattr(loop, "write_run_report", lambda *_, **__: [])
 
@@ -44,7 +44,7 @@ def assert_same(first, second):
         assert torch.equal(value, two[name]), name
 
 
-def test_learns_sixteen_faces_by_heart(stripes, tmp_path):
+def test_overfits_sixteen_faces_per_class(stripes, tmp_path):
     config = read_recipe(write_recipe(tmp_path, stripes, epochs=60, strength=0))
     losses = []
     train(config, tmp_path / "run", on_step=lambda _done, _count, loss, _rate: losses.append(loss))
@@ -56,24 +56,24 @@ def test_learns_sixteen_faces_by_heart(stripes, tmp_path):
 
 
 @pytest.mark.parametrize("frozen", [0, 1])
-def test_four_steps_are_two_and_two_more(stripes, tmp_path, frozen):
-    """The second run is stopped by an exception between two checkpoints, and has to repeat a step."""
+def test_resumed_run_is_bit_identical(stripes, tmp_path, frozen):
+    """The run is interrupted between two checkpoints, and repeats steps after the resume."""
     config = read_recipe(write_recipe(tmp_path, stripes, epochs=2, frozen=frozen))
-    straight = train(config, tmp_path / "straight")
-    assert_same(straight, stop_and_go_on(config, tmp_path / "stopped", 5))
+    uninterrupted = train(config, tmp_path / "uninterrupted")
+    assert_same(uninterrupted, interrupt_and_resume(config, tmp_path / "interrupted", 5))
     logs = [
         [
             {**json.loads(line), "faces_per_s": 0}
             for line in (tmp_path / name / "log.jsonl").read_text().splitlines()
         ]
-        for name in ("straight", "stopped")
+        for name in ("uninterrupted", "interrupted")
     ]
     assert logs[0] == logs[1]
 
 
 @pytest.fixture(scope="module")
 def trained(stripes, tmp_path_factory):
-    """A checkpoint of a short run, and the model file made from it."""
+    """A checkpoint of a short run, and its exported model file."""
     folder = tmp_path_factory.mktemp("trained")
     checkpoint = train(read_recipe(write_recipe(folder, stripes, epochs=1)), folder / "run")
     export_model(checkpoint, folder / "teacher.onnx")
@@ -81,7 +81,7 @@ def trained(stripes, tmp_path_factory):
 
 
 def train_until(config, directory, after):
-    """A run that is stopped by an exception after so many steps."""
+    """Start a run and interrupt it after a number of steps."""
 
     def stop(done, *_):
         if done == after:
@@ -93,8 +93,8 @@ def train_until(config, directory, after):
     assert (load_checkpoint(path).step if path.exists() else 0) == after // 3 * 3
 
 
-def stop_and_go_on(config, directory, after):
-    """A run that is stopped, and resumed; what a kill left of a checkpoint is gone then."""
+def interrupt_and_resume(config, directory, after):
+    """Interrupt a run and resume it, with the partial file of a killed write in its folder."""
     train_until(config, directory, after)
     partial = directory / "last.ckpt.0a1b2c3d.partial"
     partial.write_bytes(b"half")
@@ -117,33 +117,33 @@ def eval_losses(run):
         ["training.accumulate=3", "training.sam=0.05", "training.consistency=5"],
     ],
 )
-def test_every_way_to_learn_resumes_bit_for_bit(stripes, trained, tmp_path, changes):
+def test_resume_is_bit_identical_with_every_option(stripes, trained, tmp_path, changes):
     recipe = write_recipe(tmp_path, stripes, epochs=2)
     config = read_recipe(recipe, [*changes, f"target.teachers=['{trained[1]}']"])
-    straight = train(config, tmp_path / "straight")
-    assert_same(straight, stop_and_go_on(config, tmp_path / "stopped", 7))
+    uninterrupted = train(config, tmp_path / "uninterrupted")
+    assert_same(uninterrupted, interrupt_and_resume(config, tmp_path / "interrupted", 7))
     train(read_recipe(recipe), tmp_path / "plain")
-    assert eval_losses(tmp_path / "straight") != eval_losses(tmp_path / "plain")
+    assert eval_losses(tmp_path / "uninterrupted") != eval_losses(tmp_path / "plain")
 
 
-def test_a_checkpoint_from_before_the_newer_options_goes_on(stripes, tmp_path):
+def test_resumes_a_checkpoint_that_lacks_keys(stripes, tmp_path):
     config = read_recipe(write_recipe(tmp_path, stripes, epochs=2))
-    straight = train(config, tmp_path / "straight")
-    train_until(config, tmp_path / "stopped", 7)
-    path = tmp_path / "stopped/last.ckpt"
+    uninterrupted = train(config, tmp_path / "uninterrupted")
+    train_until(config, tmp_path / "interrupted", 7)
+    path = tmp_path / "interrupted/last.ckpt"
     record = torch.load(path, weights_only=True)
     del record["scaler"], record["config"]["target"], record["config"]["augment"]["mixup"]
     del record["config"]["training"]["sam"], record["config"]["data"]["balance"]
     torch.save(record, path)
-    assert_same(straight, train(config, tmp_path / "stopped", resume=True))
+    assert_same(uninterrupted, train(config, tmp_path / "interrupted", resume=True))
     record["model"] = {f"trunk.{name}": value for name, value in record["model"].items()}
     torch.save(record, path)
     with pytest.raises(CheckpointError, match="other layers than this version's"):
-        train(config, tmp_path / "stopped", resume=True)
+        train(config, tmp_path / "interrupted", resume=True)
 
 
-def test_label_distribution_training_follows_its_teacher(stripes, trained, tmp_path):
-    """The only lesson is a teacher; the student ends near what it says, in a folder that others can read from."""
+def test_label_distribution_training_approaches_its_teacher(stripes, trained, tmp_path):
+    """The teacher's outputs are cached in a folder that other runs can use."""
     shared = tmp_path / "shared"
     changes = [
         f"target.teachers=['{trained[1]}']",
@@ -151,49 +151,47 @@ def test_label_distribution_training_follows_its_teacher(stripes, trained, tmp_p
         "target.teacher=1",
         f"target.store={shared}",
     ]
-    asked = []
+    calls = []
     config = read_recipe(write_recipe(tmp_path, stripes, epochs=15, strength=0), changes)
-    train(config, tmp_path / "run", on_teach=lambda done, count: asked.append((done, count)))
-    assert asked == [(48, 48)]
-    (readings,) = shared.iterdir()
-    teacher = torch.from_numpy(np.load(readings)).softmax(1)
-    _, *steps = map(
-        json.loads, (tmp_path / "run/log.jsonl").read_text().splitlines()
-    )  # the first tells the start
+    train(config, tmp_path / "run", on_teacher=lambda done, count: calls.append((done, count)))
+    assert calls == [(48, 48)]
+    (cached,) = shared.iterdir()
+    teacher = torch.from_numpy(np.load(cached)).softmax(1)
+    _start, *steps = map(json.loads, (tmp_path / "run/log.jsonl").read_text().splitlines())
     losses = [record["loss"] for record in steps]
     entropy = -(teacher * teacher.log()).sum(1).mean().item()
     assert abs(losses[-2] - entropy) < 0.05
     config = read_recipe(write_recipe(tmp_path, stripes, epochs=0.1), changes)
-    train(config, tmp_path / "another", on_teach=lambda *_: pytest.fail("the readings were there"))
+    train(config, tmp_path / "another", on_teacher=lambda *_: pytest.fail("not read from the cache"))
 
 
-def test_a_run_starts_from_the_weights_of_another(stripes, trained, tmp_path):
+def test_run_is_initialized_from_the_weights_of_another(stripes, trained, tmp_path):
     recipe = write_recipe(tmp_path, stripes, epochs=2)
     config = read_recipe(
         recipe, [f"model.pretrained={trained[0]}", "training.lr=1e-9", "training.head_lr=1e-9"]
     )
     path = train(config, tmp_path / "run")
     first = json.loads((tmp_path / "run/log.jsonl").read_text().splitlines()[0])
-    assert (first["event"], first["step"], first["left"]) == ("start", 0, 0)
+    assert (first["event"], first["step"], first["missing"]) == ("start", 0, 0)
     start, end = load_checkpoint(trained[0]).ema, load_checkpoint(path).model
     torch.testing.assert_close(end["classifier.weight"], start["classifier.weight"])
-    stop_and_go_on(config, tmp_path / "stopped", 2)  # before the first checkpoint
-    assert_same(path, tmp_path / "stopped/last.ckpt")
-    story = (tmp_path / "stopped/log.jsonl").read_text()
-    assert story.count('"start"') == 1
+    interrupt_and_resume(config, tmp_path / "interrupted", 2)  # before the first checkpoint
+    assert_same(path, tmp_path / "interrupted/last.ckpt")
+    log = (tmp_path / "interrupted/log.jsonl").read_text()
+    assert log.count('"start"') == 1
 
 
-def test_a_run_leaves_its_report(stripes, tmp_path):
+def test_run_writes_its_report(stripes, tmp_path):
     config = read_recipe(write_recipe(tmp_path, stripes, epochs=1))
     path = train(config, tmp_path / "run")
     numbers = json.loads((tmp_path / "run/metrics.json").read_text())
     assert numbers["accuracy"] == pytest.approx(load_checkpoint(path).metrics["accuracy"], abs=1e-4)
     (tmp_path / "run/metrics.json").unlink()
-    train(config, tmp_path / "run", resume=True)  # killed after its last checkpoint
+    train(config, tmp_path / "run", resume=True)  # as after a kill behind the last checkpoint
     assert json.loads((tmp_path / "run/metrics.json").read_text()) == numbers
 
 
-def test_refuses_to_overwrite_or_to_mix_recipes(stripes, tmp_path):
+def test_rejects_overwriting_and_other_recipes(stripes, tmp_path):
     recipe = write_recipe(tmp_path, stripes, epochs=1)
     train(read_recipe(recipe), tmp_path / "run")
     with pytest.raises(CheckpointError, match="--resume"):
@@ -204,7 +202,7 @@ def test_refuses_to_overwrite_or_to_mix_recipes(stripes, tmp_path):
     train(read_recipe(recipe, ["training.evaluate_steps=7"]), tmp_path / "run", resume=True)
 
 
-def test_tensorboard_gets_what_the_log_gets(stripes, tmp_path):
+def test_tensorboard_contains_the_log_records(stripes, tmp_path):
     train(
         read_recipe(write_recipe(tmp_path, stripes, epochs=2), ["training.tensorboard=true"]),
         tmp_path / "run",
@@ -214,10 +212,10 @@ def test_tensorboard_gets_what_the_log_gets(stripes, tmp_path):
     assert b"step/loss" in events.read_bytes()
 
 
-def test_a_truncated_checkpoint_is_told_in_one_line(stripes, tmp_path):
+def test_rejects_a_truncated_checkpoint(stripes, tmp_path):
     path = train(read_recipe(write_recipe(tmp_path, stripes, epochs=1)), tmp_path / "run")
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="not a whole checkpoint"):
+    with pytest.raises(CheckpointError, match="not a complete checkpoint"):
         load_checkpoint(path)
 
 
@@ -225,27 +223,28 @@ STEPS = 600
 
 
 @pytest.mark.slow
-def test_ten_kills_end_with_the_weights_of_one_straight_run(stripes, tmp_path):
-    """Each run lives until it has passed the next tenth of the steps, and then a random moment longer."""
+def test_ten_kills_give_the_weights_of_an_uninterrupted_run(stripes, tmp_path):
+    """Each run is killed at a random time after it has passed a further number of steps."""
     recipe = write_recipe(tmp_path, stripes, epochs=STEPS / 6)
     started = time.monotonic()
-    straight = train(read_recipe(recipe), tmp_path / "straight")
+    uninterrupted = train(read_recipe(recipe), tmp_path / "uninterrupted")
     step_s = (time.monotonic() - started) / STEPS
     command = [sys.executable, "-m", "mien.cli.main", "train", str(recipe)]
     command += ["--resume", "--output", str(tmp_path / "killed")]
-    chance, reached = random.Random(0), []
+    rng = random.Random(0)
+    reached = []
     for kill in range(10):
-        _kill_after(command, tmp_path / "killed/log.jsonl", 40 * kill, chance.uniform(0, 20 * step_s))
+        _kill_after(command, tmp_path / "killed/log.jsonl", 40 * kill, rng.uniform(0, 20 * step_s))
         path = tmp_path / "killed/last.ckpt"
         reached.append(load_checkpoint(path).step if path.exists() else 0)
     assert reached == sorted(reached)
     assert 0 < reached[-1] < STEPS
     subprocess.run(command, check=True, capture_output=True)
-    assert_same(straight, tmp_path / "killed/last.ckpt")
+    assert_same(uninterrupted, tmp_path / "killed/last.ckpt")
 
 
 def _kill_after(command, log, step, wait_s):
-    """SIGKILL a run a moment after its log has passed a step."""
+    """Kill a run some seconds after its log has passed a step."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and _last_step(log) <= step:
@@ -260,5 +259,5 @@ def _last_step(log):
     lines = log.read_text().splitlines() if log.exists() else []
     try:
         return json.loads(lines[-1])["step"] if lines else 0
-    except ValueError:  # half a line, being written
+    except ValueError:  # incomplete line
         return 0

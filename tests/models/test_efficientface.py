@@ -1,4 +1,4 @@
-"""The published figures of EfficientFace (Zhao, Liu, Zhou, AAAI 2021, tables 1 and 5)."""
+"""EfficientFace against its publication (Zhao, Liu, Zhou, AAAI 2021, tables 1 and 5)."""
 
 import pytest
 import torch
@@ -8,26 +8,26 @@ from mien.models import EfficientFace
 from mien.models.cost import measure_cost
 
 
-def test_has_the_published_size():
+def test_cost_is_the_published_one():
     cost = measure_cost(EfficientFace(7), 224)
     assert cost.parameters == pytest.approx(1.28e6, rel=0.005)
-    assert cost.macs == pytest.approx(154.18e6, rel=0.04)  # theirs counts batch norms too
+    assert cost.macs == pytest.approx(154.18e6, rel=0.04)  # the paper counts batch norms too
 
 
 def shapes_of(model, size):
-    """Output shapes of the named parts, for one image."""
+    """Return the output shapes of the named parts for one image."""
     shapes = {}
     parts = {"stem": model.stem, "stage2": model.stage2, "local": model.local, "modulator": model.modulator}
     parts |= {"stage3": model.trunk[0], "stage4": model.trunk[1], "conv5": model.trunk[2]}
 
-    def note(name):
+    def record(name):
         def hook(module, inputs, output):
             output = output[0] if isinstance(output, tuple) else output
             shapes[name] = tuple(output.shape[1:])
 
         return hook
 
-    handles = [part.register_forward_hook(note(name)) for name, part in parts.items()]
+    handles = [part.register_forward_hook(record(name)) for name, part in parts.items()]
     model.eval()(torch.zeros(1, 3, size, size))
     for handle in handles:
         handle.remove()
@@ -46,8 +46,8 @@ def test_layers_have_the_published_shapes():
     }
 
 
-def test_quadrants_do_not_see_each_other():
-    """A change in one quadrant of what the local branch reads changes that quadrant of its map alone."""
+def test_quadrants_are_independent():
+    """A change in one quadrant of the input changes only that quadrant of the local map."""
     torch.manual_seed(0)
     local = EfficientFace(7).eval().local
     plain = torch.rand(1, 29, 28, 28)
@@ -59,12 +59,24 @@ def test_quadrants_do_not_see_each_other():
     assert difference[:7, :7].max() == difference[7:].max() == 0
 
 
+def test_width_scales_the_channels_of_every_layer():
+    assert measure_cost(EfficientFace(8, width=0.55), 96).parameters == 401_533
+    shapes = shapes_of(EfficientFace(8, width=0.55), 96)
+    assert [shapes[name][0] for name in ("stem", "stage2", "stage3", "stage4", "conv5")] == [
+        16,
+        64,
+        128,
+        256,
+        560,
+    ]
+
+
 def test_quadrants_share_no_weights():
     local = EfficientFace(7).local
     weights = {id(parameter) for layers in local.layers for parameter in layers.parameters()}
     assert len(weights) == 4 * len(list(local.layers[0].parameters()))
 
 
-def test_says_that_a_image_is_too_small():
+def test_rejects_images_below_32_pixels():
     with pytest.raises(ModelError, match="32 px"):
         EfficientFace(7)(torch.zeros(2, 3, 24, 24))

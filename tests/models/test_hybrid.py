@@ -12,40 +12,40 @@ from mien.models.local import LAYOUTS, REGIONS, LocalFeatureExtractor
 @pytest.mark.parametrize("regions", [*REGIONS, "none"])
 @pytest.mark.parametrize(("fusion", "attention"), [("sum", True), ("concat", False), ("gated", True)])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_combination_reads_a_face(regions, fusion, attention, layout):
+def test_every_combination_of_options_has_valid_outputs(regions, fusion, attention, layout):
     model = HybridNet(5, regions=regions, fusion=fusion, attention=attention, layout=layout).eval()
     with torch.no_grad():
-        reading = model.read(model.frozen_features(torch.rand(2, 3, 32, 32) * 255))
-    assert reading.logits.shape == (2, 5)
-    assert reading.feature_map.shape == (2, 1024, 1, 1)
+        output = model.forward_trainable(model.frozen_features(torch.rand(2, 3, 32, 32) * 255))
+    assert output.logits.shape == (2, 5)
+    assert output.feature_map.shape == (2, 1024, 1, 1)
     if attention and regions != "none":
-        assert reading.region_weights.shape == (2, len(model.regions)) == (2, 4)
-        torch.testing.assert_close(reading.region_weights.sum(dim=1), torch.ones(2))
+        assert output.region_weights.shape == (2, len(model.regions)) == (2, 4)
+        torch.testing.assert_close(output.region_weights.sum(dim=1), torch.ones(2))
     else:
-        assert reading.region_weights is None
+        assert output.region_weights is None
         assert model.regions == ()
 
 
 @pytest.mark.parametrize("backbone", ["face-mobilenet", "face-mesh"])
 @pytest.mark.parametrize(("local_stage", "size"), [(1, 64), (1, 70), (2, 97), (3, 32), (3, 70)])
-def test_local_branch_reads_any_stage_at_any_size(local_stage, size, backbone):
+def test_local_branch_supports_every_stage_and_size(local_stage, size, backbone):
     options = {"backbone": backbone, "regions": "anatomical", "attention": True, "local_stage": local_stage}
     model = HybridNet(3, **options).eval()
     assert model(torch.rand(1, 3, size, size) * 255).shape == (1, 3)
 
 
-def test_resnet50_trunk_has_its_parameters_and_learns():
+def test_resnet50_trunk_has_the_published_parameters_and_gets_gradients():
     trunk = torch.nn.ModuleList(BACKBONES["resnet50"].build())
     assert (
         sum(value.numel() for value in trunk.parameters()) == 23_508_032
-    )  # torchvision's, without the classifier
+    )  # torchvision's number without the classifier
     model = HybridNet(7, backbone="resnet50", regions="anatomical", attention=True).train()
     model(torch.rand(4, 3, 64, 64) * 255).sum().backward()
     assert model.stages[0][0].weight.grad.abs().sum() > 0
 
 
-def test_without_its_own_parts_it_is_the_face_mobilenet():
-    """The same names and the same function: a run of the one is a start for the other."""
+def test_default_network_equals_the_face_mobilenet():
+    """The names of weights are equal too, so that either can be initialized from a run of the other."""
     torch.manual_seed(0)
     whole = FaceMobileNet(3).eval()
     model = HybridNet(3).eval()
@@ -54,7 +54,7 @@ def test_without_its_own_parts_it_is_the_face_mobilenet():
     torch.testing.assert_close(model(images), whole(images))
 
 
-def test_stages_give_the_channels_that_the_backbone_promises():
+def test_stages_have_the_declared_channels():
     for backbone in BACKBONES.values():
         features = torch.rand(1, 3, 64, 64)
         for number, stage in enumerate(backbone.build()):
@@ -62,7 +62,7 @@ def test_stages_give_the_channels_that_the_backbone_promises():
             assert features.shape == (1, backbone.channels[number], 16 // 2**number, 16 // 2**number)
 
 
-def test_resnet50_starts_from_torchvisions_file(tmp_path):
+def test_resnet50_loads_torchvisions_weights(tmp_path):
     from torchvision.models import resnet50
 
     torch.manual_seed(0)
@@ -74,18 +74,18 @@ def test_resnet50_starts_from_torchvisions_file(tmp_path):
     features = model.pixels(images)
     for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
         features = getattr(published, name)(features)
-    torch.testing.assert_close(model.read(model.frozen_features(images)).feature_map, features)
+    torch.testing.assert_close(model.forward_trainable(model.frozen_features(images)).feature_map, features)
 
 
-def test_says_when_a_file_is_of_another_network(tmp_path):
+def test_rejects_weights_of_another_network(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pth")
     model = HybridNet(7, backbone="resnet50")
     with pytest.raises(ModelError, match="not torchvision's ResNet-50"):
         model.load_pretrained(tmp_path / "other.pth", torch.zeros(1, 3, 64, 64))
 
 
-def test_new_parts_hardly_change_a_trained_trunk():
-    """Attention starts as the identity and the local branch counts little, whatever the fusion."""
+def test_untrained_parts_preserve_a_trained_trunk():
+    """Attention is initialized as the identity, and fusions near the global map."""
     torch.manual_seed(0)
     images = torch.rand(4, 3, 64, 64) * 255
     plain = HybridNet(5).eval()
@@ -96,14 +96,14 @@ def test_new_parts_hardly_change_a_trained_trunk():
             torch.testing.assert_close(model(images), plain(images), rtol=0.2, atol=0.05)
 
 
-def test_modulator_can_start_as_the_identity():
+def test_neutral_modulator_is_the_identity():
     features = torch.randn(2, 32, 7, 7)
     torch.testing.assert_close(Modulator(32, neutral=True).eval()(features), features)
     published = Modulator(32).eval()(features)
-    assert (published.abs() < features.abs()).all()  # a sigmoid only weakens
+    assert (published.abs() < features.abs()).all()  # a sigmoid is below 1
 
 
-def test_regions_count_alike_at_first():
+def test_region_weights_are_uniform_at_initialization():
     weights = RegionAttention(4, 8)(torch.randn(3, 4, 8))
     torch.testing.assert_close(weights, torch.full((3, 4), 0.25))
 
@@ -120,7 +120,7 @@ def test_region_weights_scale_the_regions():
     assert local[:, :, 2:].abs().max() < 1e-6
 
 
-def test_pooled_regions_are_their_mean_everywhere():
+def test_pooled_layout_is_the_mean_of_the_regions():
     extractor = LocalFeatureExtractor(
         REGIONS["quadrants"], lambda: torch.nn.AvgPool2d(2), channels=1, attention=False, layout="pooled"
     )
@@ -143,12 +143,12 @@ def test_overlapping_regions_are_averaged():
     [
         ({"backbone": "vgg"}, "model.backbone is 'vgg'; expected one of face-mobilenet, face-mesh, resnet50"),
         ({"regions": "thirds"}, "model.regions is 'thirds'"),
-        ({"layout": "heaped"}, "model.layout is 'heaped'; expected one of tiled, pooled"),
+        ({"layout": "stacked"}, "model.layout is 'stacked'; expected one of tiled, pooled"),
         ({"fusion": "product"}, "model.fusion is 'product'"),
         ({"local_stage": 4}, "model.local_stage is 4"),
         ({"frozen": 3}, "model.frozen is 3; expected 0 to local_stage"),
     ],
 )
-def test_names_the_option_that_is_wrong(options, message):
+def test_rejects_invalid_options(options, message):
     with pytest.raises(ModelError, match=message.replace(".", r"\.")):
         HybridNet(3, **options)

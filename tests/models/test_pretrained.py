@@ -15,7 +15,7 @@ WEIGHTS = Path(__file__).parents[2] / "recipes/faceres.safetensors"
 
 
 def folded_forward(weights, images, blocks):
-    """The network as it was published: no batch norm, ReLU6, TensorFlow's SAME padding."""
+    """Apply the published network: no batch norm, ReLU6, TensorFlow's SAME padding."""
     strides = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 
     def same(x, name, stride, groups=1):
@@ -31,35 +31,35 @@ def folded_forward(weights, images, blocks):
     return x
 
 
-def test_batch_norms_put_back_leave_the_function_unchanged():
+def test_restored_batch_norms_keep_the_function():
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(8, 3, 64, 64, generator=generator) * 255
     model = FaceMobileNet(8, frozen=6).eval()
     model.load_pretrained(WEIGHTS, images)
     other = torch.rand(2, 3, 64, 64, generator=generator) * 255
     with torch.no_grad():
-        found = model.trunk(model.frozen_features(other))
+        features = model.trunk(model.frozen_features(other))
         expected = folded_forward(load_file(WEIGHTS), other, 13)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(features, expected, rtol=1e-3, atol=1e-3)
     assert expected.abs().max() > 0.1
 
 
-def test_says_which_file_is_missing(tmp_path):
+def test_names_the_missing_file(tmp_path):
     with pytest.raises(ModelError, match=r"nothing\.safetensors"):
         FaceMobileNet(8).load_pretrained(tmp_path / "nothing.safetensors", torch.zeros(1, 3, 32, 32))
 
 
 def mesh_maps(images_01):
-    """What the shipped landmark mesh computes at a quarter, an eighth, ... of its input's sides."""
+    """Return the maps of the shipped landmark mesh at 1/4, 1/8, ... of its input's sides."""
     model = onnx.load(find_model("face-landmarks"))
     ends = [node.input[0] for node in model.graph.node if node.op_type == "MaxPool"][1:5]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in ends)
     session = onnxruntime.InferenceSession(model.SerializeToString())
     images = images_01.permute(0, 2, 3, 1).numpy()
-    return [torch.from_numpy(found) for found in session.run(ends, {session.get_inputs()[0].name: images})]
+    return [torch.from_numpy(output) for output in session.run(ends, {session.get_inputs()[0].name: images})]
 
 
-def test_mesh_trunk_computes_what_the_shipped_mesh_does():
+def test_mesh_trunk_equals_the_shipped_mesh():
     generator = torch.Generator().manual_seed(0)
     model = HybridNet(8, backbone="face-mesh").train()
     model.load_pretrained(Path("face-landmarks"), torch.rand(4, 3, 64, 64, generator=generator) * 255)
@@ -76,10 +76,10 @@ def test_mesh_trunk_computes_what_the_shipped_mesh_does():
 @pytest.mark.parametrize(
     "name", ["nothing.onnx", "face_landmarks", "open", "expression", "face-detector", "text.onnx"]
 )
-def test_mesh_trunk_says_when_a_file_is_another(name, tmp_path, monkeypatch):
+def test_mesh_trunk_rejects_other_files(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("text.onnx").write_text("no graph at all")
+    Path("text.onnx").write_text("not a graph")
     model = HybridNet(8, backbone="face-mesh")
-    message = f"{name} is not MediaPipe's face mesh as mien ships it. Give model.pretrained=face-landmarks"
+    message = f"{name} is not MediaPipe's face mesh as mien ships it. Set model.pretrained=face-landmarks"
     with pytest.raises(ModelError, match=message):
         model.load_pretrained(Path(name), torch.zeros(1, 3, 64, 64))

@@ -18,7 +18,7 @@ from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import RiskPoint, read_manifest
 from mien.models import HybridNet
 from mien.models.backbones import BACKBONES
-from mien.models.network import ExpressionNetwork, Reading, Region, trace_graph
+from mien.models.network import ExpressionNetwork, NetworkOutput, Region, trace_graph
 from mien.runtime import open_session
 from mien.training.config import read_recipe
 from mien.training.loop import train
@@ -32,7 +32,7 @@ def run(tmp_path_factory):
     return data, train(read_recipe(write_recipe(folder, data, epochs=6)), folder / "run")
 
 
-def test_checkpoint_to_model_file_to_numbers(run, tmp_path):
+def test_exports_and_calibrates_a_checkpoint(run, tmp_path):
     data, checkpoint = run
     path = tmp_path / "tiny.onnx"
     export.export_model(checkpoint, path, source={"commit": "abc"})
@@ -40,41 +40,41 @@ def test_checkpoint_to_model_file_to_numbers(run, tmp_path):
     manifest = calibrate(path, index.select("valid"), abstain=0.1).manifest
     assert manifest == read_manifest(path)
     assert manifest.labels == ("neutral", "happiness", "surprise")
-    read = {"name": index.name, "license": index.license}
-    assert manifest.source == {"recipe": "tiny", "step": 36, "data": read, "commit": "abc"}
+    source = {"name": index.name, "license": index.license}
+    assert manifest.source == {"recipe": "tiny", "step": 36, "data": source, "commit": "abc"}
     assert manifest.license == "CC0"
     assert manifest.temperature != 1.0
     assert 1 / 3 < manifest.abstain_below <= 1
     assert calibrate(path, index.select("valid"), abstain=0.1).manifest == manifest
-    everyone = manifest.risk_coverage[0]
-    assert (everyone.coverage, everyone.confidence) == (1.0, 0.0)
+    first = manifest.risk_coverage[0]
+    assert (first.coverage, first.confidence) == (1.0, 0.0)
     summary = evaluate(ExpressionClassifier(path), index.select("valid")).summary
     assert summary["accuracy"] == manifest.metrics[f"{index.name}/valid"]["labels"]["accuracy"]
     assert (summary["n"], summary["missed_faces"]) == (18, 18)
-    assert everyone.error == pytest.approx(1 - summary["accuracy"], abs=1e-6)
+    assert first.error == pytest.approx(1 - summary["accuracy"], abs=1e-6)
 
 
-def test_risk_points_are_what_their_thresholds_give():
+def test_risk_points_match_their_thresholds():
     rng = np.random.default_rng(3)
     probabilities = metrics.softmax(rng.normal(0, 2, (500, 4)))
     labels = np.array([rng.choice(4, p=row) for row in probabilities])
     points = risk_points(probabilities, labels)
     assert [round(point.coverage, 2) for point in points] == list(COVERAGES)
     for point in points:
-        is_kept = probabilities.max(axis=1) >= point.confidence
-        assert point.coverage == pytest.approx(is_kept.mean(), abs=1e-6)
-        wrong = probabilities[is_kept].argmax(axis=1) != labels[is_kept]
+        is_labeled = probabilities.max(axis=1) >= point.confidence
+        assert point.coverage == pytest.approx(is_labeled.mean(), abs=1e-6)
+        wrong = probabilities[is_labeled].argmax(axis=1) != labels[is_labeled]
         assert point.error == pytest.approx(wrong.mean(), abs=1e-6)
 
 
-def test_faces_of_one_confidence_keep_their_labels_together():
+def test_equal_confidences_give_one_risk_point():
     probabilities = np.tile([[0.7, 0.3]], (6, 1))
     assert risk_points(probabilities, np.array([0, 0, 0, 0, 0, 1])) == (
         RiskPoint(coverage=1.0, error=0.166667, confidence=0.0),
     )
 
 
-def test_a_model_file_tells_where_it_looked(run, tmp_path):
+def test_model_file_has_activation_maps(run, tmp_path):
     path = tmp_path / "tiny.onnx"
     manifest = export.export_model(run[1], path)
     assert manifest.regions == read_manifest(path).regions == ()
@@ -86,12 +86,12 @@ def test_a_model_file_tells_where_it_looked(run, tmp_path):
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_every_trunk_is_exported_as_it_computes(backbone):
+def test_every_trunk_passes_the_parity_check(backbone):
     torch.manual_seed(0)
     export.export_graph(HybridNet(3, backbone=backbone, regions="anatomical", attention=True).eval(), 64)
 
 
-def test_half_precision_halves_the_file_and_hardly_moves_the_logits(run, tmp_path):
+def test_half_precision_halves_the_weights_and_keeps_the_logits(run, tmp_path):
     halved = export.export_model(run[1], tmp_path / "half.onnx")
     full = export.export_model(run[1], tmp_path / "full.onnx", half=False)
     assert halved.sha256 != full.sha256
@@ -105,7 +105,7 @@ def test_half_precision_halves_the_file_and_hardly_moves_the_logits(run, tmp_pat
     assert 0 < np.abs(logits[0] - logits[1]).max() < export.HALF_TOLERANCE
 
 
-def test_values_beyond_half_precision_stay_single():
+def test_values_beyond_half_precision_stay_in_single_precision():
     graph = trace_graph(torch.nn.Conv2d(3, 64, 3), 8, "out")
     model = onnx.load_from_string(graph)
     weight = next(t for t in model.graph.initializer if len(t.dims) == 4)
@@ -115,7 +115,7 @@ def test_values_beyond_half_precision_stay_single():
 
 
 class WithRegions(ExpressionNetwork):
-    """Averages colors over the places of a face, and weighs its two halves by their brightness."""
+    """A network of average colors, with two regions weighted by their brightness."""
 
     regions = (Region("upper", (0.0, 0.0, 1.0, 0.5)), Region("lower", (0.0, 0.5, 1.0, 1.0)))
 
@@ -126,12 +126,12 @@ class WithRegions(ExpressionNetwork):
     def frozen_features(self, images):
         return images / 255
 
-    def read(self, features):
+    def forward_trainable(self, features):
         weights = features.mean(dim=(1, 3)).unflatten(1, (2, -1)).mean(dim=2).softmax(dim=1)
-        return Reading(self.classifier(features.mean(dim=(2, 3))), features, weights)
+        return NetworkOutput(self.classifier(features.mean(dim=(2, 3))), features, weights)
 
 
-def test_regions_are_exported_and_checked(monkeypatch):
+def test_region_weights_are_exported_and_checked(monkeypatch):
     network = WithRegions()
     graph = export.export_graph(network, 32)
     images = torch.rand(2, 3, 32, 32).numpy() * 255
@@ -141,10 +141,10 @@ def test_regions_are_exported_and_checked(monkeypatch):
     bias = network.classifier.bias.detach().numpy()
     np.testing.assert_allclose(maps.mean(axis=(2, 3)) + bias, logits, atol=1e-5)
 
-    def trace_changed(explaining, size, *outputs):
-        changed = copy.deepcopy(explaining)
-        own = changed.network
-        own.activation_maps = lambda feature_map: WithRegions.activation_maps(own, feature_map) + 0.01
+    def trace_changed(module, size, *outputs):
+        changed = copy.deepcopy(module)
+        inner = changed.network
+        inner.activation_maps = lambda feature_map: WithRegions.activation_maps(inner, feature_map) + 0.01
         return trace_graph(changed, size, *outputs)
 
     monkeypatch.setattr(export, "trace_graph", trace_changed)
@@ -152,22 +152,22 @@ def test_regions_are_exported_and_checked(monkeypatch):
         export.export_graph(network, 32)
 
 
-def test_every_batch_size_and_both_engines_agree(run, tmp_path):
+def test_logits_do_not_depend_on_the_batch_size(run, tmp_path):
     _, checkpoint = run
     path = tmp_path / "tiny.onnx"
     export.export_model(checkpoint, path)
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     images = torch.rand(3, 3, 32, 32).numpy() * 255
     (together,) = session.run(["logits"], {"images": images})
-    (alone,) = session.run(["logits"], {"images": images[1:2]})
-    assert abs(together[1] - alone[0]).max() < 1e-4
+    (single,) = session.run(["logits"], {"images": images[1:2]})
+    assert abs(together[1] - single[0]).max() < 1e-4
 
 
-def test_refuses_a_graph_that_differs(run, tmp_path, monkeypatch):
-    """One weight changed on the way to ONNX is enough."""
+def test_rejects_a_graph_that_differs(run, tmp_path, monkeypatch):
+    """One changed weight is enough."""
 
-    def trace_changed(explaining, size, *outputs):
-        changed = copy.deepcopy(explaining)
+    def trace_changed(module, size, *outputs):
+        changed = copy.deepcopy(module)
         with torch.no_grad():
             changed.network.classifier.bias[0] += 0.01
         return trace_graph(changed, size, *outputs)
@@ -178,6 +178,6 @@ def test_refuses_a_graph_that_differs(run, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_refuses_another_suffix(run, tmp_path):
-    with pytest.raises(ModelError, match=r"ends in \.onnx"):
+def test_rejects_another_suffix(run, tmp_path):
+    with pytest.raises(ModelError, match=r"must end in \.onnx"):
         export.export_model(run[1], tmp_path / "tiny.bin")

@@ -1,4 +1,4 @@
-"""A tiny data set whose classes are easy to tell apart, and a tiny recipe for it."""
+"""A small data set with distinguishable classes, and a small recipe for it."""
 
 from pathlib import Path
 
@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from mien.models import build_model
 from mien.training.checkpoint import Checkpoint, save_checkpoint
-from mien.training.config import ModelConfig
-from mien.training.pretrained import build_model
 
 CLASSES = ("neutral", "happiness", "surprise")
 
@@ -17,15 +16,15 @@ name = "tiny"
 
 [card]
 version = "1"
-licence = "CC0"
-trained_on = [{{ name = "made up", licence = "CC0" }}]
+license = "CC0"
+trained_on = [{{ name = "generated", license = "CC0" }}]
 
 [model]
-pretrained = {start!r}
+pretrained = {pretrained!r}
 blocks = 3
 frozen = {frozen}
 dropout = 0.1
-gray = true
+grayscale = true
 
 [data]
 dataset = "folder"
@@ -50,7 +49,7 @@ evaluate_steps = 10
 
 
 def write_stripes(root: Path, train: int = 16, valid: int = 6) -> Path:
-    """`root/{train,valid}/{class}/*.png`: 32 x 32 stripes, whose direction is the class."""
+    """Write `root/{train,valid}/{class}/*.png`: 32 x 32 pixels of stripes, with one direction per class."""
     rng = np.random.default_rng(0)
     row, column = np.mgrid[:32, :32]
     waves = {"neutral": row, "happiness": column, "surprise": row + column}
@@ -68,18 +67,21 @@ def write_stripes(root: Path, train: int = 16, valid: int = 6) -> Path:
 def write_recipe(
     folder: Path, data: Path, *, epochs: float = 4, frozen: int = 1, strength: float = 1.0
 ) -> Path:
-    path, start = folder / "tiny.toml", folder / "start.ckpt"
+    path = folder / "tiny.toml"
+    pretrained = ""
     if frozen:
-        write_start(start)
-    told = {"path": str(data), "start": str(start) if frozen else ""}
-    path.write_text(RECIPE.format(epochs=epochs, frozen=frozen, strength=strength, **told))
+        pretrained = str(folder / "pretrained.ckpt")
+        write_pretrained(Path(pretrained))
+    path.write_text(
+        RECIPE.format(epochs=epochs, frozen=frozen, strength=strength, path=str(data), pretrained=pretrained)
+    )
     return path
 
 
-def write_start(path: Path) -> None:
-    """A checkpoint of the recipe's network, untrained: what layers that do not learn keep."""
+def write_pretrained(path: Path) -> None:
+    """Write a checkpoint of the recipe's network with random weights, for frozen layers."""
     torch.manual_seed(0)
-    weights = build_model(ModelConfig(options={"blocks": 3}), len(CLASSES)).state_dict()
+    weights = build_model("face-mobilenet", len(CLASSES), {"blocks": 3}).state_dict()
     save_checkpoint(
         Checkpoint(step=1, config={}, labels=(), model=weights, ema=weights, optimizer={}, metrics={}), path
     )

@@ -30,7 +30,7 @@ SCALES = (2 / 3, 1 / 2, 1 / 3, 1 / 4)
 BLURS = (0.02, 0.04, 0.06)
 """Standard deviations of blurred copies, as fractions of the face's size."""
 MAX_WEIGHT = 5.0
-"""Maximum of both weights in a manifest."""
+"""Maximum of a weight; the same as in a manifest."""
 CHUNK = 64
 """Faces whose copies are in memory at the same time."""
 
@@ -106,7 +106,7 @@ def fit_quality_temperature(
     reference_sharpness = float(np.median(sharpness[is_original]))
     features = quality_features(size_px, sharpness, reference_size, reference_sharpness)
     weights = fit_temperature_weights(logits, labels, features, temperature)
-    per_halving, per_blur = np.minimum(weights, MAX_WEIGHT).round(3).tolist()
+    per_halving, per_blur = weights.round(3).tolist()
     return QualityTemperature(
         size_px=round(reference_size, 1),
         per_halving=per_halving,
@@ -129,7 +129,7 @@ def quality_features(
 def fit_temperature_weights(
     logits: np.ndarray, labels: np.ndarray, features: np.ndarray, temperature: float
 ) -> np.ndarray:
-    """Fit w >= 0 in log T = log(temperature) + features @ w by maximum likelihood, with Fisher scoring.
+    """Fit w in log T = log(temperature) + features @ w by maximum likelihood, with projected Fisher scoring.
 
     Args:
         logits: (N, C).
@@ -138,7 +138,7 @@ def fit_temperature_weights(
         temperature: temperature at features of 0.
 
     Returns:
-        (F,) weights.
+        (F,) weights within 0..`MAX_WEIGHT`.
     """
     logits = logits.astype(np.float64)
     weights = np.zeros(features.shape[1])
@@ -148,11 +148,12 @@ def fit_temperature_weights(
         mean = (scaled * probabilities).sum(axis=1)
         variance = (scaled**2 * probabilities).sum(axis=1) - mean**2
         gradient = features.T @ (scaled[np.arange(len(labels)), labels] - mean)
-        free = (weights > 0) | (gradient < 0)
-        information = (features[:, free].T * variance) @ features[:, free]
-        updated = weights.copy()
-        updated[free] -= np.linalg.lstsq(information, gradient[free], rcond=None)[0]
-        updated = updated.clip(min=0)
+        is_free = np.where(gradient < 0, weights < MAX_WEIGHT, weights > 0)
+        information = (features[:, is_free].T * variance) @ features[:, is_free]
+        step = np.zeros_like(weights)
+        if is_free.any():
+            step[is_free] = np.linalg.lstsq(information, gradient[is_free], rcond=None)[0].clip(-1, 1)
+        updated = (weights - step).clip(0, MAX_WEIGHT)
         is_converged = np.abs(updated - weights).max() < 1e-7
         weights = updated
         if is_converged:

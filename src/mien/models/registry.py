@@ -54,4 +54,4 @@ def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         if option.name != "classes"
     ]
     kind = dataclasses.make_dataclass("Options", fields, kw_only=True)
-    return vars(convert_record(dict(options), kind, where="model", error=ConfigError))
+    return dataclasses.asdict(convert_record(dict(options), kind, where="model", error=ConfigError))

@@ -180,7 +180,7 @@ class AugmentConfig:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
+        for name, value in dataclasses.asdict(self).items():
             if not 0 <= value < math.inf:
                 raise ConfigError(f"augment.{name} is {value}; expected 0 or more.")
         for name in PROBABILITIES:

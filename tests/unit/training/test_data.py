@@ -10,8 +10,8 @@ from mien.faces.detection import FaceDetector
 from mien.imaging import read_image
 from mien.training.config import AugmentConfig, Config, DataConfig, config_from_dict
 from mien.training.data import Batches, Faces, evaluation_crops, load_faces, read_index
-from mien.training.distributed import Group
-from mien.training.prefetch import made_ahead
+from mien.training.distributed import ProcessGroup
+from mien.training.prefetch import prefetch
 from support.training import write_stripes
 
 SIDE = 16
@@ -19,7 +19,7 @@ SIDE = 16
 
 @pytest.fixture
 def faces():
-    """Ten faces of one flat gray each, which their label distribution tells: a crop can be matched with its target."""
+    """Ten faces of one gray level each, equal to the first label: crops can be matched with targets."""
     grays = np.arange(10) / 10
     patches = np.broadcast_to((grays * 250).astype(np.uint8)[:, None, None, None], (10, SIDE, SIDE, 3))
     return Faces(
@@ -42,13 +42,13 @@ def recipe(**sections) -> Config:
     return config_from_dict({name: plain.get(name, {}) | sections.get(name, {}) for name in plain})
 
 
-def test_crops_stand_beside_their_targets(faces):
+def test_crops_match_their_targets(faces):
     images, targets = Batches(faces, recipe()).at(5)
     assert images.shape == (4, 3, SIDE, SIDE)
     torch.testing.assert_close(images[:, 0, 8, 8] / 250, targets[:, 0], atol=0.01, rtol=0)
 
 
-def test_mixup_mixes_crops_and_targets_alike(faces):
+def test_mixup_mixes_crops_and_targets_with_equal_weights(faces):
     config = recipe(augment={"strength": 0.0, "mixup": 1.0})
     images, targets = Batches(faces, config).at(5)
     torch.testing.assert_close(images[:, 0, 8, 8] / 250, targets[:, 0], atol=0.01, rtol=0)
@@ -59,31 +59,32 @@ def test_mixup_mixes_crops_and_targets_alike(faces):
     assert torch.equal(images, again)
 
 
-def test_batches_made_by_threads_are_the_same(faces):
+def test_prefetched_batches_are_identical(faces):
     config = recipe(augment={"strength": 1.0, "mixup": 0.2}, training={"batch": 4})
-    straight, steps = Batches(faces, config), range(7)  # over three epochs
-    for step, batch in zip(steps, made_ahead(Batches(faces, config).at, steps, 3), strict=True):
-        for made, alone in zip(batch, straight.at(step), strict=True):
-            torch.testing.assert_close(made, alone)
+    sequential = Batches(faces, config)
+    steps = range(7)  # three epochs
+    for step, batch in zip(steps, prefetch(Batches(faces, config).at, steps, 3), strict=True):
+        for tensor, expected in zip(batch, sequential.at(step), strict=True):
+            torch.testing.assert_close(tensor, expected)
 
 
-def test_targets_are_asked_for_the_faces_of_the_batch(faces):
-    asked = []
+def test_target_source_gets_indices_and_crops_of_the_batch(faces):
+    calls = []
 
-    def targets(places, crops):
-        asked.append((places, crops))
-        return torch.full((len(places), 2), 0.5)
+    def targets(indices, crops):
+        calls.append((indices, crops))
+        return torch.full((len(indices), 2), 0.5)
 
-    images, found = Batches(faces, recipe(), targets).at(2)
-    ((places, crops),) = asked
+    images, batch_targets = Batches(faces, recipe(), targets).at(2)
+    ((indices, crops),) = calls
     assert torch.equal(crops, images)
     torch.testing.assert_close(
-        images[:, 0, 8, 8] / 250, faces.label_distribution[places, 0], atol=0.01, rtol=0
+        images[:, 0, 8, 8] / 250, faces.label_distribution[indices, 0], atol=0.01, rtol=0
     )
-    assert found.unique().tolist() == [0.5]
+    assert batch_targets.unique().tolist() == [0.5]
 
 
-def test_a_batch_larger_than_the_split_is_the_split(faces):
+def test_batch_size_is_limited_to_the_split(faces):
     batches = Batches(faces, recipe(training={"batch": 64}))
     assert batches.steps_per_epoch == 1
     assert len(batches.at(0)[0]) == 10
@@ -91,22 +92,22 @@ def test_a_batch_larger_than_the_split_is_the_split(faces):
 
 @pytest.mark.parametrize("mixup", [0.0, 0.5])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_processes_see_together_what_one_sees(faces, mixup, accumulate):
+def test_processes_together_get_the_batch_of_one(faces, mixup, accumulate):
     config = recipe(augment={"mixup": mixup}, training={"batch": 7, "accumulate": accumulate})
     images, targets = Batches(faces, config).at(1)
-    seen = torch.zeros(7)
+    counts = torch.zeros(7)
     for rank in range(3):
-        batches = Batches(faces, config, group=Group(torch.device("cpu"), rank, 3))
+        batches = Batches(faces, config, group=ProcessGroup(torch.device("cpu"), rank, 3))
         own_images, own_targets = batches.at(1)
-        seen[batches.rows] += 1
-        torch.testing.assert_close(own_images, images[batches.rows], atol=0.01, rtol=0)
-        assert torch.equal(own_targets, targets[batches.rows])
-        assert len(own_images) == sum(part.own for part in batches.parts)
-    assert seen.tolist() == [1] * 7
+        counts[batches.positions] += 1
+        torch.testing.assert_close(own_images, images[batches.positions], atol=0.01, rtol=0)
+        assert torch.equal(own_targets, targets[batches.positions])
+        assert len(own_images) == sum(shard.size for shard in batches.shards)
+    assert counts.tolist() == [1] * 7
 
 
-def test_photographs_are_learned_from_as_they_are_served(examples, tmp_path):
-    """Never by their own framing, in which the face is half as large; in full detail; and not without a face."""
+def test_photographs_are_aligned_as_in_inference(examples, tmp_path):
+    """Aligned even with `unaligned` = 1, in full detail, and only with a detected face."""
     photograph = read_image(examples / "astronaut.jpg")
     for name, pixels in (
         ("a", photograph),
@@ -118,23 +119,23 @@ def test_photographs_are_learned_from_as_they_are_served(examples, tmp_path):
     rows = [f"{name}.png,happiness,{split}" for name, split in splits.items()]
     (tmp_path / "t.csv").write_text("\n".join(["image,label,split", *rows]))
     data = DataConfig(dataset="table", path=str(tmp_path / "t.csv"), patch=64, size=64)
-    config = Config(data=data, augment=AugmentConfig(strength=0.0, flip=0.0, own_framing=1.0))
+    config = Config(data=data, augment=AugmentConfig(strength=0.0, flip=0.0, unaligned=1.0))
     index = read_index(data)
-    told = []
-    train, valid = load_faces(index, data, tmp_path, on_left_out=told.append)
-    assert told == [
-        f"left out: 1 photographs in which no face is found. To try them again, remove {tmp_path / 'faces'}."
+    messages = []
+    train, valid = load_faces(index, data, tmp_path, on_skipped=messages.append)
+    assert messages == [
+        f"skipped 1 photographs without a detected face. To try them again, remove {tmp_path / 'faces'}."
     ]
     assert [index.samples[row].id for row in train.rows] == ["a.png"]
     images, _ = Batches(train, config).at(0)
     [face, *_] = FaceDetector(threads=1).detect(photograph)
-    served = align_face(photograph, face.landmarks_xy, size=64).transpose(2, 0, 1)
-    assert np.abs(images[0].numpy() - served).mean() < 2
-    assert np.abs(evaluation_crops(valid, data, slice(None))[0].float().numpy() - served).mean() < 2
+    expected = align_face(photograph, face.landmarks_xy, size=64).transpose(2, 0, 1)
+    assert np.abs(images[0].numpy() - expected).mean() < 2
+    assert np.abs(evaluation_crops(valid, data, slice(None))[0].float().numpy() - expected).mean() < 2
 
 
-def test_training_and_evaluation_reduce_alike_between_two_whole_numbers(examples, tmp_path):
-    """The defaults, 96 to 64 pixels, lie half-way between no reduction and one by two."""
+def test_training_and_evaluation_use_the_same_reduction(examples, tmp_path):
+    """The default of 96 to 64 pixels is half-way between no reduction and a reduction by two."""
     names = {"astronaut.jpg": "train", "biden.jpg": "valid"}
     rows = [f"{examples / name},happiness,{split}" for name, split in names.items()]
     (tmp_path / "t.csv").write_text("\n".join(["image,label,split", *rows]))
@@ -145,25 +146,23 @@ def test_training_and_evaluation_reduce_alike_between_two_whole_numbers(examples
     assert (images - evaluated).abs().max() <= 1.51
 
 
-def test_what_cannot_be_learned_from_is_told(tmp_path):
+def test_reports_unreadable_images(tmp_path):
     root = write_stripes(tmp_path / "data", train=3, valid=1)
     data = DataConfig(dataset="folder", path=str(root), patch=32, size=32)
-    told = []
-    load_faces(read_index(data), data, tmp_path / "whole", on_left_out=told.append)
-    assert told == []
+    messages = []
+    load_faces(read_index(data), data, tmp_path / "whole", on_skipped=messages.append)
+    assert messages == []
     (root / "train/neutral/0.png").write_bytes(b"no image")
-    load_faces(read_index(data), data, tmp_path / "broken", on_left_out=told.append)
-    (line,) = told
-    assert line.startswith(
-        "left out: 1 images that are missing or cannot be read (train/neutral/0.png, ...). To"
-    )
+    load_faces(read_index(data), data, tmp_path / "broken", on_skipped=messages.append)
+    (message,) = messages
+    assert message.startswith("skipped 1 missing or unreadable images (train/neutral/0.png, ...). To")
 
 
-def test_images_without_a_split_beside_others_are_refused(tmp_path):
-    """They belong to every split when they are measured, and to none when they are learned from."""
+def test_rejects_data_with_and_without_splits(tmp_path):
+    """Images without a split belong to every split in evaluation, and to none in training."""
     for name in ("split", "plain"):
         write_stripes(tmp_path / name, train=2, valid=1)
     path = f"folder={tmp_path / 'split'},folder={tmp_path / 'plain/train'}"
     data = DataConfig(dataset="joined", path=path, patch=32, size=32)
-    with pytest.raises(DatasetError, match=r"6 images have no split, others have: folder-2/"):
+    with pytest.raises(DatasetError, match=r"6 images have no split, others have one: folder-2/"):
         read_index(data)

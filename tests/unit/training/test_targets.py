@@ -39,7 +39,7 @@ def faces():
 
 @pytest.fixture
 def other_model(tmp_path):
-    """A teacher whose labels stand in another order."""
+    """A teacher with the labels in another order."""
     return make_model(tmp_path / "other.onnx", labels=EXPRESSIONS[::-1])
 
 
@@ -48,70 +48,74 @@ def build(faces, directory, **target):
     return Targets(faces, config_from_dict({"target": target | options}), directory)
 
 
-def said(model, faces, temperature=1.0, flip_tta=True):
-    """What a model says of the whole patches, through the public classifier."""
+def predicted(model, faces, temperature=1.0, flip_tta=True):
+    """Probabilities of a model for plain faces, from the public classifier."""
     crops = [faces.store.crop(row, size=TINY_SIZE, template="ferplus", margin=0.1) for row in faces.rows]
     logits = ExpressionClassifier(model).logits(np.stack(crops), flip_tta=flip_tta)
     return torch.from_numpy(softmax(logits, temperature)).float()
 
 
-def test_by_default_the_votes_to_the_last_bit(faces, tmp_path):
+def test_default_targets_are_the_votes(faces, tmp_path):
     assert torch.equal(build(faces, tmp_path)(PLACES, NO_CROPS), faces.label_distribution)
 
 
-def test_hard_and_smoothed(faces, tmp_path):
-    found = build(faces, tmp_path, votes=0, hard=3, smoothing=0.2)(PLACES, NO_CROPS)
-    assert torch.equal(found.argmax(1), faces.label_distribution.argmax(1))
-    torch.testing.assert_close(found.max(1).values, torch.full((COUNT,), 0.8 + 0.2 / 8))
-    torch.testing.assert_close(found.sum(1), torch.ones(COUNT))
+def test_hard_labels_with_smoothing(faces, tmp_path):
+    targets = build(faces, tmp_path, votes=0, hard=3, smoothing=0.2)(PLACES, NO_CROPS)
+    assert torch.equal(targets.argmax(1), faces.label_distribution.argmax(1))
+    torch.testing.assert_close(targets.max(1).values, torch.full((COUNT,), 0.8 + 0.2 / 8))
+    torch.testing.assert_close(targets.sum(1), torch.ones(COUNT))
 
 
-def test_the_teacher_alone_at_a_temperature(faces, tmp_path, tiny_model):
-    found = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model], temperature=2)(PLACES, NO_CROPS)
-    torch.testing.assert_close(found, said(tiny_model, faces, 2.0))
-    bare = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model], flip_tta=False)(PLACES, NO_CROPS)
-    torch.testing.assert_close(bare, said(tiny_model, faces, flip_tta=False))
+def test_teacher_with_temperature(faces, tmp_path, tiny_model):
+    targets = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model], temperature=2)(
+        PLACES, NO_CROPS
+    )
+    torch.testing.assert_close(targets, predicted(tiny_model, faces, 2.0))
+    unflipped = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model], flip_tta=False)(
+        PLACES, NO_CROPS
+    )
+    torch.testing.assert_close(unflipped, predicted(tiny_model, faces, flip_tta=False))
 
 
-def test_weights_are_brought_to_a_sum_of_one(faces, tmp_path, tiny_model):
-    found = build(faces, tmp_path, votes=1, teacher=3, teachers=[tiny_model])(PLACES, NO_CROPS)
-    torch.testing.assert_close(found, 0.25 * faces.label_distribution + 0.75 * said(tiny_model, faces))
+def test_weights_of_the_mixture_are_normalized(faces, tmp_path, tiny_model):
+    targets = build(faces, tmp_path, votes=1, teacher=3, teachers=[tiny_model])(PLACES, NO_CROPS)
+    torch.testing.assert_close(targets, 0.25 * faces.label_distribution + 0.75 * predicted(tiny_model, faces))
 
 
-def test_several_teachers_are_averaged_in_the_order_of_the_data(faces, tmp_path, tiny_model, other_model):
-    found = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model, other_model])(PLACES, NO_CROPS)
-    expected = (said(tiny_model, faces) + said(other_model, faces).flip(1)) / 2
-    torch.testing.assert_close(found, expected)
+def test_teachers_are_averaged_in_the_class_order_of_the_data(faces, tmp_path, tiny_model, other_model):
+    targets = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model, other_model])(PLACES, NO_CROPS)
+    expected = (predicted(tiny_model, faces) + predicted(other_model, faces).flip(1)) / 2
+    torch.testing.assert_close(targets, expected)
 
 
-def test_a_teacher_that_knows_more_is_asked_for_less(faces, tmp_path, tiny_model):
+def test_classes_missing_in_the_data_are_dropped(faces, tmp_path, tiny_model):
     one_hot = torch.eye(2)[[0, 1, 0, 1, 1]]
     few = replace(faces, names=("sadness", "anger"), label_distribution=one_hot)
-    found = build(few, tmp_path, votes=0, teacher=1, teachers=[tiny_model])(PLACES, NO_CROPS)
-    columns = said(tiny_model, faces)[:, [EXPRESSIONS.index("sadness"), EXPRESSIONS.index("anger")]]
-    torch.testing.assert_close(found, columns / columns.sum(1, keepdim=True))
+    targets = build(few, tmp_path, votes=0, teacher=1, teachers=[tiny_model])(PLACES, NO_CROPS)
+    columns = predicted(tiny_model, faces)[:, [EXPRESSIONS.index("sadness"), EXPRESSIONS.index("anger")]]
+    torch.testing.assert_close(targets, columns / columns.sum(1, keepdim=True))
 
 
-def test_a_teacher_that_knows_less_is_refused(faces, tmp_path, tiny_model):
+def test_rejects_a_teacher_that_lacks_a_class(faces, tmp_path, tiny_model):
     other = replace(faces, names=(*EXPRESSIONS[:7], "boredom"))
-    with pytest.raises(ConfigError, match=r"knows neutral, .*the data have .*boredom"):
+    with pytest.raises(ConfigError, match=r"has the classes neutral, .*the data have .*boredom"):
         build(other, tmp_path, teacher=1, teachers=[tiny_model])
 
 
-def test_readings_are_kept_and_used_again(faces, tmp_path, tiny_model, monkeypatch):
+def test_outputs_are_cached(faces, tmp_path, tiny_model, monkeypatch):
     store = tmp_path / "shared"
     target = {"votes": 0, "teacher": 1, "teachers": [tiny_model], "store": str(store)}
     first = build(faces, tmp_path / "one", **target)(PLACES, NO_CROPS)
     (path,) = store.iterdir()
     assert path.name.startswith("teacher-")
-    monkeypatch.setattr(ExpressionClassifier, "logits", lambda *_, **__: pytest.fail("was read again"))
+    monkeypatch.setattr(ExpressionClassifier, "logits", lambda *_, **__: pytest.fail("was predicted again"))
     assert torch.equal(build(faces, tmp_path / "two", **target)(PLACES, NO_CROPS), first)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DatasetError, match="broken"):
         build(faces, tmp_path / "three", **target)
 
 
-def test_other_faces_or_another_way_to_read_are_read_anew(faces, tmp_path, tiny_model):
+def test_cache_depends_on_faces_and_teacher_settings(faces, tmp_path, tiny_model):
     target = {"teacher": 1, "teachers": [tiny_model], "store": str(tmp_path / "shared")}
     build(faces, tmp_path, **target)
     build(faces, tmp_path, **target, temperature=3, smoothing=0.1)
@@ -127,7 +131,7 @@ def test_other_faces_or_another_way_to_read_are_read_anew(faces, tmp_path, tiny_
     assert len(list((tmp_path / "shared").iterdir())) == 3
 
 
-def test_without_a_cache_the_teacher_reads_the_varied_crops(faces, tmp_path, tiny_model):
+def test_without_cache_the_teacher_predicts_augmented_crops(faces, tmp_path, tiny_model):
     config = {
         "target": {"votes": 1, "teacher": 1, "teachers": [str(tiny_model)], "cache": False},
         "data": {"margin": 0.1},
@@ -144,39 +148,41 @@ def test_without_a_cache_the_teacher_reads_the_varied_crops(faces, tmp_path, tin
     assert larger.shape == (COUNT, 8)
 
 
-def test_without_a_cache_crops_have_to_be_framed_as_the_teacher_wants(faces, tmp_path, tiny_model):
+def test_without_cache_rejects_another_alignment(faces, tmp_path, tiny_model):
     with pytest.raises(ConfigError, match=r"margin 0\.1; data has ferplus, 0\.0"):
         build(faces, tmp_path, teacher=1, teachers=[tiny_model], cache=False)
 
 
-def test_the_embedding_follows_the_distribution_with_unit_variance(faces, tmp_path):
-    embedder = make_explainable(tmp_path / "embedder.onnx")
-    targets = build(faces, tmp_path, embedding=1.0, embedder=str(embedder), flip_tta=False)(PLACES, NO_CROPS)
+def test_features_of_unit_variance_follow_the_distribution(faces, tmp_path):
+    model = make_explainable(tmp_path / "model.onnx")
+    targets = build(faces, tmp_path, feature_distillation=1.0, feature_teacher=str(model), flip_tta=False)(
+        PLACES, NO_CROPS
+    )
     assert torch.equal(targets[:, :8], faces.label_distribution)
     crops = [faces.store.crop(row, size=TINY_SIZE, template="ferplus", margin=0.1) for row in faces.rows]
-    seen = torch.from_numpy(ExpressionClassifier(embedder).embeddings(np.stack(crops)))
-    assert targets.shape == (COUNT, 8 + seen.shape[1])
+    expected = torch.from_numpy(ExpressionClassifier(model).embeddings(np.stack(crops)))
+    assert targets.shape == (COUNT, 8 + expected.shape[1])
     assert targets[:, 8:].var(dim=0).mean() == pytest.approx(1.0, abs=1e-4)
-    ratio = targets[:, 8:] / seen
+    ratio = targets[:, 8:] / expected
     assert torch.allclose(ratio, ratio[0, 0].expand_as(ratio), rtol=1e-4)
     assert [path.name.split("-")[0] for path in tmp_path.glob("*.npy")] == ["embedding"]
 
 
-def test_an_embedder_has_to_be_named():
-    with pytest.raises(ConfigError, match="embedder"):
-        config_from_dict({"target": {"embedding": 1.0}})
+def test_feature_distillation_needs_a_teacher():
+    with pytest.raises(ConfigError, match="feature_teacher"):
+        config_from_dict({"target": {"feature_distillation": 1.0}})
 
 
-def test_an_embedder_has_to_give_an_embedding(faces, tmp_path, tiny_model):
+def test_rejects_a_feature_teacher_without_embedding(faces, tmp_path, tiny_model):
     with pytest.raises(ModelError, match="embedding"):
-        build(faces, tmp_path, embedding=1.0, embedder=str(tiny_model))
+        build(faces, tmp_path, feature_distillation=1.0, feature_teacher=str(tiny_model))
 
 
-def test_features_of_another_width_are_told(faces, tmp_path):
+def test_rejects_features_of_another_width(faces, tmp_path):
     model = make_explainable(tmp_path / "m.onnx")
-    targets = build(faces, tmp_path, embedding=1.0, embedder=str(model))
+    targets = build(faces, tmp_path, feature_distillation=1.0, feature_teacher=str(model))
     width = targets(PLACES, NO_CROPS).shape[1] - len(EXPRESSIONS)
     targets.check_width(width)
-    with pytest.raises(ConfigError, match=f"gives {width} features of a face, the network has 7"):
+    with pytest.raises(ConfigError, match=f"has {width} features per face, the network has 7"):
         targets.check_width(7)
     build(faces, tmp_path).check_width(7)
