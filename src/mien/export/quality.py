@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from mien import metrics
-from mien.datasets.face_store import labeled_face
 from mien.datasets.index import Index
+from mien.datasets.labeled_face import detect_labeled_face
 from mien.errors import DatasetError, ImageReadError
 from mien.faces import FaceDetector, face_quality
 from mien.imaging import read_image, resize
@@ -173,7 +173,7 @@ def _copies(
             image = read_image(index.read(sample))
         except (ImageReadError, DatasetError):
             return []
-        face = labeled_face(image, sample, detector)
+        face = detect_labeled_face(image, sample, detector)
         return [] if face is None else degrade(image, face, classifier.manifest.input.size)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
