@@ -131,9 +131,9 @@ def make_comparison() -> Comparison:
     }
     faces = [
         Difference(
-            image=image, name=f"{name}.png", truth="neutral", predictions=readings, confidences=(0.71, 0.94)
+            image=image, name=f"{name}.png", truth="neutral", predictions=predictions, confidences=(0.71, 0.94)
         )
-        for name, readings in (
+        for name, predictions in (
             ("<i>", ("neutral", "happiness")),
             ("b", ("neutral", "anger")),
             ("c", ("fear", "neutral")),
