@@ -18,6 +18,7 @@ from mien.atomic import write_atomic
 from mien.errors import InputError
 from mien.manifest import Manifest
 from mien.number_format import clock
+from mien.reports.page import check_installed
 from mien.reports.video import write_report
 from mien.results import VideoFrame
 from mien.table_files import check_table_path
@@ -109,10 +110,12 @@ def record(
     Raises:
         InputError: when the folder holds another run, or a file cannot be written.
         ModelError: when a network fails.
-        MissingExtraError: for Parquet without pyarrow.
+        MissingExtraError: for Parquet without pyarrow, or a report without Jinja2.
     """
     table = table or folder / "faces.csv"
     check_table_path(table)
+    if report:
+        check_installed()
     if annotate and (file := analysis.file) and file.resolve() == (folder / _VIDEO).resolve():
         raise InputError(f"{file} would be overwritten; give another --output.")
     folder.mkdir(parents=True, exist_ok=True)

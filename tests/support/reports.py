@@ -131,7 +131,11 @@ def make_comparison() -> Comparison:
     }
     faces = [
         Difference(
-            image=image, name=f"{name}.png", truth="neutral", predictions=predictions, confidences=(0.71, 0.94)
+            image=image,
+            name=f"{name}.png",
+            truth="neutral",
+            predictions=predictions,
+            confidences=(0.71, 0.94),
         )
         for name, predictions in (
             ("<i>", ("neutral", "happiness")),

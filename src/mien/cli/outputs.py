@@ -158,8 +158,8 @@ def save_image(image: np.ndarray, path: Path) -> None:
 
 
 def check_report(folder: Path | None) -> None:
-    """Raise `MissingExtraError` if a report is requested and matplotlib is not installed."""
-    if folder and find_spec("matplotlib") is None:
+    """Raise `MissingExtraError` if a report is requested and matplotlib or Jinja2 is not installed."""
+    if folder and not (find_spec("matplotlib") and find_spec("jinja2")):
         raise MissingExtraError("A report", "report")
 
 

@@ -22,6 +22,15 @@ def render(template: str, **values: Any) -> str:
     return environment().get_template(template).render(values)
 
 
+def check_installed() -> None:
+    """Check that pages can be rendered, before a long run.
+
+    Raises:
+        MissingExtraError: Jinja2 is not installed.
+    """
+    environment()
+
+
 @cache
 def environment() -> Environment:
     """Return the template environment, with number formats and class colors as filters.
