@@ -20,7 +20,7 @@ BRITISH = re.compile(
     r"|minimis\w+|optimis(e|ed|es|ing)|behaviour|neighbour\w*|cent(re|red|res)|artefacts?|learnt|spelt)\b"
 )
 ALLOWED = ("there is no ",)
-CODE = re.compile(r"`[^`]*`|https?://\S+")
+CODE = re.compile(r"`[^`]*`|\"[\w.]*licence\"|https?://\S+")
 """Names and keys, among them those of earlier versions."""
 
 
@@ -38,7 +38,7 @@ def matches(pattern, root):
     hits = []
     for path in tracked_texts(root):
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            text = CODE.sub("", line) if path.suffix == ".md" else line
+            text = CODE.sub("", line)
             for match in pattern.finditer(text):
                 before = text[max(0, match.start() - 6) : match.end()].lower()
                 if not any(phrase in before for phrase in ALLOWED):
