@@ -274,12 +274,10 @@ def fit_quality(
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         scaled = logits / (temperature * np.exp(features @ weights))[:, None]
         probabilities = metrics.softmax(scaled)
-        slope = (scaled * probabilities).sum(axis=1) - scaled[
-            rows, labels
-        ]  # derivative of log p with respect to log T
-        return float(-np.log(probabilities[rows, labels] + 1e-12).mean()), -(slope[:, None] * features).mean(
-            axis=0
-        )
+        likelihoods = probabilities[rows, labels]
+        # derivative of log p with respect to log T
+        slope = (scaled * probabilities).sum(axis=1) - scaled[rows, labels]
+        return float(-np.log(likelihoods + 1e-12).mean()), -(slope[:, None] * features).mean(axis=0)
 
     start = np.zeros(features.shape[1])
     return minimize(loss, start, jac=True, bounds=[(0, None)] * len(start)).x
