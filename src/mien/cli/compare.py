@@ -62,7 +62,7 @@ def compare(
 
 
 def distinct_names(first: str, second: str) -> tuple[str, str]:
-    """Return names that tell two models apart: file names, else the nearest folders that differ, else the arguments."""
+    """Return distinct names of two models: file names, else the nearest folders that differ, else the arguments."""
     paths = Path(first), Path(second)
     if paths[0].stem != paths[1].stem:
         return paths[0].stem, paths[1].stem
