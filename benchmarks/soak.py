@@ -56,7 +56,7 @@ def start(clip: Path, output: Path, annotate: bool, *more: str) -> subprocess.Po
     """`mien video` in a process of its own."""
     words = ["video", str(clip), "--output", str(output), "--threads", "1", *more]
     words += [] if annotate else ["--no-annotate"]
-    return subprocess.Popen([sys.executable, "-m", "mien.cli.main", *words], stdout=subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, "-m", "mien", *words], stdout=subprocess.DEVNULL)
 
 
 def memory_mb(pid: int) -> float:

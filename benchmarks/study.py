@@ -61,7 +61,7 @@ def run(group: dict[str, Any], row: dict[str, Any], options: argparse.Namespace)
     """Train a row, in a process of its own."""
     recipe, overrides = words_of(group, row)
     shared = [f"data.path={options.data}", f"data.store={options.store}", "target.store=runs/teachers"]
-    command = [sys.executable, "-m", "mien.cli.main", "train", recipe, *overrides, *shared]
+    command = [sys.executable, "-m", "mien", "train", recipe, *overrides, *shared]
     print(f"{row['name']}: {row['changed']}", flush=True)
     subprocess.run([*command, "--output", str(folder_of(row)), "--resume"], check=True)
 
