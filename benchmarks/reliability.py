@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 from degradations import GAINS, SIDES_PX, SIGMAS_PX, Copy, make_copies
 from reliability_report import draw, to_markdown
-from scipy.optimize import minimize
 
 from mien import metrics
 from mien.cli.progress import progress_bar
@@ -31,11 +30,12 @@ from mien.datasets.labeled_face import detect_labeled_face
 from mien.evaluation.labels import official_labels
 from mien.evaluation.predictions import predict_dataset
 from mien.export.calibrate import risk_points
+from mien.export.quality import fit_quality_temperature, fit_temperature_weights, quality_features
 from mien.faces import FaceDetector, LandmarkMesh, face_quality, head_pose
 from mien.faces.alignment import letterbox
 from mien.imaging import read_image
 from mien.inference.classifier import ExpressionClassifier
-from mien.manifest import Manifest, QualityTemperature, write_manifest
+from mien.manifest import Manifest, write_manifest
 
 BATCH_SIZE = 64
 YAW_BANDS = (0, 10, 20, 30, 90)
@@ -103,7 +103,14 @@ def main() -> None:
     if options.plot:
         options.plot.write_bytes(draw(report))
     if options.write:
-        spec = fit_manifest(copies, classifier.manifest.temperature)
+        spec = fit_quality_temperature(
+            copies.logits,
+            copies.label,
+            copies.size,
+            copies.sharpness,
+            copies.kind == "as is",
+            classifier.manifest.temperature,
+        )
         write_manifest(replace(classifier.manifest, quality_temperature=spec), Path(options.model))
         print(f"{options.model}: {spec}")
 
@@ -252,50 +259,10 @@ def _numbers(images: FaceImages, temperature: float) -> dict[str, object]:
     return {name: None if value is None else round(float(value), 6) for name, value in numbers.items()}
 
 
-def quality_features(images: FaceImages, median: tuple[float, float]) -> np.ndarray:
+def pose_and_quality_features(images: FaceImages, median: tuple[float, float]) -> np.ndarray:
     """Return (N, 4) in the order of `FEATURES`: 0 where the quality is at least that of the median validation face."""
-    size, sharpness = median
-    return np.column_stack(
-        [
-            np.nan_to_num(np.abs(images.yaw)) / 45,
-            np.nan_to_num(np.abs(images.pitch)) / 45,
-            np.clip(np.log2(size / images.size), 0, 3),
-            np.clip(1 - images.sharpness / sharpness, 0, 1),
-        ]
-    )
-
-
-def fit_quality(
-    logits: np.ndarray, labels: np.ndarray, features: np.ndarray, temperature: float
-) -> np.ndarray:
-    """Fit the weights (F,), w >= 0, of log T = log T0 + w . f by maximum likelihood, with fixed T0."""
-    rows = np.arange(len(labels))
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        scaled = logits / (temperature * np.exp(features @ weights))[:, None]
-        probabilities = metrics.softmax(scaled)
-        likelihoods = probabilities[rows, labels]
-        # derivative of log p with respect to log T
-        slope = (scaled * probabilities).sum(axis=1) - scaled[rows, labels]
-        return float(-np.log(likelihoods + 1e-12).mean()), -(slope[:, None] * features).mean(axis=0)
-
-    start = np.zeros(features.shape[1])
-    return minimize(loss, start, jac=True, bounds=[(0, None)] * len(start)).x
-
-
-def fit_manifest(copies: FaceImages, temperature: float) -> QualityTemperature:
-    """Fit the quality temperature of the manifest on size and sharpness of all copies."""
-    size, sharpness = median = _median_quality(copies)
-    features = quality_features(copies, median)[:, FEATURES.index("size") :]
-    per_halving, per_blur = fit_quality(
-        copies.logits.astype(np.float64), copies.label, features, temperature
-    ).round(3)
-    return QualityTemperature(
-        size_px=round(size, 1),
-        per_halving=float(per_halving),
-        sharpness=round(sharpness, 3),
-        per_blur=float(per_blur),
-    )
+    pose = np.nan_to_num(np.abs(np.column_stack([images.yaw, images.pitch]))) / 45
+    return np.column_stack([pose, quality_features(images.size, images.sharpness, *median)])
 
 
 def _median_quality(copies: FaceImages) -> tuple[float, float]:
@@ -306,11 +273,11 @@ def _median_quality(copies: FaceImages) -> tuple[float, float]:
 def evaluate_quality(copies: FaceImages, temperature: float) -> dict[str, object]:
     """Return the cross-fitted ECE before and after a quality temperature, by kind of copy."""
     median = _median_quality(copies)
-    features, logits = quality_features(copies, median), copies.logits.astype(np.float64)
+    features, logits = pose_and_quality_features(copies, median), copies.logits.astype(np.float64)
     is_first = np.random.default_rng(1).permutation(copies.face.max() + 1)[copies.face] % 2 == 0
     temperatures, constant = np.empty(len(logits)), np.empty(len(logits))
     for fitted, held_out in ((is_first, ~is_first), (~is_first, is_first)):
-        weights = fit_quality(logits[fitted], copies.label[fitted], features[fitted], temperature)
+        weights = fit_temperature_weights(logits[fitted], copies.label[fitted], features[fitted], temperature)
         temperatures[held_out] = temperature * np.exp(features[held_out] @ weights)
         constant[held_out] = metrics.fit_temperature(logits[fitted], copies.label[fitted])
     before, after = (metrics.softmax(logits / t) for t in (temperature, temperatures[:, None]))
@@ -328,7 +295,7 @@ def evaluate_quality(copies: FaceImages, temperature: float) -> dict[str, object
         }
         for name, rows in parts.items()
     }
-    weights = fit_quality(logits, copies.label, features, temperature)
+    weights = fit_temperature_weights(logits, copies.label, features, temperature)
     return {
         "weights": dict(zip(FEATURES, np.round(weights, 4).tolist(), strict=True)),
         "median_size_px": round(median[0], 2),

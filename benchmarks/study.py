@@ -1,9 +1,9 @@
-"""What each part of the networks is worth: one short run a row, written as tables into docs/models/study.md.
+"""Ablation study of networks and training options: one run per row, written as tables into docs/models/study.md.
 
 python benchmarks/study.py --data ferplus.zip [--only hybrid-full hybrid-trunk] [--table-only]
 
-A run that was stopped goes on where it was; one that is finished is not made again. A row whose run is not on this disk
-keeps the line that it has in the page.
+Interrupted runs are resumed and finished ones are not repeated. A row without a run on this disk keeps its line in the
+page.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs/models/study.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 HEAD = (
-    "| what | PublicTest, official majority | balanced | parameters | multiply-adds | epochs | minutes |\n"
+    "| variant | PublicTest, official majority | balanced | parameters | multiply-adds | epochs | minutes |\n"
     "|---|---|---|---|---|---|---|\n"
 )
 CLASSES = 8
@@ -34,8 +34,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="ferplus.zip")
     parser.add_argument("--store", default="runs/study/faces", help="folder of the prepared faces")
-    parser.add_argument("--only", nargs="*", default=[], help="names of rows")
-    parser.add_argument("--table-only", action="store_true", help="write the tables of what has been run")
+    parser.add_argument("--only", nargs="*", default=[], help="names of rows to run")
+    parser.add_argument("--table-only", action="store_true", help="write the tables without training")
     options = parser.parse_args()
     groups = tomllib.loads((HERE / "study.toml").read_text())["group"]
     if not options.table_only:
@@ -46,20 +46,20 @@ def main() -> None:
     write_page(groups)
 
 
-def words_of(group: dict[str, Any], row: dict[str, Any]) -> tuple[str, list[str]]:
-    """The recipe of a row and its overrides."""
+def recipe_of(group: dict[str, Any], row: dict[str, Any]) -> tuple[str, list[str]]:
+    """Return the recipe of a row and its overrides."""
     overrides = [*group.get("overrides", []), *row.get("overrides", [])]
     return row.get("recipe") or group["recipe"], overrides
 
 
 def folder_of(row: dict[str, Any]) -> Path:
-    """Where a row's run lies."""
+    """Return the folder of a row's run."""
     return Path(row.get("run", f"runs/study/{row['name']}"))
 
 
 def run(group: dict[str, Any], row: dict[str, Any], options: argparse.Namespace) -> None:
-    """Train a row, in a process of its own."""
-    recipe, overrides = words_of(group, row)
+    """Train a row in a subprocess."""
+    recipe, overrides = recipe_of(group, row)
     shared = [f"data.path={options.data}", f"data.store={options.store}", "target.store=runs/teachers"]
     command = [sys.executable, "-m", "mien", "train", recipe, *overrides, *shared]
     print(f"{row['name']}: {row['changed']}", flush=True)
@@ -67,17 +67,17 @@ def run(group: dict[str, Any], row: dict[str, Any], options: argparse.Namespace)
 
 
 def write_page(groups: list[dict[str, Any]]) -> None:
-    """Put the tables between the marks of the page."""
+    """Replace the tables between the markers of the page."""
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     tables, after = rest.split(END)
-    kept = lines_of(tables)
-    tables = "\n".join(filter(None, (table(group, kept) for group in groups)))
+    previous = lines_of(tables)
+    tables = "\n".join(filter(None, (table(group, previous) for group in groups)))
     PAGE.write_text(f"{before}{BEGIN}\n\n{tables}\n{END}{after}", encoding="utf-8")
 
 
 def lines_of(tables: str) -> dict[tuple[str, str], str]:
-    """The lines that stand in the page, by the title of their group and what changed."""
+    """Return the lines of the page by the title of their group and the text of their first column."""
     lines = {}
     for section in tables.split("### ")[1:]:
         title = section.splitlines()[0]
@@ -89,19 +89,21 @@ def lines_of(tables: str) -> dict[tuple[str, str], str]:
     return lines
 
 
-def table(group: dict[str, Any], kept: dict[tuple[str, str], str]) -> str:
-    """One group's heading and rows; those that have never ended are left out."""
-    lines = [describe(group, row) or kept.get((group["title"], row["changed"]), "") for row in group["row"]]
+def table(group: dict[str, Any], previous: dict[tuple[str, str], str]) -> str:
+    """Return the heading and rows of a group, without rows that were never finished."""
+    lines = [
+        describe(group, row) or previous.get((group["title"], row["changed"]), "") for row in group["row"]
+    ]
     lines = list(filter(None, lines))
     return f"### {group['title']}\n\n{group['about']}\n\n{HEAD}{''.join(lines)}" if lines else ""
 
 
 def describe(group: dict[str, Any], row: dict[str, Any]) -> str:
-    """A line of the table, or nothing."""
+    """Return a line of the table, or an empty string if the run is not finished."""
     log = folder_of(row) / "log.jsonl"
     records = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
     evaluations = [record for record in records if record["event"] == "eval"]
-    recipe, overrides = words_of(group, row)
+    recipe, overrides = recipe_of(group, row)
     config = read_recipe(HERE.parent / recipe, overrides)
     if not evaluations or evaluations[-1]["epoch"] < config.training.epochs - 0.01:
         return ""
@@ -117,7 +119,7 @@ def describe(group: dict[str, Any], row: dict[str, Any]) -> str:
 
 
 def minutes(records: list[dict[str, Any]], config: Config) -> float:
-    """How long the steps took, at the rate that the log ends with."""
+    """Return the duration of the run in minutes, at the last rate of the log."""
     steps = [record for record in records if record["event"] == "step"]
     return steps[-1]["step"] * config.training.batch / steps[-1]["faces_per_s"] / 60
 
