@@ -117,7 +117,7 @@ class Service:
 
 
 class _App(FastAPI):
-    """Application whose OpenAPI document has the records of `mien.server.schemas`."""
+    """FastAPI application with the records of `mien.server.schemas` in its OpenAPI document."""
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""

@@ -2,8 +2,8 @@
 
 uvicorn closes idle connections, but has no time limit for receiving headers or for a client to read its response, and
 no limit on connections that have not sent a request. A client that sends one byte per minute would occupy a connection
-for ever. An ASGI application cannot prevent this, since it is only called once the headers are complete; and neither
-can a reverse proxy, as `mien serve` is also used without one.
+forever. An ASGI application cannot prevent this, since it is called only after the headers are complete. A reverse
+proxy can, but `mien serve` has to be safe without one.
 
 `H11Protocol` and `WebSocketsSansIOProtocol` are not a documented API. Therefore pyproject.toml limits uvicorn to one
 minor version, and tests/unit/server/test_run.py lists every name of uvicorn that this package depends on.
@@ -96,7 +96,7 @@ class HTTPConnection(_Connection, H11Protocol):
             if self._read_timer is None:
                 self._read_timer = self._abort_after(self.settings.header_timeout_s)
         elif self.conn.our_state is not h11.DONE:
-            # otherwise this is the rest of a body whose request is already answered
+            # otherwise this is the rest of a body, and the request is already answered
             self._stop_read_timeout()
 
     def send_400_response(self, msg: str) -> None:

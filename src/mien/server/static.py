@@ -67,7 +67,7 @@ class SecurityHeaders:
 
 
 class PageFiles(StaticFiles):
-    """Files of the built page. Names in assets/ contain a content hash, so browsers may cache those files for ever."""
+    """Files of the built page. Names in assets/ contain a content hash, so browsers may cache those files forever."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Return a file of the page; raise a Starlette HTTPException of status 404 when it does not exist."""
