@@ -25,9 +25,9 @@ def folded_forward(weights, images, blocks):
         return F.relu6(F.conv2d(x, weight, weights[f"{name}.bias"].float(), stride, groups=groups))
 
     x = same(images, "stem", 2)
-    for place in range(blocks):
-        x = same(x, f"blocks.{place}.depthwise", strides[place], groups=x.shape[1])
-        x = same(x, f"blocks.{place}.pointwise", 1)
+    for block in range(blocks):
+        x = same(x, f"blocks.{block}.depthwise", strides[block], groups=x.shape[1])
+        x = same(x, f"blocks.{block}.pointwise", 1)
     return x
 
 

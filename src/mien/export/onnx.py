@@ -15,8 +15,8 @@ from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, write_
 from mien.models import build_model
 from mien.models.network import ExportModule, ExpressionNetwork, trace_graph
 from mien.runtime import open_session
-from mien.training.checkpoint import load_checkpoint
-from mien.training.config import config_from_dict
+from mien.training.checkpoint import Checkpoint, load_checkpoint
+from mien.training.config import Config, config_from_dict
 
 TOLERANCE = 1e-4
 """Maximum difference between torch and the exported graph; relative to the maximum for maps and embeddings with values
@@ -55,14 +55,12 @@ def export_model(
         raise ModelError(f"{output.name}: the name of a model file must end in .onnx.")
     checkpoint = load_checkpoint(checkpoint_path)
     config = config_from_dict(checkpoint.config)
-    network = build_model(config.model.name, len(checkpoint.labels), config.model.options)
-    network.load_state_dict(checkpoint.ema)
-    graph = export_graph(network.eval(), config.data.size)
+    network = _load_network(checkpoint, config)
+    graph = export_graph(network, config.data.size)
     if half:
         graph = store_half(graph)
         _check_parity(ExportModule(network), graph, config.data.size, HALF_TOLERANCE)
     output.parent.mkdir(parents=True, exist_ok=True)
-    data = {"data": checkpoint.data} if checkpoint.data else {}
     manifest = Manifest(
         name=output.stem,
         version=config.card.version,
@@ -74,11 +72,17 @@ def export_model(
         trained_on=config.card.trained_on,
         license=config.card.license,
         sha256=hashlib.sha256(graph).hexdigest(),
-        source={"recipe": config.name, "step": checkpoint.step, **data, **(source or {})},
+        source={"recipe": config.name, "step": checkpoint.step, "data": checkpoint.data, **(source or {})},
     )
     write_atomic(output, graph)
     write_manifest(manifest, output)
     return manifest
+
+
+def _load_network(checkpoint: Checkpoint, config: Config) -> ExpressionNetwork:
+    network = build_model(config.model.name, len(checkpoint.labels), config.model.options)
+    network.load_state_dict(checkpoint.ema)
+    return network.eval()
 
 
 def export_graph(network: ExpressionNetwork, size: int) -> bytes:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mien import metrics
+from mien.datasets import Index
 from mien.errors import CheckpointError
 from mien.losses import label_distribution_loss
 from mien.models import build_model
@@ -61,7 +62,7 @@ def train(
         resume: continue from `last.ckpt` if it exists. On the CPU the result is bit-identical to an uninterrupted run.
         on_step: called after every step.
         on_prepare: called with the number of prepared faces.
-        on_teacher: called with the number of faces that a teacher has predicted.
+        on_teacher: called with the number of predicted faces of a teacher.
         on_skipped: called with a message if images cannot be used.
 
     Raises:
@@ -83,8 +84,7 @@ def train(
             faces, validation = load_faces(index, config.data, directory, on_prepare, on_skipped)
             targets = Targets(faces, config, directory, on_teacher)
         batches = Batches(faces, config, targets, group)
-        data = {"name": index.name, "license": index.license}
-        run = _Run(config, batches, validation, group, checkpoint, data)
+        run = _Run(config, batches, validation, group, checkpoint, index)
         targets.check_width(run.model.classifier.in_features)
         group.barrier()  # with its long timeout; the first all-reduce has a short one
         with closing(_open_log(run, directory)) as log:
@@ -153,7 +153,7 @@ class _Run:
         validation: faces of the validation split.
         group: processes that share the work.
         checkpoint: checkpoint of the same recipe to resume from; None starts a new run.
-        data: see `Checkpoint.data`.
+        index: the data set, for the checkpoint's `data`.
     """
 
     def __init__(
@@ -163,15 +163,18 @@ class _Run:
         validation: Faces,
         group: ProcessGroup,
         checkpoint: Checkpoint | None,
-        data: dict[str, str],
+        index: Index,
     ) -> None:
         self.config = config
-        self.data = data
+        self.data = {"name": index.name, "license": index.license}
         self.batches = batches
         self.validation = validation
         self.group = group
         self.steps = max(1, round(config.training.epochs * batches.steps_per_epoch))
-        self.step, self.lr, self.metrics, self.pretrained = 0, 0.0, {}, {}
+        self.step = 0
+        self.lr = 0.0
+        self.metrics: dict[str, float] = {}
+        self.pretrained: dict[str, int] = {}
         self.logits: Tensor | None = None
         self.validation_labels = validation.labels[validation.labels >= 0]
         own = group.own_slice(len(self.validation_labels))

@@ -15,7 +15,7 @@ from mien.training.targets import Targets
 from support.models import TINY_SIZE, make_explainable, make_model
 
 COUNT = 5
-PLACES = torch.arange(COUNT)
+INDICES = torch.arange(COUNT)
 NO_CROPS = torch.zeros(COUNT, 3, 8, 8)
 
 
@@ -56,11 +56,11 @@ def predicted(model, faces, temperature=1.0, flip_tta=True):
 
 
 def test_default_targets_are_the_votes(faces, tmp_path):
-    assert torch.equal(build(faces, tmp_path)(PLACES, NO_CROPS), faces.label_distribution)
+    assert torch.equal(build(faces, tmp_path)(INDICES, NO_CROPS), faces.label_distribution)
 
 
 def test_hard_labels_with_smoothing(faces, tmp_path):
-    targets = build(faces, tmp_path, votes=0, hard=3, smoothing=0.2)(PLACES, NO_CROPS)
+    targets = build(faces, tmp_path, votes=0, hard=3, smoothing=0.2)(INDICES, NO_CROPS)
     assert torch.equal(targets.argmax(1), faces.label_distribution.argmax(1))
     torch.testing.assert_close(targets.max(1).values, torch.full((COUNT,), 0.8 + 0.2 / 8))
     torch.testing.assert_close(targets.sum(1), torch.ones(COUNT))
@@ -68,22 +68,24 @@ def test_hard_labels_with_smoothing(faces, tmp_path):
 
 def test_teacher_with_temperature(faces, tmp_path, tiny_model):
     targets = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model], temperature=2)(
-        PLACES, NO_CROPS
+        INDICES, NO_CROPS
     )
     torch.testing.assert_close(targets, predicted(tiny_model, faces, 2.0))
     unflipped = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model], flip_tta=False)(
-        PLACES, NO_CROPS
+        INDICES, NO_CROPS
     )
     torch.testing.assert_close(unflipped, predicted(tiny_model, faces, flip_tta=False))
 
 
 def test_weights_of_the_mixture_are_normalized(faces, tmp_path, tiny_model):
-    targets = build(faces, tmp_path, votes=1, teacher=3, teachers=[tiny_model])(PLACES, NO_CROPS)
+    targets = build(faces, tmp_path, votes=1, teacher=3, teachers=[tiny_model])(INDICES, NO_CROPS)
     torch.testing.assert_close(targets, 0.25 * faces.label_distribution + 0.75 * predicted(tiny_model, faces))
 
 
 def test_teachers_are_averaged_in_the_class_order_of_the_data(faces, tmp_path, tiny_model, other_model):
-    targets = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model, other_model])(PLACES, NO_CROPS)
+    targets = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model, other_model])(
+        INDICES, NO_CROPS
+    )
     expected = (predicted(tiny_model, faces) + predicted(other_model, faces).flip(1)) / 2
     torch.testing.assert_close(targets, expected)
 
@@ -91,7 +93,7 @@ def test_teachers_are_averaged_in_the_class_order_of_the_data(faces, tmp_path, t
 def test_classes_missing_in_the_data_are_dropped(faces, tmp_path, tiny_model):
     one_hot = torch.eye(2)[[0, 1, 0, 1, 1]]
     few = replace(faces, names=("sadness", "anger"), label_distribution=one_hot)
-    targets = build(few, tmp_path, votes=0, teacher=1, teachers=[tiny_model])(PLACES, NO_CROPS)
+    targets = build(few, tmp_path, votes=0, teacher=1, teachers=[tiny_model])(INDICES, NO_CROPS)
     columns = predicted(tiny_model, faces)[:, [EXPRESSIONS.index("sadness"), EXPRESSIONS.index("anger")]]
     torch.testing.assert_close(targets, columns / columns.sum(1, keepdim=True))
 
@@ -105,11 +107,11 @@ def test_rejects_a_teacher_that_lacks_a_class(faces, tmp_path, tiny_model):
 def test_outputs_are_cached(faces, tmp_path, tiny_model, monkeypatch):
     store = tmp_path / "shared"
     target = {"votes": 0, "teacher": 1, "teachers": [tiny_model], "store": str(store)}
-    first = build(faces, tmp_path / "one", **target)(PLACES, NO_CROPS)
+    first = build(faces, tmp_path / "one", **target)(INDICES, NO_CROPS)
     (path,) = store.iterdir()
     assert path.name.startswith("teacher-")
     monkeypatch.setattr(ExpressionClassifier, "logits", lambda *_, **__: pytest.fail("was predicted again"))
-    assert torch.equal(build(faces, tmp_path / "two", **target)(PLACES, NO_CROPS), first)
+    assert torch.equal(build(faces, tmp_path / "two", **target)(INDICES, NO_CROPS), first)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DatasetError, match="broken"):
         build(faces, tmp_path / "three", **target)
@@ -142,9 +144,9 @@ def test_without_cache_the_teacher_predicts_augmented_crops(faces, tmp_path, tin
         faces.store.patches[:COUNT, :TINY_SIZE, :TINY_SIZE], flip_tta=True
     )
     expected = (faces.label_distribution + torch.from_numpy(softmax(logits)).float()) / 2
-    torch.testing.assert_close(targets(PLACES, crops), expected)
+    torch.testing.assert_close(targets(INDICES, crops), expected)
     assert not (tmp_path / "run").exists()
-    larger = targets(PLACES, torch.nn.functional.interpolate(crops, scale_factor=2))
+    larger = targets(INDICES, torch.nn.functional.interpolate(crops, scale_factor=2))
     assert larger.shape == (COUNT, 8)
 
 
@@ -156,7 +158,7 @@ def test_without_cache_rejects_another_alignment(faces, tmp_path, tiny_model):
 def test_features_of_unit_variance_follow_the_distribution(faces, tmp_path):
     model = make_explainable(tmp_path / "model.onnx")
     targets = build(faces, tmp_path, feature_distillation=1.0, feature_teacher=str(model), flip_tta=False)(
-        PLACES, NO_CROPS
+        INDICES, NO_CROPS
     )
     assert torch.equal(targets[:, :8], faces.label_distribution)
     crops = [faces.store.crop(row, size=TINY_SIZE, template="ferplus", margin=0.1) for row in faces.rows]
@@ -181,7 +183,7 @@ def test_rejects_a_feature_teacher_without_embedding(faces, tmp_path, tiny_model
 def test_rejects_features_of_another_width(faces, tmp_path):
     model = make_explainable(tmp_path / "m.onnx")
     targets = build(faces, tmp_path, feature_distillation=1.0, feature_teacher=str(model))
-    width = targets(PLACES, NO_CROPS).shape[1] - len(EXPRESSIONS)
+    width = targets(INDICES, NO_CROPS).shape[1] - len(EXPRESSIONS)
     targets.check_width(width)
     with pytest.raises(ConfigError, match=f"has {width} features per face, the network has 7"):
         targets.check_width(7)
