@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from mien._version import __version__
 from mien.atomic import write_atomic
@@ -255,7 +254,7 @@ class _Run(AbstractContextManager["_Run"]):
         return False
 
     def _count_missing(self) -> None:
-        self.counts.broken = self._broken_before + self._analysis.broken
+        self.counts.broken = self._broken_before + self._analysis.reader.broken
         self.counts.dropped = self._analysis.dropped
 
     def _add(self, frame: VideoFrame) -> None:
@@ -312,9 +311,7 @@ def _write_report(
     info = analysis.info
     source = folder / _VIDEO if info.is_live else analysis.source
 
-    def images(timestamps_s: Sequence[float]) -> Iterator[tuple[float, np.ndarray | None]]:
-        return frames_at(str(source), timestamps_s, fps=analysis.fps)
-
+    images = partial(frames_at, str(source), fps=analysis.fps)
     write_report(
         folder / _REPORT,
         timeline,

@@ -12,8 +12,8 @@ import numpy as np
 from mien.number_format import UNDEFINED, clock, duration, whole_percent
 from mien.reports import time_charts
 from mien.reports.time_charts import Chart, Span, Tick, state_css
+from mien.video.face_rows import FaceLocation
 from mien.video.timeline import ABSENT, UNCLASSIFIED, UNSURE, Curve, Track, count_thumbnails
-from mien.video.transitions import FaceLocation
 
 NOT_SURE = "not sure"
 NOT_CLASSIFIED = "not classified"

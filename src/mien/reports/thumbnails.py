@@ -12,7 +12,7 @@ from PIL import Image
 
 from mien.errors import InputError
 from mien.imaging import check_image
-from mien.video.transitions import FaceLocation
+from mien.video.face_rows import FaceLocation
 
 FrameReader = Callable[[Sequence[float]], Iterator[tuple[float, np.ndarray | None]]]
 """Returns the frames (H, W, 3) uint8 RGB at ascending times in seconds, one per time; None for an unreadable one."""

@@ -20,8 +20,9 @@ from mien.reports.face_card import NOT_CLASSIFIED, NOT_SURE, Share
 from mien.reports.page import render
 from mien.reports.thumbnails import FrameReader, crop_faces
 from mien.reports.time_charts import Span
+from mien.video.face_rows import FaceLocation
 from mien.video.timeline import UNCLASSIFIED, UNSURE, Timeline, Track
-from mien.video.transitions import FaceLocation, Transition
+from mien.video.transitions import Transition
 
 THUMBNAIL_PX = 88
 CLOSE_UP_PX = 144

@@ -65,14 +65,7 @@ def analyze_video(
 
 
 class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
-    """One pass over a video: a context manager, and an iterator over its frames.
-
-    Args:
-        source: see `analyze_video`, also for the other arguments.
-        analyzer: detects and classifies faces.
-        detect_every: detection interval in frames.
-        smoothing_s: time constant in seconds.
-        fps: frame rate.
+    """One pass over a video: a context manager, and an iterator over its frames; see `analyze_video`.
 
     Attributes:
         source: as given.
@@ -113,11 +106,6 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
             return path if path.is_file() else None
         except (OSError, ValueError):  # not a valid file name
             return None
-
-    @property
-    def broken(self) -> int:
-        """Number of broken frames left out so far."""
-        return self.reader.broken
 
     def __iter__(self) -> Iterator[VideoFrame]:
         with FrameQueue(self.reader, newest=self.info.is_live) as frames:

@@ -46,14 +46,7 @@ def bin_sums(begin_s: np.ndarray, end_s: np.ndarray, values: np.ndarray, edges_s
 def bin_means(begin_s: np.ndarray, end_s: np.ndarray, values: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
     """Average values that hold for an interval each over every bin, weighted by time.
 
-    Args:
-        begin_s: see `bin_sums`.
-        end_s: see `bin_sums`.
-        values: (N, K); NaN is unknown.
-        edges_s: see `bin_sums`.
-
-    Returns:
-        (T, K); NaN where a value is never known.
+    See `bin_sums`; in `values` NaN is unknown, in the result it marks bins where the value is never known.
     """
     known_s = bin_sums(begin_s, end_s, ~np.isnan(values), edges_s)
     sums = bin_sums(begin_s, end_s, np.nan_to_num(values), edges_s)

@@ -17,8 +17,8 @@ from mien.errors import InputError
 from mien.reports.thumbnails import square_around
 from mien.reports.time_charts import Span, make_ticks
 from mien.reports.video import write_report
+from mien.video.face_rows import FaceLocation
 from mien.video.timeline import summarize_rows
-from mien.video.transitions import FaceLocation
 
 LABELS = ("neutral", "happiness", "<i>odd</i>")
 VOID = {"meta", "img", "br", "path"}

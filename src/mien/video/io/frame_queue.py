@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from typing import Self
 
 from mien.video.io.sources import DecodedFrame
 
@@ -13,7 +13,7 @@ PREFETCH = 6
 """Maximum number of decoded frames of a file that wait for the analysis."""
 
 
-class FrameQueue(AbstractContextManager["FrameQueue"]):
+class FrameQueue:
     """Context manager that decodes frames in a thread, and an iterator over them in order.
 
     Args:
@@ -35,7 +35,7 @@ class FrameQueue(AbstractContextManager["FrameQueue"]):
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._fill, name="mien-frames", daemon=True)
 
-    def __enter__(self) -> FrameQueue:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

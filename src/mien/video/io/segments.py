@@ -1,8 +1,8 @@
 """Segments of a video being written: cut to resume a run, and joined with audio into one MP4.
 
-An MP4 that is not closed cannot be played. Segments keep an annotated copy through a kill, for a few seconds of lost
-work, also of a camera or a stream, which cannot be read a second time; that is why the copy is not rendered from the
-rows after the analysis, which would decode every file twice as well.
+An MP4 is unplayable until it is closed, so a kill would lose all of it. Segments limit the loss to a few seconds of
+work. The alternative, rendering the copy from the rows after the analysis, would decode files twice and cannot work for
+cameras and network streams, which cannot be read a second time.
 
 A segment is a NUT file without B-frames: it is readable up to where a kill left it, with exact times, and it can be cut
 after any frame. The open segment is named `.open.nut`; its last packet may be incomplete.
@@ -66,17 +66,6 @@ def next_segment(path: Path) -> Path:
 def finished(segment: Path) -> Path:
     """Return the file name of a segment once it is complete."""
     return segment.with_name(segment.name.removesuffix(".nut").removesuffix(_OPEN) + ".nut")
-
-
-def written_until_s(path: Path) -> float | None:
-    """Return the time of the last image in the segments, to resume after; None without any.
-
-    Images that were in the encoder when the process was killed are lost.
-    """
-    for segment in reversed(list_segments(path)):
-        if times := [packet.pts for packet in _packets(segment)]:
-            return float(times[-1] * TIME_BASE)
-    return None
 
 
 def cut_segments(path: Path, at_s: float, size_hw: tuple[int, int]) -> None:

@@ -17,14 +17,11 @@ from mien.video.io.segments import (
     join_segments,
     next_segment,
     remove_segments,
-    written_until_s,
 )
 from mien.video.io.sources import load_av, resolve_source
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
-
-__all__ = ["VideoWriter", "written_until_s"]
 
 SUFFIXES = (".m4v", ".mov", ".mp4")
 """Suffixes of a video file."""
@@ -42,7 +39,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
 
     Until it is closed, the images are in segments beside the target (`annotated.mp4.segment-0001.nut`), each readable
     up to where a kill left it. Closing joins them with the audio into `path`, without encoding again. A block that ends
-    with an exception leaves the segments, to resume from `written_until_s(path)` by `resume_at_s`.
+    with an exception leaves the segments, to continue with `resume_at_s`.
 
     Args:
         path: the target, named .mp4.

@@ -15,8 +15,8 @@ import pytest
 
 from mien.errors import InputError, VideoReadError
 from mien.video.io import writer as writer_module
-from mien.video.io.segments import list_segments
-from mien.video.io.writer import VideoWriter, written_until_s
+from mien.video.io.segments import TIME_BASE, _all_packets, list_segments
+from mien.video.io.writer import VideoWriter
 
 av = pytest.importorskip("av")
 
@@ -34,6 +34,12 @@ def write(path: Path, times_s: list[float], audio_from: Path | None = None) -> V
     with VideoWriter(path, size_hw=SIZE_HW, audio_from=audio_from) as writer:
         add_all(writer, times_s)
     return writer
+
+
+def written_until_s(path: Path) -> float | None:
+    """Return the time of the last image in the segments; None without any."""
+    ticks = [packet.pts for packet in _all_packets(path)]
+    return float(ticks[-1] * TIME_BASE) if ticks else None
 
 
 def audio_start_s(path: Path) -> float:
