@@ -184,7 +184,7 @@ def test_failed_export_keeps_the_existing_files(tmp_path, capsys):
     for image in (data / "valid").rglob("*.png"):
         image.write_text("not an image")
     code, _, err = run(capsys, *arguments)
-    assert (code, "could be read" in err) == (2, True)
+    assert (code, "can be read" in err) == (2, True)
     assert not list(tmp_path.glob(".mien-*"))
 
 
