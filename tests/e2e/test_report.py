@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from mien.errors import InputError, MissingExtraError
+from mien.evaluation.evaluate import Mistake
 from mien.evaluation.groups import group_results
 from mien.evaluation.summary import summarize
 from mien.reports import learning_curve
-from mien.reports.evaluation import Mistake, write_report
+from mien.reports.evaluation import write_report
 from mien.reports.plot_style import make_figure
 from mien.theme import LIGHT
 

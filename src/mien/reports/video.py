@@ -56,7 +56,9 @@ def write_report(
         MissingExtraError: Jinja2 is not installed.
     """
     page = _Page(timeline, images, max(timeline.end_s, duration_s or 0.0, 1e-3))
-    write_atomic(path, render("video.html", title=title, facts=facts, **page.values()))
+    html = render("video.html", title=title, facts=facts, **page.values())
+    # a file name that is not valid Unicode (a lone surrogate) becomes question marks
+    write_atomic(path, html.encode("utf-8", errors="replace"))
 
 
 class _Page:

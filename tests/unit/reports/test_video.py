@@ -143,6 +143,10 @@ def test_escapes_text(tmp_path):
     assert "a &amp; b" in text
 
 
+def test_replaces_invalid_unicode_in_title(tmp_path):
+    assert "<h1>a?.mp4</h1>" in render(tmp_path, TWO_LABELS, title="a\udcff.mp4")
+
+
 def test_content_security_policy_allows_only_own_script(tmp_path):
     text = render(tmp_path, TWO_LABELS)
     script = re.search(r"<script>(.*)</script>", text, re.DOTALL)
