@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mien.cli.options import DEFAULTS, OUTPUT, AnalyzerOptions, DetectEvery, Json, Quiet
-from mien.cli.progress import print_message, progress_bar
+from mien.cli.progress import ProgressBar, print_message, progress_bar
 from mien.errors import InputError
 
 if TYPE_CHECKING:
-    from mien.inference.analyzer import Analyzer
-    from mien.recording import Counts, Recording
+    from mien.recording import Counts, OnFrame, Recording
     from mien.results import VideoFrame
-    from mien.video.analysis import VideoAnalysis
 
 STOPPED = 130
 """Exit code after Ctrl-C."""
@@ -58,6 +56,7 @@ def video(
         smoothing: time constant of the probability filter in seconds; 0: no filter [default: 0.2].
         fps: frame rate of an image folder [default: 25] or requested from a camera.
     """
+    from mien.recording import record
     from mien.video.analysis import VideoAnalysis
     from mien.video.smoothing import TIME_CONSTANT_S
 
@@ -65,17 +64,23 @@ def video(
         raise InputError("--resume needs the --output folder of the interrupted run.")
     analyzer = options.open_analyzer()
     seconds = TIME_CONSTANT_S if smoothing is None else smoothing
-    with VideoAnalysis(source, analyzer, detect_every=detect_every, smoothing_s=seconds, fps=fps) as analysis:
-        recording = _record(
+    # no progress bar between the JSON lines on a terminal
+    is_interleaved = as_json and sys.stdout.isatty()
+    with ExitStack() as stack:
+        analysis = stack.enter_context(
+            VideoAnalysis(source, analyzer, detect_every=detect_every, smoothing_s=seconds, fps=fps)
+        )
+        folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-")))
+        progress = stack.enter_context(progress_bar("frames", is_shown=not quiet and not is_interleaved))
+        recording = record(
             analysis,
-            analyzer,
-            output,
+            analyzer.manifest,
+            folder,
             table=table,
             annotate=annotate and output is not None,
             report=report and output is not None,
             resume=resume,
-            as_json=as_json,
-            quiet=quiet,
+            on_frame=_frame_callback(progress, analysis.info.frames or 0, as_json=as_json),
         )
     if not as_json:
         from mien.cli.console import print_tracks
@@ -86,44 +91,17 @@ def video(
     return STOPPED if recording.was_stopped else 0
 
 
-def _record(
-    analysis: VideoAnalysis,
-    analyzer: Analyzer,
-    output: Path | None,
-    *,
-    table: Path | None,
-    annotate: bool,
-    report: bool,
-    resume: bool,
-    as_json: bool,
-    quiet: bool,
-) -> Recording:
-    """Record the analysis with progress on the terminal; without an output folder into a temporary one."""
+def _frame_callback(progress: ProgressBar, total: int, *, as_json: bool) -> OnFrame:
+    """Return a function that prints a frame if requested and updates the progress."""
     from mien.cli.outputs import print_json
-    from mien.recording import record
 
-    # no progress bar between the JSON lines on a terminal
-    is_interleaved = as_json and sys.stdout.isatty()
-    with ExitStack() as stack:
-        folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-")))
-        progress = stack.enter_context(progress_bar("frames", is_shown=not quiet and not is_interleaved))
+    def on_frame(frame: VideoFrame, counts: Counts) -> None:
+        if as_json:
+            print_json(frame.to_dict())
+        rate = counts.frames / counts.work_s if counts.work_s > 0 else 0.0
+        progress(counts.frames, total, f"{rate:.0f} frames/s")
 
-        def on_frame(frame: VideoFrame, counts: Counts) -> None:
-            if as_json:
-                print_json(frame.to_dict())
-            rate = counts.frames / counts.work_s if counts.work_s > 0 else 0.0
-            progress(counts.frames, analysis.info.frames or 0, f"{rate:.0f} frames/s")
-
-        return record(
-            analysis,
-            analyzer.manifest,
-            folder,
-            table=table,
-            annotate=annotate,
-            report=report,
-            resume=resume,
-            on_frame=on_frame,
-        )
+    return on_frame
 
 
 def print_summary(recording: Recording, files: Iterable[Path]) -> None:
