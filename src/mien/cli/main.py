@@ -111,12 +111,10 @@ def _import_commands(app: App) -> None:
 def _describe(error: CycloptsError) -> str:
     """Return a usage error in one line, with the choices of a missing option."""
     message = " ".join(str(error).split())
-    if (
-        isinstance(error, MissingArgumentError)
-        and error.argument
-        and (choices := error.argument.get_choices())
-    ):
-        message = f"{message} Choose from: {', '.join(choices)}."
+    if isinstance(error, MissingArgumentError) and error.argument and not error.keyword:
+        choices = error.argument.get_choices()
+        expected = f"; expected one of: {', '.join(choices)}" if choices else ""
+        message = f"{error.argument.name} is missing{expected}."
     command = " ".join(("mien", *(error.command_chain or ())))
     return f"{message} Try: {command} --help"
 
