@@ -17,7 +17,11 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Point = Annotated[list[float], Meta(min_length=2, max_length=2)]
 
 
-class HeadPoseRecord(Struct, frozen=True, kw_only=True):
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all records: frozen, keyword-only, without further keys."""
+
+
+class HeadPoseRecord(Record, frozen=True, kw_only=True):
     """Rotation of the head in degrees; all zero for a face that looks into the camera."""
 
     yaw: Annotated[float, Meta(description="positive when the subject turns to their own left")]
@@ -27,7 +31,7 @@ class HeadPoseRecord(Struct, frozen=True, kw_only=True):
     ]
 
 
-class QualityRecord(Struct, frozen=True, kw_only=True):
+class QualityRecord(Record, frozen=True, kw_only=True):
     """How suitable a face is for prediction."""
 
     size_px: Annotated[float, Meta(description="shorter side of the box in pixels")]
@@ -38,7 +42,7 @@ class QualityRecord(Struct, frozen=True, kw_only=True):
     visible: Annotated[float, Meta(description="share of the box inside the image, 0 to 1")]
 
 
-class ExpressionRecord(Struct, frozen=True, kw_only=True):
+class ExpressionRecord(Record, frozen=True, kw_only=True):
     """The perceived expression of a face: what people would see in it, not what the person feels."""
 
     label: Annotated[str | None, Meta(description="most probable class; null when the model abstains")]
@@ -48,7 +52,7 @@ class ExpressionRecord(Struct, frozen=True, kw_only=True):
     ]
 
 
-class FaceRecord(Struct, frozen=True, kw_only=True):
+class FaceRecord(Record, frozen=True, kw_only=True):
     """A detected face. Coordinates are pixels of the upright image."""
 
     track_id: Annotated[int | UnsetType, Meta(description="number of the track in its scene, video only")] = (
@@ -74,14 +78,14 @@ class FaceRecord(Struct, frozen=True, kw_only=True):
     ] = UNSET
 
 
-class ErrorRecord(Struct, frozen=True, kw_only=True):
+class ErrorRecord(Record, frozen=True, kw_only=True):
     """Why an image could not be analyzed."""
 
     code: Annotated[str, Meta(description="stable identifier for programs")]
     message: Annotated[str, Meta(description="explanation for people")]
 
 
-class ResultRecord(Struct, frozen=True, kw_only=True):
+class ResultRecord(Record, frozen=True, kw_only=True):
     """The faces of one image: a line of `mien predict --json`."""
 
     image: Annotated[str, Meta(description="path or name of the image")]
@@ -91,7 +95,7 @@ class ResultRecord(Struct, frozen=True, kw_only=True):
     error: ErrorRecord | None
 
 
-class VideoFrameRecord(Struct, frozen=True, kw_only=True):
+class VideoFrameRecord(Record, frozen=True, kw_only=True):
     """The tracked faces of one video frame: a line of `mien video --json`."""
 
     frame_index: Annotated[int, Meta(ge=0, description="number of the frame in its source, from 0")]
