@@ -20,7 +20,7 @@ BRITISH = re.compile(
     r"|minimis\w+|optimis(e|ed|es|ing)|behaviour|neighbour\w*|cent(re|red|res)|artefacts?|learnt|spelt)\b"
 )
 ALLOWED = ("there is no ",)
-CODE = re.compile(r"`[^`]*`|\"[\w.]*licence\"|https?://\S+")
+CODE = re.compile(r"`[^`]*`|\"[\w.]*(?:licence|grey)\"|https?://\S+")
 """Names and keys, among them those of earlier versions."""
 
 
