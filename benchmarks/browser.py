@@ -61,15 +61,11 @@ def _summarize_stages(timings: list[dict[str, float]], seconds: float) -> dict[s
 
 def main() -> None:
     """Run the benchmark from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument(
-        "--one-thread",
-        action="store_true",
-        help="omit the isolation headers, without which there are no threads",
+        "--one-thread", action="store_true", help="omit the isolation headers, without which there are no threads"
     )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

@@ -57,15 +57,11 @@ def rotate(image: np.ndarray, face: Face, axis: str, degrees: float) -> tuple[np
     y, x = (np.mgrid[: height * OVERSAMPLING, : width * OVERSAMPLING] + 0.5) / OVERSAMPLING
     points = np.column_stack([x.ravel(), y.ravel()])
     depth = _depth(mesh, points)
-    fine = Image.fromarray(image).resize(
-        (width * OVERSAMPLING, height * OVERSAMPLING), Image.Resampling.BICUBIC
-    )
+    fine = Image.fromarray(image).resize((width * OVERSAMPLING, height * OVERSAMPLING), Image.Resampling.BICUBIC)
     rotated = _rotate_points(np.column_stack([points, depth]), mesh.mean(axis=0), axis, degrees)
     drawn = _draw(rotated, np.asarray(fine).reshape(-1, 3), (height, width))
     landmarks = face.landmarks_xy.astype(np.float64)
-    landmarks = _rotate_points(
-        np.column_stack([landmarks, _depth(mesh, landmarks)]), mesh.mean(axis=0), axis, degrees
-    )
+    landmarks = _rotate_points(np.column_stack([landmarks, _depth(mesh, landmarks)]), mesh.mean(axis=0), axis, degrees)
     return drawn, replace(face, landmarks_xy=landmarks[:, :2], mesh_xyz=None)
 
 
@@ -73,9 +69,7 @@ def shrink(image: np.ndarray, face: Face, side: int) -> tuple[np.ndarray, Face]:
     """Resize an image to a side in pixels, and its face with it."""
     scale = side / max(image.shape[:2])
     small = resize(image, (side, side))
-    return small, replace(
-        face, bbox_xyxy=face.bbox_xyxy * scale, landmarks_xy=face.landmarks_xy * scale, mesh_xyz=None
-    )
+    return small, replace(face, bbox_xyxy=face.bbox_xyxy * scale, landmarks_xy=face.landmarks_xy * scale, mesh_xyz=None)
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:

@@ -123,9 +123,7 @@ def measure(model: str, threads: int, repeats: int) -> dict[str, Any]:
         "whole_ms": round(whole, 2),
         "images_per_s": round(1000 / whole, 1),
         "images_per_s_without_decode": round(1000 / (total - stages["decode"]), 1),
-        "startup_s": {
-            name: round(value, 3) for name, value in startup_s(model, max(3, repeats // 4)).items()
-        },
+        "startup_s": {name: round(value, 3) for name, value in startup_s(model, max(3, repeats // 4)).items()},
     }
 
 
@@ -140,9 +138,7 @@ def show(record: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=40)

@@ -29,9 +29,7 @@ GRAY = 127
 BATCH_SIZE = 256
 
 
-def find_correct(
-    classifier: ExpressionClassifier, crops: np.ndarray, labels: np.ndarray
-) -> dict[str, np.ndarray]:
+def find_correct(classifier: ExpressionClassifier, crops: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Return for every cover whether each crop (N, S, S, 3) is classified as its label, (N,) bool."""
     side = crops.shape[1]
     correct: dict[str, np.ndarray] = {}
@@ -40,8 +38,7 @@ def find_correct(
         covered = crops.copy()
         covered[:, top:bottom, left:right] = GRAY
         logits = [
-            classifier.logits(covered[start : start + BATCH_SIZE])
-            for start in range(0, len(covered), BATCH_SIZE)
+            classifier.logits(covered[start : start + BATCH_SIZE]) for start in range(0, len(covered), BATCH_SIZE)
         ]
         correct[name] = np.concatenate(logits).argmax(axis=1) == labels
     return correct

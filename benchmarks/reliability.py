@@ -84,9 +84,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the results")
     parser.add_argument("--plot", type=Path, help="file for the plot, a .png")
     parser.add_argument(
-        "--write",
-        action="store_true",
-        help="write the quality temperature to the manifest of --model, a path",
+        "--write", action="store_true", help="write the quality temperature to the manifest of --model, a path"
     )
     options = parser.parse_args()
     classifier = ExpressionClassifier(options.model)
@@ -147,11 +145,7 @@ def measure(
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool, progress_bar("classifying copies") as progress:
         for start in range(0, len(rows), BATCH_SIZE):
             progress(start, len(rows))
-            images = [
-                image
-                for images in pool.map(make_images, rows[start : start + BATCH_SIZE])
-                for image in images
-            ]
+            images = [image for images in pool.map(make_images, rows[start : start + BATCH_SIZE]) for image in images]
             crops = np.stack([crop for _, crop in images])
             batch = classifier.logits(crops)
             flipped = np.full_like(batch, np.nan)
@@ -161,9 +155,7 @@ def measure(
             logits.append(batch)
             flipped_logits.append(flipped)
     columns = {name: np.array([record[name] for record in records]) for name in records[0]}
-    images = FaceImages(
-        **columns, logits=np.concatenate(logits), flipped_logits=np.concatenate(flipped_logits)
-    )
+    images = FaceImages(**columns, logits=np.concatenate(logits), flipped_logits=np.concatenate(flipped_logits))
     has_copies = np.isin(images.face, images.face[images.kind != "as is"])
     return images[images.kind == "as is"], images[has_copies]
 
@@ -226,8 +218,7 @@ def _bands(
     images: FaceImages, values: np.ndarray, edges: tuple[int, ...], temperature: float
 ) -> list[dict[str, object]]:
     parts: list[tuple[list[int] | None, dict[str, object]]] = [
-        ([low, high], _numbers(images[(values >= low) & (values < high)], temperature))
-        for low, high in pairwise(edges)
+        ([low, high], _numbers(images[(values >= low) & (values < high)], temperature)) for low, high in pairwise(edges)
     ]
     parts.append((None, _numbers(images[np.isnan(values)], temperature)))
     return [{"band_deg": band, **numbers} for band, numbers in parts]

@@ -21,10 +21,7 @@ MARKED = (1.0, 0.9, 0.8, 0.5)
 
 def to_markdown(report: dict[str, Any]) -> str:
     """Return the tables of docs/reliability.md."""
-    points = [
-        (f"{p['coverage']:.0%}", f"{p['error']:.1%}", f"{p['confidence']:.3f}")
-        for p in report["risk_coverage"]
-    ]
+    points = [(f"{p['coverage']:.0%}", f"{p['error']:.1%}", f"{p['confidence']:.3f}") for p in report["risk_coverage"]]
     parts = [_table(("labeled", "wrong", "min. confidence"), points)]
     head = ("faces", "n", "accuracy (95 %)", "mean confidence", "ECE", "mesh fits", "flip TTA (p)")
     real = [
@@ -64,9 +61,7 @@ def draw(report: dict[str, Any], theme: Theme = LIGHT) -> bytes:
     _draw_curve(figure.add_axes((0.065, 0.115, 0.37, 0.655)), report, theme)
     _draw_copies(figure.add_axes((0.625, 0.115, 0.35, 0.655)), report, theme)
     faces, copied = report["faces"], report["copied"]
-    note = (
-        f"{report['model']} on {faces:,} FER+ validation faces, and on degraded copies of {copied:,} of them"
-    )
+    note = f"{report['model']} on {faces:,} FER+ validation faces, and on degraded copies of {copied:,} of them"
     write_head(figure, "Error with abstention, and overconfidence on degraded images", note, theme)
     return encode_png(figure)
 
@@ -80,17 +75,13 @@ def _draw_curve(axes: Any, report: dict[str, Any], theme: Theme) -> None:
         point = min(report["risk_coverage"], key=lambda point: abs(point["coverage"] - share))
         x, y = point["coverage"], point["error"]
         axes.plot([x], [y], marker="o", ms=7, color=theme.warm, mec=theme.paper, mew=1.5, clip_on=False)
-        axes.annotate(
-            f"{y:.1%}", (x, y), (-9, 6), textcoords="offset points", ha="right", color=theme.ink, fontsize=10
-        )
+        axes.annotate(f"{y:.1%}", (x, y), (-9, 6), textcoords="offset points", ha="right", color=theme.ink, fontsize=10)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, max(risk) * 1.15)
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.set_xlabel("coverage", color=theme.quiet, fontsize=9.5)
-    axes.set_title(
-        "Error of the labeled faces", loc="left", fontsize=11, color=theme.ink, fontweight="bold", pad=9
-    )
+    axes.set_title("Error of the labeled faces", loc="left", fontsize=11, color=theme.ink, fontweight="bold", pad=9)
 
 
 def _draw_copies(axes: Any, report: dict[str, Any], theme: Theme) -> None:

@@ -143,9 +143,7 @@ def load(server: Server, image: Path, seconds: float, **options: float) -> Recor
     received = {status: len(times) for status, times in results["latencies_ms"].items()}
     # a client may have its response before the server has counted it
     deadline_s = time.perf_counter() + 2
-    while (
-        sent := server.response_counts_since(counts_before)
-    ) != received and time.perf_counter() < deadline_s:
+    while (sent := server.response_counts_since(counts_before)) != received and time.perf_counter() < deadline_s:
         time.sleep(0.05)
     missing = sum(max(0, sent.get(status, 0) - count) for status, count in received.items())
     results["lost"] = max(missing, results["unanswered"])
@@ -167,10 +165,7 @@ def summary(rounds: list[Record]) -> Record:
         "cpu_ms": round(statistics.median(results["cpu_ms"] for results in rounds), 1),
         "answers": sum(len(times) for results in rounds for times in results["latencies_ms"].values()),
         "not_200": sum(
-            len(times)
-            for results in rounds
-            for code, times in results["latencies_ms"].items()
-            if code != "200"
+            len(times) for results in rounds for code, times in results["latencies_ms"].items() if code != "200"
         ),
         "lost": sum(results["lost"] for results in rounds),
     }
@@ -275,9 +270,7 @@ def measure_stops(folder: Path, image: Path, options: argparse.Namespace) -> Rec
 def show(results: Record) -> None:
     """Print the results as a table."""
     row = "{:10s} {:>7s}  {:28s} {:>9s} {:>8s} {:>8s} {:>7s} {:>6s} {:>8s}"
-    print(
-        row.format("image", "clients", "server", "images/s", "p50 ms", "p99 ms", "cpu ms", "lost", "batched")
-    )
+    print(row.format("image", "clients", "server", "images/s", "p50 ms", "p99 ms", "cpu ms", "lost", "batched"))
     for kind, by_clients in results["speed"].items():
         for clients, point in by_clients.items():
             for name, arm in point["arms"].items():

@@ -42,10 +42,7 @@ def make_loop(path: Path, minutes: float, fps: int) -> Path:
             for turn in range(round(60 * minutes / 8)):
                 for packet in packets:
                     again = av.Packet(bytes(packet))
-                    again.pts, again.dts = (
-                        (packet.pts or 0) + turn * length,
-                        (packet.dts or 0) + turn * length,
-                    )
+                    again.pts, again.dts = ((packet.pts or 0) + turn * length, (packet.dts or 0) + turn * length)
                     again.duration, again.time_base = packet.duration, packet.time_base
                     again.is_keyframe, again.stream = packet.is_keyframe, copy
                     target.mux(again)
@@ -111,9 +108,7 @@ def main() -> None:
             "kills": options.kills,
             "same_table": tables[0] == tables[1],
         }
-    print(
-        json.dumps(found) if options.json else "\n".join(f"{key:26s} {value}" for key, value in found.items())
-    )
+    print(json.dumps(found) if options.json else "\n".join(f"{key:26s} {value}" for key, value in found.items()))
 
 
 if __name__ == "__main__":

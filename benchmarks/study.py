@@ -81,19 +81,13 @@ def lines_of(tables: str) -> dict[tuple[str, str], str]:
     lines = {}
     for section in tables.split("### ")[1:]:
         title = section.splitlines()[0]
-        lines |= {
-            (title, line[2:].split(" | ")[0]): line
-            for line in section.splitlines(True)
-            if line.startswith("| ")
-        }
+        lines |= {(title, line[2:].split(" | ")[0]): line for line in section.splitlines(True) if line.startswith("| ")}
     return lines
 
 
 def table(group: dict[str, Any], previous: dict[tuple[str, str], str]) -> str:
     """Return the heading and rows of a group, without rows that were never finished."""
-    lines = [
-        describe(group, row) or previous.get((group["title"], row["changed"]), "") for row in group["row"]
-    ]
+    lines = [describe(group, row) or previous.get((group["title"], row["changed"]), "") for row in group["row"]]
     lines = list(filter(None, lines))
     return f"### {group['title']}\n\n{group['about']}\n\n{HEAD}{''.join(lines)}" if lines else ""
 

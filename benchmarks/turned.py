@@ -71,9 +71,7 @@ def judge(faces: list[Face], upright: Face, turn_deg: float) -> str:
     assert upright.expression is not None
     assert upright.head_pose is not None
     label = face.expression.label
-    fate = (
-        "no label" if label is None else "right label" if label == upright.expression.label else "WRONG label"
-    )
+    fate = "no label" if label is None else "right label" if label == upright.expression.label else "WRONG label"
     if face.head_pose is None:
         return f"{fate}, no pose"
     off = math.remainder(face.head_pose.roll_deg - upright.head_pose.roll_deg - turn_deg, 360)

@@ -13,9 +13,7 @@ def model_parser(documentation: str, models: Sequence[str] = ("expression",)) ->
     """Return a parser of the data set and the models, `models` by default."""
     parser = argparse.ArgumentParser(description=documentation.splitlines()[0])
     parser.add_argument("data", help="FER+, a folder or a zip archive")
-    parser.add_argument(
-        "--model", nargs="+", default=list(models), help="names of shipped models or .onnx files"
-    )
+    parser.add_argument("--model", nargs="+", default=list(models), help="names of shipped models or .onnx files")
     return parser
 
 

@@ -133,9 +133,7 @@ def main() -> None:
     if options.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, set(list(os.sched_getaffinity(0))[: options.cores]))
     with tempfile.TemporaryDirectory() as folder:
-        clip = options.clip or write_clip(
-            Path(folder) / "clip.mp4", (frame for frame, _ in crossing_frames())
-        )
+        clip = options.clip or write_clip(Path(folder) / "clip.mp4", (frame for frame, _ in crossing_frames()))
         with VideoReader(clip) as reader:
             fps = reader.info.fps or 25.0
         ways: dict[str, Callable[[], Iterator[Labels] | None]] = {
@@ -146,9 +144,7 @@ def main() -> None:
             "mien, every 1": lambda: read_mien(clip, 1),
         }
         found: dict[str, Any] = dict.fromkeys(ways)
-        for _ in range(
-            options.repeats
-        ):  # in turns, so that a busy moment hits all alike; the best run counts
+        for _ in range(options.repeats):  # in turns, so that a busy moment hits all alike; the best run counts
             for name, way in ways.items():
                 result = measure(way, fps)
                 if result and (found[name] is None or result["frames_per_s"] > found[name]["frames_per_s"]):

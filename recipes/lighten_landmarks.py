@@ -33,9 +33,7 @@ ORIGINAL_SHA256 = "878ec23dd27e8068282568fe084ff61a5d90506db10992340495bf52189d2
 ASSET = Path(__file__).parents[1] / "src/mien/assets/face-landmarks.onnx"
 OUTPUTS = 2
 """Number of outputs that are kept: the landmarks and the presence logit. A third one is unused."""
-CHANGES = (
-    "graph rewritten for speed by recipes/lighten_landmarks.py, third output left out, weights unchanged"
-)
+CHANGES = "graph rewritten for speed by recipes/lighten_landmarks.py, third output left out, weights unchanged"
 
 Constants = dict[str, np.ndarray]
 """Tensors by name, in their stored type; fp16 tensors are cast to fp32 in the graph."""
@@ -77,9 +75,7 @@ def channel_counts(model: ModelProto) -> dict[str, int]:
     }
 
 
-def match_prelu(
-    node: NodeProto, makers: dict[str, NodeProto], constants: Constants
-) -> tuple[str, np.ndarray] | None:
+def match_prelu(node: NodeProto, makers: dict[str, NodeProto], constants: Constants) -> tuple[str, np.ndarray] | None:
     """Return input and slopes (C,) fp32 of the PReLU r + a (x - r), r = relu(x), that ends in this node, or None."""
     relu, product = (makers.get(name) for name in node.input) if node.op_type == "Add" else (None, None)
     if relu is None or product is None or relu.op_type != "Relu" or product.op_type != "Mul":
@@ -134,9 +130,7 @@ def assemble(original: ModelProto, nodes: Sequence[NodeProto], constants: Consta
         is_half = constants[name].dtype == np.float16
         stored.append(numpy_helper.from_array(constants[name], names[name] + "h" * is_half))
         if is_half:
-            casts.append(
-                helper.make_node("Cast", [stored[-1].name], [names[name]], to=onnx.TensorProto.FLOAT)
-            )
+            casts.append(helper.make_node("Cast", [stored[-1].name], [names[name]], to=onnx.TensorProto.FLOAT))
     for node in nodes:
         names.setdefault(node.output[0], f"t{len(names)}")
         short = NodeProto(op_type=node.op_type, attribute=node.attribute)
@@ -145,9 +139,7 @@ def assemble(original: ModelProto, nodes: Sequence[NodeProto], constants: Consta
         renamed.append(short)
     graph = helper.make_graph([*casts, *renamed], "face-landmarks", ends[:1], ends[1:], stored)
     opsets = [opset for opset in original.opset_import if opset.domain == ""]
-    model = helper.make_model(
-        graph, opset_imports=opsets, ir_version=original.ir_version, producer_name="mien"
-    )
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=original.ir_version, producer_name="mien")
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -168,9 +160,7 @@ def write_asset(original: Path, asset: Path) -> None:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("original", type=Path, help="the converted network, 2576178 bytes")
     parser.add_argument("--asset", type=Path, default=ASSET, help="output file with an existing manifest")
     arguments = parser.parse_args()

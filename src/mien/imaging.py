@@ -48,9 +48,7 @@ _UNSUPPORTED_HEIC = "is a HEIC file; convert it to JPEG or pass a Pillow image o
 SCALED_FORMATS = ("PPM",)
 """Formats for which Pillow scales 32-bit integers to 0..65535."""
 
-ImageSource: TypeAlias = (
-    "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image | np.ndarray"
-)
+ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image | np.ndarray"
 """Types accepted as an image."""
 
 
@@ -91,9 +89,7 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
 def check_image(image: np.ndarray) -> np.ndarray:
     """Return the image unchanged; raise `InputError` unless it is `(H, W, 3) uint8` and not empty."""
     if not isinstance(image, np.ndarray):
-        raise InputError(
-            f"expected an image (H, W, 3) uint8 RGB, got {type(image).__name__}; see `read_image`."
-        )
+        raise InputError(f"expected an image (H, W, 3) uint8 RGB, got {type(image).__name__}; see `read_image`.")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(f"expected an image (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}.")
     if 0 in image.shape:
@@ -149,10 +145,7 @@ def _open(data: bytes) -> Image:
 
 
 def _decode(
-    open_image: Callable[[], AbstractContextManager[Image]],
-    name: str,
-    max_pixels: int,
-    unsupported: str = _UNSUPPORTED,
+    open_image: Callable[[], AbstractContextManager[Image]], name: str, max_pixels: int, unsupported: str = _UNSUPPORTED
 ) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
@@ -308,6 +301,4 @@ def resize(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     from PIL import Image
 
     height, width = size_hw
-    return np.array(
-        Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    )
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0))

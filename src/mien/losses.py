@@ -5,8 +5,7 @@ from torch import Tensor
 
 
 def label_distribution_loss(
-    logits: Float[Tensor, "batch classes"],
-    label_distribution: Float[Tensor, "batch classes"],
+    logits: Float[Tensor, "batch classes"], label_distribution: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, ""]:
     """Return the cross-entropy of softmax(logits) against a label distribution: the mean over the batch, in nats.
 
@@ -17,9 +16,7 @@ def label_distribution_loss(
 
 
 def adjust_logits(
-    logits: Float[Tensor, "batch classes"],
-    prior: Float[Tensor, " classes"],
-    tau: float,
+    logits: Float[Tensor, "batch classes"], prior: Float[Tensor, " classes"], tau: float
 ) -> Float[Tensor, "batch classes"]:
     """Add tau * log(prior) to the logits for the training loss, so that rare classes need larger logits.
 
@@ -37,8 +34,7 @@ def adjust_logits(
 
 
 def feature_distillation_loss(
-    embedding: Float[Tensor, "batch channels"],
-    target: Float[Tensor, "batch channels"],
+    embedding: Float[Tensor, "batch channels"], target: Float[Tensor, "batch channels"]
 ) -> Float[Tensor, ""]:
     """Return the mean squared difference between a network's pooled features and a teacher's.
 
@@ -52,8 +48,7 @@ def feature_distillation_loss(
 
 
 def attention_consistency_loss(
-    maps: Float[Tensor, "batch classes rows columns"],
-    flipped_maps: Float[Tensor, "batch classes rows columns"],
+    maps: Float[Tensor, "batch classes rows columns"], flipped_maps: Float[Tensor, "batch classes rows columns"]
 ) -> Float[Tensor, ""]:
     """Return the mean squared difference between class activation maps of faces and of their mirror images.
 

@@ -178,9 +178,7 @@ def read_manifest(model_path: Path) -> Manifest:
     """
     path = manifest_path(model_path)
     if not path.is_file():
-        raise ManifestError(
-            f"{model_path} has no manifest; expected {path.name} beside it (mien export writes both)."
-        )
+        raise ManifestError(f"{model_path} has no manifest; expected {path.name} beside it (mien export writes both).")
     manifest = parse_manifest(path.read_bytes(), path)
     sha256 = file_sha256(model_path)
     if sha256 != manifest.sha256:

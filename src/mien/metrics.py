@@ -115,10 +115,7 @@ def accuracy_interval(correct: int, n: int) -> tuple[float, float]:
     share, weight = correct / n, _Z95 * _Z95 / n
     middle = (share + weight / 2) / (1 + weight)
     half = _Z95 * sqrt(share * (1 - share) / n + weight / (4 * n)) / (1 + weight)
-    return (
-        0.0 if correct == 0 else max(0.0, middle - half),
-        1.0 if correct == n else min(1.0, middle + half),
-    )
+    return (0.0 if correct == 0 else max(0.0, middle - half), 1.0 if correct == n else min(1.0, middle + half))
 
 
 def mcnemar_test(only_first: int, only_second: int) -> float:
@@ -303,9 +300,7 @@ def area_under_risk_coverage(curve: RiskCoverage) -> float:
     return float(np.sum(curve.risk * steps)) if steps.size else float("nan")
 
 
-def _golden_section(
-    loss: Callable[[float], float], low: float, high: float, tolerance: float = 1e-6
-) -> float:
+def _golden_section(loss: Callable[[float], float], low: float, high: float, tolerance: float = 1e-6) -> float:
     """Return the minimum of a unimodal function between `low` and `high`."""
     left, right = high - _GOLDEN_RATIO * (high - low), low + _GOLDEN_RATIO * (high - low)
     loss_left, loss_right = loss(left), loss(right)
@@ -358,9 +353,7 @@ def _missing_rows(logits: np.ndarray) -> np.ndarray:
     is_nan = np.isnan(logits)
     missing = np.asarray(is_nan.all(axis=1))
     if np.isinf(logits).any() or is_nan.any(axis=1).sum() != missing.sum():
-        raise InputError(
-            "logits: infinite, or nan in part of a row. Only a whole row of nan means 'no face detected'."
-        )
+        raise InputError("logits: infinite, or nan in part of a row. Only a whole row of nan means 'no face detected'.")
     return missing
 
 

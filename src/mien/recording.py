@@ -196,13 +196,7 @@ class _Run(AbstractContextManager["_Run"]):
     """
 
     def __init__(
-        self,
-        analysis: VideoAnalysis,
-        manifest: Manifest,
-        folder: Path,
-        state: dict[str, Any],
-        *,
-        annotate: bool,
+        self, analysis: VideoAnalysis, manifest: Manifest, folder: Path, state: dict[str, Any], *, annotate: bool
     ) -> None:
         self.counts = Counts(**state.get("counts", {}))
         self._analysis = analysis
@@ -300,13 +294,7 @@ class _Run(AbstractContextManager["_Run"]):
 
 
 def _write_report(
-    analysis: VideoAnalysis,
-    folder: Path,
-    timeline: Timeline,
-    facts: dict[str, str],
-    end_s: float,
-    *,
-    is_copied: bool,
+    analysis: VideoAnalysis, folder: Path, timeline: Timeline, facts: dict[str, str], end_s: float, *, is_copied: bool
 ) -> None:
     info = analysis.info
     source = folder / _VIDEO if info.is_live else analysis.source

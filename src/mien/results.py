@@ -68,9 +68,7 @@ class Quality(Recordable):
 
     def to_record(self) -> QualityRecord:
         """Return the values rounded to three decimals."""
-        values = {
-            key: None if value is None else round(float(value), 3) for key, value in asdict(self).items()
-        }
+        values = {key: None if value is None else round(float(value), 3) for key, value in asdict(self).items()}
         return msgspec.convert(values, QualityRecord)
 
 
@@ -120,9 +118,7 @@ class Expression(Recordable):
         return ExpressionRecord(
             label=self.label,
             confidence=round(float(self.confidence), 6),
-            probabilities={
-                name: round(float(p), 6) for name, p in zip(self.labels, self.probabilities, strict=True)
-            },
+            probabilities={name: round(float(p), 6) for name, p in zip(self.labels, self.probabilities, strict=True)},
         )
 
 

@@ -26,9 +26,7 @@ class HeadPoseRecord(Record, frozen=True, kw_only=True):
 
     yaw: Annotated[float, Meta(description="positive when the subject turns to their own left")]
     pitch: Annotated[float, Meta(description="positive when the subject looks up")]
-    roll: Annotated[
-        float, Meta(description="positive when the head tilts to the subject's own left shoulder")
-    ]
+    roll: Annotated[float, Meta(description="positive when the head tilts to the subject's own left shoulder")]
 
 
 class QualityRecord(Record, frozen=True, kw_only=True):
@@ -47,20 +45,14 @@ class ExpressionRecord(Record, frozen=True, kw_only=True):
 
     label: Annotated[str | None, Meta(description="most probable class; null when the model abstains")]
     confidence: Annotated[Share, Meta(description="probability of the most probable class")]
-    probabilities: Annotated[
-        dict[str, float], Meta(description="calibrated probability of every class; they sum to 1")
-    ]
+    probabilities: Annotated[dict[str, float], Meta(description="calibrated probability of every class; they sum to 1")]
 
 
 class FaceRecord(Record, frozen=True, kw_only=True):
     """A detected face. Coordinates are pixels of the upright image."""
 
-    track_id: Annotated[int | UnsetType, Meta(description="number of the track in its scene, video only")] = (
-        UNSET
-    )
-    bbox_xyxy: Annotated[
-        list[float], Meta(min_length=4, max_length=4, description="left, top, right, bottom")
-    ]
+    track_id: Annotated[int | UnsetType, Meta(description="number of the track in its scene, video only")] = UNSET
+    bbox_xyxy: Annotated[list[float], Meta(min_length=4, max_length=4, description="left, top, right, bottom")]
     confidence: Annotated[Share, Meta(description="confidence of the face detector")]
     landmarks_xy: Annotated[
         list[Point],
@@ -106,9 +98,7 @@ class VideoFrameRecord(Record, frozen=True, kw_only=True):
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of all records, by name, under `$defs`."""
-    _, components = msgspec.json.schema_components(
-        (ResultRecord, VideoFrameRecord), ref_template="#/$defs/{name}"
-    )
+    _, components = msgspec.json.schema_components((ResultRecord, VideoFrameRecord), ref_template="#/$defs/{name}")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": components}
 
 
@@ -154,9 +144,7 @@ def flatten_result(result: ResultRecord) -> list[dict[str, Any]]:
     shared: dict[str, Any] = {"image": result.image, "width": result.width, "height": result.height}
     if result.error is not None:
         shared |= {"error": result.error.code, "message": result.error.message}
-    rows = [
-        {**shared, "face": number, **flatten_face(face)} for number, face in enumerate(result.faces, start=1)
-    ]
+    rows = [{**shared, "face": number, **flatten_face(face)} for number, face in enumerate(result.faces, start=1)]
     return rows or [shared]
 
 

@@ -83,9 +83,7 @@ def check_table_path(path: Path) -> None:
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        raise InputError(
-            f"{path}: unknown table format; expected a name that ends in {' or '.join(FORMATS)}."
-        )
+        raise InputError(f"{path}: unknown table format; expected a name that ends in {' or '.join(FORMATS)}.")
     if suffix == ".parquet":
         _load_parquet()
 

@@ -28,6 +28,4 @@ def test_built_page_is_up_to_date(root):
     if not (root / "web").is_dir():
         pytest.skip("the page's sources are not in this distribution")
     hash_of_build = (root / "src/mien/server/page/sources.sha256").read_text().strip()
-    assert hash_of_build == sources_hash(root / "web"), (
-        "run: npm --prefix web ci && npm --prefix web run build"
-    )
+    assert hash_of_build == sources_hash(root / "web"), "run: npm --prefix web ci && npm --prefix web run build"

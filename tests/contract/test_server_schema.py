@@ -36,9 +36,7 @@ def test_responses_conform_to_the_openapi_description(api):
     for result in api.get_all_operations():
         case_of = result.ok().as_strategy()
 
-        @settings(
-            max_examples=MAX_CASES, deadline=None, suppress_health_check=list(HealthCheck), database=None
-        )
+        @settings(max_examples=MAX_CASES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(case=case_of)
         def call(case):
             # a schema cannot state which bytes are an image

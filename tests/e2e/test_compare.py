@@ -64,10 +64,7 @@ def test_reports_unknown_classes_and_unknown_models_in_one_line(tiny_model, tmp_
     names = ("a", "b", "c", "d", "e", "f", "g", "h")
     other = make_model(tmp_path / "other.onnx", labels=names)
     data = [*dataset(tmp_path / "ferplus"), "--split", "test"]
-    for second, problem in (
-        (other, "the model other cannot predict"),
-        ("nothing", "unknown model 'nothing'"),
-    ):
+    for second, problem in ((other, "the model other cannot predict"), ("nothing", "unknown model 'nothing'")):
         code, out, err = run(capsys, "compare", tiny_model, second, *data)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert problem in err

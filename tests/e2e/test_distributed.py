@@ -69,11 +69,7 @@ def distances(one, two):
     return distance(first.model, second.model), distance(first.ema, second.ema), distance(*gradients)
 
 
-@pytest.mark.parametrize(
-    ("frozen", "changes"),
-    [(1, []), (0, ALL_OPTIONS)],
-    ids=["defaults", "all options"],
-)
+@pytest.mark.parametrize(("frozen", "changes"), [(1, []), (0, ALL_OPTIONS)], ids=["defaults", "all options"])
 def test_two_processes_equal_one(stripes, teacher, tmp_path, frozen, changes):
     recipe = write_recipe(tmp_path, stripes, epochs=STEPS / 3, frozen=frozen)
     changes = [*changes, "training.evaluate_steps=1", f"target.teachers=['{teacher}']"]

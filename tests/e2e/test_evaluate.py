@@ -33,17 +33,7 @@ REQUIRED = {
 def test_ferplus_reports_both_protocols(tiny_model, tmp_path, capsys, packed):
     root = write_ferplus(tmp_path / "ferplus")
     root = zip_folder(root, tmp_path / "ferplus.zip") if packed else root
-    arguments = [
-        "evaluate",
-        "--model",
-        tiny_model,
-        "--dataset",
-        "ferplus",
-        "--data",
-        root,
-        "--split",
-        "valid",
-    ]
+    arguments = ["evaluate", "--model", tiny_model, "--dataset", "ferplus", "--data", root, "--split", "valid"]
     code, out, err = run(capsys, *arguments, "--json")
     assert (code, err) == (0, "")
     record = json.loads(out)
@@ -161,9 +151,7 @@ def test_export_rejects_data_with_other_classes(tmp_path, capsys):
     other = write_stripes(tmp_path / "other", train=1, valid=1)
     (other / "valid/neutral").rename(other / "valid/fear")
     checkpoint = tmp_path / "run/last.ckpt"
-    code, _, err = run(
-        capsys, "export", checkpoint, "-o", tmp_path / "m.onnx", "--data", other, "--dataset", "folder"
-    )
+    code, _, err = run(capsys, "export", checkpoint, "-o", tmp_path / "m.onnx", "--data", other, "--dataset", "folder")
     assert code == 2
     assert "fear" in err
 
@@ -267,16 +255,7 @@ def test_missing_data_set_is_one_line(tiny_model, tmp_path, capsys, command):
 def test_checks_and_prepares_data(tmp_path, capsys):
     root = write_ferplus(tmp_path / "ferplus")
     code, out, _ = run(
-        capsys,
-        "data",
-        "check",
-        "--data",
-        root,
-        "--dataset",
-        "ferplus",
-        "--json",
-        "--leaks",
-        tmp_path / "leaks.csv",
+        capsys, "data", "check", "--data", root, "--dataset", "ferplus", "--json", "--leaks", tmp_path / "leaks.csv"
     )
     assert code == 0
     assert "counts" in json.loads(out)

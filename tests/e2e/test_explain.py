@@ -41,15 +41,7 @@ def test_writes_the_image_to_the_current_folder_or_to_output(
 
 def test_json_prints_the_maps_and_writes_no_image(explainable_model, examples, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arguments = [
-        "explain",
-        examples / "astronaut.jpg",
-        "--model",
-        explainable_model,
-        "--label",
-        "fear",
-        "--json",
-    ]
+    arguments = ["explain", examples / "astronaut.jpg", "--model", explainable_model, "--label", "fear", "--json"]
     code, out, err = run(capsys, *arguments)
     (face,) = json.loads(out)["faces"]
     assert (code, err, face["explained"]) == (0, "", "fear")

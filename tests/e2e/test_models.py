@@ -35,11 +35,7 @@ def test_prints_accuracy_and_training_data_of_shipped_models(capsys):
 def test_prints_a_model_file_without_metrics(tiny_model, capsys):
     code, out, err = run(capsys, tiny_model)
     assert (code, err) == (0, "")
-    assert out.splitlines()[-3:] == [
-        f"{tiny_model}, trained on",
-        "  not stated in the manifest",
-        "    unknown",
-    ]
+    assert out.splitlines()[-3:] == [f"{tiny_model}, trained on", "  not stated in the manifest", "    unknown"]
 
 
 def test_json_prints_one_object_per_model(capsys):

@@ -24,16 +24,7 @@ pytest.importorskip("uvicorn", reason="the server needs the extra `serve`")
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from support.page import (
-    DESKTOP,
-    TIMEOUT_MS,
-    PageSession,
-    open_page,
-    probabilities,
-    run_server,
-    select,
-    start_camera,
-)
+from support.page import DESKTOP, TIMEOUT_MS, PageSession, open_page, probabilities, run_server, select, start_camera
 
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 IMAGE = EXAMPLES / "biden.jpg"
@@ -136,9 +127,7 @@ def test_image_results_match_python(session: PageSession, mode: str) -> None:
     expected = dict(zip(face.expression.labels, face.expression.probabilities.tolist(), strict=True))
     # The server receives the image losslessly; the browser's runtime rounds differently.
     assert probabilities(page) == pytest.approx(expected, abs=0.01 if mode == "device" else 0.001)
-    expect(page.locator("#faces .attributes")).to_contain_text(
-        "turned 11° to their left, tilted 11° to their left"
-    )
+    expect(page.locator("#faces .attributes")).to_contain_text("turned 11° to their left, tilted 11° to their left")
     expect(page.locator("#announcements")).to_contain_text(f"One face found; face 1: {face.expression.label}")
     assert any("/v1/" in url for url in session.requests) == (mode == "server")
 
@@ -151,9 +140,7 @@ def test_camera_results_match_python(page: Page, camera_image: Image.Image, mode
     # On a slow machine the face may be lost for a moment and get a new number.
     start_camera(page)
     expect(page.locator("#faces .label").first).to_have_text(str(face.expression.label))
-    assert probabilities(page)[str(face.expression.label)] == pytest.approx(
-        face.expression.confidence, abs=0.1
-    )
+    assert probabilities(page)[str(face.expression.label)] == pytest.approx(face.expression.confidence, abs=0.1)
     expect(page.locator("#faces .timeline canvas").first).to_have_attribute(
         "aria-label", re.compile(r"^Face \d+, share of the last 30 seconds: neutral")
     )
@@ -239,9 +226,7 @@ def test_unsupported_files_are_reported(page: Page) -> None:
     expect(page.locator("#empty")).to_be_visible()
 
 
-def test_video_file_is_analyzed_during_playback(
-    page: Page, camera_image: Image.Image, tmp_path: Path
-) -> None:
+def test_video_file_is_analyzed_during_playback(page: Page, camera_image: Image.Image, tmp_path: Path) -> None:
     av = pytest.importorskip("av", reason="encoding a video needs the extra `video`")
     clip = tmp_path / "clip.webm"
     with av.open(str(clip), "w") as container:

@@ -44,21 +44,14 @@ def huge_png(path, side=20_000):
 
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     rows = zlib.compress(bytes(side * (1 + side // 8)), 1)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
 
 
 def test_json_has_the_documented_keys(shell, photo):
     assert shell(photo, "--json") == 0
     (record,) = shell.records
     assert list(record) == ["image", "width", "height", "faces", "error"]
-    assert (record["image"], record["width"], record["height"], record["error"]) == (
-        str(photo),
-        512,
-        512,
-        None,
-    )
+    assert (record["image"], record["width"], record["height"], record["error"]) == (str(photo), 512, 512, None)
     (face,) = record["faces"]
     assert set(face) == FACE_KEYS
     assert len(face["bbox_xyxy"]) == 4
@@ -90,9 +83,7 @@ def test_reads_files_folders_and_patterns(shell, photo, examples, tmp_path):
     assert [record["image"] for record in shell.records] == [str(photo), str(deep / "OTHER.JPG")]
     assert "2 images, 2 faces" in shell.err
     assert shell(folder / "**" / "*", "--json") == 0
-    assert sorted(record["image"] for record in shell.records) == sorted(
-        [str(photo), str(deep / "OTHER.JPG")]
-    )
+    assert sorted(record["image"] for record in shell.records) == sorted([str(photo), str(deep / "OTHER.JPG")])
     assert shell(folder / "*.jpg", "--json") == 0
     assert [record["image"] for record in shell.records] == [str(photo)]
 
@@ -324,10 +315,7 @@ def test_prints_no_label_if_the_model_abstains(shell, photo, tmp_path):
 
 
 def test_max_error_raises_the_abstention_threshold(shell, photo, tmp_path):
-    points = (
-        RiskPoint(coverage=0.9, error=0.1, confidence=0.0),
-        RiskPoint(coverage=0.5, error=0, confidence=1.0),
-    )
+    points = (RiskPoint(coverage=0.9, error=0.1, confidence=0.0), RiskPoint(coverage=0.5, error=0, confidence=1.0))
     model = make_model(tmp_path / "careful.onnx", risk_coverage=points)
     assert shell(photo, "--max-error", "0.1", "--json", model=model) == 0
     assert shell.records[0]["faces"][0]["expression"]["label"] is not None

@@ -66,9 +66,7 @@ def make_mistakes() -> list[Mistake]:
     return [
         Mistake(image=small, name=HOSTILE_FILE, truth=HOSTILE, predicted="neutral", confidence=0.61),
         Mistake(image=large, name="missed.png", truth="neutral", predicted=None, confidence=None),
-        Mistake(
-            image=small, name="sure.png", truth="neutral", predicted=HOSTILE, confidence=np.float32(0.97)
-        ),
+        Mistake(image=small, name="sure.png", truth="neutral", predicted=HOSTILE, confidence=np.float32(0.97)),
     ]
 
 
@@ -98,9 +96,7 @@ def report(tmp_path_factory):
 
 def test_writes_report_without_faces(tmp_path):
     summary = summarize([], [], CLASSES)
-    page = Page(
-        write_report(tmp_path, title="Nothing", subject={}, summary=summary).read_text(encoding="utf-8")
-    )
+    page = Page(write_report(tmp_path, title="Nothing", subject={}, summary=summary).read_text(encoding="utf-8"))
     assert "No expression was confused with another" in page.text
     assert "calibration is not defined" in page.text
     assert "mistakes" not in page.text
@@ -170,9 +166,7 @@ def test_page_shows_scores_and_mistakes(report):
 def test_second_report_replaces_first(tmp_path):
     summary = make_summary(20, 0)
     for title in ("first", "second"):
-        path = write_report(
-            tmp_path, title=title, subject={}, summary=summary, shown=0, mistakes=make_mistakes()
-        )
+        path = write_report(tmp_path, title=title, subject={}, summary=summary, shown=0, mistakes=make_mistakes())
     text = path.read_text(encoding="utf-8")
     assert "second" in text
     assert "first" not in Page(text).text

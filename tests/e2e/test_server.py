@@ -103,9 +103,7 @@ def test_rejects_huge_headers(served):
 
 
 def test_slow_body_is_answered_408(served):
-    head = (
-        b"POST /v1/analyze HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 1000\r\n\r\nxx"
-    )
+    head = b"POST /v1/analyze HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 1000\r\n\r\nxx"
     with served.connect() as client:
         client.sendall(head)
         response = read_all(client)
@@ -127,9 +125,7 @@ def test_closes_connection_that_keeps_sending_a_rejected_body(served):
 
 
 def test_disconnected_clients_release_their_capacity(served):
-    head = (
-        b"POST /v1/analyze HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 1000\r\n\r\nxx"
-    )
+    head = b"POST /v1/analyze HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 1000\r\n\r\nxx"
     with served.connect() as half, served.connect() as gone:
         half.sendall(head)
         half.shutdown(socket.SHUT_WR)
@@ -209,12 +205,8 @@ def test_port_in_use_is_reported_in_one_line(served, tiny_model):
 
 
 def test_missing_extra_is_reported_with_the_install_command():
-    code = (
-        "import sys; sys.modules['fastapi'] = None\nfrom mien.cli.main import main\nsys.exit(main(['serve']))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+    code = "import sys; sys.modules['fastapi'] = None\nfrom mien.cli.main import main\nsys.exit(main(['serve']))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 2
     assert result.stderr == "mien: serving needs more packages: pip install 'mien[serve]'\n"
 
@@ -299,10 +291,7 @@ def test_restarts_on_the_same_port_after_sigkill(tiny_model, tmp_path):
 
 
 def test_denied_websocket_has_a_json_error(served):
-    with (
-        pytest.raises(InvalidStatus) as raised,
-        connect(f"ws{served.url[4:]}/v1/stream?model=nothing", proxy=None),
-    ):
+    with pytest.raises(InvalidStatus) as raised, connect(f"ws{served.url[4:]}/v1/stream?model=nothing", proxy=None):
         pass
     assert raised.value.response.status_code == 404
     assert json.loads(raised.value.response.body)["error"]["code"] == "model_unknown"

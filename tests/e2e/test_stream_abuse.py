@@ -62,10 +62,7 @@ def test_protocol_violations_are_closed_with_the_standard_code(server):
         "reserved flags": (frame(BINARY, b"x", flags=7), 1002),
         "an unknown opcode": (frame(5, b"x"), 1002),
         "a continuation without a message": (frame(CONTINUATION, b"x"), 1002),
-        "a message inside a fragmented message": (
-            frame(BINARY, b"x", is_final=False) + frame(TEXT, b"{}"),
-            1002,
-        ),
+        "a message inside a fragmented message": (frame(BINARY, b"x", is_final=False) + frame(TEXT, b"{}"), 1002),
         "a large ping": (frame(PING, bytes(500)), 1002),
         "a fragmented ping": (frame(PING, b"x", is_final=False), 1002),
         "a close without a reason": (frame(CLOSE, b"\0"), 1002),
@@ -98,18 +95,7 @@ def closing_code(client: socket.socket) -> int:
 
 
 def test_invalid_messages_are_reported_and_the_connection_stays_open(server):
-    texts = [
-        "",
-        "null",
-        "[]",
-        "{",
-        '"reset"',
-        '{"type": 1}',
-        '{"type": "frame"}',
-        "\0",
-        "[" * 50_000,
-        "1" * 5000,
-    ]
+    texts = ["", "null", "[]", "{", '"reset"', '{"type": 1}', '{"type": "frame"}', "\0", "[" * 50_000, "1" * 5000]
     times = ["-1", "1e999", "NaN", '"1"', "[]", "null", "9" * 400, "1e300"]
     texts += [f'{{"type": "frame", "timestamp_s": {value}}}' for value in times]
     with server.stream() as stream:
@@ -143,11 +129,7 @@ def time_until_closed(client: socket.socket, chunk: bytes) -> float:
 
 
 def test_clients_that_do_not_read_are_disconnected(server):
-    floods = {
-        "pings": frame(PING, b"x" * 125),
-        "texts": frame(TEXT, b"{}"),
-        "images": frame(BINARY, b"x"),
-    }
+    floods = {"pings": frame(PING, b"x" * 125), "texts": frame(TEXT, b"{}"), "images": frame(BINARY, b"x")}
     with ExitStack() as stack, ThreadPoolExecutor(len(floods)) as pool:
         runs = {}
         for name, chunk in floods.items():
@@ -159,11 +141,7 @@ def test_clients_that_do_not_read_are_disconnected(server):
 
 def test_idle_connections_are_closed(server):
     empty_fragments = frame(BINARY, is_final=False) + frame(CONTINUATION, is_final=False) * 30_000
-    with (
-        server.raw_websocket() as silent,
-        server.raw_websocket() as partial,
-        server.raw_websocket() as endless,
-    ):
+    with server.raw_websocket() as silent, server.raw_websocket() as partial, server.raw_websocket() as endless:
         partial.sendall(frame(BINARY, JPEG)[:5000])
         endless.sendall(empty_fragments)
         started = time.monotonic()

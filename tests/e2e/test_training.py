@@ -62,10 +62,7 @@ def test_resumed_run_is_bit_identical(stripes, tmp_path, frozen):
     uninterrupted = train(config, tmp_path / "uninterrupted")
     assert_same(uninterrupted, interrupt_and_resume(config, tmp_path / "interrupted", 5))
     logs = [
-        [
-            {**json.loads(line), "faces_per_s": 0}
-            for line in (tmp_path / name / "log.jsonl").read_text().splitlines()
-        ]
+        [{**json.loads(line), "faces_per_s": 0} for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         for name in ("uninterrupted", "interrupted")
     ]
     assert logs[0] == logs[1]
@@ -145,12 +142,7 @@ def test_resumes_a_checkpoint_that_lacks_keys(stripes, tmp_path):
 def test_label_distribution_training_approaches_its_teacher(stripes, trained, tmp_path):
     """The teacher's outputs are cached in a folder that other runs can use."""
     shared = tmp_path / "shared"
-    changes = [
-        f"target.teachers=['{trained[1]}']",
-        "target.votes=0",
-        "target.teacher=1",
-        f"target.store={shared}",
-    ]
+    changes = [f"target.teachers=['{trained[1]}']", "target.votes=0", "target.teacher=1", f"target.store={shared}"]
     calls = []
     config = read_recipe(write_recipe(tmp_path, stripes, epochs=15, strength=0), changes)
     train(config, tmp_path / "run", on_teacher=lambda done, count: calls.append((done, count)))
@@ -167,9 +159,7 @@ def test_label_distribution_training_approaches_its_teacher(stripes, trained, tm
 
 def test_run_is_initialized_from_the_weights_of_another(stripes, trained, tmp_path):
     recipe = write_recipe(tmp_path, stripes, epochs=2)
-    config = read_recipe(
-        recipe, [f"model.pretrained={trained[0]}", "training.lr=1e-9", "training.head_lr=1e-9"]
-    )
+    config = read_recipe(recipe, [f"model.pretrained={trained[0]}", "training.lr=1e-9", "training.head_lr=1e-9"])
     path = train(config, tmp_path / "run")
     first = json.loads((tmp_path / "run/log.jsonl").read_text().splitlines()[0])
     assert (first["event"], first["step"], first["missing"]) == ("start", 0, 0)
@@ -203,10 +193,7 @@ def test_rejects_overwriting_and_other_recipes(stripes, tmp_path):
 
 
 def test_tensorboard_contains_the_log_records(stripes, tmp_path):
-    train(
-        read_recipe(write_recipe(tmp_path, stripes, epochs=2), ["training.tensorboard=true"]),
-        tmp_path / "run",
-    )
+    train(read_recipe(write_recipe(tmp_path, stripes, epochs=2), ["training.tensorboard=true"]), tmp_path / "run")
     (events,) = (tmp_path / "run/tensorboard").iterdir()
     assert b"eval/accuracy" in events.read_bytes()
     assert b"step/loss" in events.read_bytes()

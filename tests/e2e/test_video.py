@@ -91,9 +91,7 @@ def test_crossing_people_keep_their_track_ids_and_all_files_are_complete(crossin
     assert audio_seconds(folder / "annotated.mp4") == pytest.approx(4, abs=0.15)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "data:image" in page
-    assert not [
-        text for text in ('src="http', 'href="http', "src='http", "@import", "url(http") if text in page
-    ]
+    assert not [text for text in ('src="http', 'href="http', "src='http", "@import", "url(http") if text in page]
 
 
 @pytest.mark.parametrize("order", [("obama", "biden", "obama", "biden"), ("biden", "obama", "biden")])
@@ -168,10 +166,7 @@ sys.exit(main(arguments))
 def start(clip, folder, *options, checkpoint_s=0.2, step_s=0.03):
     arguments = [checkpoint_s, step_s, "video", clip, "-o", folder, "--threads", "1", "--no-report", *options]
     return subprocess.Popen(
-        [sys.executable, "-c", PROCESS, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", PROCESS, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -207,12 +202,7 @@ def test_run_killed_twice_equals_uninterrupted_run(crossing, tiny_model, shell, 
     kill_after(start(clip, killed, "--resume", *model), killed, first + 10)
 
     before = {path: path.read_bytes() for path in killed.iterdir()}
-    for options in (
-        (),
-        ("--resume", "--detect-every", 2),
-        ("--resume", "--max-faces", 1),
-        ("--resume", "--flip-tta"),
-    ):
+    for options in ((), ("--resume", "--detect-every", 2), ("--resume", "--max-faces", 1), ("--resume", "--flip-tta")):
         assert shell(clip, "--output", killed, *options) == 2
         assert shell.err.count("\n") == 1
         assert "unfinished run" in shell.err
@@ -292,9 +282,7 @@ def test_json_prints_one_object_per_frame(portrait_clip, shell, tmp_path):
     assert shell.records == frames
     rows = read_table(tmp_path / "faces.csv")
     assert [float(row["x1"]) for row in rows] == [frame["faces"][0]["bbox_xyxy"][0] for frame in frames]
-    assert [row["label"] or None for row in rows] == [
-        frame["faces"][0]["smoothed"]["label"] for frame in frames
-    ]
+    assert [row["label"] or None for row in rows] == [frame["faces"][0]["smoothed"]["label"] for frame in frames]
 
 
 def test_table_formats_are_equal(portrait_clip, shell, analyzer, tmp_path):

@@ -48,8 +48,7 @@ def test_results_match_the_golden_file(analyzer, root, record):
 
 def test_labels_match_human_perception():
     labels = {
-        Path(record["image"]).name: {face["expression"]["label"] for face in record["faces"]}
-        for record in RECORDS
+        Path(record["image"]).name: {face["expression"]["label"] for face in record["faces"]} for record in RECORDS
     }
     assert labels == PERCEIVED
 

@@ -62,13 +62,7 @@ def test_quadrants_are_independent():
 def test_width_scales_the_channels_of_every_layer():
     assert measure_cost(EfficientFace(8, width=0.55), 96).parameters == 401_533
     shapes = shapes_of(EfficientFace(8, width=0.55), 96)
-    assert [shapes[name][0] for name in ("stem", "stage2", "stage3", "stage4", "conv5")] == [
-        16,
-        64,
-        128,
-        256,
-        560,
-    ]
+    assert [shapes[name][0] for name in ("stem", "stage2", "stage3", "stage4", "conv5")] == [16, 64, 128, 256, 560]
 
 
 def test_quadrants_share_no_weights():

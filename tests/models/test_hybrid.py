@@ -109,9 +109,7 @@ def test_region_weights_are_uniform_at_initialization():
 
 
 def test_region_weights_scale_the_regions():
-    extractor = LocalFeatureExtractor(
-        REGIONS["quadrants"], lambda: torch.nn.AvgPool2d(2), channels=3, attention=True
-    )
+    extractor = LocalFeatureExtractor(REGIONS["quadrants"], lambda: torch.nn.AvgPool2d(2), channels=3, attention=True)
     with torch.no_grad():
         extractor.attention.bias.copy_(torch.tensor([100.0, 0, 0, 0]))
     local, weights = extractor(torch.ones(1, 3, 8, 8))
@@ -130,9 +128,7 @@ def test_pooled_layout_is_the_mean_of_the_regions():
 
 
 def test_overlapping_regions_are_averaged():
-    extractor = LocalFeatureExtractor(
-        REGIONS["anatomical"], lambda: torch.nn.AvgPool2d(2), channels=3, attention=False
-    )
+    extractor = LocalFeatureExtractor(REGIONS["anatomical"], lambda: torch.nn.AvgPool2d(2), channels=3, attention=False)
     local, weights = extractor(torch.ones(1, 3, 20, 20))
     assert weights is None
     assert set(local.unique().tolist()) == {0.0, 1.0}

@@ -14,10 +14,7 @@ OPTIONS = {
     "face-mobilenet": {"blocks": 4, "frozen": 2},
     "hybrid": {"regions": "anatomical", "attention": True, "frozen": 2},
 }
-FROZEN = {
-    "face-mobilenet": lambda model: model.fixed,
-    "hybrid": lambda model: model.stages[:2],
-}
+FROZEN = {"face-mobilenet": lambda model: model.fixed, "hybrid": lambda model: model.stages[:2]}
 
 
 def build(name):

@@ -73,9 +73,7 @@ def test_mesh_trunk_equals_the_shipped_mesh():
             torch.testing.assert_close(features, expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    "name", ["nothing.onnx", "face_landmarks", "open", "expression", "face-detector", "text.onnx"]
-)
+@pytest.mark.parametrize("name", ["nothing.onnx", "face_landmarks", "open", "expression", "face-detector", "text.onnx"])
 def test_mesh_trunk_rejects_other_files(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("text.onnx").write_text("not a graph")

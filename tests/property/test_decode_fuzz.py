@@ -67,9 +67,7 @@ def mutated(draw: st.DrawFn, data: bytes) -> bytes:
         offset = draw(offsets)
         kind = draw(st.sampled_from(["overwrite", "insert", "remove", "repeat", "cut"]))
         insertion = draw(
-            st.one_of(
-                st.binary(min_size=1, max_size=8), st.sampled_from([b"\0" * 4, b"\xff" * 4, b"\x7f\xff"])
-            )
+            st.one_of(st.binary(min_size=1, max_size=8), st.sampled_from([b"\0" * 4, b"\xff" * 4, b"\x7f\xff"]))
         )
         if kind == "overwrite":
             changed[offset : offset + len(insertion)] = insertion
@@ -131,14 +129,7 @@ def key_paths(record: dict[str, Any]) -> list[tuple[str, ...]]:
 @given(st.sampled_from(key_paths(MANIFEST)), json_values, st.sampled_from(["expression", "face-landmarks"]))
 def test_parsing_a_random_value_at_any_key(path: tuple[str, ...], value: Any, task: str):
     record = json.loads(
-        json.dumps(
-            {
-                **MANIFEST,
-                "task": task,
-                "labels": ["a", "b"],
-                "alignment": {"template": "ferplus", "margin": 0},
-            }
-        )
+        json.dumps({**MANIFEST, "task": task, "labels": ["a", "b"], "alignment": {"template": "ferplus", "margin": 0}})
     )
     target = record[path[0]] if len(path) == 2 else record
     target[path[-1]] = value

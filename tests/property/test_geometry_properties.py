@@ -10,14 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mien.faces import TEMPLATES, align_face, alignment_matrix
-from mien.geometry import (
-    bbox_iou,
-    compose,
-    invert,
-    non_maximum_suppression,
-    similarity_transform,
-    transform_points,
-)
+from mien.geometry import bbox_iou, compose, invert, non_maximum_suppression, similarity_transform, transform_points
 
 coordinates = st.floats(-2000, 2000)
 points = arrays(np.float64, (5, 2), elements=coordinates)
@@ -39,9 +32,7 @@ def test_inverse_restores_the_points(matrix: np.ndarray, xy: np.ndarray):
 @given(similarities(), similarities(), points)
 def test_compose_equals_applying_in_sequence(second: np.ndarray, first: np.ndarray, xy: np.ndarray):
     in_sequence = transform_points(second, transform_points(first, xy))
-    np.testing.assert_allclose(
-        transform_points(compose(second, first), xy), in_sequence, rtol=1e-9, atol=1e-6
-    )
+    np.testing.assert_allclose(transform_points(compose(second, first), xy), in_sequence, rtol=1e-9, atol=1e-6)
 
 
 @given(similarities())
@@ -64,9 +55,7 @@ def test_iou_is_symmetric_and_within_0_and_1(a: np.ndarray, b: np.ndarray):
 
 
 @given(boxes, st.data())
-def test_suppression_keeps_disjoint_boxes_and_drops_overlapping_ones(
-    candidates: np.ndarray, data: st.DataObject
-):
+def test_suppression_keeps_disjoint_boxes_and_drops_overlapping_ones(candidates: np.ndarray, data: st.DataObject):
     confidences = data.draw(arrays(np.float64, len(candidates), elements=st.floats(0, 1)))
     kept = non_maximum_suppression(candidates, confidences, 0.3)
     overlaps = bbox_iou(candidates[kept], candidates[kept])[~np.eye(len(kept), dtype=bool)]
@@ -84,11 +73,7 @@ def test_alignment_inverts_any_similarity(matrix: np.ndarray):
     np.testing.assert_allclose(aligned, TEMPLATES["ferplus"] * 112, atol=1e-5)
 
 
-@given(
-    arrays(np.float64, (5, 2), elements=st.floats(-4, 4)),
-    st.integers(20, 60),
-    st.floats(0.3, 3),
-)
+@given(arrays(np.float64, (5, 2), elements=st.floats(-4, 4)), st.integers(20, 60), st.floats(0.3, 3))
 def test_mirrored_face_has_a_mirrored_crop(jitter: np.ndarray, size: int, scale: float):
     width = 150
     ramp = np.add.outer(np.arange(120), np.arange(width)) % 251
@@ -98,7 +83,5 @@ def test_mirrored_face_has_a_mirrored_crop(jitter: np.ndarray, size: int, scale:
     matrix, mirrored_matrix = alignment_matrix(landmarks, size), alignment_matrix(mirrored, size)
     corners = np.array([[0.0, 0.0], [50, 30], [9, 99]])
     expected = transform_points(matrix, corners) * (-1, 1) + (size, 0)
-    np.testing.assert_allclose(
-        transform_points(mirrored_matrix, corners * (-1, 1) + (width, 0)), expected, atol=1e-6
-    )
+    np.testing.assert_allclose(transform_points(mirrored_matrix, corners * (-1, 1) + (width, 0)), expected, atol=1e-6)
     assert align_face(image, landmarks, size=size).shape == (size, size, 3)

@@ -124,6 +124,4 @@ def test_area_under_risk_coverage_is_the_mean_risk_over_thresholds(case):
     probabilities = metrics.softmax(logits)
     confidence, is_wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != labels
     risks = [is_wrong[confidence >= threshold].mean() for threshold in confidence]
-    assert np.isclose(
-        metrics.area_under_risk_coverage(metrics.risk_coverage(probabilities, labels)), np.mean(risks)
-    )
+    assert np.isclose(metrics.area_under_risk_coverage(metrics.risk_coverage(probabilities, labels)), np.mean(risks))

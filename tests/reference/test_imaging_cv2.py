@@ -18,9 +18,7 @@ def opencv_warp(image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int])
     """Warp with OpenCV, whose pixel centers are at integers; mien's are at integers + 0.5."""
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
-    return cv2.warpAffine(
-        image, shifted, size_hw[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    return cv2.warpAffine(image, shifted, size_hw[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 @pytest.mark.parametrize("angle_deg", [0, 10, 90, -137])
@@ -34,9 +32,7 @@ def test_warp_matches_opencv(angle_deg: float, scale: float, place: str):
     matrix = np.column_stack([linear, (80, 60) - linear @ center])
     ours, theirs = (warper(image, matrix, (120, 160)).astype(int) for warper in (warp, opencv_warp))
     difference = np.abs(ours - theirs)
-    assert (
-        difference.mean() < 0.7
-    )  # OpenCV before 5 rounds coordinates to 1/32 pixel; Pillow rounds values down
+    assert difference.mean() < 0.7  # OpenCV before 5 rounds coordinates to 1/32 pixel; Pillow rounds values down
     assert difference.max() <= 9
 
 

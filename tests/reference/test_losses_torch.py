@@ -29,9 +29,7 @@ def test_adjusted_logits_give_the_published_loss():
     loss = label_distribution_loss(adjust_logits(logits, prior, 1.5), F.one_hot(labels, 3).float())
     expected = 0.0
     for row, label in zip(logits, labels, strict=True):
-        others = [
-            (prior[o] / prior[label]) ** 1.5 * (row[o] - row[label]).exp() for o in range(3) if o != label
-        ]
+        others = [(prior[o] / prior[label]) ** 1.5 * (row[o] - row[label]).exp() for o in range(3) if o != label]
         expected += torch.log(1 + torch.stack(others).sum()) / 6
     torch.testing.assert_close(loss, expected)
 
@@ -46,8 +44,6 @@ def test_attention_consistency_is_the_squared_error_to_the_flipped_map():
     generator = torch.Generator().manual_seed(0)
     maps, mirrored = (torch.randn(4, 3, 5, 5, generator=generator) for _ in range(2))
     theta = torch.tensor([[-1.0, 0, 0], [0, 1, 0]]).expand(4, 2, 3)
-    flipped = F.grid_sample(
-        mirrored, F.affine_grid(theta, [4, 3, 5, 5], align_corners=True), align_corners=True
-    )
+    flipped = F.grid_sample(mirrored, F.affine_grid(theta, [4, 3, 5, 5], align_corners=True), align_corners=True)
     torch.testing.assert_close(attention_consistency_loss(maps, mirrored), F.mse_loss(maps, flipped))
     assert attention_consistency_loss(maps, maps.flip(3)) == 0

@@ -9,8 +9,7 @@ from mien import metrics
 
 
 @pytest.mark.parametrize(
-    "pairs",
-    [(0, 1), (3, 0), (1, 7), (12, 12), (13, 12), (25, 0), (40, 61), (300, 250), (5, 200), (50_300, 49_700)],
+    "pairs", [(0, 1), (3, 0), (1, 7), (12, 12), (13, 12), (25, 0), (40, 61), (300, 250), (5, 200), (50_300, 49_700)]
 )
 def test_mcnemar_matches_scipy_at_any_size(pairs):
     expected = stats.binomtest(pairs[0], sum(pairs)).pvalue

@@ -35,9 +35,7 @@ def test_confusion_accuracy_and_f1_match_sklearn(case):
     confusion = metrics.confusion_matrix(labels, predictions, CLASSES)
     assert np.array_equal(confusion[:, :-1], expected)
     assert not confusion[:, -1].any()
-    assert metrics.accuracy(labels, predictions) == pytest.approx(
-        reference.accuracy_score(labels, predictions)
-    )
+    assert metrics.accuracy(labels, predictions) == pytest.approx(reference.accuracy_score(labels, predictions))
     expected_f1 = reference.f1_score(labels, predictions, average="macro", zero_division=0)
     assert metrics.macro_f1(labels, predictions, CLASSES) == pytest.approx(expected_f1)
 
@@ -45,9 +43,7 @@ def test_confusion_accuracy_and_f1_match_sklearn(case):
 @pytest.mark.parametrize("case", CASES)
 def test_balanced_accuracy_matches_sklearn(case):
     labels, predictions = draw(case)
-    expected = reference.recall_score(
-        labels, predictions, labels=np.unique(labels), average="macro", zero_division=0
-    )
+    expected = reference.recall_score(labels, predictions, labels=np.unique(labels), average="macro", zero_division=0)
     assert metrics.balanced_accuracy(labels, predictions, CLASSES) == pytest.approx(expected)
 
 
@@ -81,7 +77,5 @@ def test_likelihood_and_brier_score_match_sklearn(seed):
     probabilities, labels = rng.dirichlet(np.ones(CLASSES), 200), rng.integers(0, CLASSES, 200)
     expected = reference.log_loss(labels, probabilities, labels=range(CLASSES))
     assert metrics.negative_log_likelihood(probabilities, labels) == pytest.approx(expected)
-    one_vs_rest = sum(
-        reference.brier_score_loss(labels == index, probabilities[:, index]) for index in range(CLASSES)
-    )
+    one_vs_rest = sum(reference.brier_score_loss(labels == index, probabilities[:, index]) for index in range(CLASSES))
     assert metrics.brier_score(probabilities, labels) == pytest.approx(one_vs_rest)

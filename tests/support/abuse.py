@@ -96,9 +96,7 @@ class Server(ServerProcess):
 
     def memory_mb(self, key: str = "VmHWM") -> float:
         """Return the peak resident memory, or the current one with `VmRSS`."""
-        match = re.search(
-            rf"{key}:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        )
+        match = re.search(rf"{key}:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii"))
         assert match is not None
         return int(match[1]) / 1024
 
@@ -154,17 +152,11 @@ def read_response(client: socket.socket) -> tuple[int, bytes]:
     return (int(head[9:12]), body) if head.startswith(b"HTTP/1.1 ") else (0, data)
 
 
-def frame(
-    opcode: int, data: bytes = b"", *, is_final: bool = True, flags: int = 0, mask: bool = True
-) -> bytes:
+def frame(opcode: int, data: bytes = b"", *, is_final: bool = True, flags: int = 0, mask: bool = True) -> bytes:
     """Encode a WebSocket frame of a client; it may be invalid."""
     head = bytes([is_final << 7 | flags << 4 | opcode])
     size = len(data)
-    length = (
-        bytes([size])
-        if size < 126
-        else struct.pack(">BH" if size < 2**16 else ">BQ", 126 + (size >= 2**16), size)
-    )
+    length = bytes([size]) if size < 126 else struct.pack(">BH" if size < 2**16 else ">BQ", 126 + (size >= 2**16), size)
     return head + bytes([mask << 7 | length[0]]) + length[1:] + bytes(4 * mask) + data
 
 

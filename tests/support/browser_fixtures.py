@@ -70,11 +70,7 @@ def imaging() -> dict[str, Any]:
             for matrix, size_hw in matrices
         ],
         "aligned": [
-            {
-                "size": size,
-                "margin": margin,
-                "pixels": pack(align_face(image, LANDMARKS, size=size, margin=margin)),
-            }
+            {"size": size, "margin": margin, "pixels": pack(align_face(image, LANDMARKS, size=size, margin=margin))}
             for size, margin in ((64, 0.0), (16, 0.1))
         ],
         "landmarks_xy": LANDMARKS.tolist(),
@@ -91,9 +87,7 @@ def detection() -> dict[str, Any]:
         for columns, scale, shift in ((1, 1.1, 0.05), (1, 0.7, 0.05), (4, 1.5, 0.5), (10, 3, 1.5))
     ]
     rows = _decode(outputs, width, 0.6)
-    detections = rows[
-        non_maximum_suppression(rows[:, :4], rows[:, 14], 0.3, MAX_CONTAINMENT, MAX_FRAGMENT_RATIO)
-    ]
+    detections = rows[non_maximum_suppression(rows[:, :4], rows[:, 14], 0.3, MAX_CONTAINMENT, MAX_FRAGMENT_RATIO)]
     assert 5 < len(detections) < len(rows)
     return {
         "image": pack(scene()[:20, :30]),
@@ -123,8 +117,7 @@ def faces() -> dict[str, Any]:
     boxes = [[18, 12, 66, 78], [-20, -20, 110, 100.5], [5.5, 6.25, 5.5, 30]]
     pose = HeadPose(yaw_deg=20.0, pitch_deg=-15.0, roll_deg=0.0)
     detections = [
-        Face(bbox_xyxy=np.array(box, dtype=np.float32), landmarks_xy=LANDMARKS, confidence=0.9)
-        for box in boxes
+        Face(bbox_xyxy=np.array(box, dtype=np.float32), landmarks_xy=LANDMARKS, confidence=0.9) for box in boxes
     ]
     posed = Face(bbox_xyxy=detections[0].bbox_xyxy, landmarks_xy=LANDMARKS, confidence=0.9, head_pose=pose)
     return {
@@ -135,9 +128,7 @@ def faces() -> dict[str, Any]:
         "qualities": [_quality(face_quality(image, face)) for face in detections],
         "pose": {"yaw": 20, "pitch": -15, "roll": 0},
         "frontality": face_quality(image, posed).frontality,
-        "mesh_crops": [
-            mesh_crop_matrix(face.bbox_xyxy, LANDMARKS[:2], 256).ravel().tolist() for face in detections
-        ],
+        "mesh_crops": [mesh_crop_matrix(face.bbox_xyxy, LANDMARKS[:2], 256).ravel().tolist() for face in detections],
         "meshes": [pack(mesh(*rotation)) for rotation in rotations],
         "poses": [vars(head_pose(mesh(*rotation))) for rotation in rotations],
     }
@@ -155,9 +146,7 @@ def expression() -> dict[str, Any]:
         for size, sharpness in ((80.0, 0.9), (30.0, 0.5), (2.0, 0.0))
     ]
     classifier = ExpressionClassifier()
-    manifest = replace(
-        classifier.manifest, labels=LABELS, temperature=0.7, abstain_below=0.5, quality_temperature=spec
-    )
+    manifest = replace(classifier.manifest, labels=LABELS, temperature=0.7, abstain_below=0.5, quality_temperature=spec)
     classifier._manifest = manifest
     expressions = classifier._expressions(logits, qualities, manifest.abstain_below)
     return {
@@ -176,11 +165,7 @@ def expression() -> dict[str, Any]:
 
 def _expression(expression: Expression) -> dict[str, Any]:
     probabilities = dict(zip(expression.labels, map(float, expression.probabilities), strict=True))
-    return {
-        "label": expression.label,
-        "confidence": float(expression.confidence),
-        "probabilities": probabilities,
-    }
+    return {"label": expression.label, "confidence": float(expression.confidence), "probabilities": probabilities}
 
 
 def tracking() -> dict[str, Any]:
@@ -258,17 +243,8 @@ def video() -> dict[str, Any]:
         )
     cuts = CutDetector()
     images = [rng.integers(0, 256, (6, 8, 3)).astype(np.uint8) for _ in range(3)]
-    frames = [
-        images[0],
-        images[0] // 2,
-        np.zeros_like(images[0]),
-        images[1],
-        np.roll(images[1], 1, axis=1),
-        images[2],
-    ]
-    tilted = Face(
-        bbox_xyxy=np.zeros(4), landmarks_xy=LANDMARKS @ [[0.9, 0.4], [-0.4, 0.9]] + [0, 1], confidence=1.0
-    )
+    frames = [images[0], images[0] // 2, np.zeros_like(images[0]), images[1], np.roll(images[1], 1, axis=1), images[2]]
+    tilted = Face(bbox_xyxy=np.zeros(4), landmarks_xy=LANDMARKS @ [[0.9, 0.4], [-0.4, 0.9]] + [0, 1], confidence=1.0)
     tilted.landmarks_xy[2] += 3
     level = Face(bbox_xyxy=np.zeros(4), landmarks_xy=LANDMARKS, confidence=1.0)
     shift, rotation_deg = compare_shapes(landmark_shape(level), landmark_shape(tilted))

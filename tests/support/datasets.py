@@ -129,15 +129,11 @@ def draw_face(expression: str, number: int = 0, side: int = 100) -> np.ndarray:
         shape((x - 0.03, 0.385, x + 0.03, 0.455), (35, 25, 20))
         brows = [(x - 0.09 * inside, 0.32 - brow / 2), (x + 0.09 * inside, 0.32 + brow / 2)]
         draw.line([(a * big, b * big) for a, b in brows], fill=(50, 35, 25), width=big // 40)
-    draw.line(
-        [(0.5 * big, 0.45 * big), (0.47 * big, 0.58 * big), (0.53 * big, 0.58 * big)], (90, 60, 50), big // 90
-    )
+    draw.line([(0.5 * big, 0.45 * big), (0.47 * big, 0.58 * big), (0.53 * big, 0.58 * big)], (90, 60, 50), big // 90)
     bend = [(x, 0.74 - up * (abs(x - 0.5) / 0.13) ** 2 + 0.5 * up) for x in np.linspace(0.37, 0.63, 21)]
     lips = [(x, y - gap / 2 * np.sin((x - 0.37) / 0.26 * np.pi)) for x, y in bend]
     lips += [(x, y + gap / 2 * np.sin((x - 0.37) / 0.26 * np.pi)) for x, y in reversed(bend)]
-    draw.polygon(
-        [(x * big, y * big) for x, y in lips], fill=(110, 25, 35), outline=(120, 40, 45), width=big // 60
-    )
+    draw.polygon([(x * big, y * big) for x, y in lips], fill=(110, 25, 35), outline=(120, 40, 45), width=big // 60)
     pixels = np.array(image.resize((side, side), Image.Resampling.BOX)) + rng.normal(0, 4, (side, side, 1))
     return pixels.clip(0, 255).astype(np.uint8)
 
@@ -186,9 +182,7 @@ def write_rafdb(
             codes[split].append(f"{stem}_aligned.jpg,{code}\n")
             _write_bytes(root / "DATASET" / split / str(code) / f"{stem}_aligned.jpg", encode_jpeg(face))
         else:
-            _write_bytes(
-                root / split / str(AFFECTNET.index(expression)) / f"{stem}_aligned.jpg", encode_jpeg(face)
-            )
+            _write_bytes(root / split / str(AFFECTNET.index(expression)) / f"{stem}_aligned.jpg", encode_jpeg(face))
     if layout == "official":
         lines = "".join(codes["train"] + codes["test"])
         _write_bytes(root / "basic/EmoLabel/list_patition_label.txt", lines.encode())
@@ -237,9 +231,7 @@ def write_affectnet(root: Path, *, train: int = 10, test: int = 4, landmarks: bo
         if landmarks:
             np.save(notes / f"{number}_lnd.npy", _sixty_eight_points(112).reshape(-1))
     for folder in ("train_set", "val_set"):
-        _write_bytes(
-            root / folder / "images" / "900000.jpg", encode_jpeg(np.full((112, 112, 3), 90, np.uint8))
-        )
+        _write_bytes(root / folder / "images" / "900000.jpg", encode_jpeg(np.full((112, 112, 3), 90, np.uint8)))
         for name, value in (("exp", "10"), ("val", "-2"), ("aro", "-2")):
             np.save(root / folder / "annotations" / f"900000_{name}.npy", np.array(value))
     return root
@@ -259,11 +251,7 @@ def write_fer2013(root: Path, *, train: int = 10, valid: int = 4, test: int = 4)
     """Write `fer2013.csv` with drawn gray faces, given their number per class and split, and return its path."""
     root.mkdir(parents=True, exist_ok=True)
     lines = ["emotion,pixels,Usage"]
-    for usage, count, start in (
-        ("Training", train, 0),
-        ("PublicTest", valid, 50_000),
-        ("PrivateTest", test, 100_000),
-    ):
+    for usage, count, start in (("Training", train, 0), ("PublicTest", valid, 50_000), ("PrivateTest", test, 100_000)):
         for number in range(count * len(FER2013)):
             code = number % len(FER2013)
             face = Image.fromarray(draw_face(FER2013[code], start + number, 48)).convert("L")

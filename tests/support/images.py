@@ -55,9 +55,7 @@ def mirrored(image: np.ndarray) -> np.ndarray:
 def rotated(image: np.ndarray, clockwise_deg: float) -> np.ndarray:
     """Rotate an image about its center, on a canvas that contains all of it."""
     source = Image.fromarray(image)
-    return np.array(
-        source.rotate(-clockwise_deg, Image.Resampling.BICUBIC, expand=True, fillcolor=(120, 120, 120))
-    )
+    return np.array(source.rotate(-clockwise_deg, Image.Resampling.BICUBIC, expand=True, fillcolor=(120, 120, 120)))
 
 
 def gray(image: np.ndarray) -> np.ndarray:
@@ -132,9 +130,7 @@ GROUP = (
 )
 
 
-def photo_wall(
-    photographs: tuple[Photograph, ...] = GROUP, size_hw: tuple[int, int] = (800, 1280)
-) -> np.ndarray:
+def photo_wall(photographs: tuple[Photograph, ...] = GROUP, size_hw: tuple[int, int] = (800, 1280)) -> np.ndarray:
     """Compose framed photographs of several sizes on a wall."""
     wall = Image.fromarray(no_face(size_hw))
     for photograph in photographs:

@@ -55,11 +55,7 @@ def make_model(path: Path, **changes: object) -> Path:
 
 
 def write_model(
-    path: Path,
-    nodes: list[object],
-    outputs: dict[str, list[object]],
-    tensors: list[object],
-    **changes: object,
+    path: Path, nodes: list[object], outputs: dict[str, list[object]], tensors: list[object], **changes: object
 ) -> Path:
     """Write a graph with the input `images`, and a manifest with the given changes."""
     import onnx

@@ -32,8 +32,7 @@ class PageSession:
         self.page.on("websocket", lambda socket: self.requests.append(socket.url))
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on(
-            "console",
-            lambda message: message.type in ("error", "warning") and self.problems.append(message.text),
+            "console", lambda message: message.type in ("error", "warning") and self.problems.append(message.text)
         )
 
 
@@ -47,9 +46,7 @@ def run_server(*options: str, **environment: str) -> Iterator[str]:
 
 
 @contextmanager
-def open_page(
-    browser: Browser, url: str, size: tuple[int, int] = DESKTOP, **options: Any
-) -> Iterator[PageSession]:
+def open_page(browser: Browser, url: str, size: tuple[int, int] = DESKTOP, **options: Any) -> Iterator[PageSession]:
     """Open the page; on exit, check that it sent no requests to other hosts and set no cookies."""
     viewport = {"width": size[0], "height": size[1]}
     with browser.new_context(viewport=viewport, reduced_motion="reduce", **options) as context:

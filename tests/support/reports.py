@@ -74,14 +74,7 @@ def make_mistakes() -> list[Mistake]:
     return [
         Mistake(image=small, name="a'b\"<i>.png", truth="neutral", predicted="<b>odd</b>", confidence=0.61),
         Mistake(image=large, name="missed.png", truth="neutral", predicted=None, confidence=None),
-        Mistake(
-            image=small,
-            name="broken.png",
-            truth="surprise",
-            predicted=None,
-            confidence=None,
-            is_readable=False,
-        ),
+        Mistake(image=small, name="broken.png", truth="surprise", predicted=None, confidence=None, is_readable=False),
         Mistake(image=small, name="sure.png", truth="happiness", predicted="neutral", confidence=0.974),
     ]
 
@@ -130,13 +123,7 @@ def make_comparison() -> Comparison:
         "unreadable": ["x.png"],
     }
     faces = [
-        Difference(
-            image=image,
-            name=f"{name}.png",
-            truth="neutral",
-            predictions=predictions,
-            confidences=(0.71, 0.94),
-        )
+        Difference(image=image, name=f"{name}.png", truth="neutral", predictions=predictions, confidences=(0.71, 0.94))
         for name, predictions in (
             ("<i>", ("neutral", "happiness")),
             ("b", ("neutral", "anger")),

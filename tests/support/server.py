@@ -71,12 +71,7 @@ class ServerProcess:
     """
 
     def __init__(
-        self,
-        model: Path | None,
-        *options: str,
-        log: Path,
-        port: int = 0,
-        environment: Mapping[str, str] | None = None,
+        self, model: Path | None, *options: str, log: Path, port: int = 0, environment: Mapping[str, str] | None = None
     ) -> None:
         self.log = log
         command = [sys.executable, "-m", "mien.cli.main", "serve", f"--port={port}", *options]
@@ -84,11 +79,7 @@ class ServerProcess:
             command.append(f"--model={model}")
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env={**os.environ, **(environment or {})},
+                command, stdout=subprocess.PIPE, stderr=stderr, text=True, env={**os.environ, **(environment or {})}
             )
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline()

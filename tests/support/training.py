@@ -64,9 +64,7 @@ def write_stripes(root: Path, train: int = 16, valid: int = 6) -> Path:
     return root
 
 
-def write_recipe(
-    folder: Path, data: Path, *, epochs: float = 4, frozen: int = 1, strength: float = 1.0
-) -> Path:
+def write_recipe(folder: Path, data: Path, *, epochs: float = 4, frozen: int = 1, strength: float = 1.0) -> Path:
     path = folder / "tiny.toml"
     pretrained = ""
     if frozen:

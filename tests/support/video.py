@@ -89,12 +89,7 @@ def smooth(start: float, end: float, share: float) -> float:
 
 def front_pose(share: float) -> Pose:
     """Return the pose of a person who walks to the right in front, out of the image, and later back."""
-    x = (
-        0.22
-        + 0.5 * smooth(0.05, 0.45, share)
-        + 0.5 * smooth(0.5, 0.62, share)
-        - 0.45 * smooth(0.82, 0.95, share)
-    )
+    x = 0.22 + 0.5 * smooth(0.05, 0.45, share) + 0.5 * smooth(0.5, 0.62, share) - 0.45 * smooth(0.82, 0.95, share)
     return Pose(x, 0.40 + 0.02 * math.sin(14 * share), face=0.30)
 
 
@@ -103,9 +98,7 @@ def back_pose(share: float) -> Pose:
     x = 0.74 - 0.46 * smooth(0.05, 0.42, share)
     turn = smooth(0.65, 0.72, share) - smooth(0.78, 0.85, share)
     tilt = smooth(0.46, 0.52, share) - 2 * smooth(0.53, 0.6, share) + smooth(0.6, 0.65, share)
-    return Pose(
-        x, 0.43 + 0.015 * math.sin(11 * share), 0.25, clockwise_deg=18 * tilt, squeeze=1 - 0.35 * turn
-    )
+    return Pose(x, 0.43 + 0.015 * math.sin(11 * share), 0.25, clockwise_deg=18 * tilt, squeeze=1 - 0.35 * turn)
 
 
 PATHS: dict[str, Callable[[float], Pose]] = {"biden": back_pose, "obama": front_pose}
@@ -125,11 +118,7 @@ def crossing_frames(
 
 
 def moving_frames(
-    examples: Path,
-    paths: dict[str, Callable[[float], Pose]],
-    shares: Iterable[float],
-    *,
-    size_wh: tuple[int, int],
+    examples: Path, paths: dict[str, Callable[[float], Pose]], shares: Iterable[float], *, size_wh: tuple[int, int]
 ) -> Iterator[tuple[np.ndarray, dict[str, Box | None]]]:
     """Yield frames of people on given paths at given shares of the time; see `crossing_frames`."""
     sprites = {name: sprite(examples, name) for name in paths}
@@ -154,9 +143,7 @@ def room(size_wh: tuple[int, int]) -> np.ndarray:
     wall = Image.fromarray((np.array([176.0, 168, 158]) - rows + columns).round().astype(np.uint8))
     draw = ImageDraw.Draw(wall)
     parts = [((0.06, 0.05, 0.3, 0.55), (196, 208, 214)), ((0.62, 0.2, 0.98, 0.24), (104, 84, 66))]
-    parts += [
-        ((0.66 + 0.05 * k, 0.08, 0.69 + 0.05 * k, 0.2), (90 + 20 * k, 96, 140 - 15 * k)) for k in range(5)
-    ]
+    parts += [((0.66 + 0.05 * k, 0.08, 0.69 + 0.05 * k, 0.2), (90 + 20 * k, 96, 140 - 15 * k)) for k in range(5)]
     parts += [((0, 0.86, 1, 1), (92, 78, 70))]
     for box, color in parts:
         draw.rectangle((np.array(box) * [width, height, width, height]).tolist(), fill=color)
@@ -191,10 +178,7 @@ def paste(image: Image.Image, cutout: Image.Image, matrix: np.ndarray) -> None:
     inverse = np.linalg.inv(matrix[:, :2])
     to_sprite = np.column_stack([inverse, inverse @ (np.array([x1, y1]) - matrix[:, 2])])
     part = cutout.transform(
-        (int(x2 - x1), int(y2 - y1)),
-        Image.Transform.AFFINE,
-        to_sprite.ravel().tolist(),
-        Image.Resampling.BILINEAR,
+        (int(x2 - x1), int(y2 - y1)), Image.Transform.AFFINE, to_sprite.ravel().tolist(), Image.Resampling.BILINEAR
     )
     image.paste(part, (int(x1), int(y1)), part)
 
@@ -246,9 +230,7 @@ def switching_frames(
         face = faces[min(int(np.searchsorted(ends, number / fps + 1e-9, side="right")), len(faces) - 1)]
         head = scaled(face, height * size_wh[1] / face.shape[0])
         frame = Image.fromarray(background)
-        frame.paste(
-            Image.fromarray(head), ((size_wh[0] - head.shape[1]) // 2, (size_wh[1] - head.shape[0]) // 2)
-        )
+        frame.paste(Image.fromarray(head), ((size_wh[0] - head.shape[1]) // 2, (size_wh[1] - head.shape[0]) // 2))
         yield grain(frame, number)
 
 

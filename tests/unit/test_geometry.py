@@ -56,17 +56,8 @@ def test_suppression_drops_contained_boxes_unless_far_smaller():
     neighbor = [90, 0, 130, 50]
     boxes = np.array([fragment, face, tiny, neighbor], dtype=float)
     assert non_maximum_suppression(boxes, np.array([0.7, 0.9, 0.8, 0.6]), 0.3).tolist() == [1, 2, 0, 3]
-    assert non_maximum_suppression(boxes, np.array([0.7, 0.9, 0.8, 0.6]), 0.3, 0.7, 16.0).tolist() == [
-        1,
-        2,
-        3,
-    ]
-    assert non_maximum_suppression(boxes, np.array([0.9, 0.7, 0.8, 0.6]), 0.3, 0.7, 16.0).tolist() == [
-        0,
-        2,
-        1,
-        3,
-    ]
+    assert non_maximum_suppression(boxes, np.array([0.7, 0.9, 0.8, 0.6]), 0.3, 0.7, 16.0).tolist() == [1, 2, 3]
+    assert non_maximum_suppression(boxes, np.array([0.9, 0.7, 0.8, 0.6]), 0.3, 0.7, 16.0).tolist() == [0, 2, 1, 3]
 
 
 def test_transform_points_accepts_any_leading_shape():
@@ -106,6 +97,4 @@ def test_similarity_of_coincident_points_is_a_translation():
 def test_similarity_is_recovered_at_any_scale(scale: float):
     source = np.array([[0, 0], [4, 0], [1, 3], [2, 2]], dtype=np.float64) * scale
     matrix = np.array([[0.6, -0.8, -7.0], [0.8, 0.6, 2.0]])
-    np.testing.assert_allclose(
-        similarity_transform(source, transform_points(matrix, source)), matrix, atol=1e-9
-    )
+    np.testing.assert_allclose(similarity_transform(source, transform_points(matrix, source)), matrix, atol=1e-9)

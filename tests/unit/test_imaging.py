@@ -284,12 +284,7 @@ def test_rejects_images_without_pixels(data: bytes):
 
 @pytest.mark.parametrize(
     "pixels",
-    [
-        np.zeros((4, 4), np.uint8),
-        np.zeros((4, 4, 4), np.uint8),
-        np.zeros((4, 4, 3)),
-        np.zeros((0, 4, 3), np.uint8),
-    ],
+    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)],
 )
 def test_check_image_rejects_other_shapes_and_types(pixels: np.ndarray):
     with pytest.raises(InputError):

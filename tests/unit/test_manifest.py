@@ -256,8 +256,7 @@ def test_quality_temperature_grows_for_small_and_blurred_faces(size_px, sharpnes
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"size_px": 0.0}, {"sharpness": 0.0}, {"sharpness": 1.1}, {"per_blur": -0.1}, {"per_halving": 6.0}],
+    "changes", [{"size_px": 0.0}, {"sharpness": 0.0}, {"sharpness": 1.1}, {"per_blur": -0.1}, {"per_halving": 6.0}]
 )
 def test_rejects_invalid_quality_temperature(changes):
     spec = {"size_px": 40.0, "per_halving": 0.1, "sharpness": 0.8, "per_blur": 0.5}

@@ -72,12 +72,7 @@ def test_scores_without_any_prediction():
 @pytest.mark.parametrize(
     ("correct", "n", "low", "high"),
     # Wilson's interval computed from the published formula.
-    [
-        (81, 263, 0.255290, 0.366244),
-        (15, 148, 0.062386, 0.160489),
-        (0, 20, 0.0, 0.161125),
-        (29, 29, 0.883028, 1.0),
-    ],
+    [(81, 263, 0.255290, 0.366244), (15, 148, 0.062386, 0.160489), (0, 20, 0.0, 0.161125), (29, 29, 0.883028, 1.0)],
 )
 def test_wilson_interval(correct, n, low, high):
     assert metrics.accuracy_interval(correct, n) == pytest.approx((low, high), abs=2e-4)
@@ -205,9 +200,7 @@ def test_difference_interval_adds_one_face_to_each_count():
     assert metrics.difference_interval(1, 0, 1)[1] == 1.0
 
 
-@pytest.mark.parametrize(
-    "call", [lambda: metrics.mcnemar_test(-1, 3), lambda: metrics.difference_interval(3, 2, 4)]
-)
+@pytest.mark.parametrize("call", [lambda: metrics.mcnemar_test(-1, 3), lambda: metrics.difference_interval(3, 2, 4)])
 def test_rejects_impossible_pairs(call):
     with pytest.raises(InputError, match="expected counts of at least 0"):
         call()

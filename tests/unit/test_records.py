@@ -34,9 +34,7 @@ def test_empty_record_gives_the_defaults():
 def test_converts_nested_records_and_integers_for_floats():
     record = {"origin": {"x": 1}, "points": [{"x": 2, "y": 3.5}], "tags": ["a"], "options": {"any": [1]}}
     shape = convert_record(record, Shape, error=ConfigError)
-    assert shape == Shape(
-        origin=Point(x=1.0), points=(Point(x=2.0, y=3.5),), tags=("a",), options={"any": [1]}
-    )
+    assert shape == Shape(origin=Point(x=1.0), points=(Point(x=2.0, y=3.5),), tags=("a",), options={"any": [1]})
     assert isinstance(shape.origin.x, float)
 
 

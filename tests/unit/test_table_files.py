@@ -30,8 +30,7 @@ def read(path):
         return pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            {name: COLUMNS[name](text) if text else None for name, text in row.items()}
-            for row in csv.DictReader(file)
+            {name: COLUMNS[name](text) if text else None for name, text in row.items()} for row in csv.DictReader(file)
         ]
 
 

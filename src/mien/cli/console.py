@@ -50,9 +50,7 @@ class ConsoleWriter:
     def __init__(self) -> None:
         self._console = open_console()
         encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
-        self._full, self._empty, self._degree = (
-            ("█", "·", "°") if encoding.startswith("utf") else ("#", ".", "")
-        )
+        self._full, self._empty, self._degree = ("█", "·", "°") if encoding.startswith("utf") else ("#", ".", "")
 
     def add(self, item: ImageInput | None, result: Result) -> None:
         """Print one image, unless it could not be read: errors are printed to standard error."""
@@ -125,11 +123,7 @@ def print_tracks(tracks: tuple[Track, ...]) -> None:
     table.add_column("perceived expression, share of the time")
     for track in tracks:
         shares = sorted(track.shares.items(), key=lambda item: -item[1])
-        texts = [
-            f"[{class_color(name)}]{name}[/] {percent(share, 0)}"
-            for name, share in shares
-            if share >= MIN_SHARE
-        ]
+        texts = [f"[{class_color(name)}]{name}[/] {percent(share, 0)}" for name, share in shares if share >= MIN_SHARE]
         if track.unsure >= MIN_SHARE:
             texts.append(f"not sure {percent(track.unsure, 0)}")
         times = (f"{track.first_s:.1f} s", f"{track.last_s:.1f} s", f"{track.seconds:.1f} s")
@@ -181,9 +175,7 @@ def print_evaluation(subject: Mapping[str, str], summary: dict[str, Any]) -> Non
         "protocol", "n", "accuracy", "95% interval", "balanced", "macro F1", "ECE", "before", "Brier"
     )
     for name, part in (summary.get("protocols") or {"labels": summary}).items():
-        protocols.add_row(
-            name, *_scores(part), *(decimal(part[key]) for key in ("ece", "ece_uncalibrated", "brier"))
-        )
+        protocols.add_row(name, *_scores(part), *(decimal(part[key]) for key in ("ece", "ece_uncalibrated", "brier")))
     classes = numbers_table("class", "n", "precision", "recall", "F1")
     for name, scores in summary["per_class"].items():
         shares = (percent(scores[key]) for key in ("precision", "recall", "f1"))
@@ -202,9 +194,7 @@ def print_comparison(subject: Mapping[str, str], summary: dict[str, Any], names:
     """Print the accuracies of two models, the recall of each class, and the difference."""
     console = open_console()
     _print_subject(subject, console)
-    models = numbers_table(
-        "model", "n", "accuracy", "95% interval", "balanced", "macro F1", "correct only here"
-    )
+    models = numbers_table("model", "n", "accuracy", "95% interval", "balanced", "macro F1", "correct only here")
     for name, key in zip(names, ("first", "second"), strict=True):
         scores = _scores({"n": summary["n"], **summary[key]})
         models.add_row(escape(name), *scores, f"{summary['table'][f'only_{key}']:,}")

@@ -21,13 +21,7 @@ app = App(
 
 
 @app.command
-def check(
-    *,
-    data: DatasetOptions,
-    leaks: Path | None = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> int:
+def check(*, data: DatasetOptions, leaks: Path | None = None, as_json: Json = False, quiet: Quiet = False) -> int:
     """Count classes and find missing, unreadable and duplicate images, and leaks between splits.
 
     Exit code: 1 if images are missing or unreadable.
@@ -57,12 +51,7 @@ def check(
 
 @app.command
 def prepare(
-    *,
-    data: DatasetOptions,
-    output: Annotated[Path, OUTPUT],
-    patch: int = 96,
-    workers: int = 0,
-    quiet: Quiet = False,
+    *, data: DatasetOptions, output: Annotated[Path, OUTPUT], patch: int = 96, workers: int = 0, quiet: Quiet = False
 ) -> None:
     """Detect and store the face of every image once, for training (data.store=FOLDER).
 

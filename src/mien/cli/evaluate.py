@@ -47,10 +47,7 @@ def evaluate(
     with progress_bar("evaluating", is_shown=not quiet) as progress:
         evaluation = evaluate_model(classifier, index, flip_tta=flip_tta, by_group=groups, progress=progress)
     name = classifier.manifest.name
-    subject = {
-        "model": f"{name} {classifier.manifest.version}",
-        **data.describe(index, flip_tta=flip_tta),
-    }
+    subject = {"model": f"{name} {classifier.manifest.version}", **data.describe(index, flip_tta=flip_tta)}
     if as_json:
         print_json({**subject, **evaluation.summary})
     else:

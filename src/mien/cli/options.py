@@ -43,9 +43,7 @@ def _analysis(text: str) -> Parameter:
 Model = Annotated[
     str, _analysis("name of a shipped model (see mien models) or path of an .onnx file with its manifest.")
 ]
-FlipTta = Annotated[
-    bool, _analysis("average the predictions for a face and its mirror image: more accurate, slower.")
-]
+FlipTta = Annotated[bool, _analysis("average the predictions for a face and its mirror image: more accurate, slower.")]
 Threads = Annotated[int, _analysis("CPU threads per network; 0: automatic.")]
 
 
@@ -56,14 +54,9 @@ class DetectionOptions:
 
     model: Model = DEFAULT_MODEL
     threads: Threads = 0
-    min_confidence: Annotated[
-        float, Parameter(help="minimum confidence of the face detector, between 0 and 1.")
-    ] = 0.6
+    min_confidence: Annotated[float, Parameter(help="minimum confidence of the face detector, between 0 and 1.")] = 0.6
     detector_size: Annotated[
-        int,
-        Parameter(
-            help="long side in pixels of the face detector's input; 1280 finds smaller faces, more slowly."
-        ),
+        int, Parameter(help="long side in pixels of the face detector's input; 1280 finds smaller faces, more slowly.")
     ] = 640
 
     def open_analyzer(self) -> Analyzer:
@@ -106,8 +99,7 @@ class DatasetOptions:
     """Location and layout of a data set."""
 
     data: Annotated[
-        Path,
-        Parameter(help="folder or .zip file; table: a .csv or .parquet file; joined: KIND=PATH,KIND=PATH."),
+        Path, Parameter(help="folder or .zip file; table: a .csv or .parquet file; joined: KIND=PATH,KIND=PATH.")
     ]
     dataset: Annotated[DatasetKind, Parameter(help="layout of the data set; see docs/data-sets.md.")]
 

@@ -59,9 +59,7 @@ def predict(
         # no progress bar between the tables on a terminal
         is_interleaved = not as_json and sys.stdout.isatty()
         bar = progress_bar("images", is_shown=len(images) > 1 and not quiet and not is_interleaved)
-        code = _run(
-            _analyze(analyzer, images, failures), writers, bar, len(images) + len(failures), quiet=quiet
-        )
+        code = _run(_analyze(analyzer, images, failures), writers, bar, len(images) + len(failures), quiet=quiet)
     print_written(*filter(None, (output, table)), quiet=quiet)
     return code
 

@@ -39,9 +39,7 @@ def serve(
         listen(settings, lambda address: print(f"mien listens on {address}", flush=True))
         return 0
     write(write_page, ModelPool(settings))
-    print(
-        f"{write_page}: page and models. Its web server must send these headers, or the page uses one thread:"
-    )
+    print(f"{write_page}: page and models. Its web server must send these headers, or the page uses one thread:")
     for name, value in THREAD_HEADERS.items():
         print(f"  {name}: {value}")
     sys.stdout.flush()

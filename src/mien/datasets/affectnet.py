@@ -115,9 +115,7 @@ def _read_class_number(path: Path, files: Files, name: str) -> int:
     return int(values[0])
 
 
-def _read_valence_arousal(
-    path: Path, files: Files, stem: str, present: set[str]
-) -> tuple[float, float] | None:
+def _read_valence_arousal(path: Path, files: Files, stem: str, present: set[str]) -> tuple[float, float] | None:
     """Return both, -1..1; None where one is missing, unreadable, or -2 (not annotated)."""
     values = [_read_optional(path, files, f"{stem}_{kind}.npy", present) for kind in ("val", "aro")]
     if any(value.size != 1 or not -1 <= value[0] <= 1 for value in values):
@@ -125,9 +123,7 @@ def _read_valence_arousal(
     return float(values[0][0]), float(values[1][0])
 
 
-def _read_landmarks(
-    path: Path, files: Files, name: str, present: set[str]
-) -> tuple[tuple[float, float], ...] | None:
+def _read_landmarks(path: Path, files: Files, name: str, present: set[str]) -> tuple[tuple[float, float], ...] | None:
     """Return eyes, nose tip and mouth corners, the subject's right first; None without 68 valid points."""
     values = _read_optional(path, files, name, present)
     if values.size != 2 * 68 or not np.isfinite(values).all():

@@ -58,9 +58,7 @@ class CheckReport:
         return asdict(self)
 
 
-def check_dataset(
-    index: Index, *, progress: Progress | None = None, workers: int | None = None
-) -> CheckReport:
+def check_dataset(index: Index, *, progress: Progress | None = None, workers: int | None = None) -> CheckReport:
     """Decode every image of a data set and report problems; a broken image does not stop the check.
 
     Args:
@@ -80,9 +78,7 @@ def check_dataset(
         else:
             ids_by_hash.setdefault(result, []).append(sample.id)
     equal = [ids for ids in ids_by_hash.values() if len(ids) > 1]
-    by_split = [
-        [name for name in ids if split_of[name] == split] for ids in equal for split in _splits(index)
-    ]
+    by_split = [[name for name in ids if split_of[name] == split] for ids in equal for split in _splits(index)]
     return CheckReport(
         name=index.name,
         root=str(index.root),
@@ -133,9 +129,7 @@ def without_duplicates(index: Index, split: str, *, progress: Progress | None = 
         for name in ids
     }
     selected = index.select(split)
-    return replace(
-        selected, samples=tuple(sample for sample in selected.samples if sample.id not in excluded)
-    )
+    return replace(selected, samples=tuple(sample for sample in selected.samples if sample.id not in excluded))
 
 
 def count_classes(index: Index) -> dict[str, dict[str, int]]:

@@ -30,9 +30,7 @@ def chunk_path(directory: Path, rows: range) -> Path:
     return directory / "chunks" / f"{rows.start:08d}-{rows.stop:08d}.npz"
 
 
-def write_chunks(
-    index: Index, directory: Path, patch: int, chunks: list[range], workers: int
-) -> Iterator[range]:
+def write_chunks(index: Index, directory: Path, patch: int, chunks: list[range], workers: int) -> Iterator[range]:
     """Write chunks of patches, and yield the rows of each one after it is written.
 
     Args:

@@ -155,9 +155,7 @@ def read_ferplus(path: str | Path, *, exclude: Collection[str] = frozenset()) ->
 
 def _find_root(path: Path, names: list[str]) -> str:
     """Return the uppermost folder with the folders of the splits or the Kaggle pair; "" for the top folder."""
-    parents = [
-        {name.rpartition("/")[0] for name in names if name.split("/")[-1] == file} for file in KAGGLE_PAIR
-    ]
+    parents = [{name.rpartition("/")[0] for name in names if name.split("/")[-1] == file} for file in KAGGLE_PAIR]
     roots = set.intersection(*parents)
     for name in names:
         folders = name.split("/")[:-1]
@@ -195,9 +193,7 @@ def _read_official(path: Path, files: Files, splits: list[str]) -> list[_Row]:
         split_rows = [row for row in table if row.split == split]
         label_csv = f"{FOLDERS[split]}/label.csv"
         if not split_rows and not files.has(label_csv):
-            raise LayoutError(
-                path / FOLDERS[split], "label.csv in this folder, or its rows in fer2013new.csv"
-            )
+            raise LayoutError(path / FOLDERS[split], "label.csv in this folder, or its rows in fer2013new.csv")
         rows += split_rows or _read_label_csv(path, files, label_csv, split)
     return rows
 
@@ -273,8 +269,7 @@ def _read_kaggle(path: Path, files: Files) -> tuple[PixelTable, list[_Row]]:
     pixel_rows = scan_pixel_table(files, "fer2013.csv", pixels)
     if len(pixel_rows) != len(rows):
         raise LayoutError(
-            path,
-            f"the same rows in both files; fer2013.csv has {len(pixel_rows)}, fer2013new.csv has {len(rows)}",
+            path, f"the same rows in both files; fer2013.csv has {len(pixel_rows)}, fer2013new.csv has {len(rows)}"
         )
     positions: dict[str, tuple[int, int]] = {}
     for row, pixel_row in zip(rows, pixel_rows, strict=True):

@@ -125,8 +125,7 @@ def _check_labels(indexes: Sequence[Index], labels: Sequence[str]) -> tuple[str,
     available = {label for index in indexes for label in index.labels}
     if not labels or not available.issuperset(labels) or len(set(labels)) < len(labels):
         raise InputError(
-            f"labels are {', '.join(labels) or 'empty'}; "
-            f"expected distinct names among {', '.join(sorted(available))}."
+            f"labels are {', '.join(labels) or 'empty'}; expected distinct names among {', '.join(sorted(available))}."
         )
     return tuple(labels)
 

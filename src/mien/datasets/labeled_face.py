@@ -21,11 +21,7 @@ def detect_labeled_face(image: np.ndarray, sample: Sample, detector: FaceDetecto
     landmarks = _annotated_landmarks(image, sample)
     if landmarks is not None:
         center = landmarks.mean(axis=0)
-        faces = [
-            face
-            for face in faces
-            if (face.bbox_xyxy[:2] <= center).all() and (center < face.bbox_xyxy[2:]).all()
-        ]
+        faces = [face for face in faces if (face.bbox_xyxy[:2] <= center).all() and (center < face.bbox_xyxy[2:]).all()]
     return faces[0] if faces else None
 
 

@@ -136,9 +136,7 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
-def _parse_line(
-    path: Path, files: Files, names: set[str], cells: list[str], line: int, is_aligned: bool
-) -> Sample:
+def _parse_line(path: Path, files: Files, names: set[str], cells: list[str], line: int, is_aligned: bool) -> Sample:
     """Parse a line of the label list, `train_00001.jpg 5`, and the annotation of its image if there is one."""
     split = cells[0].split("_", 1)[0]
     is_valid = len(cells) == 2 and split in ("train", "test") and cells[1] in set("1234567")
@@ -205,9 +203,7 @@ def _read_folders(path: Path, files: Files, names: list[str]) -> list[Sample]:
     tables = [name for name in names if name.split("/")[-1] in ("train_labels.csv", "test_labels.csv")]
     is_repacked = "7" in numbers or (bool(tables) and "0" not in numbers)
     if is_repacked == ("0" in numbers):
-        problem = (
-            "the folders 0 and 7 both exist" if is_repacked else "without 0 and 7 the classes are ambiguous"
-        )
+        problem = "the folders 0 and 7 both exist" if is_repacked else "without 0 and 7 the classes are ambiguous"
         raise LayoutError(path / roots[0], f"{LAYOUT}; {problem}")
     if is_repacked:
         folder_of = {f"{match['split']}/{match['file']}": match["number"] for match in matches}

@@ -83,9 +83,7 @@ def _read_parquet(path: Path) -> tuple[list[str], _Lines]:
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(f"{path}: cannot be read as Parquet ({error}).") from error
-    columns = [
-        ["" if value is None else str(value) for value in column.to_pylist()] for column in table.columns
-    ]
+    columns = [["" if value is None else str(value) for value in column.to_pylist()] for column in table.columns]
     rows = [list(cells) for cells in zip(*columns, strict=True)]
     return table.column_names, enumerate(rows, start=1)
 

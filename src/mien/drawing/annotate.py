@@ -149,10 +149,7 @@ def draw_box(canvas: Image.Image, box: np.ndarray, color: Color, unit: int) -> N
     thickness = max(2, round(min(unit / 5, side / 14)))
     arm = max(2 * thickness, side // 5)
     ImageDraw.Draw(canvas, "RGBA").rounded_rectangle(
-        [left, top, right - 1, bottom - 1],
-        radius=arm // 2,
-        outline=(*color, 110),
-        width=max(1, thickness // 3),
+        [left, top, right - 1, bottom - 1], radius=arm // 2, outline=(*color, 110), width=max(1, thickness // 3)
     )
     corner = _corner(arm, thickness, color)
     mirrored = corner.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -211,9 +208,7 @@ def axes_xyz(pose: HeadPose) -> np.ndarray:
     `mien.faces.head_pose`.
     """
     yaw, pitch, roll = (math.radians(angle) for angle in (pose.yaw_deg, -pose.pitch_deg, -pose.roll_deg))
-    about_x = np.array(
-        [[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]]
-    )
+    about_x = np.array([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]])
     about_y = np.array([[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]])
     about_z = np.array([[math.cos(roll), -math.sin(roll), 0], [math.sin(roll), math.cos(roll), 0], [0, 0, 1]])
     return about_z @ about_y @ about_x

@@ -116,11 +116,7 @@ def expression_bars(expression: Expression) -> list[Bar]:
 
 
 def draw_bars(
-    tile: Image.Image,
-    bars: Sequence[Bar],
-    row: tuple[float, float, float],
-    unit: int,
-    max_name_width: float = 5.5,
+    tile: Image.Image, bars: Sequence[Bar], row: tuple[float, float, float], unit: int, max_name_width: float = 5.5
 ) -> None:
     """Draw names, bars and percentages in rows `ROW` text heights apart; below 0.5% only the name is drawn.
 
@@ -139,9 +135,7 @@ def draw_bars(
         _draw_bar(tile, bar, columns, y + ROW * number * unit, unit)
 
 
-def _draw_bar(
-    tile: Image.Image, bar: Bar, columns: tuple[float, float, float, float], y: float, unit: int
-) -> None:
+def _draw_bar(tile: Image.Image, bar: Bar, columns: tuple[float, float, float, float], y: float, unit: int) -> None:
     start, bar_start, bar_end, end = columns
     draw = ImageDraw.Draw(tile)
     color = INK if bar.share >= 0.1 else QUIET
@@ -156,11 +150,7 @@ def _draw_bar(
 
 
 def draw_title(
-    draw: ImageDraw.ImageDraw,
-    expression: Expression,
-    row: tuple[float, float, float],
-    unit: int,
-    scale: float = 1.35,
+    draw: ImageDraw.ImageDraw, expression: Expression, row: tuple[float, float, float], unit: int, scale: float = 1.35
 ) -> None:
     """Draw the label on the left and the confidence on the right.
 
@@ -181,12 +171,7 @@ def draw_title(
 
 
 def _draw_text(
-    draw: ImageDraw.ImageDraw,
-    start: tuple[float, float],
-    text: str,
-    color: Color,
-    font: Font,
-    max_width: float,
+    draw: ImageDraw.ImageDraw, start: tuple[float, float], text: str, color: Color, font: Font, max_width: float
 ) -> None:
     """Draw text, cut to a width in pixels and ended by two dots if it is wider."""
     if font.getlength(text) > max_width:
@@ -197,11 +182,7 @@ def _draw_text(
 
 
 def paste_bar(
-    tile: Image.Image,
-    corner: tuple[float, float],
-    length: float,
-    thickness: int,
-    color: tuple[int, int, int, int],
+    tile: Image.Image, corner: tuple[float, float], length: float, thickness: int, color: tuple[int, int, int, int]
 ) -> None:
     """Paste a bar with round ends on a tile, its corner rounded to whole pixels."""
     bar = rounded(max(thickness, round(length)), thickness, thickness // 2, color)

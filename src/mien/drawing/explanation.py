@@ -133,9 +133,7 @@ def _draw_legend(row: Image.Image, right: int, y: int, length: int = 84, thickne
     draw.text((start - 8, y), "low", fill=QUIET, font=font, anchor="rm")
 
 
-def _outline_regions(
-    image: np.ndarray, regions: Sequence[RegionSpec], weights: dict[str, float]
-) -> Image.Image:
+def _outline_regions(image: np.ndarray, regions: Sequence[RegionSpec], weights: dict[str, float]) -> Image.Image:
     """Return a face with numbered outlines of its regions; larger weights have stronger lines."""
     large = Image.new("RGBA", (_SIDE * SMOOTH, _SIDE * SMOOTH), (*_REGION, 0))
     draw = ImageDraw.Draw(large)
@@ -177,8 +175,6 @@ def _draw_panel(explanation: Explanation) -> Image.Image:
         y += ROW * len(expression.labels) * _UNIT
         font = text_font(_UNIT, 0.85)
         draw.text((pad, y + 0.3 * _UNIT), "region weights", fill=QUIET, font=font, anchor="lm")
-        bars = [
-            Bar(f"{number} {name}", share, _REGION) for number, (name, share) in enumerate(weights.items(), 1)
-        ]
+        bars = [Bar(f"{number} {name}", share, _REGION) for number, (name, share) in enumerate(weights.items(), 1)]
         draw_bars(tile, bars, (pad, y + 1.6 * ROW * _UNIT, end), _UNIT, max_name_width=8.5)
     return tile

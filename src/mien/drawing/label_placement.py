@@ -90,9 +90,7 @@ def panel_distances(panels_xyxy: np.ndarray, head_xyxy: np.ndarray) -> np.ndarra
     return np.hypot(gaps[:, 0], gaps[:, 1])
 
 
-def _candidates(
-    size_wh: tuple[int, int], head: np.ndarray, panel_wh: tuple[int, int], gap: int
-) -> np.ndarray:
+def _candidates(size_wh: tuple[int, int], head: np.ndarray, panel_wh: tuple[int, int], gap: int) -> np.ndarray:
     """Return candidate boxes (K, 4) inside the image by preference: beside the head, or below it for a flat panel."""
     width, height = size_wh
     panel_width, panel_height = panel_wh
@@ -100,10 +98,7 @@ def _candidates(
     shares = np.array([0.5, 0.25, 0.75, 0.0, 1.0])
     y = top + (bottom - top - panel_height) * shares
     x = left + (right - left - panel_width) * shares
-    beside = [
-        np.column_stack([np.full(5, right + gap), y]),
-        np.column_stack([np.full(5, left - gap - panel_width), y]),
-    ]
+    beside = [np.column_stack([np.full(5, right + gap), y]), np.column_stack([np.full(5, left - gap - panel_width), y])]
     above_and_below = [
         np.column_stack([x, np.full(5, bottom + gap)]),
         np.column_stack([x, np.full(5, top - gap - panel_height)]),

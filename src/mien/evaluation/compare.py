@@ -110,16 +110,11 @@ def compare(
         predict_dataset(classifier, labeled, flip_tta=flip_tta, progress=_half_progress(progress, number))
         for number, classifier in enumerate(classifiers)
     ]
-    return compare_predictions(
-        classifiers[0].manifest, classifiers[1].manifest, predictions[0], predictions[1]
-    )
+    return compare_predictions(classifiers[0].manifest, classifiers[1].manifest, predictions[0], predictions[1])
 
 
 def compare_predictions(
-    first: Manifest,
-    second: Manifest,
-    first_predictions: DatasetPredictions,
-    second_predictions: DatasetPredictions,
+    first: Manifest, second: Manifest, first_predictions: DatasetPredictions, second_predictions: DatasetPredictions
 ) -> Comparison:
     """Compare existing predictions of two models for the same images; see `compare`."""
     index = first_predictions.index
@@ -193,8 +188,7 @@ def _summarize(labels: np.ndarray, predictions: list[np.ndarray], names: tuple[s
         "mcnemar": {"p_value": metrics.mcnemar_test(only_first, only_second)},
         "classes": list(names),
         "per_class": {
-            name: _class_scores(first[labels == number], second[labels == number])
-            for number, name in enumerate(names)
+            name: _class_scores(first[labels == number], second[labels == number]) for number, name in enumerate(names)
         },
     }
 

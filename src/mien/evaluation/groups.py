@@ -32,11 +32,7 @@ def group_columns(samples: Sequence[Sample]) -> dict[str, list[str]]:
 def columns_left_out(samples: Sequence[Sample]) -> dict[str, str]:
     """Return each column with more than `MAX_GROUPS` distinct values, and a message that says so."""
     counts = {name: len(set(values)) for name, values in _columns(samples).items()}
-    return {
-        name: f"{count:,} values, more than {MAX_GROUPS}"
-        for name, count in counts.items()
-        if count > MAX_GROUPS
-    }
+    return {name: f"{count:,} values, more than {MAX_GROUPS}" for name, count in counts.items() if count > MAX_GROUPS}
 
 
 def _columns(samples: Sequence[Sample]) -> dict[str, list[str]]:
@@ -64,16 +60,11 @@ def group_results(
     labels = np.asarray(labels)
     predictions = np.asarray(predictions)
     return json_ready(
-        {
-            column: _column_results(labels, predictions, np.asarray(names), classes)
-            for column, names in groups.items()
-        }
+        {column: _column_results(labels, predictions, np.asarray(names), classes) for column, names in groups.items()}
     )
 
 
-def _column_results(
-    labels: np.ndarray, predictions: np.ndarray, names: np.ndarray, classes: int
-) -> dict[str, Any]:
+def _column_results(labels: np.ndarray, predictions: np.ndarray, names: np.ndarray, classes: int) -> dict[str, Any]:
     groups = {
         name: _scores(labels[names == name], predictions[names == name], classes)
         for name in sorted(np.unique(names).tolist(), key=_natural_order)

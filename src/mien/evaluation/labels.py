@@ -23,9 +23,7 @@ def labels_by_protocol(manifest: Manifest, index: Index) -> dict[str, np.ndarray
 
     The protocols are those of FER+ for images with votes; otherwise "labels" is the only one.
     """
-    class_ids = [
-        manifest.labels.index(name) if name in manifest.labels else NO_LABEL for name in index.labels
-    ]
+    class_ids = [manifest.labels.index(name) if name in manifest.labels else NO_LABEL for name in index.labels]
 
     def to_array(labels: list[int | None]) -> np.ndarray:
         return np.array([NO_LABEL if label is None else class_ids[label] for label in labels], dtype=np.int64)
@@ -33,9 +31,7 @@ def labels_by_protocol(manifest: Manifest, index: Index) -> dict[str, np.ndarray
     if all(sample.votes is None for sample in index.samples):
         return {"labels": to_array([sample.label for sample in index.samples])}
     return {
-        name: to_array(
-            [sample.label if sample.votes is None else protocol(sample.votes) for sample in index.samples]
-        )
+        name: to_array([sample.label if sample.votes is None else protocol(sample.votes) for sample in index.samples])
         for name, protocol in PROTOCOLS.items()
     }
 
@@ -69,10 +65,6 @@ def check_classes(manifest: Manifest, index: Index) -> None:
     """
     present = {sample.label for sample in index.samples}
     present |= {argmax_label(sample.votes) for sample in index.samples if sample.votes is not None}
-    missing = [
-        name for number, name in enumerate(index.labels) if number in present and name not in manifest.labels
-    ]
+    missing = [name for number, name in enumerate(index.labels) if number in present and name not in manifest.labels]
     if missing:
-        raise InputError(
-            f"the images show {', '.join(missing)}, which the model {manifest.name} cannot predict."
-        )
+        raise InputError(f"the images show {', '.join(missing)}, which the model {manifest.name} cannot predict.")

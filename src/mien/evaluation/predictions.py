@@ -44,11 +44,7 @@ class DatasetPredictions:
 
 
 def predict_dataset(
-    classifier: ExpressionClassifier,
-    index: Index,
-    *,
-    flip_tta: bool = False,
-    progress: Progress | None = None,
+    classifier: ExpressionClassifier, index: Index, *, flip_tta: bool = False, progress: Progress | None = None
 ) -> DatasetPredictions:
     """Detect, crop and classify the labeled face of every image, including images without a label.
 
@@ -86,9 +82,7 @@ def predict_dataset(
         pixels = cropper(index.samples[row]).crop
         return np.zeros((size, size, 3), dtype=np.uint8) if pixels is None else pixels
 
-    return DatasetPredictions(
-        index=index, crop=crop, logits=logits, is_found=is_found, is_readable=is_readable
-    )
+    return DatasetPredictions(index=index, crop=crop, logits=logits, is_found=is_found, is_readable=is_readable)
 
 
 @dataclass(frozen=True)

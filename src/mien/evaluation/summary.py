@@ -17,11 +17,7 @@ COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
 
 
 def summarize(
-    labels: np.ndarray,
-    logits: np.ndarray,
-    classes: Sequence[str],
-    temperature: float = 1.0,
-    bins: int = 15,
+    labels: np.ndarray, logits: np.ndarray, classes: Sequence[str], temperature: float = 1.0, bins: int = 15
 ) -> dict[str, Any]:
     """Summarize predictions: accuracy, calibration, selective prediction, and scores for each class.
 
@@ -109,9 +105,7 @@ def _check_logits(logits: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     if logits.size == 0:
         logits = logits.reshape(0, len(classes))
     if logits.ndim != 2 or logits.shape[1] != len(classes):
-        raise InputError(
-            f"logits: shape {logits.shape}, expected one column for each of {len(classes)} classes."
-        )
+        raise InputError(f"logits: shape {logits.shape}, expected one column for each of {len(classes)} classes.")
     return logits
 
 

@@ -67,9 +67,7 @@ def calibrate(
     labels = official_labels(classifier.manifest, index)
     counted = (labels >= 0) & np.isfinite(predictions.logits).all(axis=1)
     if not counted.any():
-        raise DatasetError(
-            f"{index.root}: no labeled face can be read; check the images with `mien data check`."
-        )
+        raise DatasetError(f"{index.root}: no labeled face can be read; check the images with `mien data check`.")
     temperature = round(metrics.fit_temperature(predictions.logits[counted], labels[counted]), 4)
     probabilities = metrics.softmax(predictions.logits[counted], temperature)
     threshold = round(float(np.quantile(probabilities.max(axis=1), abstain)), 3) if abstain else 0.0

@@ -27,11 +27,7 @@ HALF_TOLERANCE = 0.05
 
 
 def export_model(
-    checkpoint_path: Path,
-    output: Path,
-    *,
-    half: bool = True,
-    source: dict[str, Any] | None = None,
+    checkpoint_path: Path, output: Path, *, half: bool = True, source: dict[str, Any] | None = None
 ) -> Manifest:
     """Write a model file and its manifest from a checkpoint's averaged weights, without calibration.
 

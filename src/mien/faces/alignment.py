@@ -12,11 +12,7 @@ from mien.errors import InputError
 from mien.geometry import similarity_transform
 from mien.imaging import warp
 
-TEMPLATES = {
-    "ferplus": np.array(
-        [[0.305, 0.385], [0.695, 0.385], [0.500, 0.590], [0.345, 0.755], [0.655, 0.755]],
-    ),
-}
+TEMPLATES = {"ferplus": np.array([[0.305, 0.385], [0.695, 0.385], [0.500, 0.590], [0.345, 0.755], [0.655, 0.755]])}
 """Target positions of the five landmarks (`landmarks_xy` order) in a unit square.
 
 `ferplus`: the median position of each landmark in the FER+ training faces, made symmetric, so that an aligned
@@ -61,9 +57,7 @@ def letterbox_matrix(size_hw: tuple[int, int], size: int) -> np.ndarray:
     """Return the (2, 3) transform that fits an image of `size_hw` into `size` x `size`, centered."""
     height, width = size_hw
     scale = size / max(height, width)
-    return np.array(
-        [[scale, 0, (size - scale * width) / 2], [0, scale, (size - scale * height) / 2]], dtype=np.float64
-    )
+    return np.array([[scale, 0, (size - scale * width) / 2], [0, scale, (size - scale * height) / 2]], dtype=np.float64)
 
 
 def letterbox(image: np.ndarray, *, size: int) -> np.ndarray:

@@ -61,9 +61,7 @@ class FaceDetector:
         self.nms_iou = nms_iou
         self._session = load_model("face-detector", task="face-detection", threads=threads).session
 
-    def detect(
-        self, image: np.ndarray, *, rotated: bool = False, min_confidence: float | None = None
-    ) -> list[Face]:
+    def detect(self, image: np.ndarray, *, rotated: bool = False, min_confidence: float | None = None) -> list[Face]:
         """Return the faces in an image (H, W, 3) uint8 RGB, largest first.
 
         Args:
@@ -76,13 +74,10 @@ class FaceDetector:
             min_confidence = self.min_confidence
         rows = self._detect_multiscale(image, min_confidence)
         if rotated and not len(rows):
-            candidates = [
-                self._detect_rotated(image, quarter_turns, min_confidence) for quarter_turns in (1, 3)
-            ]
+            candidates = [self._detect_rotated(image, quarter_turns, min_confidence) for quarter_turns in (1, 3)]
             rows = max(candidates, key=lambda rows: rows[:, 14].max(initial=0.0))
         return [
-            Face(bbox_xyxy=row[:4], landmarks_xy=row[4:14].reshape(5, 2), confidence=float(row[14]))
-            for row in rows
+            Face(bbox_xyxy=row[:4], landmarks_xy=row[4:14].reshape(5, 2), confidence=float(row[14])) for row in rows
         ]
 
     def _detect_rotated(self, image: np.ndarray, quarter_turns: int, min_confidence: float) -> np.ndarray:
@@ -112,9 +107,7 @@ class FaceDetector:
         rows = np.concatenate([rows, coarse])
         if len(rows) > MAX_CANDIDATES:
             rows = rows[np.argsort(-rows[:, 14], kind="stable")[:MAX_CANDIDATES]]
-        kept = non_maximum_suppression(
-            rows[:, :4], rows[:, 14], self.nms_iou, MAX_CONTAINMENT, MAX_FRAGMENT_RATIO
-        )
+        kept = non_maximum_suppression(rows[:, :4], rows[:, 14], self.nms_iou, MAX_CONTAINMENT, MAX_FRAGMENT_RATIO)
         rows = rows[kept]
         return rows[np.argsort(-bbox_area(rows[:, :4]), kind="stable")]
 

@@ -110,12 +110,7 @@ class LandmarkMesh:
         self._outputs = [output.name for output in self._session.get_outputs()[:2]]
 
     def fit(
-        self,
-        image: np.ndarray,
-        faces: Sequence[Face],
-        *,
-        max_tilt_deg: float = MAX_TILT_DEG,
-        rotated: bool = True,
+        self, image: np.ndarray, faces: Sequence[Face], *, max_tilt_deg: float = MAX_TILT_DEG, rotated: bool = True
     ) -> list[FittedMesh | None]:
         """Return the mesh of every face, in order; None where it does not fit.
 
@@ -143,9 +138,7 @@ class LandmarkMesh:
                 for index, fit in enumerate(fits)
                 if fit.logit < CONFIDENT_LOGIT and _longer_side(faces[index]) >= MIN_ROTATED_SIZE_PX
             ]
-            candidates = [
-                self._best_rotation(image, faces[index], eyes[index], angles_deg) for index in unsure
-            ]
+            candidates = [self._best_rotation(image, faces[index], eyes[index], angles_deg) for index in unsure]
             refined = self._refine(image, [faces[index] for index in unsure], candidates, max_tilt_deg)
             for index, fit in zip(unsure, refined, strict=True):
                 if fit.logit >= max(min_logit, fits[index].logit + MIN_LOGIT_MARGIN):
@@ -191,9 +184,7 @@ class LandmarkMesh:
             pending = list(improved)
         return fits
 
-    def _predict(
-        self, image: np.ndarray, faces: Sequence[Face], eyes: Sequence[np.ndarray]
-    ) -> list[_CropFit]:
+    def _predict(self, image: np.ndarray, faces: Sequence[Face], eyes: Sequence[np.ndarray]) -> list[_CropFit]:
         """Run the network on one crop per face, leveled by the given eyes (2, 2)."""
         fits: list[_CropFit] = []
         for start in range(0, len(faces), BATCH):
@@ -205,13 +196,8 @@ class LandmarkMesh:
             crops = np.stack([warp(image, matrix, (self._size, self._size)) for matrix in matrices])
             inputs = {self._input: crops.astype(np.float32) / np.float32(255)}
             points, logits = (np.asarray(output) for output in self._session.run(self._outputs, inputs))
-            outputs = zip(
-                points.reshape(-1, POINTS, 3), logits.reshape(-1), matrices, batch_eyes, strict=True
-            )
-            fits += [
-                _CropFit(_to_image(xyz, matrix), float(logit), eyes_xy)
-                for xyz, logit, matrix, eyes_xy in outputs
-            ]
+            outputs = zip(points.reshape(-1, POINTS, 3), logits.reshape(-1), matrices, batch_eyes, strict=True)
+            fits += [_CropFit(_to_image(xyz, matrix), float(logit), eyes_xy) for xyz, logit, matrix, eyes_xy in outputs]
         return fits
 
 

@@ -119,9 +119,7 @@ class FaceTracker:
             InputError: when the time is before that of the last `update`.
         """
         self._check_time(timestamp_s)
-        visible = [
-            track for track in self._tracks if track.track_id and track.detected_s == self._timestamp_s
-        ]
+        visible = [track for track in self._tracks if track.track_id and track.detected_s == self._timestamp_s]
         return [
             Face(
                 bbox_xyxy=track.predicted_xyxy(timestamp_s).astype(np.float32),
@@ -148,9 +146,7 @@ class FaceTracker:
         """
         self._check_time(timestamp_s)
         if descriptors.ndim != 2 or len(descriptors) != len(faces):
-            raise InputError(
-                f"expected descriptors ({len(faces)}, D), one per face, got {descriptors.shape}."
-            )
+            raise InputError(f"expected descriptors ({len(faces)}, D), one per face, got {descriptors.shape}.")
         self._timestamp_s = float(timestamp_s)
         self._tracks = [track for track in self._tracks if timestamp_s - track.detected_s <= self.memory_s]
         appearances = _normalize(descriptors)
@@ -162,9 +158,7 @@ class FaceTracker:
                 track = self._start_track(face, appearance)
             else:
                 track.update(face, appearance, self._timestamp_s)
-            is_confirmed = (
-                track.detections > 1 or face.confidence >= CONFIRMED_CONFIDENCE or self._is_scene_new
-            )
+            is_confirmed = track.detections > 1 or face.confidence >= CONFIRMED_CONFIDENCE or self._is_scene_new
             if is_confirmed and not track.track_id:
                 self._last_id += 1
                 track.track_id = self._last_id
@@ -205,9 +199,7 @@ class FaceTracker:
 
     def _check_time(self, timestamp_s: float) -> None:
         if not math.isfinite(timestamp_s) or timestamp_s < (self._timestamp_s or -math.inf):
-            raise InputError(
-                f"frame at {timestamp_s} s after one at {self._timestamp_s} s: time must not go back."
-            )
+            raise InputError(f"frame at {timestamp_s} s after one at {self._timestamp_s} s: time must not go back.")
 
     def _start_track(self, face: Face, appearance: np.ndarray) -> _Track:
         track = _Track(
@@ -249,14 +241,11 @@ class FaceTracker:
         # einsum: BLAS threads are slower for a product of this size.
         differences = 1 - np.einsum("td,nd->tn", track_appearances, appearances)
         limits = (
-            MAX_APPEARANCE_DISTANCE
-            + (MAX_LOST_APPEARANCE_DISTANCE - MAX_APPEARANCE_DISTANCE) * lost_s / self.memory_s
+            MAX_APPEARANCE_DISTANCE + (MAX_LOST_APPEARANCE_DISTANCE - MAX_APPEARANCE_DISTANCE) * lost_s / self.memory_s
         )
         radii = ASSOCIATION_RADIUS + ASSOCIATION_GROWTH_PER_S * lost_s
         is_allowed = (distances / radii) ** 2 + (differences / limits) ** 2 <= 1
-        return np.where(
-            is_allowed, distances + APPEARANCE_WEIGHT * differences + LOST_COST_PER_S * lost_s, np.inf
-        )
+        return np.where(is_allowed, distances + APPEARANCE_WEIGHT * differences + LOST_COST_PER_S * lost_s, np.inf)
 
 
 def appearance_descriptor(image: np.ndarray, face: Face) -> np.ndarray:

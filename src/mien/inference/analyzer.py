@@ -217,9 +217,7 @@ class Analyzer:
         if batch_faces < 1 or decode_ahead < 1:
             raise InputError("batch_faces and decode_ahead must be 1 or more.")
         if is_single_image(images):
-            raise InputError(
-                "analyze_many expects several images, a list or a generator; use analyze for one image."
-            )
+            raise InputError("analyze_many expects several images, a list or a generator; use analyze for one image.")
         return self._analyze_many(images, batch_faces, decode_ahead, options)
 
     def _analyze_many(
@@ -260,12 +258,7 @@ class Analyzer:
         return self._detect(image, self._options, rotated=rotated)
 
     def predict_faces(
-        self,
-        image: np.ndarray,
-        faces: Sequence[Face],
-        *,
-        max_tilt_deg: float = MAX_TILT_DEG,
-        rotated: bool = True,
+        self, image: np.ndarray, faces: Sequence[Face], *, max_tilt_deg: float = MAX_TILT_DEG, rotated: bool = True
     ) -> list[Face]:
         """Predict head pose, quality and expression of detected faces: the second half of `analyze`.
 
@@ -333,9 +326,7 @@ class Analyzer:
         measured = measure_faces(image, faces, mesh, max_tilt_deg=max_tilt_deg, rotated=rotated)
         return measured, [self._classifier.crop(image, face) for face in measured]
 
-    def _classify(
-        self, faces: Sequence[Face], crops: Sequence[np.ndarray], options: AnalysisOptions
-    ) -> list[Face]:
+    def _classify(self, faces: Sequence[Face], crops: Sequence[np.ndarray], options: AnalysisOptions) -> list[Face]:
         if not crops:
             return []
         expressions = self._classifier.classify(

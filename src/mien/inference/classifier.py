@@ -54,9 +54,7 @@ class ExpressionClassifier:
         # read_manifest rejects an expression manifest without one
         assert alignment is not None
         size = size or self._manifest.input.size
-        return align_face(
-            image, face.landmarks_xy, size=size, template=alignment.template, margin=alignment.margin
-        )
+        return align_face(image, face.landmarks_xy, size=size, template=alignment.template, margin=alignment.margin)
 
     def logits(self, crops: np.ndarray, *, flip_tta: bool = False) -> np.ndarray:
         """Return the unnormalized scores (N, C) float32, before the temperature.
@@ -115,9 +113,7 @@ class ExpressionClassifier:
         threshold = self.abstention_threshold(max_error)
         return self._expressions(self.logits(crops, flip_tta=flip_tta), qualities, threshold)
 
-    def explain(
-        self, crops: np.ndarray, *, qualities: Sequence[Quality | None] | None = None
-    ) -> list[Explanation]:
+    def explain(self, crops: np.ndarray, *, qualities: Sequence[Quality | None] | None = None) -> list[Explanation]:
         """Return the expression, class-activation maps and region weights of every crop.
 
         Args:
@@ -139,9 +135,7 @@ class ExpressionClassifier:
         return [
             explanation
             for start in range(0, len(crops), BATCH)
-            for explanation in self._explain(
-                crops[start : start + BATCH], qualities[start : start + BATCH], names
-            )
+            for explanation in self._explain(crops[start : start + BATCH], qualities[start : start + BATCH], names)
         ]
 
     def abstention_threshold(self, max_error: float | None) -> float:
@@ -174,9 +168,7 @@ class ExpressionClassifier:
             f"with a label for {lowest.coverage:.0%} of the faces."
         )
 
-    def _explain(
-        self, crops: np.ndarray, qualities: Sequence[Quality | None], names: list[str]
-    ) -> list[Explanation]:
+    def _explain(self, crops: np.ndarray, qualities: Sequence[Quality | None], names: list[str]) -> list[Explanation]:
         logits, maps, *rest = self._run(crops, names)
         regions = [region.name for region in self._manifest.regions]
         weights = rest[0] if rest else np.empty((len(crops), 0))
@@ -270,9 +262,7 @@ def _check_graph(model: LoadedModel) -> None:
     manifest = model.manifest
     spec = manifest.input
     if (spec.channels, spec.layout, spec.range) != ("RGB", "NCHW", (0.0, 255.0)):
-        raise ModelError(
-            f"{model.path}: an expression model expects NCHW RGB 0..255. Export the model again."
-        )
+        raise ModelError(f"{model.path}: an expression model expects NCHW RGB 0..255. Export the model again.")
     alignment = manifest.alignment
     if alignment is not None and alignment.template not in TEMPLATES:
         raise ModelError(

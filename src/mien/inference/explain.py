@@ -21,11 +21,7 @@ SIDE = 400
 
 
 def explain(
-    image: ImageSource,
-    *,
-    model: str | Path = DEFAULT_MODEL,
-    analyzer: Analyzer | None = None,
-    label: str | None = None,
+    image: ImageSource, *, model: str | Path = DEFAULT_MODEL, analyzer: Analyzer | None = None, label: str | None = None
 ) -> list[ExplainedFace]:
     """Detect the faces of an image and explain the prediction for each, the largest first.
 
@@ -55,8 +51,7 @@ def explain(
     faces, crops = analyzer.crop_faces(pixels, analyzer.detect(pixels))
     size = classifier.manifest.input.size
     explanations = classifier.explain(
-        np.array(crops, dtype=np.uint8).reshape(-1, size, size, 3),
-        qualities=[face.quality for face in faces],
+        np.array(crops, dtype=np.uint8).reshape(-1, size, size, 3), qualities=[face.quality for face in faces]
     )
     return [
         ExplainedFace(

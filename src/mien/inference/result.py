@@ -119,9 +119,7 @@ class Result(Recordable):
             raise InputError(f"the pixels of {self.source} were not kept; pass them: result.plot(image).")
         pixels = read_image(image)
         if pixels.shape[:2] != (self.height, self.width):
-            raise InputError(
-                f"{self.source} was {self.width}x{self.height} when it was analyzed; it has changed."
-            )
+            raise InputError(f"{self.source} was {self.width}x{self.height} when it was analyzed; it has changed.")
         return PillowImage.fromarray(draw_faces(pixels, self.faces))
 
     def _repr_png_(self) -> bytes | None:
@@ -167,9 +165,5 @@ def _count_faces(count: int) -> str:
 def _describe(number: int, face: Face) -> str:
     left, top, right, bottom = (round(float(value)) for value in face.bbox_xyxy)
     expression = face.expression
-    label = (
-        "no prediction"
-        if expression is None
-        else f"{expression.label or 'not sure'} {expression.confidence:.2f}"
-    )
+    label = "no prediction" if expression is None else f"{expression.label or 'not sure'} {expression.confidence:.2f}"
     return f"  {number}. {label}, box ({left}, {top}, {right}, {bottom})"

@@ -20,19 +20,12 @@ class Modulator(nn.Module):
         where BAM adds them.
     """
 
-    def __init__(
-        self, channels: int, *, reduction: int = 16, dilation: int = 4, neutral: bool = False
-    ) -> None:
+    def __init__(self, channels: int, *, reduction: int = 16, dilation: int = 4, neutral: bool = False) -> None:
         super().__init__()
         hidden = channels // reduction
         last = nn.Linear(hidden, channels)
         self.channel = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(channels, hidden),
-            nn.BatchNorm1d(hidden),
-            nn.ReLU(),
-            last,
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), last
         )
         self.spatial = nn.Sequential(
             *_convolution(channels, hidden, kernel=1, dilation=1),
@@ -55,11 +48,7 @@ class Modulator(nn.Module):
 
 def _convolution(inputs: int, outputs: int, *, kernel: int, dilation: int) -> tuple[nn.Module, ...]:
     padding = dilation * (kernel // 2)
-    return (
-        nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )
+    return (nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation), nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 class RegionAttention(nn.Module):

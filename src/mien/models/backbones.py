@@ -141,13 +141,9 @@ def load_resnet(stages: nn.Module, path: Path, features: Tensor) -> None:
     """
     weights = _download_imagenet() if path.name == "imagenet" else _read_weights(path)
     try:
-        stages.load_state_dict(
-            {_stage_name(name): value for name, value in weights.items() if name[:2] != "fc"}
-        )
+        stages.load_state_dict({_stage_name(name): value for name, value in weights.items() if name[:2] != "fc"})
     except RuntimeError as error:
-        raise ModelError(
-            f"{path} is not torchvision's ResNet-50: {str(error).splitlines()[1].strip()}"
-        ) from None
+        raise ModelError(f"{path} is not torchvision's ResNet-50: {str(error).splitlines()[1].strip()}") from None
 
 
 def _stage_name(name: str) -> str:

@@ -52,9 +52,7 @@ class EfficientFace(ExpressionNetwork):
         super().__init__()
         stem, first, second, third, last = _scaled_channels(width)
         self.pixels = PixelInput(upsample=upsample, grayscale=grayscale, mean=_MEAN, deviation=_DEVIATION)
-        self.stem = nn.Sequential(
-            *_unit(3, stem, kernel=3, stride=2), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1)
-        )
+        self.stem = nn.Sequential(*_unit(3, stem, kernel=3, stride=2), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1))
         self.local = _quadrants(stem, first) if local else None
         self.stage2 = _stage(stem, first, REPEATS[0])
         self.modulator = Modulator(first) if attention else nn.Identity()
@@ -91,9 +89,7 @@ def _scaled_channels(width: float) -> tuple[int, ...]:
     return tuple(max(8, 8 * round(channels * width / 8)) for channels in CHANNELS)
 
 
-def _unit(
-    inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int = 1
-) -> tuple[nn.Module, nn.Module]:
+def _unit(inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int = 1) -> tuple[nn.Module, nn.Module]:
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
     return convolution, nn.BatchNorm2d(outputs)
 
@@ -142,9 +138,7 @@ class _Halving(nn.Module):
         super().__init__()
         half = outputs // 2
         self.short = nn.Sequential(
-            *_unit(inputs, inputs, kernel=3, stride=2, groups=inputs),
-            *_unit(inputs, half, kernel=1),
-            nn.ReLU(),
+            *_unit(inputs, inputs, kernel=3, stride=2, groups=inputs), *_unit(inputs, half, kernel=1), nn.ReLU()
         )
         self.long = nn.Sequential(
             *_unit(inputs, half, kernel=1),

@@ -57,9 +57,7 @@ class HybridNet(ExpressionNetwork):
         inputs, outputs = trunk.channels[local_stage - 1 : local_stage + 1]
         self.frozen = frozen
         self.local_stage = local_stage
-        self.pixels = PixelInput(
-            upsample=upsample, grayscale=grayscale, mean=trunk.mean, deviation=trunk.deviation
-        )
+        self.pixels = PixelInput(upsample=upsample, grayscale=grayscale, mean=trunk.mean, deviation=trunk.deviation)
         self.load_stages = trunk.load
         self.stages = nn.ModuleList(trunk.build())
         self.modulators = nn.ModuleList(
@@ -107,9 +105,7 @@ class HybridNet(ExpressionNetwork):
         self.load_stages(self.stages, path, self.pixels(images))
 
 
-def _check_options(
-    backbone: str, regions: str, layout: str, fusion: str, local_stage: int, frozen: int
-) -> None:
+def _check_options(backbone: str, regions: str, layout: str, fusion: str, local_stage: int, frozen: int) -> None:
     for name, value, known in (
         ("backbone", backbone, tuple(BACKBONES)),
         ("regions", regions, (*REGIONS, "none")),
@@ -124,17 +120,11 @@ def _check_options(
         raise ModelError(f"model.frozen is {frozen}; expected 0 to local_stage ({local_stage}).")
 
 
-def _local_branch(
-    regions: str, inputs: int, outputs: int, attention: bool, layout: str
-) -> LocalFeatureExtractor:
+def _local_branch(regions: str, inputs: int, outputs: int, attention: bool, layout: str) -> LocalFeatureExtractor:
     def make_layers() -> nn.Module:
-        return nn.Sequential(
-            DepthwiseSeparable(inputs, inputs, stride=2), DepthwiseSeparable(inputs, outputs)
-        )
+        return nn.Sequential(DepthwiseSeparable(inputs, inputs, stride=2), DepthwiseSeparable(inputs, outputs))
 
-    return LocalFeatureExtractor(
-        REGIONS[regions], make_layers, channels=outputs, attention=attention, layout=layout
-    )
+    return LocalFeatureExtractor(REGIONS[regions], make_layers, channels=outputs, attention=attention, layout=layout)
 
 
 class SumFusion(nn.Module):
@@ -149,9 +139,7 @@ class SumFusion(nn.Module):
         self.scale = nn.Parameter(torch.full((channels, 1, 1), 0.1))
 
     def forward(
-        self,
-        whole: Float[Tensor, "batch channels rows columns"],
-        local: Float[Tensor, "batch channels rows columns"],
+        self, whole: Float[Tensor, "batch channels rows columns"], local: Float[Tensor, "batch channels rows columns"]
     ) -> Float[Tensor, "batch channels rows columns"]:
         """Fuse the global and the local map."""
         return whole + self.scale * local
@@ -172,9 +160,7 @@ class ConcatFusion(nn.Module):
             self.mix.weight[:, :channels] = torch.eye(channels)[:, :, None, None]
 
     def forward(
-        self,
-        whole: Float[Tensor, "batch channels rows columns"],
-        local: Float[Tensor, "batch channels rows columns"],
+        self, whole: Float[Tensor, "batch channels rows columns"], local: Float[Tensor, "batch channels rows columns"]
     ) -> Float[Tensor, "batch channels rows columns"]:
         """Fuse the global and the local map."""
         return self.mix(torch.cat([whole, local], dim=1))
@@ -197,9 +183,7 @@ class GatedFusion(nn.Module):
         self.gate = nn.Sequential(nn.Linear(2 * channels, hidden), nn.ReLU(), last, nn.Sigmoid())
 
     def forward(
-        self,
-        whole: Float[Tensor, "batch channels rows columns"],
-        local: Float[Tensor, "batch channels rows columns"],
+        self, whole: Float[Tensor, "batch channels rows columns"], local: Float[Tensor, "batch channels rows columns"]
     ) -> Float[Tensor, "batch channels rows columns"]:
         """Fuse the global and the local map."""
         averages = torch.cat([whole.mean(dim=(2, 3)), local.mean(dim=(2, 3))], dim=1)

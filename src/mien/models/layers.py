@@ -66,9 +66,7 @@ class HalvingPad(nn.Module):
 class ConvUnit(nn.Sequential):
     """Convolution, batch norm, ReLU6, with TensorFlow's SAME padding."""
 
-    def __init__(
-        self, inputs: int, outputs: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, *, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
         border = kernel // 2 if stride == 1 else 0
         padding = HalvingPad() if stride == 2 else nn.Identity()
         convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=border, groups=groups, bias=False)
@@ -90,16 +88,12 @@ class DepthwiseSeparable(nn.Sequential):
     """MobileNetV1's block: a depthwise 3 x 3 convolution, then a pointwise one."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
-        super().__init__(
-            ConvUnit(inputs, inputs, kernel=3, stride=stride, groups=inputs), ConvUnit(inputs, outputs)
-        )
+        super().__init__(ConvUnit(inputs, inputs, kernel=3, stride=stride, groups=inputs), ConvUnit(inputs, outputs))
 
 
 @torch.no_grad()
 def restore_norm(
-    norm: nn.BatchNorm2d,
-    outputs: Float[Tensor, "batch channels rows columns"],
-    bias: Float[Tensor, " channels"],
+    norm: nn.BatchNorm2d, outputs: Float[Tensor, "batch channels rows columns"], bias: Float[Tensor, " channels"]
 ) -> None:
     """Restore a batch norm that was folded into the preceding convolution; the function stays the same.
 

@@ -76,10 +76,7 @@ class LocalFeatureExtractor(nn.Module):
         weights = None
         if self.attention is not None:
             weights = self.attention(torch.stack([local.mean(dim=(2, 3)) for local in maps], dim=1))
-            maps = [
-                local * (len(maps) * weights[:, number, None, None, None])
-                for number, local in enumerate(maps)
-            ]
+            maps = [local * (len(maps) * weights[:, number, None, None, None]) for number, local in enumerate(maps)]
         if self.layout == "pooled":
             pooled = torch.stack([local.mean(dim=(2, 3)) for local in maps]).mean(dim=0)
             return pooled[:, :, None, None].expand(-1, -1, *half), weights

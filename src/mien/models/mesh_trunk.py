@@ -68,9 +68,7 @@ def mesh_stages() -> list[nn.Module]:
         nn.BatchNorm2d(CHANNELS[0], eps=1e-3, momentum=0.01),
     )
     first = [*stem, nn.PReLU(CHANNELS[0]), *_blocks(CHANNELS[0])]
-    stages = [
-        [MeshBlock(inputs, outputs, stride=2), *_blocks(outputs)] for inputs, outputs in pairwise(CHANNELS)
-    ]
+    stages = [[MeshBlock(inputs, outputs, stride=2), *_blocks(outputs)] for inputs, outputs in pairwise(CHANNELS)]
     return [nn.Sequential(*first, *stages[0]), *(nn.Sequential(*stage) for stage in stages[1:])]
 
 

@@ -84,9 +84,7 @@ class ExpressionNetwork(nn.Module, ABC):
         Raises:
             ModelError: if the network has no pretrained weights, or the file is missing or of another network.
         """
-        raise ModelError(
-            f"{type(self).__name__} has no pretrained weights; remove model.pretrained ({path})."
-        )
+        raise ModelError(f"{type(self).__name__} has no pretrained weights; remove model.pretrained ({path}).")
 
 
 class ExportModule(nn.Module):

@@ -21,12 +21,7 @@ SIGNIFICANCE_LEVEL = 0.05
 
 
 def write_comparison(
-    directory: Path,
-    *,
-    title: str,
-    subject: Mapping[str, str],
-    names: tuple[str, str],
-    comparison: Comparison,
+    directory: Path, *, title: str, subject: Mapping[str, str], names: tuple[str, str], comparison: Comparison
 ) -> Path:
     """Write `comparison.html`, `comparison.json`, `recalls.png` and `faces.png`.
 
@@ -95,6 +90,5 @@ def _face_record(face: Difference) -> dict[str, Any]:
 
 def _add_images(records: Sequence[dict[str, Any]], faces: Sequence[Difference]) -> list[dict[str, Any]]:
     return [
-        {**record, "image": encode_face(face.image, face.name)}
-        for record, face in zip(records, faces, strict=True)
+        {**record, "image": encode_face(face.image, face.name)} for record, face in zip(records, faces, strict=True)
     ]

@@ -112,14 +112,7 @@ class FaceCard:
 
 
 def make_card(
-    track: Track,
-    curve: Curve,
-    *,
-    name: str,
-    times: str,
-    labels: Sequence[str],
-    length_s: float,
-    thumbnail: Thumbnail,
+    track: Track, curve: Curve, *, name: str, times: str, labels: Sequence[str], length_s: float, thumbnail: Thumbnail
 ) -> FaceCard:
     """Return the card of a face.
 
@@ -162,9 +155,7 @@ def make_card(
     )
 
 
-def time_shares(
-    labels: Sequence[str], shares: Iterable[float], unsure: float, unclassified: float
-) -> list[Share]:
+def time_shares(labels: Sequence[str], shares: Iterable[float], unsure: float, unclassified: float) -> list[Share]:
     """Return the states that took a visible share of the time: labels by descending share, then the others."""
     items = [
         Share(css=f"c{index}", label=label, share=share)
@@ -201,9 +192,7 @@ def portrait(track: Track, thumbnail: Thumbnail) -> str | None:
     """Return the largest image of a face, or None."""
     if not track.thumbnails:
         return None
-    return thumbnail(
-        max(track.thumbnails, key=lambda location: location.bbox_xyxy[2] - location.bbox_xyxy[0])
-    )
+    return thumbnail(max(track.thumbnails, key=lambda location: location.bbox_xyxy[2] - location.bbox_xyxy[0]))
 
 
 def anchor_of(track: Track) -> str:

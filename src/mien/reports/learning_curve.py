@@ -132,9 +132,7 @@ def _read_log(log: Path) -> tuple[Columns, Columns]:
                 break
             raise InputError(f"{log}, line {number}: not a record of a training log ({error}).") from None
     if not records["step"] and not records["eval"]:
-        raise InputError(
-            f"{log}: no line with an `event` of step or eval; expected the log.jsonl of a training run."
-        )
+        raise InputError(f"{log}: no line with an `event` of step or eval; expected the log.jsonl of a training run.")
     return _columns(records["step"], ("loss", "lr")), _columns(records["eval"], ("loss", "accuracy"))
 
 

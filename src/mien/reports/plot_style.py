@@ -46,9 +46,7 @@ def make_rows(rows: int, row_height: float, theme: Theme, *, right: float) -> tu
     """
     figure = make_figure(9.2, 1.62 + row_height * rows, theme)
     width, height = figure.get_size_inches()
-    axes = figure.add_axes(
-        (1.95 / width, 0.55 / height, (width - 1.95 - right) / width, row_height * rows / height)
-    )
+    axes = figure.add_axes((1.95 / width, 0.55 / height, (width - 1.95 - right) / width, row_height * rows / height))
     strip_axes(axes)
     for tick in (0, 0.25, 0.5, 0.75, 1.0):
         axes.axvline(tick, color=theme.line, lw=1, zorder=0)
@@ -61,9 +59,7 @@ def make_rows(rows: int, row_height: float, theme: Theme, *, right: float) -> tu
 def write_head(figure: Figure, title: str, note: str, theme: Theme) -> None:
     """Write title and note into the upper left corner; they take the first 0.85 inches."""
     width, height = figure.get_size_inches()
-    figure.text(
-        0.3 / width, 1 - 0.42 / height, title, color=theme.ink, fontsize=15, fontweight="bold", va="center"
-    )
+    figure.text(0.3 / width, 1 - 0.42 / height, title, color=theme.ink, fontsize=15, fontweight="bold", va="center")
     figure.text(0.3 / width, 1 - 0.7 / height, note, color=theme.quiet, fontsize=9.5, va="center")
 
 
@@ -93,9 +89,7 @@ def make_shades(theme: Theme) -> Any:
     return LinearSegmentedColormap.from_list("mien", [theme.cell, theme.accent])
 
 
-def write_class(
-    axes: Axes, x: float, y: float, name: str, theme: Theme, note: str, step: float = 0.085
-) -> None:
+def write_class(axes: Axes, x: float, y: float, name: str, theme: Theme, note: str, step: float = 0.085) -> None:
     """Write a class name with its color, right-aligned left of `x`, and a note below it."""
     axes.plot([x], [y], marker="s", ms=7, color=class_color(name), mew=0, clip_on=False)
     style: dict[str, Any] = {"ha": "right", "va": "center", "parse_math": False}

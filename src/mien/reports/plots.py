@@ -173,9 +173,7 @@ def _draw_bins(upper: Axes, lower: Axes, bins: dict[str, Any], color: str, theme
     shares = count / max(count.sum(), 1)
     upper.plot([0, 1], [0, 1], color=theme.quiet, lw=1.2, ls=(0, (4, 4)), zorder=1)
     upper.bar(center[filled], accuracy[filled], width[filled], color=color, alpha=0.3, lw=0, zorder=2)
-    upper.vlines(
-        confidence[filled], accuracy[filled], confidence[filled], color=theme.warm, lw=2, alpha=0.85, zorder=3
-    )
+    upper.vlines(confidence[filled], accuracy[filled], confidence[filled], color=theme.warm, lw=2, alpha=0.85, zorder=3)
     upper.scatter(confidence[filled], accuracy[filled], s=30, color=color, lw=0, zorder=4)
     upper.set_ylim(0, 1.02)
     upper.tick_params(labelbottom=False)
@@ -215,9 +213,7 @@ def _draw_group(axes: Axes, y: float, name: str, item: dict[str, Any], theme: Th
     axes.text(-0.025, y, printable_name(name), color=theme.ink, fontsize=10, ha="right", **style)
     axes.plot(item["accuracy_interval"], [y, y], color=color, lw=2.4, alpha=0.45, solid_capstyle="round")
     fill = color if item["is_enough"] else theme.paper
-    axes.scatter(
-        [item["accuracy"]], [y], s=46, zorder=3, lw=1.6, edgecolors=color, facecolors=fill, clip_on=False
-    )
+    axes.scatter([item["accuracy"]], [y], s=46, zorder=3, lw=1.6, edgecolors=color, facecolors=fill, clip_on=False)
     text = percent(item["accuracy"])
     axes.text(1.035, y, text, color=theme.ink, fontsize=9.5, fontweight="bold", **style)
     axes.text(1.145, y, f"of {item['n']:,}", color=theme.quiet, fontsize=9, **style)
@@ -225,9 +221,7 @@ def _draw_group(axes: Axes, y: float, name: str, item: dict[str, Any], theme: Th
 
 def _group_scale(columns: dict[str, dict[str, Any]]) -> tuple[float, list[float]]:
     """Return the lower limit of the accuracy scale, below every interval and at most 80%, and its ticks."""
-    bounds = [
-        item["accuracy_interval"][0] for column in columns.values() for item in column["groups"].values()
-    ]
+    bounds = [item["accuracy_interval"][0] for column in columns.values() for item in column["groups"].values()]
     low = max(0.0, min(0.8, math.floor(min(bounds) * 10 - 0.2) / 10))
     step = 0.1 if low >= 0.4 else 0.2
     count = math.floor((1 - low) / step + 1e-9)

@@ -20,9 +20,7 @@ MISSING_PLOTS = str(MissingExtraError("A plot of the run", "report"))
 """Message for a run whose report has no plots because matplotlib is not installed."""
 
 
-def write_run_report(
-    directory: Path, *, names: tuple[str, ...], labels: np.ndarray, logits: np.ndarray
-) -> list[Path]:
+def write_run_report(directory: Path, *, names: tuple[str, ...], labels: np.ndarray, logits: np.ndarray) -> list[Path]:
     """Write `metrics.json`, `confusion.png`, `per_class.png` and `learning_curve.png` into the directory of a run.
 
     Each file is replaced atomically. Without matplotlib only the metrics are written; see `MISSING_PLOTS`.

@@ -72,10 +72,7 @@ class _Page:
         self._has_images = images is not None
         thumbnails = [(item, THUMBNAIL_PX) for track in timeline.tracks for item in track.thumbnails]
         for transition in timeline.transitions:
-            thumbnails += [
-                (transition.location_before, CLOSE_UP_PX),
-                (transition.location_after, CLOSE_UP_PX),
-            ]
+            thumbnails += [(transition.location_before, CLOSE_UP_PX), (transition.location_after, CLOSE_UP_PX)]
         self._uris = {} if images is None else crop_faces(images, thumbnails)
 
     def values(self) -> dict[str, Any]:
@@ -135,8 +132,7 @@ class _Page:
             return []
         total = max(sum(track.seconds for track in tracks), 1e-9)
         shares = [
-            sum(track.shares[label] * track.seconds for track in tracks) / total
-            for label in self._timeline.labels
+            sum(track.shares[label] * track.seconds for track in tracks) / total for label in self._timeline.labels
         ]
         unsure = sum(track.unsure * track.seconds for track in tracks) / total
         unclassified = sum(track.unclassified * track.seconds for track in tracks) / total
@@ -145,9 +141,7 @@ class _Page:
     def _overview_row(self, track: Track, span: Span) -> dict[str, Any]:
         assert track.curve is not None
         name = self._name(track.scene, track.track_id)
-        shares = face_card.time_shares(
-            self._timeline.labels, track.shares.values(), track.unsure, track.unclassified
-        )
+        shares = face_card.time_shares(self._timeline.labels, track.shares.values(), track.unsure, track.unclassified)
         return {
             "anchor": face_card.anchor_of(track),
             "name": name,

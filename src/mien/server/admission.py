@@ -96,9 +96,7 @@ class AccessMiddleware:
         tokens: accepted bearer tokens; empty turns authentication off.
     """
 
-    def __init__(
-        self, app: ASGIApp, admission: Admission, origins: Collection[str], tokens: Sequence[bytes]
-    ) -> None:
+    def __init__(self, app: ASGIApp, admission: Admission, origins: Collection[str], tokens: Sequence[bytes]) -> None:
         self.app = app
         self._admission = admission
         self._origins = origins

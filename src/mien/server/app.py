@@ -25,15 +25,7 @@ from mien.server.logs import RequestLog
 from mien.server.metrics import CONTENT_TYPE, Metrics
 from mien.server.model_pool import ModelPool
 from mien.server.settings import ServerSettings
-from mien.server.static import (
-    PAGE,
-    PAGE_NOT_BUILT,
-    ModelFiles,
-    PageFiles,
-    SecurityHeaders,
-    model_files,
-    model_index,
-)
+from mien.server.static import PAGE, PAGE_NOT_BUILT, ModelFiles, PageFiles, SecurityHeaders, model_files, model_index
 from mien.server.uploads import Upload, read_images
 from mien.server.websocket import Streams
 
@@ -110,10 +102,7 @@ class Service:
             message = f"the images were not analyzed within {timeout_s:g} s; try again later."
             retry_after_s = self.admission.retry_after_s
             raise HTTPProblem(503, "slow", message, retry_after_s=retry_after_s) from None
-        return [
-            replace(result, source=image.name).to_dict()
-            for image, result in zip(images, results, strict=True)
-        ]
+        return [replace(result, source=image.name).to_dict() for image, result in zip(images, results, strict=True)]
 
 
 class _App(FastAPI):
@@ -160,9 +149,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     _add_static_files(app, service)
     _add_error_handlers(app)
     # the middleware added last handles a request first
-    app.add_middleware(
-        AccessMiddleware, admission=service.admission, origins=settings.allow_origin, tokens=tokens
-    )
+    app.add_middleware(AccessMiddleware, admission=service.admission, origins=settings.allow_origin, tokens=tokens)
     if settings.allow_origin:
         app.add_middleware(
             CORSMiddleware,
@@ -198,10 +185,7 @@ def _add_api(app: FastAPI, service: Service) -> None:
 
     @app.get(
         "/v1/models",
-        responses={
-            200: schemas.json_response(schemas.ModelsResponse),
-            **schemas.error_responses(401, 403, 503),
-        },
+        responses={200: schemas.json_response(schemas.ModelsResponse), **schemas.error_responses(401, 403, 503)},
         summary="List the models with their accuracy, training data and license.",
     )
     async def models() -> Response:
@@ -214,9 +198,7 @@ def _add_api(app: FastAPI, service: Service) -> None:
 
 def _add_monitoring(app: FastAPI, service: Service) -> None:
     @app.get(
-        "/healthz",
-        responses={200: schemas.json_response(schemas.Health)},
-        summary="Check that the process is alive.",
+        "/healthz", responses={200: schemas.json_response(schemas.Health)}, summary="Check that the process is alive."
     )
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})

@@ -25,9 +25,7 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         # memory, CPU time and open files of the process
         ProcessCollector(registry=registry)
-        self.requests = Counter(
-            "mien_requests", "Requests answered.", ["path", "method", "status"], registry=registry
-        )
+        self.requests = Counter("mien_requests", "Requests answered.", ["path", "method", "status"], registry=registry)
         self.seconds = Histogram(
             "mien_request_seconds",
             "Duration from request headers to the end of the response.",
@@ -37,21 +35,14 @@ class Metrics:
         )
         self.images = Counter("mien_images", "Images processed.", ["outcome"], registry=registry)
         self.faces = Counter("mien_faces", "Faces analyzed.", registry=registry)
-        self.waiting = Gauge(
-            "mien_waiting_images", "Images admitted and not yet answered.", registry=registry
-        )
-        self.batch_images = Histogram(
-            "mien_batch_images", "Images per batch.", registry=registry, buckets=_SIZES
-        )
+        self.waiting = Gauge("mien_waiting_images", "Images admitted and not yet answered.", registry=registry)
+        self.batch_images = Histogram("mien_batch_images", "Images per batch.", registry=registry, buckets=_SIZES)
         self.batch_seconds = Histogram(
             "mien_batch_seconds", "Duration of a batch.", registry=registry, buckets=_SECONDS
         )
         self.streams = Gauge("mien_streams", "Open WebSocket connections.", registry=registry)
         self.frames = Counter(
-            "mien_stream_frames",
-            "Images received over WebSocket connections.",
-            ["outcome"],
-            registry=registry,
+            "mien_stream_frames", "Images received over WebSocket connections.", ["outcome"], registry=registry
         )
 
     def to_text(self) -> bytes:

@@ -84,9 +84,7 @@ class ModelPool:
     def to_dict(self) -> dict[str, Any]:
         """Return the name of the default model and the descriptions of all models, as JSON values."""
         descriptions = [
-            msgspec.structs.replace(
-                msgspec.convert(manifest, ModelDescription, from_attributes=True), name=name
-            )
+            msgspec.structs.replace(msgspec.convert(manifest, ModelDescription, from_attributes=True), name=name)
             for name, manifest in self.manifests.items()
         ]
         return msgspec.to_builtins(ModelsResponse(default=self.default, models=descriptions))

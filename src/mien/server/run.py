@@ -69,9 +69,9 @@ def listen(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
 def _bind(host: str, port: int) -> socket.socket:
     """Return a socket that is bound to an address and not yet listening."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
         # asyncio turns off Nagle's algorithm, which delays responses, only if the protocol is explicit
         bound = socket.socket(family, kind, socket.IPPROTO_TCP)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -92,12 +92,7 @@ EXAMPLES: dict[type[Struct], dict[str, Any]] = {
             }
         ],
     },
-    ErrorResponse: {
-        "error": {
-            "code": "image_unreadable",
-            "message": "the image is not an image that mien can read.",
-        }
-    },
+    ErrorResponse: {"error": {"code": "image_unreadable", "message": "the image is not an image that mien can read."}},
 }
 
 _IMAGE = {"type": "string", "format": "binary", "description": "a JPEG, PNG, WebP, TIFF, ... file"}

@@ -21,14 +21,9 @@ from mien.server.model_pool import ModelPool
 
 PAGE = Path(__file__).parent / "page"
 """Folder of the built page; `npm --prefix web run build` writes it."""
-PAGE_NOT_BUILT = (
-    "the page is not built; run npm --prefix web ci && npm --prefix web run build in a checkout of mien."
-)
+PAGE_NOT_BUILT = "the page is not built; run npm --prefix web ci && npm --prefix web run build in a checkout of mien."
 
-THREAD_HEADERS = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-}
+THREAD_HEADERS = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 """Headers that browsers require for WebAssembly threads."""
 
 HEADERS = {

@@ -84,9 +84,7 @@ async def _limited_stream(
         raise HTTPProblem(400, "body_cut", "the client disconnected before its body was complete.") from None
 
 
-async def _read_form(
-    request: Request, stream: AsyncGenerator[bytes, None], settings: ServerSettings
-) -> list[Upload]:
+async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], settings: ServerSettings) -> list[Upload]:
     # without the charset, which could name any of Python's codecs
     headers = Headers({"Content-Type": _CHARSET.sub("", request.headers["content-type"])})
     parser = MultiPartParser(headers, stream, max_files=settings.max_images, max_fields=_MAX_TEXT_FIELDS)
@@ -103,9 +101,7 @@ async def _read_form(
     try:
         for name, value in form.multi_items():
             if name != FIELD or not isinstance(value, UploadFile):
-                raise HTTPProblem(
-                    422, "field", f"unexpected form field; expected files named {FIELD!r} only."
-                )
+                raise HTTPProblem(422, "field", f"unexpected form field; expected files named {FIELD!r} only.")
             images.append(Upload(value.filename or f"image {len(images)}", await value.read()))
     finally:
         await form.close()

@@ -102,13 +102,7 @@ class _Frame:
 class _Stream:
     """One connection: a task receives messages, one analyzes the newest image, and one sends the answers."""
 
-    def __init__(
-        self,
-        websocket: WebSocket,
-        settings: ServerSettings,
-        batcher: Batcher,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, websocket: WebSocket, settings: ServerSettings, batcher: Batcher, metrics: Metrics) -> None:
         self._websocket = websocket
         self._settings = settings
         self._batcher = batcher

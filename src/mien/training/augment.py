@@ -161,9 +161,7 @@ def draw_mixup(batch: int, alpha: float, seed: int) -> tuple[Int[Tensor, " batch
 
 
 def mix(
-    values: Float[Tensor, "batch *rest"],
-    partners: Float[Tensor, "batch *rest"],
-    weights: Float[Tensor, " batch"],
+    values: Float[Tensor, "batch *rest"], partners: Float[Tensor, "batch *rest"], weights: Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch *rest"]:
     """Return the weighted mean of every row and its partner's row."""
     weights = weights.view(-1, *[1] * (values.ndim - 1))
@@ -209,10 +207,7 @@ def _average_blocks(
 
 
 def _sample(
-    patches: Float[Tensor, "batch 3 side side"],
-    to_patch: Float[Tensor, "batch 3 3"],
-    reduction: int,
-    size: int,
+    patches: Float[Tensor, "batch 3 side side"], to_patch: Float[Tensor, "batch 3 3"], reduction: int, size: int
 ) -> Images:
     """Sample crops by a transform from their pixels to those of the patches before reduction."""
     side = reduction * patches.shape[-1]

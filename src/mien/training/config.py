@@ -108,9 +108,7 @@ class TargetConfig:
         if self.teacher > 0 and not self.teachers:
             raise ConfigError("target.teacher is above 0: name the models, target.teachers = ['model.onnx'].")
         if self.feature_distillation < 0:
-            raise ConfigError(
-                f"target.feature_distillation is {self.feature_distillation}; expected 0 or more."
-            )
+            raise ConfigError(f"target.feature_distillation is {self.feature_distillation}; expected 0 or more.")
         if self.feature_distillation > 0 and not self.feature_teacher:
             raise ConfigError(
                 "target.feature_distillation is above 0: name the model, target.feature_teacher = 'model.onnx'."

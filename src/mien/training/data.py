@@ -199,11 +199,7 @@ class Batches:
     """
 
     def __init__(
-        self,
-        faces: Faces,
-        config: Config,
-        targets: TargetSource | None = None,
-        group: ProcessGroup = SINGLE_PROCESS,
+        self, faces: Faces, config: Config, targets: TargetSource | None = None, group: ProcessGroup = SINGLE_PROCESS
     ) -> None:
         self.faces = faces
         self.config = config
@@ -282,7 +278,5 @@ def evaluation_crops(faces: Faces, config: DataConfig, part: slice) -> Tensor:
     rows = faces.rows[faces.labels >= 0][part]
     crops = np.empty((len(rows), config.size, config.size, 3), dtype=np.uint8)
     for number, row in enumerate(rows):
-        crops[number] = faces.store.crop(
-            int(row), size=config.size, template=config.template, margin=config.margin
-        )
+        crops[number] = faces.store.crop(int(row), size=config.size, template=config.template, margin=config.margin)
     return torch.from_numpy(crops).permute(0, 3, 1, 2)

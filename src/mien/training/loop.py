@@ -114,9 +114,7 @@ def _write_report(run: "_Run", directory: Path) -> None:
     """Write the report in the first process; the others wait."""
     logits = run.predict_validation() if run.logits is None else run.logits
     if run.group.is_main:
-        write_run_report(
-            directory, names=run.validation.names, labels=run.validation_labels, logits=logits.numpy()
-        )
+        write_run_report(directory, names=run.validation.names, labels=run.validation_labels, logits=logits.numpy())
     run.group.barrier()
 
 
@@ -209,9 +207,7 @@ class _Run:
     @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(self.config.training.ema, (self.step + 1) / (self.step + 10))
-        for average, value in zip(
-            self.ema.state_dict().values(), self.model.state_dict().values(), strict=True
-        ):
+        for average, value in zip(self.ema.state_dict().values(), self.model.state_dict().values(), strict=True):
             if average.is_floating_point():
                 average.lerp_(value, 1 - decay)
             else:
@@ -223,9 +219,7 @@ class _Run:
         self.ema.eval()
         logits = torch.zeros(len(self.validation_labels), len(self.validation.names))
         own = logits[self.group.own_slice(len(logits))]
-        for crops, rows in zip(
-            self.validation_crops.split(EVALUATION_BATCH), own.split(EVALUATION_BATCH), strict=True
-        ):
+        for crops, rows in zip(self.validation_crops.split(EVALUATION_BATCH), own.split(EVALUATION_BATCH), strict=True):
             features = self.features(crops.float().to(self.group.device))
             rows.copy_(self.ema.forward_trainable(features).logits)
         return self.group.all_reduce(logits)

@@ -45,9 +45,7 @@ def prefetch(load: Callable[[int], Batch], steps: range, workers: int) -> Genera
     )
     try:
         remaining = iter(steps)
-        queue = deque(
-            pool.submit(load, step) for step in itertools.islice(remaining, workers + EXTRA_BATCHES)
-        )
+        queue = deque(pool.submit(load, step) for step in itertools.islice(remaining, workers + EXTRA_BATCHES))
         while queue:
             batch = queue.popleft().result()
             queue.extend(pool.submit(load, step) for step in itertools.islice(remaining, 1))

@@ -69,9 +69,7 @@ def load_matching_weights(model: ExpressionNetwork, path: Path, names: tuple[str
     weights = {
         name: value
         for name, value in checkpoint.ema.items()
-        if name in own
-        and own[name].shape == value.shape
-        and (same_classes or not name.startswith("classifier."))
+        if name in own and own[name].shape == value.shape and (same_classes or not name.startswith("classifier."))
     }
     if not any(value.ndim > 1 for name, value in weights.items() if not name.startswith("classifier.")):
         raise CheckpointError(

@@ -16,15 +16,7 @@ from mien.errors import DatasetError, InputError
 from mien.reports.plot_style import printable_name
 from mien.theme import LIGHT, class_color
 from mien.training.config import AugmentConfig, Config
-from mien.training.data import (
-    Batches,
-    Faces,
-    gather_faces,
-    read_excluded,
-    read_index,
-    unusable_ids,
-    usable_rows,
-)
+from mien.training.data import Batches, Faces, gather_faces, read_excluded, read_index, unusable_ids, usable_rows
 
 CELL = 128
 """Side of a crop on the sheet, in pixels."""
@@ -111,9 +103,7 @@ def _make_rows(index: Index, config: Config, faces: int, views: int) -> list[Pre
         data = config.data
         plain = [store.crop(row, size=data.size, template=data.template, margin=data.margin) for row in rows]
     return [
-        PreviewRow(
-            name=index.labels[int(np.argmax(target))], label_distribution=target, plain=crop, views=crops
-        )
+        PreviewRow(name=index.labels[int(np.argmax(target))], label_distribution=target, plain=crop, views=crops)
         for target, crop, crops in zip(prepared.label_distribution.numpy(), plain, augmented, strict=True)
     ]
 
@@ -204,9 +194,7 @@ def describe_augmentation(config: AugmentConfig) -> list[str]:
     values = {name: f"{100 * probability:.0f} %" for name, probability in unscaled.items()}
     values["rotation"] = f"±{config.rotate * strength:.3g}°"
     values |= {name: f"±{100 * maximum * strength:.0f} %" for name, maximum in ranges.items()}
-    values |= {
-        name: f"{100 * min(1.0, probability * strength):.0f} %" for name, probability in probabilities.items()
-    }
+    values |= {name: f"{100 * min(1.0, probability * strength):.0f} %" for name, probability in probabilities.items()}
     if config.mixup:
         values["mixup, alpha"] = f"{config.mixup:g}"
     return [f"{name} {value}" for name, value in values.items() if value not in ("±0°", "±0 %", "0 %")]

@@ -5,9 +5,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 
-def epoch_order(
-    label_distribution: Float[Tensor, "faces classes"], balance: float, seed: int
-) -> Int[Tensor, " faces"]:
+def epoch_order(label_distribution: Float[Tensor, "faces classes"], balance: float, seed: int) -> Int[Tensor, " faces"]:
     """Return the indices of the faces of one epoch, as many as there are faces.
 
     Args:
@@ -23,17 +21,13 @@ def epoch_order(
     return torch.multinomial(weights, len(weights), replacement=True, generator=generator)
 
 
-def class_prior(
-    label_distribution: Float[Tensor, "faces classes"], balance: float
-) -> Float[Tensor, " classes"]:
+def class_prior(label_distribution: Float[Tensor, "faces classes"], balance: float) -> Float[Tensor, " classes"]:
     """Return the expected class frequencies of an epoch; for `balance` see `epoch_order`."""
     weights = face_weights(label_distribution, balance)
     return (weights / weights.sum()).float() @ label_distribution
 
 
-def face_weights(
-    label_distribution: Float[Tensor, "faces classes"], balance: float
-) -> Float[Tensor, " faces"]:
+def face_weights(label_distribution: Float[Tensor, "faces classes"], balance: float) -> Float[Tensor, " faces"]:
     """Return unnormalized sampling probabilities of faces: n ** -balance for a class of n faces."""
     labels = label_distribution.argmax(1)
     return labels.bincount()[labels].double() ** -balance

@@ -8,12 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import TrainingError
-from mien.losses import (
-    adjust_logits,
-    attention_consistency_loss,
-    feature_distillation_loss,
-    label_distribution_loss,
-)
+from mien.losses import adjust_logits, attention_consistency_loss, feature_distillation_loss, label_distribution_loss
 from mien.models import ExpressionNetwork
 from mien.training.checkpoint import Checkpoint
 from mien.training.config import Config, LoopConfig

@@ -44,12 +44,7 @@ class SyncLayers(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _dropout(
-        self,
-        dropout: Callable,
-        features: Tensor,
-        p: float = 0.5,
-        training: bool = True,
-        inplace: bool = False,
+        self, dropout: Callable, features: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
     ) -> Tensor:
         if not training:
             return features

@@ -33,9 +33,7 @@ class Targets:
         ModelError: if a teacher cannot be loaded.
     """
 
-    def __init__(
-        self, faces: Faces, config: Config, directory: Path, progress: Progress | None = None
-    ) -> None:
+    def __init__(self, faces: Faces, config: Config, directory: Path, progress: Progress | None = None) -> None:
         options = config.target
         total = options.votes + options.teacher + options.hard
         unsmoothed = 1 - options.smoothing
@@ -50,8 +48,7 @@ class Targets:
         self._live: list[Teacher] = []
         if options.teacher > 0:
             teachers = [
-                Teacher(model, faces.names, flip_tta=options.flip_tta, threads=threads)
-                for model in options.teachers
+                Teacher(model, faces.names, flip_tta=options.flip_tta, threads=threads) for model in options.teachers
             ]
             if options.cache:
                 outputs = [cached_outputs(teacher, faces, folder, progress) for teacher in teachers]

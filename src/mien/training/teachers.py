@@ -56,9 +56,7 @@ class Teacher:
         """Return the outputs for plain faces, with the model's own alignment."""
         size = self.classifier.manifest.input.size
         crops = [
-            faces.store.crop(
-                int(row), size=size, template=self.alignment.template, margin=self.alignment.margin
-            )
+            faces.store.crop(int(row), size=size, template=self.alignment.template, margin=self.alignment.margin)
             for row in rows
         ]
         return self._predict(np.stack(crops))

@@ -58,9 +58,7 @@ def analyze_video(
         ...     print(frame.timestamp_s, [(face.track_id, face.smoothed.label) for face in frame.faces])
     """
     analyzer = analyzer or Analyzer(model)
-    with VideoAnalysis(
-        source, analyzer, detect_every=detect_every, smoothing_s=smoothing_s, fps=fps
-    ) as analysis:
+    with VideoAnalysis(source, analyzer, detect_every=detect_every, smoothing_s=smoothing_s, fps=fps) as analysis:
         yield from analysis
 
 
@@ -88,9 +86,7 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
         self.source = source
         self.fps = fps
         self.follower = FaceFollower(
-            analyzer,
-            detect_every=DETECT_EVERY if detect_every is None else detect_every,
-            smoothing_s=smoothing_s,
+            analyzer, detect_every=DETECT_EVERY if detect_every is None else detect_every, smoothing_s=smoothing_s
         )
         self.reader = VideoReader(source, fps=fps)
         self.info: VideoInfo = self.reader.info

@@ -97,10 +97,7 @@ def read_faces(rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...]) -> li
         table[:, 1:3], axis=0, return_index=True, return_inverse=True, return_counts=True
     )
     groups = np.split(np.argsort(face.ravel(), kind="stable"), np.cumsum(counts)[:-1])
-    return [
-        _face_rows(table[groups[number]], steps_s[groups[number]], len(labels))
-        for number in np.argsort(first)
-    ]
+    return [_face_rows(table[groups[number]], steps_s[groups[number]], len(labels)) for number in np.argsort(first)]
 
 
 def _usual_steps(times_s: np.ndarray) -> np.ndarray:
@@ -120,9 +117,7 @@ def _face_rows(table: np.ndarray, steps_s: np.ndarray, classes: int) -> FaceRows
     gaps_s = np.append(np.diff(begin_s), np.inf)
     if (gaps_s <= 0).any():
         row = int((gaps_s <= 0).argmax())
-        raise InputError(
-            f"the rows are not in time order: {begin_s[row + 1]:.3f} s follows {begin_s[row]:.3f} s."
-        )
+        raise InputError(f"the rows are not in time order: {begin_s[row + 1]:.3f} s follows {begin_s[row]:.3f} s.")
     is_last = gaps_s > np.maximum(ABSENT_S, 2.5 * steps_s)
     unlabeled = np.where(np.isnan(values[:, :classes]).any(axis=1), UNCLASSIFIED, UNSURE)
     sharpness, frontality = np.nan_to_num(values[:, -3:-1].T, nan=0.5)

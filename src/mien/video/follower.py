@@ -92,11 +92,7 @@ class FaceFollower:
             faces = [self._keep_attributes(face) for face in self._tracker.advance(frame.timestamp_s)]
             self._frames_since_detection += 1
         return VideoFrame(
-            index=frame.index,
-            timestamp_s=frame.timestamp_s,
-            scene=self._scene,
-            image=frame.image,
-            faces=tuple(faces),
+            index=frame.index, timestamp_s=frame.timestamp_s, scene=self._scene, image=frame.image, faces=tuple(faces)
         )
 
     @property
@@ -140,9 +136,7 @@ class FaceFollower:
             if (descriptor := _descriptor(image, face)) is not None:
                 detections.append(face)
                 descriptors.append(descriptor)
-        tracked = self._tracker.update(
-            now, detections, np.stack(descriptors) if descriptors else np.empty((0, 1))
-        )
+        tracked = self._tracker.update(now, detections, np.stack(descriptors) if descriptors else np.empty((0, 1)))
         heads = [self._valid_head(face, now) for face in tracked]
         posed = [replace(face, head_pose=head.head_pose) for face, head in zip(tracked, heads, strict=True)]
         faces = [
@@ -176,10 +170,7 @@ class FaceFollower:
         """Add the attributes of its last prediction to a tracked face."""
         head = self._heads.get(_track_id(face), _Head())
         return replace(
-            face,
-            head_pose=head.head_pose,
-            quality=head.quality,
-            smoothed=self.smoother.last(_track_id(face)),
+            face, head_pose=head.head_pose, quality=head.quality, smoothed=self.smoother.last(_track_id(face))
         )
 
 

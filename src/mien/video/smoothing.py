@@ -82,9 +82,7 @@ class Smoother:
         """Milliseconds from a sudden, complete change of expression to the change of the label, at weight 1."""
         return -1000 * self.time_constant_s * math.log((1 - self.hysteresis) / 2)
 
-    def add(
-        self, track_id: int, timestamp_s: float, expression: Expression, weight: float = 1.0
-    ) -> Expression:
+    def add(self, track_id: int, timestamp_s: float, expression: Expression, weight: float = 1.0) -> Expression:
         """Add a prediction and return the smoothed expression of its face.
 
         Args:
@@ -99,9 +97,7 @@ class Smoother:
             self._tracks[track_id] = track
         else:
             gain = self._gain(timestamp_s - track.timestamp_s, weight)
-            track.probabilities = track.probabilities + gain * (
-                expression.probabilities - track.probabilities
-            )
+            track.probabilities = track.probabilities + gain * (expression.probabilities - track.probabilities)
             track.timestamp_s = timestamp_s
         track.label = self._label(track)
         return self._expression(track)
@@ -113,9 +109,7 @@ class Smoother:
 
     def forget(self, before_s: float = math.inf) -> None:
         """Drop the faces last classified before a time; all faces by default."""
-        self._tracks = {
-            track_id: track for track_id, track in self._tracks.items() if track.timestamp_s >= before_s
-        }
+        self._tracks = {track_id: track for track_id, track in self._tracks.items() if track.timestamp_s >= before_s}
 
     def state(self) -> dict[str, Any]:
         """Return all faces as JSON values, exact."""

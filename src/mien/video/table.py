@@ -32,20 +32,10 @@ def row_columns(labels: Sequence[str]) -> dict[str, type]:
 
 def frame_rows(frame: VideoFrame) -> list[dict[str, Any]]:
     """Return the rows of the faces in a frame, without unknown values."""
-    shared = {
-        "frame_index": frame.index,
-        "timestamp_s": round(frame.timestamp_s, 6),
-        "scene": frame.scene,
-    }
+    shared = {"frame_index": frame.index, "timestamp_s": round(frame.timestamp_s, 6), "scene": frame.scene}
     rows = []
     for face in frame.faces:
-        row = {
-            **shared,
-            "track_id": face.track_id,
-            **flatten_face(face.to_record()),
-            "label": None,
-            "confidence": None,
-        }
+        row = {**shared, "track_id": face.track_id, **flatten_face(face.to_record()), "label": None, "confidence": None}
         if face.smoothed is not None:
             smoothed = face.smoothed.to_dict()
             row |= {"label": smoothed["label"], "confidence": smoothed["confidence"]}

@@ -132,8 +132,7 @@ def summarize_rows(
     clearest = sorted(transitions, key=lambda item: (-item.clarity, item.timestamp_s))[:max_transitions]
     longest = sorted(range(len(faces)), key=lambda number: -faces[number].seconds)[:max_curves]
     tracks = tuple(
-        _summarize_face(face, labels, max_bins if number in longest else 0)
-        for number, face in enumerate(faces)
+        _summarize_face(face, labels, max_bins if number in longest else 0) for number, face in enumerate(faces)
     )
     scenes: dict[int, float] = {}
     for track in tracks:

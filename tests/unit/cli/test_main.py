@@ -15,17 +15,7 @@ from support.datasets import write_ferplus, write_image
 
 DATA_COMMANDS = ("data check", "data prepare", "data preview")
 ALL = [name for name in COMMANDS if name != "data"] + ["data", *DATA_COMMANDS]
-WRITING = (
-    "predict",
-    "video",
-    "camera",
-    "explain",
-    "evaluate",
-    "compare",
-    "train",
-    "export",
-    *DATA_COMMANDS[1:],
-)
+WRITING = ("predict", "video", "camera", "explain", "evaluate", "compare", "train", "export", *DATA_COMMANDS[1:])
 
 
 def run_help(command, monkeypatch, capsys):
@@ -47,8 +37,7 @@ def test_commands_that_write_have_an_output_option(command, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(
-    "command",
-    ["predict", "video", "camera", "evaluate", "compare", "data check", "data prepare", "train", "export"],
+    "command", ["predict", "video", "camera", "evaluate", "compare", "data check", "data prepare", "train", "export"]
 )
 def test_commands_with_progress_have_a_quiet_option(command, monkeypatch, capsys):
     assert "--quiet -q" in run_help(command, monkeypatch, capsys)
@@ -90,15 +79,7 @@ def test_a_missing_split_option_names_the_splits(tiny_model, tmp_path, capsys):
 
 def test_the_only_split_is_the_default(tiny_model, tmp_path, capsys):
     write_image(tmp_path / "faces" / "train" / "happy" / "a.png")
-    arguments = [
-        "evaluate",
-        "--model",
-        str(tiny_model),
-        "--dataset",
-        "folder",
-        "--data",
-        str(tmp_path / "faces"),
-    ]
+    arguments = ["evaluate", "--model", str(tiny_model), "--dataset", "folder", "--data", str(tmp_path / "faces")]
     assert main(arguments) == 0
     assert "split: train" in capsys.readouterr().out
 

@@ -28,11 +28,7 @@ def test_rejects_file_without_rows(tmp_path):
 @pytest.mark.parametrize("kind", ["file", "folder", "zip"])
 def test_reads_splits_classes_and_pixels(tmp_path, kind):
     file = write_fer2013(tmp_path / "deep", train=2, valid=1, test=1)
-    path = {
-        "file": file,
-        "folder": tmp_path,
-        "zip": zip_folder(tmp_path / "deep", tmp_path / "a.zip", top="x"),
-    }
+    path = {"file": file, "folder": tmp_path, "zip": zip_folder(tmp_path / "deep", tmp_path / "a.zip", top="x")}
     index = pickle.loads(pickle.dumps(read_dataset("fer2013", path[kind])))
     assert index.labels == BASIC_EXPRESSIONS
     assert [index.labels[sample.label] for sample in index.samples] == [*FER2013] * 4
@@ -41,11 +37,7 @@ def test_reads_splits_classes_and_pixels(tmp_path, kind):
         "valid": {1},
         "test": {1},
     }
-    assert [index.samples[row].id for row in (0, 20, 27)] == [
-        "Training/00000",
-        "PublicTest/00020",
-        "PrivateTest/00027",
-    ]
+    assert [index.samples[row].id for row in (0, 20, 27)] == ["Training/00000", "PublicTest/00020", "PrivateTest/00027"]
     for row in (0, 13, 27):
         image = index.read(index.samples[row])
         seed = row if row < 14 else 100_000 + row - 21

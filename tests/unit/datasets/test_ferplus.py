@@ -24,22 +24,12 @@ from mien.datasets import (
 from mien.emotions import EXPRESSIONS
 from mien.errors import AnnotationError, DatasetError, InputError, LayoutError
 from mien.imaging import read_image
-from support.datasets import (
-    FERPLUS,
-    encode_png,
-    make_pixels,
-    write_ferplus,
-    write_kaggle,
-    write_new_csv,
-    zip_folder,
-)
+from support.datasets import FERPLUS, encode_png, make_pixels, write_ferplus, write_kaggle, write_new_csv, zip_folder
 
 REAL = Path(__file__).parents[4] / "shared" / "data"
 
 vote_rows = st.lists(
-    st.lists(st.integers(0, 10), min_size=10, max_size=10).filter(lambda votes: sum(votes) > 0),
-    min_size=1,
-    max_size=8,
+    st.lists(st.integers(0, 10), min_size=10, max_size=10).filter(lambda votes: sum(votes) > 0), min_size=1, max_size=8
 )
 
 
@@ -125,9 +115,7 @@ def _layouts(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_all_layouts_give_the_same_samples_and_pixels(tmp_path):
-    names = [
-        (f"{folder}/{name}", votes) for folder, images in FERPLUS.items() for name, votes in images if name
-    ]
+    names = [(f"{folder}/{name}", votes) for folder, images in FERPLUS.items() for name, votes in images if name]
     for layout, path in _layouts(tmp_path).items():
         index = read_ferplus(path)
         assert [(sample.id, sample.votes) for sample in index.samples] == names, layout

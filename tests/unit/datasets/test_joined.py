@@ -14,14 +14,7 @@ from mien.datasets.files import FolderFiles
 from mien.emotions import BASIC_EXPRESSIONS, EXPRESSIONS
 from mien.errors import DatasetError, InputError
 from mien.imaging import read_image
-from support.datasets import (
-    write_affectnet,
-    write_fer2013,
-    write_ferplus,
-    write_image,
-    write_rafdb,
-    zip_folder,
-)
+from support.datasets import write_affectnet, write_fer2013, write_ferplus, write_image, write_rafdb, zip_folder
 
 
 def test_rejects_empty_list():
@@ -142,10 +135,7 @@ def test_rejects_crops_with_photographs(tmp_path, parts):
 
 
 def test_joins_affectnet_and_fer2013(tmp_path):
-    affectnet, fer2013 = (
-        write_affectnet(tmp_path / "a", train=2, test=1),
-        write_fer2013(tmp_path / "f", train=1),
-    )
+    affectnet, fer2013 = (write_affectnet(tmp_path / "a", train=2, test=1), write_fer2013(tmp_path / "f", train=1))
     index = read_dataset("joined", f"affectnet={affectnet},affectnet7={affectnet},fer2013={fer2013}")
     assert index.labels == BASIC_EXPRESSIONS
     assert {read_image(index.read(sample)).shape for sample in index.samples} == {(112, 112, 3), (48, 48, 3)}

@@ -25,9 +25,7 @@ def classifier(tiny_model):
 def make_index(examples, landmarks_xy):
     points = None if landmarks_xy is None else tuple(tuple(map(float, point)) for point in landmarks_xy)
     sample = Sample(id="group.jpg", split="test", label=0, label_distribution=None, landmarks_xy=points)
-    return Index(
-        name="made", root=examples, labels=("neutral",), samples=(sample,), license="CC0", is_cropped=False
-    )
+    return Index(name="made", root=examples, labels=("neutral",), samples=(sample,), license="CC0", is_cropped=False)
 
 
 def test_landmarks_without_a_detected_face_are_a_missed_face(classifier, examples):

@@ -68,8 +68,7 @@ def test_holds_out_ten_percent_of_each_class(tmp_path):
 
 def test_held_out_samples_do_not_depend_on_the_order():
     samples = [
-        Sample(id=f"train/{n % 3}/{n}.jpg", split="train", label=n % 3, label_distribution=None)
-        for n in range(300)
+        Sample(id=f"train/{n % 3}/{n}.jpg", split="train", label=n % 3, label_distribution=None) for n in range(300)
     ]
     forward, backward = hold_out_validation(samples, 0.1), hold_out_validation(samples[::-1], 0.1)
     assert set(forward) == set(backward)
@@ -170,9 +169,7 @@ def test_rejects_table_that_contradicts_its_folders(tmp_path):
     write_rafdb(tmp_path, "repacked", train=2, test=1)
     file = tmp_path / "test_labels.csv"
     file.write_text(file.read_text().replace("test_0002_aligned.jpg,2", "test_0002_aligned.jpg,5"))
-    with pytest.raises(
-        AnnotationError, match=r"test_labels.csv, line 3: .*'5' here but in folder 2\. Unpack"
-    ):
+    with pytest.raises(AnnotationError, match=r"test_labels.csv, line 3: .*'5' here but in folder 2\. Unpack"):
         read_rafdb(tmp_path)
 
 

@@ -16,9 +16,7 @@ def _write(path, text):
     return path
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"), [("", "the file is empty"), ("image,label\n\n", "the file has no rows")]
-)
+@pytest.mark.parametrize(("text", "problem"), [("", "the file is empty"), ("image,label\n\n", "the file has no rows")])
 def test_rejects_empty_table(tmp_path, text, problem):
     with pytest.raises(LayoutError, match=problem):
         read_table(_write(tmp_path / "t.csv", text))
@@ -33,9 +31,7 @@ def test_rejects_folder_and_missing_file(tmp_path):
 
 def test_reads_splits_and_groups(tmp_path):
     write_image(tmp_path / "images" / "a.png")
-    text = (
-        '\ufeffImage, Label,SPLIT,gender,Age\nimages/a.png,Happy,val,female,20-29\n"b, c.png",sad,train,,\n'
-    )
+    text = '\ufeffImage, Label,SPLIT,gender,Age\nimages/a.png,Happy,val,female,20-29\n"b, c.png",sad,train,,\n'
     index = read_dataset("table", _write(tmp_path / "t.csv", text))
     assert index.labels == ("happiness", "sadness")
     assert not index.is_cropped

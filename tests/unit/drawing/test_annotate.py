@@ -19,9 +19,7 @@ from mien.results import Expression, Face, HeadPose
 def expression(best="happiness", share=0.6, *, is_sure=True, labels=EXPRESSIONS):
     probabilities = np.full(len(labels), (1 - share) / (len(labels) - 1))
     probabilities[labels.index(best)] = share
-    return Expression(
-        labels=labels, probabilities=probabilities, label=best if is_sure else None, confidence=share
-    )
+    return Expression(labels=labels, probabilities=probabilities, label=best if is_sure else None, confidence=share)
 
 
 def face(left, top, side, **changes):

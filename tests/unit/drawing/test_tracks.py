@@ -102,9 +102,6 @@ def test_draws_card_of_uncertain_face_and_none_of_unclassified_face(image):
 
 
 def test_draws_many_faces_in_any_order(image):
-    faces = [
-        face(20 * place, 10 * place, 20 * place + 90, 10 * place + 90, number=10**place)
-        for place in range(12)
-    ]
+    faces = [face(20 * place, 10 * place, 20 * place + 90, 10 * place + 90, number=10**place) for place in range(12)]
     assert draw_tracks(image, faces).shape == image.shape
     np.testing.assert_array_equal(draw_tracks(image, faces), draw_tracks(image, faces[::-1]))

@@ -31,9 +31,7 @@ def test_model_path_and_classifier_give_the_same_summary(tiny_model, index):
 
 def test_model_does_not_differ_from_itself(tiny_model, index):
     calls = []
-    comparison = compare(
-        tiny_model, str(tiny_model), index, progress=lambda done, total: calls.append((done, total))
-    )
+    comparison = compare(tiny_model, str(tiny_model), index, progress=lambda done, total: calls.append((done, total)))
     assert (comparison.summary["n"], comparison.summary["difference"]) == (3, 0.0)
     assert comparison.only_first == comparison.only_second == ()
     assert calls == [(3, 6), (6, 6)]

@@ -45,9 +45,7 @@ def test_scores_of_a_group_match_the_metrics_of_its_faces():
         item = column["groups"][name]
         assert item["n"] == is_member.sum()
         assert item["correct"] == (labels == predictions)[is_member].sum()
-        assert item["accuracy"] == pytest.approx(
-            metrics.accuracy(labels[is_member], predictions[is_member]), abs=1e-6
-        )
+        assert item["accuracy"] == pytest.approx(metrics.accuracy(labels[is_member], predictions[is_member]), abs=1e-6)
         assert item["balanced_accuracy"] == pytest.approx(
             metrics.balanced_accuracy(labels[is_member], predictions[is_member], 3), abs=1e-6
         )
@@ -85,9 +83,4 @@ def test_not_stated_is_not_compared():
 def test_sorts_ages_by_number():
     ages = ["70+", "4-19", "0-3", "20-39"]
     labels = np.zeros(4, dtype=int)
-    assert list(group_results(labels, labels, {"age": ages}, 2)["age"]["groups"]) == [
-        "0-3",
-        "4-19",
-        "20-39",
-        "70+",
-    ]
+    assert list(group_results(labels, labels, {"age": ages}, 2)["age"]["groups"]) == ["0-3", "4-19", "20-39", "70+"]

@@ -28,13 +28,7 @@ def test_scores_of_no_faces_are_undefined():
     for key in ("accuracy", "balanced_accuracy", "macro_f1", "ece", "ece_uncalibrated", "brier", "nll"):
         assert summary[key] is None, key
     assert summary["confusion"] == [[0, 0, 0]] * 3
-    assert summary["per_class"]["fear"] == {
-        "precision": None,
-        "recall": None,
-        "f1": None,
-        "n": 0,
-        "unanswered": 0,
-    }
+    assert summary["per_class"]["fear"] == {"precision": None, "recall": None, "f1": None, "n": 0, "unanswered": 0}
     assert summary["selective"] == []
     assert summarize([], [], CLASSES) == summary
 
@@ -96,27 +90,16 @@ def test_summary_survives_json():
 
 
 def test_json_ready_converts_numpy_and_nan():
-    value = OrderedDict(
-        a=np.float32("nan"), b=(np.int64(3), [np.bool_(True), float("inf")]), c=np.arange(2.0)
-    )
+    value = OrderedDict(a=np.float32("nan"), b=(np.int64(3), [np.bool_(True), float("inf")]), c=np.arange(2.0))
     assert json_ready(value) == {"a": None, "b": [3, [True, None]], "c": [0.0, 1.0]}
-    assert json_ready({1: 0.12345678, "text": "x", "none": None}) == {
-        "1": 0.123457,
-        "text": "x",
-        "none": None,
-    }
+    assert json_ready({1: 0.12345678, "text": "x", "none": None}) == {"1": 0.123457, "text": "x", "none": None}
 
 
 @pytest.mark.parametrize(
     ("labels", "logits", "classes", "message"),
     [
         ([0], np.zeros((1, 2)), CLASSES, "one column for each of 3"),
-        (
-            [0, 1],
-            np.zeros((3, 2)),
-            CLASSES,
-            "one column for each of 3",
-        ),  # six numbers, but not two rows of three
+        ([0, 1], np.zeros((3, 2)), CLASSES, "one column for each of 3"),  # six numbers, but not two rows of three
         ([0], np.zeros((2, 3)), CLASSES, "1 labels, but 2"),
         ([3], np.zeros((1, 3)), CLASSES, "labels: 3"),
         ([0], np.zeros((1, 2)), ("fear", "fear"), "is repeated"),

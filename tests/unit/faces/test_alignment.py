@@ -28,9 +28,7 @@ def test_template_is_symmetric():
 @pytest.mark.parametrize("margin", [0.0, 0.1, 0.5])
 def test_matrix_is_identity_for_landmarks_on_the_template(margin: float):
     target = (TEMPLATE + margin) / (1 + 2 * margin) * 112
-    np.testing.assert_allclose(
-        alignment_matrix(target, 112, margin=margin), [[1, 0, 0], [0, 1, 0]], atol=1e-9
-    )
+    np.testing.assert_allclose(alignment_matrix(target, 112, margin=margin), [[1, 0, 0], [0, 1, 0]], atol=1e-9)
 
 
 def test_margin_enlarges_the_crop():

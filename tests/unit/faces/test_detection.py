@@ -40,9 +40,7 @@ def test_image_without_face_gives_an_empty_list(detector: FaceDetector, size_hw:
     assert detector.detect(no_face(size_hw)) == []
 
 
-@pytest.mark.parametrize(
-    "image", [np.zeros((64, 64), np.uint8), np.zeros((0, 9, 3), np.uint8), np.zeros((9, 9, 3))]
-)
+@pytest.mark.parametrize("image", [np.zeros((64, 64), np.uint8), np.zeros((0, 9, 3), np.uint8), np.zeros((9, 9, 3))])
 def test_rejects_arrays_that_are_not_images(detector: FaceDetector, image: np.ndarray):
     with pytest.raises(InputError, match=r"image"):
         detector.detect(image)

@@ -77,9 +77,7 @@ def test_mesh_is_none_without_a_face(detector: FaceDetector, mesh: LandmarkMesh)
     image = portrait("astronaut")
     [face] = detector.detect(image)
     shift = np.array([-150, 250])
-    elsewhere = replace(
-        face, bbox_xyxy=face.bbox_xyxy + np.tile(shift, 2), landmarks_xy=face.landmarks_xy + shift
-    )
+    elsewhere = replace(face, bbox_xyxy=face.bbox_xyxy + np.tile(shift, 2), landmarks_xy=face.landmarks_xy + shift)
     missing, fit = mesh.fit(image, [elsewhere, face])
     assert missing is None
     assert fit is not None
@@ -88,9 +86,7 @@ def test_mesh_is_none_without_a_face(detector: FaceDetector, mesh: LandmarkMesh)
 def test_mesh_is_none_for_boxes_outside_the_image_and_empty_boxes(mesh: LandmarkMesh):
     landmarks = np.array([[900, 900], [910, 900], [905, 905], [901, 910], [909, 910]], dtype=np.float32)
     outside = Face(bbox_xyxy=np.array([890, 890, 920, 920], np.float32), landmarks_xy=landmarks, confidence=1)
-    empty = Face(
-        bbox_xyxy=np.full(4, 60, np.float32), landmarks_xy=np.full((5, 2), 60, np.float32), confidence=1
-    )
+    empty = Face(bbox_xyxy=np.full(4, 60, np.float32), landmarks_xy=np.full((5, 2), 60, np.float32), confidence=1)
     assert mesh.fit(no_face((64, 64)), [outside, empty]) == [None, None]
 
 
@@ -112,9 +108,7 @@ def test_fits_every_face_of_the_group(detector: FaceDetector, mesh: LandmarkMesh
 
 @pytest.mark.parametrize("name", ["astronaut", "obama"])
 @pytest.mark.parametrize("rotation_deg", [-150, -60, 45, 135, 180])
-def test_fits_rotated_and_upside_down_faces(
-    detector: FaceDetector, mesh: LandmarkMesh, name: str, rotation_deg: int
-):
+def test_fits_rotated_and_upside_down_faces(detector: FaceDetector, mesh: LandmarkMesh, name: str, rotation_deg: int):
     """YuNet reports landmarks of an upright or slightly tilted face."""
     upright = head_pose(fitted(detector, mesh, bust(name)).mesh_xyz)
     image = rotated(bust(name), rotation_deg)
@@ -204,9 +198,7 @@ def test_full_profile_has_a_yaw_of_90_degrees():
 @pytest.mark.parametrize("expected", [(20, 10, 5), (-35, -15, 30)])
 def test_mirrored_mesh_negates_yaw_and_roll(expected: tuple[float, float, float]):
     face = canonical_face()
-    opposite = [
-        int(np.abs(face.points_xyz - point * (-1, 1, 1)).sum(axis=1).argmin()) for point in face.points_xyz
-    ]
+    opposite = [int(np.abs(face.points_xyz - point * (-1, 1, 1)).sum(axis=1).argmin()) for point in face.points_xyz]
     assert sorted(opposite) == list(range(33))
     xyz = posed_mesh(*expected)
     mirrored_mesh = xyz.copy()

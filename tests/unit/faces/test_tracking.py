@@ -38,9 +38,7 @@ def center_x(face: Face) -> float:
     return float(face.bbox_xyxy[[0, 2]].mean())
 
 
-def track_one(
-    tracker: FaceTracker, timestamp_s: float, x: float, person: int = 0, **options: float
-) -> int | None:
+def track_one(tracker: FaceTracker, timestamp_s: float, x: float, person: int = 0, **options: float) -> int | None:
     """Update with a single face; return its track ID, or None while it has none."""
     tracked = tracker.update(timestamp_s, [face_at(x, **options)], PEOPLE[person : person + 1])
     return tracked[0].track_id if tracked else None
@@ -105,9 +103,7 @@ def test_false_positives_get_no_track_id():
     tracker = FaceTracker()
     tracker.update(0.0, [face_at(100)], descriptors[:1])
     for frame in range(1, 30):
-        false_positive = face_at(
-            rng.uniform(0, 640), rng.uniform(0, 480), rng.uniform(30, 120), confidence=0.65
-        )
+        false_positive = face_at(rng.uniform(0, 640), rng.uniform(0, 480), rng.uniform(30, 120), confidence=0.65)
         tracked = tracker.update(frame / 25, [face_at(100), false_positive], descriptors[[0, frame]])
         assert ids(tracked) == [1]
     assert ids(tracker.update(3.0, [face_at(900)], descriptors[30:31])) == [2]
@@ -233,9 +229,7 @@ def crossing(times: np.ndarray, hidden_s: float, walk: str, seed: int = 0) -> li
     frames: list[dict[int | None, str]] = []
     for now in times:
         since = now - 1.5
-        behind = {"continues": -150 * since, "returns": 150 * abs(since), "stops": max(0.0, -150 * since)}[
-            walk
-        ]
+        behind = {"continues": -150 * since, "returns": 150 * abs(since), "stops": max(0.0, -150 * since)}[walk]
         centers = {"front": 320 + 200 * since, "behind": 330 + behind}
         if abs(since) < hidden_s / 2:
             del centers["behind"]
@@ -278,9 +272,7 @@ def test_crowd_keeps_its_track_ids():
 FRAMES = st.lists(
     st.tuples(
         st.sampled_from([0.02, 0.04, 0.1, 0.4, 1.2]),
-        st.lists(
-            st.tuples(st.floats(0, 640), st.floats(20, 200), st.floats(0.6, 1), st.integers(0, 7)), max_size=4
-        ),
+        st.lists(st.tuples(st.floats(0, 640), st.floats(20, 200), st.floats(0.6, 1), st.integers(0, 7)), max_size=4),
         st.booleans(),
     ),
     max_size=8,
@@ -376,20 +368,15 @@ def test_detected_faces_that_cross_keep_their_track_ids(examples: Path, detector
     tracker = FaceTracker()
     track_ids: dict[str, set[int | None]] = {"biden": set(), "obama": set()}
     hidden = visible = 0
-    frames = moving_frames(
-        examples, {"biden": back_pose, "obama": front_pose}, shares.tolist(), size_wh=(320, 240)
-    )
+    frames = moving_frames(examples, {"biden": back_pose, "obama": front_pose}, shares.tolist(), size_wh=(320, 240))
     for share, (image, boxes) in zip(shares, frames, strict=True):
         faces = detector.detect(image)
-        descriptors = np.array([appearance_descriptor(image, face) for face in faces]).reshape(
-            len(faces), 256
-        )
+        descriptors = np.array([appearance_descriptor(image, face) for face in faces]).reshape(len(faces), 256)
         tracked = tracker.update(float(10 * share), faces, descriptors)
         for name, box in boxes.items():
             hidden += box is None
             overlaps = [
-                float(bbox_iou(np.array([box]), face.bbox_xyxy[None])[0, 0]) if box else 0.0
-                for face in tracked
+                float(bbox_iou(np.array([box]), face.bbox_xyxy[None])[0, 0]) if box else 0.0 for face in tracked
             ]
             if max(overlaps, default=0.0) > 0.5:
                 track_ids[name].add(tracked[int(np.argmax(overlaps))].track_id)

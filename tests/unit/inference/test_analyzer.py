@@ -104,8 +104,7 @@ def test_analyzer_is_immutable(analyzer):
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [{"max_faces": 0}, {"threads": -1}, {"min_confidence": 0}, {"detector_size": 1}, {"max_error": 2}],
+    "arguments", [{"max_faces": 0}, {"threads": -1}, {"min_confidence": 0}, {"detector_size": 1}, {"max_error": 2}]
 )
 def test_rejects_arguments_out_of_range(tiny_model, arguments):
     with pytest.raises(InputError):
@@ -123,9 +122,7 @@ def test_options(tiny_model, group, portrait):
         assert face.head_pose is None
         assert face.quality.frontality is None
     mirrored = analyzer.analyze(np.ascontiguousarray(portrait[:, ::-1]))[0].expression
-    np.testing.assert_allclose(
-        analyzer.analyze(portrait)[0].expression.probabilities, mirrored.probabilities, atol=0.1
-    )
+    np.testing.assert_allclose(analyzer.analyze(portrait)[0].expression.probabilities, mirrored.probabilities, atol=0.1)
 
 
 def test_eight_threads_agree_with_one(analyzer, portrait, group):
@@ -136,9 +133,7 @@ def test_eight_threads_agree_with_one(analyzer, portrait, group):
 
 
 @pytest.mark.parametrize("batch_faces", [1, 3, 100])
-def test_analyze_many_keeps_order_and_skips_bad_images(
-    analyzer, examples, portrait, group, tmp_path, batch_faces
-):
+def test_analyze_many_keeps_order_and_skips_bad_images(analyzer, examples, portrait, group, tmp_path, batch_faces):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes((examples / "astronaut.jpg").read_bytes()[:2000])
     blank = np.zeros((64, 80, 3), dtype=np.uint8)

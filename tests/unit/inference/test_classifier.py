@@ -100,9 +100,7 @@ def test_low_quality_lowers_confidence(tmp_path):
 
 
 def test_qualities_have_no_effect_without_quality_temperature(classifier):
-    (plain,), (blurred,) = (
-        classifier.classify(random_crops(1), qualities=found) for found in (None, [BLURRED])
-    )
+    (plain,), (blurred,) = (classifier.classify(random_crops(1), qualities=found) for found in (None, [BLURRED]))
     np.testing.assert_array_equal(blurred.probabilities, plain.probabilities)
 
 
@@ -255,9 +253,7 @@ def test_explanation_has_expression_maps_and_region_weights(explainable_model):
         assert (explanation.maps.shape, explanation.maps.dtype) == ((8, 6, 6), np.float32)
         assert list(explanation.region_weights) == ["upper", "lower"]
         assert sum(explanation.region_weights.values()) == pytest.approx(1)
-    np.testing.assert_allclose(
-        explanations[0].maps.mean(axis=(1, 2)), classifier.logits(crops[:1])[0], atol=1e-3
-    )
+    np.testing.assert_allclose(explanations[0].maps.mean(axis=(1, 2)), classifier.logits(crops[:1])[0], atol=1e-3)
     json.dumps(explanations[0].to_dict(), allow_nan=False)
 
 

@@ -67,8 +67,7 @@ def test_regions_are_drawn_if_model_has_regions(faces):
 
 def test_drawings_of_classes_differ(analyzer, portrait):
     drawings = [
-        draw_explanations(explain(portrait, analyzer=analyzer, label=label), HALVES)
-        for label in ("anger", "fear")
+        draw_explanations(explain(portrait, analyzer=analyzer, label=label), HALVES) for label in ("anger", "fear")
     ]
     assert (drawings[0] != drawings[1]).any()
 

@@ -122,9 +122,7 @@ def test_pose_can_be_asked_for_later(tiny_model, portrait):
     assert analyzer.analyze(portrait, pose=True)[0].head_pose is not None
 
 
-@pytest.mark.parametrize(
-    "option", [{"max_faces": 0}, {"min_confidence": 0}, {"max_error": 2}, {"max_pixels": 0}]
-)
+@pytest.mark.parametrize("option", [{"max_faces": 0}, {"min_confidence": 0}, {"max_error": 2}, {"max_pixels": 0}])
 def test_rejects_option_out_of_range_in_a_call(analyzer, portrait, option):
     with pytest.raises(InputError):
         analyzer.analyze(portrait, **option)

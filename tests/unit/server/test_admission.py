@@ -132,10 +132,7 @@ def test_rejects_foreign_origins_by_default(tiny_model):
         assert error_code(client.get("/v1/models", headers={"Origin": foreign}), 403) == "origin"
         for malformed in ("null", "http://[", "://", ""):
             assert error_code(client.get("/v1/models", headers={"Origin": malformed}), 403) == "origin"
-        with (
-            pytest.raises(WebSocketDisconnect),
-            client.websocket_connect("/v1/stream", headers={"Origin": foreign}),
-        ):
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/v1/stream", headers={"Origin": foreign}):
             pass
     with create_client(model=(str(tiny_model),), allow_origin=(allowed,)) as client:
         response = client.get("/v1/models", headers={"Origin": allowed})

@@ -33,12 +33,7 @@ def test_single_image_body_gives_the_result_of_the_analyzer(client, tiny_model):
     assert response.status_code == 200
     assert response.json()["model"] == "tiny"
     (result,) = response.json()["results"]
-    assert (result["image"], result["width"], result["height"], result["error"]) == (
-        "image 0",
-        256,
-        256,
-        None,
-    )
+    assert (result["image"], result["width"], result["height"], result["error"]) == ("image 0", 256, 256, None)
     assert len(expected) == 1
     assert result["faces"][0]["bbox_xyxy"] == expected[0]["bbox_xyxy"]
     assert result["faces"][0]["expression"]["label"] == expected[0]["expression"]["label"]
@@ -82,9 +77,7 @@ def test_faces_of_concurrent_requests_are_classified_in_one_batch(tiny_model, mo
 
 def test_max_faces_and_pose_parameters(client):
     response = client.post(
-        "/v1/analyze?max_faces=2&pose=false",
-        content=jpeg("group", 640),
-        headers={"Content-Type": "image/png"},
+        "/v1/analyze?max_faces=2&pose=false", content=jpeg("group", 640), headers={"Content-Type": "image/png"}
     )
     faces = response.json()["results"][0]["faces"]
     assert [face["head_pose_deg"] for face in faces] == [None, None]
@@ -120,9 +113,7 @@ def test_rejects_invalid_bodies(client, content, content_type, status, code):
     assert error_code(client.post("/v1/analyze", content=content, headers=headers), status) == code
 
 
-@pytest.mark.parametrize(
-    "files", [[("image", ("a.jpg", b"x"))], [("images", (None, b"x"))]], ids=["name", "no file"]
-)
+@pytest.mark.parametrize("files", [[("image", ("a.jpg", b"x"))], [("images", (None, b"x"))]], ids=["name", "no file"])
 def test_rejects_form_fields_that_are_not_images(client, files):
     assert error_code(client.post("/v1/analyze", files=files), 422) == "field"
 
@@ -136,9 +127,7 @@ def test_lists_models_with_their_manifests(client, tiny_model):
     response = client.get("/v1/models").json()
     assert response["default"] == "tiny"
     assert response["models"][0]["labels"][0] == "neutral"
-    assert {"name", "version", "license", "trained_on", "metrics", "temperature"} <= set(
-        response["models"][0]
-    )
+    assert {"name", "version", "license", "trained_on", "metrics", "temperature"} <= set(response["models"][0])
 
 
 def test_model_failure_is_answered_without_its_path(client, monkeypatch):
@@ -264,11 +253,7 @@ def test_write_page_for_a_static_file_host(tiny_model, tmp_path, capsys, monkeyp
     assert "Cross-Origin-Opener-Policy: same-origin" in capsys.readouterr().out
     assert (folder / "index.html").read_text() == "<!doctype html>"
     assert json.loads((folder / "models/index.json").read_text()) == {"default": "tiny", "models": ["tiny"]}
-    assert {path.name for path in (folder / "models").iterdir()} >= {
-        "tiny.onnx",
-        "tiny.json",
-        "face-geometry.json",
-    }
+    assert {path.name for path in (folder / "models").iterdir()} >= {"tiny.onnx", "tiny.json", "face-geometry.json"}
     assert main(arguments) == 2
     assert "is not empty" in capsys.readouterr().err
     (page / "index.html").unlink()

@@ -41,11 +41,7 @@ def run(model, scenario, *, workers=1, window_s=0.1, batch_images=8):
 
     async def run_scenario():
         batcher = Batcher(
-            model,
-            workers=workers,
-            window_s=window_s,
-            batch_images=batch_images,
-            on_batch=lambda *_: None,
+            model, workers=workers, window_s=window_s, batch_images=batch_images, on_batch=lambda *_: None
         )
         batcher.start()
         try:

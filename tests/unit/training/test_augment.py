@@ -26,9 +26,7 @@ def to_crop():
 
 def test_strength_zero_disables_all_but_the_flip(patches, to_crop):
     config = AugmentConfig(strength=0.0, flip=0.0)
-    torch.testing.assert_close(
-        Augmenter(config, 48)(patches, to_crop, generator()), patches, atol=0.02, rtol=0
-    )
+    torch.testing.assert_close(Augmenter(config, 48)(patches, to_crop, generator()), patches, atol=0.02, rtol=0)
 
 
 def test_flip_mirrors_the_crop(patches, to_crop):
@@ -47,9 +45,7 @@ def test_pixels_are_a_function_of_the_seed(patches, to_crop):
 
 
 OPTIONS = [
-    field.name
-    for field in fields(AugmentConfig)
-    if field.name not in ("strength", "unaligned", "flip", "mixup")
+    field.name for field in fields(AugmentConfig) if field.name not in ("strength", "unaligned", "flip", "mixup")
 ]
 
 
@@ -57,9 +53,7 @@ OPTIONS = [
 def test_every_option_changes_the_images(option, patches, to_crop):
     off = dict.fromkeys((*OPTIONS, "flip"), 0.0)
     value = (
-        1.0
-        if option in ("grayscale", "low_resolution", "blur", "sharpen", "jpeg", "noise", "random_erasing")
-        else 0.3
+        1.0 if option in ("grayscale", "low_resolution", "blur", "sharpen", "jpeg", "noise", "random_erasing") else 0.3
     )
     if option == "rotate":
         value = 20.0

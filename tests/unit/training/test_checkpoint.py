@@ -15,10 +15,7 @@ def test_keys_missing_in_a_checkpoint_have_their_defaults():
     check_same_recipe(saved, config)
     for change in ({"target": {"hard": 1}}, {"augment": {"mixup": 0.2}}, {"model": {"dropout": 0.3}}):
         changed = config_from_dict(
-            {
-                "model": {"blocks": 3},
-                **{k: {"blocks": 3} | v if k == "model" else v for k, v in change.items()},
-            }
+            {"model": {"blocks": 3}, **{k: {"blocks": 3} | v if k == "model" else v for k, v in change.items()}}
         )
         with pytest.raises(CheckpointError, match="the checkpoint was made with"):
             check_same_recipe(saved, changed)

@@ -51,10 +51,7 @@ def test_resolves_paths_relative_to_the_recipe(tmp_path):
         ("[training]\nsam = -1", "training.sam is -1"),
         ("[training]\nconsistency = -1", "training.consistency is -1"),
         ("[card]\nlicence = 'MIT'", "unknown key card.licence. It is now named card.license."),
-        (
-            "[augment]\nown_framing = 0.4",
-            "unknown key augment.own_framing. It is now named augment.unaligned.",
-        ),
+        ("[augment]\nown_framing = 0.4", "unknown key augment.own_framing. It is now named augment.unaligned."),
         ("[model]\ngrey = true", "unknown key model.grey. It is now named model.grayscale."),
         ("[[[", "is not TOML"),
     ],

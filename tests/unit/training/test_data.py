@@ -23,9 +23,7 @@ def faces():
     grays = np.arange(10) / 10
     patches = np.broadcast_to((grays * 250).astype(np.uint8)[:, None, None, None], (10, SIDE, SIDE, 3))
     return Faces(
-        store=FaceStore(
-            patches=patches, landmarks_xy=np.full((10, 5, 2), np.nan, dtype=np.float32), unreadable=()
-        ),
+        store=FaceStore(patches=patches, landmarks_xy=np.full((10, 5, 2), np.nan, dtype=np.float32), unreadable=()),
         rows=np.arange(10),
         label_distribution=torch.from_numpy(np.stack([grays, 1 - grays], 1)).float(),
         labels=np.zeros(10, dtype=int),
@@ -34,11 +32,7 @@ def faces():
 
 
 def recipe(**sections) -> Config:
-    plain = {
-        "data": {"patch": SIDE, "size": SIDE},
-        "augment": {"strength": 0.0},
-        "training": {"batch": 4},
-    }
+    plain = {"data": {"patch": SIDE, "size": SIDE}, "augment": {"strength": 0.0}, "training": {"batch": 4}}
     return config_from_dict({name: plain.get(name, {}) | sections.get(name, {}) for name in plain})
 
 
@@ -78,9 +72,7 @@ def test_target_source_gets_indices_and_crops_of_the_batch(faces):
     images, batch_targets = Batches(faces, recipe(), targets).at(2)
     ((indices, crops),) = calls
     assert torch.equal(crops, images)
-    torch.testing.assert_close(
-        images[:, 0, 8, 8] / 250, faces.label_distribution[indices, 0], atol=0.01, rtol=0
-    )
+    torch.testing.assert_close(images[:, 0, 8, 8] / 250, faces.label_distribution[indices, 0], atol=0.01, rtol=0)
     assert batch_targets.unique().tolist() == [0.5]
 
 
@@ -109,11 +101,7 @@ def test_processes_together_get_the_batch_of_one(faces, mixup, accumulate):
 def test_photographs_are_aligned_as_in_inference(examples, tmp_path):
     """Aligned even with `unaligned` = 1, in full detail, and only with a detected face."""
     photograph = read_image(examples / "astronaut.jpg")
-    for name, pixels in (
-        ("a", photograph),
-        ("wall", np.full((200, 200, 3), 127, np.uint8)),
-        ("b", photograph),
-    ):
+    for name, pixels in (("a", photograph), ("wall", np.full((200, 200, 3), 127, np.uint8)), ("b", photograph)):
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     splits = {"a": "train", "wall": "train", "b": "valid"}
     rows = [f"{name}.png,happiness,{split}" for name, split in splits.items()]

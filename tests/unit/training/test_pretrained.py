@@ -72,9 +72,7 @@ def test_rejects_a_checkpoint_with_only_classifier_and_vectors_in_common(path):
     """A classifier of the same width and vectors of the same length match by coincidence."""
     record = torch.load(path, weights_only=True)
     record["ema"] = {
-        name: value
-        for name, value in record["ema"].items()
-        if name.startswith("classifier.") or value.ndim < 2
+        name: value for name, value in record["ema"].items() if name.startswith("classifier.") or value.ndim < 2
     }
     torch.save(record, path)
     with pytest.raises(CheckpointError, match="no weights for this network"):

@@ -35,11 +35,7 @@ def test_rejects_data_without_training_faces(config, tmp_path):
 def test_chooses_training_faces_alternating_between_classes(config):
     index = read_dataset("folder", config.data.path)
     chosen = choose_faces(index, config, 5)
-    assert [index.labels[sample.label] for sample in chosen] == [
-        *["neutral"] * 2,
-        *["happiness"] * 2,
-        "surprise",
-    ]
+    assert [index.labels[sample.label] for sample in chosen] == [*["neutral"] * 2, *["happiness"] * 2, "surprise"]
     assert {sample.split for sample in chosen} == {"train"}
     assert len(choose_faces(index, config, 64)) == 12
 
@@ -118,16 +114,7 @@ def test_output_format_follows_the_suffix_and_is_checked_first(config, tmp_path,
     recipe = write_recipe(tmp_path, tmp_path / "nowhere")
     assert main(["data", "preview", str(recipe), "-o", str(tmp_path / "sheet.pdf")]) == 2
     assert "an image's name must end in .jpg" in capsys.readouterr().err
-    arguments = [
-        "data",
-        "preview",
-        str(recipe),
-        f"data.path={config.data.path}",
-        "--faces",
-        "1",
-        "--views",
-        "1",
-    ]
+    arguments = ["data", "preview", str(recipe), f"data.path={config.data.path}", "--faces", "1", "--views", "1"]
     assert main([*arguments, "-o", str(tmp_path / "new" / "sheet.jpg")]) == 0
     with Image.open(tmp_path / "new" / "sheet.jpg") as sheet:
         assert sheet.format == "JPEG"
@@ -138,10 +125,7 @@ def test_unreadable_images_are_skipped(config, tmp_path):
     for broken in ("train/neutral/0.png", "train/happiness/0.png"):
         (root / broken).write_bytes(b"no image")
     data = DataConfig(dataset="folder", path=str(root), patch=32, size=32)
-    assert (
-        draw_preview(Config(data=data), faces=3, views=1).height
-        < draw_preview(config, faces=3, views=1).height
-    )
+    assert draw_preview(Config(data=data), faces=3, views=1).height < draw_preview(config, faces=3, views=1).height
     (root / "train/surprise/0.png").write_bytes(b"no image")
     with pytest.raises(DatasetError, match="none of the images can be read"):
         draw_preview(Config(data=data), faces=3, views=1)

@@ -9,8 +9,7 @@ UNEVEN = F.one_hot(torch.tensor([0] * 90 + [1] * 9 + [2]), 3).float()
 
 def class_frequencies(balance):
     counts = sum(
-        torch.bincount(UNEVEN.argmax(1)[epoch_order(UNEVEN, balance, seed)], minlength=3)
-        for seed in range(200)
+        torch.bincount(UNEVEN.argmax(1)[epoch_order(UNEVEN, balance, seed)], minlength=3) for seed in range(200)
     )
     return counts / counts.sum()
 

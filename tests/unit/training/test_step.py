@@ -166,7 +166,5 @@ def test_precision_depends_on_the_device(monkeypatch):
     assert pick_precision(torch.device("cpu"), True) is None
     assert pick_precision(torch.device("cuda"), False) is None
     for is_supported, expected in ((True, torch.bfloat16), (False, torch.float16)):
-        monkeypatch.setattr(
-            torch.cuda, "is_bf16_supported", lambda including_emulation, result=is_supported: result
-        )
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, result=is_supported: result)
         assert pick_precision(torch.device("cuda"), True) is expected

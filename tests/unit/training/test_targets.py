@@ -67,13 +67,9 @@ def test_hard_labels_with_smoothing(faces, tmp_path):
 
 
 def test_teacher_with_temperature(faces, tmp_path, tiny_model):
-    targets = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model], temperature=2)(
-        INDICES, NO_CROPS
-    )
+    targets = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model], temperature=2)(INDICES, NO_CROPS)
     torch.testing.assert_close(targets, predicted(tiny_model, faces, 2.0))
-    unflipped = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model], flip_tta=False)(
-        INDICES, NO_CROPS
-    )
+    unflipped = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model], flip_tta=False)(INDICES, NO_CROPS)
     torch.testing.assert_close(unflipped, predicted(tiny_model, faces, flip_tta=False))
 
 
@@ -83,9 +79,7 @@ def test_weights_of_the_mixture_are_normalized(faces, tmp_path, tiny_model):
 
 
 def test_teachers_are_averaged_in_the_class_order_of_the_data(faces, tmp_path, tiny_model, other_model):
-    targets = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model, other_model])(
-        INDICES, NO_CROPS
-    )
+    targets = build(faces, tmp_path, votes=0, teacher=1, teachers=[tiny_model, other_model])(INDICES, NO_CROPS)
     expected = (predicted(tiny_model, faces) + predicted(other_model, faces).flip(1)) / 2
     torch.testing.assert_close(targets, expected)
 
@@ -125,11 +119,7 @@ def test_cache_depends_on_faces_and_teacher_settings(faces, tmp_path, tiny_model
     build(faces, tmp_path, **target, flip_tta=False)
     patches = faces.store.patches.copy()
     patches[4, 0, 0, 0] ^= 1
-    build(
-        replace(faces, store=replace(faces.store, patches=patches)),
-        tmp_path,
-        **target,
-    )
+    build(replace(faces, store=replace(faces.store, patches=patches)), tmp_path, **target)
     assert len(list((tmp_path / "shared").iterdir())) == 3
 
 
@@ -140,9 +130,7 @@ def test_without_cache_the_teacher_predicts_augmented_crops(faces, tmp_path, tin
     }
     targets = Targets(faces, config_from_dict(config), tmp_path / "run")
     crops = torch.from_numpy(faces.store.patches[:COUNT, :TINY_SIZE, :TINY_SIZE]).permute(0, 3, 1, 2).float()
-    logits = ExpressionClassifier(tiny_model).logits(
-        faces.store.patches[:COUNT, :TINY_SIZE, :TINY_SIZE], flip_tta=True
-    )
+    logits = ExpressionClassifier(tiny_model).logits(faces.store.patches[:COUNT, :TINY_SIZE, :TINY_SIZE], flip_tta=True)
     expected = (faces.label_distribution + torch.from_numpy(softmax(logits)).float()) / 2
     torch.testing.assert_close(targets(INDICES, crops), expected)
     assert not (tmp_path / "run").exists()

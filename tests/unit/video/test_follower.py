@@ -38,9 +38,7 @@ class FakeAnalyzer:
 
     def detect(self, image, *, rotated):
         self.detected_in.append(int(image[0, 0, 0]))
-        return [
-            face if isinstance(face, Face) else face_at(face) for face in self.positions(self.detected_in[-1])
-        ]
+        return [face if isinstance(face, Face) else face_at(face) for face in self.positions(self.detected_in[-1])]
 
     def predict_faces(self, image, faces, **options):
         index = int(image[0, 0, 0])
@@ -49,9 +47,7 @@ class FakeAnalyzer:
             replace(
                 face,
                 head_pose=face.head_pose or HeadPose(yaw_deg=float(index), pitch_deg=1.5, roll_deg=-2.25),
-                quality=Quality(
-                    size_px=60.0, sharpness=0.5, frontality=0.9 if index % 2 else None, visible=1.0
-                ),
+                quality=Quality(size_px=60.0, sharpness=0.5, frontality=0.9 if index % 2 else None, visible=1.0),
                 expression=Expression(
                     labels=LABELS,
                     probabilities=np.array([1 - glad, glad], dtype=np.float32),
@@ -66,9 +62,7 @@ class FakeAnalyzer:
 def image(index, scene=0):
     """An image with its index in the first pixel; layout and colors differ between scenes."""
     rng = np.random.default_rng(scene)
-    cells = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8) // (1 if scene % 2 else 2) + (
-        0 if scene % 2 else 90
-    )
+    cells = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8) // (1 if scene % 2 else 2) + (0 if scene % 2 else 90)
     image = np.kron(cells, np.ones((40, 40, 1))).astype(np.uint8)
     image[0, 0] = index
     return image
@@ -110,9 +104,9 @@ def test_fits_pose_again_when_old_or_head_tilted():
     still, _ = follow(60, positions=lambda index: [50])
     fitted_in = sorted({frame.faces[0].head_pose.yaw_deg for frame in still})
     assert fitted_in[0] == 0
-    assert [later - sooner for sooner, later in pairwise(fitted_in)] == [
-        pytest.approx(POSE_S * FPS, abs=3)
-    ] * (len(fitted_in) - 1)
+    assert [later - sooner for sooner, later in pairwise(fitted_in)] == [pytest.approx(POSE_S * FPS, abs=3)] * (
+        len(fitted_in) - 1
+    )
     assert len(fitted_in) > 1
 
     def tilting(index):

@@ -74,10 +74,7 @@ def test_moving_people_are_not_a_cut(examples: Path):
 
 
 def test_different_face_in_same_room_is_not_a_cut(examples: Path):
-    faces = [
-        read_image(examples / "obama.jpg")[79:368, 326:537],
-        read_image(examples / "biden.jpg")[115:384, 291:480],
-    ]
+    faces = [read_image(examples / "obama.jpg")[79:368, 326:537], read_image(examples / "biden.jpg")[115:384, 291:480]]
     frames = list(switching_frames(faces, 0.2, size_wh=(320, 240)))
     assert len(frames) == 10
     assert cuts(frames) == []

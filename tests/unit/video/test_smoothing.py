@@ -120,15 +120,7 @@ def test_confidence_belongs_to_the_label():
 
 def test_abstains_below_threshold_with_hysteresis():
     smoother = Smoother(LABELS, 0.6, time_constant_s=0)
-    steps = [
-        (0.55, None),
-        (0.59, None),
-        (0.61, "calm"),
-        (0.57, "calm"),
-        (0.56, "calm"),
-        (0.54, None),
-        (0.57, None),
-    ]
+    steps = [(0.55, None), (0.59, None), (0.61, "calm"), (0.57, "calm"), (0.56, "calm"), (0.54, None), (0.57, None)]
     for index, (value, label) in enumerate(steps):
         smoothed = smoother.add(1, index / 25, predict(value, 1 - value, 0))
         assert smoothed.label == label
@@ -152,8 +144,7 @@ def test_restored_smoother_continues_exactly():
     predictions = [predict(*rng.dirichlet(np.ones(3))) for _ in range(60)]
     uninterrupted = Smoother(LABELS, 0.5)
     expected = [
-        uninterrupted.add(index % 2, index / 29.97, prediction, 0.7)
-        for index, prediction in enumerate(predictions)
+        uninterrupted.add(index % 2, index / 29.97, prediction, 0.7) for index, prediction in enumerate(predictions)
     ]
     smoother, results = Smoother(LABELS, 0.5), []
     for index, prediction in enumerate(predictions):

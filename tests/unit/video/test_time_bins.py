@@ -18,12 +18,8 @@ def test_widens_bins_until_few_enough():
 
 def test_shares_values_out_by_time():
     values = np.array([[1.0, np.nan], [3.0, 3.0]])
-    np.testing.assert_allclose(
-        bin_sums(BEGIN_S, END_S, ~np.isnan(values), EDGES_S), [[1.5, 0], [0, 0], [1, 1]]
-    )
-    np.testing.assert_allclose(
-        bin_means(BEGIN_S, END_S, values, EDGES_S), [[1, np.nan], [np.nan, np.nan], [3, 3]]
-    )
+    np.testing.assert_allclose(bin_sums(BEGIN_S, END_S, ~np.isnan(values), EDGES_S), [[1.5, 0], [0, 0], [1, 1]])
+    np.testing.assert_allclose(bin_means(BEGIN_S, END_S, values, EDGES_S), [[1, np.nan], [np.nan, np.nan], [3, 3]])
 
 
 @pytest.mark.parametrize("width_s", [0.05, 0.7, 30.0])

@@ -96,9 +96,7 @@ def test_thumbnails_are_spread_and_prefer_sharp_frames():
 
 
 def test_transition_has_images_of_both_labels():
-    (transition,) = summarize_rows(
-        rows((0, 20, "neutral"), (20, 22, None), (22, 40, "happiness")), LABELS
-    ).transitions
+    (transition,) = summarize_rows(rows((0, 20, "neutral"), (20, 22, None), (22, 40, "happiness")), LABELS).transitions
     assert (transition.before, transition.after, transition.timestamp_s) == ("neutral", "happiness", 2.2)
     assert transition.location_before.timestamp_s < 2.0
     assert transition.location_after.timestamp_s >= 2.2
@@ -120,18 +118,14 @@ def test_not_a_transition(stretches):
 
 def test_keeps_the_clearest_transitions():
     changes = [(5 * i, 5 * i + 5, LABELS[i % 2]) for i in range(20)]
-    timeline = summarize_rows(
-        rows(*changes, (100, 130, "surprise"), (130, 160, "neutral")), LABELS, max_transitions=1
-    )
+    timeline = summarize_rows(rows(*changes, (100, 130, "surprise"), (130, 160, "neutral")), LABELS, max_transitions=1)
     assert timeline.transition_count == 21
     assert [(item.before, item.after) for item in timeline.transitions] == [("surprise", "neutral")]
 
 
 def test_longest_faces_have_curves_and_all_have_totals():
     stream = [
-        row(scene + i / 10, scene=scene + 1, track=1)
-        for scene in range(0, 400, 10)
-        for i in range(5 + scene // 10)
+        row(scene + i / 10, scene=scene + 1, track=1) for scene in range(0, 400, 10) for i in range(5 + scene // 10)
     ]
     timeline = summarize_rows(stream, LABELS, max_curves=2)
     assert len(timeline.tracks) == len(timeline.scenes) == 40

@@ -21,9 +21,7 @@ _LEAD_IN_S = 0.1
 """Audio kept before time 0 for the decoder to start on; players do not play it."""
 
 
-def add_audio(
-    source: InputContainer, target: OutputContainer, start_s: float
-) -> tuple[str, Iterator[Packet]]:
+def add_audio(source: InputContainer, target: OutputContainer, start_s: float) -> tuple[str, Iterator[Packet]]:
     """Add the first audio stream of a file to an MP4.
 
     Args:
@@ -43,9 +41,7 @@ def add_audio(
     return "encoded", _encode_packets(source, stream, encoder, start_s)
 
 
-def _copy_packets(
-    source: InputContainer, stream: AudioStream, target: AudioStream, start_s: float
-) -> Iterator[Packet]:
+def _copy_packets(source: InputContainer, stream: AudioStream, target: AudioStream, start_s: float) -> Iterator[Packet]:
     av = load_av("writing video")
     try:
         for packet in source.demux(stream):

@@ -105,9 +105,7 @@ class ContainerFrames:
         self._clock = FrameClock(self._step_s)
 
     def _open(self) -> None:
-        self._container, self._stream = open_source(
-            self._source, threads=self._threads, timeout_s=self._timeout_s
-        )
+        self._container, self._stream = open_source(self._source, threads=self._threads, timeout_s=self._timeout_s)
         self._tick = self._stream.time_base or Fraction(1, 1000)
         self._is_seekable = self._source.kind != "camera" and self._container.format.name in _SEEKABLE
         self._restart_decoding()

@@ -38,9 +38,7 @@ def open_images(source: str | Path, *, fps: float | None, max_side: int | None) 
         paths = _numbered_files(path)
         problem = f"no image matches {path}."
     elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageFrames(
-            str(source), lambda: _animation_frames(path, step_s), count=None, max_side=max_side
-        )
+        return ImageFrames(str(source), lambda: _animation_frames(path, step_s), count=None, max_side=max_side)
     else:
         return None
     if not paths:
@@ -134,12 +132,7 @@ class ImageFrames:
     is_truncated = False
 
     def __init__(
-        self,
-        name: str,
-        open_frames: Callable[[], Iterator[TimedImage]],
-        *,
-        count: int | None,
-        max_side: int | None,
+        self, name: str, open_frames: Callable[[], Iterator[TimedImage]], *, count: int | None, max_side: int | None
     ) -> None:
         self._open_frames = open_frames
         problem = f"{name} has no images."

@@ -98,11 +98,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
 
 def frames_at(
-    source: str | Path,
-    timestamps_s: Sequence[float],
-    *,
-    max_side: int | None = None,
-    fps: float | None = None,
+    source: str | Path, timestamps_s: Sequence[float], *, max_side: int | None = None, fps: float | None = None
 ) -> Iterator[tuple[float, np.ndarray | None]]:
     """Yield the images of a video at some times in one pass, seeking where that is faster.
 

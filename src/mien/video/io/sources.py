@@ -146,9 +146,7 @@ def _dshow_name(number: int) -> str:
 def _stream_source(url: str, scheme: str) -> VideoSource:
     name = re.sub(r"//[^/]*@", "//", url)
     if scheme not in STREAM_SCHEMES:
-        raise VideoReadError(
-            f"{name}: unknown URL scheme; expected a file, or one of {', '.join(STREAM_SCHEMES)}."
-        )
+        raise VideoReadError(f"{name}: unknown URL scheme; expected a file, or one of {', '.join(STREAM_SCHEMES)}.")
     options = {"rtsp_transport": "tcp"} if scheme.startswith("rtsp") else {}
     return VideoSource(name=name, kind="stream", url=url, options=options)
 
@@ -180,11 +178,7 @@ def open_source(
     started_s = time.monotonic()
     try:
         container = av.open(
-            source.url,
-            format=source.format,
-            options=source.options,
-            metadata_errors="replace",
-            timeout=timeout,
+            source.url, format=source.format, options=source.options, metadata_errors="replace", timeout=timeout
         )
     except (av.FFmpegError, ValueError) as error:
         if timeout is not None and time.monotonic() - started_s >= timeout:
@@ -228,9 +222,7 @@ def _open_error(source: VideoSource, error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{source.name}: {problem}."
     if _starts_as_mp4(source.url.removeprefix("file:")):
-        return (
-            f"{source.name} is truncated or damaged: its index is missing. Copy it again, or repair it first."
-        )
+        return f"{source.name} is truncated or damaged: its index is missing. Copy it again, or repair it first."
     return f"{source.name} is not a readable video."
 
 

@@ -10,14 +10,7 @@ import numpy as np
 
 from mien.errors import InputError
 from mien.imaging import check_image
-from mien.video.io.segments import (
-    TIME_BASE,
-    cut_segments,
-    finished,
-    join_segments,
-    next_segment,
-    remove_segments,
-)
+from mien.video.io.segments import TIME_BASE, cut_segments, finished, join_segments, next_segment, remove_segments
 from mien.video.io.sources import load_av, resolve_source
 
 if TYPE_CHECKING:

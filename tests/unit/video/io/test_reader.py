@@ -162,9 +162,7 @@ def test_blends_transparency_over_white(tmp_path: Path):
         stream.height, stream.width, stream.pix_fmt = 48, 64, "bgra"
         pixels = np.zeros((48, 64, 4), dtype=np.uint8)
         pixels[:, 32:] = (255, 0, 0, 128)
-        container.mux(
-            stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgba").reformat(format="bgra"))
-        )
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgba").reformat(format="bgra")))
         container.mux(stream.encode(None))
     image = read(path)[0].image
     assert image[0, 0].tolist() == [255, 255, 255]
@@ -179,9 +177,7 @@ def test_max_side_downscales_and_never_upscales(clip: Path):
 
 
 def test_4k_video(tmp_path: Path):
-    path = write_clip(
-        tmp_path / "clip.mp4", size_hw=(2160, 3840), times_s=steady(2), options={"preset": "ultrafast"}
-    )
+    path = write_clip(tmp_path / "clip.mp4", size_hw=(2160, 3840), times_s=steady(2), options={"preset": "ultrafast"})
     frames = read(path, max_side=960)
     assert [frame.image.shape for frame in frames] == [(540, 960, 3)] * 2
     assert nearest_corners(frames[0].image) == [0, 1, 2, 3]
@@ -282,11 +278,7 @@ def test_continues_after_damaged_bytes(tmp_path: Path, suffix: str):
     options = {"g": "10", "bf": "0"}
     short_clusters = {"cluster_time_limit": "1000"} if suffix == "mkv" else {}
     path = write_clip(
-        tmp_path / f"clip.{suffix}",
-        "mpeg4",
-        times_s=steady(60),
-        options=options,
-        container_options=short_clusters,
+        tmp_path / f"clip.{suffix}", "mpeg4", times_s=steady(60), options=options, container_options=short_clusters
     )
     intact, data = read(path), bytearray(path.read_bytes())
     middle = len(data) // 2

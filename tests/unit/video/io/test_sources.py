@@ -262,9 +262,7 @@ def test_camera_source_by_system(monkeypatch: pytest.MonkeyPatch):
 def test_camera_is_live(monkeypatch: pytest.MonkeyPatch):
     if "lavfi" not in av.formats_available:
         pytest.skip("this build of libav has no synthetic sources")
-    synthetic = sources.VideoSource(
-        name="camera 0", kind="camera", url="testsrc=size=64x48:rate=10", format="lavfi"
-    )
+    synthetic = sources.VideoSource(name="camera 0", kind="camera", url="testsrc=size=64x48:rate=10", format="lavfi")
     monkeypatch.setattr(sources, "camera_source", lambda *_: synthetic)
     with VideoReader(0) as reader:
         assert reader.info.is_live

@@ -94,12 +94,7 @@ def test_writes_bt709_colors(tmp_path: Path):
         assert np.abs(image[row, column].astype(int) - numbered(0)[row, column]).max() <= 8
     with av.open(str(tmp_path / "out.mp4")) as container:
         context = container.streams.video[0].codec_context
-        assert (context.name, context.pix_fmt, context.colorspace, context.color_range) == (
-            "h264",
-            "yuv420p",
-            1,
-            1,
-        )
+        assert (context.name, context.pix_fmt, context.colorspace, context.color_range) == ("h264", "yuv420p", 1, 1)
 
 
 def test_pads_odd_sizes(tmp_path: Path):
@@ -169,9 +164,7 @@ def test_audio_is_included_in_sync(tmp_path: Path, codec: str, suffix: str, mode
     if codec not in av.codecs_available:
         pytest.skip(f"this build of libav has no {codec}")
     video = "libvpx" if suffix == "webm" else "mpeg4"
-    source = write_clip(
-        tmp_path / f"source.{suffix}", video, sound=codec, sound_starts_s=0.5, times_s=steady(20)
-    )
+    source = write_clip(tmp_path / f"source.{suffix}", video, sound=codec, sound_starts_s=0.5, times_s=steady(20))
     frames = read(source)
     writer = write(tmp_path / "out.mp4", [frame.timestamp_s for frame in frames], source)
     assert writer.audio == mode
@@ -182,9 +175,7 @@ def test_audio_is_included_in_sync(tmp_path: Path, codec: str, suffix: str, mode
 
 def test_audio_is_in_sync_when_images_start_late(tmp_path: Path):
     times_s = [3 + time_s for time_s in steady(20)]
-    source = write_clip(
-        tmp_path / "source.mkv", sound="aac", times_s=times_s, sound_starts_s=3.5, sound_lasts_s=1.0
-    )
+    source = write_clip(tmp_path / "source.mkv", sound="aac", times_s=times_s, sound_starts_s=3.5, sound_lasts_s=1.0)
     write(tmp_path / "out.mp4", steady(20), source)
     assert audio_start_s(tmp_path / "out.mp4") == pytest.approx(0.5, abs=0.03)
 
@@ -192,9 +183,7 @@ def test_audio_is_in_sync_when_images_start_late(tmp_path: Path):
 @pytest.mark.parametrize("sound", ["aac", "flac"])
 def test_leaves_out_audio_before_the_first_image(tmp_path: Path, sound: str):
     times_s = [1 + time_s for time_s in steady(20)]
-    source = write_clip(
-        tmp_path / "source.mkv", sound=sound, times_s=times_s, sound_starts_s=0.0, sound_lasts_s=3.0
-    )
+    source = write_clip(tmp_path / "source.mkv", sound=sound, times_s=times_s, sound_starts_s=0.0, sound_lasts_s=3.0)
     write(tmp_path / "out.mp4", steady(20), source)
     assert_written(tmp_path / "out.mp4", steady(20))
     assert abs(audio_start_s(tmp_path / "out.mp4")) < 0.15
