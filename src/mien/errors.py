@@ -69,7 +69,7 @@ class ModelError(MienError):
 
 
 class UnknownModelError(ModelError):
-    """There is no model with this name or path."""
+    """The model name or path is unknown."""
 
     code = "model_unknown"
 

@@ -26,7 +26,7 @@ def usable_cores() -> int:
         quota, _, period = CPU_QUOTA.read_text(encoding="ascii").partition(" ")
         return max(1, min(cores, round(int(quota) / int(period))))
     except (OSError, ValueError):
-        # The file does not exist or contains "max": there is no limit.
+        # The file does not exist or contains "max": unlimited.
         return cores
 
 

@@ -83,7 +83,7 @@ class ResultRecord(Record, frozen=True, kw_only=True):
     image: Annotated[str, Meta(description="path or name of the image")]
     width: Annotated[int, Meta(ge=0, description="in pixels, upright; 0 when the image could not be read")]
     height: Annotated[int, Meta(ge=0, description="in pixels, upright; 0 when the image could not be read")]
-    faces: Annotated[list[FaceRecord], Meta(description="largest first; empty when there is no face")]
+    faces: Annotated[list[FaceRecord], Meta(description="largest first; empty without faces")]
     error: ErrorRecord | None
 
 

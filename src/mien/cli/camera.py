@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mien.video.analysis import VideoAnalysis
 
 PRINT_INTERVAL_S = 0.5
-"""Seconds between two lines of text if there is no window."""
+"""Seconds between two lines of text without a window."""
 
 
 def camera(

@@ -46,8 +46,8 @@ def join(indexes: Sequence[Index], labels: Sequence[str] | None = None) -> Index
         labels: the classes, in order; None uses those of all data sets, in the order of `mien.EXPRESSIONS`.
 
     Raises:
-        InputError: there is no data set, or none has one of the labels.
-        DatasetError: there is no common label or no sample, or face crops are joined with photographs.
+        InputError: no data set is given, or none has one of the labels.
+        DatasetError: no label is common to all, no sample is left, or face crops are joined with photographs.
     """
     if not indexes:
         raise InputError("no data set to join; expected at least one.")

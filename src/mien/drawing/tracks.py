@@ -24,7 +24,7 @@ _PANEL = StripPanel()
 def draw_tracks(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     """Draw each face's box, number, head axes, stable label and smoothed probabilities on a copy of a frame.
 
-    The card is placed below the face, or above it where there is no space: it follows the face and rarely jumps.
+    The card is placed below the face, or above it where space is missing: it follows the face and rarely jumps.
 
     Args:
         image: (H, W, 3) uint8 RGB; not modified.

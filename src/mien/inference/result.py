@@ -30,7 +30,7 @@ class Result(Recordable):
         source: path of the image as it was passed, or `image N` for pixels and bytes, counted from 0.
         width: width of the upright image in pixels; 0 when the image could not be read.
         height: height of the upright image in pixels; 0 when the image could not be read.
-        faces: largest first; empty when there is no face or the image could not be read.
+        faces: largest first; empty without faces or when the image could not be read.
         error: why the image could not be read, or None.
         image: where `plot` finds the pixels: the path, or the image that was passed to `Analyzer.analyze`; None for
             pixels and bytes of `Analyzer.analyze_many`, which are not kept.

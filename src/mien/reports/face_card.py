@@ -24,7 +24,7 @@ PHONE_IMAGES = 5
 """Images of a film strip on a phone; every second one is hidden when there are more."""
 
 Thumbnail = Callable[[FaceLocation], str | None]
-"""Returns the data URI of a face, or None if there is no image."""
+"""Returns the data URI of a face, or None without an image."""
 
 
 @dataclass(frozen=True, kw_only=True)

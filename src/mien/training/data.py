@@ -174,7 +174,7 @@ def usable_rows(index: Index, split: str, leaks: Set[str], unusable: Collection[
 
 
 def gather_faces(index: Index, store: FaceStore, rows: Sequence[int]) -> Faces:
-    """Return the faces of samples, each of which has a label distribution."""
+    """Return the faces of samples; every sample needs a label distribution."""
     samples = [index.samples[row] for row in rows]
     return Faces(
         store=store,

@@ -50,7 +50,7 @@ class Smoother:
 
     Args:
         labels: class names, in the order of the model's manifest.
-        abstain_below: minimum smoothed probability of a label; below it there is no label.
+        abstain_below: minimum smoothed probability of a label; below it the label is None.
         time_constant_s: time constant of the filter; 0 for no filter.
         hysteresis: margin by which the smoothed probability of another class has to exceed that of the label to
             replace it. A label is dropped without a replacement only below `abstain_below` minus half of this.

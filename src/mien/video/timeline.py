@@ -63,7 +63,7 @@ class Track:
         unsure: share without a steady label.
         unclassified: share before the first prediction. All shares sum to 1.
         curve: values over time; None for all but the faces that are longest in view.
-        thumbnails: frontal and sharp views, spread evenly over time; empty where there is no curve.
+        thumbnails: frontal and sharp views, spread evenly over time; empty without a curve.
     """
 
     track_id: int

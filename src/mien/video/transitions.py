@@ -12,7 +12,7 @@ from mien.video.face_rows import FaceLocation, FaceRows
 IMAGE_S = 1.5
 """The images of a transition are chosen within this many seconds before and after it."""
 MAX_UNLABELED_S = 3.0
-"""Longest stretch without a label inside a transition, in seconds; after a longer one there is no transition."""
+"""Longest stretch without a label inside a transition, in seconds; a longer one separates two labels."""
 _FULL_HOLD_S = 2.0
 
 

@@ -8,7 +8,7 @@ export interface ResultRecord {
   width: number;
   /** In pixels, upright; 0 when the image could not be read. */
   height: number;
-  /** Largest first; empty when there is no face. */
+  /** Largest first; empty without faces. */
   faces: FaceRecord[];
   error: ErrorRecord | null;
 }

@@ -221,7 +221,7 @@ class ContainerFrames:
         return max(float(self._tick) * 0.49, 1.1e-6)
 
     def _drop_to_time(self, index: int, timestamp_s: float) -> bool:
-        """Drop frames up to a time; return False when there is no frame at that time."""
+        """Drop frames up to a time; return False when the video ends before it."""
         for number, frame in self._frames:
             seconds = self._seconds(frame)
             if seconds is None or seconds > timestamp_s + self._tolerance_s:

@@ -27,7 +27,7 @@ def open_images(source: str | Path, *, fps: float | None, max_side: int | None) 
     """Open a folder of images, a pattern like `frames/%04d.png` or an image; return None for any other source.
 
     Raises:
-        VideoReadError: when there is no image, or no readable one.
+        VideoReadError: when no image exists, or none is readable.
     """
     path = Path(source)
     step_s = 1 / (fps or DEFAULT_FPS)

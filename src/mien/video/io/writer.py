@@ -162,7 +162,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
             self._segment.replace(finished(self._segment))
 
     def close(self) -> None:
-        """Join the segments with the audio into the target; without images there is no target."""
+        """Join the segments with the audio into the target; without images no target is written."""
         if not self._is_closed:
             self.suspend()
             self.audio = join_segments(self.path, self._audio_from)
