@@ -47,19 +47,21 @@ class Admission:
         """
         reservation = Reservation(self)
         try:
-            reservation.add_images(1)
+            reservation.add(images=1)
             yield reservation
         finally:
             self.images -= reservation.images
             self.bytes -= reservation.bytes
 
-    def check(self, images: int, size: int) -> None:
-        """Raise a 429 HTTPProblem when further images or bytes would exceed a limit."""
+    def add(self, images: int, size: int) -> None:
+        """Admit further images and bytes; raise a 429 HTTPProblem when they would exceed a limit."""
         if self.images + images > self._settings.max_waiting:
             waiting = f"{self.images} images"
         elif self.bytes + size > self._settings.max_waiting_bytes:
             waiting = f"{self.bytes} bytes of images"
         else:
+            self.images += images
+            self.bytes += size
             return
         message = f"{waiting} are already waiting; try again after the time in Retry-After."
         raise HTTPProblem(429, "busy", message, retry_after_s=self.retry_after_s)
@@ -73,17 +75,11 @@ class Reservation:
     images: int = 0
     bytes: int = 0
 
-    def add_images(self, count: int) -> None:
-        """Reserve further images, or raise an HTTPProblem."""
-        self.admission.check(count, 0)
-        self.images += count
-        self.admission.images += count
-
-    def add_bytes(self, count: int) -> None:
-        """Reserve further bytes, or raise an HTTPProblem."""
-        self.admission.check(0, count)
-        self.bytes += count
-        self.admission.bytes += count
+    def add(self, *, images: int = 0, size: int = 0) -> None:
+        """Reserve further images and bytes, or raise an HTTPProblem."""
+        self.admission.add(images, size)
+        self.images += images
+        self.bytes += size
 
 
 class AccessMiddleware:

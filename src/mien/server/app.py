@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
@@ -39,38 +39,17 @@ MaxFaces = Annotated[int | None, Query(ge=1, le=10_000, description="return at m
 Pose = Annotated[bool, Query(description=POSE)]
 
 
-@dataclass
 class Service:
-    """Components of one server; the application holds them as `app.state.service`."""
+    """Components of one server, not yet started; the application holds them as `app.state.service`."""
 
-    settings: ServerSettings
-    pool: ModelPool
-    metrics: Metrics
-    batcher: Batcher
-    admission: Admission
-    streams: Streams
-
-    @classmethod
-    def build(cls, settings: ServerSettings) -> Service:
-        """Create all components without starting them; see `create_app` for the errors."""
-        pool = ModelPool(settings)
-        metrics = Metrics()
-
-        def on_batch(images: int, seconds: float) -> None:
-            metrics.batch_images.observe(images)
-            metrics.batch_seconds.observe(seconds)
-
-        batcher = Batcher(
-            pool.analyze,
-            workers=settings.worker_count,
-            window_s=settings.batch_window_ms / 1e3,
-            batch_images=settings.batch_images,
-            on_batch=on_batch,
-        )
-        admission = Admission(settings, batcher.wait_s)
-        metrics.waiting.set_function(lambda: admission.images)
-        streams = Streams(settings, pool, batcher, metrics)
-        return cls(settings, pool, metrics, batcher, admission, streams)
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self.pool = ModelPool(settings)
+        self.metrics = Metrics()
+        self.batcher = Batcher(settings, self.pool.analyze, self.metrics.observe_batch)
+        self.admission = Admission(settings, self.batcher.wait_s)
+        self.metrics.waiting.set_function(lambda: self.admission.images)
+        self.streams = Streams(settings, self.pool, self.batcher, self.metrics)
 
     async def drain(self) -> None:
         """Reject new requests, close the WebSocket connections, and wait until all admitted images are answered."""
@@ -123,7 +102,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         ModelError: when a model is unknown or broken.
     """
     tokens = read_tokens(settings.token_file)
-    service = Service.build(settings)
+    service = Service(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

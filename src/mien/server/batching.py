@@ -13,6 +13,7 @@ from math import ceil
 from typing import NamedTuple, TypeVar
 
 from mien.inference.result import Result
+from mien.server.settings import ServerSettings
 
 T = TypeVar("T")
 
@@ -45,26 +46,21 @@ class Batcher:
     failure fails.
 
     Args:
+        settings: number of workers, size of a batch, and the time that an image waits for it to fill.
         analyze: analyzes images with the same key, in order; called from several threads.
-        workers: number of batches that are processed in parallel.
-        window_s: maximum time that an image waits for a batch to fill.
-        batch_images: maximum number of images per batch.
         on_batch: called with the number of images and the seconds of every batch.
     """
 
     def __init__(
         self,
+        settings: ServerSettings,
         analyze: Callable[[BatchKey, Sequence[bytes]], list[Result]],
-        *,
-        workers: int,
-        window_s: float,
-        batch_images: int,
         on_batch: Callable[[int, float], None],
     ) -> None:
+        self._workers = settings.worker_count
+        self._window_s = settings.batch_window_ms / 1e3
+        self._batch_images = settings.batch_images
         self._analyze = analyze
-        self._workers = workers
-        self._window_s = window_s
-        self._batch_images = batch_images
         self._on_batch = on_batch
         self._queue: deque[_Job] = deque()
         self._arrived = asyncio.Event()
@@ -114,7 +110,12 @@ class Batcher:
             started_s = time.monotonic()
             outcomes = await self.run(lambda batch=batch: self._analyze_batch(batch))
             for job, outcome in zip(batch, outcomes, strict=True):
-                _set_outcome(job.result, outcome)
+                if job.result.cancelled():  # the request timed out
+                    continue
+                if isinstance(outcome, Exception):
+                    job.result.set_exception(outcome)
+                else:
+                    job.result.set_result(outcome)
             seconds = time.monotonic() - started_s
             self._image_s += _SMOOTHING * (seconds / len(batch) - self._image_s)
             self._on_batch(len(batch), seconds)
@@ -149,12 +150,3 @@ class Batcher:
             if len(batch) == 1:
                 return [error]
         return [outcome for job in batch for outcome in self._analyze_batch([job])]
-
-
-def _set_outcome(result: asyncio.Future[Result], outcome: Result | Exception) -> None:
-    if result.cancelled():  # the request timed out
-        return
-    if isinstance(outcome, Exception):
-        result.set_exception(outcome)
-    else:
-        result.set_result(outcome)

@@ -45,6 +45,11 @@ class Metrics:
             "mien_stream_frames", "Images received over WebSocket connections.", ["outcome"], registry=registry
         )
 
+    def observe_batch(self, images: int, seconds: float) -> None:
+        """Record the size and the duration of a batch."""
+        self.batch_images.observe(images)
+        self.batch_seconds.observe(seconds)
+
     def to_text(self) -> bytes:
         """Return all metrics in the Prometheus text format."""
         return generate_latest(self.registry)

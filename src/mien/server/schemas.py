@@ -60,61 +60,30 @@ class Health(Struct, frozen=True, kw_only=True):
     status: Annotated[str, Meta(examples=["ok", "ready"])]
 
 
+_FACE = {
+    "bbox_xyxy": [176.3, 80.9, 264.6, 200.4],
+    "confidence": 0.93,
+    "landmarks_xy": [[198.1, 121.5], [239.9, 121.9], [218.3, 146.2], [202.5, 168.0], [235.0, 168.6]],
+    "head_pose_deg": {"yaw": -3.1, "pitch": 4.0, "roll": 0.4},
+    "quality": {"size_px": 88.3, "sharpness": 0.81, "frontality": 0.996, "visible": 1.0},
+    "expression": {"label": "happiness", "confidence": 0.98, "probabilities": {"neutral": 0.02, "happiness": 0.98}},
+}
+_RESULT = {"image": "photo.jpg", "width": 512, "height": 512, "faces": [_FACE], "error": None}
 EXAMPLES: dict[type[Struct], dict[str, Any]] = {
-    AnalyzeResponse: {
-        "model": "expression",
-        "results": [
-            {
-                "image": "photo.jpg",
-                "width": 512,
-                "height": 512,
-                "faces": [
-                    {
-                        "bbox_xyxy": [176.3, 80.9, 264.6, 200.4],
-                        "confidence": 0.93,
-                        "landmarks_xy": [
-                            [198.1, 121.5],
-                            [239.9, 121.9],
-                            [218.3, 146.2],
-                            [202.5, 168.0],
-                            [235.0, 168.6],
-                        ],
-                        "head_pose_deg": {"yaw": -3.1, "pitch": 4.0, "roll": 0.4},
-                        "quality": {"size_px": 88.3, "sharpness": 0.81, "frontality": 0.996, "visible": 1.0},
-                        "expression": {
-                            "label": "happiness",
-                            "confidence": 0.98,
-                            "probabilities": {"neutral": 0.02, "happiness": 0.98},
-                        },
-                    }
-                ],
-                "error": None,
-            }
-        ],
-    },
+    AnalyzeResponse: {"model": "expression", "results": [_RESULT]},
     ErrorResponse: {"error": {"code": "image_unreadable", "message": "the image is not an image that mien can read."}},
 }
 
 _IMAGE = {"type": "string", "format": "binary", "description": "a JPEG, PNG, WebP, TIFF, ... file"}
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["images"],
-                    "additionalProperties": False,
-                    "properties": {"images": {"type": "array", "minItems": 1, "items": _IMAGE}},
-                }
-            },
-            **{
-                content_type: {"schema": _IMAGE}
-                for content_type in ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
-            },
-        },
-    }
+_FORM = {
+    "type": "object",
+    "required": ["images"],
+    "additionalProperties": False,
+    "properties": {"images": {"type": "array", "minItems": 1, "items": _IMAGE}},
 }
+_IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+_CONTENT = {"multipart/form-data": {"schema": _FORM}, **{name: {"schema": _IMAGE} for name in _IMAGE_TYPES}}
+BODY: dict[str, Any] = {"requestBody": {"required": True, "content": _CONTENT}}
 """Request body of `/v1/analyze`; FastAPI cannot derive it from the signature."""
 
 ERRORS: dict[int, str] = {

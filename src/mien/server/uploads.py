@@ -59,7 +59,7 @@ async def read_images(
     if not images:
         message = f"no image: send files named {FIELD!r}, or one image as the body."
         raise HTTPProblem(422, "no_image", message)
-    reservation.add_images(len(images) - 1)
+    reservation.add(images=len(images) - 1)
     return images, not is_form
 
 
@@ -78,7 +78,7 @@ async def _limited_stream(
             size += len(chunk)
             if size > limit:
                 raise too_large
-            reservation.add_bytes(len(chunk))
+            reservation.add(size=len(chunk))
             yield chunk
     except ClientDisconnect:
         raise HTTPProblem(400, "body_cut", "the client disconnected before its body was complete.") from None

@@ -9,8 +9,16 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+from msgspec import Meta, Struct
+from starlette.status import (
+    WS_1000_NORMAL_CLOSURE,
+    WS_1001_GOING_AWAY,
+    WS_1008_POLICY_VIOLATION,
+    WS_1011_INTERNAL_ERROR,
+)
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from mien.errors import InputError, MienError
@@ -25,14 +33,6 @@ from mien.video.follower import DETECT_EVERY, FaceFollower
 from mien.video.io.sources import DecodedFrame
 
 PROTOCOL = "mien.v1"
-NORMAL_CLOSURE = 1000
-GOING_AWAY = 1001
-"""WebSocket close code for a server that shuts down."""
-POLICY_VIOLATION = 1008
-"""WebSocket close code for a client that sends nothing within `stream_idle_s`."""
-INTERNAL_ERROR = 1011
-"""WebSocket close code for an unexpected exception."""
-
 DETECTION_INTERVAL_S = 0.12
 """Target interval between two detections; it is at most `DETECT_EVERY` images, and one image for slow sources."""
 MAX_UNSENT = 64
@@ -85,7 +85,7 @@ class Streams:
         """Close every connection once its current image is answered."""
         while self._open:
             for stream in self._open:
-                stream.end(GOING_AWAY)
+                stream.end(WS_1001_GOING_AWAY)
             await asyncio.sleep(0.02)
 
 
@@ -115,7 +115,7 @@ class _Stream:
         self._frame_count = 0
         self._must_reset = False
         self._is_ending = False
-        self._close_code = NORMAL_CLOSURE
+        self._close_code = WS_1000_NORMAL_CLOSURE
 
     def end(self, code: int) -> None:
         """Stop accepting images, answer the current one, and close with a code."""
@@ -142,7 +142,7 @@ class _Stream:
         failure = next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
         if self._websocket.application_state is WebSocketState.CONNECTED:
             with suppress(WebSocketDisconnect, RuntimeError):
-                await self._websocket.close(self._close_code if failure is None else INTERNAL_ERROR)
+                await self._websocket.close(self._close_code if failure is None else WS_1011_INTERNAL_ERROR)
         if failure is not None:
             raise failure
 
@@ -155,9 +155,9 @@ class _Stream:
                 async with asyncio.timeout(self._settings.stream_idle_s):
                     message = await self._websocket.receive()
             except TimeoutError:
-                return self.end(POLICY_VIOLATION)
+                return self.end(WS_1008_POLICY_VIOLATION)
             if message["type"] == "websocket.disconnect":
-                return self.end(NORMAL_CLOSURE)
+                return self.end(WS_1000_NORMAL_CLOSURE)
             if (data := message.get("bytes")) is not None:
                 self._on_image(data)
             else:
@@ -175,8 +175,8 @@ class _Stream:
         except InputError as error:
             self._answers.put_nowait({"type": "error", "code": "message", "message": str(error)})
             return
-        if message["type"] == "frame":
-            self._timestamp_s = message["timestamp_s"]
+        if isinstance(message, _Timestamp):
+            self._timestamp_s = message.timestamp_s
             return
         with self._lock:
             self._must_reset = True
@@ -247,13 +247,7 @@ class _Source:
         self._last_s = -math.inf
 
     def step(self, frame: _Frame) -> dict[str, Any]:
-        """Analyze an image and return its answer; runs in a worker thread.
-
-        Raises:
-            ImageReadError: when the image is unreadable.
-            InputError: when its timestamp is before the previous one.
-            ModelError: when a network fails.
-        """
+        """Analyze an image and return its answer; runs in a worker thread."""
         image = read_image(frame.data, max_pixels=self._follower.analyzer.options.max_pixels)
         if self._first_s is None:
             self._first_s = frame.arrived_s
@@ -277,22 +271,25 @@ class _Source:
         }
 
 
-def _parse(text: str) -> dict[str, Any]:
-    """Parse a text message of the client.
+class _Reset(Struct, tag="reset"):
+    """Message before the first image of another source."""
 
-    Raises:
-        InputError: when it is not a message of the protocol.
-    """
+
+class _Timestamp(Struct, tag="frame"):
+    """Message before an image."""
+
+    timestamp_s: Annotated[float, Meta(ge=0, lt=1e9)]
+
+
+_MESSAGES = msgspec.json.Decoder(_Reset | _Timestamp)
+
+
+def _parse(text: str) -> _Reset | _Timestamp:
+    """Parse a text message of the client, or raise an InputError."""
     expected = 'expected {"type": "reset"} or {"type": "frame", "timestamp_s": 1.25}.'
     try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
+        return _MESSAGES.decode(text)
+    except msgspec.ValidationError:
+        raise InputError(expected) from None
+    except (msgspec.DecodeError, RecursionError):
         raise InputError(f"not JSON; {expected}") from None
-    match message:
-        case {"type": "reset"}:
-            return message
-        case {"type": "frame", "timestamp_s": bool()}:
-            pass
-        case {"type": "frame", "timestamp_s": int() | float() as timestamp_s} if 0 <= timestamp_s < 1e9:
-            return message
-    raise InputError(expected)

@@ -40,7 +40,7 @@ def test_full_server_answers_429_before_reading_the_body(tiny_model):
         with admission.reserve() as reservation:
             two = client.post("/v1/analyze", files=form(jpeg(), jpeg()))
             assert error_code(two, 429) == "busy"
-            reservation.add_images(1)
+            reservation.add(images=1)
             busy = client.post("/v1/analyze", content=BAD, headers={"Content-Type": "unknown"})
             assert error_code(busy, 429) == "busy"
             assert int(busy.headers["Retry-After"]) >= 1
@@ -50,7 +50,7 @@ def test_full_server_answers_429_before_reading_the_body(tiny_model):
 def test_waiting_bytes_are_limited(tiny_model):
     with create_client(model=(str(tiny_model),), max_body_bytes=60_000, max_waiting_bytes=60_000) as client:
         with client.app.state.service.admission.reserve() as reservation:
-            reservation.add_bytes(59_000)
+            reservation.add(size=59_000)
             assert error_code(client.post("/v1/analyze", content=jpeg(), headers=JPEG), 429) == "busy"
         assert client.post("/v1/analyze", content=jpeg(), headers=JPEG).status_code == 200
 

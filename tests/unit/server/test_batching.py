@@ -11,6 +11,7 @@ import pytest
 from mien.errors import ImageReadError, ModelError
 from mien.inference.result import Result
 from mien.server.batching import Batcher, BatchKey
+from mien.server.settings import ServerSettings
 
 KEY = BatchKey("first", True)
 OTHER_KEY = BatchKey("second", True)
@@ -40,9 +41,8 @@ def run(model, scenario, *, workers=1, window_s=0.1, batch_images=8):
     """Return the result of `scenario(batcher)`."""
 
     async def run_scenario():
-        batcher = Batcher(
-            model, workers=workers, window_s=window_s, batch_images=batch_images, on_batch=lambda *_: None
-        )
+        settings = ServerSettings(workers=workers, batch_window_ms=window_s * 1e3, batch_images=batch_images)
+        batcher = Batcher(settings, model, lambda *_: None)
         batcher.start()
         try:
             return await asyncio.wait_for(scenario(batcher), 20)
