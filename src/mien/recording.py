@@ -120,23 +120,8 @@ def record(
     folder.mkdir(parents=True, exist_ok=True)
     state = _load_state(folder, _settings(analysis, manifest, annotate), resume=resume)
     with _Run(analysis, manifest, folder, state, annotate=annotate) as run:
-        was_stopped = run.analyze(on_frame)
-        files = run.finish(table)
-    timeline = summarize_rows(read_rows(folder / _ROWS), manifest.labels)
-    if report:
-        facts = _facts(analysis, manifest, run.counts, was_stopped)
-        _write_report(analysis, folder, timeline, facts, run.counts.end_s, is_copied=run.has_video)
-        files.append(folder / _REPORT)
-    # The checkpoint first: it needs the rows.
-    (folder / _STATE).unlink(missing_ok=True)
-    (folder / _ROWS).unlink()
-    return Recording(
-        counts=run.counts,
-        timeline=timeline,
-        files=tuple(files),
-        was_stopped=was_stopped,
-        is_truncated=analysis.reader.is_truncated,
-    )
+        run.analyze(on_frame)
+        return run.finish(table, report=report)
 
 
 def _settings(analysis: VideoAnalysis, manifest: Manifest, annotate: bool) -> dict[str, Any]:
@@ -181,75 +166,63 @@ def _load_state(folder: Path, settings: dict[str, Any], *, resume: bool) -> dict
 
 
 class _Run(AbstractContextManager["_Run"]):
-    """An analysis in progress, and its files.
-
-    Args:
-        analysis: opened, before its first frame.
-        manifest: of the expression model.
-        folder: existing folder.
-        state: from `_load_state`.
-        annotate: write the annotated copy.
-
-    Attributes:
-        counts: progress.
-        has_video: true when the annotated copy is complete.
-    """
+    """An analysis in progress, and its files; see `record` and `_load_state`."""
 
     def __init__(
         self, analysis: VideoAnalysis, manifest: Manifest, folder: Path, state: dict[str, Any], *, annotate: bool
     ) -> None:
-        self.counts = Counts(**state.get("counts", {}))
+        self._counts = Counts(**state.get("counts", {}))
         self._analysis = analysis
         self._folder = folder
         self._settings = state["settings"]
-        self._labels = manifest.labels
+        self._manifest = manifest
+        self._was_stopped = False
         self._broken_before = 0
         resume_at_s = self._resume(state) if "index" in state else None
         video = folder / _VIDEO
         if annotate and resume_at_s is None:
             video.unlink(missing_ok=True)
         # A complete copy: the run was killed after joining its segments.
-        self.has_video = annotate and video.is_file()
-        if self.has_video:
+        self._has_video = annotate and video.is_file()
+        if self._has_video:
             remove_segments(video)
         self._video: AnnotatedVideoWriter | None = None
         with ExitStack() as stack:
             rows = RowFile(folder / _ROWS, manifest.labels, length=state.get("length", 0))
             self._rows = stack.enter_context(rows)
-            if annotate and not self.has_video:
+            if annotate and not self._has_video:
                 self._video = AnnotatedVideoWriter(video, analysis, resume_at_s)
                 stack.callback(self._video.suspend)
             self._files = stack.pop_all()
         self._started_s = time.monotonic()
         self._checkpoint_s = self._started_s
-        self._work_before_s = self.counts.work_s
+        self._work_before_s = self._counts.work_s
 
     def __exit__(self, *error: object) -> None:
         self._files.close()
 
     def _resume(self, state: dict[str, Any]) -> float:
         """Continue after the last frame of a checkpoint; return the time from which on images are to be written."""
-        self._broken_before = state["index"] + 1 - self.counts.frames
+        self._broken_before = state["index"] + 1 - self._counts.frames
         self._analysis.follower.restore(state["follower"])
         self._analysis.reader.skip_to(state["index"], state["timestamp_s"])
         return float((round(state["timestamp_s"] / TIME_BASE) + Fraction(3, 4)) * TIME_BASE)
 
-    def analyze(self, on_frame: OnFrame | None) -> bool:
-        """Analyze all frames; return True when Ctrl-C ended it."""
+    def analyze(self, on_frame: OnFrame | None) -> None:
+        """Analyze all frames, or those before Ctrl-C."""
         try:
             for frame in self._analysis:
                 self._add(frame)
                 if on_frame is not None:
-                    on_frame(frame, self.counts)
+                    on_frame(frame, self._counts)
         except KeyboardInterrupt:
-            return True
+            self._was_stopped = True
         finally:
             self._count_missing()
-        return False
 
     def _count_missing(self) -> None:
-        self.counts.broken = self._broken_before + self._analysis.reader.broken
-        self.counts.dropped = self._analysis.dropped
+        self._counts.broken = self._broken_before + self._analysis.reader.broken
+        self._counts.dropped = self._analysis.dropped
 
     def _add(self, frame: VideoFrame) -> None:
         rows = frame_rows(frame)
@@ -257,10 +230,10 @@ class _Run(AbstractContextManager["_Run"]):
         if self._video is not None:
             self._video.add(frame)
         now = time.monotonic()
-        self.counts.frames += 1
-        self.counts.faces += len(rows)
-        self.counts.end_s = frame.timestamp_s
-        self.counts.work_s = self._work_before_s + now - self._started_s
+        self._counts.frames += 1
+        self._counts.faces += len(rows)
+        self._counts.end_s = frame.timestamp_s
+        self._counts.work_s = self._work_before_s + now - self._started_s
         self._count_missing()
         if now - self._checkpoint_s > CHECKPOINT_S and not self._analysis.info.is_live:
             self._checkpoint(frame)
@@ -275,56 +248,64 @@ class _Run(AbstractContextManager["_Run"]):
             "index": frame.index,
             "timestamp_s": frame.timestamp_s,
             "length": self._rows.sync(),
-            "counts": asdict(self.counts),
+            "counts": asdict(self._counts),
             "follower": self._analysis.follower.state(),
         }
         write_atomic(self._folder / _STATE, json.dumps(state))
 
-    def finish(self, table: Path) -> list[Path]:
-        """Complete the table and the annotated copy, and return them."""
-        self._rows.close()
+    def finish(self, table: Path, *, report: bool) -> Recording:
+        """Complete the files, and remove those that only resuming needs."""
+        rows = self._folder / _ROWS
         files = [table]
-        write_table(self._folder / _ROWS, table, self._labels)
-        if self._video is not None and self.counts.frames:
+        self._rows.close()
+        write_table(rows, table, self._manifest.labels)
+        if self._video is not None and self._counts.frames:
             self._video.close()
-            self.has_video = True
-        if self.has_video:
+            self._has_video = True
+        if self._has_video:
             files.append(self._folder / _VIDEO)
-        return files
+        timeline = summarize_rows(read_rows(rows), self._manifest.labels)
+        if report:
+            self._write_report(timeline)
+            files.append(self._folder / _REPORT)
+        # The checkpoint first: it needs the rows.
+        (self._folder / _STATE).unlink(missing_ok=True)
+        rows.unlink()
+        return Recording(
+            counts=self._counts,
+            timeline=timeline,
+            files=tuple(files),
+            was_stopped=self._was_stopped,
+            is_truncated=self._analysis.reader.is_truncated,
+        )
 
+    def _write_report(self, timeline: Timeline) -> None:
+        info = self._analysis.info
+        source = self._folder / _VIDEO if info.is_live else self._analysis.source
+        images = partial(frames_at, str(source), fps=self._analysis.fps)
+        write_report(
+            self._folder / _REPORT,
+            timeline,
+            title=Path(info.source).name or info.source,
+            facts=self._facts(),
+            images=images if self._has_video or not info.is_live else None,
+            duration_s=self._counts.end_s,
+        )
 
-def _write_report(
-    analysis: VideoAnalysis, folder: Path, timeline: Timeline, facts: dict[str, str], end_s: float, *, is_copied: bool
-) -> None:
-    info = analysis.info
-    source = folder / _VIDEO if info.is_live else analysis.source
-
-    images = partial(frames_at, str(source), fps=analysis.fps)
-    write_report(
-        folder / _REPORT,
-        timeline,
-        title=Path(info.source).name or info.source,
-        facts=facts,
-        images=images if is_copied or not info.is_live else None,
-        duration_s=end_s,
-    )
-
-
-def _facts(analysis: VideoAnalysis, manifest: Manifest, counts: Counts, was_stopped: bool) -> dict[str, str]:
-    follower = analysis.follower
-    interval = "every frame" if follower.detect_every == 1 else f"every {follower.detect_every} frames"
-    facts = {
-        "Length": clock(counts.end_s, max(counts.end_s, 60)),
-        "Frames": f"{counts.frames:,}",
-        "Speed": f"{counts.frames / counts.work_s:.0f} frames/s" if counts.work_s > 0 else "",
-        "Model": f"{manifest.name} {manifest.version}",
-        "Detection": "as often as the machine keeps up with" if analysis.info.is_live else interval,
-        "Label delay": f"about {follower.smoother.delay_ms:.0f} ms",
-    }
-    if counts.broken:
-        facts["Broken frames"] = f"{counts.broken:,} left out"
-    if counts.dropped:
-        facts["Dropped frames"] = f"{counts.dropped:,}"
-    if was_stopped or analysis.reader.is_truncated:
-        facts["Ended early"] = "stopped by Ctrl-C" if was_stopped else "the video is truncated"
-    return {name: value for name, value in facts.items() if value}
+    def _facts(self) -> dict[str, str]:
+        analysis, counts, model = self._analysis, self._counts, self._manifest
+        follower = analysis.follower
+        interval = "every frame" if follower.detect_every == 1 else f"every {follower.detect_every} frames"
+        reason = "stopped by Ctrl-C" if self._was_stopped else "the video is truncated"
+        facts = {
+            "Length": clock(counts.end_s, max(counts.end_s, 60)),
+            "Frames": f"{counts.frames:,}",
+            "Speed": f"{counts.frames / counts.work_s:.0f} frames/s" if counts.work_s > 0 else "",
+            "Model": f"{model.name} {model.version}",
+            "Detection": "as often as the machine keeps up with" if analysis.info.is_live else interval,
+            "Label delay": f"about {follower.smoother.delay_ms:.0f} ms",
+            "Broken frames": f"{counts.broken:,} left out" if counts.broken else "",
+            "Dropped frames": f"{counts.dropped:,}" if counts.dropped else "",
+            "Ended early": reason if self._was_stopped or analysis.reader.is_truncated else "",
+        }
+        return {name: value for name, value in facts.items() if value}

@@ -205,7 +205,7 @@ def axes_xyz(pose: HeadPose) -> np.ndarray:
     """Return the head's axes as columns (3, 3): to the subject's left, up, and out of the face.
 
     x points right in the image, y up, and z to the viewer. The order of the rotations is that of
-    `mien.faces.head_pose`.
+    `mien.faces.pose`.
     """
     yaw, pitch, roll = (math.radians(angle) for angle in (pose.yaw_deg, -pose.pitch_deg, -pose.roll_deg))
     about_x = np.array([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]])

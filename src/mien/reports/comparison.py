@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mien.evaluation.compare import Comparison, Difference
+from mien.evaluation.compare import Comparison
 from mien.evaluation.summary import describe_missed_faces, json_ready
 from mien.number_format import p_value
 from mien.reports.comparison_plots import draw_differences, draw_recalls
-from mien.reports.evaluation import encode_record, plot_uris, write_files
+from mien.reports.evaluation import add_images, encode_record, face_records, plot_uris, write_files
 from mien.reports.page import render
-from mien.reports.thumbnails import encode_face
 from mien.theme import DARK, LIGHT
 
 SIGNIFICANCE_LEVEL = 0.05
@@ -43,7 +41,7 @@ def write_comparison(
     """
     sides = comparison.only_first, comparison.only_second
     record = json_ready({"title": title, "subject": subject, "models": names, **comparison.summary})
-    record["differences"] = [[_face_record(face) for face in side] for side in sides]
+    record["differences"] = [face_records(side) for side in sides]
     light = draw_recalls(record, names, LIGHT)
     html = render(
         "comparison.html",
@@ -54,7 +52,7 @@ def write_comparison(
         verdict=verdict(record, names),
         missing_faces=describe_missed_faces(record),
         plots={"recalls": plot_uris(light, draw_recalls(record, names, DARK))},
-        sides=[_add_images(*pair) for pair in zip(record["differences"], sides, strict=True)],
+        sides=[add_images(*pair) for pair in zip(record["differences"], sides, strict=True)],
     )
     images = {"recalls.png": light, "faces.png": draw_differences(sides, names, LIGHT)}
     write_files(directory, {"comparison.json": encode_record(record), "comparison.html": html, **images})
@@ -80,15 +78,3 @@ def _describe_difference(summary: Mapping[str, Any], names: tuple[str, str]) -> 
         return f"The difference is not significant: McNemar's test gives {p_value(probability)}."
     better = names[0] if difference > 0 else names[1]
     return f"{better} is significantly better: McNemar's test gives {p_value(probability)}."
-
-
-def _face_record(face: Difference) -> dict[str, Any]:
-    fields = asdict(face)
-    del fields["image"]
-    return json_ready(fields)
-
-
-def _add_images(records: Sequence[dict[str, Any]], faces: Sequence[Difference]) -> list[dict[str, Any]]:
-    return [
-        {**record, "image": encode_face(face.image, face.name)} for record, face in zip(records, faces, strict=True)
-    ]

@@ -1,4 +1,7 @@
-"""Plots of a comparison of two models as PNG: recall per class, and the faces on which they differ."""
+"""Plots of a comparison of two models as PNG: recall per class, and the faces on which they differ.
+
+Every function raises `MissingExtraError` if matplotlib is not installed.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,7 @@ _FACES_PER_ROW = 8
 
 
 def draw_recalls(summary: dict[str, Any], names: tuple[str, str], theme: Theme = LIGHT) -> bytes:
-    """Draw the recall of each class, one dot per model and a line between them.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Draw the recall of each class, one dot per model and a line between them."""
     per_class: dict[str, dict[str, Any]] = summary["per_class"]
     figure, axes = make_rows(len(per_class), 0.56, theme, right=1.25)
     width, height = figure.get_size_inches()
@@ -49,11 +48,7 @@ def draw_recalls(summary: dict[str, Any], names: tuple[str, str], theme: Theme =
 def draw_differences(
     sides: tuple[Sequence[Difference], Sequence[Difference]], names: tuple[str, str], theme: Theme = LIGHT
 ) -> bytes:
-    """Draw the faces that only one model predicts correctly, with both predictions below each face.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Draw the faces that only one model predicts correctly, with both predictions below each face."""
     rows = [-(-len(side) // _FACES_PER_ROW) for side in sides]
     figure = make_figure(0.6 + 1.35 * _FACES_PER_ROW, 1.0 + sum(0.65 + 1.85 * n for n in rows), theme)
     width, height = figure.get_size_inches()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from mien.atomic import write_atomic
 from mien.errors import InputError
+from mien.evaluation.compare import Difference
 from mien.evaluation.evaluate import Mistake
 from mien.evaluation.groups import MIN_FACES
 from mien.evaluation.summary import describe_missed_faces, json_ready
@@ -64,7 +64,7 @@ def write_report(
     protocols = protocols if protocols is not None else summary.get("protocols") or {}
     record = json_ready({"title": title, "subject": subject, **summary, "protocols": protocols})
     top = sorted(mistakes, key=lambda mistake: -(mistake.confidence or 0.0))[:shown]
-    record["mistakes"] = [_mistake_record(mistake) for mistake in top]
+    record["mistakes"] = face_records(top)
     drawn = {name: draw for name, draw in PLOTS.items() if name != "groups" or record.get("groups")}
     light = {name: draw(record, LIGHT) for name, draw in drawn.items()}
     html = render(
@@ -81,10 +81,7 @@ def write_report(
         calibration=_describe_calibration(record),
         selective=_describe_selective(record),
         plots={name: plot_uris(light[name], draw(record, DARK)) for name, draw in drawn.items()},
-        mistakes=[
-            {**item, "image": encode_face(mistake.image, mistake.name)}
-            for item, mistake in zip(record["mistakes"], top, strict=True)
-        ],
+        mistakes=add_images(record["mistakes"], top),
     )
     images = {f"{name}.png": light.get(name) for name in PLOTS}
     write_files(directory, {"report.json": encode_record(record), "report.html": html, **images})
@@ -120,10 +117,14 @@ def encode_record(record: Mapping[str, Any]) -> str:
     return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _mistake_record(mistake: Mistake) -> dict[str, Any]:
-    fields = asdict(mistake)
-    del fields["image"]
-    return json_ready(fields)
+def face_records(faces: Iterable[Mistake | Difference]) -> list[dict[str, Any]]:
+    """Return the fields of faces for JSON, without their images."""
+    return [json_ready({name: value for name, value in vars(face).items() if name != "image"}) for face in faces]
+
+
+def add_images(records: Iterable[dict[str, Any]], faces: Iterable[Mistake | Difference]) -> list[dict[str, Any]]:
+    """Return records of faces with their images as data URIs."""
+    return [{**item, "image": encode_face(face.image, face.name)} for item, face in zip(records, faces, strict=True)]
 
 
 def _describe_gap(column: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from mien.video.timeline import ABSENT, UNCLASSIFIED, UNSURE, Curve, Track, coun
 NOT_SURE = "not sure"
 NOT_CLASSIFIED = "not classified"
 TABLE_ROWS = 12
+_TABLE_UNITS = ("yaw °", "pitch °", "roll °", "sharp %", "frontal %")
 MAX_ANGLE_DEG = 60
 """Limit of the yaw and pitch charts."""
 PHONE_IMAGES = 5
@@ -141,16 +142,7 @@ def make_card(
         rows=_plot_rows(curve, span),
         ticks=time_charts.make_ticks(span, length_s),
         values=_script_values(curve, span, length_s),
-        head=[
-            "time",
-            "label",
-            *(f"{label} %" for label in labels),
-            "yaw °",
-            "pitch °",
-            "roll °",
-            "sharp %",
-            "frontal %",
-        ],
+        head=["time", "label", *(f"{label} %" for label in labels), *_TABLE_UNITS],
         table=_table(curve, labels, length_s),
     )
 
@@ -226,21 +218,18 @@ def _plot_rows(curve: Curve, span: Span) -> list[PlotRow]:
         chart = time_charts.area_chart(curve, span)
         rows.append(PlotRow(name="probability", css="tall", chart=chart, scale=("100%", "50", "0")))
     rows.append(PlotRow(name="label", css="strip", chart=time_charts.state_chart(curve, span)))
-    for index, name in enumerate(("yaw", "pitch")):
-        values = curve.pose_deg[:, index]
-        if np.isfinite(values).any():
-            chart = time_charts.line_chart(values, -MAX_ANGLE_DEG, MAX_ANGLE_DEG, curve, span)
-            scale = (f"+{MAX_ANGLE_DEG}°", f"−{MAX_ANGLE_DEG}°")
-            rows.append(PlotRow(name=name, css="small zero", chart=chart, scale=scale))
-    sharpness = curve.quality[:, 0]
-    if np.isfinite(sharpness).any():
-        chart = time_charts.line_chart(sharpness, 0, 1, curve, span)
-        rows.append(PlotRow(name="sharpness", css="small", chart=chart, scale=("1", "0")))
     size = curve.quality[:, 2]
-    if np.isfinite(size).any():
-        limit = _round_up(float(np.nanmax(size)))
-        chart = time_charts.line_chart(size, 0, limit, curve, span)
-        rows.append(PlotRow(name="face size", css="small", chart=chart, scale=(f"{limit} px", "0")))
+    limit = _round_up(float(np.nan_to_num(size).max()))
+    angles = (-MAX_ANGLE_DEG, MAX_ANGLE_DEG, (f"+{MAX_ANGLE_DEG}°", f"−{MAX_ANGLE_DEG}°"))
+    for name, css, values, low, high, scale in (
+        ("yaw", "small zero", curve.pose_deg[:, 0], *angles),
+        ("pitch", "small zero", curve.pose_deg[:, 1], *angles),
+        ("sharpness", "small", curve.quality[:, 0], 0, 1, ("1", "0")),
+        ("face size", "small", size, 0, limit, (f"{limit} px", "0")),
+    ):
+        if np.isfinite(values).any():
+            chart = time_charts.line_chart(values, low, high, curve, span)
+            rows.append(PlotRow(name=name, css=css, chart=chart, scale=scale))
     return rows
 
 

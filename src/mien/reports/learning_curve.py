@@ -101,15 +101,9 @@ def _draw_accuracy(axes: Axes, evals: Columns, theme: Theme) -> None:
     axes.scatter([step], [accuracy], s=110, zorder=3, **ring)
     title = f"best {percent(accuracy)} at step {step:,}"
     axes.set_title(title, loc="right", fontsize=10, color=theme.ink, pad=9)
-    axes.set_ylim(*_accuracy_range(evals["accuracy"]))
-
-
-def _accuracy_range(accuracy: np.ndarray) -> tuple[float, float]:
-    """Return the limits of the accuracy axis, centered on the values."""
-    low = float(np.nanmin(accuracy))
-    high = float(np.nanmax(accuracy))
-    half = max(0.6 * (high - low), _MIN_ACCURACY_RANGE / 2)
-    return (low + high) / 2 - half, (low + high) / 2 + half
+    low = float(np.nanmin(evals["accuracy"]))
+    half = max(0.6 * (accuracy - low), _MIN_ACCURACY_RANGE / 2)
+    axes.set_ylim((low + accuracy) / 2 - half, (low + accuracy) / 2 + half)
 
 
 def _read_log(log: Path) -> tuple[Columns, Columns]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from mien import number_format
 from mien.errors import MissingExtraError
+from mien.number_format import decimal, duration, interval, p_value, percent, signed_points, whole_percent
 from mien.theme import class_color, css_variables
 
 if TYPE_CHECKING:
@@ -33,11 +33,7 @@ def check_installed() -> None:
 
 @cache
 def environment() -> Environment:
-    """Return the template environment, with number formats and class colors as filters.
-
-    Raises:
-        MissingExtraError: Jinja2 is not installed.
-    """
+    """Return the template environment, with number formats and class colors as filters; see `check_installed`."""
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
@@ -53,14 +49,8 @@ def environment() -> Environment:
     templates.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     templates.globals["css_variables"] = Markup(css_variables())
     templates.filters |= {
-        "class_color": class_color,
-        "thousands": lambda value: f"{value:,}",
-        "decimal": number_format.decimal,
-        "duration": number_format.duration,
-        "interval": number_format.interval,
-        "p_value": number_format.p_value,
-        "percent": number_format.percent,
-        "signed_points": number_format.signed_points,
-        "whole_percent": number_format.whole_percent,
+        function.__name__: function
+        for function in (class_color, decimal, duration, interval, p_value, percent, signed_points, whole_percent)
     }
+    templates.filters["thousands"] = "{:,}".format
     return templates

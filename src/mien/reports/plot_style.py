@@ -68,8 +68,7 @@ def strip_axes(axes: Axes) -> None:
     axes.set_facecolor("none")
     axes.set_xticks([])
     axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
 
 
 def frame_axes(axes: Axes, theme: Theme) -> None:
@@ -78,15 +77,7 @@ def frame_axes(axes: Axes, theme: Theme) -> None:
     axes.grid(True, color=theme.line, lw=1)
     axes.set_axisbelow(True)
     axes.tick_params(colors=theme.quiet, labelsize=9, length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def make_shades(theme: Theme) -> Any:
-    """Return the color map from an empty cell to a full one."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("mien", [theme.cell, theme.accent])
+    axes.spines[:].set_visible(False)
 
 
 def write_class(axes: Axes, x: float, y: float, name: str, theme: Theme, note: str, step: float = 0.085) -> None:

@@ -18,7 +18,6 @@ from mien.reports.plot_style import (
     frame_axes,
     make_figure,
     make_rows,
-    make_shades,
     printable_name,
     strip_axes,
     write_class,
@@ -50,10 +49,13 @@ def draw_confusion(summary: dict[str, Any], theme: Theme = LIGHT) -> bytes:
     totals = counts.sum(axis=1, keepdims=True)
     rows, columns = counts.shape
     figure = make_figure(2.6 + 0.78 * columns, 2.1 + 0.66 * rows, theme)
+    from matplotlib.colors import LinearSegmentedColormap
+
+    shades = LinearSegmentedColormap.from_list("mien", [theme.cell, theme.accent])
     width, height = figure.get_size_inches()
     axes = figure.add_axes((1.95 / width, 0.4 / height, 0.78 * columns / width, 0.66 * rows / height))
     strip_axes(axes)
-    axes.imshow(counts / np.maximum(totals, 1), cmap=make_shades(theme), vmin=0, vmax=1, aspect="auto")
+    axes.imshow(counts / np.maximum(totals, 1), cmap=shades, vmin=0, vmax=1, aspect="auto")
     for edge in range(1, max(rows, columns)):
         axes.axhline(edge - 0.5, color=theme.paper, lw=2)
         axes.axvline(edge - 0.5, color=theme.paper, lw=2)

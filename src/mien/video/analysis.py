@@ -124,11 +124,7 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
 
 
 class _AdaptiveInterval:
-    """Detection interval with which the analysis keeps up with a live source, from the duration of its frames.
-
-    Attributes:
-        detect_every: interval in frames.
-    """
+    """Detection interval in frames with which the analysis keeps up with a live source."""
 
     def __init__(self, fps: float | None) -> None:
         self._step_s = 1 / fps if fps else _DEFAULT_STEP_S

@@ -130,12 +130,9 @@ class FaceFollower:
     def _detect(self, frame: DecodedFrame) -> list[Face]:
         """Detect, track and classify the faces of a frame."""
         image, now = frame.image, frame.timestamp_s
-        detections: list[Face] = []
-        descriptors: list[np.ndarray] = []
-        for face in self.analyzer.detect(image, rotated=False):
-            if (descriptor := _descriptor(image, face)) is not None:
-                detections.append(face)
-                descriptors.append(descriptor)
+        described = [(face, _descriptor(image, face)) for face in self.analyzer.detect(image, rotated=False)]
+        detections = [face for face, descriptor in described if descriptor is not None]
+        descriptors = [descriptor for _, descriptor in described if descriptor is not None]
         tracked = self._tracker.update(now, detections, np.stack(descriptors) if descriptors else np.empty((0, 1)))
         heads = [self._valid_head(face, now) for face in tracked]
         posed = [replace(face, head_pose=head.head_pose) for face, head in zip(tracked, heads, strict=True)]

@@ -30,8 +30,7 @@ class CutDetector:
     """
 
     def __init__(self) -> None:
-        self._layout: np.ndarray | None = None
-        self._histogram: np.ndarray | None = None
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     def is_cut(self, image: np.ndarray) -> bool:
         """Return True when a frame begins a new scene; the first frame does not.
@@ -43,25 +42,24 @@ class CutDetector:
         cells = samples.reshape(CELLS_HW[0], SAMPLES, CELLS_HW[1], SAMPLES, 3).mean(axis=(1, 3))
         if cells.std(axis=(0, 1)).max() < MIN_CONTRAST:
             return False
-        last_layout, last_histogram = self._layout, self._histogram
-        self._layout = _normalize_layout(cells)
-        self._histogram = _color_histogram(samples)
-        if last_layout is None or last_histogram is None:
+        # A unit vector with zero mean, independent of brightness and contrast.
+        layout = (cells - cells.mean(axis=(0, 1))).ravel()
+        layout /= np.sqrt((layout**2).sum())
+        histogram = _color_histogram(samples)
+        last, self._last = self._last, (layout, histogram)
+        if last is None:
             return False
-        layout_change = 1 - float((self._layout * last_layout).sum())
-        color_change = 1 - float(np.minimum(self._histogram, last_histogram).sum())
+        layout_change = 1 - float((layout * last[0]).sum())
+        color_change = 1 - float(np.minimum(histogram, last[1]).sum())
         return layout_change > MAX_LAYOUT_CHANGE and color_change > MAX_COLOR_CHANGE
 
     def state(self) -> dict[str, Any]:
         """Return layout and histogram of the last frame as JSON values, exact."""
-        if self._layout is None or self._histogram is None:
-            return {}
-        return {"layout": self._layout.tolist(), "histogram": self._histogram.tolist()}
+        return {"layout": self._last[0].tolist(), "histogram": self._last[1].tolist()} if self._last else {}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state`."""
-        self._layout = np.array(state["layout"]) if state else None
-        self._histogram = np.array(state["histogram"]) if state else None
+        self._last = (np.array(state["layout"]), np.array(state["histogram"])) if state else None
 
 
 def _subsample(image: np.ndarray) -> np.ndarray:
@@ -71,12 +69,6 @@ def _subsample(image: np.ndarray) -> np.ndarray:
         for cells, side in zip(CELLS_HW, image.shape[:2], strict=True)
     )
     return image[rows[:, None], columns]
-
-
-def _normalize_layout(cells: np.ndarray) -> np.ndarray:
-    """Return the colors of the cells as a unit vector with zero mean, independent of brightness and contrast."""
-    centered = (cells - cells.mean(axis=(0, 1))).ravel()
-    return centered / np.sqrt((centered**2).sum())
 
 
 def _color_histogram(samples: np.ndarray) -> np.ndarray:

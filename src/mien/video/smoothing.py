@@ -93,10 +93,11 @@ class Smoother:
         """
         track = self._tracks.get(track_id)
         if track is None:
-            track = _Track(timestamp_s, expression.probabilities.astype(np.float64), None)
-            self._tracks[track_id] = track
+            self._tracks[track_id] = track = _Track(timestamp_s, expression.probabilities.astype(np.float64), None)
         else:
-            gain = self._gain(timestamp_s - track.timestamp_s, weight)
+            gain = 1.0
+            if self.time_constant_s > 0:
+                gain = -math.expm1(-max(0.0, timestamp_s - track.timestamp_s) * weight / self.time_constant_s)
             track.probabilities = track.probabilities + gain * (expression.probabilities - track.probabilities)
             track.timestamp_s = timestamp_s
         track.label = self._label(track)
@@ -125,11 +126,6 @@ class Smoother:
             for track_id, (timestamp_s, probabilities, label) in state.items()
         }
 
-    def _gain(self, elapsed_s: float, weight: float) -> float:
-        if self.time_constant_s == 0:
-            return 1.0
-        return -math.expm1(-max(0.0, elapsed_s) * weight / self.time_constant_s)
-
     def _label(self, track: _Track) -> str | None:
         best = int(track.probabilities.argmax())
         if track.label is not None:
@@ -140,12 +136,11 @@ class Smoother:
         return self.labels[best] if track.probabilities[best] >= self.abstain_below else None
 
     def _expression(self, track: _Track) -> Expression:
-        confidence = track.probabilities.max()
-        if track.label is not None:
-            confidence = track.probabilities[self.labels.index(track.label)]
+        probabilities = track.probabilities
+        confidence = probabilities.max() if track.label is None else probabilities[self.labels.index(track.label)]
         return Expression(
             labels=self.labels,
-            probabilities=track.probabilities.astype(np.float32),
+            probabilities=probabilities.astype(np.float32),
             label=track.label,
             confidence=float(confidence),
         )

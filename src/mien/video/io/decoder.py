@@ -87,6 +87,7 @@ class ContainerFrames:
     """
 
     def __init__(self, source: VideoSource, *, threads: int, max_side: int | None, timeout_s: float) -> None:
+        self._av = load_av("reading video")
         self._source = source
         self._threads = threads
         self._timeout_s = timeout_s
@@ -121,7 +122,9 @@ class ContainerFrames:
     def _describe(self) -> VideoInfo:
         rate = self._stream.average_rate or self._stream.guessed_rate
         fps = float(rate) if rate else None
-        duration_s = self._duration_s()
+        duration_s = self._container.duration / 1e6 if self._container.duration else None
+        if self._stream.duration:
+            duration_s = float(self._stream.duration * self._tick)
         self._step_s = 1 / fps if fps else _DEFAULT_STEP_S
         estimate = round(duration_s * fps) if duration_s and fps else None
         is_endless = self._source.kind == "stream" and duration_s is None
@@ -134,11 +137,6 @@ class ContainerFrames:
             has_audio=bool(self._container.streams.audio),
             is_live=self._source.kind == "camera" or is_endless,
         )
-
-    def _duration_s(self) -> float | None:
-        if self._stream.duration:
-            return float(self._stream.duration * self._tick)
-        return self._container.duration / 1e6 if self._container.duration else None
 
     def close(self) -> None:
         """Close the source."""
@@ -180,10 +178,9 @@ class ContainerFrames:
                 yield timestamp_s, self._convert(current[1])
 
     def _convert(self, frame: VideoFrame) -> np.ndarray | None:
-        av = load_av("reading video")
         try:
             return self._converter.convert(frame)
-        except (av.FFmpegError, ValueError):
+        except (self._av.FFmpegError, ValueError):
             return None
 
     def _timed_frames(self) -> Iterator[tuple[float, VideoFrame]]:
@@ -197,12 +194,11 @@ class ContainerFrames:
 
     def _seek(self, timestamp_s: float) -> bool:
         """Seek to a keyframe at or before a time; return False, at an arbitrary position, when that fails."""
-        av = load_av("reading video")
         for margin_s in _SEEK_MARGINS_S if self._is_seekable else ():
             target = self._first_stamp + max(0, round((timestamp_s - margin_s) / self._tick))
             try:
                 self._container.seek(target, stream=self._stream)
-            except av.FFmpegError:
+            except self._av.FFmpegError:
                 return False
             self._restart_decoding()
             number, frame = next(self._frames, (0, None))
@@ -246,14 +242,13 @@ class ContainerFrames:
 
     def _decode(self) -> Iterator[tuple[int, VideoFrame]]:
         """Yield numbered frames from libav; a broken frame takes a number too."""
-        av = load_av("reading video")
         number = 0
         for packet in self._packets():
             try:
                 frames: list[VideoFrame] = self._stream.codec_context.decode(packet)
-            except av.error.EOFError:
+            except self._av.error.EOFError:
                 continue
-            except (av.FFmpegError, ValueError):
+            except (self._av.FFmpegError, ValueError):
                 self.broken += 1
                 number += 1
                 continue
@@ -267,7 +262,6 @@ class ContainerFrames:
 
     def _packets(self) -> Iterator[Packet | None]:
         """Yield the packets of the video stream, then None; continue after a damaged part where possible."""
-        av = load_av("reading video")
         failures = 0
         while failures < _MAX_FAILED_READS:
             try:
@@ -277,9 +271,9 @@ class ContainerFrames:
                         self._note_end(packet)
                         yield packet
                 break
-            except av.error.BlockingIOError:  # a camera on macOS has no frame yet
+            except self._av.error.BlockingIOError:  # a camera on macOS has no frame yet
                 time.sleep(_CAMERA_POLL_S)
-            except (av.FFmpegError, ValueError):
+            except (self._av.FFmpegError, ValueError):
                 failures += 1
                 self.is_truncated = True
                 if self._source.kind != "file":
