@@ -6,7 +6,7 @@ Example:
     >>> [face.expression.label for face in result]  # doctest: +SKIP
     ['happiness']
 
-Public names are imported on first use, so that `import mien` itself is fast.
+All but `EXPRESSIONS` and the errors are imported on first use, so that `import mien` itself is fast.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mien._version import __version__
+from mien.emotions import EXPRESSIONS
+from mien.errors import (
+    ConfigError,
+    DatasetError,
+    ImageReadError,
+    InputError,
+    MienError,
+    MissingExtraError,
+    ModelError,
+    UnknownModelError,
+    VideoReadError,
+)
 
 if TYPE_CHECKING:
     from mien.datasets import read_dataset
     from mien.drawing.annotate import draw_faces
-    from mien.emotions import EXPRESSIONS
-    from mien.errors import (
-        ConfigError,
-        DatasetError,
-        ImageReadError,
-        InputError,
-        MienError,
-        MissingExtraError,
-        ModelError,
-        UnknownModelError,
-        VideoReadError,
-    )
     from mien.evaluation.compare import compare
     from mien.evaluation.evaluate import evaluate
     from mien.imaging import read_image
@@ -43,18 +43,6 @@ if TYPE_CHECKING:
 _MODULES = {
     "mien.datasets": ("read_dataset",),
     "mien.drawing.annotate": ("draw_faces",),
-    "mien.emotions": ("EXPRESSIONS",),
-    "mien.errors": (
-        "ConfigError",
-        "DatasetError",
-        "ImageReadError",
-        "InputError",
-        "MienError",
-        "MissingExtraError",
-        "ModelError",
-        "UnknownModelError",
-        "VideoReadError",
-    ),
     "mien.evaluation.compare": ("compare",),
     "mien.evaluation.evaluate": ("evaluate",),
     "mien.imaging": ("read_image",),
@@ -97,7 +85,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use (PEP 562)."""
+    """Import a name on first use (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'mien' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)

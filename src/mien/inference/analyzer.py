@@ -162,13 +162,13 @@ class Analyzer:
             max_pixels=max_pixels,
         )
         pixels = read_image(image, max_pixels=options.max_pixels)
-        faces = self._predict(pixels, self._detect(pixels, options), options)
+        faces, crops = self._prepare(pixels, self._detect(pixels, options), options)
         is_path = isinstance(image, str | PathLike)
         return Result(
             source=fsdecode(image) if is_path else "image 0",
             width=pixels.shape[1],
             height=pixels.shape[0],
-            faces=tuple(faces),
+            faces=tuple(self._classify(faces, crops, options)),
             image=image if is_path else pixels,
         )
 
@@ -277,7 +277,8 @@ class Analyzer:
             ModelError: if a network fails.
         """
         check_image(image)
-        return self._predict(image, faces, self._options, max_tilt_deg=max_tilt_deg, rotated=rotated)
+        measured, crops = self._prepare(image, faces, self._options, max_tilt_deg=max_tilt_deg, rotated=rotated)
+        return self._classify(measured, crops, self._options)
 
     def crop_faces(self, image: np.ndarray, faces: Sequence[Face]) -> tuple[list[Face], list[np.ndarray]]:
         """Return detected faces with head pose and quality, and their aligned crops (S, S, 3) uint8 RGB.
@@ -300,18 +301,6 @@ class Analyzer:
         faces = self._detector.detect(image, rotated=rotated, min_confidence=options.min_confidence)
         return faces[: options.max_faces]
 
-    def _predict(
-        self,
-        image: np.ndarray,
-        faces: Sequence[Face],
-        options: AnalysisOptions,
-        *,
-        max_tilt_deg: float = MAX_TILT_DEG,
-        rotated: bool = True,
-    ) -> list[Face]:
-        measured, crops = self._prepare(image, faces, options, max_tilt_deg=max_tilt_deg, rotated=rotated)
-        return self._classify(measured, crops, options)
-
     def _prepare(
         self,
         image: np.ndarray,
@@ -321,7 +310,6 @@ class Analyzer:
         max_tilt_deg: float = MAX_TILT_DEG,
         rotated: bool = True,
     ) -> tuple[list[Face], list[np.ndarray]]:
-        """Return the faces with head pose and quality, and their crops."""
         mesh = self._load_mesh() if options.pose and faces else None
         measured = measure_faces(image, faces, mesh, max_tilt_deg=max_tilt_deg, rotated=rotated)
         return measured, [self._classifier.crop(image, face) for face in measured]

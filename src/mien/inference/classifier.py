@@ -231,7 +231,17 @@ class ExpressionClassifier:
         qualities = self._match_qualities(qualities, len(logits))
         factors = [1.0 if spec is None or quality is None else spec.factor(quality) for quality in qualities]
         scaled = logits / np.asarray(factors).reshape(-1, 1)
-        return [self._expression(row, threshold) for row in softmax(scaled, self._manifest.temperature)]
+        expressions = []
+        for probabilities in softmax(scaled, self._manifest.temperature):
+            top = int(probabilities.argmax())
+            confidence = float(probabilities[top])
+            label = self._manifest.labels[top] if confidence >= threshold else None
+            expressions.append(
+                Expression(
+                    labels=self._manifest.labels, probabilities=probabilities, label=label, confidence=confidence
+                )
+            )
+        return expressions
 
     @staticmethod
     def _match_qualities(qualities: Sequence[Quality | None] | None, faces: int) -> Sequence[Quality | None]:
@@ -240,17 +250,6 @@ class ExpressionClassifier:
         if len(qualities) != faces:
             raise InputError(f"{len(qualities)} qualities for {faces} crops; expected one for each.")
         return qualities
-
-    def _expression(self, probabilities: np.ndarray, threshold: float) -> Expression:
-        labels = self._manifest.labels
-        best = int(probabilities.argmax())
-        confidence = float(probabilities[best])
-        return Expression(
-            labels=labels,
-            probabilities=probabilities,
-            label=labels[best] if confidence >= threshold else None,
-            confidence=confidence,
-        )
 
 
 def _batches(crops: np.ndarray) -> list[np.ndarray]:
@@ -285,19 +284,11 @@ def _check_graph(model: LoadedModel) -> None:
     )
     for action, shape, sizes, promise in expectations:
         if not _fits(shape, sizes):
-            raise ModelError(
-                f"{model.path} {action} {_format_shape(shape)}; its manifest names {promise}. Export the model again."
-            )
+            text = ", ".join(map(str, shape))
+            raise ModelError(f"{model.path} {action} ({text}); its manifest names {promise}. Export the model again.")
 
 
 def _fits(shape: Sequence[object], sizes: tuple[int, ...]) -> bool:
     """Return whether a graph's shape is (N, *sizes); a dynamic size fits every size, as does an unstated shape."""
-    if not shape:
-        return True
-    return len(shape) == 1 + len(sizes) and all(
-        actual == size or not isinstance(actual, int) for actual, size in zip(shape[1:], sizes, strict=True)
-    )
-
-
-def _format_shape(shape: Sequence[object]) -> str:
-    return f"({', '.join(map(str, shape))})"
+    fits = [actual == size or not isinstance(actual, int) for actual, size in zip(shape[1:], sizes, strict=False)]
+    return not shape or (len(shape) == 1 + len(sizes) and all(fits))

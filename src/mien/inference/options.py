@@ -24,17 +24,7 @@ DEFAULT = Default.DEFAULT
 
 @dataclass(frozen=True, kw_only=True)
 class AnalysisOptions:
-    """Options that may differ from call to call.
-
-    Attributes:
-        pose: fit the landmark mesh and estimate the head pose. Without them a face takes less time, and rotated faces
-            are not straightened and may be misclassified.
-        flip_tta: average the logits of each face and its mirror image (test-time augmentation).
-        max_faces: number of faces to keep, the largest first; None keeps all.
-        min_confidence: minimum confidence of the face detector, between 0 and 1.
-        max_error: abstain unless a label is so confident that at most this share of such labels was wrong on validation
-            faces; None uses the model's own `abstain_below`. See docs/reliability.md.
-        max_pixels: maximum width x height of an image; larger images are refused before they are decoded.
+    """Options that may differ from call to call; see `mien.Analyzer` for their meaning.
 
     Raises:
         InputError: if a value is out of range.

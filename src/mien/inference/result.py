@@ -67,10 +67,11 @@ class Result(Recordable):
     def __repr__(self) -> str:
         if self.error is not None:
             return f"<Result {self.source}: {self.error}>"
-        lines = [f"<Result {self.source}: {self.width}x{self.height}, {_count_faces(len(self.faces))}>"]
+        count = "1 face" if len(self) == 1 else f"{len(self)} faces"
+        lines = [f"<Result {self.source}: {self.width}x{self.height}, {count}>"]
         lines += [_describe(number, face) for number, face in enumerate(self.faces[:_REPR_FACES], start=1)]
-        if len(self.faces) > _REPR_FACES:
-            lines.append(f"  ... and {len(self.faces) - _REPR_FACES} more")
+        if len(self) > _REPR_FACES:
+            lines.append(f"  ... and {len(self) - _REPR_FACES} more")
         return "\n".join(lines)
 
     def to_record(self) -> ResultRecord:
@@ -156,10 +157,6 @@ def to_pandas(results: Iterable[Result]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(columns))
     kinds: dict[type, Any] = {int: "Int64", float: "float64", str: object}
     return table.astype({name: kinds[kind] for name, kind in columns.items()})
-
-
-def _count_faces(count: int) -> str:
-    return "1 face" if count == 1 else f"{count} faces"
 
 
 def _describe(number: int, face: Face) -> str:
