@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.datasets.files import Files, open_files
-from mien.datasets.index import Index, Sample, hold_out_validation, one_hot
+from mien.datasets.index import Index, Sample, hold_out_validation
 from mien.emotions import AFFECTNET_CLASSES, BASIC_EXPRESSIONS, EXPRESSIONS
 from mien.errors import DatasetError, LayoutError
 
@@ -97,15 +97,13 @@ def _read_samples(path: Path, files: Files, names: list[str], labels: tuple[str,
             expression = AFFECTNET_CLASSES[number] if number < len(AFFECTNET_CLASSES) else None
             if expression in labels:
                 stem = name.removesuffix("_exp.npy")
-                label = labels.index(expression)
-                yield Sample(
+                sample = Sample(
                     id=f"{folder}/images/{stem.removeprefix(prefix)}.jpg",
                     split=split,
-                    label=label,
-                    label_distribution=one_hot(label, len(labels)),
                     landmarks_xy=_read_landmarks(path, files, f"{stem}_lnd.npy", present),
                     valence_arousal=_read_valence_arousal(path, files, stem, present),
                 )
+                yield sample.with_label(expression, labels)
 
 
 def _read_class_number(path: Path, files: Files, name: str) -> int:

@@ -67,17 +67,8 @@ def check_dataset(index: Index, *, progress: Progress | None = None, workers: in
         workers: number of decoding threads; None uses one per core.
     """
     split_of = {sample.id: sample.split for sample in index.samples}
-    missing: list[str] = []
-    unreadable: dict[str, str] = {}
-    ids_by_hash: dict[bytes, list[str]] = {}
-    for sample, result in _hash_images(index, progress, workers):
-        if result is None:
-            missing.append(sample.id)
-        elif isinstance(result, str):
-            unreadable[sample.id] = result
-        else:
-            ids_by_hash.setdefault(result, []).append(sample.id)
-    equal = [ids for ids in ids_by_hash.values() if len(ids) > 1]
+    hashes = list(_hash_images(index, progress, workers))
+    equal = _group_equal(hashes)
     by_split = [[name for name in ids if split_of[name] == split] for ids in equal for split in _splits(index)]
     return CheckReport(
         name=index.name,
@@ -86,10 +77,10 @@ def check_dataset(index: Index, *, progress: Progress | None = None, workers: in
         n=len(index.samples),
         counts=count_classes(index),
         groups=count_groups(index),
-        missing=tuple(missing),
-        unreadable=unreadable,
+        missing=tuple(sample.id for sample, result in hashes if result is None),
+        unreadable={sample.id: result for sample, result in hashes if isinstance(result, str)},
         duplicates=tuple(tuple(ids) for ids in by_split if len(ids) > 1),
-        leaks=tuple(tuple(ids) for ids in equal if len({split_of[name] for name in ids}) > 1),
+        leaks=tuple(ids for ids in equal if len({split_of[name] for name in ids}) > 1),
         duplicates_in_later_splits=tuple(sorted(_duplicates_in_later_splits(equal, split_of))),
     )
 
@@ -98,11 +89,7 @@ def find_duplicates(
     index: Index, *, progress: Progress | None = None, workers: int | None = None
 ) -> list[tuple[str, ...]]:
     """Return groups of images with the same decoded pixels, skipping images that cannot be decoded."""
-    ids_by_hash: dict[bytes, list[str]] = {}
-    for sample, result in _hash_images(index, progress, workers):
-        if isinstance(result, bytes):
-            ids_by_hash.setdefault(result, []).append(sample.id)
-    return [tuple(ids) for ids in ids_by_hash.values() if len(ids) > 1]
+    return _group_equal(_hash_images(index, progress, workers))
 
 
 def without_duplicates(index: Index, split: str, *, progress: Progress | None = None) -> Index:
@@ -166,6 +153,15 @@ def _duplicates_in_later_splits(groups: Iterable[Iterable[str]], split_of: Mappi
         last = max(ranks.values(), default=0)
         earlier.update(name for name, rank in ranks.items() if rank < last)
     return earlier
+
+
+def _group_equal(hashes: Iterable[tuple[Sample, bytes | str | None]]) -> list[tuple[str, ...]]:
+    """Return groups of images with the same hash."""
+    ids_by_hash: dict[bytes, list[str]] = {}
+    for sample, result in hashes:
+        if isinstance(result, bytes):
+            ids_by_hash.setdefault(result, []).append(sample.id)
+    return [tuple(ids) for ids in ids_by_hash.values() if len(ids) > 1]
 
 
 def _hash_images(

@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from mien.datasets.files import Files, FolderFiles, open_files
-from mien.datasets.index import Index, Sample, one_hot
+from mien.datasets.index import Index, Sample
 from mien.emotions import BASIC_EXPRESSIONS, FER2013_CLASSES
 from mien.errors import AnnotationError, LayoutError
 
@@ -163,11 +163,5 @@ def _sample(row: PixelRow, number: int, path: Path) -> Sample:
         raise AnnotationError(path, row.line, f"Usage is {row.usage!r}, not one of {', '.join(USAGES)}.")
     if row.emotion not in map(str, range(len(FER2013_CLASSES))):
         raise AnnotationError(path, row.line, f"emotion is {row.emotion!r}, not a number 0..6.")
-    label = BASIC_EXPRESSIONS.index(FER2013_CLASSES[int(row.emotion)])
-    return Sample(
-        id=f"{row.usage}/{number:05d}",
-        split=USAGES[row.usage],
-        label=label,
-        label_distribution=one_hot(label, len(BASIC_EXPRESSIONS)),
-        line=row.line,
-    )
+    sample = Sample(id=f"{row.usage}/{number:05d}", split=USAGES[row.usage], line=row.line)
+    return sample.with_label(FER2013_CLASSES[int(row.emotion)], BASIC_EXPRESSIONS)

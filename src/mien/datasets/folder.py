@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mien.datasets.files import open_files
-from mien.datasets.index import ANY_SPLIT, SPLIT_NAMES, Index, Sample, one_hot, unique_labels
+from mien.datasets.index import ANY_SPLIT, SPLIT_NAMES, Index, Sample, unique_labels
 from mien.emotions import EXPRESSIONS, canonical_name
 from mien.errors import LayoutError
 from mien.imaging import IMAGE_SUFFIXES
@@ -44,7 +44,7 @@ def read_folder(path: str | Path, *, is_cropped: bool = True) -> Index:
         name="folder",
         root=path,
         labels=labels,
-        samples=tuple(_sample(*annotation, labels) for annotation in annotated),
+        samples=tuple(Sample(id=name, split=split).with_label(label, labels) for name, split, label in annotated),
         license="not stated",
         is_cropped=is_cropped,
         source=files,
@@ -71,8 +71,3 @@ def _split_and_class(root: Path, name: str) -> tuple[str, str]:
     if expression is None:
         raise LayoutError(root / "/".join(folders[: depth + 1]), LAYOUT)
     return split or ANY_SPLIT, expression
-
-
-def _sample(name: str, split: str, expression: str, labels: tuple[str, ...]) -> Sample:
-    label = labels.index(expression)
-    return Sample(id=name, split=split, label=label, label_distribution=one_hot(label, len(labels)))

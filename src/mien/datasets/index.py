@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy as np
 
 from mien.datasets.files import ImageStore, open_files
 from mien.emotions import EXPRESSIONS
-from mien.errors import DatasetError, InputError
+from mien.errors import AnnotationError, DatasetError, InputError
 
 SPLITS = ("train", "valid", "test")
 """Names of the splits, in the order of their use."""
@@ -42,13 +43,18 @@ class Sample:
 
     id: str
     split: str
-    label: int | None
-    label_distribution: tuple[float, ...] | None
+    label: int | None = None
+    label_distribution: tuple[float, ...] | None = None
     votes: tuple[float, ...] | None = None
     groups: Mapping[str, str] = field(default_factory=dict, hash=False)
     landmarks_xy: tuple[tuple[float, float], ...] | None = None
     valence_arousal: tuple[float, float] | None = None
     line: int | None = None
+
+    def with_label(self, expression: str, labels: tuple[str, ...]) -> Sample:
+        """Return the sample with a class and its one-hot label distribution."""
+        label_distribution = tuple(float(name == expression) for name in labels)
+        return replace(self, label=labels.index(expression), label_distribution=label_distribution)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,11 +157,6 @@ def _hash_order(sample: Sample) -> tuple[bytes, str]:
     return hashlib.blake2b(name.encode(), digest_size=8).digest(), sample.id
 
 
-def one_hot(label: int, classes: int) -> tuple[float, ...]:
-    """Return the label distribution of a single label."""
-    return tuple(float(position == label) for position in range(classes))
-
-
 def unique_labels(expressions: Iterable[str]) -> tuple[str, ...]:
     """Return the distinct expressions in the order of `mien.EXPRESSIONS`.
 
@@ -165,3 +166,13 @@ def unique_labels(expressions: Iterable[str]) -> tuple[str, ...]:
     """
     present = set(expressions)
     return tuple(expression for expression in EXPRESSIONS if expression in present)
+
+
+def check_listed_once(file: Path, samples: Iterable[Sample]) -> None:
+    """Raise AnnotationError for an image that a label file lists in two lines."""
+    lines: dict[str, int | None] = {}
+    for sample in samples:
+        first = lines.setdefault(os.path.normpath(sample.id), sample.line)
+        if first != sample.line:
+            problem = f"the image {sample.id} is already listed in line {first}."
+            raise AnnotationError(file, sample.line or 0, problem)

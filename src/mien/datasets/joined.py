@@ -102,12 +102,10 @@ def _unique_names(names: Sequence[str]) -> list[str]:
 
 def _check_same_framing(named: Mapping[str, Index]) -> None:
     """Raise for face crops beside photographs: their faces are prepared differently."""
-    framing = {
-        kind: [name for name, index in named.items() if index.is_cropped == is_cropped]
-        for kind, is_cropped in (("face crops", True), ("whole photographs", False))
-    }
-    if all(framing.values()):
-        listing = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in framing.items())
+    crops = [name for name, index in named.items() if index.is_cropped]
+    photographs = [name for name, index in named.items() if not index.is_cropped]
+    if crops and photographs:
+        listing = f"face crops: {', '.join(crops)}; whole photographs: {', '.join(photographs)}"
         raise DatasetError(
             f"face crops and whole photographs cannot be joined ({listing}). Join data sets of one kind."
         )

@@ -8,13 +8,13 @@ Source:
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from mien.datasets.files import Files, open_files, read_csv_rows
-from mien.datasets.index import Index, Sample, hold_out_validation, one_hot
+from mien.datasets.index import Index, Sample, check_listed_once, hold_out_validation
 from mien.emotions import BASIC_EXPRESSIONS, EFFICIENTFACE_CLASSES, RAFDB_CLASSES
 from mien.errors import AnnotationError, LayoutError
 from mien.imaging import IMAGE_SUFFIXES
@@ -81,31 +81,14 @@ def read_rafdb(path: str | Path) -> Index:
     )
 
 
-def _sample(
-    name: str,
-    split: str,
-    expression: str,
-    *,
-    line: int | None = None,
-    groups: Mapping[str, str] | None = None,
-    landmarks_xy: tuple[tuple[float, float], ...] | None = None,
-) -> Sample:
-    label = BASIC_EXPRESSIONS.index(expression)
-    return Sample(
-        id=name,
-        split=split,
-        label=label,
-        label_distribution=one_hot(label, len(BASIC_EXPRESSIONS)),
-        groups=groups or {},
-        landmarks_xy=landmarks_xy,
-        line=line,
-    )
-
-
 def _read_official(path: Path, files: Files) -> tuple[bool, list[Sample]]:
     """Return whether the aligned images are present, and a sample for each line of the label list."""
     names = set(files.names())
-    folders = [folder for folder in ("aligned", "original") if _has_images(names, f"Image/{folder}/")]
+    folders = [
+        folder
+        for folder in ("aligned", "original")
+        if any(name.startswith(f"Image/{folder}/") and _is_image(name) for name in names)
+    ]
     if not folders:
         raise LayoutError(
             path / "Image", "images in Image/aligned/ or Image/original/; unpack the archives in this folder"
@@ -120,16 +103,8 @@ def _read_official(path: Path, files: Files) -> tuple[bool, list[Sample]]:
     ]
     if not samples:
         raise LayoutError(file, "lines like `train_00001.jpg 5`; the file is empty")
-    first_lines: dict[str, int | None] = {}
-    for sample in samples:
-        if first_lines.setdefault(sample.id, sample.line) != sample.line:
-            problem = f"{sample.id} is already listed in line {first_lines[sample.id]}."
-            raise AnnotationError(file, sample.line or 0, problem)
+    check_listed_once(file, samples)
     return is_aligned, samples
-
-
-def _has_images(names: Collection[str], folder: str) -> bool:
-    return any(name.startswith(folder) and _is_image(name) for name in names)
 
 
 def _is_image(name: str) -> bool:
@@ -150,14 +125,9 @@ def _parse_line(path: Path, files: Files, names: set[str], cells: list[str], lin
     image = f"Image/aligned/{stem}_aligned{dot}{suffix}" if is_aligned else f"Image/original/{cells[0]}"
     annotation = f"Annotation/manual/{stem}_manu_attri.txt"
     groups, landmarks = _parse_annotation(files.read(annotation)) if annotation in names else ({}, None)
-    return _sample(
-        image,
-        split,
-        RAFDB_CLASSES[int(cells[1]) - 1],
-        line=line,
-        groups=groups,
-        landmarks_xy=None if is_aligned else landmarks,
-    )
+    landmarks_xy = None if is_aligned else landmarks
+    sample = Sample(id=image, split=split, groups=groups, landmarks_xy=landmarks_xy, line=line)
+    return sample.with_label(RAFDB_CLASSES[int(cells[1]) - 1], BASIC_EXPRESSIONS)
 
 
 def _parse_annotation(data: bytes) -> tuple[dict[str, str], tuple[tuple[float, float], ...] | None]:
@@ -211,7 +181,10 @@ def _read_folders(path: Path, files: Files, names: list[str]) -> list[Sample]:
         classes = dict(enumerate(RAFDB_CLASSES, start=1))
     else:
         classes = dict(enumerate(EFFICIENTFACE_CLASSES))
-    return [_sample(match[0], match["split"], classes[int(match["number"])]) for match in matches]
+    return [
+        Sample(id=match[0], split=match["split"]).with_label(classes[int(match["number"])], BASIC_EXPRESSIONS)
+        for match in matches
+    ]
 
 
 def _check_tables(path: Path, files: Files, tables: list[str], folder_of: Mapping[str, str]) -> None:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from mien.datasets.files import read_csv_rows
-from mien.datasets.index import ANY_SPLIT, SPLIT_NAMES, Index, Sample, one_hot, unique_labels
+from mien.datasets.index import ANY_SPLIT, SPLIT_NAMES, Index, Sample, check_listed_once, unique_labels
 from mien.emotions import EXPRESSIONS, canonical_name
 from mien.errors import AnnotationError, DatasetError, LayoutError, MissingExtraError
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 LAYOUT = "a .csv or .parquet file with the columns image,label[,split][,group...]"
-
-
-@dataclass(frozen=True)
-class _Row:
-    image: str
-    expression: str
-    split: str
-    groups: dict[str, str]
-    line: int
 
 
 def read_table(path: str | Path, *, is_cropped: bool = False) -> Index:
@@ -48,13 +37,15 @@ def read_table(path: str | Path, *, is_cropped: bool = False) -> Index:
     header, lines = _read_parquet(path) if is_parquet else _read_csv(path)
     columns = _check_header(path, header)
     rows = [_parse_row(path, columns, line, cells) for line, cells in lines]
-    _check_rows(path, rows)
-    labels = unique_labels(row.expression for row in rows)
+    if not rows:
+        raise LayoutError(path, f"{LAYOUT}; the file has no rows")
+    check_listed_once(path, (sample for sample, _ in rows))
+    labels = unique_labels(expression for _, expression in rows)
     return Index(
         name="table",
         root=path.parent,
         labels=labels,
-        samples=tuple(_sample(row, labels) for row in rows),
+        samples=tuple(sample.with_label(expression, labels) for sample, expression in rows),
         license="not stated",
         is_cropped=is_cropped,
     )
@@ -103,7 +94,8 @@ def _check_header(path: Path, header: list[str]) -> list[str]:
     return columns
 
 
-def _parse_row(path: Path, columns: list[str], line: int, cells: list[str]) -> _Row:
+def _parse_row(path: Path, columns: list[str], line: int, cells: list[str]) -> tuple[Sample, str]:
+    """Return a sample without its label, and its expression."""
     if len(cells) != len(columns):
         raise AnnotationError(path, line, f"has {len(cells)} columns, the header {len(columns)}.")
     values = {name: cell.strip() for name, cell in zip(columns, cells, strict=True)}
@@ -117,28 +109,5 @@ def _parse_row(path: Path, columns: list[str], line: int, cells: list[str]) -> _
         raise AnnotationError(path, line, f"the label {label!r} is not one of {', '.join(EXPRESSIONS)}.")
     if split is not None and split.lower() not in SPLIT_NAMES:
         raise AnnotationError(path, line, f"the split {split!r} is not one of {', '.join(SPLIT_NAMES)}.")
-    return _Row(image, expression, ANY_SPLIT if split is None else SPLIT_NAMES[split.lower()], values, line)
-
-
-def _check_rows(path: Path, rows: list[_Row]) -> None:
-    """Raise for an empty table or an image that is listed twice."""
-    if not rows:
-        raise LayoutError(path, f"{LAYOUT}; the file has no rows")
-    lines: dict[str, int] = {}
-    for row in rows:
-        first = lines.setdefault(os.path.normpath(row.image), row.line)
-        if first != row.line:
-            problem = f"the image {row.image} is already listed in line {first}."
-            raise AnnotationError(path, row.line, problem)
-
-
-def _sample(row: _Row, labels: tuple[str, ...]) -> Sample:
-    label = labels.index(row.expression)
-    return Sample(
-        id=row.image,
-        split=row.split,
-        label=label,
-        label_distribution=one_hot(label, len(labels)),
-        groups=row.groups,
-        line=row.line,
-    )
+    split = ANY_SPLIT if split is None else SPLIT_NAMES[split.lower()]
+    return Sample(id=image, split=split, groups=values, line=line), expression

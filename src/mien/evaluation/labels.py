@@ -6,13 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from mien.datasets.ferplus import argmax_label, majority_label
+from mien.datasets.ferplus import NO_LABEL, argmax_label, majority_label
 from mien.datasets.index import Index
 from mien.errors import DatasetError, InputError
 from mien.manifest import Manifest
-
-NO_LABEL = -1
-"""Class id of an image that is excluded from evaluation."""
 
 PROTOCOLS = {"majority": majority_label, "argmax": argmax_label}
 """Protocols of FER+, which derive a label from ten votes; the official one first."""

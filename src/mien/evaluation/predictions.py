@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -58,55 +59,43 @@ def predict_dataset(
         InputError: the model lacks a class of the labeled images.
     """
     check_classes(classifier.manifest, index)
-    cropper = _FaceCropper(classifier, index)
+    crop_face = partial(_crop_face, classifier, index, FaceDetector(threads=1))
     count = len(index.samples)
     logits = np.full((count, len(classifier.manifest.labels)), np.nan, dtype=np.float32)
     is_found = np.zeros(count, dtype=bool)
     is_readable = np.ones(count, dtype=bool)
     with ThreadPoolExecutor(usable_cores()) as pool:
         for start in range(0, count, BATCH_SIZE):
-            faces = list(pool.map(cropper, index.samples[start : start + BATCH_SIZE]))
-            rows = np.arange(start, start + len(faces))
-            is_found[rows] = [face.is_found for face in faces]
-            is_readable[rows] = [face.is_readable for face in faces]
-            has_crop = [face.crop is not None for face in faces]
+            samples = index.samples[start : start + BATCH_SIZE]
+            rows = np.arange(start, start + len(samples))
+            crops, is_found[rows], is_readable[rows] = zip(*pool.map(crop_face, samples), strict=True)
+            has_crop = [crop is not None for crop in crops]
             if any(has_crop):
-                crops = np.stack([face.crop for face in faces if face.crop is not None])
-                logits[rows[has_crop]] = classifier.logits(crops, flip_tta=flip_tta)
+                logits[rows[has_crop]] = classifier.logits(
+                    np.stack([crop for crop in crops if crop is not None]), flip_tta=flip_tta
+                )
             if progress:
-                progress(start + len(faces), count)
+                progress(start + len(samples), count)
 
     size = classifier.manifest.input.size
 
     def crop(row: int) -> np.ndarray:
-        pixels = cropper(index.samples[row]).crop
+        pixels, *_ = crop_face(index.samples[row])
         return np.zeros((size, size, 3), dtype=np.uint8) if pixels is None else pixels
 
     return DatasetPredictions(index=index, crop=crop, logits=logits, is_found=is_found, is_readable=is_readable)
 
 
-@dataclass(frozen=True)
-class _FaceCrop:
-    crop: np.ndarray | None
-    is_found: bool = False
-    is_readable: bool = True
-
-
-class _FaceCropper:
-    """Detects and crops the labeled face of an image; thread-safe."""
-
-    def __init__(self, classifier: ExpressionClassifier, index: Index) -> None:
-        self.classifier = classifier
-        self.index = index
-        self.detector = FaceDetector(threads=1)
-
-    def __call__(self, sample: Sample) -> _FaceCrop:
-        try:
-            image = read_image(self.index.read(sample))
-        except (ImageReadError, DatasetError):
-            return _FaceCrop(None, is_readable=False)
-        face = detect_labeled_face(image, sample, self.detector)
-        if face is not None:
-            return _FaceCrop(self.classifier.crop(image, face), is_found=True)
-        size = self.classifier.manifest.input.size
-        return _FaceCrop(letterbox(image, size=size) if self.index.is_cropped else None)
+def _crop_face(
+    classifier: ExpressionClassifier, index: Index, detector: FaceDetector, sample: Sample
+) -> tuple[np.ndarray | None, bool, bool]:
+    """Return the crop of the labeled face, whether a face was detected, and whether the image is readable."""
+    try:
+        image = read_image(index.read(sample))
+    except (ImageReadError, DatasetError):
+        return None, False, False
+    face = detect_labeled_face(image, sample, detector)
+    if face is not None:
+        return classifier.crop(image, face), True, True
+    size = classifier.manifest.input.size
+    return letterbox(image, size=size) if index.is_cropped else None, False, True

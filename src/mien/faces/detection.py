@@ -45,9 +45,8 @@ class FaceDetector:
         threads: ONNX Runtime threads; 0 lets it choose.
 
     Source:
-        Wu, Peng, Yu (2023), "YuNet: A Tiny Millisecond-level Face Detector"; decoding as in OpenCV's
-        FaceDetectorYN. Added here: scans at smaller scales, because YuNet misses huge faces or detects their
-        fragments.
+        Wu, Peng, Yu (2023), "YuNet: A Tiny Millisecond-level Face Detector"; decoding as in OpenCV's FaceDetectorYN.
+        Added here: scans at smaller scales, because YuNet misses huge faces or detects their fragments.
     """
 
     def __init__(
