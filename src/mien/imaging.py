@@ -12,8 +12,8 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, TypeGuard
 
@@ -45,9 +45,6 @@ HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 _UNSUPPORTED = "is not an image in a supported format"
 _UNSUPPORTED_HEIC = "is a HEIC file; convert it to JPEG or pass a Pillow image opened with pillow-heif"
 
-SCALED_FORMATS = ("PPM",)
-"""Formats for which Pillow scales 32-bit integers to 0..65535."""
-
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image | np.ndarray"
 """Types accepted as an image."""
 
@@ -74,7 +71,7 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
     if isinstance(source, np.ndarray):
         return check_image(source)
     if is_pillow(source):
-        return check_image(_decode(lambda: nullcontext(source), "the image", max_pixels))
+        return check_image(_decode(source, "the image", max_pixels))
     name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else "the image"
     data = _read_bytes(source, name)
     if not data:
@@ -83,7 +80,7 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
         raise ImageReadError(f"{name} is a JPEG with more than {MAX_JPEG_SCANS} scans; save it again.")
     is_heic = data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS
     problem = _UNSUPPORTED_HEIC if is_heic else _UNSUPPORTED
-    return _decode(lambda: _open(data), name, max_pixels, unsupported=problem)
+    return _decode(data, name, max_pixels, unsupported=problem)
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
@@ -138,19 +135,14 @@ def _count_jpeg_scans(data: bytes) -> int:
     return scans
 
 
-def _open(data: bytes) -> Image:
-    from PIL import Image
-
-    return Image.open(io.BytesIO(data))
-
-
-def _decode(
-    open_image: Callable[[], AbstractContextManager[Image]], name: str, max_pixels: int, unsupported: str = _UNSUPPORTED
-) -> np.ndarray:
+def _decode(source: Image | bytes, name: str, max_pixels: int, unsupported: str = _UNSUPPORTED) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with _suppress_pillow_warnings(), open_image() as opened:
+        with (
+            _suppress_pillow_warnings(),
+            Image.open(io.BytesIO(source)) if isinstance(source, bytes) else nullcontext(source) as opened,
+        ):
             return _load(opened, name, max_pixels)
     except ImageReadError:
         raise
@@ -176,7 +168,8 @@ def _load(opened: Image, name: str, max_pixels: int) -> np.ndarray:
     if opened.format in ("EPS", "WMF"):
         # Pillow would start another program to render them.
         raise ImageReadError(f"{name} is a vector image ({opened.format}); convert it to PNG or JPEG.")
-    if opened.mode == "F" or (opened.mode == "I" and opened.format not in SCALED_FORMATS):
+    # Pillow scales the integers of PPM files to 0..65535.
+    if opened.mode == "F" or (opened.mode == "I" and opened.format != "PPM"):
         kind = "floating-point" if opened.mode == "F" else "32-bit integer"
         raise ImageReadError(f"{name} has {kind} pixels of unknown range; convert it to 8 or 16 bits.")
     return _to_rgb(ImageOps.exif_transpose(opened))
@@ -258,8 +251,7 @@ def reduction_factor(matrix: np.ndarray) -> int:
 def _reduced_patch(image: np.ndarray, corners_xy: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Crop the part of an image that the corners span, averaged by k x k and padded outside the image.
 
-    Returns:
-        The patch (h, w, 3) uint8 and the (2, 3) transform from image to patch pixels.
+    Returns the patch (h, w, 3) uint8 and the (2, 3) transform from image to patch pixels.
     """
     limit = np.array(image.shape[1::-1])
     low, high = np.floor(corners_xy.min(axis=0)) - k, np.ceil(corners_xy.max(axis=0)) + k

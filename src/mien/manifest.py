@@ -144,10 +144,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the manifest as indented JSON that ends in a newline, without empty `OPTIONAL_KEYS`."""
-        record = asdict(self)
-        for name in OPTIONAL_KEYS:
-            if not record[name]:
-                del record[name]
+        record = {key: value for key, value in asdict(self).items() if value or key not in OPTIONAL_KEYS}
         return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 

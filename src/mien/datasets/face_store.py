@@ -87,7 +87,12 @@ def prepare_faces(
     fingerprint = _fingerprint(index, patch)
     if (directory / "store.json").is_file():
         return _open(directory, fingerprint)
-    _start(directory, fingerprint)
+    claim = directory / "chunks" / "claim.json"
+    if claim.is_file():
+        _check_fingerprint(directory, _read_json(claim), fingerprint)
+    else:
+        claim.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(claim, json.dumps(fingerprint))
     count = len(index.samples)
     chunks = [range(start, min(start + CHUNK_SIZE, count)) for start in range(0, count, CHUNK_SIZE)]
     missing = [rows for rows in chunks if not chunk_path(directory, rows).is_file()]
@@ -113,16 +118,6 @@ def _fingerprint(index: Index, patch: int) -> dict[str, object]:
         "detector": read_manifest(find_model("face-detector")).sha256,
         **({"landmarks where no face is found": annotated} if annotated else {}),
     }
-
-
-def _start(directory: Path, fingerprint: dict[str, object]) -> None:
-    """Write the fingerprint of an unfinished store, or compare it with the one of an interrupted run."""
-    file = directory / "chunks" / "claim.json"
-    if file.is_file():
-        _check_fingerprint(directory, _read_json(file), fingerprint)
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, json.dumps(fingerprint))
 
 
 def _join_chunks(directory: Path, chunks: list[range], patch: int, fingerprint: dict[str, object]) -> None:

@@ -8,7 +8,7 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,21 +33,6 @@ NO_LABEL = -1
 """Class id of an image that a protocol excludes."""
 
 _CLASSES = len(EXPRESSIONS)
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A row of votes. The name is empty for images that FER+ dropped."""
-
-    split: str
-    name: str
-    votes: tuple[float, ...]
-    file: Path
-    line: int
-
-    @property
-    def id(self) -> str:
-        return f"{FOLDERS[self.split]}/{self.name}"
 
 
 def majority_labels(votes: np.ndarray) -> np.ndarray:
@@ -140,8 +125,10 @@ def read_ferplus(path: str | Path, *, exclude: Collection[str] = frozenset()) ->
         source, rows = _read_kaggle(path / root, files)
     else:
         raise LayoutError(path, LAYOUT)
+    if not rows:
+        raise LayoutError(path / root, "at least one labeled image")
     excluded = frozenset(exclude)
-    rows = [row for row in _deduplicate(path / root, rows) if excluded.isdisjoint((row.name, row.id))]
+    rows = [row for row in rows if excluded.isdisjoint((_image_name(row), row.id))]
     return Index(
         name="ferplus",
         root=path,
@@ -186,39 +173,41 @@ def _label_or_none(label: int) -> int | None:
     return None if label == NO_LABEL else int(label)
 
 
-def _read_official(path: Path, files: Files, splits: list[str]) -> list[_Row]:
+def _image_name(row: Sample) -> str:
+    """Return the file name of the image; "" for images that FER+ dropped."""
+    return row.id.partition("/")[2]
+
+
+def _read_official(path: Path, files: Files, splits: list[str]) -> list[Sample]:
     table = _read_new_csv(path, files) if files.has("fer2013new.csv") else []
-    rows: list[_Row] = []
+    rows: list[Sample] = []
     for split in splits:
+        file = path / "fer2013new.csv"
         split_rows = [row for row in table if row.split == split]
-        label_csv = f"{FOLDERS[split]}/label.csv"
-        if not split_rows and not files.has(label_csv):
-            raise LayoutError(path / FOLDERS[split], "label.csv in this folder, or its rows in fer2013new.csv")
-        rows += split_rows or _read_label_csv(path, files, label_csv, split)
+        if not split_rows:
+            name = f"{FOLDERS[split]}/label.csv"
+            file = path / name
+            if not files.has(name):
+                raise LayoutError(file.parent, "label.csv in this folder, or its rows in fer2013new.csv")
+            lines = read_csv_rows(files.read(name), file)
+            split_rows = [_parse_row(file, line, cells, split, name_column=0) for line, cells in lines]
+        rows += _deduplicate(file, split_rows)
     return rows
 
 
-def _read_new_csv(path: Path, files: Files) -> list[_Row]:
+def _read_new_csv(path: Path, files: Files) -> list[Sample]:
     file = path / "fer2013new.csv"
-    rows: list[_Row] = []
+    rows: list[Sample] = []
     for line, cells in read_csv_rows(files.read("fer2013new.csv"), file):
         if not rows and cells[0] == "Usage":
             continue
         if cells[0] not in USAGES:
             raise AnnotationError(file, line, f"Usage is {cells[0]!r}, not one of {', '.join(USAGES)}.")
-        rows.append(_parse_row(cells, split=USAGES[cells[0]], name_column=1, file=file, line=line))
+        rows.append(_parse_row(file, line, cells, USAGES[cells[0]], name_column=1))
     return rows
 
 
-def _read_label_csv(path: Path, files: Files, name: str, split: str) -> list[_Row]:
-    file = path / name
-    return [
-        _parse_row(cells, split=split, name_column=0, file=file, line=line)
-        for line, cells in read_csv_rows(files.read(name), file)
-    ]
-
-
-def _parse_row(cells: list[str], *, split: str, name_column: int, file: Path, line: int) -> _Row:
+def _parse_row(file: Path, line: int, cells: list[str], split: str, name_column: int) -> Sample:
     """Parse a row of either file: two columns (name and box, or Usage and name), then ten votes."""
     expected = 2 + len(FERPLUS_COLUMNS)
     if len(cells) != expected:
@@ -229,41 +218,31 @@ def _parse_row(cells: list[str], *, split: str, name_column: int, file: Path, li
         votes = (-1.0,)
     if not all(0 <= vote < np.inf for vote in votes):
         raise AnnotationError(file, line, f"the votes {','.join(cells[2:])} are not all numbers >= 0.")
-    return _Row(split, cells[name_column].strip(), votes, file, line)
+    return Sample(id=f"{FOLDERS[split]}/{cells[name_column].strip()}", split=split, votes=votes, line=line)
 
 
-def _deduplicate(path: Path, rows: list[_Row]) -> list[_Row]:
+def _deduplicate(file: Path, rows: list[Sample]) -> list[Sample]:
     """Return the first row of each image, without the rows that name none."""
-    first_rows: dict[str, _Row] = {}
+    first_rows: dict[str, Sample] = {}
     for row in rows:
-        if row.name and first_rows.setdefault(row.id, row).votes != row.votes:
-            problem = f"{row.name} has other votes than in line {first_rows[row.id].line}."
-            raise AnnotationError(row.file, row.line, problem)
-    if not first_rows:
-        raise LayoutError(path, "at least one labeled image")
+        if _image_name(row) and first_rows.setdefault(row.id, row).votes != row.votes:
+            problem = f"{_image_name(row)} has other votes than in line {first_rows[row.id].line}."
+            raise AnnotationError(file, row.line or 0, problem)
     return list(first_rows.values())
 
 
-def _samples(rows: list[_Row]) -> list[Sample]:
+def _samples(rows: list[Sample]) -> list[Sample]:
+    """Return the rows with the official labels and the label distributions."""
     votes = np.array([row.votes for row in rows], dtype=float).reshape(-1, len(FERPLUS_COLUMNS))
-    labels = majority_labels(votes)
+    labels = map(_label_or_none, majority_labels(votes))
     distributions, is_usable = vote_distributions(votes)
     return [
-        Sample(
-            id=row.id,
-            split=row.split,
-            label=_label_or_none(label),
-            label_distribution=tuple(distribution) if usable else None,
-            votes=row.votes,
-            line=row.line,
-        )
-        for row, label, distribution, usable in zip(
-            rows, labels.tolist(), distributions.tolist(), is_usable.tolist(), strict=True
-        )
+        replace(row, label=label, label_distribution=tuple(distribution) if usable else None)
+        for row, label, distribution, usable in zip(rows, labels, distributions.tolist(), is_usable, strict=True)
     ]
 
 
-def _read_kaggle(path: Path, files: Files) -> tuple[PixelTable, list[_Row]]:
+def _read_kaggle(path: Path, files: Files) -> tuple[PixelTable, list[Sample]]:
     pixels = path / "fer2013.csv"
     rows = _read_new_csv(path, files)
     pixel_rows = scan_pixel_table(files, "fer2013.csv", pixels)
@@ -276,6 +255,6 @@ def _read_kaggle(path: Path, files: Files) -> tuple[PixelTable, list[_Row]]:
         if USAGES.get(pixel_row.usage) != row.split:
             problem = f"Usage is {pixel_row.usage!r}, which differs from fer2013new.csv."
             raise AnnotationError(pixels, pixel_row.line, problem)
-        if row.name:
+        if _image_name(row):
             positions[row.id] = (pixel_row.line, pixel_row.offset)
-    return PixelTable(files, "fer2013.csv", pixels, positions), rows
+    return PixelTable(files, "fer2013.csv", pixels, positions), _deduplicate(path / "fer2013new.csv", rows)

@@ -13,7 +13,7 @@ from mien.datasets.index import Index
 from mien.evaluation.evaluate import as_classifier
 from mien.evaluation.labels import check_classes, official_labels, select_labeled
 from mien.evaluation.predictions import DatasetPredictions, predict_dataset
-from mien.evaluation.summary import json_ready
+from mien.evaluation.summary import accuracy_scores, json_ready
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest
 from mien.progress import Progress
@@ -170,7 +170,10 @@ def _predict(manifest: Manifest, logits: np.ndarray, names: tuple[str, ...]) -> 
 
 def _summarize(labels: np.ndarray, predictions: list[np.ndarray], names: tuple[str, ...]) -> dict[str, Any]:
     first, second = (predicted == labels for predicted in predictions)
-    scores_first, scores_second = (_scores(labels, predicted, len(names)) for predicted in predictions)
+    scores_first, scores_second = (
+        {**accuracy_scores(labels, predicted, len(names)), "macro_f1": metrics.macro_f1(labels, predicted, len(names))}
+        for predicted in predictions
+    )
     only_first = int((first & ~second).sum())
     only_second = int((second & ~first).sum())
     return {
@@ -195,17 +198,6 @@ def _summarize(labels: np.ndarray, predictions: list[np.ndarray], names: tuple[s
 
 def _identity(manifest: Manifest) -> dict[str, str]:
     return {"name": manifest.name, "version": manifest.version, "sha256": manifest.sha256}
-
-
-def _scores(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[str, Any]:
-    correct = int((labels == predictions).sum())
-    return {
-        "correct": correct,
-        "accuracy": metrics.accuracy(labels, predictions),
-        "accuracy_interval": metrics.accuracy_interval(correct, len(labels)),
-        "balanced_accuracy": metrics.balanced_accuracy(labels, predictions, classes),
-        "macro_f1": metrics.macro_f1(labels, predictions, classes),
-    }
 
 
 def _class_scores(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:

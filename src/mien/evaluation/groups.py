@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mien import metrics
 from mien.datasets.index import Sample
-from mien.evaluation.summary import json_ready
+from mien.evaluation.summary import accuracy_scores, json_ready
 
 MIN_FACES = 20
 """Minimum faces of a group that is compared with others; smaller groups are listed only."""
@@ -65,28 +64,17 @@ def group_results(
 
 
 def _column_results(labels: np.ndarray, predictions: np.ndarray, names: np.ndarray, classes: int) -> dict[str, Any]:
-    groups = {
-        name: _scores(labels[names == name], predictions[names == name], classes)
-        for name in sorted(np.unique(names).tolist(), key=_natural_order)
-    }
+    groups: dict[str, dict[str, Any]] = {}
+    for name in sorted(np.unique(names).tolist(), key=_natural_order):
+        is_member = names == name
+        n = int(is_member.sum())
+        scores = accuracy_scores(labels[is_member], predictions[is_member], classes)
+        groups[name] = {"n": n, **scores, "is_enough": n >= MIN_FACES}
     compared = [group for name, group in groups.items() if group["is_enough"] and name != UNSTATED]
     return {
         "groups": groups,
         "accuracy_difference": _difference([group["accuracy"] for group in compared]),
         "balanced_accuracy_difference": _difference([group["balanced_accuracy"] for group in compared]),
-    }
-
-
-def _scores(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[str, Any]:
-    n = labels.size
-    correct = int((labels == predictions).sum())
-    return {
-        "n": n,
-        "correct": correct,
-        "accuracy": metrics.accuracy(labels, predictions),
-        "accuracy_interval": metrics.accuracy_interval(correct, n),
-        "balanced_accuracy": metrics.balanced_accuracy(labels, predictions, classes),
-        "is_enough": n >= MIN_FACES,
     }
 
 

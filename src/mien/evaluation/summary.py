@@ -63,6 +63,17 @@ def summarize(
     )
 
 
+def accuracy_scores(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[str, Any]:
+    """Return the number of correct predictions, the accuracy, its 95 % interval, and the balanced accuracy."""
+    correct = int((labels == predictions).sum())
+    return {
+        "correct": correct,
+        "accuracy": metrics.accuracy(labels, predictions),
+        "accuracy_interval": metrics.accuracy_interval(correct, len(labels)),
+        "balanced_accuracy": metrics.balanced_accuracy(labels, predictions, classes),
+    }
+
+
 def describe_missed_faces(record: Mapping[str, Any]) -> str:
     """Describe faces that were not detected and images that are missing or broken; "all detected" without any.
 

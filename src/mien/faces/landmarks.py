@@ -69,13 +69,7 @@ class FittedMesh:
 
 @dataclass(frozen=True)
 class _CropFit:
-    """Mesh predicted from one crop.
-
-    Attributes:
-        mesh_xyz: (478, 3) in pixels of the image.
-        logit: presence.
-        crop_eyes_xy: (2, 2) eyes that the crop was leveled by.
-    """
+    """Mesh (478, 3) of one crop, in image pixels, its presence logit, and the eyes (2, 2) that leveled the crop."""
 
     mesh_xyz: np.ndarray
     logit: float
