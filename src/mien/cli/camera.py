@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,8 @@ from mien.cli.options import DEFAULTS, OUTPUT, AnalyzerOptions, DetectEvery, Qui
 from mien.number_format import percent
 
 if TYPE_CHECKING:
-    from mien.cli.window import Window
-    from mien.manifest import Manifest
+    from mien.recording import Counts
     from mien.results import VideoFrame
-    from mien.video.analysis import VideoAnalysis
 
 PRINT_INTERVAL_S = 0.5
 """Seconds between two lines of text without a window."""
@@ -44,42 +43,38 @@ def camera(
         fps: frame rate requested from the camera.
     """
     from mien.cli.window import open_window
+    from mien.drawing.tracks import draw_tracks
     from mien.video.analysis import VideoAnalysis
 
     analyzer = options.open_analyzer()
-    with VideoAnalysis(source, analyzer, detect_every=detect_every, fps=fps) as analysis:
+    with VideoAnalysis(source, analyzer, detect_every=detect_every, fps=fps) as analysis, ExitStack() as stack:
         opened = open_window("mien") if window else None
-        view = _TextView() if opened is None else _WindowView(opened)
-        try:
-            if output is None:
-                _watch(analysis, view)
-            else:
-                _record(analysis, analyzer.manifest, output, view, quiet=quiet)
-        finally:
-            if opened is not None:
-                opened.close()
-    return 0
+        if opened is not None:
+            stack.callback(opened.close)
+        text = _TextView()
 
+        def show(frame: VideoFrame, _: Counts | None = None) -> None:
+            if opened is None:
+                text.show(frame)
+            # closing the window ends the run like Ctrl-C
+            elif not opened.show(draw_tracks(frame.image, frame.faces)):
+                raise KeyboardInterrupt
 
-def _watch(analysis: VideoAnalysis, view: _TextView | _WindowView) -> None:
-    try:
-        for frame in analysis:
-            view(frame)
-    except KeyboardInterrupt:
-        return
+        if output is None:
+            with suppress(KeyboardInterrupt):
+                for frame in analysis:
+                    show(frame)
+            return 0
+        from mien.recording import record
 
-
-def _record(
-    analysis: VideoAnalysis, manifest: Manifest, folder: Path, view: _TextView | _WindowView, *, quiet: bool
-) -> None:
+        recording = record(analysis, analyzer.manifest, output, on_frame=show)
     from mien.cli.console import print_tracks
     from mien.cli.video import print_summary
-    from mien.recording import record
 
-    recording = record(analysis, manifest, folder, on_frame=lambda frame, _: view(frame))
     print_tracks(recording.timeline.tracks)
     if not quiet:
         print_summary(recording, recording.files)
+    return 0
 
 
 class _TextView:
@@ -88,7 +83,7 @@ class _TextView:
     def __init__(self) -> None:
         self._printed_s = -PRINT_INTERVAL_S
 
-    def __call__(self, frame: VideoFrame) -> None:
+    def show(self, frame: VideoFrame) -> None:
         if frame.timestamp_s - self._printed_s < PRINT_INTERVAL_S:
             return
         self._printed_s = frame.timestamp_s
@@ -99,16 +94,3 @@ class _TextView:
         ]
         print(f"{frame.timestamp_s:8.1f} s  {'   '.join(texts) or 'no face'}")
         sys.stdout.flush()
-
-
-class _WindowView:
-    """Draws every frame into a window; closing the window ends the run like Ctrl-C."""
-
-    def __init__(self, window: Window) -> None:
-        self._window = window
-
-    def __call__(self, frame: VideoFrame) -> None:
-        from mien.drawing.tracks import draw_tracks
-
-        if not self._window.show(draw_tracks(frame.image, frame.faces)):
-            raise KeyboardInterrupt

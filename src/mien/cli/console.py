@@ -133,7 +133,7 @@ def print_tracks(tracks: tuple[Track, ...]) -> None:
 
 def print_check(report: CheckReport, console: Console) -> None:
     """Print the check of a data set: the class counts, and the number of each problem with examples."""
-    console.print(f"{escape(report.root)}: {report.n:,} images", highlight=False, soft_wrap=True)
+    console.print(f"{escape(report.root)}: {report.n:,} images", soft_wrap=True)
     table = Table()
     table.add_column("class")
     for split in report.counts:
@@ -145,7 +145,7 @@ def print_check(report: CheckReport, console: Console) -> None:
     table.add_row("all", *(f"{sum(counts.values()):,}" for counts in report.counts.values()))
     console.print(table)
     for name, values in report.groups.items():
-        console.print(f"{escape(name)}: {escape(_list_counts(values))}", highlight=False, soft_wrap=True)
+        console.print(f"{escape(name)}: {escape(_list_counts(values))}", soft_wrap=True)
     problems: dict[str, list[str]] = {
         "missing images": list(report.missing),
         "unreadable images": [f"{name} ({problem})" for name, problem in report.unreadable.items()],
@@ -157,8 +157,8 @@ def print_check(report: CheckReport, console: Console) -> None:
     }
     for problem, names in problems.items():
         examples = f": {shorten(names)}" if names else ""
-        console.print(f"{len(names):,} {problem}{escape(examples)}", highlight=False, soft_wrap=True)
-    console.print(f"License: {escape(report.license)}", highlight=False)
+        console.print(f"{len(names):,} {problem}{escape(examples)}", soft_wrap=True)
+    console.print(f"License: {escape(report.license)}")
 
 
 def _list_counts(values: Mapping[str, int], limit: int = 8) -> str:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from mien.errors import InputError, MienError
@@ -62,7 +63,7 @@ def _expand(argument: str, skip: Path | None) -> list[ImageInput]:
         images = list(_walk(path, path, _skip_inside(skip, path)))
         message = f"no images found in {argument}"
     elif glob.has_magic(argument) and not _try_stat(path.exists):
-        images = list(_match(argument, skip))
+        images = _match(argument, skip)
         message = f"no images match {argument}"
     else:
         return [ImageInput(argument, path, Path(path.name))]
@@ -71,17 +72,16 @@ def _expand(argument: str, skip: Path | None) -> list[ImageInput]:
     return images
 
 
-def _match(pattern: str, skip: Path | None) -> Iterator[ImageInput]:
-    root = _fixed_folder(Path(pattern))
+def _match(pattern: str, skip: Path | None) -> list[ImageInput]:
+    # the folders before the first wildcard
+    root = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1]))
     skip = _skip_inside(skip, root)
-    names: set[str] = set()
+    images: dict[str, ImageInput] = {}
     for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - Path.glob takes no absolute pattern
         path = Path(match)
-        images = _walk(path, root, skip) if _try_stat(path.is_dir) else _select(path, root, skip)
-        for image in images:
-            if image.name not in names:
-                names.add(image.name)
-                yield image
+        for image in _walk(path, root, skip) if _try_stat(path.is_dir) else _select(path, root, skip):
+            images.setdefault(image.name, image)
+    return list(images.values())
 
 
 def _try_stat(check: Callable[[], bool], *, default: bool = False) -> bool:
@@ -95,16 +95,6 @@ def _try_stat(check: Callable[[], bool], *, default: bool = False) -> bool:
 def _skip_inside(skip: Path | None, folder: Path) -> Path | None:
     """Return the folder to skip if it is inside `folder`; a folder that is searched on purpose is not skipped."""
     return skip if skip is not None and Path(os.path.realpath(folder)) in skip.parents else None
-
-
-def _fixed_folder(pattern: Path) -> Path:
-    """Return the folders of a pattern before its first wildcard."""
-    parts: list[str] = []
-    for part in pattern.parts[:-1]:
-        if glob.has_magic(part):
-            break
-        parts.append(part)
-    return Path(*parts)
 
 
 def _walk(folder: Path, root: Path, skip: Path | None) -> Iterator[ImageInput]:

@@ -36,11 +36,9 @@ COMMANDS = {
 """Import path, help section and usage of each command; commands are imported on first use."""
 
 USAGE_ERROR = 2
-"""Exit code for wrong usage, or if nothing could be done."""
 INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
 PIPE_CLOSED = 141
-"""Exit code if the reader of standard output is gone."""
+"""Exit codes: wrong usage or nothing could be done; Ctrl-C; the reader of standard output is gone."""
 
 
 def build_app() -> App:
@@ -83,7 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app = build_app()
         if not tokens or tokens[0].startswith("-"):
-            _import_commands(app)
+            # the help shows the first lines of all commands, and shell completion their options
+            for name in app:
+                app[name]
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
@@ -100,12 +100,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problem = (error.strerror or str(error)).lower()
         return _fail(f"{error.filename}: {problem}." if error.filename else f"{problem}.")
     return code if isinstance(code, int) else 0
-
-
-def _import_commands(app: App) -> None:
-    """Import all commands: the help shows their first lines, and shell completion their options."""
-    for name in app:
-        app[name]
 
 
 def _describe(error: CycloptsError) -> str:

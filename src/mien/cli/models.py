@@ -77,8 +77,5 @@ def _print_table(paths: dict[str, Path], manifests: dict[str, Manifest]) -> None
 
 def _official_scores(manifest: Manifest) -> list[tuple[str, dict[str, Any]]]:
     """Return the scores of the official protocol, the first one, for each data set."""
-    rows = []
-    for data, protocols in manifest.metrics.items():
-        protocol, scores = next(iter(protocols.items()))
-        rows.append((f"{data}, {protocol}", scores))
-    return rows
+    firsts = ((data, *next(iter(protocols.items()))) for data, protocols in manifest.metrics.items())
+    return [(f"{data}, {protocol}", scores) for data, protocol, scores in firsts]

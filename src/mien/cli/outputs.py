@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -112,7 +113,7 @@ class ImageWriter:
 
         image = read_image(item.source)
         if image.shape[:2] != (result.height, result.width):
-            raise ImageReadError(f"{item.name} was changed during the result.")
+            raise ImageReadError(f"{item.name} was changed during the analysis.")
         annotated = draw_faces(image, result.faces)
         save_image(annotated, self._free_path(item.relative, max(annotated.shape[:2])))
 
@@ -122,11 +123,8 @@ class ImageWriter:
         format_name = _FORMATS.get(path.suffix.lower())
         if format_name is None or side > _MAX_SIDE_PX.get(format_name, side):
             path = path.with_suffix(".png")
-        target = path
-        number = 1
-        while _path_key(target) in self._reserved:
-            number += 1
-            target = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+        target = next(target for target in chain([path], numbered) if _path_key(target) not in self._reserved)
         self._reserved.add(_path_key(target))
         return target
 
@@ -171,9 +169,9 @@ def report_unreadable(names: list[str]) -> int:
     return 1
 
 
-def shorten(names: list[str], count: int = 3) -> str:
-    """Join the first names of a list with commas, and an ellipsis if there are more."""
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+def shorten(names: list[str]) -> str:
+    """Join the first three names of a list with commas, and an ellipsis if there are more."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _path_key(path: Path) -> str:

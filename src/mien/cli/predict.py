@@ -49,7 +49,11 @@ def predict(
     from mien.cli.inputs import find_images
     from mien.cli.outputs import print_written
 
-    _check_arguments(path)
+    if not path:
+        raise InputError("no image given; expected files, folders, patterns, or - for standard input.")
+    # "-" is standard input
+    if misspelled := [argument for argument in path if argument.startswith("-") and argument != "-"]:
+        raise InputError(f"unknown option {misspelled[0]}. Try: mien predict --help")
     images, failures = find_images(path, skip=output)
     if not images:
         raise InputError(" ".join(str(error) for _, error in failures))
@@ -64,15 +68,6 @@ def predict(
     return code
 
 
-def _check_arguments(paths: tuple[str, ...]) -> None:
-    """Raise `InputError` for missing paths and misspelled options; `-` is standard input."""
-    if not paths:
-        raise InputError("no image given; expected files, folders, patterns, or - for standard input.")
-    for path in paths:
-        if path.startswith("-") and path != "-":
-            raise InputError(f"unknown option {path}. Try: mien predict --help")
-
-
 def _open_writers(
     stack: ExitStack,
     analyzer: Analyzer,
@@ -82,7 +77,7 @@ def _open_writers(
     table: Path | None,
     output: Path | None,
 ) -> list[ResultWriter]:
-    """Open all outputs, so that a path that cannot be written fails before the result."""
+    """Open all outputs, so that a path that cannot be written fails before the analysis."""
     from mien.cli import outputs
 
     writers: list[ResultWriter] = []

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from mien.cli.options import OUTPUT, Quiet
 from mien.cli.progress import progress_bar
 from mien.errors import MissingExtraError
-
-if TYPE_CHECKING:
-    from mien.training.config import Config
 
 
 def train(
@@ -33,22 +30,19 @@ def train(
     from mien.training.config import read_recipe
 
     config = read_recipe(recipe, overrides)
-    _train(config, output or Path("runs") / config.name, resume=resume, quiet=quiet)
-
-
-def _train(config: Config, folder: Path, *, resume: bool, quiet: bool) -> None:
     try:
         from mien.reports.training import MISSING_PLOTS
         from mien.training.checkpoint import load_checkpoint
         from mien.training.distributed import is_main_process
-        from mien.training.loop import train
+        from mien.training.loop import train as train_model
     except ImportError as error:
         raise MissingExtraError(f"Training ({error.name} is missing)", "train") from None
 
+    folder = output or Path("runs") / config.name
     is_main = is_main_process()
     is_shown = is_main and not quiet
     with progress_bar("training", is_shown=is_shown) as bar:
-        path = train(
+        path = train_model(
             config,
             folder,
             resume=resume,

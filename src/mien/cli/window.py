@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-_CLOSING_KEYS = ("<Escape>", "q", "Q")
-
 
 class Window:
     """Window that shows one image at a time; Esc, Q or the close button end it.
@@ -25,7 +23,7 @@ class Window:
         self._label = tkinter.Label(root, borderwidth=0, background="black")
         self._label.pack()
         root.protocol("WM_DELETE_WINDOW", self._end)
-        for key in _CLOSING_KEYS:
+        for key in ("<Escape>", "q", "Q"):
             root.bind(key, lambda _: self._end())
 
     def show(self, image: np.ndarray) -> bool:

@@ -68,7 +68,9 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         started_s = time.perf_counter()
-        response = _Response(send, _request_id(scope))
+        # the client's id if it is short and plain
+        request_id = Headers(scope=scope).get("x-request-id", "")
+        response = _Response(send, request_id if _REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex)
         fields = scope.setdefault("state", {})["fields"] = {}
         try:
             await self.app(scope, receive, response.send)
@@ -124,9 +126,3 @@ class _Response:
         except OSError:
             self.is_disconnected = True
             raise
-
-
-def _request_id(scope: Scope) -> str:
-    """Return the client's request id if it is short and plain; otherwise a new one."""
-    request_id = Headers(scope=scope).get("x-request-id", "")
-    return request_id if _REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex
