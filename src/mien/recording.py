@@ -194,9 +194,8 @@ class _Run(AbstractContextManager["_Run"]):
                 self._video = AnnotatedVideoWriter(video, analysis, resume_at_s)
                 stack.callback(self._video.suspend)
             self._files = stack.pop_all()
-        self._started_s = time.monotonic()
-        self._checkpoint_s = self._started_s
-        self._work_before_s = self._counts.work_s
+        self._checkpoint_s = time.monotonic()
+        self._started_s = self._checkpoint_s - self._counts.work_s
 
     def __exit__(self, *error: object) -> None:
         self._files.close()
@@ -233,7 +232,7 @@ class _Run(AbstractContextManager["_Run"]):
         self._counts.frames += 1
         self._counts.faces += len(rows)
         self._counts.end_s = frame.timestamp_s
-        self._counts.work_s = self._work_before_s + now - self._started_s
+        self._counts.work_s = now - self._started_s
         self._count_missing()
         if now - self._checkpoint_s > CHECKPOINT_S and not self._analysis.info.is_live:
             self._checkpoint(frame)

@@ -130,23 +130,18 @@ def draw_bars(
     start, y, end = row
     widest = max(text_font(unit, 0.95).getlength(bar.name) for bar in bars)
     bar_start = start + min(widest, max_name_width * unit) + 0.55 * unit
-    columns = (start, bar_start, end - 2.5 * unit, end)
-    for number, bar in enumerate(bars):
-        _draw_bar(tile, bar, columns, y + ROW * number * unit, unit)
-
-
-def _draw_bar(tile: Image.Image, bar: Bar, columns: tuple[float, float, float, float], y: float, unit: int) -> None:
-    start, bar_start, bar_end, end = columns
-    draw = ImageDraw.Draw(tile)
-    color = INK if bar.share >= 0.1 else QUIET
-    _draw_text(draw, (start, y), bar.name, color, text_font(unit, 0.95), bar_start - start)
+    max_length = end - 2.5 * unit - bar_start
     thickness = max(4, round(0.5 * unit))
-    corner = (bar_start, y - thickness / 2)
-    paste_bar(tile, corner, bar_end - bar_start, thickness, _TRACK)
-    if bar.share >= 0.005:
-        length = max(thickness, (bar_end - bar_start) * bar.share)
-        paste_bar(tile, corner, length, thickness, (*bar.color, 255))
-        draw.text((end, y), f"{bar.share:.0%}", fill=color, font=text_font(unit, 0.9), anchor="rm")
+    draw = ImageDraw.Draw(tile)
+    for number, bar in enumerate(bars):
+        middle = y + ROW * number * unit
+        color = INK if bar.share >= 0.1 else QUIET
+        _draw_text(draw, (start, middle), bar.name, color, text_font(unit, 0.95), bar_start - start)
+        corner = (bar_start, middle - thickness / 2)
+        paste_bar(tile, corner, max_length, thickness, _TRACK)
+        if bar.share >= 0.005:
+            paste_bar(tile, corner, max(thickness, max_length * bar.share), thickness, (*bar.color, 255))
+            draw.text((end, middle), f"{bar.share:.0%}", fill=color, font=text_font(unit, 0.9), anchor="rm")
 
 
 def draw_title(

@@ -13,11 +13,9 @@ from mien.geometry import bbox_area
 GRID = 12
 """Number of candidate positions per row and column of the image, besides those next to the face."""
 FACE_COST = 8.0
-"""Cost of covering faces by the area of one panel, in panel widths of distance."""
 HEAD_COST = 2.0
-"""Cost of covering heads by the area of one panel, in panel widths of distance."""
 PANEL_COST = 20.0
-"""Cost of covering other panels by the area of one panel, in panel widths of distance."""
+"""Cost of covering faces, heads or other panels by the area of one panel, in panel widths of distance."""
 ORDER_COST = 0.004
 """Cost of each step down in the order of the candidates, in panel widths of distance."""
 HEAD = np.array([-0.2, -0.4, 0.2, 0.1])

@@ -30,13 +30,7 @@ Thumbnail = Callable[[FaceLocation], str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """Share of the time with one state.
-
-    Attributes:
-        css: CSS class with the color of the state.
-        label: name of the state.
-        share: 0..1.
-    """
+    """Share of the time with one state: CSS class of its color, its name, 0..1."""
 
     css: str
     label: str
@@ -55,14 +49,7 @@ class FilmImage:
 
 @dataclass(frozen=True, kw_only=True)
 class PlotRow:
-    """One chart of a plot.
-
-    Attributes:
-        name: name of the values.
-        css: CSS classes of the row.
-        chart: SVG paths.
-        scale: texts of the value axis, from top to bottom.
-    """
+    """One chart of a plot: name of the values, CSS classes, SVG paths, texts of the value axis from top to bottom."""
 
     name: str
     css: str
@@ -108,24 +95,14 @@ class FaceCard:
 
     @property
     def is_dense(self) -> bool:
-        """Whether a phone shows every second image only."""
+        """True when a phone shows only every second image."""
         return self.columns > PHONE_IMAGES
 
 
 def make_card(
     track: Track, curve: Curve, *, name: str, times: str, labels: Sequence[str], length_s: float, thumbnail: Thumbnail
 ) -> FaceCard:
-    """Return the card of a face.
-
-    Args:
-        track: the face.
-        curve: its curve.
-        name: display name of the face.
-        times: when the face was visible, as text.
-        labels: class names in the model's order.
-        length_s: length of the video in seconds.
-        thumbnail: returns the image of a location.
-    """
+    """Return the card of a face in a video of `length_s` seconds; see `FaceCard` for `name` and `times`."""
     span = Span(start_s=track.first_s, end_s=max(track.last_s, track.first_s + 1e-3))
     columns = count_thumbnails(track.first_s, track.last_s)
     film, leaders = _film(track, span, columns, length_s, thumbnail)

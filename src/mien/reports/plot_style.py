@@ -88,16 +88,6 @@ def write_class(axes: Axes, x: float, y: float, name: str, theme: Theme, note: s
     axes.text(x - 2 * step, y + 0.2, note, color=theme.quiet, fontsize=8, **style)
 
 
-def draw_swatch(figure: Figure, x: float, y: float, color: str, alpha: float) -> None:
-    """Draw a small colored square; `x` is its left edge and `y` its center, as fractions of the figure."""
-    from matplotlib.patches import Rectangle
-
-    width, height = figure.get_size_inches()
-    side = 0.11
-    corner = (x, y - side / 2 / height)
-    figure.add_artist(Rectangle(corner, side / width, side / height, color=color, alpha=alpha, lw=0))
-
-
 def printable_name(name: str) -> str:
     """Return a class name without control characters, cut to `MAX_NAME_LENGTH` characters.
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from mien.number_format import decimal, percent, points, whole_percent
 from mien.reports.plot_style import (
-    draw_swatch,
     encode_png,
     frame_axes,
     make_figure,
@@ -104,6 +103,8 @@ def draw_per_class(summary: dict[str, Any], theme: Theme = LIGHT) -> bytes:
     """Draw precision, recall and F1 of each class as bars."""
     per_class: dict[str, dict[str, Any]] = summary["per_class"]
     figure, axes = make_rows(len(per_class), 0.72, theme, right=0.65)
+    from matplotlib.patches import Rectangle
+
     width, height = figure.get_size_inches()
     for index, (name, scores) in enumerate(per_class.items()):
         write_class(axes, -0.022, index, name, theme, note=f"{scores['n']:,}", step=0.0085)
@@ -111,7 +112,8 @@ def draw_per_class(summary: dict[str, Any], theme: Theme = LIGHT) -> bytes:
             _draw_bar(axes, index + 0.235 * (offset - 1), scores[key], class_color(name), alpha, theme)
     for (_, name, alpha), inches in zip(_CLASS_BARS, (2.85, 1.78, 0.95), strict=True):
         x, y = 1 - inches / width, 1 - 0.42 / height
-        draw_swatch(figure, x, y, theme.ink, alpha)
+        corner = (x, y - 0.11 / 2 / height)
+        figure.add_artist(Rectangle(corner, 0.11 / width, 0.11 / height, color=theme.ink, alpha=alpha, lw=0))
         figure.text(x + 0.2 / width, y, name, color=theme.ink, fontsize=9.5, va="center")
     write_head(figure, "Scores per expression", "beside each name: number of faces with this label", theme)
     return encode_png(figure)
@@ -133,8 +135,7 @@ def draw_groups(summary: dict[str, Any], theme: Theme = LIGHT) -> bytes:
     axes.set_ylim(rows - 0.5, -0.5)
     for tick in ticks:
         axes.axvline(tick, color=theme.line, lw=1, zorder=0)
-        text = percent(tick, 0)
-        axes.text(tick, rows - 0.4, text, color=theme.quiet, fontsize=9, ha="center", va="top")
+        axes.text(tick, rows - 0.4, percent(tick, 0), color=theme.quiet, fontsize=9, ha="center", va="top")
     if summary["accuracy"] is not None:
         axes.axvline(summary["accuracy"], color=theme.quiet, lw=1.2, ls=(0, (4, 4)), zorder=1)
     y = 0.0
@@ -194,9 +195,7 @@ def _draw_bar(axes: Axes, y: float, value: float | None, color: str, alpha: floa
         axes.text(0.008, y, "not defined", color=theme.quiet, fontsize=7.5, va="center")
         return
     axes.barh(y, value, height=0.2, color=color, alpha=alpha, lw=0)
-    style: dict[str, Any] = {"color": theme.quiet}
-    if alpha == 1:
-        style = {"color": theme.ink, "fontweight": "bold"}
+    style: dict[str, Any] = {"color": theme.ink, "fontweight": "bold"} if alpha == 1 else {"color": theme.quiet}
     axes.text(value + 0.008, y, percent(value), fontsize=7.5, va="center", **style)
 
 
@@ -216,8 +215,7 @@ def _draw_group(axes: Axes, y: float, name: str, item: dict[str, Any], theme: Th
     axes.plot(item["accuracy_interval"], [y, y], color=color, lw=2.4, alpha=0.45, solid_capstyle="round")
     fill = color if item["is_enough"] else theme.paper
     axes.scatter([item["accuracy"]], [y], s=46, zorder=3, lw=1.6, edgecolors=color, facecolors=fill, clip_on=False)
-    text = percent(item["accuracy"])
-    axes.text(1.035, y, text, color=theme.ink, fontsize=9.5, fontweight="bold", **style)
+    axes.text(1.035, y, percent(item["accuracy"]), color=theme.ink, fontsize=9.5, fontweight="bold", **style)
     axes.text(1.145, y, f"of {item['n']:,}", color=theme.quiet, fontsize=9, **style)
 
 

@@ -43,12 +43,9 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Tick:
-    """Label of a time axis.
+    """Label of a time axis: position in percent, time as text, CSS classes.
 
-    Attributes:
-        left: position in percent.
-        text: time as text.
-        css: CSS classes: `first` and `last` at the ends, `spare` for a tick that is hidden on a phone.
+    The classes are `first` and `last` at the ends, and `spare` for a tick that is hidden on a phone.
     """
 
     left: float

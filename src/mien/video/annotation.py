@@ -16,13 +16,7 @@ _MAX_PENDING = 4
 
 
 class AnnotatedVideoWriter:
-    """Draws the faces of analyzed frames and writes them as a video with the audio of the source.
-
-    Args:
-        path: the target, named .mp4.
-        analysis: the source.
-        resume_at_s: see `VideoWriter`.
-    """
+    """Draws the faces of analyzed frames and writes them as a video with the audio of the source; see `VideoWriter`."""
 
     def __init__(self, path: Path, analysis: VideoAnalysis, resume_at_s: float | None) -> None:
         self._writer = VideoWriter(

@@ -26,12 +26,7 @@ _QUALITY = ("sharpness", "frontality", "size_px")
 
 @dataclass(frozen=True, kw_only=True)
 class FaceLocation:
-    """A face in one frame, to be cropped from it.
-
-    Attributes:
-        timestamp_s: time of the frame.
-        bbox_xyxy: left, top, right, bottom in pixels of the frame.
-    """
+    """A face in one frame, to be cropped from it: time of the frame, and the face's left, top, right, bottom in pixels."""
 
     timestamp_s: float
     bbox_xyxy: tuple[float, float, float, float]

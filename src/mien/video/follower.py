@@ -33,14 +33,7 @@ POSE_ROLL_DEG = 2.0
 
 @dataclass(frozen=True)
 class _Head:
-    """Attributes of a face from its last prediction, valid for the frames that follow.
-
-    Attributes:
-        head_pose: None before the first fit.
-        quality: None before the first prediction.
-        shape: landmarks at the time of the fit; see `landmark_shape`.
-        fitted_s: time of the fit.
-    """
+    """Attributes of a face from its last prediction, with time and `landmark_shape` of the fit of its pose."""
 
     head_pose: HeadPose | None = None
     quality: Quality | None = None

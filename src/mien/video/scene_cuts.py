@@ -38,7 +38,12 @@ class CutDetector:
         Args:
             image: (H, W, 3) uint8 RGB; all frames in order.
         """
-        samples = _subsample(image)
+        # Pixels spread evenly over the image, SAMPLES x SAMPLES of each cell.
+        rows, columns = (
+            ((np.arange(cells * SAMPLES) + 0.5) * side / (cells * SAMPLES)).astype(np.intp)
+            for cells, side in zip(CELLS_HW, image.shape[:2], strict=True)
+        )
+        samples = image[rows[:, None], columns]
         cells = samples.reshape(CELLS_HW[0], SAMPLES, CELLS_HW[1], SAMPLES, 3).mean(axis=(1, 3))
         if cells.std(axis=(0, 1)).max() < MIN_CONTRAST:
             return False
@@ -60,15 +65,6 @@ class CutDetector:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state`."""
         self._last = (np.array(state["layout"]), np.array(state["histogram"])) if state else None
-
-
-def _subsample(image: np.ndarray) -> np.ndarray:
-    """Return (rows, columns, 3) uint8 pixels spread evenly over the image, SAMPLES x SAMPLES of each cell."""
-    rows, columns = (
-        ((np.arange(cells * SAMPLES) + 0.5) * side / (cells * SAMPLES)).astype(np.intp)
-        for cells, side in zip(CELLS_HW, image.shape[:2], strict=True)
-    )
-    return image[rows[:, None], columns]
 
 
 def _color_histogram(samples: np.ndarray) -> np.ndarray:

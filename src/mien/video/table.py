@@ -45,16 +45,9 @@ def frame_rows(frame: VideoFrame) -> list[dict[str, Any]]:
 
 
 class RowFile(AbstractContextManager["RowFile"]):
-    """A JSON Lines file of rows that is readable at any time and can be continued from a known length.
-
-    Args:
-        path: of the file.
-        labels: class names.
-        length: bytes of an existing file to keep; 0 starts a new file.
-    """
+    """A JSON Lines file of rows, readable at any time; keeps `length` bytes of an existing file, 0 for a new one."""
 
     def __init__(self, path: Path, labels: Sequence[str], *, length: int = 0) -> None:
-        self.path = path
         self._columns = row_columns(labels)
         self._file = path.open("r+b" if length else "wb")
         self._file.truncate(length)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -181,9 +181,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
 
 def _find_encoder(av: Any) -> str:
     for name in _ENCODERS:
-        try:
+        with suppress(ValueError):
             av.codec.Codec(name, "w")
-        except ValueError:
-            continue
-        return name
+            return name
     raise InputError(f"this build of libav cannot write video; expected one of {', '.join(_ENCODERS)}.")
