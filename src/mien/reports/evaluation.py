@@ -72,14 +72,7 @@ def write_report(
         title=title,
         facts=record["subject"],
         record=record,
-        groups=record.get("groups") or {},
-        groups_left_out=record.get("groups_left_out") or {},
-        min_faces=MIN_FACES,
-        describe_gap=_describe_gap,
-        missing_faces=describe_missed_faces(record),
-        confusions=_describe_confusions(record),
-        calibration=_describe_calibration(record),
-        selective=_describe_selective(record),
+        **_descriptions(record),
         plots={name: plot_uris(light[name], draw(record, DARK)) for name, draw in drawn.items()},
         mistakes=add_images(record["mistakes"], top),
     )
@@ -125,6 +118,20 @@ def face_records(faces: Iterable[Mistake | Difference]) -> list[dict[str, Any]]:
 def add_images(records: Iterable[dict[str, Any]], faces: Iterable[Mistake | Difference]) -> list[dict[str, Any]]:
     """Return records of faces with their images as data URIs."""
     return [{**item, "image": encode_face(face.image, face.name)} for item, face in zip(records, faces, strict=True)]
+
+
+def _descriptions(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the groups and sentences of the page."""
+    return {
+        "groups": record.get("groups") or {},
+        "groups_left_out": record.get("groups_left_out") or {},
+        "min_faces": MIN_FACES,
+        "describe_gap": _describe_gap,
+        "missing_faces": describe_missed_faces(record),
+        "confusions": _describe_confusions(record),
+        "calibration": _describe_calibration(record),
+        "selective": _describe_selective(record),
+    }
 
 
 def _describe_gap(column: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ _QUALITY = ("sharpness", "frontality", "size_px")
 
 @dataclass(frozen=True, kw_only=True)
 class FaceLocation:
-    """A face in one frame, to be cropped from it: time of the frame, and the face's left, top, right, bottom in pixels."""
+    """A face in one frame, to be cropped from it: time, and left, top, right, bottom in pixels of the frame."""
 
     timestamp_s: float
     bbox_xyxy: tuple[float, float, float, float]
