@@ -127,12 +127,11 @@ def compare_predictions(
     is_found = first_predictions.is_found[rows]
     is_readable = first_predictions.is_readable[rows]
     summary = _summarize(labels, [predicted_first, predicted_second], names)
-    summary["first"] = {**_identity(first), **summary["first"]}
-    summary["second"] = {**_identity(second), **summary["second"]}
-    summary["unknown"] = {
-        key: [name for name in names if name not in manifest.labels]
-        for key, manifest in (("first", first), ("second", second))
-    }
+    summary["unknown"] = {}
+    for key, manifest in (("first", first), ("second", second)):
+        identity = {"name": manifest.name, "version": manifest.version, "sha256": manifest.sha256}
+        summary[key] = {**identity, **summary[key]}
+        summary["unknown"][key] = [name for name in names if name not in manifest.labels]
     summary["missed_faces"] = int((~is_found & is_readable).sum())
     summary["unreadable_faces"] = int((~is_readable).sum())
     summary["unanswered_faces"] = int((predicted_first == metrics.NO_PREDICTION).sum())
@@ -194,10 +193,6 @@ def _summarize(labels: np.ndarray, predictions: list[np.ndarray], names: tuple[s
             name: _class_scores(first[labels == number], second[labels == number]) for number, name in enumerate(names)
         },
     }
-
-
-def _identity(manifest: Manifest) -> dict[str, str]:
-    return {"name": manifest.name, "version": manifest.version, "sha256": manifest.sha256}
 
 
 def _class_scores(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:

@@ -71,9 +71,8 @@ def predict_dataset(
             crops, is_found[rows], is_readable[rows] = zip(*pool.map(crop_face, samples), strict=True)
             has_crop = [crop is not None for crop in crops]
             if any(has_crop):
-                logits[rows[has_crop]] = classifier.logits(
-                    np.stack([crop for crop in crops if crop is not None]), flip_tta=flip_tta
-                )
+                batch = np.stack([crop for crop in crops if crop is not None])
+                logits[rows[has_crop]] = classifier.logits(batch, flip_tta=flip_tta)
             if progress:
                 progress(start + len(samples), count)
 

@@ -27,10 +27,7 @@ MAX_TILT_DEG = 6.0
 MAX_PASSES = 6
 """Maximum number of fits of one face; the tilt of a face rotated by 90 degrees is approached in steps."""
 CONFIDENT_LOGIT = 8.0
-"""Presence logit from which a mesh is taken as upright in its crop.
-
-Rotated portraits give 6 to 30 when the crop is upright, and more than 7 in 1 of 60 cases when it is not.
-"""
+"""Presence logit from which a mesh counts as upright. Rotated portraits: 6..30 upright, else above 7 in 1 of 60."""
 ROTATIONS = ((5.0, (45.0, -45.0)), (10.0, (180.0, 90.0, -90.0, 135.0, -135.0)))
 """Rotations to try, in degrees, each group with its minimum presence logit.
 
@@ -126,12 +123,10 @@ class LandmarkMesh:
     ) -> list[FittedMesh | None]:
         eyes = [face.landmarks_xy[:2].astype(np.float64) for face in faces]
         fits = self._refine(image, faces, self._predict(image, faces, eyes), max_tilt_deg)
+        sides = [face.bbox_xyxy[2:] - face.bbox_xyxy[:2] for face in faces]
+        large = [index for index, side in enumerate(sides) if side.max() >= MIN_ROTATED_SIZE_PX]
         for min_logit, angles_deg in ROTATIONS if rotated else ():
-            unsure = [
-                index
-                for index, fit in enumerate(fits)
-                if fit.logit < CONFIDENT_LOGIT and _longer_side(faces[index]) >= MIN_ROTATED_SIZE_PX
-            ]
+            unsure = [index for index in large if fits[index].logit < CONFIDENT_LOGIT]
             candidates = [self._best_rotation(image, faces[index], eyes[index], angles_deg) for index in unsure]
             refined = self._refine(image, [faces[index] for index in unsure], candidates, max_tilt_deg)
             for index, fit in zip(unsure, refined, strict=True):
@@ -204,10 +199,6 @@ def mesh_crop_matrix(bbox_xyxy: np.ndarray, eyes_xy: np.ndarray, size: int) -> n
     linear = np.array([[cos, sin], [-sin, cos]])
     center = (box[:2] + box[2:]) / 2
     return np.column_stack([linear, size / 2 - linear @ center])
-
-
-def _longer_side(face: Face) -> float:
-    return float((face.bbox_xyxy[2:] - face.bbox_xyxy[:2]).max())
 
 
 def _tilt(eyes_xy: np.ndarray) -> float:

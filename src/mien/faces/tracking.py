@@ -179,10 +179,7 @@ class FaceTracker:
             "timestamp_s": self._timestamp_s,
             "is_scene_new": self._is_scene_new,
             "tracks": [
-                {
-                    name: value.tolist() if isinstance(value, np.ndarray) else value
-                    for name, value in vars(track).items()
-                }
+                {**vars(track), **{name: getattr(track, name).tolist() for name in _ARRAY_FIELDS}}
                 for track in self._tracks
             ],
         }
