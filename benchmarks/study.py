@@ -101,13 +101,12 @@ def describe(group: dict[str, Any], row: dict[str, Any]) -> str:
     config = read_recipe(HERE.parent / recipe, overrides)
     if not evaluations or evaluations[-1]["epoch"] < config.training.epochs - 0.01:
         return ""
-    last, cost = (
-        evaluations[-1],
-        measure_cost(build_model(config.model.name, CLASSES, config.model.options), config.data.size),
-    )
+    last = evaluations[-1]
+    network = build_model(config.model.name, CLASSES, config.model.options)
+    parameters, macs = measure_cost(network, config.data.size)
     return (
         f"| {row['changed']} | **{last['accuracy']:.1%}** | {last['balanced_accuracy']:.1%} "
-        f"| {cost.parameters / 1e6:.2f} M | {cost.macs / 1e6:.0f} M | {config.training.epochs:g} "
+        f"| {parameters / 1e6:.2f} M | {macs / 1e6:.0f} M | {config.training.epochs:g} "
         f"| {minutes(records, config):.0f} |\n"
     )
 

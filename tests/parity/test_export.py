@@ -37,7 +37,7 @@ def test_exports_and_calibrates_a_checkpoint(run, tmp_path):
     path = tmp_path / "tiny.onnx"
     export.export_model(checkpoint, path, source={"commit": "abc"})
     index = read_dataset("folder", data)
-    manifest = calibrate(path, index.select("valid"), abstain=0.1).manifest
+    manifest, _ = calibrate(path, index.select("valid"), abstain=0.1)
     assert manifest == read_manifest(path)
     assert manifest.labels == ("neutral", "happiness", "surprise")
     source = {"name": index.name, "license": index.license}
@@ -45,7 +45,7 @@ def test_exports_and_calibrates_a_checkpoint(run, tmp_path):
     assert manifest.license == "CC0"
     assert manifest.temperature != 1.0
     assert 1 / 3 < manifest.abstain_below <= 1
-    assert calibrate(path, index.select("valid"), abstain=0.1).manifest == manifest
+    assert calibrate(path, index.select("valid"), abstain=0.1)[0] == manifest
     first = manifest.risk_coverage[0]
     assert (first.coverage, first.confidence) == (1.0, 0.0)
     summary = evaluate(ExpressionClassifier(path), index.select("valid")).summary

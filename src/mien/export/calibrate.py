@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -36,17 +36,9 @@ COVERAGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
 """Fractions of labeled faces at which a manifest states the error."""
 
 
-class CalibrationResult(NamedTuple):
-    """The calibrated manifest, and the images that count as errors in its metrics."""
-
-    manifest: Manifest
-    unreadable: list[str]
-    """Ids of missing or broken images."""
-
-
 def calibrate(
     model: Path, index: Index, *, abstain: float = 0.02, progress: Progress | None = None
-) -> CalibrationResult:
+) -> tuple[Manifest, list[str]]:
     """Fit temperatures and abstention thresholds of a model file, evaluate it, and rewrite its manifest.
 
     Args:
@@ -54,6 +46,9 @@ def calibrate(
         index: validation split of a data set.
         abstain: fraction of validation faces without a label, those with the lowest confidence.
         progress: called with the number of processed images.
+
+    Returns:
+        The calibrated manifest, and the ids of missing or broken images, which count as errors in its metrics.
 
     Raises:
         InputError: if the fraction is out of range, or the faces show a class that the model lacks.
@@ -84,7 +79,7 @@ def calibrate(
     split_metrics = {f"{index.name}/{index.split}": _select_metrics(summary)}
     calibrated = replace(fitted, metrics={**fitted.metrics, **split_metrics})
     write_manifest(calibrated, model)
-    return CalibrationResult(calibrated, summary["unreadable"])
+    return calibrated, summary["unreadable"]
 
 
 def risk_points(probabilities: np.ndarray, labels: np.ndarray) -> tuple[RiskPoint, ...]:

@@ -15,8 +15,8 @@ from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, write_
 from mien.models import build_model
 from mien.models.network import ExportModule, ExpressionNetwork, trace_graph
 from mien.runtime import open_session
-from mien.training.checkpoint import Checkpoint, load_checkpoint
-from mien.training.config import Config, config_from_dict
+from mien.training.checkpoint import load_checkpoint
+from mien.training.config import config_from_dict
 
 TOLERANCE = 1e-4
 """Maximum difference between torch and the exported graph; relative to the maximum for maps and embeddings with values
@@ -51,8 +51,9 @@ def export_model(
         raise ModelError(f"{output.name}: the name of a model file must end in .onnx.")
     checkpoint = load_checkpoint(checkpoint_path)
     config = config_from_dict(checkpoint.config)
-    network = _load_network(checkpoint, config)
-    graph = export_graph(network, config.data.size)
+    network = build_model(config.model.name, len(checkpoint.labels), config.model.options)
+    network.load_state_dict(checkpoint.ema)
+    graph = export_graph(network.eval(), config.data.size)
     if half:
         graph = store_half(graph)
         _check_parity(ExportModule(network), graph, config.data.size, HALF_TOLERANCE)
@@ -73,12 +74,6 @@ def export_model(
     write_atomic(output, graph)
     write_manifest(manifest, output)
     return manifest
-
-
-def _load_network(checkpoint: Checkpoint, config: Config) -> ExpressionNetwork:
-    network = build_model(config.model.name, len(checkpoint.labels), config.model.options)
-    network.load_state_dict(checkpoint.ema)
-    return network.eval()
 
 
 def export_graph(network: ExpressionNetwork, size: int) -> bytes:

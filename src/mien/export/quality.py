@@ -56,25 +56,23 @@ def measure_quality_temperature(
         None if fewer than `MIN_FACES` faces are detected.
     """
     rows = np.random.default_rng(0).permutation(np.flatnonzero(labels >= 0))[:MAX_FACES]
-    logits, expected, sizes, sharpnesses, is_original = [], [], [], [], []
+    logits, expected, qualities, is_original = [], [], [], []
     for number, (row, copies) in enumerate(_copies(classifier, index, rows), start=1):
         if progress:
             progress(number, len(rows))
         if not copies:
             continue
-        qualities = [face_quality(image, face) for image, face in copies]
+        qualities += [face_quality(image, face) for image, face in copies]
         logits.append(classifier.logits(np.stack([classifier.crop(image, face) for image, face in copies])))
         expected += [labels[row]] * len(copies)
-        sizes += [quality.size_px for quality in qualities]
-        sharpnesses += [quality.sharpness for quality in qualities]
         is_original += [True] + [False] * (len(copies) - 1)
     if len(logits) < MIN_FACES:
         return None
     return fit_quality_temperature(
         np.concatenate(logits),
         np.array(expected),
-        np.array(sizes),
-        np.array(sharpnesses),
+        np.array([quality.size_px for quality in qualities]),
+        np.array([quality.sharpness for quality in qualities]),
         np.array(is_original),
         temperature,
         max_size_px=classifier.manifest.input.size,

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mien.models.layers import FeatureMap
+
 
 class Modulator(nn.Module):
     """EfficientFace's channel-spatial modulator: features times sigmoid(channel gate * spatial gate).
@@ -38,9 +40,7 @@ class Modulator(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def forward(
-        self, features: Float[Tensor, "batch channels rows columns"]
-    ) -> Float[Tensor, "batch channels rows columns"]:
+    def forward(self, features: FeatureMap) -> FeatureMap:
         """Scale every value of the feature map by its gate."""
         gates = self.channel(features)[:, :, None, None] * self.spatial(features)
         return self.gain * torch.sigmoid(gates) * features

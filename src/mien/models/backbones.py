@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from mien.errors import ModelError
-from mien.models.layers import ConvUnit, DepthwiseSeparable, PixelInput, restore_norm
+from mien.models.layers import ConvUnit, DepthwiseSeparable, FeatureMap, Images, PixelInput, restore_norm
 from mien.models.mesh_trunk import CHANNELS as MESH_CHANNELS
 from mien.models.mesh_trunk import load_mesh, mesh_stages
 from mien.models.network import ExpressionNetwork, NetworkOutput
@@ -75,32 +75,25 @@ class FaceMobileNet(ExpressionNetwork):
         self.fixed.eval()
         return self
 
-    def frozen_features(
-        self, images: Float[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch channels rows columns"]:
+    def frozen_features(self, images: Images) -> FeatureMap:
         """Apply the input normalization and the frozen layers."""
         return self.fixed(self.pixels(images))
 
-    def forward_trainable(self, features: Float[Tensor, "batch channels rows columns"]) -> NetworkOutput:
+    def forward_trainable(self, features: FeatureMap) -> NetworkOutput:
         """Apply the trainable layers to the result of `frozen_features`."""
         feature_map = self.trunk(features)
         return NetworkOutput(self.classifier(self.head(feature_map)), feature_map, None)
 
-    def load_pretrained(self, path: Path, images: Float[Tensor, "batch 3 height width"]) -> None:
+    def load_pretrained(self, path: Path, images: Images) -> None:
         """Load the trunk from a face-recognition network; see `load_folded`."""
         load_folded(self, path, self.pixels(images))
 
 
 def _face_stages(blocks: int = len(_STRIDES)) -> list[nn.Module]:
     """Build stem and blocks of MobileNetV1 in up to four stages; the first contains the stem and three blocks."""
-    stem = ConvUnit(3, _CHANNELS[0], kernel=3, stride=2)
-    units = [
-        stem,
-        *(
-            DepthwiseSeparable(_CHANNELS[number], _CHANNELS[number + 1], stride=_STRIDES[number])
-            for number in range(blocks)
-        ),
-    ]
+    units: list[nn.Module] = [ConvUnit(3, _CHANNELS[0], kernel=3, stride=2)]
+    for (inputs, outputs), stride in zip(pairwise(_CHANNELS[: blocks + 1]), _STRIDES[:blocks], strict=True):
+        units.append(DepthwiseSeparable(inputs, outputs, stride=stride))
     stages = [nn.Sequential(*units[first:last]) for first, last in ((0, 4), (4, 6), (6, 12), (12, 14))]
     return [stage for stage in stages if len(stage)]
 
@@ -185,7 +178,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def load_folded(network: nn.Module, path: Path, features: Float[Tensor, "batch 3 height width"]) -> None:
+def load_folded(network: nn.Module, path: Path, features: Images) -> None:
     """Load folded weights into the `ConvUnit`s of a MobileNetV1, with batch norms restored (see `restore_norm`).
 
     Args:
@@ -200,7 +193,12 @@ def load_folded(network: nn.Module, path: Path, features: Float[Tensor, "batch 3
     for name, unit in _named_units(network):
         if f"{name}.weight" not in folded:
             raise ModelError(f"{path} has no layer {name!r}.")
-        features = _restore_unit(unit, folded[f"{name}.weight"], folded[f"{name}.bias"], features)
+        unit.convolution.weight.copy_(folded[f"{name}.weight"].float())
+        padding = unit[0]
+        restore_norm(unit.norm, unit.convolution(padding(features)), folded[f"{name}.bias"])
+        was_training = unit.training
+        features = unit.eval()(features)
+        unit.train(was_training)
 
 
 def _named_units(network: nn.Module) -> Iterator[tuple[str, ConvUnit]]:
@@ -209,18 +207,6 @@ def _named_units(network: nn.Module) -> Iterator[tuple[str, ConvUnit]]:
     yield "stem", units[0]
     for number, unit in enumerate(units[1:]):
         yield f"blocks.{number // 2}.{('depthwise', 'pointwise')[number % 2]}", unit
-
-
-def _restore_unit(unit: ConvUnit, weight: Tensor, bias: Tensor, features: Tensor) -> Tensor:
-    """Load one unit from a folded layer; return its output for the given features."""
-    unit.convolution.weight.copy_(weight.float())
-    padding = unit[0]
-    outputs = unit.convolution(padding(features))
-    restore_norm(unit.norm, outputs, bias)
-    was_training = unit.training
-    result = unit.eval()(features)
-    unit.train(was_training)
-    return result
 
 
 BACKBONES: dict[str, Backbone] = {

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mien.errors import ModelError
 from mien.models.attention import Modulator
-from mien.models.layers import PixelInput
+from mien.models.layers import FeatureMap, Images, PixelInput
 from mien.models.local import REGIONS, LocalFeatureExtractor
 from mien.models.network import ExpressionNetwork, NetworkOutput
 
@@ -65,11 +65,11 @@ class EfficientFace(ExpressionNetwork):
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout))
         self.classifier = nn.Linear(last, classes)
 
-    def frozen_features(self, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
+    def frozen_features(self, images: Images) -> Tensor:
         """Return the images unchanged: no layer is frozen."""
         return images
 
-    def forward_trainable(self, features: Float[Tensor, "batch 3 height width"]) -> NetworkOutput:
+    def forward_trainable(self, features: Images) -> NetworkOutput:
         """Apply the network to crops with values 0..255."""
         pixels = self.pixels(features)
         if min(pixels.shape[2:]) < 32:
@@ -124,9 +124,7 @@ class _Shuffled(nn.Module):
             nn.ReLU(),
         )
 
-    def forward(
-        self, features: Float[Tensor, "batch channels rows columns"]
-    ) -> Float[Tensor, "batch channels rows columns"]:
+    def forward(self, features: FeatureMap) -> FeatureMap:
         shortcut, processed = features.chunk(2, dim=1)
         return _interleave(shortcut, self.branch(processed))
 
@@ -148,14 +146,10 @@ class _Halving(nn.Module):
             nn.ReLU(),
         )
 
-    def forward(
-        self, features: Float[Tensor, "batch inputs rows columns"]
-    ) -> Float[Tensor, "batch outputs halfrows halfcolumns"]:
+    def forward(self, features: FeatureMap) -> Float[Tensor, "batch outputs halfrows halfcolumns"]:
         return _interleave(self.short(features), self.long(features))
 
 
-def _interleave(
-    first: Float[Tensor, "batch half rows columns"], second: Float[Tensor, "batch half rows columns"]
-) -> Float[Tensor, "batch channels rows columns"]:
+def _interleave(first: FeatureMap, second: FeatureMap) -> Float[Tensor, "batch doubled rows columns"]:
     """Alternate the channels of two maps (a channel shuffle of two groups)."""
     return torch.stack([first, second], dim=2).flatten(1, 2)

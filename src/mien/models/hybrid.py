@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from mien.errors import ModelError
 from mien.models.attention import Modulator
 from mien.models.backbones import BACKBONES
-from mien.models.layers import DepthwiseSeparable, PixelInput
+from mien.models.layers import DepthwiseSeparable, FeatureMap, Images, PixelInput
 from mien.models.local import LAYOUTS, REGIONS, LocalFeatureExtractor
 from mien.models.network import ExpressionNetwork, NetworkOutput
 
@@ -80,16 +79,14 @@ class HybridNet(ExpressionNetwork):
         self.stages[: self.frozen].eval()
         return self
 
-    def frozen_features(
-        self, images: Float[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch channels rows columns"]:
+    def frozen_features(self, images: Images) -> FeatureMap:
         """Apply the input normalization and the frozen stages."""
         features = self.pixels(images)
         for stage in self.stages[: self.frozen]:
             features = stage(features)
         return features
 
-    def forward_trainable(self, features: Float[Tensor, "batch channels rows columns"]) -> NetworkOutput:
+    def forward_trainable(self, features: FeatureMap) -> NetworkOutput:
         """Apply the trainable layers to the result of `frozen_features`."""
         region_weights = None
         for number in range(self.frozen, len(self.stages)):
@@ -100,7 +97,7 @@ class HybridNet(ExpressionNetwork):
                 features = self.fusion(features, local)
         return NetworkOutput(self.classifier(self.head(features)), features, region_weights)
 
-    def load_pretrained(self, path: Path, images: Float[Tensor, "batch 3 height width"]) -> None:
+    def load_pretrained(self, path: Path, images: Images) -> None:
         """Load the trunk from a file; see `Backbone.load`."""
         self.load_stages(self.stages, path, self.pixels(images))
 
@@ -138,9 +135,7 @@ class SumFusion(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.full((channels, 1, 1), 0.1))
 
-    def forward(
-        self, whole: Float[Tensor, "batch channels rows columns"], local: Float[Tensor, "batch channels rows columns"]
-    ) -> Float[Tensor, "batch channels rows columns"]:
+    def forward(self, whole: FeatureMap, local: FeatureMap) -> FeatureMap:
         """Fuse the global and the local map."""
         return whole + self.scale * local
 
@@ -159,9 +154,7 @@ class ConcatFusion(nn.Module):
             self.mix.weight[:, channels:] *= 0.1
             self.mix.weight[:, :channels] = torch.eye(channels)[:, :, None, None]
 
-    def forward(
-        self, whole: Float[Tensor, "batch channels rows columns"], local: Float[Tensor, "batch channels rows columns"]
-    ) -> Float[Tensor, "batch channels rows columns"]:
+    def forward(self, whole: FeatureMap, local: FeatureMap) -> FeatureMap:
         """Fuse the global and the local map."""
         return self.mix(torch.cat([whole, local], dim=1))
 
@@ -182,9 +175,7 @@ class GatedFusion(nn.Module):
         nn.init.constant_(last.bias, -2.0)  # a gate of 0.12 at initialization
         self.gate = nn.Sequential(nn.Linear(2 * channels, hidden), nn.ReLU(), last, nn.Sigmoid())
 
-    def forward(
-        self, whole: Float[Tensor, "batch channels rows columns"], local: Float[Tensor, "batch channels rows columns"]
-    ) -> Float[Tensor, "batch channels rows columns"]:
+    def forward(self, whole: FeatureMap, local: FeatureMap) -> FeatureMap:
         """Fuse the global and the local map."""
         averages = torch.cat([whole.mean(dim=(2, 3)), local.mean(dim=(2, 3))], dim=1)
         return whole + self.gate(averages)[:, :, None, None] * local

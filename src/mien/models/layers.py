@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+FeatureMap = Float[Tensor, "batch channels rows columns"]
+Images = Float[Tensor, "batch 3 height width"]
+
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luminance (ITU-R BT.601), as in Pillow's `convert("L")`."""
 
@@ -40,7 +43,7 @@ class PixelInput(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 side side"]:
+    def forward(self, images: Images) -> Float[Tensor, "batch 3 side side"]:
         """Convert pixels 0..255 to the input scale of the network."""
         if self.grayscale:
             images = (images * self.luminance).sum(dim=1, keepdim=True)
@@ -55,9 +58,7 @@ class HalvingPad(nn.Module):
     An even side is padded at its end only, where torch would pad both ends; an odd side is padded at both.
     """
 
-    def forward(
-        self, features: Float[Tensor, "batch channels rows columns"]
-    ) -> Float[Tensor, "batch channels padded_rows padded_columns"]:
+    def forward(self, features: FeatureMap) -> Float[Tensor, "batch channels padded_rows padded_columns"]:
         """Pad the feature map."""
         rows, columns = features.shape[2:]
         return F.pad(features, (columns % 2, 1, rows % 2, 1))
@@ -92,9 +93,7 @@ class DepthwiseSeparable(nn.Sequential):
 
 
 @torch.no_grad()
-def restore_norm(
-    norm: nn.BatchNorm2d, outputs: Float[Tensor, "batch channels rows columns"], bias: Float[Tensor, " channels"]
-) -> None:
+def restore_norm(norm: nn.BatchNorm2d, outputs: FeatureMap, bias: Float[Tensor, " channels"]) -> None:
     """Restore a batch norm that was folded into the preceding convolution; the function stays the same.
 
     With mean m and variance v of the convolution's outputs: running_mean = m, running_var = v, gamma = sqrt(v + eps)

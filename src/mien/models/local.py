@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mien.models.attention import RegionAttention
+from mien.models.layers import FeatureMap
 from mien.models.network import Region
 
 REGIONS: dict[str, tuple[Region, ...]] = {
@@ -63,7 +64,7 @@ class LocalFeatureExtractor(nn.Module):
         self.attention = RegionAttention(len(self.regions), channels) if attention else None
 
     def forward(
-        self, features: Float[Tensor, "batch channels rows columns"]
+        self, features: FeatureMap
     ) -> tuple[Float[Tensor, "batch outputs halfrows halfcolumns"], Float[Tensor, "batch regions"] | None]:
         """Return the local feature map and, with attention, the region weights."""
         rows, columns = map(int, features.shape[2:])  # constants in a traced graph
@@ -85,21 +86,17 @@ class LocalFeatureExtractor(nn.Module):
 
 def _cells(region: Region, size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
     """Round a region to cells of a map: left, top, right, bottom, the last two exclusive, at least one cell."""
-    left, top, right, bottom = region.bbox_xyxy
     rows, columns = size_hw
-    first_column = min(math.floor(left * columns + 0.5), columns - 1)
-    first_row = min(math.floor(top * rows + 0.5), rows - 1)
-    return (
-        first_column,
-        first_row,
-        max(first_column + 1, math.floor(right * columns + 0.5)),
-        max(first_row + 1, math.floor(bottom * rows + 0.5)),
+    sides = (columns, rows, columns, rows)
+    left, top, right, bottom = (
+        math.floor(edge * side + 0.5) for edge, side in zip(region.bbox_xyxy, sides, strict=True)
     )
+    left = min(left, columns - 1)
+    top = min(top, rows - 1)
+    return left, top, max(left + 1, right), max(top + 1, bottom)
 
 
-def _tile(
-    maps: list[Tensor], boxes: list[tuple[int, int, int, int]], size_hw: tuple[int, int]
-) -> Float[Tensor, "batch channels rows columns"]:
+def _tile(maps: list[Tensor], boxes: list[tuple[int, int, int, int]], size_hw: tuple[int, int]) -> FeatureMap:
     """Place maps into one, averaging where they overlap."""
     rows, columns = size_hw
     cover = torch.zeros(size_hw)

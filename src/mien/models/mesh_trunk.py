@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from mien.errors import ModelError, UnknownModelError
-from mien.models.layers import HalvingPad, restore_norm
+from mien.models.layers import FeatureMap, HalvingPad, Images, restore_norm
 from mien.runtime import find_model
 
 CHANNELS = (16, 32, 64, 128, 128)
@@ -47,9 +47,7 @@ class MeshBlock(nn.Module):
         self.expand_norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
         self.slope = nn.PReLU(outputs)
 
-    def forward(
-        self, features: Float[Tensor, "batch channels rows columns"]
-    ) -> Float[Tensor, "batch outputs newrows newcolumns"]:
+    def forward(self, features: FeatureMap) -> Float[Tensor, "batch outputs newrows newcolumns"]:
         """Apply the block."""
         shortcut = features
         if self.stride == 2:
@@ -62,12 +60,9 @@ class MeshBlock(nn.Module):
 
 def mesh_stages() -> list[nn.Module]:
     """Build the four stages with random weights; the first contains the stem and two sizes."""
-    stem = (
-        HalvingPad(),
-        nn.Conv2d(3, CHANNELS[0], 3, 2, bias=False),
-        nn.BatchNorm2d(CHANNELS[0], eps=1e-3, momentum=0.01),
-    )
-    first = [*stem, nn.PReLU(CHANNELS[0]), *_blocks(CHANNELS[0])]
+    norm = nn.BatchNorm2d(CHANNELS[0], eps=1e-3, momentum=0.01)
+    stem = [HalvingPad(), nn.Conv2d(3, CHANNELS[0], 3, 2, bias=False), norm, nn.PReLU(CHANNELS[0])]
+    first = [*stem, *_blocks(CHANNELS[0])]
     stages = [[MeshBlock(inputs, outputs, stride=2), *_blocks(outputs)] for inputs, outputs in pairwise(CHANNELS)]
     return [nn.Sequential(*first, *stages[0]), *(nn.Sequential(*stage) for stage in stages[1:])]
 
@@ -77,7 +72,7 @@ def _blocks(channels: int) -> list[nn.Module]:
 
 
 @torch.no_grad()
-def load_mesh(stages: nn.Module, path: Path, features: Float[Tensor, "batch 3 height width"]) -> None:
+def load_mesh(stages: nn.Module, path: Path, features: Images) -> None:
     """Load the weights of the landmark mesh, with its batch norms restored (see `restore_norm`).
 
     Args:

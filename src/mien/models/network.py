@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mien.errors import ModelError
+from mien.models.layers import FeatureMap, Images
 
 OPSET = 17
 """ONNX operator set of exported graphs."""
@@ -29,7 +30,7 @@ class NetworkOutput(NamedTuple):
     """Output of a network for a batch of faces."""
 
     logits: Float[Tensor, "batch classes"]
-    feature_map: Float[Tensor, "batch channels rows columns"]
+    feature_map: FeatureMap
     """Input of the global average pooling before the classifier."""
     region_weights: Float[Tensor, "batch regions"] | None
     """Attention weights of the regions; rows sum to 1. None for a network without region attention."""
@@ -52,16 +53,14 @@ class ExpressionNetwork(nn.Module, ABC):
     """Regions of `NetworkOutput.region_weights`, in order."""
 
     @abstractmethod
-    def frozen_features(self, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
+    def frozen_features(self, images: Images) -> Tensor:
         """Apply the frozen layers; the first dimension of the result is the batch."""
 
     @abstractmethod
     def forward_trainable(self, features: Tensor) -> NetworkOutput:
         """Apply the trainable layers to the result of `frozen_features`."""
 
-    def activation_maps(
-        self, feature_map: Float[Tensor, "batch channels rows columns"]
-    ) -> Float[Tensor, "batch classes rows columns"]:
+    def activation_maps(self, feature_map: FeatureMap) -> Float[Tensor, "batch classes rows columns"]:
         """Return class activation maps: the classifier, without its bias, at every position of a feature map.
 
         Source:
@@ -70,11 +69,11 @@ class ExpressionNetwork(nn.Module, ABC):
         """
         return F.conv2d(feature_map, self.classifier.weight[:, :, None, None])
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
+    def forward(self, images: Images) -> Float[Tensor, "batch classes"]:
         """Return logits for RGB crops with values 0..255."""
         return self.forward_trainable(self.frozen_features(images)).logits
 
-    def load_pretrained(self, path: Path, images: Float[Tensor, "batch 3 height width"]) -> None:
+    def load_pretrained(self, path: Path, images: Images) -> None:
         """Load pretrained weights.
 
         Args:
@@ -99,7 +98,7 @@ class ExportModule(nn.Module):
         """Names of the outputs of `forward`, in order."""
         return ("logits", "maps", "embedding", *(("regions",) if self.network.regions else ()))
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> tuple[Tensor, ...]:
+    def forward(self, images: Images) -> tuple[Tensor, ...]:
         """Return all outputs for RGB crops with values 0..255."""
         output = self.network.forward_trainable(self.network.frozen_features(images))
         maps = self.network.activation_maps(output.feature_map)

@@ -6,6 +6,7 @@ once. The other changes reduce the difference between clean color photographs an
 
 import io
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -109,20 +110,18 @@ class Augmenter:
         return images * (1 - mask) + fill * mask
 
 
+@dataclass(frozen=True)
 class _Draws:
     """Random numbers per face, drawn on the CPU to be equal on every device.
 
     Numbers are drawn for all faces of the batch; those of the given positions are returned.
     """
 
-    def __init__(
-        self, positions: Tensor, total: int, strength: float, device: torch.device, generator: Generator
-    ) -> None:
-        self.positions = positions
-        self.total = total
-        self.strength = strength
-        self.device = device
-        self.generator = generator
+    positions: Tensor
+    total: int
+    strength: float
+    device: torch.device
+    generator: Generator
 
     def uniform(self, low: float, high: float) -> Tensor:
         return (low + (high - low) * self._unit()[self.positions]).to(self.device)

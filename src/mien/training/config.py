@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,12 @@ from typing import Any
 from mien.errors import ConfigError
 from mien.faces.alignment import MARGINS
 from mien.records import convert_record
+
+
+def _check(section: str, config: object, expected: str, is_valid: Callable[[float], bool], *names: str) -> None:
+    for name in names:
+        if not is_valid(value := getattr(config, name)):
+            raise ConfigError(f"{section}.{name} is {value}; expected {expected}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +66,10 @@ class DataConfig:
     balance: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.balance <= 1:
-            raise ConfigError(f"data.balance is {self.balance}; expected 0 to 1.")
-        if not MARGINS[0] <= self.margin <= MARGINS[1]:
-            raise ConfigError(f"data.margin is {self.margin}; expected {MARGINS[0]} to {MARGINS[1]}.")
-        for name in ("patch", "size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"data.{name} is {getattr(self, name)}; expected 1 or more pixels.")
+        low, high = MARGINS
+        _check("data", self, "0 to 1", lambda value: 0 <= value <= 1, "balance")
+        _check("data", self, f"{low} to {high}", lambda value: low <= value <= high, "margin")
+        _check("data", self, "1 or more pixels", lambda value: value >= 1, "patch", "size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,30 +110,18 @@ class TargetConfig:
             raise ConfigError("target.votes, teacher and hard: expected 0 or more, and not all 0.")
         if self.teacher > 0 and not self.teachers:
             raise ConfigError("target.teacher is above 0: name the models, target.teachers = ['model.onnx'].")
-        if self.feature_distillation < 0:
-            raise ConfigError(f"target.feature_distillation is {self.feature_distillation}; expected 0 or more.")
+        _check("target", self, "0 or more", lambda value: value >= 0, "feature_distillation")
         if self.feature_distillation > 0 and not self.feature_teacher:
             raise ConfigError(
                 "target.feature_distillation is above 0: name the model, target.feature_teacher = 'model.onnx'."
             )
-        if self.temperature <= 0:
-            raise ConfigError(f"target.temperature is {self.temperature}; expected more than 0.")
-        if not 0 <= self.smoothing < 1:
-            raise ConfigError(f"target.smoothing is {self.smoothing}; expected 0 to below 1.")
+        _check("target", self, "more than 0", lambda value: value > 0, "temperature")
+        _check("target", self, "0 to below 1", lambda value: 0 <= value < 1, "smoothing")
 
 
-PROBABILITIES = (
-    "unaligned",
-    "flip",
-    "grayscale",
-    "low_resolution",
-    "blur",
-    "sharpen",
-    "jpeg",
-    "noise",
-    "random_erasing",
-)
-"""Attributes of an `AugmentConfig` that are probabilities."""
+UNSCALED_PROBABILITIES = ("unaligned", "flip")
+SCALED_PROBABILITIES = ("grayscale", "low_resolution", "blur", "sharpen", "jpeg", "noise", "random_erasing")
+"""Attributes of an `AugmentConfig` that are probabilities, multiplied by its strength."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,12 +169,10 @@ class AugmentConfig:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
-            if not 0 <= value < math.inf:
-                raise ConfigError(f"augment.{name} is {value}; expected 0 or more.")
-        for name in PROBABILITIES:
-            if getattr(self, name) > 1:
-                raise ConfigError(f"augment.{name} is {getattr(self, name)}; expected a probability, 0 to 1.")
+        names = [field.name for field in dataclasses.fields(self)]
+        _check("augment", self, "0 or more", lambda value: 0 <= value < math.inf, *names)
+        probabilities = (*UNSCALED_PROBABILITIES, *SCALED_PROBABILITIES)
+        _check("augment", self, "a probability, 0 to 1", lambda value: value <= 1, *probabilities)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,18 +224,12 @@ class LoopConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch", "accumulate", "lr", "head_lr", "clip")
-        for name in (*positive, "checkpoint_steps", "evaluate_steps"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"training.{name} is {getattr(self, name)}; expected more than 0.")
+        positive = ("epochs", "batch", "accumulate", "lr", "head_lr", "clip", "checkpoint_steps", "evaluate_steps")
+        _check("training", self, "more than 0", lambda value: value > 0, *positive)
         not_negative = ("weight_decay", "warmup", "logit_adjustment", "sam", "consistency", "seed", "threads")
-        for name in not_negative:
-            if getattr(self, name) < 0:
-                raise ConfigError(f"training.{name} is {getattr(self, name)}; expected 0 or more.")
-        if self.workers < -1:
-            raise ConfigError(f"training.workers is {self.workers}; expected -1, 0 or more.")
-        if not 0 <= self.ema < 1:
-            raise ConfigError(f"training.ema is {self.ema}; expected 0 to below 1.")
+        _check("training", self, "0 or more", lambda value: value >= 0, *not_negative)
+        _check("training", self, "-1, 0 or more", lambda value: value >= -1, "workers")
+        _check("training", self, "0 to below 1", lambda value: 0 <= value < 1, "ema")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,7 +293,7 @@ def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Config:
         raise ConfigError(f"no recipe at {path}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
-    _resolve_paths(record, path.parent)
+    record = _resolve_paths(record, path.parent)
     for override in overrides:
         _apply(record, override)
     return config_from_dict(record)
@@ -333,17 +316,12 @@ def config_from_dict(record: dict[str, Any]) -> Config:
     return convert_record(record, Config, error=ConfigError)
 
 
-def _resolve_paths(record: dict[str, Any], folder: Path) -> None:
-    for section in record.values():
-        for key, value in section.items() if isinstance(section, dict) else ():
-            if isinstance(value, str):
-                section[key] = _resolve(value, folder)
-            elif isinstance(value, list):
-                section[key] = [_resolve(item, folder) if isinstance(item, str) else item for item in value]
-
-
-def _resolve(path: str, folder: Path) -> str:
-    return str(folder / path) if path.startswith("./") else path
+def _resolve_paths(value: Any, folder: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _resolve_paths(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolve_paths(item, folder) for item in value]
+    return str(folder / value) if isinstance(value, str) and value.startswith("./") else value
 
 
 def _apply(record: dict[str, Any], override: str) -> None:

@@ -267,16 +267,9 @@ def _crop_matrices(faces: Faces, config: DataConfig) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.broadcast_to(unaligned, aligned.shape).copy()), torch.from_numpy(aligned)
 
 
-def evaluation_crops(faces: Faces, config: DataConfig, part: slice) -> Tensor:
-    """Return aligned crops (N, 3, size, size) uint8, identical to those of evaluation and inference.
-
-    Args:
-        faces: faces of a split; those with a label count.
-        config: data section of the recipe.
-        part: slice of the faces that count.
-    """
-    rows = faces.rows[faces.labels >= 0][part]
+def evaluation_crops(store: FaceStore, rows: np.ndarray, config: DataConfig) -> Tensor:
+    """Return aligned crops (N, 3, size, size) uint8 of rows of a store, identical to those of inference."""
     crops = np.empty((len(rows), config.size, config.size, 3), dtype=np.uint8)
     for number, row in enumerate(rows):
-        crops[number] = faces.store.crop(int(row), size=config.size, template=config.template, margin=config.margin)
+        crops[number] = store.crop(int(row), size=config.size, template=config.template, margin=config.margin)
     return torch.from_numpy(crops).permute(0, 3, 1, 2)

@@ -194,10 +194,8 @@ def _torchrun_environment() -> Mapping[str, str]:
 
 def pick_device(name: str) -> torch.device:
     """Return the device of that name; "auto" prefers CUDA, then Apple's MPS, then the CPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(name, False):
-        devices = ", ".join(device for device, is_available in available.items() if is_available)
-        raise ConfigError(f"training.device is {name!r}; this machine has: {devices}.")
-    return torch.device(name)
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    devices = [device for device, is_available in available.items() if is_available]
+    if name != "auto" and name not in devices:
+        raise ConfigError(f"training.device is {name!r}; this machine has: {', '.join(sorted(devices))}.")
+    return torch.device(devices[0] if name == "auto" else name)

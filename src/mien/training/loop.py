@@ -87,9 +87,14 @@ def train(
         run = _Run(config, batches, validation, group, checkpoint, index)
         targets.check_width(run.model.classifier.in_features)
         group.barrier()  # with its long timeout; the first all-reduce has a short one
-        with closing(_open_log(run, directory)) as log:
+        tensorboard = config.training.tensorboard
+        log = RunLog(directory, step=run.step, tensorboard=tensorboard) if group.is_main else NullLog()
+        with closing(log):
             _loop(run, log, path, on_step)
-        _write_report(run, directory)
+        logits = run.predict_validation() if run.logits is None else run.logits
+        if group.is_main:
+            write_run_report(directory, names=validation.names, labels=run.validation_labels, logits=logits.numpy())
+        group.barrier()
     return path
 
 
@@ -102,20 +107,6 @@ def _open_checkpoint(path: Path, config: Config) -> Checkpoint | None:
     checkpoint = load_checkpoint(path)
     check_same_recipe(checkpoint.config, config)
     return checkpoint
-
-
-def _open_log(run: "_Run", directory: Path) -> RunLog | NullLog:
-    if not run.group.is_main:
-        return NullLog()
-    return RunLog(directory, step=run.step, tensorboard=run.config.training.tensorboard)
-
-
-def _write_report(run: "_Run", directory: Path) -> None:
-    """Write the report in the first process; the others wait."""
-    logits = run.predict_validation() if run.logits is None else run.logits
-    if run.group.is_main:
-        write_run_report(directory, names=run.validation.names, labels=run.validation_labels, logits=logits.numpy())
-    run.group.barrier()
 
 
 def _loop(run: "_Run", log: RunLog | NullLog, path: Path, on_step: StepCallback | None) -> None:
@@ -143,16 +134,7 @@ def _loop(run: "_Run", log: RunLog | NullLog, path: Path, on_step: StepCallback 
 
 
 class _Run:
-    """State of a run, with its two operations: train one step, evaluate.
-
-    Args:
-        config: the recipe.
-        batches: batches of the training split.
-        validation: faces of the validation split.
-        group: processes that share the work.
-        checkpoint: checkpoint of the same recipe to resume from; None starts a new run.
-        index: the data set, for the checkpoint's `data`.
-    """
+    """State of a run, new or from a checkpoint of the same recipe; trains one step, evaluates."""
 
     def __init__(
         self,
@@ -175,8 +157,8 @@ class _Run:
         self.pretrained: dict[str, int] = {}
         self.logits: Tensor | None = None
         self.validation_labels = validation.labels[validation.labels >= 0]
-        own = group.own_slice(len(self.validation_labels))
-        self.validation_crops = evaluation_crops(validation, config.data, own)
+        rows = validation.rows[validation.labels >= 0][group.own_slice(len(self.validation_labels))]
+        self.validation_crops = evaluation_crops(validation.store, rows, config.data)
         torch.manual_seed(config.training.seed)
         self.model = build_model(config.model.name, len(validation.names), config.model.options)
         if checkpoint is None:

@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from mien.errors import CheckpointError, ConfigError
 from mien.models import ExpressionNetwork, build_model
 from mien.training.checkpoint import load_checkpoint
 from mien.training.config import Config, ModelConfig
-from mien.training.data import Faces
+from mien.training.data import Faces, evaluation_crops
 
 STATISTICS_FACES = 256
 """Training faces from which statistics of folded batch norms are computed."""
@@ -51,7 +49,9 @@ def load_pretrained(model: ExpressionNetwork, config: Config, faces: Faces) -> d
         return {}
     if path.suffix == ".ckpt":
         return load_matching_weights(model, path, faces.names)
-    model.load_pretrained(path, _statistics_crops(config, faces))
+    order = np.random.default_rng(config.training.seed).permutation(len(faces.rows))
+    rows = faces.rows[order[:STATISTICS_FACES]]
+    model.load_pretrained(path, evaluation_crops(faces.store, rows, config.data).float())
     return {}
 
 
@@ -83,13 +83,3 @@ def load_matching_weights(model: ExpressionNetwork, path: Path, names: tuple[str
         )
     model.load_state_dict(weights, strict=False)
     return {"loaded": len(weights), "missing": len(own) - len(weights)}
-
-
-def _statistics_crops(config: Config, faces: Faces) -> Tensor:
-    order = np.random.default_rng(config.training.seed).permutation(len(faces.rows))
-    data = config.data
-    crops = [
-        faces.store.crop(int(row), size=data.size, template=data.template, margin=data.margin)
-        for row in faces.rows[order[:STATISTICS_FACES]]
-    ]
-    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float()

@@ -1,7 +1,7 @@
 """Contact sheet of training faces: the plain crop and augmented ones."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,25 +15,20 @@ from mien.drawing.cards import rounded, text_font
 from mien.errors import DatasetError, InputError
 from mien.reports.plot_style import printable_name
 from mien.theme import LIGHT, class_color
-from mien.training.config import AugmentConfig, Config
+from mien.training.config import SCALED_PROBABILITIES, UNSCALED_PROBABILITIES, AugmentConfig, Config
 from mien.training.data import Batches, Faces, gather_faces, read_excluded, read_index, unusable_ids, usable_rows
 
 CELL = 128
-"""Side of a crop on the sheet, in pixels."""
 GAP = 10
-"""Space between crops, in pixels."""
 RADIUS = 8
-"""Corner radius of crops, in pixels."""
 PADDING = 44
-"""Border of the sheet, in pixels."""
 NAME_WIDTH = 176
-"""Width of the column with class names, in pixels."""
 TITLE_HEIGHT = 76
 LINE_HEIGHT = 21
-"""Height of a line of settings, in pixels."""
 COLUMN_TITLE_HEIGHT = 48
 MIN_WIDTH = 760
-"""Minimum width of the sheet, in pixels; leaves room for the title."""
+"""Layout in pixels: side of a crop, space between crops, their corner radius, border of the sheet, width of the class
+names, heights of title, lines of settings and column titles, minimum width of the sheet (with room for the title)."""
 MAX_COUNT = 64
 """Maximum number of faces, and of views per face."""
 
@@ -43,13 +38,11 @@ class PreviewRow:
     """One face of the sheet.
 
     Attributes:
-        name: most likely class.
         label_distribution: (C,) label distribution of the data set.
         plain: (S, S, 3) uint8, the crop of evaluation and inference.
         views: (V, S, S, 3) uint8, augmented crops.
     """
 
-    name: str
     label_distribution: np.ndarray
     plain: np.ndarray
     views: np.ndarray
@@ -103,7 +96,7 @@ def _make_rows(index: Index, config: Config, faces: int, views: int) -> list[Pre
         data = config.data
         plain = [store.crop(row, size=data.size, template=data.template, margin=data.margin) for row in rows]
     return [
-        PreviewRow(name=index.labels[int(np.argmax(target))], label_distribution=target, plain=crop, views=crops)
+        PreviewRow(label_distribution=target, plain=crop, views=crops)
         for target, crop, crops in zip(prepared.label_distribution.numpy(), plain, augmented, strict=True)
     ]
 
@@ -141,7 +134,7 @@ def _draw_sheet(config: Config, index: Index, rows: list[PreviewRow], views: int
     _draw_columns(sheet, views_left, views, top)
     for number, row in enumerate(rows):
         y = top + number * (CELL + GAP)
-        _draw_name(sheet, row, index.labels, y)
+        _draw_name(sheet, row.label_distribution, index.labels, y)
         _paste_crop(sheet, row.plain, PADDING + NAME_WIDTH, y)
         for view in range(views):
             _paste_crop(sheet, row.views[view], views_left + view * (CELL + GAP), y)
@@ -174,27 +167,13 @@ def _draw_title(sheet: Image.Image, config: Config, dataset: str, settings: list
 def describe_augmentation(config: AugmentConfig) -> list[str]:
     """List the active augmentations with their ranges or probabilities, strength included: `rotation ±15°`."""
     strength = config.strength
-    ranges = {
-        "scale": config.scale,
-        "shift": config.shift,
-        "brightness": config.brightness,
-        "contrast": config.contrast,
-        "tint": config.tint,
-    }
-    probabilities = {
-        "grayscale": config.grayscale,
-        "low resolution": config.low_resolution,
-        "blur": config.blur,
-        "sharpen": config.sharpen,
-        "JPEG": config.jpeg,
-        "noise": config.noise,
-        "random erasing": config.random_erasing,
-    }
-    unscaled = {"unaligned": config.unaligned, "flip": config.flip}
-    values = {name: f"{100 * probability:.0f} %" for name, probability in unscaled.items()}
+    values = {name: f"{100 * getattr(config, name):.0f} %" for name in UNSCALED_PROBABILITIES}
     values["rotation"] = f"±{config.rotate * strength:.3g}°"
-    values |= {name: f"±{100 * maximum * strength:.0f} %" for name, maximum in ranges.items()}
-    values |= {name: f"{100 * min(1.0, probability * strength):.0f} %" for name, probability in probabilities.items()}
+    for name in ("scale", "shift", "brightness", "contrast", "tint"):
+        values[name] = f"±{100 * getattr(config, name) * strength:.0f} %"
+    for name in SCALED_PROBABILITIES:
+        title = "JPEG" if name == "jpeg" else name.replace("_", " ")
+        values[title] = f"{100 * min(1.0, getattr(config, name) * strength):.0f} %"
     if config.mixup:
         values["mixup, alpha"] = f"{config.mixup:g}"
     return [f"{name} {value}" for name, value in values.items() if value not in ("±0°", "±0 %", "0 %")]
@@ -212,19 +191,20 @@ def _draw_columns(sheet: Image.Image, left: int, views: int, top: int) -> None:
     draw.line([x, top - 30, x, sheet.height - PADDING], fill=LIGHT.line, width=2)
 
 
-def _draw_name(sheet: Image.Image, row: PreviewRow, labels: Iterable[str], y: int) -> None:
-    """Draw the class name with its color, and below it the label distribution as a stacked bar."""
+def _draw_name(sheet: Image.Image, distribution: np.ndarray, labels: Sequence[str], y: int) -> None:
+    """Draw the most likely class with its color, and below it the label distribution as a stacked bar."""
+    name = labels[int(np.argmax(distribution))]
     draw = ImageDraw.Draw(sheet)
     middle = y + CELL // 2
-    square = rounded(14, 14, 3, (*ImageColor.getrgb(class_color(row.name))[:3], 255))
+    square = rounded(14, 14, 3, (*ImageColor.getrgb(class_color(name))[:3], 255))
     sheet.paste(square, (PADDING, middle - 20), square)
     position = (PADDING + 24, middle - 13)
-    draw.text(position, printable_name(row.name), fill=LIGHT.ink, font=text_font(19, 1), anchor="lm")
+    draw.text(position, printable_name(name), fill=LIGHT.ink, font=text_font(19, 1), anchor="lm")
     length = NAME_WIDTH - 36
     bar = Image.new("RGB", (length, 10), LIGHT.cell)
     paint = ImageDraw.Draw(bar)
     x = 0.0
-    for label, probability in zip(labels, row.label_distribution.tolist(), strict=True):
+    for label, probability in zip(labels, distribution.tolist(), strict=True):
         end = x + probability * length
         if round(end) > round(x):
             paint.rectangle([round(x), 0, round(end) - 1, 9], fill=class_color(label))

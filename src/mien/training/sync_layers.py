@@ -85,14 +85,10 @@ class _AllReduce(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        return _all_reduce(values)
+        values = values.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(values)
+        return values
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return _all_reduce(gradients[0])
-
-
-def _all_reduce(values: Tensor) -> Tensor:
-    values = values.clone(memory_format=torch.contiguous_format)
-    dist.all_reduce(values)
-    return values
+        return _AllReduce.apply(gradients[0])

@@ -119,7 +119,7 @@ def test_photographs_are_aligned_as_in_inference(examples, tmp_path):
     [face, *_] = FaceDetector(threads=1).detect(photograph)
     expected = align_face(photograph, face.landmarks_xy, size=64).transpose(2, 0, 1)
     assert np.abs(images[0].numpy() - expected).mean() < 2
-    assert np.abs(evaluation_crops(valid, data, slice(None))[0].float().numpy() - expected).mean() < 2
+    assert np.abs(evaluation_crops(valid.store, valid.rows, data)[0].float().numpy() - expected).mean() < 2
 
 
 def test_training_and_evaluation_use_the_same_reduction(examples, tmp_path):
@@ -130,7 +130,7 @@ def test_training_and_evaluation_use_the_same_reduction(examples, tmp_path):
     data = DataConfig(dataset="table", path=str(tmp_path / "t.csv"), patch=96, size=64)
     train, _ = load_faces(read_index(data), data, tmp_path)
     images, _ = Batches(train, Config(data=data, augment=AugmentConfig(strength=0.0, flip=0.0))).at(0)
-    evaluated = evaluation_crops(train, data, slice(None)).float()
+    evaluated = evaluation_crops(train.store, train.rows, data).float()
     assert (images - evaluated).abs().max() <= 1.51
 
 
