@@ -20,16 +20,7 @@ from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, RiskPoint, write_manifest
 from mien.progress import Progress
 
-METRIC_KEYS = (
-    "n",
-    "accuracy",
-    "accuracy_interval",
-    "balanced_accuracy",
-    "macro_f1",
-    "ece",
-    "ece_uncalibrated",
-    "brier",
-)
+METRICS = ("n", "accuracy", "accuracy_interval", "balanced_accuracy", "macro_f1", "ece", "ece_uncalibrated", "brier")
 """Keys of an evaluation's summary that are stored in the manifest, per protocol."""
 
 COVERAGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
@@ -107,4 +98,4 @@ def risk_points(probabilities: np.ndarray, labels: np.ndarray) -> tuple[RiskPoin
 
 def _select_metrics(summary: dict[str, Any]) -> dict[str, Any]:
     protocols = summary.get("protocols") or {"labels": summary}
-    return {name: {key: values[key] for key in METRIC_KEYS} for name, values in protocols.items()}
+    return {name: {key: values[key] for key in METRICS} for name, values in protocols.items()}

@@ -103,8 +103,7 @@ def fit_quality_temperature(
     reference_size = min(float(np.median(size_px[is_original])), max_size_px)
     reference_sharpness = float(np.median(sharpness[is_original]))
     features = quality_features(size_px, sharpness, reference_size, reference_sharpness)
-    weights = fit_temperature_weights(logits, labels, features, temperature)
-    per_halving, per_blur = weights.round(3).tolist()
+    per_halving, per_blur = fit_temperature_weights(logits, labels, features, temperature).round(3).tolist()
     return QualityTemperature(
         size_px=round(reference_size, 1),
         per_halving=per_halving,

@@ -1,6 +1,6 @@
 """Convolutional trunks, their pretrained weights, and the network `FaceMobileNet`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -190,7 +190,9 @@ def load_folded(network: nn.Module, path: Path, features: Images) -> None:
         ModelError: if the file is missing or has other layers.
     """
     folded = _read_weights(path)
-    for name, unit in _named_units(network):
+    units = [module for module in network.modules() if isinstance(module, ConvUnit)]
+    blocks = (f"blocks.{number}.{part}" for number in range(len(units) // 2) for part in ("depthwise", "pointwise"))
+    for name, unit in zip(("stem", *blocks), units, strict=True):
         if f"{name}.weight" not in folded:
             raise ModelError(f"{path} has no layer {name!r}.")
         unit.convolution.weight.copy_(folded[f"{name}.weight"].float())
@@ -199,14 +201,6 @@ def load_folded(network: nn.Module, path: Path, features: Images) -> None:
         was_training = unit.training
         features = unit.eval()(features)
         unit.train(was_training)
-
-
-def _named_units(network: nn.Module) -> Iterator[tuple[str, ConvUnit]]:
-    """Yield the units in order, with their names in the published weights."""
-    units = [module for module in network.modules() if isinstance(module, ConvUnit)]
-    yield "stem", units[0]
-    for number, unit in enumerate(units[1:]):
-        yield f"blocks.{number // 2}.{('depthwise', 'pointwise')[number % 2]}", unit
 
 
 BACKBONES: dict[str, Backbone] = {

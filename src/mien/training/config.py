@@ -49,8 +49,7 @@ class DataConfig:
         patch: side in pixels of prepared faces; below `size`, detail is lost. Patches of photographs are twice as wide,
             to include the surroundings of the face.
         size: side in pixels of the crops for the network.
-        template: see `mien.faces.alignment`.
-        margin: see `mien.faces.alignment`.
+        template, margin: see `mien.faces.alignment`.
         balance: 0 uses every face once per epoch. Above 0, faces are drawn with replacement, from each class in
             proportion to its size to the power of 1 - balance; at 1, all classes are equally frequent.
     """

@@ -1,7 +1,7 @@
 """Training data: selection of faces, and augmented batches as a function of recipe, seed and step."""
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -150,13 +150,12 @@ def unusable_ids(index: Index, store: FaceStore) -> set[str]:
     return {*store.unreadable, *(index.samples[row].id for row in faceless)}
 
 
-def usable_rows(index: Index, split: str, leaks: Set[str], unusable: Collection[str] = ()) -> list[int]:
+def usable_rows(index: Index, split: str, leaks: Set[str], unusable: Set[str] = frozenset()) -> list[int]:
     """Return the rows of samples of a split that have a target and are neither unusable nor excluded.
 
     Raises:
         DatasetError: if there are none.
     """
-    unusable = set(unusable)
     rows = [
         row
         for row, sample in enumerate(index.samples)

@@ -2,8 +2,9 @@
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
@@ -33,15 +34,8 @@ MAX_COUNT = 64
 """Maximum number of faces, and of views per face."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PreviewRow:
-    """One face of the sheet.
-
-    Attributes:
-        label_distribution: (C,) label distribution of the data set.
-        plain: (S, S, 3) uint8, the crop of evaluation and inference.
-        views: (V, S, S, 3) uint8, augmented crops.
-    """
+class _Row(NamedTuple):
+    """One face of the sheet: (C,) labels, (S, S, 3) uint8 crop of inference, (V, S, S, 3) uint8 augmented crops."""
 
     label_distribution: np.ndarray
     plain: np.ndarray
@@ -80,7 +74,7 @@ def choose_faces(index: Index, config: Config, count: int) -> list[Sample]:
     return [classes[label][turn] for turn, label in chosen]
 
 
-def _make_rows(index: Index, config: Config, faces: int, views: int) -> list[PreviewRow]:
+def _make_rows(index: Index, config: Config, faces: int, views: int) -> list[_Row]:
     """Prepare and augment the chosen faces; skip those that are unreadable or without a detected face."""
     chosen = replace(index, samples=tuple(choose_faces(index, config, faces)))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -95,10 +89,7 @@ def _make_rows(index: Index, config: Config, faces: int, views: int) -> list[Pre
         augmented = _augment(prepared, config, views)
         data = config.data
         plain = [store.crop(row, size=data.size, template=data.template, margin=data.margin) for row in rows]
-    return [
-        PreviewRow(label_distribution=target, plain=crop, views=crops)
-        for target, crop, crops in zip(prepared.label_distribution.numpy(), plain, augmented, strict=True)
-    ]
+    return list(map(_Row, prepared.label_distribution.numpy(), plain, augmented))
 
 
 def _augment(faces: Faces, config: Config, views: int) -> np.ndarray:
@@ -123,7 +114,7 @@ def _augment(faces: Faces, config: Config, views: int) -> np.ndarray:
     return augmented
 
 
-def _draw_sheet(config: Config, index: Index, rows: list[PreviewRow], views: int) -> Image.Image:
+def _draw_sheet(config: Config, index: Index, rows: list[_Row], views: int) -> Image.Image:
     views_left = PADDING + NAME_WIDTH + CELL + 3 * GAP
     width = max(MIN_WIDTH, views_left + views * (CELL + GAP) - GAP + PADDING)
     augment = config.augment if index.is_cropped else replace(config.augment, unaligned=0.0)

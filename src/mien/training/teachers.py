@@ -101,7 +101,10 @@ def cached_outputs(
     Raises:
         DatasetError: if the cached file is broken.
     """
-    path = folder / f"{teacher.cache_prefix}-{_fingerprint(teacher, faces)}.npy"
+    manifest = teacher.classifier.manifest
+    settings = (manifest.sha256, manifest.input.size, manifest.alignment, teacher.flip_tta, teacher.columns)
+    key = hashlib.sha256(f"{settings!r}{faces.fingerprint}".encode()).hexdigest()[:16]
+    path = folder / f"{teacher.cache_prefix}-{key}.npy"
     if path.is_file():
         try:
             return torch.from_numpy(np.load(path))
@@ -118,10 +121,3 @@ def cached_outputs(
     with open_atomic(path) as file:
         np.save(file, outputs.numpy())
     return outputs
-
-
-def _fingerprint(teacher: Teacher, faces: Faces) -> str:
-    """Return a hash of the model, its settings, and all pixels and landmarks of the faces."""
-    manifest = teacher.classifier.manifest
-    settings = (manifest.sha256, manifest.input.size, manifest.alignment, teacher.flip_tta, teacher.columns)
-    return hashlib.sha256(f"{settings!r}{faces.fingerprint}".encode()).hexdigest()[:16]
