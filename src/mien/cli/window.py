@@ -8,11 +8,7 @@ import numpy as np
 
 
 class Window:
-    """Window that shows one image at a time; Esc, Q or the close button end it.
-
-    Args:
-        root: Tk root window.
-    """
+    """Window that shows one image at a time; Esc, Q or the close button end it."""
 
     def __init__(self, root: Any) -> None:
         import tkinter

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
@@ -22,7 +23,7 @@ from mien.server.auth import read_tokens
 from mien.server.batching import Batcher, BatchKey
 from mien.server.errors import HTTPProblem, shutting_down, to_problem
 from mien.server.logs import RequestLog
-from mien.server.metrics import CONTENT_TYPE, Metrics
+from mien.server.metrics import Metrics
 from mien.server.model_pool import ModelPool
 from mien.server.settings import ServerSettings
 from mien.server.static import PAGE, PAGE_NOT_BUILT, ModelFiles, PageFiles, SecurityHeaders, model_files, model_index
@@ -199,7 +200,7 @@ def _add_monitoring(app: FastAPI, service: Service) -> None:
         summary="Export Prometheus metrics.",
     )
     async def metrics() -> Response:
-        return Response(service.metrics.to_text(), headers={"Content-Type": CONTENT_TYPE})
+        return Response(service.metrics.to_text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _add_static_files(app: FastAPI, service: Service) -> None:

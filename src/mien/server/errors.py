@@ -13,7 +13,7 @@ LOGGER = logging.getLogger("mien.server")
 
 
 class HTTPProblem(MienError):  # noqa: N818 - named after RFC 9457
-    """An error response.
+    """An error response; its JSON body has the code and the message under `error`.
 
     Args:
         status: HTTP status, 4xx or 5xx.
@@ -28,16 +28,13 @@ class HTTPProblem(MienError):  # noqa: N818 - named after RFC 9457
         self.code = code
         self.retry_after_s = retry_after_s
 
-    def to_dict(self) -> dict[str, dict[str, str]]:
-        """Return the JSON body."""
-        return {"error": {"code": self.code, "message": str(self)}}
-
     def to_response(self) -> JSONResponse:
         """Return the HTTP response."""
         headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
         if self.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="mien"'
-        return JSONResponse(self.to_dict(), status_code=self.status, headers=headers)
+        body = {"error": {"code": self.code, "message": str(self)}}
+        return JSONResponse(body, status_code=self.status, headers=headers)
 
 
 async def send_problem(problem: HTTPProblem, scope: Scope, receive: Receive, send: Send) -> None:

@@ -51,12 +51,7 @@ def configure_logs() -> None:
 
 
 class RequestLog:
-    """Middleware that assigns request ids, logs and counts responses, and answers unexpected exceptions with 500.
-
-    Args:
-        app: the wrapped application.
-        metrics: counters of requests and their duration.
-    """
+    """Middleware that assigns request ids, logs and counts responses, and answers unexpected exceptions with 500."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app

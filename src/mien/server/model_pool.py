@@ -20,10 +20,7 @@ from mien.server.settings import ServerSettings
 
 
 class ModelPool:
-    """Expression models by name, loaded on first use.
-
-    Args:
-        settings: names of the models, their threads and limits.
+    """Expression models by name, loaded on first use with the threads and limits of the settings.
 
     Raises:
         InputError: when two models have the same name.

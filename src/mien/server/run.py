@@ -85,14 +85,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 class GracefulServer(uvicorn.Server):
-    """Server that shuts down in two phases: answer admitted requests and reject new ones, then close.
-
-    Args:
-        config: configuration of uvicorn.
-        bound: the listening socket.
-        app: application with a `state.service`.
-        on_ready: called once the server is listening.
-    """
+    """Server that shuts down in two phases: answer admitted requests and reject new ones, then close."""
 
     def __init__(
         self, config: uvicorn.Config, bound: socket.socket, app: FastAPI, on_ready: Callable[[], None]

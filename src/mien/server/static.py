@@ -39,11 +39,7 @@ HEADERS = {
 
 
 class SecurityHeaders:
-    """Middleware that adds `HEADERS` to every response.
-
-    Args:
-        app: the wrapped application.
-    """
+    """Middleware that adds `HEADERS` to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -74,11 +70,7 @@ class PageFiles(StaticFiles):
 
 
 class ModelFiles(StaticFiles):
-    """Individual files from anywhere on the disk.
-
-    Args:
-        files: paths by the name under which they are served.
-    """
+    """Individual files from anywhere on the disk, given by the name under which they are served."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:
         super().__init__(check_dir=False)

@@ -13,12 +13,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
-from starlette.status import (
-    WS_1000_NORMAL_CLOSURE,
-    WS_1001_GOING_AWAY,
-    WS_1008_POLICY_VIOLATION,
-    WS_1011_INTERNAL_ERROR,
-)
+from starlette import status
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from mien.errors import InputError, MienError
@@ -40,14 +35,7 @@ MAX_UNSENT = 64
 
 
 class Streams:
-    """All WebSocket connections of a server.
-
-    Args:
-        settings: limits of the connections.
-        pool: models, shared with the HTTP requests.
-        batcher: its workers analyze the images, queued with the batches of the HTTP requests.
-        metrics: counters of connections and images.
-    """
+    """All WebSocket connections of a server; their images are queued with the batches of the HTTP requests."""
 
     def __init__(self, settings: ServerSettings, pool: ModelPool, batcher: Batcher, metrics: Metrics) -> None:
         self._settings = settings
@@ -85,7 +73,7 @@ class Streams:
         """Close every connection once its current image is answered."""
         while self._open:
             for stream in self._open:
-                stream.end(WS_1001_GOING_AWAY)
+                stream.end(status.WS_1001_GOING_AWAY)
             await asyncio.sleep(0.02)
 
 
@@ -115,7 +103,7 @@ class _Stream:
         self._frame_count = 0
         self._must_reset = False
         self._is_ending = False
-        self._close_code = WS_1000_NORMAL_CLOSURE
+        self._close_code = status.WS_1000_NORMAL_CLOSURE
 
     def end(self, code: int) -> None:
         """Stop accepting images, answer the current one, and close with a code."""
@@ -142,7 +130,7 @@ class _Stream:
         failure = next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
         if self._websocket.application_state is WebSocketState.CONNECTED:
             with suppress(WebSocketDisconnect, RuntimeError):
-                await self._websocket.close(self._close_code if failure is None else WS_1011_INTERNAL_ERROR)
+                await self._websocket.close(self._close_code if failure is None else status.WS_1011_INTERNAL_ERROR)
         if failure is not None:
             raise failure
 
@@ -155,9 +143,9 @@ class _Stream:
                 async with asyncio.timeout(self._settings.stream_idle_s):
                     message = await self._websocket.receive()
             except TimeoutError:
-                return self.end(WS_1008_POLICY_VIOLATION)
+                return self.end(status.WS_1008_POLICY_VIOLATION)
             if message["type"] == "websocket.disconnect":
-                return self.end(WS_1000_NORMAL_CLOSURE)
+                return self.end(status.WS_1000_NORMAL_CLOSURE)
             if (data := message.get("bytes")) is not None:
                 self._on_image(data)
             else:
