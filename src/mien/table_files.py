@@ -158,9 +158,5 @@ class _ParquetWriter:
         self._pending = []
 
 
-FORMATS: dict[str, type[_CsvWriter | _JsonLinesWriter | _ParquetWriter]] = {
-    ".csv": _CsvWriter,
-    ".jsonl": _JsonLinesWriter,
-    ".parquet": _ParquetWriter,
-}
+FORMATS = {".csv": _CsvWriter, ".jsonl": _JsonLinesWriter, ".parquet": _ParquetWriter}
 """Writer of each table format by lower-case suffix."""

@@ -29,11 +29,10 @@ _SIDE = 48
 
 
 class PixelRow(NamedTuple):
-    """Position of a row in `fer2013.csv`, and its cells except the pixels."""
+    """Line number of a row in `fer2013.csv`, offset of its first byte, and its cells except the pixels."""
 
     line: int
     offset: int
-    """First byte of the line in the file."""
     emotion: str
     usage: str
 

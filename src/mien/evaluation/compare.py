@@ -88,9 +88,6 @@ def compare(
         flip_tta: average the logits with those of the mirrored crop.
         progress: called with the number of finished predictions of both models and their total.
 
-    Returns:
-        The summary of the results, described in `Comparison`, and the faces on which the models differ.
-
     Raises:
         InputError: one of the models lacks a class of the labeled images.
         DatasetError: no image has a label.
