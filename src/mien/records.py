@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import threading
 from collections.abc import Iterable
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
 T = TypeVar("T")
+
+_convert_lock = threading.Lock()
+"""msgspec 0.22 crashes when two threads convert to a type for the first time at once."""
 
 
 def convert_record(record: object, kind: type[T], *, where: str = "", error: type[Exception]) -> T:
@@ -30,7 +34,8 @@ def convert_record(record: object, kind: type[T], *, where: str = "", error: typ
     """
     _check_keys(record, kind, where, error)
     try:
-        return msgspec.convert(record, kind)
+        with _convert_lock:
+            return msgspec.convert(record, kind)
     except msgspec.ValidationError as problem:
         if isinstance(problem.__cause__, error):
             raise problem.__cause__ from None

@@ -69,7 +69,7 @@ class Quality(Recordable):
     def to_record(self) -> QualityRecord:
         """Return the values rounded to three decimals."""
         values = {key: None if value is None else round(float(value), 3) for key, value in asdict(self).items()}
-        return msgspec.convert(values, QualityRecord)
+        return QualityRecord(**values)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,3 +69,19 @@ def test_messages_at_the_top_level_have_no_prefix():
         convert_record({"nam": "a"}, Shape, error=ConfigError)
     with pytest.raises(ConfigError, match=r"^missing key x\.$"):
         convert_record({}, Point, error=ConfigError)
+
+
+def test_threads_can_convert_at_once():
+    """In a new process, because msgspec builds its description of a type only once."""
+    code = (
+        "import sys; sys.setswitchinterval(1e-6)\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from mien.manifest import read_manifest\n"
+        "from mien.runtime import find_model\n"
+        "names = ['expression', 'face-detector', 'face-landmarks'] * 4\n"
+        "with ThreadPoolExecutor(12) as pool:\n"
+        "    list(pool.map(lambda name: read_manifest(find_model(name)), names))\n"
+    )
+    for _ in range(8):
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
+        assert result.returncode == 0, result.stderr
