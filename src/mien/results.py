@@ -6,7 +6,7 @@ All are frozen. `to_record` converts to the structs of `mien.schema`, `to_dict` 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -68,8 +68,12 @@ class Quality(Recordable):
 
     def to_record(self) -> QualityRecord:
         """Return the values rounded to three decimals."""
-        values = {key: None if value is None else round(float(value), 3) for key, value in asdict(self).items()}
-        return QualityRecord(**values)
+        return QualityRecord(
+            size_px=round(float(self.size_px), 3),
+            sharpness=round(float(self.sharpness), 3),
+            frontality=None if self.frontality is None else round(float(self.frontality), 3),
+            visible=round(float(self.visible), 3),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
