@@ -34,8 +34,8 @@ def export(
         checkpoint: last.ckpt of a training run.
         output: model file to write, ending in .onnx.
         data: data set to calibrate and evaluate on; without one the model stays uncalibrated.
-        split: split to calibrate and evaluate on.
-        abstain: share of the validation faces, least confident first, that get no label.
+        split: split to calibrate and evaluate on; without --data the model is not calibrated.
+        abstain: share of validation faces that the model leaves without a label, the least confident first.
         commit: commit of the training code, for the manifest.
         half: store the weights as float16, half the size (default); --full keeps float32.
     """

@@ -25,7 +25,7 @@ OUTPUT = Parameter(name=["--output", "-o"])
 """Name of the option for the file or folder that a command writes."""
 
 Json = Annotated[bool, Parameter(name="--json")]
-Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], help="print no progress and no summary.")]
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], help="print no progress and no closing messages.")]
 DetectEvery = Annotated[
     int | None,
     Parameter(
@@ -79,7 +79,7 @@ class AnalyzerOptions(DetectionOptions):
     Attributes:
         max_faces: maximum number of faces per image, largest first [default: no limit].
         pose: estimate the head pose and straighten rotated faces (default); --no-pose is faster.
-        max_error: give a label only where at most this share of the labels was wrong on validation faces (0.05: 5%)
+        max_error: give fewer labels, so that at most this share of them is wrong on validation faces (0.05: 5%)
             [default: the model's own threshold].
     """
 
@@ -99,7 +99,10 @@ class DatasetOptions:
     """Location and layout of a data set."""
 
     data: Annotated[
-        Path, Parameter(help="folder or .zip file; table: a .csv or .parquet file; joined: KIND=PATH,KIND=PATH.")
+        Path,
+        Parameter(
+            help="folder or .zip file; for --dataset table a .csv or .parquet file; for joined LAYOUT=PATH,LAYOUT=PATH."
+        ),
     ]
     dataset: Annotated[DatasetKind, Parameter(help="layout of the data set; see docs/data-sets.md.")]
 

@@ -18,18 +18,19 @@ class ServerSettings:
     Attributes:
         host: address to listen on; by default only this machine can connect.
         port: port to listen on; 0 chooses a free one.
-        model: names of shipped models or paths of .onnx files; the first is the default. Empty: all shipped models.
+        model: shipped model or path of an .onnx file; repeat the option for several, the first is the default
+            [default: all shipped models].
         token_file: file with one bearer token per line; the environment variable MIEN_TOKEN may hold another. Without
             any token, every client that can connect has access.
         allow_origin: origins (https://example.org) of web pages that may call the server, besides its own page.
-        workers: batches that are processed in parallel; 0: one per core, or a single one when batch_images is 1.
+        workers: batches that are processed in parallel; 0: one per core, or a single one when --batch-images is 1.
         batch_window_ms: maximum time that an image waits for a batch to fill, in milliseconds.
         batch_images: maximum number of images per batch; 1 turns batching off.
         batch_faces: maximum number of faces per run of the expression network.
         max_waiting: maximum number of images that are admitted and not yet answered; further ones are answered 429.
-        max_waiting_bytes: maximum total size of their request bodies; further ones are answered 429.
+        max_waiting_bytes: maximum total size in bytes of the bodies of waiting requests; further ones are answered 429.
         max_images: maximum number of images per request.
-        max_body_bytes: maximum size of a request body.
+        max_body_bytes: maximum size of a request body in bytes.
         max_pixels: maximum width times height of an image; larger ones are rejected before they are decoded.
         max_faces: maximum number of faces per image; the largest ones are analyzed.
         max_connections: maximum number of open connections; further ones are answered 503 and closed.
