@@ -19,18 +19,18 @@ MIRROR = [1, 0, 2, 4, 3]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
-    parser.add_argument("--detect-every", type=int, default=10, help="take one face of so many")
+    parser.add_argument("--every", type=int, default=10, help="take every Nth face")
     options = parser.parse_args()
     index = read_dataset("ferplus", options.data).select("train")
     detector = FaceDetector()
     found = []
-    for sample in index.samples[:: options.detect_every]:
+    for sample in index.samples[:: options.every]:
         image = read_image(index.read(sample))
         if faces := detector.detect(image):
             found.append(faces[0].landmarks_xy / image.shape[0])
     median = np.median(found, axis=0)
     mirrored = median[MIRROR] * [-1, 1] + [1, 0]
-    print(f"{len(found)} faces in {len(index.samples[:: options.detect_every])} images")
+    print(f"{len(found)} faces in {len(index.samples[:: options.every])} images")
     for name, values in (
         ("median", median),
         ("made symmetric", (median + mirrored) / 2),

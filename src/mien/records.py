@@ -16,6 +16,12 @@ _convert_lock = threading.Lock()
 """msgspec 0.22 crashes when two threads convert to a type for the first time at once."""
 
 
+def convert(value: object, kind: type[T], **options: Any) -> T:
+    """Convert with `msgspec.convert`, safely in several threads."""
+    with _convert_lock:
+        return msgspec.convert(value, kind, **options)
+
+
 def convert_record(record: object, kind: type[T], *, where: str = "", error: type[Exception]) -> T:
     """Convert nested plain values to a dataclass without coercion; an int is accepted for a float.
 
@@ -34,8 +40,7 @@ def convert_record(record: object, kind: type[T], *, where: str = "", error: typ
     """
     _check_keys(record, kind, where, error)
     try:
-        with _convert_lock:
-            return msgspec.convert(record, kind)
+        return convert(record, kind)
     except msgspec.ValidationError as problem:
         if isinstance(problem.__cause__, error):
             raise problem.__cause__ from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -104,7 +105,7 @@ def preview(
 
     check_image_path(output, source=recipe)
     if data is not None:
-        overrides = (f"data.path={data.data}", f"data.dataset={data.dataset}", *overrides)
+        overrides = (f"data.path={dumps(str(data.data))}", f"data.dataset={data.dataset}", *overrides)
     config = read_recipe(recipe, overrides)
     try:
         from mien.training.preview import draw_preview

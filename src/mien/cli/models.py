@@ -71,11 +71,11 @@ def _print_table(paths: dict[str, Path], manifests: dict[str, Manifest]) -> None
         default = " (default)" if name == DEFAULT_MODEL else ""
         console.print(f"[bold]{escape(name)}[/bold]{default}, trained on", soft_wrap=True)
         for source in manifest.trained_on or (UNKNOWN_SOURCE,):
-            console.print(f"  {escape(source['name'])}", soft_wrap=True)
-            console.print(f"    [dim]{escape(source['license'])}[/dim]", soft_wrap=True)
+            console.print(f"  {escape(source.get('name', 'unnamed source'))}", soft_wrap=True)
+            console.print(f"    [dim]{escape(source.get('license', 'license not stated'))}[/dim]", soft_wrap=True)
 
 
 def _official_scores(manifest: Manifest) -> list[tuple[str, dict[str, Any]]]:
     """Return the scores of the official protocol, the first one, for each data set."""
-    firsts = ((data, *next(iter(protocols.items()))) for data, protocols in manifest.metrics.items())
+    firsts = ((data, *next(iter(protocols.items()))) for data, protocols in manifest.metrics.items() if protocols)
     return [(f"{data}, {protocol}", scores) for data, protocol, scores in firsts]

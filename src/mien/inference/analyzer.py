@@ -91,10 +91,11 @@ class Analyzer:
         with ThreadPoolExecutor(3) as pool:
             detector = pool.submit(FaceDetector, max_side=detector_size, threads=threads)
             classifier = pool.submit(ExpressionClassifier, model, threads=threads)
-            if pose:
-                pool.submit(self._load_mesh)
+            mesh = pool.submit(self._load_mesh) if pose else None
         self._detector = detector.result()
         self._classifier = classifier.result()
+        if mesh is not None:
+            mesh.result()
         self._classifier.abstention_threshold(max_error)
 
     def __repr__(self) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
-import msgspec
-
 from mien.errors import InputError, MienError, MissingExtraError
-from mien.imaging import ImageSource, read_image
+from mien.imaging import MAX_PIXELS, ImageSource, read_image
 from mien.results import Face, Recordable
 from mien.schema import ErrorRecord, ResultRecord, flatten_result, table_columns
 
@@ -86,7 +85,7 @@ class Result(Recordable):
 
     def to_json(self) -> str:
         """Return a line of JSON, as `mien predict --json` prints it."""
-        return msgspec.json.encode(self.to_record()).decode()
+        return json.dumps(self.to_dict())
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with one row per face and the columns of `mien predict --table`.
@@ -118,7 +117,7 @@ class Result(Recordable):
         image = self.image if image is None else image
         if image is None:
             raise InputError(f"the pixels of {self.source} were not kept; pass them: result.plot(image).")
-        pixels = read_image(image)
+        pixels = read_image(image, max_pixels=max(MAX_PIXELS, self.width * self.height))
         if pixels.shape[:2] != (self.height, self.width):
             raise InputError(f"{self.source} was {self.width}x{self.height} when it was analyzed; it has changed.")
         return PillowImage.fromarray(draw_faces(pixels, self.faces))

@@ -13,6 +13,7 @@ from mien.errors import InputError, UnknownModelError
 from mien.inference.analyzer import Analyzer
 from mien.inference.result import Result
 from mien.manifest import read_manifest
+from mien.records import convert
 from mien.runtime import DEFAULT_MODEL, find_model, shipped_models
 from mien.server.batching import BatchKey
 from mien.server.schemas import ModelDescription, ModelsResponse
@@ -81,7 +82,7 @@ class ModelPool:
     def to_dict(self) -> dict[str, Any]:
         """Return the name of the default model and the descriptions of all models, as JSON values."""
         descriptions = [
-            msgspec.structs.replace(msgspec.convert(manifest, ModelDescription, from_attributes=True), name=name)
+            msgspec.structs.replace(convert(manifest, ModelDescription, from_attributes=True), name=name)
             for name, manifest in self.manifests.items()
         ]
         return msgspec.to_builtins(ModelsResponse(default=self.default, models=descriptions))

@@ -304,10 +304,10 @@ def config_from_dict(record: dict[str, Any]) -> Config:
     Raises:
         ConfigError: if a key is unknown, or a value has the wrong type.
     """
-    for section, values in record.items():
-        for key in values if isinstance(values, dict) else ():
-            if new := RENAMED_KEYS.get(f"{section}.{key}"):
-                raise ConfigError(f"unknown key {section}.{key}. It is now named {new}.")
+    for old, new in RENAMED_KEYS.items():
+        section, key = old.split(".")
+        if isinstance(values := record.get(section), dict) and key in values:
+            raise ConfigError(f"unknown key {old}. It is now named {new}.")
     record = dict(record)
     if isinstance(model := record.get("model"), dict):
         own = {key: value for key, value in model.items() if key in ("name", "pretrained")}

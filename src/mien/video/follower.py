@@ -12,6 +12,7 @@ import numpy as np
 from mien.errors import InputError
 from mien.faces.tracking import FaceTracker, appearance_descriptor
 from mien.inference.analyzer import Analyzer
+from mien.records import convert
 from mien.results import Face, HeadPose, Quality, VideoFrame
 from mien.video.io.sources import DecodedFrame
 from mien.video.scene_cuts import CutDetector
@@ -111,7 +112,7 @@ class FaceFollower:
         self._tracker.restore(state["tracker"])
         self.smoother.restore(state["smoother"])
         self._cuts.restore(state["cuts"])
-        self._heads = msgspec.convert(state["heads"], dict[int, _Head], str_keys=True)
+        self._heads = convert(state["heads"], dict[int, _Head], str_keys=True)
 
     def _begin_scene(self) -> None:
         self._tracker.cut()
