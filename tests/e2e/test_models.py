@@ -21,7 +21,7 @@ def test_prints_accuracy_and_training_data_of_shipped_models(capsys):
         manifest = read_manifest(find_model(name))
         accuracy = manifest.metrics["ferplus/valid"]["majority"]["accuracy"]
         (row,) = (line for line in lines if line.split()[:2] == [name, manifest.version])
-        assert f"ferplus/valid, majority   3,199      {100 * accuracy:.1f}%" in row
+        assert f"ferplus/valid, majority 3,199 {100 * accuracy:.1f}%" in " ".join(row.split())
         start = next(
             number
             for number, line in enumerate(lines)

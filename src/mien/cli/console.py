@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE, SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from mien.cli.outputs import printable, shorten
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mien.results import Expression, Face, HeadPose, Quality
     from mien.video.timeline import Track
 
-BAR_WIDTH = 14
+BAR_WIDTH = 8
 """Characters of a confidence bar."""
 PIPE_WIDTH = 110
 """Columns of the output if standard output is not a terminal."""
@@ -66,8 +66,10 @@ class ConsoleWriter:
     def _table(self, faces: tuple[Face, ...]) -> Table:
         table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
         table.add_column("face", justify="right", no_wrap=True, min_width=4)
-        for name in ("perceived expression", "confidence", "yaw pitch roll", "quality"):
+        for name in ("expression", "confidence", "yaw pitch roll"):
             table.add_column(name, no_wrap=True)
+        # on a narrow terminal this column folds and the others stay whole
+        table.add_column("quality")
         for number, face in enumerate(faces, start=1):
             table.add_row(
                 str(number),
@@ -244,8 +246,11 @@ def _print_groups(name: str, column: dict[str, Any], console: Console) -> None:
 
 
 def numbers_table(name: str, *columns: str) -> Table:
-    """Return an empty table with a column of names and right-aligned columns of numbers."""
-    table = Table(name, box=SIMPLE)
+    """Return an empty table with a column of names and right-aligned columns of numbers.
+
+    On a narrow terminal names and headings fold; numbers stay whole.
+    """
+    table = Table(Column(name, overflow="fold", min_width=8), box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(Text(column, overflow="fold"), justify="right", no_wrap=True)
     return table

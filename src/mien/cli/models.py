@@ -58,6 +58,7 @@ def _print_table(paths: dict[str, Path], manifests: dict[str, Manifest]) -> None
 
     console = open_console()
     table = numbers_table("model", "version", "MB", "evaluated on", "n", "accuracy", "balanced", "ECE")
+    table.columns[3].no_wrap = False
     for name, manifest in manifests.items():
         size = paths[name].stat().st_size / 1e6
         cells = [escape(name), escape(manifest.version), f"{size:.1f}"]
