@@ -47,3 +47,17 @@ def test_table_of_models_keeps_names_and_numbers():
     for name in ("expression", "mobile", "compact", "open"):
         assert re.search(rf"{name} +\d+ +\d\.\d .* 3,199 +\d\d\.\d% +\d\d\.\d% +0\.\d{{3}}", output)
     assert "…" not in output
+
+
+def test_progress_bar_does_not_capture_standard_output(examples, tmp_path):
+    """Standard error on a terminal, standard output in a file."""
+    ours, theirs = pty.openpty()
+    target = tmp_path / "faces.jsonl"
+    images = [str(examples / "biden.jpg"), str(examples / "astronaut.jpg")]
+    command = [sys.executable, "-m", "mien", "predict", *images, "--json"]
+    with target.open("wb") as file:
+        result = subprocess.run(command, stdout=file, stderr=theirs, timeout=60, check=False)
+    os.close(theirs)
+    os.close(ours)
+    assert result.returncode == 0
+    assert len(target.read_text().splitlines()) == 2

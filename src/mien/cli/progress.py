@@ -52,7 +52,9 @@ def progress_bar(task: str, *, is_shown: bool = True) -> Iterator[ProgressBar]:
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
+    # rich would send what is printed to a file or a pipe to standard error instead
+    redirect = sys.stdout.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=redirect) as display:
         yield ProgressBar(task, display)
 
 
