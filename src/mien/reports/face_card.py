@@ -178,7 +178,7 @@ def _film(
     for location in track.thumbnails:
         if (uri := thumbnail(location)) is None:
             continue
-        place = span.percent(location.timestamp_s)
+        place = span.position(location.timestamp_s)
         number = min(int(place * columns / 100), columns - 1)
         slot = (number + 0.5) * 100 / columns
         is_spare = columns > PHONE_IMAGES and number % 2 == 1

@@ -31,11 +31,11 @@ class Span:
     start_s: float
     end_s: float
 
-    def percent(self, time_s: float) -> float:
-        """Return the position of a time, 0 at the start and 100 at the end.
+    def position(self, time_s: float) -> float:
+        """Return the position of a time in percent, 0 at the start and 100 at the end.
 
         Example:
-            >>> Span(start_s=10, end_s=20).percent(12.5)
+            >>> Span(start_s=10, end_s=20).position(12.5)
             25.0
         """
         return 100 * (time_s - self.start_s) / max(self.end_s - self.start_s, 1e-9)
@@ -84,7 +84,7 @@ def make_ticks(span: Span, length_s: float) -> list[Tick]:
     first = int(-(-(span.start_s - 1e-6) // step))
     last = int((span.end_s + 1e-6) // step)
     decimals = 0 if step >= 1 else 1
-    places = [span.percent(number * step) for number in range(first, last + 1)]
+    places = [span.position(number * step) for number in range(first, last + 1)]
     texts = [clock(number * step, length_s, decimals=decimals) for number in range(first, last + 1)]
     is_dense = len(texts) * max(map(len, texts), default=0) > _PHONE_CHARACTERS
     ticks = []
@@ -133,8 +133,8 @@ def state_chart(curve: Curve, span: Span) -> Chart:
         if state >= 0:
             paths[state] = paths.get(state, "") + f"M{start} 0h{stop - start}v1h-{stop - start}z"
         elif state in (UNSURE, UNCLASSIFIED):
-            left = span.percent(curve.start_s + start * curve.width_s)
-            right = min(100.0, span.percent(curve.start_s + stop * curve.width_s))
+            left = span.position(curve.start_s + start * curve.width_s)
+            right = min(100.0, span.position(curve.start_s + stop * curve.width_s))
             blocks.append((state_css(state), left, right - left))
         start = stop
     x = (span.start_s - curve.start_s) / curve.width_s

@@ -80,7 +80,7 @@ class _Page:
         script = files("mien.reports").joinpath("templates/video.js").read_text(encoding="utf-8")
         hidden = sorted((t for t in timeline.tracks if t.curve is None), key=lambda track: -track.seconds)
         span = Span(start_s=0.0, end_s=self._length_s)
-        cuts = [span.percent(start_s) for _, start_s in timeline.scenes[1:]]
+        cuts = [span.position(start_s) for _, start_s in timeline.scenes[1:]]
         return {
             "labels": timeline.labels,
             "script": script,
