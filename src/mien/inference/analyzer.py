@@ -195,7 +195,7 @@ class Analyzer:
         Args:
             images: read lazily; see `analyze` for what an image may be.
             batch_faces: number of faces, or of images, that are collected before results are yielded.
-            decode_ahead: number of images decoded before they are needed.
+            decode_ahead: number of images decoded before they are needed; 0 decodes each when it is needed.
             pose: see `Analyzer`, as for all options below; by default the analyzer's own value.
             flip_tta: see `Analyzer`.
             max_faces: see `Analyzer`.
@@ -215,8 +215,8 @@ class Analyzer:
             max_error=max_error,
             max_pixels=max_pixels,
         )
-        if batch_faces < 1 or decode_ahead < 1:
-            raise InputError("batch_faces and decode_ahead must be 1 or more.")
+        if batch_faces < 1 or decode_ahead < 0:
+            raise InputError("batch_faces must be 1 or more, and decode_ahead 0 or more.")
         if is_single_image(images):
             raise InputError("analyze_many expects several images, a list or a generator; use analyze for one image.")
         return self._analyze_many(images, batch_faces, decode_ahead, options)

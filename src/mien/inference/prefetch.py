@@ -25,12 +25,16 @@ def decode_ahead(
 
     Args:
         images: read lazily.
-        count: number of images decoded before they are requested.
+        count: number of images decoded before they are requested; 0 decodes each when it is requested, in this thread.
         max_pixels: see `read_image`.
 
     Yields:
         Name, path or None, and (H, W, 3) uint8 RGB pixels or the reason why there are none.
     """
+    if count == 0:
+        for index, image in enumerate(images):
+            yield *_identify(index, image), _read(image, max_pixels)
+        return
     numbered, failure = iter(enumerate(images)), None
     queue: deque[tuple[str, ImageSource | None, Future[np.ndarray | MienError]]] = deque()
     pool = ThreadPoolExecutor(min(count, usable_cores()), thread_name_prefix="mien-decode")
@@ -38,9 +42,9 @@ def decode_ahead(
         while True:
             try:
                 for index, image in islice(numbered, count + 1 - len(queue)):
-                    path = image if isinstance(image, str | PathLike) else None
-                    name = f"image {index}" if path is None else fsdecode(path)
-                    queue.append((name, path, pool.submit(_read, _detach(image, max_pixels), max_pixels)))
+                    future = pool.submit(_read, _detach(image, max_pixels), max_pixels)
+                    queue.append((*_identify(index, image), future))
+                    del future
                     del image
             except Exception as error:
                 numbered, failure = iter(()), error
@@ -55,6 +59,13 @@ def decode_ahead(
             del pixels
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _identify(index: int, image: ImageSource) -> tuple[str, ImageSource | None]:
+    """Return the name of an image, and its path if it has one."""
+    if isinstance(image, str | PathLike):
+        return fsdecode(image), image
+    return f"image {index}", None
 
 
 def is_single_image(images: object) -> bool:

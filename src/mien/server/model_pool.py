@@ -77,7 +77,7 @@ class ModelPool:
         """
         analyzer = self.analyzer(key.model)
         batch_faces = self._settings.batch_faces
-        return list(analyzer.analyze_many(images, batch_faces=batch_faces, decode_ahead=1, pose=key.pose))
+        return list(analyzer.analyze_many(images, batch_faces=batch_faces, decode_ahead=0, pose=key.pose))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the name of the default model and the descriptions of all models, as JSON values."""

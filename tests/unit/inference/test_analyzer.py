@@ -132,13 +132,15 @@ def test_eight_threads_agree_with_one(analyzer, portrait, group):
         assert [plain(faces) for faces in pool.map(analyzer.analyze, images * 2)] == expected
 
 
-@pytest.mark.parametrize("batch_faces", [1, 3, 100])
-def test_analyze_many_keeps_order_and_skips_bad_images(analyzer, examples, portrait, group, tmp_path, batch_faces):
+@pytest.mark.parametrize(("batch_faces", "decode_ahead"), [(1, 2), (3, 2), (100, 2), (3, 0)])
+def test_analyze_many_keeps_order_and_skips_bad_images(
+    analyzer, examples, portrait, group, tmp_path, batch_faces, decode_ahead
+):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes((examples / "astronaut.jpg").read_bytes()[:2000])
     blank = np.zeros((64, 80, 3), dtype=np.uint8)
     sources = [portrait, blank, broken, group, b"", examples / "astronaut.jpg", blank]
-    analyses = list(analyzer.analyze_many(sources, batch_faces=batch_faces, decode_ahead=2))
+    analyses = list(analyzer.analyze_many(sources, batch_faces=batch_faces, decode_ahead=decode_ahead))
     assert [analysis.error is None for analysis in analyses] == [True, True, False, True, False, True, True]
     assert [analysis.source for analysis in analyses] == [
         *("image 0", "image 1", str(broken), "image 3", "image 4", str(examples / "astronaut.jpg"), "image 6")
@@ -287,7 +289,7 @@ def test_analyze_many_rejects_bounds_below_one(analyzer):
     with pytest.raises(InputError):
         analyzer.analyze_many([], batch_faces=0)
     with pytest.raises(InputError):
-        analyzer.analyze_many([], decode_ahead=0)
+        analyzer.analyze_many([], decode_ahead=-1)
 
 
 def test_errors_of_analyze_many_do_not_keep_the_image_in_memory(analyzer):
