@@ -240,7 +240,7 @@ def bad_files(examples, tmp_path):
     folder = tmp_path / "bad"
     folder.mkdir()
     (folder / "empty.jpg").write_bytes(b"")
-    (folder / "text.jpg").write_text("this is no image")
+    (folder / "text.jpg").write_text("not an image")
     (folder / "truncated.jpg").write_bytes((examples / "astronaut.jpg").read_bytes()[:30_000])
     huge_png(folder / "huge.png")
     return folder
