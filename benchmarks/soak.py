@@ -1,10 +1,10 @@
-"""A long video: is memory flat, and does a run that is killed again and again end with the same table?
+"""A long video: is memory flat, and does a run that is killed several times end with the same table?
 
 python benchmarks/soak.py [--minutes 60] [--fps 25] [--kills 2] [--annotate] [--json]
 
-A short clip of the tests (320 x 240) is looped without decoding. `mien video` goes through it once
-straight, its memory told every few seconds (Linux), and once killed (SIGKILL) at random moments and resumed. The two
-tables have to be equal, byte by byte.
+A short clip of the tests (320 x 240) is looped without decoding. `mien video` processes it once without interruption,
+its memory sampled every second (Linux), and once killed (SIGKILL) at random moments and resumed. The two tables must be
+equal byte by byte.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SAMPLE_S = 1.0
 
 
 def make_loop(path: Path, minutes: float, fps: int) -> Path:
-    """A clip of eight seconds, again and again, its packets copied."""
+    """Write a clip that repeats eight seconds, by copying packets."""
     import av
 
     frames = (frame for frame, _ in crossing_frames(fps=fps, size_wh=(320, 240)))
@@ -41,23 +41,23 @@ def make_loop(path: Path, minutes: float, fps: int) -> Path:
             copy = target.add_stream_from_template(stream)
             for turn in range(round(60 * minutes / 8)):
                 for packet in packets:
-                    again = av.Packet(bytes(packet))
-                    again.pts, again.dts = ((packet.pts or 0) + turn * length, (packet.dts or 0) + turn * length)
-                    again.duration, again.time_base = packet.duration, packet.time_base
-                    again.is_keyframe, again.stream = packet.is_keyframe, copy
-                    target.mux(again)
+                    copied = av.Packet(bytes(packet))
+                    copied.pts, copied.dts = ((packet.pts or 0) + turn * length, (packet.dts or 0) + turn * length)
+                    copied.duration, copied.time_base = packet.duration, packet.time_base
+                    copied.is_keyframe, copied.stream = packet.is_keyframe, copy
+                    target.mux(copied)
     return path
 
 
 def start(clip: Path, output: Path, annotate: bool, *more: str) -> subprocess.Popen[bytes]:
-    """`mien video` in a process of its own."""
-    words = ["video", str(clip), "--output", str(output), "--threads", "1", *more]
-    words += [] if annotate else ["--no-annotate"]
-    return subprocess.Popen([sys.executable, "-m", "mien", *words], stdout=subprocess.DEVNULL)
+    """Start `mien video` in its own process."""
+    command = ["video", str(clip), "--output", str(output), "--threads", "1", *more]
+    command += [] if annotate else ["--no-annotate"]
+    return subprocess.Popen([sys.executable, "-m", "mien", *command], stdout=subprocess.DEVNULL)
 
 
 def memory_mb(pid: int) -> float:
-    """Resident memory of a process; 0 where the system does not tell."""
+    """Return the resident memory of a process; 0 if it is unknown."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except OSError:
@@ -66,7 +66,7 @@ def memory_mb(pid: int) -> float:
 
 
 def watch(run: subprocess.Popen[bytes]) -> list[float]:
-    """Its memory every `SAMPLE_S`, until it ends."""
+    """Sample the memory of a process every `SAMPLE_S` seconds until it ends."""
     samples = []
     while run.poll() is None:
         samples.append(memory_mb(run.pid))
@@ -97,7 +97,7 @@ def main() -> None:
         watch(start(clip, killed, options.annotate, "--resume"))
         tables = [(run / "faces.csv").read_bytes() for run in (straight, killed)]
         tenth = max(1, len(samples) // 10)
-        found = {
+        report = {
             "minutes": options.minutes,
             "frames": round(options.minutes * 60 * options.fps),
             "seconds": round(seconds, 1),
@@ -108,7 +108,7 @@ def main() -> None:
             "kills": options.kills,
             "same_table": tables[0] == tables[1],
         }
-    print(json.dumps(found) if options.json else "\n".join(f"{key:26s} {value}" for key, value in found.items()))
+    print(json.dumps(report) if options.json else "\n".join(f"{key:26s} {value}" for key, value in report.items()))
 
 
 if __name__ == "__main__":
