@@ -12,6 +12,8 @@ from mien.imaging import check_image, resize
 from mien.results import Face
 from mien.runtime import load_model
 
+DETECTOR_SIZE = 640
+"""Default maximum long side, in pixels, at which an image is scanned."""
 STRIDES = (8, 16, 32)
 MEDIUM_SIZE = 640
 """Long side, in pixels, of the medium scan. YuNet misses faces above about 1,000 pixels."""
@@ -50,7 +52,7 @@ class FaceDetector:
     """
 
     def __init__(
-        self, *, max_side: int = 640, min_confidence: float = 0.6, nms_iou: float = 0.3, threads: int = 0
+        self, *, max_side: int = DETECTOR_SIZE, min_confidence: float = 0.6, nms_iou: float = 0.3, threads: int = 0
     ) -> None:
         check_detector_size("max_side", max_side)
         if not 0 < min_confidence < 1:
@@ -60,28 +62,43 @@ class FaceDetector:
         self.nms_iou = nms_iou
         self._session = load_model("face-detector", task="face-detection", threads=threads).session
 
-    def detect(self, image: np.ndarray, *, rotated: bool = False, min_confidence: float | None = None) -> list[Face]:
+    def detect(
+        self,
+        image: np.ndarray,
+        *,
+        rotated: bool = False,
+        min_confidence: float | None = None,
+        max_side: int | None = None,
+    ) -> list[Face]:
         """Return the faces in an image (H, W, 3) uint8 RGB, largest first.
 
         Args:
             image: image to search.
             rotated: when no face is found, also search the image rotated by 90 degrees either way.
             min_confidence: minimum confidence of a face, 0..1; by default the detector's own.
+            max_side: maximum long side of the scan; by default the detector's own.
         """
         check_image(image)
         if min_confidence is None:
             min_confidence = self.min_confidence
-        rows = self._detect_multiscale(image, min_confidence)
+        if max_side is None:
+            max_side = self.max_side
+        rows = self._detect_multiscale(image, max_side, min_confidence)
         if rotated and not len(rows):
-            candidates = [self._detect_rotated(image, quarter_turns, min_confidence) for quarter_turns in (1, 3)]
+            candidates = [
+                self._detect_rotated(image, quarter_turns, max_side, min_confidence) for quarter_turns in (1, 3)
+            ]
             rows = max(candidates, key=lambda rows: rows[:, 14].max(initial=0.0))
         return [
             Face(bbox_xyxy=row[:4], landmarks_xy=row[4:14].reshape(5, 2), confidence=float(row[14])) for row in rows
         ]
 
-    def _detect_rotated(self, image: np.ndarray, quarter_turns: int, min_confidence: float) -> np.ndarray:
+    def _detect_rotated(
+        self, image: np.ndarray, quarter_turns: int, max_side: int, min_confidence: float
+    ) -> np.ndarray:
         """Return `_detect_multiscale` of the image rotated counterclockwise, in pixels of the original image."""
-        rows = self._detect_multiscale(np.ascontiguousarray(np.rot90(image, quarter_turns)), min_confidence)
+        rotated = np.ascontiguousarray(np.rot90(image, quarter_turns))
+        rows = self._detect_multiscale(rotated, max_side, min_confidence)
         rows = rows[rows[:, 14] >= max(min_confidence, MIN_ROTATED_CONFIDENCE)]
         height, width = image.shape[:2]
         to_image = [[0, -1, width], [1, 0, 0]] if quarter_turns == 1 else [[0, 1, 0], [-1, 0, height]]
@@ -89,10 +106,10 @@ class FaceDetector:
         corners = [points[:, :2].min(axis=1), points[:, :2].max(axis=1)]
         return np.column_stack([*corners, points[:, 2:].reshape(-1, 10), rows[:, 14]]).astype(np.float32)
 
-    def _detect_multiscale(self, image: np.ndarray, min_confidence: float) -> np.ndarray:
+    def _detect_multiscale(self, image: np.ndarray, max_side: int, min_confidence: float) -> np.ndarray:
         """Return faces (N, 15), largest first: box, landmarks, confidence; in pixels of the image."""
         long_side = max(image.shape[:2])
-        size = min(long_side, self.max_side)
+        size = min(long_side, max_side)
         rows = np.empty((0, 15), dtype=np.float32)
         if long_side > COARSE_SIZE:
             rows = self._scan(image, size, 0.0, min_confidence)

@@ -15,7 +15,7 @@ import numpy as np
 from mien.errors import InputError, MienError, ModelError
 from mien.faces import LandmarkMesh
 from mien.faces.attributes import measure_faces
-from mien.faces.detection import FaceDetector, check_detector_size
+from mien.faces.detection import DETECTOR_SIZE, FaceDetector
 from mien.faces.landmarks import MAX_TILT_DEG
 from mien.imaging import MAX_PIXELS, ImageSource, check_image, read_image
 from mien.inference.classifier import ExpressionClassifier
@@ -31,8 +31,8 @@ from mien.runtime import DEFAULT_MODEL
 class Analyzer:
     """Detect faces and predict their perceived expression, head pose and quality.
 
-    Loading takes a moment: create one analyzer and use it for every image. It is immutable and thread-safe. The options
-    from `pose` on are defaults that `analyze` and `analyze_many` override for one call.
+    Loading takes a moment: create one analyzer and use it for every image. It is immutable and thread-safe. All
+    options but `threads` are defaults that `analyze` and `analyze_many` override for one call.
 
     Args:
         model: name of a shipped expression model, or path of an `.onnx` file with its manifest beside it.
@@ -62,7 +62,7 @@ class Analyzer:
         self,
         model: str | Path = DEFAULT_MODEL,
         *,
-        detector_size: int = 640,
+        detector_size: int = DETECTOR_SIZE,
         threads: int = 0,
         pose: bool = True,
         flip_tta: bool = False,
@@ -73,8 +73,8 @@ class Analyzer:
     ) -> None:
         if threads < 0:
             raise InputError(f"threads is {threads}; expected 0 (automatic) or more.")
-        check_detector_size("detector_size", detector_size)
         self._options = AnalysisOptions(
+            detector_size=detector_size,
             pose=pose,
             flip_tta=flip_tta,
             max_faces=max_faces,
@@ -83,13 +83,12 @@ class Analyzer:
             max_pixels=max_pixels,
         )
         self._model = model
-        self._detector_size = detector_size
         self._threads = threads
         self._mesh_lock = threading.Lock()
         self._mesh: LandmarkMesh | None = None
         # ONNX Runtime loads files side by side: half the time to start
         with ThreadPoolExecutor(3) as pool:
-            detector = pool.submit(FaceDetector, max_side=detector_size, threads=threads)
+            detector = pool.submit(FaceDetector, threads=threads)
             classifier = pool.submit(ExpressionClassifier, model, threads=threads)
             mesh = pool.submit(self._load_mesh) if pose else None
         self._detector = detector.result()
@@ -99,12 +98,12 @@ class Analyzer:
         self._classifier.abstention_threshold(max_error)
 
     def __repr__(self) -> str:
-        return f"Analyzer({str(self._model)!r}, detector_size={self._detector_size}, options={self._options})"
+        return f"Analyzer({str(self._model)!r}, options={self._options})"
 
     @property
     def detector_size(self) -> int:
         """Long side in pixels at which faces are detected."""
-        return self._detector_size
+        return self._options.detector_size
 
     @property
     def options(self) -> AnalysisOptions:
@@ -125,10 +124,25 @@ class Analyzer:
         threshold = self._classifier.abstention_threshold(self._options.max_error)
         return replace(self._classifier.manifest, abstain_below=threshold)
 
+    def with_options(self, **options: object) -> Analyzer:
+        """Return an analyzer with other defaults that shares the networks.
+
+        Args:
+            options: those of `analyze`, by name.
+
+        Raises:
+            InputError: if an option is out of range, or the model cannot reach `max_error`.
+            ModelError: if the model's manifest has no error rates for `max_error`.
+        """
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), _options=self._override(**options))
+        return other
+
     def analyze(
         self,
         image: ImageSource,
         *,
+        detector_size: int | Default = DEFAULT,
         pose: bool | Default = DEFAULT,
         flip_tta: bool | Default = DEFAULT,
         max_faces: int | Default | None = DEFAULT,
@@ -142,7 +156,8 @@ class Analyzer:
 
         Args:
             image: a path, the bytes of a file, an open binary file, a Pillow image, or (H, W, 3) uint8 RGB pixels.
-            pose: see `Analyzer`, as for all options below; by default the analyzer's own value.
+            detector_size: see `Analyzer`, as for all options below; by default the analyzer's own value.
+            pose: see `Analyzer`.
             flip_tta: see `Analyzer`.
             max_faces: see `Analyzer`.
             min_confidence: see `Analyzer`.
@@ -155,6 +170,7 @@ class Analyzer:
             ModelError: if a network fails.
         """
         options = self._override(
+            detector_size=detector_size,
             pose=pose,
             flip_tta=flip_tta,
             max_faces=max_faces,
@@ -179,6 +195,7 @@ class Analyzer:
         *,
         batch_faces: int = 32,
         decode_ahead: int = 4,
+        detector_size: int | Default = DEFAULT,
         pose: bool | Default = DEFAULT,
         flip_tta: bool | Default = DEFAULT,
         max_faces: int | Default | None = DEFAULT,
@@ -196,7 +213,8 @@ class Analyzer:
             images: read lazily; see `analyze` for what an image may be.
             batch_faces: number of faces, or of images, that are collected before results are yielded.
             decode_ahead: number of images decoded before they are needed; 0 decodes each when it is needed.
-            pose: see `Analyzer`, as for all options below; by default the analyzer's own value.
+            detector_size: see `Analyzer`, as for all options below; by default the analyzer's own value.
+            pose: see `Analyzer`.
             flip_tta: see `Analyzer`.
             max_faces: see `Analyzer`.
             min_confidence: see `Analyzer`.
@@ -208,6 +226,7 @@ class Analyzer:
             ModelError: if a network fails.
         """
         options = self._override(
+            detector_size=detector_size,
             pose=pose,
             flip_tta=flip_tta,
             max_faces=max_faces,
@@ -299,7 +318,9 @@ class Analyzer:
         return merged
 
     def _detect(self, image: np.ndarray, options: AnalysisOptions, *, rotated: bool = True) -> list[Face]:
-        faces = self._detector.detect(image, rotated=rotated, min_confidence=options.min_confidence)
+        faces = self._detector.detect(
+            image, rotated=rotated, min_confidence=options.min_confidence, max_side=options.detector_size
+        )
         return faces[: options.max_faces]
 
     def _prepare(

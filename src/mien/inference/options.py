@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from mien.errors import InputError
+from mien.faces.detection import DETECTOR_SIZE, check_detector_size
 from mien.imaging import MAX_PIXELS
 
 
@@ -30,6 +31,7 @@ class AnalysisOptions:
         InputError: if a value is out of range.
     """
 
+    detector_size: int = DETECTOR_SIZE
     pose: bool = True
     flip_tta: bool = False
     max_faces: int | None = None
@@ -38,6 +40,7 @@ class AnalysisOptions:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
+        check_detector_size("detector_size", self.detector_size)
         if self.max_faces is not None and self.max_faces < 1:
             raise InputError(f"max_faces is {self.max_faces}; expected 1 or more, or None.")
         if not 0 < self.min_confidence < 1:

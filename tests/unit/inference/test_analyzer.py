@@ -125,6 +125,29 @@ def test_options(tiny_model, group, portrait):
     np.testing.assert_allclose(analyzer.analyze(portrait)[0].expression.probabilities, mirrored.probabilities, atol=0.1)
 
 
+def test_detector_size_of_one_call_equals_that_of_the_analyzer(tiny_model, analyzer, group):
+    small = Analyzer(tiny_model, detector_size=128, threads=1).analyze(group)
+    assert len(small) < len(analyzer.analyze(group))
+    for other in (
+        analyzer.analyze(group, detector_size=128),
+        next(analyzer.analyze_many([group], detector_size=128)),
+        analyzer.with_options(detector_size=128).analyze(group),
+    ):
+        np.testing.assert_array_equal([face.bbox_xyxy for face in other], [face.bbox_xyxy for face in small])
+    with pytest.raises(InputError, match="detector_size is 9000"):
+        analyzer.analyze(group, detector_size=9000)
+
+
+def test_with_options_changes_defaults_and_shares_the_networks(analyzer, group):
+    other = analyzer.with_options(max_faces=1, pose=False)
+    [face] = other.analyze(group)
+    assert face.head_pose is None
+    assert other.classifier is analyzer.classifier
+    assert (analyzer.options.max_faces, other.options.max_faces) == (None, 1)
+    with pytest.raises(InputError, match="max_faces is 0"):
+        analyzer.with_options(max_faces=0)
+
+
 def test_eight_threads_agree_with_one(analyzer, portrait, group):
     images = [portrait, group[::2, ::2].copy(), portrait[:, ::-1].copy(), portrait[:20]]
     expected = [plain(analyzer.analyze(image)) for image in images] * 2
