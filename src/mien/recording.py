@@ -25,6 +25,7 @@ from mien.video.analysis import VideoAnalysis
 from mien.video.annotation import AnnotatedVideoWriter
 from mien.video.io.reader import frames_at
 from mien.video.io.segments import TIME_BASE, remove_segments
+from mien.video.schedule import DETECTION_INTERVAL_S
 from mien.video.table import RowFile, frame_rows, read_rows, write_table
 from mien.video.timeline import Timeline, summarize_rows
 
@@ -136,7 +137,7 @@ def _settings(analysis: VideoAnalysis, manifest: Manifest, annotate: bool) -> di
         "model": manifest.sha256,
         "detector_size": analyzer.detector_size,
         **asdict(analyzer.options),
-        "detect_every": follower.detect_every,
+        "detect_every": follower.schedule.every,
         "smoothing_s": follower.smoother.time_constant_s,
         "abstain_below": follower.smoother.abstain_below,
         "annotate": annotate,
@@ -294,14 +295,16 @@ class _Run(AbstractContextManager["_Run"]):
     def _facts(self) -> dict[str, str]:
         analysis, counts, model = self._analysis, self._counts, self._manifest
         follower = analysis.follower
-        interval = "every frame" if follower.detect_every == 1 else f"every {follower.detect_every} frames"
+        every = follower.schedule.every
+        pace = "as often as the machine keeps up with" if analysis.info.is_live else f"every {DETECTION_INTERVAL_S:g} s"
+        interval = {None: pace, 1: "every frame"}.get(every, f"every {every} frames")
         reason = "stopped by Ctrl-C" if self._was_stopped else "the video is truncated"
         facts = {
             "Length": clock(counts.end_s, max(counts.end_s, 60)),
             "Frames": f"{counts.frames:,}",
             "Speed": f"{counts.frames / counts.work_s:.0f} frames/s" if counts.work_s > 0 else "",
             "Model": f"{model.name} {model.version}",
-            "Detection": "as often as the machine keeps up with" if analysis.info.is_live else interval,
+            "Detection": interval,
             "Label delay": f"about {follower.smoother.delay_ms:.0f} ms",
             "Broken frames": f"{counts.broken:,} left out" if counts.broken else "",
             "Dropped frames": f"{counts.dropped:,}" if counts.dropped else "",

@@ -169,13 +169,17 @@ def _expression(expression: Expression) -> dict[str, Any]:
 
 
 def tracking() -> dict[str, Any]:
-    """Return tracks of two crossing faces, a face of low confidence, a face that is lost for a while, and a cut."""
+    """Return tracks of two crossing faces, a face of low confidence, a face that is lost for a while, and a cut.
+
+    From the cut on an image follows every second; a face is replaced by another person, and one turns its head.
+    """
     rng = np.random.default_rng(3)
     appearances = rng.normal(size=(3, 8))
     tracker = FaceTracker()
     steps = []
-    for index in range(24):
-        now = index / 10
+    now = 0.0
+    for index in range(32):
+        now += 1.0 if index > 22 else 0.1
         if index == 21:
             tracker.cut()
         if index % 3 == 2:
@@ -186,7 +190,13 @@ def tracking() -> dict[str, Any]:
             (_face_at(360 - 13 * index, 90, 0.9), appearances[1]),
             (_face_at(200, 220 + 2 * index, 0.7), appearances[2]),
         ]
-        lost = {0: {2}, 1: {2}, 9: {0}, 10: {0, 1}, 12: {0}, 13: {0}}.get(index, set())
+        lost = {0: {2}, 1: {2}, 9: {0}, 10: {0, 1}, 12: {0}, 13: {0}, 25: {1}, 27: {1}}.get(index, set())
+        if index == 28:
+            appearances[0] = rng.normal(size=8)
+            visible[0] = visible[0][0], appearances[0]
+        if index == 30:
+            visible[1][0].landmarks_xy[2, 0] += 20
+            visible[1] = visible[1][0], appearances[1] + appearances[2]
         visible = [
             (face, appearance + rng.normal(scale=0.1, size=8))
             for position, (face, appearance) in enumerate(visible)

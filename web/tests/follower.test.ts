@@ -133,7 +133,7 @@ test('on a slow device a face is tracked until the next prediction', async () =>
   await follower.step(texturedImage(), 0);
   expect((await follower.step(texturedImage(), 2.5))[0]).toMatchObject({ track_id: 1, expression: null });
   expect(runs.detector).toBe(1);
-  expect((await follower.step(texturedImage(), 20))[0].track_id).toBe(2);
+  expect((await follower.step(texturedImage(), 20))[0].track_id).toBe(1);
 });
 
 test('after a scene cut, faces get new numbers and the frame is predicted at once', async () => {

@@ -26,9 +26,9 @@ describe('video analysis', () => {
       expectClose(smoother.add(number, timestamp_s, expression, weight), smoothed);
       expectClose(smoother.last(number), smoothed);
     }
-    smoother.forget(1.25);
+    smoother.retain(new Set([2]));
     expect([1, 2].map((number) => smoother.last(number) === null)).toEqual([true, false]);
-    smoother.forget();
+    smoother.retain();
     expect(smoother.last(2)).toBeNull();
   });
 

@@ -20,13 +20,17 @@ APPEARANCE_CELLS = 8
 MAX_APPEARANCE_DISTANCE = 0.9
 """Maximum appearance distance between a face and a track detected in the previous frame."""
 MAX_LOST_APPEARANCE_DISTANCE = 0.5
-"""Maximum appearance distance to a track that was last detected `memory_s` ago; linear in between."""
+"""Maximum appearance distance to a track that was last detected `memory_s` ago or before; linear in between."""
+MAX_FRONTAL_DISTANCE = 0.5
+"""Maximum appearance distance between a frontal face and the frontal views of its track, however short the time."""
+MAX_FRONTAL_OFFSET = 0.25
+"""Maximum distance of a frontal face's nose from the middle of its eyes along their line, in eye distances."""
 APPEARANCE_WEIGHT = 2.0
 """Cost of an appearance distance of 1, in face sizes of displacement."""
 ASSOCIATION_RADIUS = 0.8
 """Maximum distance from the predicted position, in face sizes (the square root of the box area)."""
 ASSOCIATION_GROWTH_PER_S = 3.0
-"""Growth of the association radius per second without detection, in face sizes."""
+"""Growth of the association radius per second without detection, up to `memory_s`, in face sizes."""
 LOST_COST_PER_S = 0.5
 """Cost of a second without detection, in face sizes, so that a visible track wins against a similar lost one."""
 VELOCITY_DECAY_S = 1.0
@@ -35,22 +39,30 @@ VELOCITY_AVERAGE_S = 0.1
 """Time constant of the average of a track's velocity, in seconds; suppresses the jitter of single detections."""
 APPEARANCE_AVERAGE_S = 0.5
 """Time constant of the average of a track's appearance, in seconds."""
+FRONTAL_AVERAGE_S = 5.0
+"""Time constant of the average of a track's frontal views, in seconds; long, so that a dissolve ends the track."""
 CONFIRMED_CONFIDENCE = 0.8
 """Minimum confidence of a face that gets its ID at the first detection."""
+MAX_CONFIRMATION_S = 0.5
+"""Maximum wait for the second detection of an uncertain face; where updates are further apart, one is enough."""
+MEMORY_UPDATES = 2
+"""Number of updates in a row, at any frame rate, in which a face may be missing without losing its ID."""
 
 
 @dataclass
 class _Track:
-    """State of one tracked face; `track_id` is 0 until the track is confirmed."""
+    """State of one tracked face; `track_id` is 0 until it is confirmed, `frontal_appearance` until a frontal view."""
 
     track_id: int
     bbox_xyxy: np.ndarray
     landmarks_xy: np.ndarray
     confidence: float
     appearance: np.ndarray
+    frontal_appearance: np.ndarray
     detected_s: float
     velocity_xy: np.ndarray
     detections: int = 1
+    missed: int = 0
 
     def displacement(self, timestamp_s: float) -> np.ndarray:
         """Return the predicted movement (2,) since the last detection, in pixels."""
@@ -71,25 +83,31 @@ class _Track:
             self.velocity_xy = self.velocity_xy + gain * (velocity_xy - self.velocity_xy)
         gain = -math.expm1(-elapsed_s / APPEARANCE_AVERAGE_S)
         self.appearance = self.appearance + gain * (appearance - self.appearance)
+        if _is_frontal(face):
+            gain = -math.expm1(-elapsed_s / FRONTAL_AVERAGE_S) if self.frontal_appearance.any() else 1.0
+            self.frontal_appearance = self.frontal_appearance + gain * (appearance - self.frontal_appearance)
         self.bbox_xyxy = bbox_xyxy
         self.landmarks_xy = face.landmarks_xy.astype(np.float64)
         self.confidence = float(face.confidence)
         self.detected_s = timestamp_s
         self.detections += 1
+        self.missed = 0
 
 
-_ARRAY_FIELDS = ("bbox_xyxy", "landmarks_xy", "appearance", "velocity_xy")
+_ARRAY_FIELDS = ("bbox_xyxy", "landmarks_xy", "appearance", "frontal_appearance", "velocity_xy")
 
 
 class FaceTracker:
     """Assigns track IDs to the faces of one video, from 1 upwards; an ID is never reused.
 
-    A face is matched to a track by predicted position and appearance, for up to `memory_s` after its last detection.
-    It gets its ID at once in the first frame of a scene or with confidence >= `CONFIRMED_CONFIDENCE`, otherwise at its
-    second detection, so that a single false positive creates no track.
+    A face is matched to a track by predicted position and appearance. A track ends when its face is missing for
+    `memory_s` and in more than `MEMORY_UPDATES` updates: the first rule holds in video, the second where frames are far
+    apart. A frontal face never continues the track of a face that looked different from the front. A face gets its ID
+    at once in the first frame of a scene, with confidence >= `CONFIRMED_CONFIDENCE`, or after a gap of
+    `MAX_CONFIRMATION_S`, otherwise at its second detection, so that a single false positive creates no track.
 
     Args:
-        memory_s: maximum time without detection after which a face keeps its ID, in seconds.
+        memory_s: time without detection for which a face keeps its ID at least, in seconds.
 
     Raises:
         InputError: when `memory_s` is not above 0.
@@ -112,8 +130,8 @@ class FaceTracker:
     def advance(self, timestamp_s: float) -> list[Face]:
         """Predict the faces of a frame without detection, in the order of their track IDs.
 
-        Boxes and landmarks move with the track's velocity; the confidence is that of the last detection. Only
-        faces of the last `update` are predicted, for at most `memory_s`. The tracker's state does not change.
+        Boxes and landmarks move with the track's velocity, which decays; the confidence is that of the last detection.
+        Only faces of the last `update` are predicted. The tracker's state does not change.
 
         Raises:
             InputError: when the time is before that of the last `update`.
@@ -128,8 +146,24 @@ class FaceTracker:
                 track_id=track.track_id,
             )
             for track in sorted(visible, key=lambda track: track.track_id)
-            if timestamp_s - track.detected_s <= self.memory_s
         ]
+
+    def has_changed(self, faces: Sequence[Face], descriptors: np.ndarray) -> bool:
+        """Return True when a predicted face no longer resembles its track, so that faces have to be detected again.
+
+        Args:
+            faces: from `advance`.
+            descriptors: (N, D) float32, one `appearance_descriptor` per face.
+        """
+        appearances = {track.track_id: track.appearance for track in self._tracks}
+        expected = _normalize(np.array([appearances[face.track_id or 0] for face in faces]))
+        distances = 1 - (expected * _normalize(descriptors)).sum(axis=1)
+        return bool((distances > MAX_LOST_APPEARANCE_DISTANCE).any())
+
+    @property
+    def track_ids(self) -> frozenset[int]:
+        """IDs that a face of the next `update` may continue."""
+        return frozenset(track.track_id for track in self._tracks if track.track_id)
 
     def update(self, timestamp_s: float, faces: Sequence[Face], descriptors: np.ndarray) -> list[Face]:
         """Match the detected faces of a frame to tracks; return those with a track ID, in the order of their IDs.
@@ -147,19 +181,26 @@ class FaceTracker:
         self._check_time(timestamp_s)
         if descriptors.ndim != 2 or len(descriptors) != len(faces):
             raise InputError(f"expected descriptors ({len(faces)}, D), one per face, got {descriptors.shape}.")
+        is_late = timestamp_s - (self._timestamp_s or 0.0) >= MAX_CONFIRMATION_S
         self._timestamp_s = float(timestamp_s)
-        self._tracks = [track for track in self._tracks if timestamp_s - track.detected_s <= self.memory_s]
+        self._tracks = [
+            track
+            for track in self._tracks
+            if timestamp_s - track.detected_s <= self.memory_s or track.missed <= MEMORY_UPDATES
+        ]
         appearances = _normalize(descriptors)
         matches = self._match(faces, appearances)
         tracked = []
+        for track in self._tracks:
+            track.missed += 1
         for index, (face, appearance) in enumerate(zip(faces, appearances, strict=True)):
             track = matches.get(index)
             if track is None:
                 track = self._start_track(face, appearance)
             else:
                 track.update(face, appearance, self._timestamp_s)
-            is_confirmed = track.detections > 1 or face.confidence >= CONFIRMED_CONFIDENCE or self._is_scene_new
-            if is_confirmed and not track.track_id:
+            is_certain = face.confidence >= CONFIRMED_CONFIDENCE or self._is_scene_new or is_late
+            if (is_certain or track.detections > 1) and not track.track_id:
                 self._last_id += 1
                 track.track_id = self._last_id
             if track.track_id:
@@ -205,6 +246,7 @@ class FaceTracker:
             landmarks_xy=face.landmarks_xy.astype(np.float64),
             confidence=float(face.confidence),
             appearance=appearance,
+            frontal_appearance=appearance if _is_frontal(face) else np.zeros_like(appearance),
             detected_s=self._timestamp_s or 0.0,
             velocity_xy=np.zeros(2),
         )
@@ -217,6 +259,8 @@ class FaceTracker:
         if not faces or not self._tracks:
             return matches
         costs = self._costs(np.array([face.bbox_xyxy for face in faces], dtype=np.float64), appearances)
+        is_frontal = np.array([_is_frontal(face) for face in faces])
+        costs[self._differ_from_front(appearances) & is_frontal] = np.inf
         matched_tracks: set[int] = set()
         for cell in np.argsort(costs, axis=None, kind="stable")[: np.isfinite(costs).sum()].tolist():
             row, column = divmod(cell, len(faces))
@@ -229,20 +273,24 @@ class FaceTracker:
         """Return the matching costs (tracks, faces), in face sizes; infinite for pairs that cannot match."""
         now = self._timestamp_s or 0.0
         lost_s = np.array([now - track.detected_s for track in self._tracks])[:, None]
+        remembered_s = np.minimum(lost_s, self.memory_s)
         predicted = np.array([track.predicted_xyxy(now) for track in self._tracks])
         track_sizes, sizes = _sizes(predicted)[:, None], _sizes(bbox_xyxy)[None]
         mean_sizes = np.sqrt(track_sizes * sizes)[..., None]
         steps = (_centers(predicted)[:, None] - _centers(bbox_xyxy)[None]) / mean_sizes
         distances = np.sqrt((steps**2).sum(axis=-1) + np.log(track_sizes / sizes) ** 2)
-        track_appearances = _normalize(np.array([track.appearance for track in self._tracks]))
-        # einsum: BLAS threads are slower for a product of this size.
-        differences = 1 - np.einsum("td,nd->tn", track_appearances, appearances)
-        limits = (
-            MAX_APPEARANCE_DISTANCE + (MAX_LOST_APPEARANCE_DISTANCE - MAX_APPEARANCE_DISTANCE) * lost_s / self.memory_s
-        )
-        radii = ASSOCIATION_RADIUS + ASSOCIATION_GROWTH_PER_S * lost_s
+        differences = _appearance_distances([track.appearance for track in self._tracks], appearances)
+        share = remembered_s / self.memory_s
+        limits = MAX_APPEARANCE_DISTANCE + (MAX_LOST_APPEARANCE_DISTANCE - MAX_APPEARANCE_DISTANCE) * share
+        radii = ASSOCIATION_RADIUS + ASSOCIATION_GROWTH_PER_S * remembered_s
         is_allowed = (distances / radii) ** 2 + (differences / limits) ** 2 <= 1
         return np.where(is_allowed, distances + APPEARANCE_WEIGHT * differences + LOST_COST_PER_S * lost_s, np.inf)
+
+    def _differ_from_front(self, appearances: np.ndarray) -> np.ndarray:
+        """Return (tracks, faces) bool: true where a face does not resemble the known frontal views of a track."""
+        frontal = [track.frontal_appearance for track in self._tracks]
+        is_known = np.array([appearance.any() for appearance in frontal])
+        return is_known[:, None] & (_appearance_distances(frontal, appearances) > MAX_FRONTAL_DISTANCE)
 
 
 def appearance_descriptor(image: np.ndarray, face: Face) -> np.ndarray:
@@ -274,6 +322,20 @@ def _normalize(vectors: np.ndarray) -> np.ndarray:
     """Return vectors (..., D) as float64 of length 1; zero stays zero."""
     vectors = vectors.astype(np.float64)
     return vectors / np.maximum(np.sqrt((vectors**2).sum(axis=-1, keepdims=True)), 1e-9)
+
+
+def _appearance_distances(tracks: Sequence[np.ndarray], faces: np.ndarray) -> np.ndarray:
+    """Return the appearance distances (tracks, faces)."""
+    # einsum: BLAS threads are slower for a product of this size.
+    return 1 - np.einsum("td,nd->tn", _normalize(np.array(tracks)), faces)
+
+
+def _is_frontal(face: Face) -> bool:
+    """Return True when the nose is in the middle between the eyes, along their line."""
+    right_eye, left_eye, nose = face.landmarks_xy[:3].astype(np.float64)
+    eyes = left_eye - right_eye
+    offset = float((nose - (right_eye + left_eye) / 2) @ eyes)
+    return abs(offset) <= MAX_FRONTAL_OFFSET * float(eyes @ eyes)
 
 
 def _centers(bbox_xyxy: np.ndarray) -> np.ndarray:

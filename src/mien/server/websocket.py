@@ -24,12 +24,10 @@ from mien.server.errors import HTTPProblem, to_problem
 from mien.server.metrics import Metrics
 from mien.server.model_pool import ModelPool
 from mien.server.settings import ServerSettings
-from mien.video.follower import DETECT_EVERY, FaceFollower
+from mien.video.follower import FaceFollower
 from mien.video.io.sources import DecodedFrame
 
 PROTOCOL = "mien.v1"
-DETECTION_INTERVAL_S = 0.12
-"""Target interval between two detections; it is at most `DETECT_EVERY` images, and one image for slow sources."""
 MAX_UNSENT = 64
 """Maximum number of queued answers; above it no messages are received."""
 
@@ -240,13 +238,10 @@ class _Source:
         if self._first_s is None:
             self._first_s = frame.arrived_s
         now_s = frame.arrived_s - self._first_s if frame.timestamp_s is None else frame.timestamp_s
-        interval_s = now_s - self._last_s
-        if interval_s < 0:
+        if now_s < self._last_s:
             raise InputError(
                 f"timestamp_s {now_s:g} is before the previous image's {self._last_s:g}; send a reset first."
             )
-        if interval_s > 0:
-            self._follower.detect_every = min(DETECT_EVERY, max(1, round(DETECTION_INTERVAL_S / interval_s)))
         self._last_s = now_s
         result = self._follower.step(DecodedFrame(frame.index, now_s, image))
         height, width = image.shape[:2]

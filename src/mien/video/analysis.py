@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -11,17 +10,11 @@ from pathlib import Path
 from mien.inference.analyzer import Analyzer
 from mien.results import VideoFrame
 from mien.runtime import DEFAULT_MODEL
-from mien.video.follower import DETECT_EVERY, FaceFollower
+from mien.video.follower import FaceFollower
 from mien.video.io.frame_queue import FrameQueue
 from mien.video.io.reader import VideoReader
 from mien.video.io.sources import VideoInfo
 from mien.video.smoothing import TIME_CONSTANT_S
-
-MAX_DETECT_EVERY = 15
-"""Maximum detection interval of a live source, in frames."""
-_MAX_LOAD = 0.85
-"""Share of the time between two frames to spend on analysis; the rest is for display."""
-_DEFAULT_STEP_S = 0.04
 
 
 def analyze_video(
@@ -39,8 +32,8 @@ def analyze_video(
         source: a file, a URL (rtsp, http), a camera (0 or "camera:0"), a folder of images or a pattern.
         model: name of a shipped model or path of an `.onnx` file; ignored when an analyzer is given.
         analyzer: an analyzer with other options.
-        detect_every: detect and classify faces in every Nth frame and track them in between; 3 by default, and for a
-            live source as often as the machine keeps up with.
+        detect_every: detect and classify faces in every Nth frame and track them in between; by default every 0.09 s or
+            in the next frame, and for a live source less often where the machine does not keep up.
         smoothing_s: time constant of the filter of the probabilities, in seconds.
         fps: frame rate of a folder of images (25 by default), or the rate requested from a camera.
 
@@ -85,14 +78,10 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
     ) -> None:
         self.source = source
         self.fps = fps
-        self.follower = FaceFollower(
-            analyzer, detect_every=DETECT_EVERY if detect_every is None else detect_every, smoothing_s=smoothing_s
-        )
+        self.follower = FaceFollower(analyzer, detect_every=detect_every, smoothing_s=smoothing_s)
         self.reader = VideoReader(source, fps=fps)
         self.info: VideoInfo = self.reader.info
         self.dropped = 0
-        is_adaptive = self.info.is_live and detect_every is None
-        self._interval = _AdaptiveInterval(self.info.fps) if is_adaptive else None
 
     @property
     def file(self) -> Path | None:
@@ -108,10 +97,8 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
             for frame in frames:
                 started_s = time.perf_counter()
                 result = self.follower.step(frame)
-                if self._interval is not None:
-                    seconds = time.perf_counter() - started_s
-                    self._interval.update(seconds, is_detection=self.follower.has_detected)
-                    self.follower.detect_every = self._interval.detect_every
+                if self.info.is_live and self.follower.has_detected:
+                    self.follower.schedule.slow_down(time.perf_counter() - started_s)
                 self.dropped = frames.dropped
                 yield result
 
@@ -121,27 +108,3 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-class _AdaptiveInterval:
-    """Detection interval in frames with which the analysis keeps up with a live source."""
-
-    def __init__(self, fps: float | None) -> None:
-        self._step_s = 1 / fps if fps else _DEFAULT_STEP_S
-        self._detection_s = 0.0
-        self._tracking_s = 0.0
-        self.detect_every = DETECT_EVERY
-
-    def update(self, seconds: float, *, is_detection: bool) -> None:
-        """Add the duration of a frame with or without detection."""
-        if is_detection:
-            self._detection_s = _moving_average(self._detection_s, seconds)
-        else:
-            self._tracking_s = _moving_average(self._tracking_s, seconds)
-        spare_s = _MAX_LOAD * self._step_s - self._tracking_s
-        interval = (self._detection_s - self._tracking_s) / spare_s if spare_s > 0 else math.inf
-        self.detect_every = max(1, math.ceil(min(interval, MAX_DETECT_EVERY)))
-
-
-def _moving_average(average: float, value: float) -> float:
-    return value if average == 0 else 0.7 * average + 0.3 * value

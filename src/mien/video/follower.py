@@ -16,12 +16,11 @@ from mien.records import convert
 from mien.results import Face, HeadPose, Quality, VideoFrame
 from mien.video.io.sources import DecodedFrame
 from mien.video.scene_cuts import CutDetector
+from mien.video.schedule import DetectionSchedule
 from mien.video.smoothing import TIME_CONSTANT_S, Smoother, prediction_weight
 
-DETECT_EVERY = 3
-"""Detection interval in frames by default."""
 MEMORY_S = 1.0
-"""Maximum seconds out of view for which a face keeps its number."""
+"""Seconds out of view for which a face keeps its number at least; see `FaceTracker`."""
 MAX_TILT_DEG = 12.0
 """Maximum tilt of a face whose mesh is not fitted again upright; 6 in images. Angles change by up to 2 degrees."""
 POSE_S = 1.0
@@ -49,27 +48,30 @@ class FaceFollower:
 
     Args:
         analyzer: detects and classifies faces.
-        detect_every: detect and classify faces in every Nth frame and track them in between; 1 for all frames.
+        detect_every: detect and classify faces in every Nth frame and track them in between; 1 for all frames. By
+            default by time, see `DetectionSchedule`. When a face changes its appearance in between, faces are detected
+            at once.
         smoothing_s: time constant of the filter of the probabilities, in seconds; 0 for no filter.
+
+    Attributes:
+        has_detected: true when faces were detected and classified in the last frame.
 
     Raises:
         InputError: when an argument is out of range.
     """
 
     def __init__(
-        self, analyzer: Analyzer, *, detect_every: int = DETECT_EVERY, smoothing_s: float = TIME_CONSTANT_S
+        self, analyzer: Analyzer, *, detect_every: int | None = None, smoothing_s: float = TIME_CONSTANT_S
     ) -> None:
-        if detect_every < 1:
-            raise InputError(f"detect_every is {detect_every}; expected 1 (all frames) or more.")
         manifest = analyzer.manifest
         self.analyzer = analyzer
-        self.detect_every = detect_every
+        self.schedule = DetectionSchedule(detect_every)
         self.smoother = Smoother(manifest.labels, manifest.abstain_below, time_constant_s=smoothing_s)
         self._tracker = FaceTracker(memory_s=MEMORY_S)
         self._cuts = CutDetector()
         self._heads: dict[int, _Head] = {}
         self._scene = 1
-        self._frames_since_detection = 0
+        self.has_detected = False
 
     def step(self, frame: DecodedFrame) -> VideoFrame:
         """Return the next frame with its faces.
@@ -79,26 +81,20 @@ class FaceFollower:
         """
         if self._cuts.is_cut(frame.image):
             self._begin_scene()
-        if self._frames_since_detection == 0 or self._frames_since_detection >= self.detect_every:
+        faces = None if self.schedule.is_due(frame.timestamp_s) else self._advance(frame)
+        self.has_detected = faces is None
+        if faces is None:
             faces = self._detect(frame)
-            self._frames_since_detection = 1
-        else:
-            faces = [self._keep_attributes(face) for face in self._tracker.advance(frame.timestamp_s)]
-            self._frames_since_detection += 1
+        self.schedule.add(frame.timestamp_s, has_detected=self.has_detected)
         return VideoFrame(
             index=frame.index, timestamp_s=frame.timestamp_s, scene=self._scene, image=frame.image, faces=tuple(faces)
         )
-
-    @property
-    def has_detected(self) -> bool:
-        """True when faces were detected and classified in the last frame."""
-        return self._frames_since_detection == 1
 
     def state(self) -> dict[str, Any]:
         """Return everything that later frames depend on, as JSON values, exact."""
         return {
             "scene": self._scene,
-            "frames_since_detection": self._frames_since_detection,
+            "schedule": self.schedule.state(),
             "tracker": self._tracker.state(),
             "smoother": self.smoother.state(),
             "cuts": self._cuts.state(),
@@ -108,7 +104,7 @@ class FaceFollower:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state`."""
         self._scene = state["scene"]
-        self._frames_since_detection = state["frames_since_detection"]
+        self.schedule.restore(state["schedule"])
         self._tracker.restore(state["tracker"])
         self.smoother.restore(state["smoother"])
         self._cuts.restore(state["cuts"])
@@ -116,10 +112,20 @@ class FaceFollower:
 
     def _begin_scene(self) -> None:
         self._tracker.cut()
-        self.smoother.forget()
+        self.smoother.retain()
         self._heads = {}
-        self._frames_since_detection = 0
+        self.schedule.restart()
         self._scene += 1
+
+    def _advance(self, frame: DecodedFrame) -> list[Face] | None:
+        """Return the tracked faces without detection; None when one of them no longer has its appearance."""
+        faces = self._tracker.advance(frame.timestamp_s)
+        descriptors = [_descriptor(frame.image, face) for face in faces]
+        if any(descriptor is None for descriptor in descriptors):
+            return None
+        if faces and self._tracker.has_changed(faces, np.array(descriptors)):
+            return None
+        return [self._keep_attributes(face) for face in faces]
 
     def _detect(self, frame: DecodedFrame) -> list[Face]:
         """Detect, track and classify the faces of a frame."""
@@ -134,7 +140,7 @@ class FaceFollower:
             self._smooth(face, now)
             for face in self.analyzer.predict_faces(image, posed, max_tilt_deg=MAX_TILT_DEG, rotated=False)
         ]
-        self.smoother.forget(before_s=now - MEMORY_S)
+        self.smoother.retain(self._tracker.track_ids)
         self._heads = {
             _track_id(face): replace(head, head_pose=face.head_pose, quality=face.quality)
             for face, head in zip(faces, heads, strict=True)

@@ -7,7 +7,7 @@ Predictions of low quality get a low weight.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,9 +108,9 @@ class Smoother:
         track = self._tracks.get(track_id)
         return None if track is None else self._expression(track)
 
-    def forget(self, before_s: float = math.inf) -> None:
-        """Drop the faces last classified before a time; all faces by default."""
-        self._tracks = {track_id: track for track_id, track in self._tracks.items() if track.timestamp_s >= before_s}
+    def retain(self, track_ids: Collection[int] = ()) -> None:
+        """Drop all but some faces; all faces by default."""
+        self._tracks = {track_id: track for track_id, track in self._tracks.items() if track_id in track_ids}
 
     def state(self) -> dict[str, Any]:
         """Return all faces as JSON values, exact."""

@@ -131,21 +131,91 @@ def test_advance_extrapolates_motion_without_changing_the_state():
     assert tracker.state() == state
 
 
-def test_advance_returns_faces_of_the_last_update_until_memory_ends():
+def test_advance_returns_faces_of_the_last_update():
     tracker = FaceTracker()
     tracker.update(0.0, [face_at(100), face_at(400)], PEOPLE[:2])
     tracker.update(0.2, [face_at(400)], PEOPLE[1:2])
     assert ids(tracker.advance(0.3)) == [2]
-    assert ids(tracker.advance(1.2)) == [2]
-    assert tracker.advance(1.3) == []
+    assert ids(tracker.advance(9.2)) == [2]
 
 
 @pytest.mark.parametrize(("away_s", "expected"), [(0.5, 1), (0.96, 1), (1.1, 2), (5.0, 2)])
 def test_lost_face_keeps_its_track_id_for_the_memory(away_s: float, expected: int):
     tracker = FaceTracker()
     track_one(tracker, 3.0, 100)
-    tracker.update(3.2, [], NO_DESCRIPTORS)
+    for since_s in np.arange(0.1, away_s, 0.1):
+        tracker.update(3.0 + since_s, [], NO_DESCRIPTORS)
     assert track_one(tracker, 3.0 + away_s, 150) == expected
+
+
+@pytest.mark.parametrize("step_s", [0.01, 0.2, 0.5, 1.0, 5.0, 60.0])
+@pytest.mark.parametrize("missing", [0, 1, 2, 3, 4])
+def test_lost_face_keeps_its_track_id_for_some_updates_at_any_rate(step_s: float, missing: int):
+    tracker = FaceTracker()
+    track_one(tracker, 0.0, 100)
+    for number in range(1, missing + 1):
+        tracker.update(number * step_s, [], NO_DESCRIPTORS)
+    away_s = (missing + 1) * step_s
+    assert track_one(tracker, away_s, 110) == (1 if missing <= 2 or away_s <= 1 else 2)
+
+
+@pytest.mark.parametrize("step_s", [0.04, 0.2, 0.5, 1.0, 5.0, 60.0])
+def test_still_faces_keep_their_track_ids_at_any_rate(step_s: float):
+    rng = np.random.default_rng(0)
+    times = np.cumsum(np.where(np.arange(24) == 12, 7.5, step_s))  # and after a gap
+    tracker = FaceTracker()
+    for now in times:
+        faces = [face_at(160 + rng.normal(0, 6)), face_at(460 + rng.normal(0, 6))]
+        noisy_people = PEOPLE[:2] + rng.normal(0, 0.12, (2, 8)).astype(np.float32)
+        assert ids(tracker.update(now, faces, noisy_people)) == [1, 2]
+
+
+@pytest.mark.parametrize("step_s", [0.12, 0.5, 1.0, 5.0])
+def test_track_ids_stay_with_people_who_change_seats(step_s: float):
+    tracker = FaceTracker()
+    tracker.update(0.0, [face_at(160), face_at(320)], PEOPLE[:2])
+    tracker.update(step_s, [face_at(160), face_at(320)], PEOPLE[:2])
+    people = {track_id: face for face, track_id in enumerate((1, 2))}
+    for face in tracker.update(2 * step_s, [face_at(160), face_at(320)], PEOPLE[[1, 0]]):
+        is_same = people.get(face.track_id) == int(center_x(face) < 240)
+        assert is_same or face.track_id not in people
+
+
+@pytest.mark.parametrize("distance", [0.55, 0.7, 1.0])
+@pytest.mark.parametrize("step_s", [0.02, 0.12])
+def test_frontal_face_of_another_person_is_a_new_track_at_once(distance: float, step_s: float):
+    tracker = FaceTracker()
+    for frame in range(5):
+        track_one(tracker, frame * step_s, 100)
+    assert ids(tracker.update(5 * step_s, [face_at(101)], descriptor_at(distance))) == [2]
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.0, 2.0])
+def test_dissolve_to_another_person_ends_the_track(seconds: float):
+    tracker = FaceTracker()
+    times = np.arange(0, seconds + 2, 0.12)
+    results = [ids(tracker.update(now, [face_at(100)], descriptor_at(min(now / seconds, 1.0)))) for now in times]
+    assert results[0] == [1]
+    assert results[-1] != [1]
+
+
+def descriptor_at(distance: float) -> np.ndarray:
+    """Return a descriptor (1, 8) at a distance from the first person, towards the second."""
+    return ((1 - distance) * PEOPLE[:1] + np.sqrt(1 - (1 - distance) ** 2) * PEOPLE[1:2]).astype(np.float32)
+
+
+def test_uncertain_face_is_confirmed_at_once_where_updates_are_far_apart():
+    tracker = FaceTracker()
+    tracker.update(0.0, [], NO_DESCRIPTORS)
+    assert track_one(tracker, 1.0, 100, confidence=0.65) == 1
+
+
+def test_changed_appearance_of_a_predicted_face_asks_for_detection():
+    tracker = FaceTracker()
+    tracker.update(0.0, [face_at(100), face_at(400)], PEOPLE[:2])
+    faces = tracker.advance(0.04)
+    assert not tracker.has_changed(faces, PEOPLE[:2])
+    assert tracker.has_changed(faces, PEOPLE[[0, 2]])
 
 
 def test_lost_face_may_start_to_move():
@@ -181,8 +251,9 @@ def test_appearance_change_between_frames_keeps_the_track():
     tracker = FaceTracker()
     tracker.update(0.0, [face_at(100)], PEOPLE[:1])
     # A distance of 0.65, as for a head that turns away.
-    descriptors = (0.35 * PEOPLE[:1] + np.sqrt(1 - 0.35**2) * PEOPLE[1:2]).astype(np.float32)
-    assert ids(tracker.update(0.04, [face_at(103)], descriptors)) == [1]
+    face = face_at(103)
+    face.landmarks_xy[2] += (25, 0)
+    assert ids(tracker.update(0.04, [face], descriptor_at(0.65))) == [1]
 
 
 def test_face_of_another_size_is_a_new_track():

@@ -218,3 +218,33 @@ def test_first_frame_equals_analysis_of_the_image(tiny_model, portrait):
 def test_rejects_options_out_of_range(options):
     with pytest.raises(InputError):
         FaceFollower(FakeAnalyzer(lambda index: []), **options)
+
+
+@pytest.mark.parametrize("fps", [0.2, 1, 2, 5, 60, 120])
+def test_detects_by_time_and_keeps_faces_at_any_frame_rate(fps):
+    analyzer = FakeAnalyzer(lambda index: [50, 200])
+    follower = FaceFollower(analyzer)
+    images = [DecodedFrame(index, index / fps, image(index)) for index in range(40)]
+    results = [follower.step(frame) for frame in images]
+    assert {tuple(face.track_id for face in frame.faces) for frame in results} == {(1, 2)}
+    assert {face.smoothed is not None for frame in results for face in frame.faces} == {True}
+    times_s = np.array(analyzer.detected_in) / fps
+    assert np.diff(times_s).max() == pytest.approx(max(1 / fps, 0.09), abs=0.011)
+
+
+@pytest.mark.parametrize("detect_every", [None, 5])
+def test_changed_appearance_between_detections_is_detected_at_once(detect_every):
+    """Another face appears at the position of a tracked one, within a scene."""
+
+    def other(frame):
+        pixels = frame.image.copy()
+        pixels[40:100, 50:110] = np.random.default_rng(5).integers(0, 255, (6, 6, 3)).repeat(10, 0).repeat(10, 1)
+        return frame._replace(image=pixels)
+
+    images = [frame if frame.index < 4 else other(frame) for frame in frames(8)]
+    analyzer = FakeAnalyzer(lambda index: [50])
+    follower = FaceFollower(analyzer, detect_every=detect_every)
+    results = [follower.step(frame) for frame in images]
+    assert [frame.scene for frame in results] == [1] * 8
+    assert [frame.faces[0].track_id for frame in results] == [1] * 4 + [2] * 4
+    assert 4 in analyzer.detected_in

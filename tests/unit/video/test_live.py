@@ -13,10 +13,10 @@ from mien.errors import InputError
 from mien.inference.options import AnalysisOptions
 from mien.recording import record
 from mien.video import analysis as analysis_module
-from mien.video.analysis import MAX_DETECT_EVERY, VideoAnalysis, _AdaptiveInterval
-from mien.video.follower import DETECT_EVERY
+from mien.video.analysis import VideoAnalysis
 from mien.video.io.reader import VideoReader
 from mien.video.io.sources import DecodedFrame, VideoInfo
+from mien.video.schedule import DETECTION_INTERVAL_S
 
 
 class LiveReader:
@@ -81,17 +81,18 @@ def test_keeps_newest_frame_and_counts_dropped_ones(live):
 
 
 def test_slow_analysis_detects_less_often(live):
-    analyzer = SlowAnalyzer()
+    analyzer = SlowAnalyzer(0.05)
     with VideoAnalysis(live, analyzer) as analysis:
         frames = sum(1 for _ in analysis)
-        assert analysis.follower.detect_every > DETECT_EVERY
-    assert frames > 1.5 * analyzer.detections
+        assert analysis.follower.schedule.period_s > 0.1
+    assert analyzer.detections <= 4  # in 0.3 seconds
+    assert frames > 4 * analyzer.detections
 
 
 def test_given_interval_is_fixed_and_files_drop_no_frame(live, monkeypatch, tmp_path):
     with VideoAnalysis(live, SlowAnalyzer(), detect_every=2) as analysis:
         assert sum(1 for _ in analysis) > 0
-        assert analysis.follower.detect_every == 2
+        assert analysis.follower.schedule.every == 2
     original = LiveReader.__init__
 
     def init_as_file(self, *args, **options):
@@ -99,9 +100,9 @@ def test_given_interval_is_fixed_and_files_drop_no_frame(live, monkeypatch, tmp_
         self.info = replace(self.info, is_live=False)
 
     monkeypatch.setattr(LiveReader, "__init__", init_as_file)
-    with VideoAnalysis("clip.mp4", SlowAnalyzer(0.005)) as analysis:
+    with VideoAnalysis("clip.mp4", SlowAnalyzer(0.05)) as analysis:
         assert [frame.index for frame in analysis] == list(range(20))
-        assert (analysis.dropped, analysis.follower.detect_every) == (0, DETECT_EVERY)
+        assert (analysis.dropped, analysis.follower.schedule.period_s) == (0, DETECTION_INTERVAL_S)
 
 
 def test_live_recording_reports_dropped_frames(live, tmp_path):
@@ -116,38 +117,7 @@ def test_live_recording_reports_dropped_frames(live, tmp_path):
         assert sum(1 for _ in copy) == recording.counts.frames
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Dropped frames" in page
-    assert "as often as the machine keeps up with" in page
-
-
-@pytest.mark.parametrize(
-    ("detection_s", "tracking_s", "detect_every"),
-    [
-        (0.01, 0.001, 1),  # keeps up with detection in every frame
-        (0.05, 0.002, 2),
-        (0.08, 0.004, 3),
-        (0.2, 0.004, 7),
-        (0.2, 0.033, MAX_DETECT_EVERY),
-        (0.2, 0.05, MAX_DETECT_EVERY),  # tracking does not keep up either
-        (10.0, 0.001, MAX_DETECT_EVERY),
-    ],
-)
-def test_interval_leaves_spare_time(detection_s, tracking_s, detect_every):
-    interval = _AdaptiveInterval(25)
-    assert interval.detect_every == DETECT_EVERY
-    for _ in range(60):
-        interval.update(tracking_s, is_detection=False)
-        interval.update(detection_s, is_detection=True)
-    assert interval.detect_every == detect_every
-    spent_s = detection_s + (interval.detect_every - 1) * tracking_s
-    assert interval.detect_every == MAX_DETECT_EVERY or spent_s <= interval.detect_every / 25
-
-
-def test_interval_adapts_to_slower_and_faster_machine():
-    interval = _AdaptiveInterval(None)
-    for seconds, detect_every in ((0.01, 1), (0.15, 5), (0.01, 1)):
-        for _ in range(40):
-            interval.update(seconds, is_detection=True)
-        assert interval.detect_every == detect_every
+    assert "every frame" in page
 
 
 def test_rejects_interval_below_one(live):

@@ -45,7 +45,7 @@ def test_unknown_track_has_no_expression():
     smoother = Smoother(LABELS)
     assert smoother.last(1) is None
     assert smoother.state() == {}
-    smoother.forget()
+    smoother.retain()
 
 
 @pytest.mark.parametrize("fps", [5, 8, 12.5, 25, 30, 60, 240])
@@ -132,10 +132,10 @@ def test_tracks_are_independent_and_can_be_dropped():
     smoother.add(1, 0.0, CALM)
     smoother.add(2, 1.0, GLAD)
     assert (smoother.last(1).label, smoother.last(2).label) == ("calm", "glad")
-    smoother.forget(before_s=1.0)
+    smoother.retain({2})
     assert smoother.last(1) is None
     assert smoother.last(2).label == "glad"
-    smoother.forget()
+    smoother.retain()
     assert smoother.last(2) is None
 
 

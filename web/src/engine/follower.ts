@@ -13,10 +13,6 @@ import { predictionWeight, Smoother } from './smoothing';
 import type { Stopwatch } from './stopwatch';
 import { FaceTracker, type TrackedFace } from './tracking';
 
-/** Minimum time that a lost face keeps its track. */
-const MEMORY_S = 1;
-/** Minimum number of detections that a lost face keeps its track, for slow devices. */
-const MEMORY_DETECTIONS = 2;
 /** Maximum time between two pose estimates of a face. */
 const MAX_POSE_AGE_S = 1;
 /** Maximum landmark shift before the pose is estimated again, relative to the landmarks' root mean square distance. */
@@ -60,19 +56,27 @@ export class FaceFollower {
     }
     this.last_s = time_s;
     if (this.cuts.isCut(image)) this.startScene();
-    if (!this.schedule.isDue(time_s)) return this.tracker.advance(time_s).map((face) => this.extrapolate(face));
+    const tracked = this.schedule.isDue(time_s) ? null : this.advance(image, time_s);
+    if (tracked) return tracked;
     const start = performance.now();
     const faces = await this.analyze(image, time_s);
     this.schedule.add(time_s, (performance.now() - start) / 1000);
-    this.tracker.memory_s = Math.max(MEMORY_S, MEMORY_DETECTIONS * this.schedule.period_s);
     return faces;
   }
 
   private startScene(): void {
     this.tracker.cut();
-    this.smoother.forget();
+    this.smoother.retain();
     this.states.clear();
     this.schedule.restart();
+  }
+
+  /** Return the tracked faces without detection; null when one of them no longer has its appearance. */
+  private advance(image: Pixels, time_s: number): Face[] | null {
+    const faces = this.tracker.advance(time_s);
+    const appearances = faces.map((face) => appearanceDescriptor(image, face)).filter((each) => each !== null);
+    if (appearances.length < faces.length || this.tracker.hasChanged(faces, appearances)) return null;
+    return faces.map((face) => this.extrapolate(face));
   }
 
   /** Detect, track and predict the faces of a frame. */
@@ -93,7 +97,7 @@ export class FaceFollower {
         smoothed: toExpressionRecord(smoothed),
       });
     }
-    this.smoother.forget(time_s - this.tracker.memory_s);
+    this.smoother.retain(this.tracker.numbers);
     this.states = states;
     return faces;
   }

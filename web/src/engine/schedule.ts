@@ -1,11 +1,9 @@
 /**
- * Schedule of detection and inference over time; faces are tracked in between.
- *
- * Python detects every third frame. The page schedules by time, so that slow devices detect less often and keep
- * displaying frames.
+ * Schedule of detection and inference over time; faces are tracked in between: port of `mien/video/schedule.py`, which
+ * slows down only for live sources, as the page always does.
  */
 
-/** Minimum time between two detections: every third frame at 25 or 30 frames per second. */
+/** Minimum time between two detections: every third frame at 25 or 30 frames per second, every frame up to 11. */
 const MIN_PERIOD_S = 0.09;
 /** Pause after a detection, as a multiple of its duration. */
 const PAUSE_FACTOR = 1.5;

@@ -49,9 +49,9 @@ export class Smoother {
     return track ? this.toExpression(track) : null;
   }
 
-  /** Forget tracks with their last prediction before a time; all tracks by default. */
-  forget(before_s = Infinity): void {
-    for (const [number, track] of this.tracks) if (track.time_s < before_s) this.tracks.delete(number);
+  /** Forget all but some tracks; all tracks by default. */
+  retain(numbers: ReadonlySet<number> = new Set()): void {
+    for (const number of this.tracks.keys()) if (!numbers.has(number)) this.tracks.delete(number);
   }
 
   private chooseLabel(probabilities: number[], label: number | null): number | null {

@@ -1,0 +1,75 @@
+"""Schedule of detection over time or frames; faces are tracked in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mien.errors import InputError
+
+DETECTION_INTERVAL_S = 0.09
+"""Minimum time between two detections: every third frame at 25 or 30 frames per second, every frame up to 11."""
+PAUSE_FACTOR = 1.5
+"""Pause after a detection of a live source, as a multiple of its duration."""
+MAX_PAUSE_S = 0.5
+"""Maximum pause after a detection of a live source, for slow machines."""
+_AVERAGE_WEIGHT = 0.2
+
+
+class DetectionSchedule:
+    """Decides in which frames faces are detected: by time, so that the frame rate does not matter.
+
+    Args:
+        every: detect in every Nth frame instead.
+
+    Attributes:
+        every: as given.
+
+    Raises:
+        InputError: when `every` is below 1.
+    """
+
+    def __init__(self, every: int | None = None) -> None:
+        if every is not None and every < 1:
+            raise InputError(f"detect_every is {every}; expected 1 (all frames) or more.")
+        self.every = every
+        self._detected_s: float | None = None
+        self._frames = 0
+        self._duration_s = 0.0
+
+    @property
+    def period_s(self) -> float:
+        """Minimum time from one detection to the next, in seconds."""
+        return max(DETECTION_INTERVAL_S, self._duration_s + min(MAX_PAUSE_S, PAUSE_FACTOR * self._duration_s))
+
+    def is_due(self, timestamp_s: float) -> bool:
+        """Return True when faces are to be detected in the next frame."""
+        if self._detected_s is None:
+            return True
+        if self.every is not None:
+            return self._frames + 1 >= self.every
+        return timestamp_s - self._detected_s >= self.period_s
+
+    def add(self, timestamp_s: float, *, has_detected: bool) -> None:
+        """Add a frame, with or without detection."""
+        self._frames = 0 if has_detected else self._frames + 1
+        if has_detected:
+            self._detected_s = timestamp_s
+
+    def slow_down(self, duration_s: float) -> None:
+        """Add the duration of a detection, for a live source: later ones leave time for the frames in between."""
+        if self._duration_s:
+            duration_s = self._duration_s + _AVERAGE_WEIGHT * (duration_s - self._duration_s)
+        self._duration_s = duration_s
+
+    def restart(self) -> None:
+        """Make the next frame due."""
+        self._detected_s = None
+
+    def state(self) -> dict[str, Any]:
+        """Return the time of the last detection and the frames since then as JSON values, exact."""
+        return {"detected_s": self._detected_s, "frames": self._frames}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a `state`."""
+        self._detected_s = state["detected_s"]
+        self._frames = state["frames"]
