@@ -29,8 +29,8 @@ Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], help="print no progres
 DetectEvery = Annotated[
     int | None,
     Parameter(
-        help="detect and classify faces in every Nth frame and track them in between [default: every 0.09 s, or in every "
-        "frame below 11 frames per second; live sources: less often where the machine does not keep up]."
+        help="detect and classify faces in every Nth frame and track them in between [default: every 0.09 s, or in "
+        "every frame below 11 frames per second; live sources: less often where the machine does not keep up]."
     ),
 ]
 SplitName = Literal["train", "valid", "test"]
