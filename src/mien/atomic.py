@@ -30,6 +30,6 @@ def open_atomic(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write bytes, or text as UTF-8, atomically."""
+    """Write bytes, or text as UTF-8, atomically; "?" replaces the bytes of file names that are not UTF-8."""
     with open_atomic(path) as file:
-        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+        file.write(data.encode("utf-8", "replace") if isinstance(data, str) else data)

@@ -7,6 +7,7 @@ columns of tables. Other modules convert to these records and define no second s
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -146,6 +147,13 @@ def flatten_result(result: ResultRecord) -> list[dict[str, Any]]:
         shared |= {"error": result.error.code, "message": result.error.message}
     rows = [{**shared, "face": number, **flatten_face(face)} for number, face in enumerate(result.faces, start=1)]
     return rows or [shared]
+
+
+def valid_text(text: str) -> str:
+    """Replace the bytes of a file name that are not UTF-8, which Python keeps as surrogates."""
+    # Windows keeps halves of UTF-16 pairs, other systems bytes
+    whole = re.sub(r"[\ud800-\udc7f\udd00-\udfff]", "\ufffd", text)
+    return whole.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 if __name__ == "__main__":

@@ -41,9 +41,9 @@ def check(*, data: DatasetOptions, leaks: Path | None = None, as_json: Json = Fa
     if as_json:
         print_json(report.to_dict())
     else:
-        from mien.cli.console import open_console, print_check
+        from mien.cli.console import print_check
 
-        print_check(report, open_console())
+        print_check(report)
     if leaks is not None:
         write_leaks(leaks, index, report.duplicates_in_later_splits)
         print_written(leaks, quiet=quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter
 from mien._version import __version__
 from mien.cli.options import ARGUMENTS, OPTIONS
 from mien.cli.progress import print_message
+from mien.cli.signals import catch_stop_signals, stop_code
 from mien.errors import MienError
 
 ANALYZE = Group("Analyze", sort_key=1)
@@ -36,9 +38,8 @@ COMMANDS = {
 """Import path, help section and usage of each command; commands are imported on first use."""
 
 USAGE_ERROR = 2
-INTERRUPTED = 130
 PIPE_CLOSED = 141
-"""Exit codes: wrong usage or nothing could be done; Ctrl-C; the reader of standard output is gone."""
+"""Exit codes: wrong usage or nothing could be done; the reader of standard output is gone."""
 
 
 def build_app() -> App:
@@ -75,9 +76,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: arguments after `mien`; those of the process by default.
 
     Returns:
-        Exit code: 0 for success, 1 if some inputs failed, 2 if nothing could be done.
+        Exit code: 0 for success, 1 if some inputs failed, 2 if nothing could be done, 130 after Ctrl-C, 143 after
+        SIGTERM.
     """
-    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    _replace_unencodable()
+    with catch_stop_signals():
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _replace_unencodable() -> None:
+    """Print "?" and escapes for characters that the encoding of a stream lacks, as on Windows pipes."""
+    for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
+def _run(tokens: list[str]) -> int:
     try:
         app = build_app()
         if not tokens or tokens[0].startswith("-"):
@@ -91,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MienError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return stop_code()
     except BrokenPipeError:
         # Python flushes standard output again at exit: redirect it to nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,7 +17,8 @@ UNKNOWN_SOURCE = {"name": "not stated in the manifest", "license": "unknown"}
 def models(*name: str, as_json: Json = False) -> None:
     """List expression models with their accuracy, size and training data.
 
-    Numbers come from the models' manifests; nothing is re-evaluated (see mien evaluate).
+    Numbers come from the models' manifests; nothing is re-evaluated (see mien evaluate). On a narrow terminal the
+    columns ECE, version, balanced and MB are left out, in this order.
 
     Args:
         name: names of shipped models or paths of .onnx files; all shipped models by default.
@@ -50,30 +51,34 @@ def _to_record(name: str, path: Path, manifest: Manifest) -> dict[str, Any]:
 
 
 def _print_table(paths: dict[str, Path], manifests: dict[str, Manifest]) -> None:
-    from rich.markup import escape
+    from rich.text import Text
 
-    from mien.cli.console import numbers_table, open_console
+    from mien.cli.console import open_console
+    from mien.cli.table import Column, FittedTable
     from mien.number_format import decimal, percent
     from mien.runtime import DEFAULT_MODEL
 
     console = open_console()
-    table = numbers_table("model", "version", "MB", "evaluated on", "n", "accuracy", "balanced", "ECE")
-    table.columns[3].no_wrap = False
+    table = FittedTable(
+        *(Column("model", "text"), Column("version"), Column("MB"), Column("evaluated on", "text")),
+        *map(Column, ("n", "accuracy", "balanced", "ECE")),
+        drop=("ECE", "version", "balanced", "MB"),
+    )
     for name, manifest in manifests.items():
         size = paths[name].stat().st_size / 1e6
-        cells = [escape(name), escape(manifest.version), f"{size:.1f}"]
+        cells = [name, manifest.version, f"{size:.1f}"]
         for data, scores in _official_scores(manifest) or [("-", {})]:
             shares = (percent(scores.get(key)) for key in ("accuracy", "balanced_accuracy"))
             count = f"{scores['n']:,}" if scores else "-"
-            table.add_row(*cells, escape(data), count, *shares, decimal(scores.get("ece")))
+            table.add_row(*cells, data, count, *shares, decimal(scores.get("ece")))
             cells = ["", "", ""]
-    console.print(table)
+    console.print(table, "")
     for name, manifest in manifests.items():
         default = " (default)" if name == DEFAULT_MODEL else ""
-        console.print(f"[bold]{escape(name)}[/bold]{default}, trained on", soft_wrap=True)
+        console.print(Text.assemble((name, "bold"), f"{default}, trained on"), soft_wrap=True)
         for source in manifest.trained_on or (UNKNOWN_SOURCE,):
-            console.print(f"  {escape(source.get('name', 'unnamed source'))}", soft_wrap=True)
-            console.print(f"    [dim]{escape(source.get('license', 'license not stated'))}[/dim]", soft_wrap=True)
+            console.print(f"  {source.get('name', 'unnamed source')}", soft_wrap=True)
+            console.print(f"    {source.get('license', 'license not stated')}", style="dim", soft_wrap=True)
 
 
 def _official_scores(manifest: Manifest) -> list[tuple[str, dict[str, Any]]]:

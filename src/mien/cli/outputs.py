@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mien.atomic import open_atomic
 from mien.cli.progress import print_message
 from mien.errors import ImageReadError, InputError, MissingExtraError
-from mien.schema import flatten_result, table_columns
+from mien.schema import flatten_result, table_columns, valid_text
 from mien.table_files import TableFile, write_error
 
 if TYPE_CHECKING:
@@ -37,9 +37,18 @@ _MAX_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383}
 
 
 def print_json(record: Mapping[str, Any]) -> None:
-    """Print one line of JSON to standard output."""
-    sys.stdout.write(json.dumps(record) + "\n")
+    """Print one line of JSON to standard output, ASCII only, so that every encoding can hold it."""
+    sys.stdout.write(json.dumps(_valid(record)) + "\n")
     sys.stdout.flush()
+
+
+def _valid(value: Any) -> Any:
+    """Return JSON values without the invalid characters of file names, which some parsers reject."""
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, Mapping):
+        return {_valid(key): _valid(item) for key, item in value.items()}
+    return [_valid(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def print_written(*paths: Path, quiet: bool = False) -> None:
@@ -76,10 +85,7 @@ class TableWriter(TableFile):
 
     def add(self, item: ImageInput | None, result: Result) -> None:
         """Write the rows of one image."""
-        rows = flatten_result(result.to_record())
-        for row in rows:
-            row |= {name: printable(cell) for name, cell in row.items() if isinstance(cell, str)}
-        self.write(rows)
+        self.write(flatten_result(result.to_record()))
 
 
 class ImageWriter:
@@ -177,8 +183,3 @@ def shorten(names: list[str]) -> str:
 def _path_key(path: Path) -> str:
     """Return a key that is equal for paths of the same file, also on file systems that ignore case."""
     return os.path.realpath(path).casefold()
-
-
-def printable(text: str) -> str:
-    """Replace the bytes of a file name that are not UTF-8."""
-    return os.fsencode(text).decode("utf-8", errors="replace")

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from mien.schema import valid_text
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -25,6 +27,7 @@ class ProgressBar:
 
     def print(self, line: str) -> None:
         """Print a line to standard error, above the bar if there is one."""
+        line = valid_text(line)
         if self._display is None:
             print(line, file=sys.stderr)
         else:
@@ -60,4 +63,4 @@ def progress_bar(task: str, *, is_shown: bool = True) -> Iterator[ProgressBar]:
 
 def print_message(message: str) -> None:
     """Print one line to standard error, with the name of the program before it."""
-    print(f"mien: {message}", file=sys.stderr)
+    print(f"mien: {valid_text(message)}", file=sys.stderr)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from mien.errors import InputError, MienError, MissingExtraError
 from mien.imaging import MAX_PIXELS, ImageSource, read_image
 from mien.results import Face, Recordable
-from mien.schema import ErrorRecord, ResultRecord, flatten_result, table_columns
+from mien.schema import ErrorRecord, ResultRecord, flatten_result, table_columns, valid_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,11 +76,11 @@ class Result(Recordable):
     def to_record(self) -> ResultRecord:
         """Return the struct of `mien.schema`."""
         return ResultRecord(
-            image=self.source,
+            image=valid_text(self.source),
             width=self.width,
             height=self.height,
             faces=[face.to_record() for face in self.faces],
-            error=ErrorRecord(code=self.error.code, message=str(self.error)) if self.error else None,
+            error=ErrorRecord(code=self.error.code, message=valid_text(str(self.error))) if self.error else None,
         )
 
     def to_json(self) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from mien.cli.console import print_check
 from mien.datasets import (
@@ -27,9 +27,9 @@ from support.datasets import write_affectnet, write_ferplus, write_image, write_
 
 
 def _printed(report) -> str:
-    console = Console(file=io.StringIO(), width=100)
-    print_check(report, console)
-    return console.file.getvalue()
+    with redirect_stdout(io.StringIO()) as output:
+        print_check(report)
+    return output.getvalue()
 
 
 def test_checks_index_without_samples():
