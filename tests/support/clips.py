@@ -52,13 +52,19 @@ def write_clip(
     format_name: str | None = None,
     time_base: Fraction = TIME_BASE,
     rate: int = 10,
+    pixel_ratio: Fraction | None = None,
 ) -> Path:
-    """Write a clip of numbered frames, by default 30 at 10 per second, with a beep when an audio codec is given."""
+    """Write a clip of numbered frames, by default 30 at 10 per second, with a beep when an audio codec is given.
+
+    `pixel_ratio` is the width of a stored pixel by its height.
+    """
     times_s = steady(len(images) if images else 30) if times_s is None else times_s
     with av.open(str(path), "w", format=format_name, container_options=container_options or {}) as container:
         video: Any = container.add_stream(codec, rate=rate, options=options or {"g": "10"})
         video.height, video.width, video.pix_fmt = *size_hw, pixels
         video.codec_context.time_base = time_base
+        if pixel_ratio is not None:
+            video.codec_context.sample_aspect_ratio = pixel_ratio
         audio: Any = container.add_stream(sound, rate=SAMPLE_RATE_HZ, layout="mono") if sound else None
         for index, time_s in enumerate(times_s):
             image = images[index] if images else numbered(index, size_hw)

@@ -98,7 +98,7 @@ class ContainerFrames:
                 raise VideoReadError(f"{source.name} has no frame that can be decoded.")
             self._frames = chain([(number, frame)], self._frames)
             self._first_stamp = _stamp(frame) or 0
-            self._converter = FrameConverter(frame, max_side)
+            self._converter = FrameConverter(frame, self._stream, max_side)
             self.info = self._describe()
         except BaseException:
             self.close()
@@ -179,7 +179,7 @@ class ContainerFrames:
 
     def _convert(self, frame: VideoFrame) -> np.ndarray | None:
         try:
-            return self._converter.convert(frame)
+            return self._converter.convert(frame, self._stream)
         except (self._av.FFmpegError, ValueError):
             return None
 

@@ -6,40 +6,47 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mien.video.io.fitting import center, fitted_size, limit_side
+
 if TYPE_CHECKING:
     from av import VideoFrame
+    from av.video.stream import VideoStream
 
 _BT601 = 5
 """Colorspace number of swscale."""
+MAX_PIXEL_RATIO = 8
+"""Maximum ratio of a pixel's sides; a file that states a larger one is damaged and is read with square pixels."""
 
 
 class FrameConverter:
-    """Converts decoded frames to upright RGB images of the first frame's size.
+    """Converts decoded frames to upright RGB images with square pixels, fitted into the size of the first frame.
 
     Transparent pixels are blended over white, as in `read_image`. Colors follow the matrix and range of the file; a
     file without a matrix is read as BT.601, the default of swscale.
 
     Args:
         first: the first frame.
+        stream: its stream, which states the aspect ratio of a pixel.
         max_side: maximum length of the longer side in pixels; None keeps the size.
 
     Attributes:
-        size_hw: height and width of the upright first frame.
+        size_hw: height and width of the upright first frame with square pixels.
     """
 
-    def __init__(self, first: VideoFrame, max_side: int | None) -> None:
+    def __init__(self, first: VideoFrame, stream: VideoStream, max_side: int | None) -> None:
         from av.video.reformatter import VideoReformatter
 
         self._reformatter = VideoReformatter()
+        self._first_ratio = stream.codec_context.sample_aspect_ratio
         is_transposed = _orientation(first)[0]
-        self.size_hw = (first.width, first.height) if is_transposed else (first.height, first.width)
-        scale = min(1.0, max_side / max(self.size_hw)) if max_side else 1.0
-        self._height, self._width = (max(1, round(side * scale)) for side in self.size_hw)
+        self.size_hw = _swap(self._square_size(first, stream), is_transposed)
+        self._fitted_hw = limit_side(self.size_hw, max_side)
 
-    def convert(self, frame: VideoFrame) -> np.ndarray:
-        """Return the pixels of a frame, (H, W, 3) uint8 RGB."""
+    def convert(self, frame: VideoFrame, stream: VideoStream) -> np.ndarray:
+        """Return the pixels of a frame of a stream, (H, W, 3) uint8 RGB."""
         is_transposed, step_x, step_y = _orientation(frame)
-        height, width = (self._width, self._height) if is_transposed else (self._height, self._width)
+        upright_hw = _swap(self._square_size(frame, stream), is_transposed)
+        height, width = _swap(fitted_size(upright_hw, self._fitted_hw), is_transposed)
         has_alpha = any(component.is_alpha for component in frame.format.components)
         image: Any = self._reformatter.reformat(
             frame,
@@ -55,7 +62,20 @@ class FrameConverter:
             image = _blend_over_white(image)
         if is_transposed:
             image = image.swapaxes(0, 1)
-        return np.ascontiguousarray(image[::step_y, ::step_x])
+        return np.ascontiguousarray(center(image[::step_y, ::step_x], self._fitted_hw))
+
+    def _square_size(self, frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
+        """Return height and width of a stored frame with square pixels; the height is kept, as in players."""
+        ratio = stream.codec_context.sample_aspect_ratio
+        if ratio == self._first_ratio:
+            ratio = stream.sample_aspect_ratio  # the container's comes first
+        if ratio is None or not 1 / MAX_PIXEL_RATIO <= ratio <= MAX_PIXEL_RATIO:
+            return frame.height, frame.width
+        return frame.height, max(1, round(frame.width * ratio))
+
+
+def _swap(size_hw: tuple[int, int], is_transposed: bool) -> tuple[int, int]:
+    return (size_hw[1], size_hw[0]) if is_transposed else size_hw
 
 
 def _blend_over_white(image: np.ndarray) -> np.ndarray:
@@ -72,7 +92,11 @@ def _orientation(frame: VideoFrame) -> tuple[bool, int, int]:
     Source:
         FFmpeg's libavutil/display.h: x' = a x + c y, y' = b x + d y, with a, b, u, c, d first in the matrix.
     """
-    side_data: Any = frame.side_data
+    from av.sidedata import sidedata
+
+    # `frame.side_data` would keep the container in the frame: a cycle that holds the pixels until garbage collection.
+    container_type: Any = sidedata.SideDataContainer
+    side_data = container_type(frame)
     try:
         matrix = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), dtype=np.int32)
     except KeyError:

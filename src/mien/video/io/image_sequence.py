@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mien.errors import ImageReadError, VideoReadError
-from mien.imaging import IMAGE_SUFFIXES, read_image, resize
+from mien.imaging import IMAGE_SUFFIXES, read_image
+from mien.video.io.fitting import fit_image, limit_side
 from mien.video.io.sources import DecodedFrame, VideoInfo
 
 DEFAULT_FPS = 25.0
@@ -155,8 +156,7 @@ class ImageFrames:
             break
         else:
             raise VideoReadError(problem)
-        scale = min(1.0, max_side / max(height, width)) if max_side else 1.0
-        self._size_hw = max(1, round(height * scale)), max(1, round(width * scale))
+        self._size_hw = limit_side((height, width), max_side)
         self.skip_to(-1, 0.0)
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class ImageFrames:
             if index <= self._last_skipped:
                 continue
             try:
-                return DecodedFrame(index, start_s, self._fit(read()))
+                return DecodedFrame(index, start_s, fit_image(read(), self._size_hw))
             except ImageReadError:
                 self.broken += 1
         raise StopIteration
@@ -187,19 +187,7 @@ class ImageFrames:
             while current and current[1] <= timestamp_s + 1e-9:
                 current = next(frames, None)
             try:
-                image = self._fit(current[2]()) if current and timestamp_s >= 0 else None
+                image = fit_image(current[2](), self._size_hw) if current and timestamp_s >= 0 else None
             except ImageReadError:
                 image = None
             yield timestamp_s, image
-
-    def _fit(self, image: np.ndarray) -> np.ndarray:
-        height, width = self._size_hw
-        if image.shape[:2] == (height, width):
-            return image
-        scale = min(height / image.shape[0], width / image.shape[1])
-        inner_hw = max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
-        top = (height - inner_hw[0]) // 2
-        left = (width - inner_hw[1]) // 2
-        fitted = np.zeros((height, width, 3), dtype=np.uint8)
-        fitted[top : top + inner_hw[0], left : left + inner_hw[1]] = resize(image, inner_hw)
-        return fitted
