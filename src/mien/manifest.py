@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 """Version of the format that is written. Schema 1, with the key `licence` for `license`, is still read."""
-TASKS = ("expression", "face-detection", "face-landmarks")
+TASKS = ("expression", "face-detection", "face-landmarks", "face-blendshapes")
 """Tasks of a model."""
+INPUTS = {"image": (("RGB", "BGR"), ("NCHW", "NHWC")), "points": (("XY",), ("NPC",))}
+"""Channels and layouts of an input, by its kind."""
 OPTIONAL_KEYS = ("quality_temperature", "risk_coverage", "regions")
 """Keys that are left out of the JSON when empty."""
 MAX_HALVINGS = 3
@@ -33,12 +35,12 @@ MAX_HALVINGS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """Input tensor of a model: `(N, channels, size, size)` for layout NCHW.
+    """Input tensor of a model: `(N, channels, size, size)` for layout NCHW, `(N, size, channels)` for layout NPC.
 
     Attributes:
-        size: height and width in pixels; 0 when both are dynamic.
-        channels: "RGB" or "BGR".
-        layout: "NCHW" or "NHWC".
+        size: height and width in pixels; 0 when both are dynamic. For layout NPC the number of mesh points.
+        channels: "RGB" or "BGR"; "XY" for points.
+        layout: "NCHW" or "NHWC"; "NPC" for points.
         range: values of black and white.
     """
 
@@ -219,8 +221,9 @@ def _rename_licence(record: dict[str, Any]) -> dict[str, Any]:
 def _check_values(manifest: Manifest) -> None:
     if manifest.task not in TASKS:
         raise ValueError(f"task is {manifest.task!r}; expected one of: {', '.join(TASKS)}.")
-    if manifest.input.channels not in ("RGB", "BGR") or manifest.input.layout not in ("NCHW", "NHWC"):
-        raise ValueError("input: expected channels RGB or BGR and layout NCHW or NHWC.")
+    channels, layouts = INPUTS["points" if manifest.task == "face-blendshapes" else "image"]
+    if manifest.input.channels not in channels or manifest.input.layout not in layouts:
+        raise ValueError(f"input: expected channels {' or '.join(channels)} and layout {' or '.join(layouts)}.")
     if not 0 <= manifest.input.size <= 4096 or len(manifest.input.range) != 2:
         raise ValueError("input: expected a size of 0..4096 and a range of two numbers.")
     if manifest.task == "expression":

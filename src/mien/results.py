@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from mien.schema import ExpressionRecord, FaceRecord, HeadPoseRecord, QualityRecord, VideoFrameRecord
+from mien.schema import ExpressionRecord, FaceRecord, GazeRecord, HeadPoseRecord, QualityRecord, VideoFrameRecord
 
 
 class Recordable(ABC):
@@ -48,6 +48,23 @@ class HeadPose(Recordable):
             pitch=round(float(self.pitch_deg), 1),
             roll=round(float(self.roll_deg), 1),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaze(Recordable):
+    """Direction of the eyes in the head, in degrees; zero when they look straight out of the face.
+
+    Attributes:
+        yaw_deg: positive when the eyes turn to the subject's own left.
+        pitch_deg: positive when the eyes look up.
+    """
+
+    yaw_deg: float
+    pitch_deg: float
+
+    def to_record(self) -> GazeRecord:
+        """Return the angles rounded to 0.1 degrees."""
+        return GazeRecord(yaw=round(float(self.yaw_deg), 1), pitch=round(float(self.pitch_deg), 1))
 
 
 @dataclass(frozen=True, kw_only=True)

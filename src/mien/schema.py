@@ -30,6 +30,13 @@ class HeadPoseRecord(Record, frozen=True, kw_only=True):
     roll: Annotated[float, Meta(description="positive when the head tilts to the subject's own left shoulder")]
 
 
+class GazeRecord(Record, frozen=True, kw_only=True):
+    """Direction of the eyes in the head in degrees; zero when they look straight out of the face."""
+
+    yaw: Annotated[float, Meta(description="positive when the eyes turn to the subject's own left")]
+    pitch: Annotated[float, Meta(description="positive when the eyes look up")]
+
+
 class QualityRecord(Record, frozen=True, kw_only=True):
     """How suitable a face is for prediction."""
 

@@ -37,6 +37,20 @@ def canonical_face() -> CanonicalFace:
     return CanonicalFace(table[:, 0].astype(np.intp), table[:, 1], table[:, 2:])
 
 
+def head_rotation(mesh_xyz: np.ndarray) -> np.ndarray:
+    """Return the rotation (3, 3) of a mesh (478, 3) from the canonical face, axes as in `CanonicalFace`.
+
+    Raises:
+        InputError: on a mesh of another shape.
+    """
+    if mesh_xyz.ndim != 2 or mesh_xyz.shape[0] < 468 or mesh_xyz.shape[1] != 3:
+        raise InputError(f"expected a mesh (478, 3), got {mesh_xyz.shape}.")
+    face = canonical_face()
+    # In the image y points down and z away from the camera.
+    observed = mesh_xyz[face.landmarks] * np.array([1.0, -1.0, -1.0])
+    return fit_rotation(face.points_xyz, observed, face.weights)
+
+
 def head_pose(mesh_xyz: np.ndarray) -> HeadPose:
     """Return yaw, pitch and roll of a mesh (478, 3); the signs are those of `HeadPose`.
 
@@ -52,12 +66,7 @@ def head_pose(mesh_xyz: np.ndarray) -> HeadPose:
         Weighted Procrustes as in MediaPipe's geometry pipeline, but on pixels without a camera model: within
         2 degrees of its matrix on photographs (median).
     """
-    if mesh_xyz.ndim != 2 or mesh_xyz.shape[0] < 468 or mesh_xyz.shape[1] != 3:
-        raise InputError(f"expected a mesh (478, 3), got {mesh_xyz.shape}.")
-    face = canonical_face()
-    # In the image y points down and z away from the camera.
-    observed = mesh_xyz[face.landmarks] * np.array([1.0, -1.0, -1.0])
-    rotation = fit_rotation(face.points_xyz, observed, face.weights)
+    rotation = head_rotation(mesh_xyz)
     cos_yaw = math.hypot(rotation[0, 0], rotation[1, 0])
     return HeadPose(
         yaw_deg=math.degrees(math.atan2(-rotation[2, 0], cos_yaw)),
