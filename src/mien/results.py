@@ -6,6 +6,7 @@ All are frozen. `to_record` converts to the structs of `mien.schema`, `to_dict` 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,6 +157,10 @@ class Face(Recordable):
         confidence: confidence of the detector, 0 to 1.
         mesh_xyz: (478, 3) landmark mesh, or None when it was not fitted.
         head_pose: None when no mesh fits the face.
+        blendshapes: with `action_units=True`, coefficients 0..1 by MediaPipe's names; None when no mesh fits the face.
+        action_units: likewise, intensities 0..1 by `mien.action_units.ACTION_UNIT_NAMES`: estimates from the
+            mesh, not FACS coding.
+        gaze: likewise, direction of the eyes in the head; also None when the eyes are closed.
         quality: None until it was measured.
         track_id: in video, the number of the person in this scene, from 1.
         expression: prediction for this image; None in video frames between two predictions.
@@ -167,17 +172,23 @@ class Face(Recordable):
     confidence: float
     mesh_xyz: np.ndarray | None = None
     head_pose: HeadPose | None = None
+    blendshapes: Mapping[str, float] | None = None
+    action_units: Mapping[str, float] | None = None
+    gaze: Gaze | None = None
     quality: Quality | None = None
     track_id: int | None = None
     expression: Expression | None = None
     smoothed: Expression | None = None
 
     def to_record(self) -> FaceRecord:
-        """Return everything but the mesh; `track_id` and `smoothed` only in video."""
-        tracking: dict[str, Any] = {}
+        """Return everything but the mesh; `track_id` and `smoothed` only in video, movements only where estimated."""
+        optional: dict[str, Any] = {}
         if self.track_id is not None:
             smoothed = self.smoothed.to_record() if self.smoothed else None
-            tracking = {"track_id": int(self.track_id), "smoothed": smoothed}
+            optional = {"track_id": int(self.track_id), "smoothed": smoothed}
+        if self.action_units is not None:
+            optional |= {"action_units": _rounded(self.action_units), "blendshapes": _rounded(self.blendshapes or {})}
+            optional["gaze_deg"] = self.gaze.to_record() if self.gaze else None
         return FaceRecord(
             bbox_xyxy=[round(float(v), 1) for v in self.bbox_xyxy],
             confidence=round(float(self.confidence), 6),
@@ -185,8 +196,12 @@ class Face(Recordable):
             head_pose_deg=self.head_pose.to_record() if self.head_pose else None,
             quality=self.quality.to_record() if self.quality else None,
             expression=self.expression.to_record() if self.expression else None,
-            **tracking,
+            **optional,
         )
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(float(value), 4) for name, value in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -73,6 +73,15 @@ class FaceRecord(Record, frozen=True, kw_only=True):
     head_pose_deg: HeadPoseRecord | None
     quality: QualityRecord | None
     expression: ExpressionRecord | None
+    action_units: Annotated[
+        dict[str, Share] | UnsetType, Meta(description="estimated intensity of facial movements, on request only")
+    ] = UNSET
+    blendshapes: Annotated[
+        dict[str, Share] | UnsetType, Meta(description="MediaPipe's coefficients, beside action_units")
+    ] = UNSET
+    gaze_deg: Annotated[
+        GazeRecord | UnsetType | None, Meta(description="beside action_units; null when the eyes are closed")
+    ] = UNSET
     smoothed: Annotated[
         ExpressionRecord | UnsetType | None, Meta(description="expression smoothed over time, video only")
     ] = UNSET
@@ -122,13 +131,20 @@ FACE_COLUMNS: dict[str, type] = {
 """Columns of a face without its expression: box, detector confidence, head pose and quality."""
 
 
-def table_columns(labels: Sequence[str]) -> dict[str, type]:
+def movement_columns(action_units: Sequence[str]) -> dict[str, type]:
+    """Return the columns of estimated action units and gaze; none without action units."""
+    gaze = [f"gaze_{name}_deg" for name in GazeRecord.__struct_fields__] if action_units else []
+    return dict.fromkeys([*action_units, *gaze], float)
+
+
+def table_columns(labels: Sequence[str], action_units: Sequence[str] = ()) -> dict[str, type]:
     """Return the columns of an image table and their types; `p_NAME` is the probability of a class."""
     return {
         **{"image": str, "width": int, "height": int, "face": int},
         **FACE_COLUMNS,
         **{"label": str, "confidence": float},
         **{f"p_{name}": float for name in labels},
+        **movement_columns(action_units),
         **{"error": str, "message": str},
     }
 
@@ -144,6 +160,10 @@ def flatten_face(face: FaceRecord) -> dict[str, Any]:
     if face.expression is not None:
         row |= {"label": face.expression.label, "confidence": face.expression.confidence}
         row |= {f"p_{name}": value for name, value in face.expression.probabilities.items()}
+    if face.action_units is not UNSET:
+        row |= face.action_units
+    if face.gaze_deg is not UNSET and face.gaze_deg is not None:
+        row |= {f"gaze_{name}_deg": angle for name, angle in msgspec.structs.asdict(face.gaze_deg).items()}
     return row
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from mien.faces.action_units import FOREHEAD_AND_CHIN
+from mien.faces.movements import FOREHEAD_AND_CHIN
 
 UPPER_LIDS = {"L": (466, 388, 387, 386, 385, 384, 398), "R": (246, 161, 160, 159, 158, 157, 173)}
 LOWER_LIDS = {"L": (249, 390, 373, 374, 380, 381, 382), "R": (7, 163, 144, 145, 153, 154, 155)}

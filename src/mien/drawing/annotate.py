@@ -127,7 +127,7 @@ def _make_layout(
     boxes = np.array([face.bbox_xyxy for face in faces], dtype=np.float64).reshape(-1, 4) * enlargement
     boxes = np.clip(boxes, 0, [width, height, width, height]).round()
     indices = [index for index, face in enumerate(faces) if face.expression]
-    sizes = [panel.size(face.expression, unit) for face in faces if face.expression]
+    sizes = [panel.size(face, unit) for face in faces if face.expression]
     panel_wh = sizes[0] if sizes else (1, 1)
     placement = place_panels((width, height), boxes, indices, panel_wh, round(0.6 * unit), max_covered)
     return _Layout(enlargement, unit, panel, boxes, placement)

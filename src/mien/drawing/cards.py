@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mien.action_units import ACTION_UNITS
 from mien.results import Expression, Face, HeadPose
 from mien.theme import OVERLAY_COLORS, class_color, rgb
 
@@ -23,28 +24,39 @@ QUIET = rgb(OVERLAY_COLORS["quiet"])
 CARD = (*rgb(OVERLAY_COLORS["card"]), 222)
 """Background of a card."""
 _TRACK = (255, 255, 255, 30)
+UNIT_ROWS = 5
+"""Number of action units on a card."""
 ROW = 1.35
 """Distance between the rows of a card, in text heights."""
 
 
 class BarsPanel:
-    """Card with the label, one named bar per class, and the head pose."""
+    """Card with the label, one named bar per class, the strongest action units if estimated, and the head pose."""
 
-    def size(self, expression: Expression, unit: int) -> tuple[int, int]:
+    def size(self, face: Face, unit: int) -> tuple[int, int]:
         """Return width and height in pixels; `unit` is the text height in pixels."""
-        return round(14.2 * unit), round(ROW * unit * len(expression.labels) + 4.9 * unit)
+        assert face.expression is not None
+        rows = len(face.expression.labels) + (UNIT_ROWS if face.action_units else 0)
+        return round((16.5 if face.action_units else 14.2) * unit), round(
+            ROW * unit * rows + (6.1 if face.action_units else 4.9) * unit
+        )
 
     def draw(self, face: Face, unit: int) -> Image.Image:
         """Return the card of a face with an expression as RGBA."""
         expression = face.expression
         assert expression is not None
-        width, height = self.size(expression, unit)
+        width, height = self.size(face, unit)
         tile = rounded(width, height, round(0.55 * unit), CARD)
         draw = ImageDraw.Draw(tile)
         pad = 0.75 * unit
         top = 1.5 * unit
         draw_title(draw, expression, (pad, top, width - pad), unit)
-        draw_bars(tile, expression_bars(expression), (pad, top + 1.65 * unit, width - pad), unit)
+        top += 1.65 * unit
+        draw_bars(tile, expression_bars(expression), (pad, top, width - pad), unit)
+        if face.action_units:
+            top += (ROW * len(expression.labels) + 1.2) * unit
+            paste_bar(tile, (pad, top - 1.2 * unit), width - 2 * pad, max(1, unit // 12), _TRACK)
+            draw_bars(tile, action_unit_bars(face.action_units), (pad, top, width - pad), unit, max_name_width=9.5)
         paste_bar(tile, (pad, height - 1.95 * unit), width - 2 * pad, max(1, unit // 12), _TRACK)
         self._draw_pose(draw, face.head_pose, (pad, height - 0.95 * unit, width - pad), unit)
         return tile
@@ -66,7 +78,7 @@ class BarsPanel:
 class StripPanel:
     """Small card for crowds: the label above one strip of segments that are the probabilities."""
 
-    def size(self, expression: Expression, unit: int) -> tuple[int, int]:
+    def size(self, face: Face, unit: int) -> tuple[int, int]:
         """Return width and height in pixels; `unit` is the text height in pixels."""
         return round(8.6 * unit), round(2.7 * unit)
 
@@ -74,7 +86,7 @@ class StripPanel:
         """Return the card of a face with an expression as RGBA."""
         expression = face.expression
         assert expression is not None
-        width, height = self.size(expression, unit)
+        width, height = self.size(face, unit)
         tile = rounded(width, height, round(0.55 * unit), CARD)
         pad = 0.5 * unit
         draw_title(ImageDraw.Draw(tile), expression, (pad, 0.95 * unit, width - pad), unit, scale=1.0)
@@ -102,11 +114,12 @@ Panel = BarsPanel | StripPanel
 
 @dataclass(frozen=True)
 class Bar:
-    """One row of a card: a name, a share 0..1, and the color of its bar."""
+    """One row of a card: a name, a share 0..1, the color of its bar, and the number beside it, by default a percentage."""
 
     name: str
     share: float
     color: Color
+    number: str = ""
 
 
 def expression_bars(expression: Expression) -> list[Bar]:
@@ -115,10 +128,17 @@ def expression_bars(expression: Expression) -> list[Bar]:
     return [Bar(name, probability, class_rgb(name)) for name, probability in shares]
 
 
+def action_unit_bars(intensities: Mapping[str, float]) -> list[Bar]:
+    """Return bars of the `UNIT_ROWS` strongest action units, the mean of both sides, in descending order."""
+    units = {f"{unit.name} {unit.description}": intensities[unit.name] for unit in ACTION_UNITS}
+    strongest = sorted(units, key=lambda name: -units[name])[:UNIT_ROWS]
+    return [Bar(name, units[name], QUIET, f"{units[name]:.2f}") for name in strongest]
+
+
 def draw_bars(
     tile: Image.Image, bars: Sequence[Bar], row: tuple[float, float, float], unit: int, max_name_width: float = 5.5
 ) -> None:
-    """Draw names, bars and percentages in rows `ROW` text heights apart; below 0.5% only the name is drawn.
+    """Draw names, bars and numbers in rows `ROW` text heights apart; below 0.5% only the name is drawn.
 
     Args:
         tile: card to draw on.
@@ -141,7 +161,9 @@ def draw_bars(
         paste_bar(tile, corner, max_length, thickness, _TRACK)
         if bar.share >= 0.005:
             paste_bar(tile, corner, max(thickness, max_length * bar.share), thickness, (*bar.color, 255))
-            draw.text((end, middle), f"{bar.share:.0%}", fill=color, font=text_font(unit, 0.9), anchor="rm")
+            draw.text(
+                (end, middle), bar.number or f"{bar.share:.0%}", fill=color, font=text_font(unit, 0.9), anchor="rm"
+            )
 
 
 def draw_title(

@@ -66,7 +66,7 @@ def _draw_number(canvas: Image.Image, face: Face, box: np.ndarray, unit: int) ->
 def _draw_card(canvas: Image.Image, face: Face, box: np.ndarray, unit: int) -> None:
     """Draw the card of a face with an expression below its box, or above its number."""
     assert face.expression is not None
-    width, height = _PANEL.size(face.expression, unit)
+    width, height = _PANEL.size(face, unit)
     gap = round(0.35 * unit)
     x = round(float(box[0] + box[2] - width) / 2)
     y = int(box[3]) + gap

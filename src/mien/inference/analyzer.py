@@ -15,8 +15,10 @@ import numpy as np
 from mien.errors import InputError, MienError, ModelError
 from mien.faces import LandmarkMesh
 from mien.faces.attributes import measure_faces
+from mien.faces.blendshapes import BlendshapeModel
 from mien.faces.detection import DETECTOR_SIZE, FaceDetector
 from mien.faces.landmarks import MAX_TILT_DEG
+from mien.faces.movements import estimate_movements
 from mien.imaging import MAX_PIXELS, ImageSource, check_image, read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.inference.options import DEFAULT, AnalysisOptions, Default
@@ -41,6 +43,7 @@ class Analyzer:
         threads: threads of every network; 0 lets ONNX Runtime choose.
         pose: fit the landmark mesh and estimate the head pose. Without them a face takes less time, and rotated faces
             are not straightened and may be misclassified.
+        action_units: estimate action units, blendshapes and gaze from the mesh. See docs/action-units.md.
         flip_tta: average the logits of each face and its mirror image (test-time augmentation).
         max_faces: number of faces to keep, the largest first; None keeps all.
         min_confidence: minimum confidence of the face detector, between 0 and 1.
@@ -65,6 +68,7 @@ class Analyzer:
         detector_size: int = DETECTOR_SIZE,
         threads: int = 0,
         pose: bool = True,
+        action_units: bool = False,
         flip_tta: bool = False,
         max_faces: int | None = None,
         min_confidence: float = 0.6,
@@ -76,6 +80,7 @@ class Analyzer:
         self._options = AnalysisOptions(
             detector_size=detector_size,
             pose=pose,
+            action_units=action_units,
             flip_tta=flip_tta,
             max_faces=max_faces,
             min_confidence=min_confidence,
@@ -86,6 +91,7 @@ class Analyzer:
         self._threads = threads
         self._mesh_lock = threading.Lock()
         self._mesh: LandmarkMesh | None = None
+        self._blendshapes: BlendshapeModel | None = None
         # ONNX Runtime loads files side by side: half the time to start
         with ThreadPoolExecutor(3) as pool:
             detector = pool.submit(FaceDetector, threads=threads)
@@ -144,6 +150,7 @@ class Analyzer:
         *,
         detector_size: int | Default = DEFAULT,
         pose: bool | Default = DEFAULT,
+        action_units: bool | Default = DEFAULT,
         flip_tta: bool | Default = DEFAULT,
         max_faces: int | Default | None = DEFAULT,
         min_confidence: float | Default = DEFAULT,
@@ -158,6 +165,7 @@ class Analyzer:
             image: a path, the bytes of a file, an open binary file, a Pillow image, or (H, W, 3) uint8 RGB pixels.
             detector_size: see `Analyzer`, as for all options below; by default the analyzer's own value.
             pose: see `Analyzer`.
+            action_units: see `Analyzer`.
             flip_tta: see `Analyzer`.
             max_faces: see `Analyzer`.
             min_confidence: see `Analyzer`.
@@ -172,6 +180,7 @@ class Analyzer:
         options = self._override(
             detector_size=detector_size,
             pose=pose,
+            action_units=action_units,
             flip_tta=flip_tta,
             max_faces=max_faces,
             min_confidence=min_confidence,
@@ -197,6 +206,7 @@ class Analyzer:
         decode_ahead: int = 4,
         detector_size: int | Default = DEFAULT,
         pose: bool | Default = DEFAULT,
+        action_units: bool | Default = DEFAULT,
         flip_tta: bool | Default = DEFAULT,
         max_faces: int | Default | None = DEFAULT,
         min_confidence: float | Default = DEFAULT,
@@ -215,6 +225,7 @@ class Analyzer:
             decode_ahead: number of images decoded before they are needed; 0 decodes each when it is needed.
             detector_size: see `Analyzer`, as for all options below; by default the analyzer's own value.
             pose: see `Analyzer`.
+            action_units: see `Analyzer`.
             flip_tta: see `Analyzer`.
             max_faces: see `Analyzer`.
             min_confidence: see `Analyzer`.
@@ -228,6 +239,7 @@ class Analyzer:
         options = self._override(
             detector_size=detector_size,
             pose=pose,
+            action_units=action_units,
             flip_tta=flip_tta,
             max_faces=max_faces,
             min_confidence=min_confidence,
@@ -334,6 +346,8 @@ class Analyzer:
     ) -> tuple[list[Face], list[np.ndarray]]:
         mesh = self._load_mesh() if options.pose and faces else None
         measured = measure_faces(image, faces, mesh, max_tilt_deg=max_tilt_deg, rotated=rotated)
+        if options.action_units and measured:
+            measured = estimate_movements(measured, self._load_blendshapes())
         return measured, [self._classifier.crop(image, face) for face in measured]
 
     def _classify(self, faces: Sequence[Face], crops: Sequence[np.ndarray], options: AnalysisOptions) -> list[Face]:
@@ -346,6 +360,12 @@ class Analyzer:
             max_error=options.max_error,
         )
         return [replace(face, expression=one) for face, one in zip(faces, expressions, strict=True)]
+
+    def _load_blendshapes(self) -> BlendshapeModel:
+        with self._mesh_lock:
+            if self._blendshapes is None:
+                self._blendshapes = BlendshapeModel(threads=self._threads)
+            return self._blendshapes
 
     def _load_mesh(self) -> LandmarkMesh:
         with self._mesh_lock:

@@ -33,6 +33,7 @@ class AnalysisOptions:
 
     detector_size: int = DETECTOR_SIZE
     pose: bool = True
+    action_units: bool = False
     flip_tta: bool = False
     max_faces: int | None = None
     min_confidence: float = 0.6
@@ -41,6 +42,8 @@ class AnalysisOptions:
 
     def __post_init__(self) -> None:
         check_detector_size("detector_size", self.detector_size)
+        if self.action_units and not self.pose:
+            raise InputError("action_units needs the face mesh; expected pose=True with it.")
         if self.max_faces is not None and self.max_faces < 1:
             raise InputError(f"max_faces is {self.max_faces}; expected 1 or more, or None.")
         if not 0 < self.min_confidence < 1:

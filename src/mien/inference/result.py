@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
+from msgspec import UNSET
+
 from mien.errors import InputError, MienError, MissingExtraError
 from mien.imaging import MAX_PIXELS, ImageSource, read_image
 from mien.results import Face, Recordable
@@ -152,7 +154,9 @@ def to_pandas(results: Iterable[Result]) -> pd.DataFrame:
     expressions = (face.expression for record in records for face in record.faces if face.expression)
     labels = next((tuple(expression.probabilities) for expression in expressions), ())
     rows = [row for record in records for row in flatten_result(record)]
-    columns = table_columns(labels)
+    faces = (face for record in records for face in record.faces)
+    action_units = next((tuple(face.action_units) for face in faces if face.action_units is not UNSET), ())
+    columns = table_columns(labels, action_units)
     table = pd.DataFrame(rows, columns=list(columns))
     kinds: dict[type, Any] = {int: "Int64", float: "float64", str: object}
     return table.astype({name: kinds[kind] for name, kind in columns.items()})

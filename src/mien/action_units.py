@@ -1,21 +1,11 @@
-"""Action units: estimates of facial movements from blendshapes and mesh. They are not FACS coding.
+"""Action units of the Facial Action Coding System (FACS) that are estimated, and the blendshapes behind them.
 
 docs/action-units.md has the sources of the mapping and what was measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
-
-INNER_LIPS = (13, 14)
-"""Mesh points at the middle of the upper and lower inner lip."""
-FOREHEAD_AND_CHIN = (10, 152)
-"""Mesh points at the top and bottom of the face."""
-OPEN_LIPS = 0.1
-"""Distance of the inner lips, in heights of the face, from which AU25 is 1."""
 
 
 @dataclass(frozen=True)
@@ -69,35 +59,4 @@ ACTION_UNIT_NAMES = tuple(
     for unit in ACTION_UNITS
     for name in ((unit.name, f"{unit.name}_L", f"{unit.name}_R") if unit.is_paired else (unit.name,))
 )
-"""Keys of `estimate_action_units`: "AU02" is the mean of "AU02_L" and "AU02_R", the subject's left and right side."""
-
-
-def estimate_action_units(blendshapes: Mapping[str, float], mesh_xyz: np.ndarray) -> dict[str, float]:
-    """Return the estimated intensity 0..1 of every name in `ACTION_UNIT_NAMES`.
-
-    Args:
-        blendshapes: coefficients by MediaPipe's names.
-        mesh_xyz: the mesh (478, 3) in pixels, for AU25.
-    """
-    intensities: dict[str, float] = {}
-    for unit in ACTION_UNITS:
-        if unit is LIPS_PART:
-            intensities[unit.name] = lips_part(mesh_xyz)
-        elif unit.is_paired:
-            left, right = (_mean(blendshapes, unit, side) for side in ("Left", "Right"))
-            intensities |= {unit.name: (left + right) / 2, f"{unit.name}_L": left, f"{unit.name}_R": right}
-        else:
-            intensities[unit.name] = _mean(blendshapes, unit, "")
-    return intensities
-
-
-def lips_part(mesh_xyz: np.ndarray) -> float:
-    """Return AU25, 0..1: the distance of the inner lips in heights of the face, 1 from `OPEN_LIPS` on."""
-    upper, lower = mesh_xyz[list(INNER_LIPS)]
-    top, bottom = mesh_xyz[list(FOREHEAD_AND_CHIN)]
-    share = float(np.linalg.norm(upper - lower) / max(float(np.linalg.norm(top - bottom)), 1e-6))
-    return min(1.0, share / OPEN_LIPS)
-
-
-def _mean(blendshapes: Mapping[str, float], unit: ActionUnit, side: str) -> float:
-    return sum(blendshapes[f"{name}{side}"] for name in unit.blendshapes) / len(unit.blendshapes)
+"""Names of the estimates: "AU02" is the mean of "AU02_L" and "AU02_R", the subject's left and right side."""

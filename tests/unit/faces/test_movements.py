@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from mien.action_units import ACTION_UNIT_NAMES
 from mien.faces import FaceDetector, LandmarkMesh
-from mien.faces.action_units import ACTION_UNIT_NAMES, estimate_action_units, lips_part
 from mien.faces.blendshapes import BlendshapeModel, level
 from mien.faces.gaze import eye_gaze
+from mien.faces.movements import estimate_action_units, lips_part
 from mien.imaging import read_image
 from support.meshes import IRISES, UNIT_DEFORMATIONS, shift
 
