@@ -114,7 +114,7 @@ Panel = BarsPanel | StripPanel
 
 @dataclass(frozen=True)
 class Bar:
-    """One row of a card: a name, a share 0..1, the color of its bar, and the number beside it, by default a percentage."""
+    """One row of a card: name, share 0..1, color of the bar, and the number beside it, by default a percentage."""
 
     name: str
     share: float
