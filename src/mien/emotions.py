@@ -14,6 +14,21 @@ EXPRESSIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust"
 BASIC_EXPRESSIONS = EXPRESSIONS[:7]
 """The seven expressions of FER2013 and RAF-DB, without contempt."""
 
+VALENCE_AROUSAL = {
+    "neutral": (0.0, 0.0),
+    "happiness": (0.81, 0.51),
+    "surprise": (0.40, 0.67),
+    "sadness": (-0.63, -0.27),
+    "anger": (-0.51, 0.59),
+    "disgust": (-0.60, 0.35),
+    "fear": (-0.64, 0.60),
+    "contempt": (-0.55, 0.15),
+}
+"""Valence and arousal of the classes, -1..1, after ratings of emotion words by Mehrabian and Russell (1977).
+
+Contempt has no agreed position: sources give valences from -0.55 to -0.30 and arousals from 0.10 to 0.20.
+"""
+
 FERPLUS_COLUMNS = (*EXPRESSIONS, "unknown", "NF")
 """Vote columns of `fer2013new.csv`, in order (Barsoum et al. 2016)."""
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from mien.emotions import VALENCE_AROUSAL
 from mien.schema import ExpressionRecord, FaceRecord, GazeRecord, HeadPoseRecord, QualityRecord, VideoFrameRecord
 
 
@@ -104,6 +105,8 @@ class Expression(Recordable):
         label: the most probable class, or None when its probability is below the model's `abstain_below` or below the
             threshold of `max_error`.
         confidence: probability of the most probable class.
+        valence: derived from the probabilities, see `valence_arousal`.
+        arousal: likewise.
 
     Example:
         >>> expression = Expression(
@@ -135,12 +138,39 @@ class Expression(Recordable):
         order = np.argsort(-self.probabilities, kind="stable")[:k]
         return [(self.labels[index], float(self.probabilities[index])) for index in order]
 
+    @property
+    def valence(self) -> float | None:
+        """Valence -1 (negative) to 1 (positive), derived with the default coordinates; None if a class has none."""
+        return self.valence_arousal()[0] if set(self.labels) <= set(VALENCE_AROUSAL) else None
+
+    @property
+    def arousal(self) -> float | None:
+        """Arousal -1 (calm) to 1 (excited), derived with the default coordinates; None if a class has none."""
+        return self.valence_arousal()[1] if set(self.labels) <= set(VALENCE_AROUSAL) else None
+
+    def valence_arousal(self, coordinates: Mapping[str, tuple[float, float]] = VALENCE_AROUSAL) -> tuple[float, float]:
+        """Return valence and arousal, -1..1: the mean of the coordinates of the classes, weighted by probability.
+
+        They are derived, not predicted: always inside the polygon of the classes, so that a calm face is neutral.
+
+        Args:
+            coordinates: valence and arousal of every class.
+
+        Raises:
+            KeyError: when a class has no coordinates.
+        """
+        positions = np.array([coordinates[label] for label in self.labels])
+        valence, arousal = (self.probabilities @ positions).tolist()
+        return valence, arousal
+
     def to_record(self) -> ExpressionRecord:
-        """Return label, confidence, and the probability of every class, rounded to six decimals."""
+        """Return label, confidence, probabilities, valence and arousal, rounded to six and four decimals."""
         return ExpressionRecord(
             label=self.label,
             confidence=round(float(self.confidence), 6),
             probabilities={name: round(float(p), 6) for name, p in zip(self.labels, self.probabilities, strict=True)},
+            valence=None if self.valence is None else round(self.valence, 4),
+            arousal=None if self.arousal is None else round(self.arousal, 4),
         )
 
 

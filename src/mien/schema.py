@@ -54,6 +54,8 @@ class ExpressionRecord(Record, frozen=True, kw_only=True):
     label: Annotated[str | None, Meta(description="most probable class; null when the model abstains")]
     confidence: Annotated[Share, Meta(description="probability of the most probable class")]
     probabilities: Annotated[dict[str, float], Meta(description="calibrated probability of every class; they sum to 1")]
+    valence: Annotated[float | None, Meta(description="-1 (negative) to 1 (positive), derived from the probabilities")]
+    arousal: Annotated[float | None, Meta(description="-1 (calm) to 1 (excited), derived from the probabilities")]
 
 
 class FaceRecord(Record, frozen=True, kw_only=True):
@@ -142,7 +144,7 @@ def table_columns(labels: Sequence[str], action_units: Sequence[str] = ()) -> di
     return {
         **{"image": str, "width": int, "height": int, "face": int},
         **FACE_COLUMNS,
-        **{"label": str, "confidence": float},
+        **{"label": str, "confidence": float, "valence": float, "arousal": float},
         **{f"p_{name}": float for name in labels},
         **movement_columns(action_units),
         **{"error": str, "message": str},
@@ -159,6 +161,7 @@ def flatten_face(face: FaceRecord) -> dict[str, Any]:
         row |= msgspec.structs.asdict(face.quality)
     if face.expression is not None:
         row |= {"label": face.expression.label, "confidence": face.expression.confidence}
+        row |= {"valence": face.expression.valence, "arousal": face.expression.arousal}
         row |= {f"p_{name}": value for name, value in face.expression.probabilities.items()}
     if face.action_units is not UNSET:
         row |= face.action_units
