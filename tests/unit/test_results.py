@@ -1,0 +1,33 @@
+"""Result types: valence and arousal derived from probabilities."""
+
+import numpy as np
+import pytest
+
+from mien.emotions import EXPRESSIONS, VALENCE_AROUSAL
+from mien.results import Expression
+
+
+def expression(labels, probabilities):
+    values = np.array(probabilities, dtype=np.float32)
+    return Expression(labels=tuple(labels), probabilities=values, label=None, confidence=float(values.max()))
+
+
+@pytest.mark.parametrize("label", EXPRESSIONS)
+def test_a_certain_class_is_at_its_coordinates(label):
+    certain = expression(EXPRESSIONS, [float(name == label) for name in EXPRESSIONS])
+    assert (certain.valence, certain.arousal) == pytest.approx(VALENCE_AROUSAL[label])
+
+
+def test_a_mixture_is_between_its_classes():
+    mixed = expression(["happiness", "sadness"], [0.5, 0.5])
+    assert mixed.valence == pytest.approx((0.81 - 0.63) / 2)
+    assert mixed.arousal == pytest.approx((0.51 - 0.27) / 2)
+
+
+def test_own_coordinates_replace_the_defaults():
+    own = expression(["calm", "excited"], [0.25, 0.75])
+    assert (own.valence, own.arousal) == (None, None)
+    assert own.to_dict()["valence"] is None
+    assert own.valence_arousal({"calm": (0.2, -0.8), "excited": (0.6, 0.8)}) == pytest.approx((0.5, 0.4))
+    with pytest.raises(KeyError):
+        own.valence_arousal({"calm": (0.2, -0.8)})
