@@ -164,8 +164,13 @@ def expression() -> dict[str, Any]:
 
 
 def _expression(expression: Expression) -> dict[str, Any]:
-    probabilities = dict(zip(expression.labels, map(float, expression.probabilities), strict=True))
-    return {"label": expression.label, "confidence": float(expression.confidence), "probabilities": probabilities}
+    return {
+        "label": expression.label,
+        "confidence": float(expression.confidence),
+        "probabilities": dict(zip(expression.labels, map(float, expression.probabilities), strict=True)),
+        "valence": expression.valence,
+        "arousal": expression.arousal,
+    }
 
 
 def tracking() -> dict[str, Any]:

@@ -66,7 +66,13 @@ _FACE = {
     "landmarks_xy": [[198.1, 121.5], [239.9, 121.9], [218.3, 146.2], [202.5, 168.0], [235.0, 168.6]],
     "head_pose_deg": {"yaw": -3.1, "pitch": 4.0, "roll": 0.4},
     "quality": {"size_px": 88.3, "sharpness": 0.81, "frontality": 0.996, "visible": 1.0},
-    "expression": {"label": "happiness", "confidence": 0.98, "probabilities": {"neutral": 0.02, "happiness": 0.98}},
+    "expression": {
+        "label": "happiness",
+        "confidence": 0.98,
+        "probabilities": {"neutral": 0.02, "happiness": 0.98},
+        "valence": 0.7938,
+        "arousal": 0.4998,
+    },
 }
 _RESULT = {"image": "photo.jpg", "width": 512, "height": 512, "faces": [_FACE], "error": None}
 EXAMPLES: dict[type[Struct], dict[str, Any]] = {

@@ -15,17 +15,18 @@ from mien.schema import FACE_COLUMNS, flatten_face
 from mien.table_files import TableFile, json_line
 
 _BATCH_ROWS = 1024
+_SMOOTHED = ("label", "confidence", "valence", "arousal")
 
 
 def row_columns(labels: Sequence[str]) -> dict[str, type]:
     """Return names and types of the columns, in order.
 
-    `label` and `confidence` are smoothed; `p_...` are the probabilities of this frame, empty in frames without a
+    `label`, `confidence`, `valence` and `arousal` are smoothed; `p_...` are the probabilities of this frame, empty in frames without a
     prediction; `s_...` are the smoothed probabilities.
     """
     return {
         "frame_index": int, "timestamp_s": float, "scene": int, "track_id": int,
-        **FACE_COLUMNS, "label": str, "confidence": float,
+        **FACE_COLUMNS, "label": str, "confidence": float, "valence": float, "arousal": float,
         **{f"p_{name}": float for name in labels}, **{f"s_{name}": float for name in labels},
     }  # fmt: skip
 
@@ -35,10 +36,10 @@ def frame_rows(frame: VideoFrame) -> list[dict[str, Any]]:
     shared = {"frame_index": frame.index, "timestamp_s": round(frame.timestamp_s, 6), "scene": frame.scene}
     rows = []
     for face in frame.faces:
-        row = {**shared, "track_id": face.track_id, **flatten_face(face.to_record()), "label": None, "confidence": None}
+        row = {**shared, "track_id": face.track_id, **flatten_face(face.to_record()), **dict.fromkeys(_SMOOTHED)}
         if face.smoothed is not None:
             smoothed = face.smoothed.to_dict()
-            row |= {"label": smoothed["label"], "confidence": smoothed["confidence"]}
+            row |= {name: smoothed[name] for name in _SMOOTHED}
             row |= {f"s_{name}": value for name, value in smoothed["probabilities"].items()}
         rows.append(row)
     return rows

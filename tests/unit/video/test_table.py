@@ -15,7 +15,7 @@ LABELS = ("calm", "glad")
 COLUMNS = [
     *("frame_index", "timestamp_s", "scene", "track_id", "x1", "y1", "x2", "y2", "face_confidence"),
     *("yaw_deg", "pitch_deg", "roll_deg", "size_px", "sharpness", "frontality", "visible"),
-    *("label", "confidence", "p_calm", "p_glad", "s_calm", "s_glad"),
+    *("label", "confidence", "valence", "arousal", "p_calm", "p_glad", "s_calm", "s_glad"),
 ]
 
 

@@ -100,9 +100,15 @@ export function toFaceRecord(detection: Detection, { pose, quality, expression }
   };
 }
 
-export function toExpressionRecord({ label, confidence, probabilities }: Expression): Expression {
+export function toExpressionRecord({ label, confidence, probabilities, valence, arousal }: Expression): Expression {
   const rounded = Object.entries(probabilities).map(([name, value]) => [name, roundTo(value, 6)]);
-  return { label, confidence: roundTo(confidence, 6), probabilities: Object.fromEntries(rounded) };
+  return {
+    label,
+    confidence: roundTo(confidence, 6),
+    probabilities: Object.fromEntries(rounded),
+    valence: valence === null ? null : roundTo(valence, 4),
+    arousal: arousal === null ? null : roundTo(arousal, 4),
+  };
 }
 
 function toQualityRecord({ size_px, sharpness, frontality, visible }: Quality): Quality {

@@ -1,6 +1,7 @@
 /** Calibrated expressions of aligned faces: port of `mien/inference/classifier.py`. */
 
 import type { Expression, Quality } from '../backend';
+import { VALENCE_AROUSAL } from '../generated/affect';
 import { type Alignment, alignFace } from './alignment';
 import type { Point } from './geometry';
 import type { Pixels } from './imaging';
@@ -63,11 +64,7 @@ export function calibrate(logits: Float32Array, manifest: ExpressionManifest, qu
   const probabilities = exponentials.map((value) => value / sum);
   const confidence = Math.max(...probabilities);
   const best = manifest.labels[probabilities.indexOf(confidence)];
-  return {
-    label: confidence >= manifest.abstain_below ? best : null,
-    confidence,
-    probabilities: byLabel(manifest.labels, probabilities),
-  };
+  return toExpression(manifest.labels, probabilities, confidence >= manifest.abstain_below ? best : null);
 }
 
 /** Return the temperature factor for a face's quality: 1 for a good face, higher for a small or blurred one. */
@@ -77,6 +74,23 @@ function temperatureFactor(spec: QualityTemperature, quality: Quality): number {
   return Math.exp(spec.per_halving * Math.max(halvings, 0) + spec.per_blur * Math.min(Math.max(blur, 0), 1));
 }
 
-export function byLabel(labels: readonly string[], probabilities: readonly number[]): Record<string, number> {
-  return Object.fromEntries(labels.map((label, index) => [label, probabilities[index]]));
+/** Return the expression of probabilities, with its derived valence and arousal. */
+export function toExpression(
+  labels: readonly string[],
+  probabilities: readonly number[],
+  label: string | null,
+): Expression {
+  return {
+    label,
+    confidence: label === null ? Math.max(...probabilities) : probabilities[labels.indexOf(label)],
+    probabilities: Object.fromEntries(labels.map((name, index) => [name, probabilities[index]])),
+    valence: meanCoordinate(labels, probabilities, 0),
+    arousal: meanCoordinate(labels, probabilities, 1),
+  };
+}
+
+/** Return the mean coordinate of the classes, weighted by probability; null if a class has none. */
+function meanCoordinate(labels: readonly string[], probabilities: readonly number[], axis: 0 | 1): number | null {
+  if (!labels.every((label) => label in VALENCE_AROUSAL)) return null;
+  return labels.reduce((sum, label, index) => sum + VALENCE_AROUSAL[label][axis] * probabilities[index], 0);
 }

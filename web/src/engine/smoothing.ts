@@ -1,7 +1,7 @@
 /** Temporal smoothing of expressions with label hysteresis: port of `mien/video/smoothing.py`. */
 
 import type { Expression, Quality } from '../backend';
-import { byLabel } from './expression';
+import { toExpression } from './expression';
 
 const TIME_CONSTANT_S = 0.2;
 /** Minimum margin of the smoothed probability by which another class replaces the label. */
@@ -64,10 +64,6 @@ export class Smoother {
   }
 
   private toExpression({ probabilities, label }: SmoothedTrack): Expression {
-    return {
-      label: label === null ? null : this.labels[label],
-      confidence: label === null ? Math.max(...probabilities) : probabilities[label],
-      probabilities: byLabel(this.labels, probabilities),
-    };
+    return toExpression(this.labels, probabilities, label === null ? null : this.labels[label]);
   }
 }

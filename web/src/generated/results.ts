@@ -26,6 +26,12 @@ export interface FaceRecord {
   head_pose_deg: HeadPoseRecord | null;
   quality: QualityRecord | null;
   expression: ExpressionRecord | null;
+  /** Estimated intensity of facial movements, on request only. */
+  action_units?: Record<string, number>;
+  /** MediaPipe's coefficients, beside action_units. */
+  blendshapes?: Record<string, number>;
+  /** Beside action_units; null when the eyes are closed. */
+  gaze_deg?: GazeRecord | null;
   /** Expression smoothed over time, video only. */
   smoothed?: ExpressionRecord | null;
 }
@@ -60,6 +66,18 @@ export interface ExpressionRecord {
   confidence: number;
   /** Calibrated probability of every class; they sum to 1. */
   probabilities: Record<string, number>;
+  /** -1 (negative) to 1 (positive), derived from the probabilities. */
+  valence: number | null;
+  /** -1 (calm) to 1 (excited), derived from the probabilities. */
+  arousal: number | null;
+}
+
+/** Direction of the eyes in the head in degrees; zero when they look straight out of the face. */
+export interface GazeRecord {
+  /** Positive when the eyes turn to the subject's own left. */
+  yaw: number;
+  /** Positive when the eyes look up. */
+  pitch: number;
 }
 
 /** Why an image could not be analyzed. */
