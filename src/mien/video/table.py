@@ -21,8 +21,8 @@ _SMOOTHED = ("label", "confidence", "valence", "arousal")
 def row_columns(labels: Sequence[str]) -> dict[str, type]:
     """Return names and types of the columns, in order.
 
-    `label`, `confidence`, `valence` and `arousal` are smoothed; `p_...` are the probabilities of this frame, empty in frames without a
-    prediction; `s_...` are the smoothed probabilities.
+    `label`, `confidence`, `valence` and `arousal` are smoothed; `p_...` are the probabilities of this frame, empty in
+    frames without a prediction; `s_...` are the smoothed probabilities.
     """
     return {
         "frame_index": int, "timestamp_s": float, "scene": int, "track_id": int,
