@@ -28,6 +28,10 @@ class ImageReadError(InputError):
     code = "image_unreadable"
 
 
+class ImageTooLargeError(ImageReadError):
+    """An image has more pixels than `max_pixels`."""
+
+
 class VideoReadError(InputError):
     """A video, stream or camera is missing, empty, corrupt or not a video."""
 

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias, TypeGuard
 
 import numpy as np
 
-from mien.errors import ImageReadError, InputError
+from mien.errors import ImageReadError, ImageTooLargeError, InputError
 from mien.geometry import compose, invert, transform_points
 
 if TYPE_CHECKING:
@@ -150,7 +150,8 @@ def _decode(source: Image | bytes, name: str, max_pixels: int, unsupported: str 
         raise ImageReadError(f"{name} {unsupported}.") from None
     except Image.DecompressionBombError:
         limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))
-        raise ImageReadError(f"{name} is too large: the limit is {limit / 1e6:.0f} million pixels.") from None
+        kind = ImageTooLargeError if limit == max_pixels else ImageReadError
+        raise kind(f"{name} is too large: the limit is {limit / 1e6:.3g} million pixels.") from None
     except Exception as error:
         # Pillow's decoders raise exceptions of many types on corrupt files.
         problem = " ".join(str(error).split()) or type(error).__name__
@@ -162,8 +163,8 @@ def _load(opened: Image, name: str, max_pixels: int) -> np.ndarray:
 
     width, height = opened.size
     if width * height > max_pixels:
-        raise ImageReadError(
-            f"{name} is too large: {width} x {height} pixels, the limit is {max_pixels / 1e6:.0f} million."
+        raise ImageTooLargeError(
+            f"{name} is too large: {width} x {height} pixels, the limit is {max_pixels / 1e6:.3g} million."
         )
     if opened.format in ("EPS", "WMF"):
         # Pillow would start another program to render them.

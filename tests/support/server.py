@@ -52,8 +52,10 @@ def create_client(**settings: Any) -> Iterator[TestClient]:
 def error_code(response: httpx2.Response, status: int) -> str:
     """Return the code of a response, which must be an error with this status."""
     assert response.status_code == status, response.text
-    assert set(response.json()) == {"error"}
-    return response.json()["error"]["code"]
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem = response.json()
+    assert (problem["status"], problem["error"]) == (status, {"code": problem["code"], "message": problem["detail"]})
+    return problem["code"]
 
 
 class ServerProcess:

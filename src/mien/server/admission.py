@@ -11,9 +11,9 @@ from math import ceil
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mien.server.auth import has_token
+from mien.server.auth import bearer_token, has_token
 from mien.server.errors import HTTPProblem, send_problem, shutting_down
-from mien.server.settings import ServerSettings
+from mien.server.settings import ServerSettings, flag
 
 MAX_RETRY_AFTER_S = 60
 
@@ -56,14 +56,14 @@ class Admission:
     def add(self, images: int, size: int) -> None:
         """Admit further images and bytes; raise a 429 HTTPProblem when they would exceed a limit."""
         if self.images + images > self._settings.max_waiting:
-            waiting = f"{self.images} images"
+            waiting, limit = f"{self.images} images", "max_waiting"
         elif self.bytes + size > self._settings.max_waiting_bytes:
-            waiting = f"{self.bytes} bytes of images"
+            waiting, limit = f"{self.bytes} bytes of images", "max_waiting_bytes"
         else:
             self.images += images
             self.bytes += size
             return
-        message = f"{waiting} are already waiting; try again after the time in Retry-After."
+        message = f"{waiting} are already waiting; try again after the time in Retry-After ({flag(limit)})."
         raise HTTPProblem(429, "busy", message, retry_after_s=self.retry_after_s)
 
 
@@ -120,10 +120,11 @@ class AccessMiddleware:
         if self._admission.is_draining and path.startswith("/v1/"):
             return shutting_down()
         if not self._is_origin_allowed(Headers(scope=scope)):
-            message = "web pages of this origin are not allowed; start mien serve with --allow-origin."
+            message = "web pages of this origin are not allowed; allow it with mien serve --allow-origin."
             return HTTPProblem(403, "origin", message)
         if self._tokens and not has_token(scope, self._tokens):
-            return HTTPProblem(401, "token", "missing or wrong token; send Authorization: Bearer TOKEN.")
+            problem = "the token is wrong" if bearer_token(scope) else "the token is missing"
+            return HTTPProblem(401, "token", f"{problem}; send Authorization: Bearer TOKEN.")
         return None
 
     def _is_origin_allowed(self, headers: Headers) -> bool:

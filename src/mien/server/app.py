@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Query, Request, Response, WebSocket
-from fastapi.exceptions import RequestValidationError
+from fastapi import Depends, FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -18,71 +17,26 @@ from starlette.middleware.cors import CORSMiddleware
 from mien._version import __version__
 from mien.errors import MienError
 from mien.server import schemas
-from mien.server.admission import AccessMiddleware, Admission
+from mien.server.admission import AccessMiddleware
 from mien.server.auth import read_tokens
-from mien.server.batching import Batcher, BatchKey
 from mien.server.errors import HTTPProblem, shutting_down, to_problem
-from mien.server.logs import RequestLog
-from mien.server.metrics import Metrics
-from mien.server.model_pool import ModelPool
+from mien.server.logs import PATHS, RequestLog
+from mien.server.methods import HeadRequests, method_problem
+from mien.server.parameters import AnalyzeParameters, NoParameters, describe, parse
+from mien.server.service import Service
 from mien.server.settings import ServerSettings
 from mien.server.static import PAGE, PAGE_NOT_BUILT, ModelFiles, PageFiles, SecurityHeaders, model_files, model_index
-from mien.server.uploads import Upload, read_images
-from mien.server.websocket import Streams
 
 DESCRIPTION = """Predict the perceived expression of every face in images: what people would see in a face, not what
 the person feels. Do not use it to judge people at work or in education (EU AI Act). Images are not stored or logged."""
 
-POSE = "false skips the head pose: faster, but rotated faces are not straightened and their predictions may be wrong"
 
-ModelName = Annotated[str | None, Query(description="name of a model in /v1/models; default: its `default`")]
-MaxFaces = Annotated[int | None, Query(ge=1, le=10_000, description="return at most this many, the largest")]
-Pose = Annotated[bool, Query(description=POSE)]
+def _check_no_parameters(request: Request) -> None:
+    parse(request.query_params.multi_items(), NoParameters)
 
 
-class Service:
-    """Components of one server, not yet started; the application holds them as `app.state.service`."""
-
-    def __init__(self, settings: ServerSettings) -> None:
-        self.settings = settings
-        self.pool = ModelPool(settings)
-        self.metrics = Metrics()
-        self.batcher = Batcher(settings, self.pool.analyze, self.metrics.observe_batch)
-        self.admission = Admission(settings, self.batcher.wait_s)
-        self.metrics.waiting.set_function(lambda: self.admission.images)
-        self.streams = Streams(settings, self.pool, self.batcher, self.metrics)
-
-    async def drain(self) -> None:
-        """Reject new requests, close the WebSocket connections, and wait until all admitted images are answered."""
-        self.admission.is_draining = True
-        await self.streams.close()
-        while self.admission.images:
-            await asyncio.sleep(0.02)
-
-    async def analyze(self, request: Request, key: BatchKey, max_faces: int | None) -> dict[str, Any]:
-        """Return the response body of `/v1/analyze`."""
-        with self.admission.reserve() as reservation:
-            images, is_single = await read_images(request, self.settings, reservation)
-            results = await self._analyze(key, images)
-        request.state.fields["images"] = len(results)
-        for result in results:
-            self.metrics.images.labels("unreadable" if result["error"] else "read").inc()
-            self.metrics.faces.inc(len(result["faces"]))
-            result["faces"] = result["faces"][:max_faces]
-        if is_single and (error := results[0]["error"]):
-            raise HTTPProblem(422, error["code"], error["message"])
-        return {"model": key.model, "results": results}
-
-    async def _analyze(self, key: BatchKey, images: list[Upload]) -> list[dict[str, Any]]:
-        timeout_s = self.settings.request_timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                results = await self.batcher.analyze(key, [image.data for image in images])
-        except TimeoutError:
-            message = f"the images were not analyzed within {timeout_s:g} s; try again later."
-            retry_after_s = self.admission.retry_after_s
-            raise HTTPProblem(503, "slow", message, retry_after_s=retry_after_s) from None
-        return [replace(result, source=image.name).to_dict() for image, result in zip(images, results, strict=True)]
+NO_PARAMETERS = Depends(_check_no_parameters)
+"""Dependency of routes without parameters: rejects all."""
 
 
 class _App(FastAPI):
@@ -120,10 +74,12 @@ def create_app(settings: ServerSettings) -> FastAPI:
         # the documentation pages would load scripts from other hosts
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
     )
     app.state.service = service
+    app.state.is_protected = bool(tokens)
     _add_api(app, service)
     _add_monitoring(app, service)
     _add_static_files(app, service)
@@ -139,6 +95,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
             expose_headers=["Retry-After", "X-Request-ID"],
         )
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(HeadRequests)
     app.add_middleware(RequestLog, metrics=service.metrics)
     return app
 
@@ -147,45 +104,49 @@ def _add_api(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/analyze",
         responses={
-            200: schemas.json_response(schemas.AnalyzeResponse),
-            **schemas.error_responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 503),
+            200: schemas.ANALYZED,
+            **schemas.error_responses(400, 401, 403, 404, 406, 408, 413, 415, 422, 429, 503),
         },
-        openapi_extra=schemas.BODY,
+        openapi_extra={**schemas.BODY, "parameters": describe(AnalyzeParameters)},
         summary="Analyze the faces of one or several images.",
     )
-    async def analyze(
-        request: Request, model: ModelName = None, max_faces: MaxFaces = None, pose: Pose = True
-    ) -> Response:
-        """Send a form with files named `images`, or one image as the body.
+    async def analyze(request: Request) -> Response:
+        """Send a form with files named `images`, JSON with base64, or one image as the body.
 
-        An unreadable image of a form has an `error` in its result; an unreadable body is answered 422.
+        Parameters are given in the query, as fields of the form or as items of the JSON object. With `Accept:
+        image/png` (image/jpeg, image/webp) the answer for one image is its annotated copy. An unreadable image of
+        several has an `error` in its result; a single one is answered 422.
         """
-        key = BatchKey(service.pool.resolve(model), pose)
-        return JSONResponse(await service.analyze(request, key, max_faces))
+        return await service.analyze(request)
 
     @app.get(
         "/v1/models",
-        responses={200: schemas.json_response(schemas.ModelsResponse), **schemas.error_responses(401, 403, 503)},
+        responses={200: schemas.json_response(schemas.ModelsResponse), **schemas.error_responses(401, 403, 422, 503)},
+        dependencies=[NO_PARAMETERS],
         summary="List the models with their accuracy, training data and license.",
     )
     async def models() -> Response:
         return JSONResponse(service.pool.to_dict())
 
     @app.websocket("/v1/stream")
-    async def stream(websocket: WebSocket, model: str | None = None) -> None:
-        await service.streams.serve(websocket, model)
+    async def stream(websocket: WebSocket) -> None:
+        await service.streams.serve(websocket)
 
 
 def _add_monitoring(app: FastAPI, service: Service) -> None:
     @app.get(
-        "/healthz", responses={200: schemas.json_response(schemas.Health)}, summary="Check that the process is alive."
+        "/healthz",
+        responses={200: schemas.json_response(schemas.Health), **schemas.error_responses(422)},
+        dependencies=[NO_PARAMETERS],
+        summary="Check that the process is alive.",
     )
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
     @app.get(
         "/readyz",
-        responses={200: schemas.json_response(schemas.Health), **schemas.error_responses(503)},
+        responses={200: schemas.json_response(schemas.Health), **schemas.error_responses(422, 503)},
+        dependencies=[NO_PARAMETERS],
         summary="Check that the server accepts images.",
     )
     async def readyz() -> Response:
@@ -195,12 +156,17 @@ def _add_monitoring(app: FastAPI, service: Service) -> None:
 
     @app.get(
         "/metrics",
-        responses={200: {"content": {"text/plain": {}}}, **schemas.error_responses(401, 403)},
+        responses={200: {"content": {"text/plain": {}}}, **schemas.error_responses(401, 403, 422)},
+        dependencies=[NO_PARAMETERS],
         response_class=Response,
         summary="Export Prometheus metrics.",
     )
     async def metrics() -> Response:
         return Response(service.metrics.to_text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    @app.get("/openapi.json", dependencies=[NO_PARAMETERS], include_in_schema=False)
+    async def openapi() -> Response:
+        return JSONResponse(app.openapi())
 
 
 def _add_static_files(app: FastAPI, service: Service) -> None:
@@ -224,14 +190,15 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def on_mien_error(request: Request, error: MienError) -> Response:
         return to_problem(error).to_response()
 
-    @app.exception_handler(RequestValidationError)
-    async def on_validation_error(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        return HTTPProblem(422, "parameter", f"{first['loc'][-1]}: {first['msg'].lower()}.").to_response()
-
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
-        code = {404: "not_found", 405: "method"}.get(error.status_code, "http")
-        response = HTTPProblem(error.status_code, code, f"{error.detail.lower()}.").to_response()
-        response.headers.update(error.headers or {})
-        return response
+        if error.status_code == 405:
+            return method_problem(request.method, (error.headers or {}).get("Allow", "GET"))
+        if error.status_code == 404:
+            return HTTPProblem(404, "not_found", _not_found(request.url.path)).to_response()
+        return HTTPProblem(error.status_code, "http", f"{error.detail.lower()}.").to_response()
+
+
+def _not_found(path: str) -> str:
+    nearest = difflib.get_close_matches(path[:64], PATHS, n=1)
+    return f"nothing is at {path[:64]}." + (f" Did you mean {nearest[0]}?" if nearest else " See /openapi.json.")

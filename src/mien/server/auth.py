@@ -35,8 +35,9 @@ def read_tokens(file: Path | None) -> tuple[bytes, ...]:
             raise InputError(f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8'}.") from None
         if not lines:
             raise InputError(f"{file} has no tokens; expected one per line.")
-    if value := os.environ.get(VARIABLE, "").strip():
-        lines.append(value)
+    if value := os.environ.get(VARIABLE, ""):
+        # a blank variable is a mistake that must not open the server; an empty one is unset, as in compose.yaml
+        lines.append(value.strip())
     for number, line in enumerate(lines, start=1):
         if not _TOKEN.fullmatch(line):
             raise InputError(
@@ -48,12 +49,13 @@ def read_tokens(file: Path | None) -> tuple[bytes, ...]:
 
 def has_token(scope: Scope, tokens: Sequence[bytes]) -> bool:
     """Return whether a request or a WebSocket carries one of the tokens; the duration reveals nothing about them."""
-    token = _bearer_token(scope).encode("utf-8", errors="replace")
+    token = bearer_token(scope).encode("utf-8", errors="replace")
     matches = [hmac.compare_digest(token, expected) for expected in tokens]  # no early exit
     return any(matches)
 
 
-def _bearer_token(scope: Scope) -> str:
+def bearer_token(scope: Scope) -> str:
+    """Return the token of a request or a WebSocket; an empty text without one."""
     scheme, _, value = Headers(scope=scope).get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()

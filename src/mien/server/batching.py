@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import NamedTuple, TypeVar
 
+from mien.inference.options import AnalysisOptions
 from mien.inference.result import Result
 from mien.server.settings import ServerSettings
 
@@ -22,10 +23,10 @@ _SMOOTHING = 0.2
 
 
 class BatchKey(NamedTuple):
-    """Options that all images of a batch share: the name of the model, and whether head poses are estimated."""
+    """What all images of a batch share: the name of the model, and the options."""
 
     model: str
-    pose: bool
+    options: AnalysisOptions
 
 
 @dataclass(eq=False)

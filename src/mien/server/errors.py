@@ -1,19 +1,22 @@
-"""HTTP errors: `HTTPProblem`, its JSON body, and the conversion of mien's other errors to it."""
+"""HTTP errors: `HTTPProblem`, its JSON body (RFC 9457), and the conversion of mien's other errors to it."""
 
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from mien.errors import ImageReadError, InputError, MienError, UnknownModelError
+from mien.errors import ImageTooLargeError, InputError, MienError
+from mien.server.settings import flag
 
 LOGGER = logging.getLogger("mien.server")
+MEDIA_TYPE = "application/problem+json"
 
 
 class HTTPProblem(MienError):  # noqa: N818 - named after RFC 9457
-    """An error response; its JSON body has the code and the message under `error`.
+    """An error response: problem details with a `code`, and both under `error` as in the result of an image.
 
     Args:
         status: HTTP status, 4xx or 5xx.
@@ -33,8 +36,14 @@ class HTTPProblem(MienError):  # noqa: N818 - named after RFC 9457
         headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
         if self.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="mien"'
-        body = {"error": {"code": self.code, "message": str(self)}}
-        return JSONResponse(body, status_code=self.status, headers=headers)
+        body = {
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": str(self),
+            "code": self.code,
+            "error": {"code": self.code, "message": str(self)},
+        }
+        return JSONResponse(body, status_code=self.status, headers=headers, media_type=MEDIA_TYPE)
 
 
 async def send_problem(problem: HTTPProblem, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,9 +61,9 @@ def to_problem(error: MienError) -> HTTPProblem:
     """Convert an error to an HTTP response: 4xx for invalid input; otherwise 500, and the error is logged."""
     if isinstance(error, HTTPProblem):
         return error
-    if isinstance(error, UnknownModelError):
-        return HTTPProblem(404, error.code, str(error))
-    if isinstance(error, ImageReadError | InputError):
+    if isinstance(error, ImageTooLargeError):
+        return HTTPProblem(422, error.code, f"{error} {flag('max_pixels')} sets it.")
+    if isinstance(error, InputError):
         return HTTPProblem(422, error.code, str(error))
     LOGGER.error("model failed", exc_info=error)
     return HTTPProblem(500, error.code, "the model failed; see the server's log for details.")

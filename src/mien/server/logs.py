@@ -1,10 +1,11 @@
-"""Request log: one JSON line per request on standard error, without images, file names or tokens."""
+"""Request log: one line per request on standard error, text or JSON, without images, file names or tokens."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
+import sys
 import time
 import uuid
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.server.errors import LOGGER, HTTPProblem, send_problem
 from mien.server.metrics import Metrics
+from mien.server.settings import LogFormat
 
 PATHS = ("/v1/analyze", "/v1/models", "/v1/stream", "/healthz", "/readyz", "/metrics", "/openapi.json")
 """Paths that appear in logs and metrics; all others are logged as "page", because clients choose them freely."""
@@ -39,10 +41,28 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def configure_logs() -> None:
-    """Log the server's events, and errors of libraries, to standard error as JSON lines."""
+class TextFormatter(logging.Formatter):
+    """Formatter of log records for people: time, level if it is not info, event and fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line, and the lines of a traceback."""
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        level = "" if record.levelno == logging.INFO else f" {record.levelname}"
+        fields = dict(getattr(record, "fields", {}))
+        if record.getMessage() == "request":
+            event = "{method} {path} {status}, {duration_ms} ms".format(**fields)
+            fields = {name: value for name, value in fields.items() if name in ("images", "request_id")}
+        else:
+            event = record.getMessage().strip()
+        line = " ".join([f"{time}{level} {event}", *(f"{name}={value}" for name, value in fields.items())])
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def configure_logs(log_format: LogFormat = "auto") -> None:
+    """Log the server's events, and errors of libraries, to standard error."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter())
+    is_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    handler.setFormatter(TextFormatter() if is_text else JsonFormatter())
     logging.getLogger().handlers = [handler]
     logging.getLogger().setLevel(logging.ERROR)
     # uvicorn logs a traceback for every WebSocket message that is not UTF-8: a client's mistake

@@ -8,27 +8,33 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
-from mien.errors import InputError, UnknownModelError
+from mien.errors import InputError
+from mien.faces.detection import check_detector_size
 from mien.inference.analyzer import Analyzer
+from mien.inference.options import AnalysisOptions
 from mien.inference.result import Result
 from mien.manifest import read_manifest
 from mien.records import convert
 from mien.runtime import DEFAULT_MODEL, find_model, shipped_models
 from mien.server.batching import BatchKey
+from mien.server.errors import HTTPProblem
+from mien.server.parameters import StreamParameters
 from mien.server.schemas import ModelDescription, ModelsResponse
-from mien.server.settings import ServerSettings
+from mien.server.settings import ServerSettings, flag
 
 
 class ModelPool:
-    """Expression models by name, loaded on first use with the threads and limits of the settings.
+    """Expression models by name, loaded on first use with the threads of the settings.
 
     Raises:
-        InputError: when two models have the same name.
+        InputError: when two models have the same name, or a setting is out of range.
         ModelError: when a model is unknown, its manifest is invalid, or it is not an expression model.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
+        check_detector_size("max_detector_size", settings.max_detector_size)
         self._settings = settings
         self._lock = threading.Lock()
         self._analyzers: dict[str, Analyzer] = {}
@@ -41,17 +47,25 @@ class ModelPool:
         self.manifests = {name: read_manifest(path) for name, path in self.paths.items()}
         self.default = next(iter(self.paths))
 
-    def resolve(self, name: str | None) -> str:
-        """Return the name of a model; None selects the default.
+    def resolve(self, parameters: StreamParameters) -> BatchKey:
+        """Return the model and the options of a request; absent ones have their defaults.
 
         Raises:
-            UnknownModelError: when no model has this name.
+            HTTPProblem: when no model has the name, an option is above a limit, or the model has no error rates for
+                `max_error`.
         """
-        if name is None:
-            return self.default
+        name = self.default if parameters.model is UNSET else parameters.model
         if name not in self.paths:
-            raise UnknownModelError(name, self.paths)
-        return name
+            raise HTTPProblem(404, "model_unknown", f"unknown model {name[:64]!r}; known: {', '.join(self.paths)}.")
+        given = parameters.options()
+        for option, limit in (("max_faces", "max_faces"), ("detector_size", "max_detector_size")):
+            if given.get(option, 0) > (most := getattr(self._settings, limit)):
+                message = f"{option} is {given[option]}; this server's limit is {most} ({flag(limit)})."
+                raise HTTPProblem(422, "parameter", message)
+        if "max_error" in given and not self.manifests[name].risk_coverage:
+            raise HTTPProblem(422, "parameter", f"the model {name} has no error rates; leave max_error out.")
+        defaults = {"max_faces": self._settings.max_faces, "max_pixels": self._settings.max_pixels}
+        return BatchKey(name, AnalysisOptions(**{**defaults, **given}))
 
     def analyzer(self, name: str) -> Analyzer:
         """Return the analyzer of a model; it is loaded on first use.
@@ -61,12 +75,7 @@ class ModelPool:
         """
         with self._lock:
             if name not in self._analyzers:
-                self._analyzers[name] = Analyzer(
-                    self.paths[name],
-                    threads=self._settings.network_threads,
-                    max_faces=self._settings.max_faces,
-                    max_pixels=self._settings.max_pixels,
-                )
+                self._analyzers[name] = Analyzer(self.paths[name], threads=self._settings.network_threads)
             return self._analyzers[name]
 
     def analyze(self, key: BatchKey, images: Sequence[bytes]) -> list[Result]:
@@ -77,7 +86,7 @@ class ModelPool:
         """
         analyzer = self.analyzer(key.model)
         batch_faces = self._settings.batch_faces
-        return list(analyzer.analyze_many(images, batch_faces=batch_faces, decode_ahead=0, pose=key.pose))
+        return list(analyzer.analyze_many(images, batch_faces=batch_faces, decode_ahead=0, **vars(key.options)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the name of the default model and the descriptions of all models, as JSON values."""

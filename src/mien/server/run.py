@@ -12,6 +12,7 @@ import contextlib
 import select
 import socket
 from collections.abc import Callable
+from ipaddress import ip_address
 from types import FrameType
 
 import uvicorn
@@ -44,7 +45,9 @@ def listen(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
         # before uvicorn starts, so that a broken model is reported as one line
         pool = app.state.service.pool
         pool.analyzer(pool.default)
-        configure_logs()
+        configure_logs(settings.log_format)
+        if not app.state.is_protected and not ip_address(bound.getsockname()[0]).is_loopback:
+            LOGGER.warning("no token: everyone who can connect may use this server; see mien serve --token-file")
         config = uvicorn.Config(
             app,
             http=HTTPConnection,
@@ -61,23 +64,26 @@ def listen(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
             server_header=False,
             proxy_headers=False,
         )
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        url = f"http://{host}:{bound.getsockname()[1]}"
+        host = settings.host.strip("[]")
+        url = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
         GracefulServer(config, bound, app, lambda: on_ready(url)).run([bound])
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to an address and not yet listening."""
+    """Return a socket that is bound to an address and not yet listening; an IPv6 address may have brackets."""
+    if not host.strip():
+        # the empty host would be every address of this machine
+        raise InputError("host is empty; expected an address or a name, such as 127.0.0.1, ::1 or 0.0.0.0.")
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
+        family, kind, _, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         # asyncio turns off Nagle's algorithm, which delays responses, only if the protocol is explicit
         bound = socket.socket(family, kind, socket.IPPROTO_TCP)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+    except (OSError, UnicodeError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise InputError(
             f"cannot listen on {host}, port {port}: {reason}. Choose another with --host and --port."
         ) from None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 from mien.errors import InputError
 from mien.runtime import usable_cores
 
+LogFormat = Literal["auto", "text", "json"]
 _ZERO_ALLOWED = frozenset({"port", "workers", "batch_window_ms", "shutdown_grace_s"})
 
 
@@ -33,6 +36,7 @@ class ServerSettings:
         max_body_bytes: maximum size of a request body in bytes.
         max_pixels: maximum width times height of an image; larger ones are rejected before they are decoded.
         max_faces: maximum number of faces per image; the largest ones are analyzed.
+        max_detector_size: maximum `detector_size` of a request, in pixels; memory grows with its square.
         max_connections: maximum number of open connections; further ones are answered 503 and closed.
         max_streams: maximum number of WebSocket connections.
         max_message_bytes: maximum size of a WebSocket message.
@@ -44,6 +48,7 @@ class ServerSettings:
         keep_alive_s: time that a connection stays open between two requests.
         stream_idle_s: time that a WebSocket connection may stay idle.
         shutdown_grace_s: time limit for finishing admitted requests during shutdown.
+        log_format: text or json; auto writes text to a terminal and JSON lines elsewhere.
 
     Raises:
         InputError: when a number is out of its range.
@@ -64,6 +69,7 @@ class ServerSettings:
     max_body_bytes: int = 32 * 2**20
     max_pixels: int = 25_000_000
     max_faces: int = 100
+    max_detector_size: int = 1920
     max_connections: int = 512
     max_streams: int = 16
     max_message_bytes: int = 4 * 2**20
@@ -75,6 +81,7 @@ class ServerSettings:
     keep_alive_s: int = 15
     stream_idle_s: float = 300.0
     shutdown_grace_s: float = 30.0
+    log_format: LogFormat = "auto"
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -82,7 +89,7 @@ class ServerSettings:
             if not isinstance(value, int | float):
                 continue
             is_zero_allowed = item.name in _ZERO_ALLOWED
-            if not (value > 0 or (value == 0 and is_zero_allowed)):
+            if not (0 < value < math.inf or (value == 0 and is_zero_allowed)):
                 expected = "0 or more" if is_zero_allowed else "more than 0"
                 raise InputError(f"{item.name} is {value}; expected {expected}.")
         if self.port > 65535:
@@ -103,3 +110,8 @@ class ServerSettings:
     def network_threads(self) -> int:
         """Number of threads per network, such that all workers together use every core once."""
         return max(1, usable_cores() // self.worker_count)
+
+
+def flag(name: str) -> str:
+    """Return the option of a setting for the message of its limit, `mien serve --max-images`."""
+    return f"mien serve --{name.replace('_', '-')}"

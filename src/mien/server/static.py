@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -62,6 +63,9 @@ class PageFiles(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Return a file of the page; raise a Starlette HTTPException of status 404 when it does not exist."""
+        if scope["method"] not in ("GET", "HEAD") and self.lookup_path(path)[1] is None:
+            # StaticFiles would answer 405
+            raise HTTPException(404)
         response = await super().get_response(path, scope)
         is_immutable = path.startswith(f"assets{os.sep}") and response.status_code < 400
         cache_control = "public, max-age=31536000, immutable" if is_immutable else "no-cache"

@@ -1,4 +1,4 @@
-"""Parsing of uploads: images of a multipart form or of the request body, with size limits and without disk files."""
+"""Parsing of request bodies: images and parameters in a form or JSON, or one image; with size limits, without disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from mien.server.admission import Reservation
 from mien.server.errors import HTTPProblem
-from mien.server.settings import ServerSettings
+from mien.server.json_body import read_json
+from mien.server.settings import ServerSettings, flag
 
 FIELD = "images"
 _MAX_TEXT_FIELDS = 16
@@ -27,40 +28,70 @@ class Upload(NamedTuple):
     data: bytes
 
 
-async def read_images(
-    request: Request, settings: ServerSettings, reservation: Reservation
-) -> tuple[list[Upload], bool]:
-    """Read the images of a request; the second value states whether the body is a single image.
+class Body(NamedTuple):
+    """A parsed body: its images, the parameters in it, and whether it is a single image."""
+
+    images: list[Upload]
+    parameters: list[tuple[str, object]]
+    is_single: bool
+
+
+async def read_body(request: Request, settings: ServerSettings, reservation: Reservation) -> Body:
+    """Read the body of a request and extend the reservation by its images and bytes.
 
     Raises:
-        HTTPProblem: 400 when the form is malformed, 408 when the body is too slow, 413 when it is too large or has too
-            many images, 415 for an unsupported content type, 422 without an image, 429 when capacity is exhausted.
+        HTTPProblem: 400 when the body is malformed, 408 when it is too slow, 413 when it is too large or has too many
+            images, 415 for an unsupported content type, 422 without an image, 429 when capacity is exhausted.
     """
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    is_form = content_type == "multipart/form-data"
+    content_type = _content_type(request)
     stream = _limited_stream(request, settings, reservation)
     try:
         async with asyncio.timeout(settings.body_timeout_s):
-            if is_form:
-                images = await _read_form(request, stream, settings)
-            elif content_type.startswith("image/") or content_type == "application/octet-stream":
-                data = b"".join([chunk async for chunk in stream])
-                images = [Upload("image 0", data)] if data else []
+            if content_type == "multipart/form-data":
+                body = await _read_form(request, stream, settings)
             else:
-                raise HTTPProblem(
-                    415,
-                    "body_kind",
-                    f"unsupported content type; send a form (multipart/form-data) with files named {FIELD!r}, or one "
-                    "image as image/jpeg, image/png, ... or application/octet-stream.",
-                )
+                data = b"".join([chunk async for chunk in stream])
+                body = await asyncio.to_thread(_parse, content_type, data)
     except TimeoutError:
-        message = f"the body was not received within {settings.body_timeout_s:g} s."
-        raise HTTPProblem(408, "body_slow", message) from None
-    if not images:
-        message = f"no image: send files named {FIELD!r}, or one image as the body."
+        limit = f"{settings.body_timeout_s:g} s ({flag('body_timeout_s')})"
+        raise HTTPProblem(408, "body_slow", f"the body was not received within {limit}.") from None
+    if not body.images:
+        message = f"no image: send files named {FIELD!r}, JSON with {FIELD!r}, or one image as the body."
         raise HTTPProblem(422, "no_image", message)
-    reservation.add(images=len(images) - 1)
-    return images, not is_form
+    if len(body.images) > settings.max_images:
+        raise _too_many_images(settings)
+    reservation.add(images=len(body.images) - 1)
+    return body
+
+
+def _parse(content_type: str, data: bytes) -> Body:
+    """Parse a JSON body, or one that is an image."""
+    if content_type != "application/json":
+        return Body([Upload("image 0", data)] if data else [], [], is_single=True)
+    images, parameters, is_single = read_json(data)
+    return Body([Upload(f"image {index}", image) for index, image in enumerate(images)], parameters, is_single)
+
+
+def _content_type(request: Request) -> str:
+    """Return the content type in lower case; raise an HTTPProblem when it is unsupported or the body is compressed."""
+    values = request.headers.getlist("content-type")
+    if len(values) > 1:
+        raise HTTPProblem(400, "header_repeated", "the header Content-Type is given twice; give it once.")
+    content_type = "".join(values).partition(";")[0].strip().lower()
+    known = ("multipart/form-data", "application/json", "application/octet-stream")
+    if content_type not in known and not content_type.startswith("image/"):
+        name = f"the content type {content_type[:64]!r} is not supported" if content_type else "no content type"
+        raise HTTPProblem(
+            415,
+            "body_kind",
+            f"{name}; send a form (multipart/form-data) with files named {FIELD!r}, JSON (application/json), or one "
+            "image as image/jpeg, image/png, ... or application/octet-stream.",
+        )
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        message = f"the content encoding {encoding[:64]!r} is not supported; send the body uncompressed."
+        raise HTTPProblem(415, "body_encoding", message)
+    return content_type
 
 
 async def _limited_stream(
@@ -68,7 +99,8 @@ async def _limited_stream(
 ) -> AsyncGenerator[bytes, None]:
     """Yield the chunks of the body; raise an HTTPProblem when it is too large."""
     limit = settings.max_body_bytes
-    too_large = HTTPProblem(413, "body_large", f"the body is larger than {limit} bytes.")
+    message = f"the body is larger than {limit} bytes, the limit of this server ({flag('max_body_bytes')})."
+    too_large = HTTPProblem(413, "body_large", message)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
         raise too_large
@@ -84,7 +116,7 @@ async def _limited_stream(
         raise HTTPProblem(400, "body_cut", "the client disconnected before its body was complete.") from None
 
 
-async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], settings: ServerSettings) -> list[Upload]:
+async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], settings: ServerSettings) -> Body:
     # without the charset, which could name any of Python's codecs
     headers = Headers({"Content-Type": _CHARSET.sub("", request.headers["content-type"])})
     parser = MultiPartParser(headers, stream, max_files=settings.max_images, max_fields=_MAX_TEXT_FIELDS)
@@ -94,15 +126,24 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], sett
         form = await parser.parse()
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
-            message = f"more than {settings.max_images} images in one request."
-            raise HTTPProblem(413, "too_many_images", message) from None
+            raise _too_many_images(settings) from None
         raise HTTPProblem(400, "body_broken", f"malformed form: {error.message}") from None
-    images = []
+    images: list[Upload] = []
+    parameters: list[tuple[str, object]] = []
     try:
         for name, value in form.multi_items():
-            if name != FIELD or not isinstance(value, UploadFile):
-                raise HTTPProblem(422, "field", f"unexpected form field; expected files named {FIELD!r} only.")
-            images.append(Upload(value.filename or f"image {len(images)}", await value.read()))
+            if isinstance(value, UploadFile) and name == FIELD:
+                images.append(Upload(value.filename or f"image {len(images)}", await value.read()))
+            elif isinstance(value, UploadFile) or name == FIELD:
+                message = f"unexpected form field {name[:64]!r}; expected files named {FIELD!r} and text parameters."
+                raise HTTPProblem(422, "field", message)
+            else:
+                parameters.append((name, value))
     finally:
         await form.close()
-    return images
+    return Body(images, parameters, is_single=False)
+
+
+def _too_many_images(settings: ServerSettings) -> HTTPProblem:
+    limit = f"{settings.max_images} images, the limit of this server ({flag('max_images')})"
+    return HTTPProblem(413, "too_many_images", f"one request has more than {limit}; send several requests.")

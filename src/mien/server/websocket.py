@@ -19,15 +19,17 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from mien.errors import InputError, MienError
 from mien.imaging import read_image
 from mien.inference.analyzer import Analyzer
-from mien.server.batching import Batcher
+from mien.server.batching import Batcher, BatchKey
 from mien.server.errors import HTTPProblem, to_problem
 from mien.server.metrics import Metrics
 from mien.server.model_pool import ModelPool
-from mien.server.settings import ServerSettings
+from mien.server.parameters import StreamParameters, parse
+from mien.server.settings import ServerSettings, flag
 from mien.video.follower import FaceFollower
 from mien.video.io.sources import DecodedFrame
 
 PROTOCOL = "mien.v1"
+_FAILED = (status.WS_1011_INTERNAL_ERROR, "internal error; see the server's log")
 MAX_UNSENT = 64
 """Maximum number of queued answers; above it no messages are received."""
 
@@ -43,35 +45,35 @@ class Streams:
         self._open: set[_Stream] = set()
         metrics.streams.set_function(lambda: len(self._open))
 
-    async def serve(self, websocket: WebSocket, model: str | None) -> None:
+    async def serve(self, websocket: WebSocket) -> None:
         """Serve one connection until either side closes it; errors of the client are answered in the protocol."""
         stream = _Stream(websocket, self._settings, self._batcher, self._metrics)
         try:
-            name = self._check(websocket, model)
+            key = self._check(websocket)
             # before the first await, so that the limit counts this connection
             self._open.add(stream)
-            analyzer = await self._batcher.run(lambda: self._pool.analyzer(name))
-            await stream.serve(name, analyzer, PROTOCOL if websocket.scope.get("subprotocols") else None)
+            analyzer = await self._batcher.run(lambda: self._pool.analyzer(key.model).with_options(**vars(key.options)))
+            await stream.serve(key.model, analyzer, PROTOCOL if websocket.scope.get("subprotocols") else None)
         except MienError as error:
             await websocket.send_denial_response(to_problem(error).to_response())
         finally:
             self._open.discard(stream)
 
-    def _check(self, websocket: WebSocket, model: str | None) -> str:
-        """Return the name of the requested model, or raise a MienError when the connection is refused."""
+    def _check(self, websocket: WebSocket) -> BatchKey:
+        """Return the requested model and options, or raise a MienError when the connection is refused."""
         offers = websocket.scope.get("subprotocols")
         if offers and PROTOCOL not in offers:
             raise HTTPProblem(400, "protocol", f"unsupported subprotocol; offer {PROTOCOL}.")
         if len(self._open) >= self._settings.max_streams:
-            message = f"{len(self._open)} connections are already open; try again later."
+            message = f"{len(self._open)} streams are already open ({flag('max_streams')}); try again later."
             raise HTTPProblem(503, "busy", message, retry_after_s=10)
-        return self._pool.resolve(model)
+        return self._pool.resolve(parse(websocket.query_params.multi_items(), StreamParameters))
 
     async def close(self) -> None:
         """Close every connection once its current image is answered."""
         while self._open:
             for stream in self._open:
-                stream.end(status.WS_1001_GOING_AWAY)
+                stream.end(status.WS_1001_GOING_AWAY, "the server is shutting down")
             await asyncio.sleep(0.02)
 
 
@@ -101,11 +103,11 @@ class _Stream:
         self._frame_count = 0
         self._must_reset = False
         self._is_ending = False
-        self._close_code = status.WS_1000_NORMAL_CLOSURE
+        self._close: tuple[int, str] = (status.WS_1000_NORMAL_CLOSURE, "")
 
-    def end(self, code: int) -> None:
-        """Stop accepting images, answer the current one, and close with a code."""
-        self._close_code = code
+    def end(self, code: int, reason: str = "") -> None:
+        """Stop accepting images, answer the current one, and close with a code and a reason."""
+        self._close = (code, reason)
         self._is_ending = True
         self._has_work.set()
 
@@ -128,7 +130,7 @@ class _Stream:
         failure = next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
         if self._websocket.application_state is WebSocketState.CONNECTED:
             with suppress(WebSocketDisconnect, RuntimeError):
-                await self._websocket.close(self._close_code if failure is None else status.WS_1011_INTERNAL_ERROR)
+                await self._websocket.close(*(self._close if failure is None else _FAILED))
         if failure is not None:
             raise failure
 
@@ -141,7 +143,8 @@ class _Stream:
                 async with asyncio.timeout(self._settings.stream_idle_s):
                     message = await self._websocket.receive()
             except TimeoutError:
-                return self.end(status.WS_1008_POLICY_VIOLATION)
+                reason = f"no message for {self._settings.stream_idle_s:g} s ({flag('stream_idle_s')})"
+                return self.end(status.WS_1008_POLICY_VIOLATION, reason)
             if message["type"] == "websocket.disconnect":
                 return self.end(status.WS_1000_NORMAL_CLOSURE)
             if (data := message.get("bytes")) is not None:
@@ -254,11 +257,11 @@ class _Source:
         }
 
 
-class _Reset(Struct, tag="reset"):
+class _Reset(Struct, tag="reset", forbid_unknown_fields=True):
     """Message before the first image of another source."""
 
 
-class _Timestamp(Struct, tag="frame"):
+class _Timestamp(Struct, tag="frame", forbid_unknown_fields=True):
     """Message before an image."""
 
     timestamp_s: Annotated[float, Meta(ge=0, lt=1e9)]
@@ -269,7 +272,10 @@ _MESSAGES = msgspec.json.Decoder(_Reset | _Timestamp)
 
 def _parse(text: str) -> _Reset | _Timestamp:
     """Parse a text message of the client, or raise an InputError."""
-    expected = 'expected {"type": "reset"} or {"type": "frame", "timestamp_s": 1.25}.'
+    expected = (
+        'expected {"type": "reset"} or {"type": "frame", "timestamp_s": 1.25}; options are parameters of the '
+        "connection, /v1/stream?max_faces=1."
+    )
     try:
         return _MESSAGES.decode(text)
     except msgspec.ValidationError:

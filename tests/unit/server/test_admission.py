@@ -43,6 +43,7 @@ def test_full_server_answers_429_before_reading_the_body(tiny_model):
             reservation.add(images=1)
             busy = client.post("/v1/analyze", content=BAD, headers={"Content-Type": "unknown"})
             assert error_code(busy, 429) == "busy"
+            assert "mien serve --max-waiting)" in busy.json()["detail"]
             assert int(busy.headers["Retry-After"]) >= 1
         assert client.post("/v1/analyze", content=jpeg(), headers=JPEG).status_code == 200
 
@@ -94,6 +95,27 @@ def test_reads_a_token_from_the_environment(tiny_model, monkeypatch):
     with create_client(model=(str(tiny_model),)) as client:
         assert client.get("/v1/models").status_code == 401
         assert client.get("/v1/models", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+
+
+@pytest.mark.parametrize("value", [" ", "\t\n", "short", f"{TOKEN} with spaces", "ä" * 20])
+def test_rejects_an_invalid_token_in_the_environment(tiny_model, monkeypatch, value):
+    monkeypatch.setenv("MIEN_TOKEN", value)
+    with pytest.raises(InputError, match="token 1 is invalid"):
+        create_app(ServerSettings(model=(str(tiny_model),)))
+
+
+def test_an_empty_token_in_the_environment_is_no_token(tiny_model, monkeypatch):
+    monkeypatch.setenv("MIEN_TOKEN", "")
+    with create_client(model=(str(tiny_model),)) as client:
+        assert client.get("/v1/models").status_code == 200
+
+
+def test_missing_and_wrong_tokens_have_different_messages(tiny_model, monkeypatch):
+    monkeypatch.setenv("MIEN_TOKEN", TOKEN)
+    with create_client(model=(str(tiny_model),)) as client:
+        missing = client.get("/v1/models").json()["detail"]
+        wrong = client.get("/v1/models", headers={"Authorization": f"Bearer {TOKEN}x"}).json()["detail"]
+    assert ("missing" in missing, "wrong" in wrong) == (True, True)
 
 
 @pytest.mark.parametrize("text", ["", "short", f"{TOKEN} with spaces"])
@@ -155,6 +177,8 @@ def test_rejects_settings_out_of_range():
         {"body_timeout_s": 0},
         {"max_images": 200},
         {"max_body_bytes": 2**30},
+        {"body_timeout_s": float("nan")},
+        {"batch_window_ms": float("inf")},
     ):
         with pytest.raises(InputError, match=next(iter(settings))):
             ServerSettings(**settings)

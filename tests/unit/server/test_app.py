@@ -101,7 +101,8 @@ def test_rejects_invalid_parameters(client, query, status, code):
     [
         (BAD, "image/jpeg", 422, "image_unreadable"),
         (b"", "image/jpeg", 422, "no_image"),
-        (b"x", "application/json", 415, "body_kind"),
+        (b"x", "application/json", 400, "body_broken"),
+        (b"x", "application/x-www-form-urlencoded", 415, "body_kind"),
         (b"x", "", 415, "body_kind"),
         (b"x", "multipart/form-data", 400, "body_broken"),
         (b"x", "multipart/form-data; boundary=b", 400, "body_broken"),
@@ -120,7 +121,30 @@ def test_rejects_form_fields_that_are_not_images(client, files):
 
 def test_unknown_paths_and_methods_have_json_errors(client):
     assert error_code(client.get("/v1/nothing"), 404) == "not_found"
-    assert error_code(client.get("/v1/analyze"), 405) == "method"
+    for path, nearest in (("/v1/analyse", "/v1/analyze"), ("/health", "/healthz"), ("/v1/model", "/v1/models")):
+        response = client.post(path)
+        assert error_code(response, 404) == "not_found"
+        assert f"Did you mean {nearest}?" in response.json()["detail"]
+    response = client.get("/v1/analyze")
+    assert error_code(response, 405) == "method"
+    assert "use POST" in response.json()["detail"]
+    assert response.headers["Allow"] == "OPTIONS, POST"
+
+
+def test_head_is_answered_as_get_without_the_body(client):
+    for path in ("/healthz", "/readyz", "/v1/models", "/openapi.json"):
+        get, head = client.get(path), client.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["Content-Length"] == get.headers["Content-Length"]
+    assert client.head("/v1/analyze").status_code == 405
+    assert client.head("/models/tiny.onnx").status_code == 200
+    assert client.head("/healthz?x=1").status_code == 422
+
+
+def test_options_lists_the_methods_of_a_path(client):
+    for path, methods in (("/v1/analyze", "OPTIONS, POST"), ("/healthz", "GET, HEAD, OPTIONS")):
+        response = client.options(path)
+        assert (response.status_code, response.headers["Allow"], response.content) == (204, methods, b"")
 
 
 def test_lists_models_with_their_manifests(client, tiny_model):

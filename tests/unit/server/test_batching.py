@@ -9,12 +9,13 @@ import time
 import pytest
 
 from mien.errors import ImageReadError, ModelError
+from mien.inference.options import AnalysisOptions
 from mien.inference.result import Result
 from mien.server.batching import Batcher, BatchKey
 from mien.server.settings import ServerSettings
 
-KEY = BatchKey("first", True)
-OTHER_KEY = BatchKey("second", True)
+KEY = BatchKey("first", AnalysisOptions())
+OTHER_KEY = BatchKey("first", AnalysisOptions(max_error=0.05))
 
 
 class FakeModel:

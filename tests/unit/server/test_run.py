@@ -12,6 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
+from mien.errors import InputError
 from mien.server.run import _bind
 
 METHODS = {
@@ -84,3 +85,21 @@ def test_accepted_connections_send_without_delay():
         return option != 0
 
     assert asyncio.run(has_no_delay())
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_ipv6_address_may_have_brackets(host):
+    try:
+        with _bind(host, 0) as bound:
+            assert bound.getsockname()[0] == "::1"
+    except InputError as error:
+        if "assign requested address" in str(error) or "not supported" in str(error):
+            pytest.skip("this machine has no IPv6")
+        raise
+
+
+@pytest.mark.parametrize("host", ["", " ", "a..b", "a" * 80, "256.1.1.1", "\0"], ids=range(6))
+def test_unusable_host_is_reported(host):
+    # an empty host would listen on every address
+    with pytest.raises(InputError, match="host"):
+        _bind(host, 0)

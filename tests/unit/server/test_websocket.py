@@ -120,17 +120,54 @@ def test_unreadable_images_are_reported_and_the_connection_stays_open(stream):
         '{"type": "frame", "timestamp_s": -1}',
         '{"type": "frame", "timestamp_s": NaN}',
         '{"type": "frame", "timestamp_s": 1e99}',
+        '{"type": "frame", "timestamp_s": 1, "max_faces": 1}',
+        '{"type": "reset", "model": "tiny"}',
+        '{"type": "settings", "max_faces": 1}',
         "[" * 100_000,
     ],
-    ids=range(13),
+    ids=range(16),
 )
 def test_invalid_messages_are_reported_and_the_connection_stays_open(stream, text):
     stream.send_text(text)
     answer = stream.receive_json()
     assert (answer["type"], answer["code"]) == ("error", "message")
     assert "reset" in answer["message"]
+    assert "/v1/stream?max_faces=1" in answer["message"]
     stream.send_bytes(jpeg())
     assert stream.receive_json()["type"] == "frame"
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("max_eror=0.05", 422, "parameter_unknown"),
+        ("annotated=true", 422, "parameter_unknown"),
+        ("pose=true&pose=true", 422, "parameter_repeated"),
+        ("max_faces=0", 422, "parameter"),
+        ("max_faces=101", 422, "parameter"),
+        ("detector_size=8192", 422, "parameter"),
+        ("min_confidence=nan", 422, "parameter"),
+        ("max_error=0.05", 422, "parameter"),
+        ("model=", 404, "model_unknown"),
+    ],
+)
+def test_denies_unknown_and_invalid_parameters(client, query, status, code):
+    assert denial(client, f"/v1/stream?{query}") == (status, code)
+
+
+def test_parameters_apply_to_every_image_of_a_connection(client):
+    def first_faces(query):
+        with client.websocket_connect(f"/v1/stream?{query}") as stream:
+            stream.receive_json()
+            return analyze_at(stream, 0, jpeg("group", 640))["faces"]
+
+    everyone = first_faces("pose=true")
+    assert len(everyone) > 1
+    [largest] = first_faces("max_faces=1&pose=false")
+    assert largest["bbox_xyxy"] == everyone[0]["bbox_xyxy"]
+    assert (largest["head_pose_deg"], everyone[0]["head_pose_deg"] is None) == (None, False)
+    assert first_faces("min_confidence=0.999") == []
+    assert len(first_faces("detector_size=128")) < len(everyone)
 
 
 def test_timestamps_must_not_decrease_without_a_reset(stream):
@@ -230,6 +267,7 @@ def test_connection_count_and_idle_time_are_limited(tiny_model):
             with pytest.raises(WebSocketDisconnect) as raised:
                 stream.receive_json()
             assert raised.value.code == 1008
+            assert "--stream-idle-s" in raised.value.reason
         with client.websocket_connect("/v1/stream") as stream:
             assert stream.receive_json()["type"] == "ready"
 
@@ -244,7 +282,7 @@ def test_drain_closes_connections_and_denies_new_ones(tiny_model):
             client.portal.call(service.drain)
             with pytest.raises(WebSocketDisconnect) as raised:
                 stream.receive_json()
-            assert raised.value.code == 1001
+            assert (raised.value.code, raised.value.reason) == (1001, "the server is shutting down")
         assert denial(client) == (503, "ending")
 
 
