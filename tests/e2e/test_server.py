@@ -33,6 +33,9 @@ LIMITS = {
 }
 
 
+EMPTY_HEAD = b"HEAD /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
 @pytest.fixture(scope="module")
 def served(tiny_model, tmp_path_factory):
     options = [f"{flag}={value}" for flag, value in LIMITS.items()]
@@ -99,7 +102,17 @@ def test_closes_connections_with_slow_headers(served):
 def test_rejects_huge_headers(served):
     with served.connect() as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nx: " + b"y" * 70_000)
-        assert read_all(client).startswith(b"HTTP/1.1 400")
+        response = read_all(client)
+    assert response.startswith(b"HTTP/1.1 400")
+    assert b"mien serve --max-header-bytes" in response
+
+
+def test_head_has_headers_and_no_body(served):
+    with served.connect() as client:
+        client.sendall(EMPTY_HEAD)
+        head, _, body = read_all(client).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert body == b""
 
 
 def test_slow_body_is_answered_408(served):
@@ -109,6 +122,7 @@ def test_slow_body_is_answered_408(served):
         response = read_all(client)
     assert response.startswith(b"HTTP/1.1 408")
     assert b"body_slow" in response
+    assert b"mien serve --body-timeout-s" in response
 
 
 def test_closes_connection_that_keeps_sending_a_rejected_body(served):
@@ -146,6 +160,7 @@ def test_connections_over_the_limit_are_answered_503(tiny_model, tmp_path):
                 response = read_all(surplus)
         assert response.startswith(b"HTTP/1.1 503")
         assert b"retry-after: 5" in response.lower()
+        assert b"mien serve --max-connections" in response
         wait_until(lambda: send_request(served, "GET", "/readyz")[0] == 200)
 
 
@@ -191,6 +206,16 @@ def send_for_20_s(client):
     while time.monotonic() < deadline:
         client.sendall(b"x")
         time.sleep(0.1)
+
+
+def test_log_is_text_on_request(tiny_model, tmp_path):
+    with ServerProcess(tiny_model, "--log-format=text", "--host=0.0.0.0", log=tmp_path / "log") as server:
+        assert analyze(server)[0] == 200
+        _, log = server.stop()
+    warning, request, stopping = log.splitlines()
+    assert "WARNING no token: everyone who can connect may use this server" in warning
+    assert re.search(r"\d POST /v1/analyze 200, [\d.]+ ms request_id=\w+ images=1$", request)
+    assert stopping.endswith("shutting down")
 
 
 def test_port_in_use_is_reported_in_one_line(served, tiny_model):

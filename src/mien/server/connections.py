@@ -12,6 +12,7 @@ minor version, and tests/unit/server/test_run.py lists every name of uvicorn tha
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -21,7 +22,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidState
 
 from mien.server.errors import HTTPProblem
-from mien.server.settings import ServerSettings
+from mien.server.settings import ServerSettings, flag
 
 
 class _Connection(asyncio.Protocol):
@@ -82,11 +83,8 @@ class HTTPConnection(_Connection, H11Protocol):
         if len(self.connections) <= self.settings.max_connections:
             self._read_timer = self._abort_after(self.settings.header_timeout_s)
             return
-        response = HTTPProblem(503, "busy", "too many connections.", retry_after_s=5).to_response()
-        headers = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
-        status_line = b"HTTP/1.1 503 Service Unavailable\r\n"
-        transport.write(status_line + headers + b"connection: close\r\n\r\n" + response.body)
-        transport.close()
+        message = f"too many connections ({flag('max_connections')}); try again later."
+        self._reject(HTTPProblem(503, "busy", message, retry_after_s=5))
 
     def data_received(self, data: bytes) -> None:
         """Process data; stop the header timeout once the headers are complete."""
@@ -105,7 +103,9 @@ class HTTPConnection(_Connection, H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            super().send_400_response(msg)
+            limit = f"{self.settings.max_header_bytes} bytes ({flag('max_header_bytes')})"
+            message = f"the request is not valid HTTP, or its headers are larger than {limit}."
+            self._reject(HTTPProblem(400, "http", message))
         else:
             self.transport.close()
 
@@ -116,6 +116,14 @@ class HTTPConnection(_Connection, H11Protocol):
         if is_body_incomplete:
             self._stop_read_timeout()
             self._read_timer = self._abort_after(self.settings.body_timeout_s)
+
+    def _reject(self, problem: HTTPProblem) -> None:
+        """Write an error response without the application, and close the connection."""
+        response = problem.to_response()
+        headers = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
+        status_line = f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n".encode("ascii")
+        self.transport.write(status_line + headers + b"connection: close\r\n\r\n" + response.body)
+        self.transport.close()
 
     def _stop_read_timeout(self) -> None:
         _cancel(self._read_timer)
