@@ -124,6 +124,8 @@ def test_options_have_the_effect_that_they_have_in_python(client, tiny_model, po
     assert plain["head_pose_deg"] is not None
     assert faces(post(client, "pose", "false"))[0]["head_pose_deg"] is None
     assert faces(post(client, "min_confidence", "0.999")) == []
+    assert "action_units" not in plain
+    assert faces(post(client, "action_units", "true"))[0]["action_units"]
     [mirrored] = faces(post(client, "flip_tta", "true"))
     [expected] = analyzer.analyze(jpeg(), flip_tta=True)
     assert mirrored["expression"]["probabilities"] == pytest.approx(
