@@ -29,6 +29,8 @@ INPUTS = {"image": (("RGB", "BGR"), ("NCHW", "NHWC")), "points": (("XY",), ("NPC
 """Channels and layouts of an input, by its kind."""
 OPTIONAL_KEYS = ("quality_temperature", "risk_coverage", "regions")
 """Keys that are left out of the JSON when empty."""
+UNSTATED_LICENSE = "not stated"
+"""License of data or weights for which none is known."""
 MAX_HALVINGS = 3
 """Maximum number of halvings of the face size that raise the temperature."""
 
@@ -110,6 +112,19 @@ class RiskPoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingSource:
+    """Data set or model that weights learned from.
+
+    Attributes:
+        name: name, with authors, split or number of faces where they are known.
+        license: license of the images and labels, or of the model's weights.
+    """
+
+    name: str = "unnamed source"
+    license: str = UNSTATED_LICENSE
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """Description of a model file; docs/manifest.md documents the JSON keys.
 
@@ -120,7 +135,8 @@ class Manifest:
         abstain_below: largest probability below which no label is given.
         risk_coverage: risk-coverage curve from all faces down; empty when not measured.
         regions: face regions of the graph's output `regions`, in its order; empty when it has none.
-        trained_on: name and license of every data set behind the weights, those of pretrained weights included.
+        trained_on: every data set and model behind the weights: training data, initial weights, teachers, and what
+            those learned from.
         metrics: numbers by data set and split, as `mien evaluate --json` prints them.
         sha256: hex SHA-256 of the model file.
         source: recipe and commit, or the origin of a third-party file.
@@ -140,7 +156,7 @@ class Manifest:
     abstain_below: float = 0.0
     risk_coverage: tuple[RiskPoint, ...] = ()
     regions: tuple[RegionSpec, ...] = ()
-    trained_on: tuple[dict[str, str], ...] = ()
+    trained_on: tuple[TrainingSource, ...] = ()
     metrics: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
 

@@ -21,8 +21,10 @@ from mien.errors import InputError
 NO_PREDICTION = -1
 """Class ID of a missing prediction."""
 
+TEMPERATURE_RANGE = (0.05, 20.0)
+"""Range of `fit_temperature`."""
+
 _Z95 = 1.959963984540054
-_TEMPERATURE_RANGE = (0.05, 20.0)
 _GOLDEN_RATIO = (sqrt(5) - 1) / 2
 
 
@@ -180,11 +182,13 @@ def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray, classes: int)
 
 
 def macro_f1(labels: np.ndarray, predictions: np.ndarray, classes: int) -> float:
-    """Return the mean F1 over the classes in the labels or the predictions, 0..1; nan when there are none.
+    """Return the mean F1 over the classes that have labels, 0..1; nan when there are none.
 
-    Equals scikit-learn's `f1_score(average="macro")`, without a class for missing predictions.
+    A class that is never predicted counts as 0. Equals scikit-learn's `f1_score(labels=np.unique(labels),
+    average="macro", zero_division=0)`.
     """
-    return _mean_defined(precision_recall_f1(labels, predictions, classes).f1)
+    scores = precision_recall_f1(labels, predictions, classes)
+    return _mean_defined(scores.f1[scores.support > 0])
 
 
 def reliability_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> ReliabilityBins:
@@ -271,7 +275,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     def loss(log_temperature: float) -> float:
         return float(-np.mean(_log_softmax(logits, exp(log_temperature))[rows, labels]))
 
-    best = _golden_section(loss, log(_TEMPERATURE_RANGE[0]), log(_TEMPERATURE_RANGE[1]))
+    best = _golden_section(loss, log(TEMPERATURE_RANGE[0]), log(TEMPERATURE_RANGE[1]))
     return exp(best) if loss(best) < loss(0.0) else 1.0
 
 

@@ -1,6 +1,7 @@
 """End-to-end tests of `mien models`."""
 
 import json
+from dataclasses import asdict
 
 from mien.cli.main import main
 from mien.manifest import read_manifest
@@ -27,7 +28,7 @@ def test_prints_accuracy_and_training_data_of_shipped_models(capsys):
             for number, line in enumerate(lines)
             if line.endswith(", trained on") and line.split()[0].rstrip(",") == name
         )
-        sources = [line for source in manifest.trained_on for line in (source["name"], source["license"])]
+        sources = [line for source in manifest.trained_on for line in (source.name, source.license)]
         assert [line.strip() for line in lines[start + 1 : start + 1 + len(sources)]] == sources
     assert "expression (default), trained on" in lines
 
@@ -44,10 +45,11 @@ def test_json_prints_one_object_per_model(capsys):
     assert code == 0
     assert [record["model"] for record in records] == ["expression", "open"]
     for record in records:
-        assert read_manifest(find_model(record["model"])).name == record["model"]
+        manifest = read_manifest(find_model(record["model"]))
+        assert manifest.name == record["model"]
         assert record["recipe"].startswith("ferplus-")
         assert record["bytes"] == find_model(record["model"]).stat().st_size
-        assert record["trained_on"] == list(read_manifest(find_model(record["model"])).trained_on)
+        assert record["trained_on"] == [asdict(source) for source in manifest.trained_on]
 
 
 def test_reports_an_unknown_model(capsys):

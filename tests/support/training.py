@@ -17,7 +17,6 @@ name = "tiny"
 [card]
 version = "1"
 license = "CC0"
-trained_on = [{{ name = "generated", license = "CC0" }}]
 
 [model]
 pretrained = {pretrained!r}
@@ -29,6 +28,7 @@ grayscale = true
 [data]
 dataset = "folder"
 path = {path!r}
+license = "CC0"
 patch = 32
 size = 32
 

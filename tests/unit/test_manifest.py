@@ -16,6 +16,7 @@ from mien.manifest import (
     QualityTemperature,
     RegionSpec,
     RiskPoint,
+    TrainingSource,
     file_sha256,
     manifest_path,
     parse_manifest,
@@ -41,7 +42,7 @@ MANIFEST = Manifest(
         RiskPoint(coverage=0.5, error=0.1, confidence=0.7),
     ),
     regions=(RegionSpec(name="eyes", bbox_xyxy=(0.0, 0.1, 1.0, 0.5)),),
-    trained_on=({"name": "FER+", "license": "MIT"},),
+    trained_on=(TrainingSource(name="FER+", license="MIT"),),
     metrics={"ferplus/valid": {"accuracy": 0.87, "per_class": [1, 2, None]}},
     source={"recipe": "recipes/x.toml", "commit": "abc"},
 )

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from mien.cli.options import DATASET, OUTPUT, DatasetOptions, Quiet, SplitName
-from mien.cli.progress import progress_bar
+from mien.cli.progress import print_message, progress_bar
 from mien.errors import MissingExtraError
 
 
@@ -25,13 +25,13 @@ def export(
     half: Annotated[bool, Parameter(negative="--full")] = True,
     quiet: Quiet = False,
 ) -> int:
-    """Convert a checkpoint to an .onnx file with its manifest, verified against torch and calibrated.
+    """Convert a training run to an .onnx file with its manifest, verified against torch and calibrated.
 
     An existing file is replaced once the new one is complete. Exit code: 1 if validation images are missing or broken;
     they count as errors in the manifest's numbers.
 
     Args:
-        checkpoint: last.ckpt of a training run.
+        checkpoint: folder of a training run, for its best checkpoint on validation data; or a .ckpt file.
         output: model file to write, ending in .onnx.
         data: data set to calibrate and evaluate on; without one the model stays uncalibrated.
         split: split to calibrate and evaluate on; without --data the model is not calibrated.
@@ -45,19 +45,27 @@ def export(
     except ImportError as error:
         raise MissingExtraError(f"Export ({error.name} is missing)", "train") from None
     from mien.cli.outputs import report_unreadable
+    from mien.training.checkpoint import find_checkpoint
 
+    checkpoint = find_checkpoint(checkpoint)
     index = data.read().select(split) if data else None
     output.parent.mkdir(parents=True, exist_ok=True)
     state = "uncalibrated"
     unreadable: list[str] = []
+    is_replaced = output.exists()
     with TemporaryDirectory(prefix=".mien-", dir=output.parent) as folder:
         draft = Path(folder) / output.name
-        export_model(checkpoint, draft, half=half, source={"commit": commit} if commit else None)
+        manifest = export_model(checkpoint, draft, half=half, source={"commit": commit} if commit else None)
         if index:
             with progress_bar("calibrating", is_shown=not quiet) as progress:
-                manifest, unreadable = calibrate(draft, index, abstain=abstain, progress=progress)
+                manifest, unreadable, notes = calibrate(draft, index, abstain=abstain, progress=progress)
+            for note in notes:
+                print_message(note)
             state = f"temperature {manifest.temperature}, abstains below {manifest.abstain_below}"
         for path in (draft.with_suffix(".json"), draft):
             path.replace(output.with_name(path.name))
-    print(f"{output}  {output.stat().st_size / 1e6:.1f} MB  {state}")
+    if is_replaced and not quiet:
+        print_message(f"replaced the model that was in {output}")
+    origin = f"{checkpoint}, step {manifest.source['step']}"
+    print(f"{output}  {output.stat().st_size / 1e6:.1f} MB  {state}  from {origin}")
     return report_unreadable(unreadable)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.cli.options import Json
+from mien.manifest import TrainingSource
 
 if TYPE_CHECKING:
     from mien.manifest import Manifest
 
-UNKNOWN_SOURCE = {"name": "not stated in the manifest", "license": "unknown"}
+UNKNOWN_SOURCE = TrainingSource(name="not stated in the manifest", license="unknown")
 """Training data of a model with a manifest that states none."""
 
 
@@ -45,7 +47,7 @@ def _to_record(name: str, path: Path, manifest: Manifest) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "labels": list(manifest.labels),
         "metrics": manifest.metrics,
-        "trained_on": list(manifest.trained_on),
+        "trained_on": [asdict(source) for source in manifest.trained_on],
         "license": manifest.license,
     }
 
@@ -75,10 +77,12 @@ def _print_table(paths: dict[str, Path], manifests: dict[str, Manifest]) -> None
     console.print(table, "")
     for name, manifest in manifests.items():
         default = " (default)" if name == DEFAULT_MODEL else ""
+        console.print(Text.assemble((name, "bold"), f"{default}, license of the weights"), soft_wrap=True)
+        console.print(f"    {manifest.license}", style="dim", soft_wrap=True)
         console.print(Text.assemble((name, "bold"), f"{default}, trained on"), soft_wrap=True)
         for source in manifest.trained_on or (UNKNOWN_SOURCE,):
-            console.print(f"  {source.get('name', 'unnamed source')}", soft_wrap=True)
-            console.print(f"    {source.get('license', 'license not stated')}", style="dim", soft_wrap=True)
+            console.print(f"  {source.name}", soft_wrap=True)
+            console.print(f"    {source.license}", style="dim", soft_wrap=True)
 
 
 def _official_scores(manifest: Manifest) -> list[tuple[str, dict[str, Any]]]:

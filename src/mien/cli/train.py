@@ -24,7 +24,7 @@ def train(
         recipe: TOML file; recipes/ has those of the shipped models.
         overrides: settings that replace those of the recipe, as section.key=value (data.path=ferplus.zip
             training.epochs=1).
-        output: folder for last.ckpt, log.jsonl, metrics.json and plots [default: runs/NAME].
+        output: folder for last.ckpt, best.ckpt, log.jsonl, metrics.json and plots [default: runs/NAME].
         resume: continue from the last checkpoint in the folder, if there is one.
     """
     from mien.training.config import read_recipe
@@ -49,7 +49,7 @@ def train(
             on_step=lambda done, total, loss, rate: bar(done, total, f"loss {loss:.3f}  {rate:.0f} faces/s"),
             on_prepare=lambda done, total: bar(done, total, "detecting faces"),
             on_teacher=lambda done, total: bar(done, total, "teacher predictions"),
-            on_skipped=bar.print if is_shown else None,
+            on_message=bar.print if is_shown else None,
         )
         if is_shown and not (folder / "confusion.png").exists():
             bar.print(MISSING_PLOTS)

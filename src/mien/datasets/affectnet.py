@@ -67,6 +67,7 @@ def _read(path: str | Path, name: str, labels: tuple[str, ...]) -> Index:
         labels=labels,
         samples=hold_out_validation(_read_samples(path / root, files, names, labels), VALIDATION_FRACTION),
         license=LICENSE,
+        title="AffectNet (Mollahosseini, Hasani, Mahoor, IEEE TAC 2017)",
         is_cropped=True,
         source=files,
     )

@@ -115,6 +115,7 @@ def read_fer2013(path: str | Path) -> Index:
         labels=BASIC_EXPRESSIONS,
         samples=samples,
         license=LICENSE,
+        title="FER2013 (Goodfellow et al. 2013)",
         is_cropped=True,
         source=PixelTable(files, name, file, positions),
     )

@@ -24,7 +24,7 @@ FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Tes
 
 KAGGLE_PAIR = ("fer2013.csv", "fer2013new.csv")
 
-LICENSE = "labels MIT (Microsoft); faces of the FER2013 challenge"
+LICENSE = "votes MIT (Microsoft); faces collected from the web for the FER2013 challenge, for research"
 LAYOUT = (
     "FER2013Train/, FER2013Valid/ or FER2013Test/ with fer2013new.csv beside them or label.csv in each, "
     "or the Kaggle pair fer2013.csv and fer2013new.csv"
@@ -135,6 +135,7 @@ def read_ferplus(path: str | Path, *, exclude: Collection[str] = frozenset()) ->
         labels=EXPRESSIONS,
         samples=tuple(_samples(rows)),
         license=LICENSE,
+        title="FER+ (votes: Barsoum et al. 2016; faces: FER2013)",
         is_cropped=True,
         source=source,
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from mien.datasets.files import open_files
-from mien.datasets.index import ANY_SPLIT, SPLIT_NAMES, Index, Sample, unique_labels
+from mien.datasets.index import ANY_SPLIT, SPLIT_NAMES, Index, Sample, own_title, unique_labels
 from mien.emotions import EXPRESSIONS, canonical_name
 from mien.errors import LayoutError
 from mien.imaging import IMAGE_SUFFIXES
+from mien.manifest import UNSTATED_LICENSE
 
 LAYOUT = f"images in folders named {', '.join(EXPRESSIONS)}, optionally below train, valid and test"
 
@@ -45,7 +46,8 @@ def read_folder(path: str | Path, *, is_cropped: bool = True) -> Index:
         root=path,
         labels=labels,
         samples=tuple(Sample(id=name, split=split).with_label(label, labels) for name, split, label in annotated),
-        license="not stated",
+        license=UNSTATED_LICENSE,
+        title=own_title("folder", path),
         is_cropped=is_cropped,
         source=files,
     )

@@ -14,6 +14,7 @@ import numpy as np
 from mien.datasets.files import ImageStore, open_files
 from mien.emotions import EXPRESSIONS
 from mien.errors import AnnotationError, DatasetError, InputError
+from mien.manifest import TrainingSource
 
 SPLITS = ("train", "valid", "test")
 """Names of the splits, in the order of their use."""
@@ -67,6 +68,8 @@ class Index:
         labels: class names; `Sample.label` is a position in it.
         samples: samples of all splits, or of the selected one.
         license: license of the data, as far as its adapter knows it.
+        title: name for readers, with authors; "" uses `name`.
+        parts: titles and licenses of joined data sets, by the name that starts the sample ids; empty for a single one.
         is_cropped: True for face crops, which are used whole where no face is detected; False for photographs.
         split: selected split; "all" where none was selected or the data set has no splits.
         source: source of the images; None for the files below `root` named by the sample ids.
@@ -79,6 +82,8 @@ class Index:
     license: str
     is_cropped: bool
     split: str = "all"
+    title: str = ""
+    parts: Mapping[str, TrainingSource] = field(default_factory=dict, hash=False)
     source: ImageStore | None = field(default=None, repr=False, compare=False)
 
     @cached_property
@@ -155,6 +160,11 @@ def _hash_order(sample: Sample) -> tuple[bytes, str]:
     """Return a sort key from the file name, equal for the aligned and the original images of RAF-DB."""
     name = sample.id.rsplit("/", 1)[-1].rsplit(".", 1)[0].removesuffix("_aligned")
     return hashlib.blake2b(name.encode(), digest_size=8).digest(), sample.id
+
+
+def own_title(kind: str, path: Path) -> str:
+    """Return a title for a user's own data: the kind and the last part of the path, without private folders."""
+    return f"{kind} {path.resolve().name}"
 
 
 def unique_labels(expressions: Iterable[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from mien.datasets.files import ImageStore
 from mien.datasets.index import Index, Sample, unique_labels
 from mien.errors import DatasetError, InputError
+from mien.manifest import TrainingSource
 
 MIN_COMMON_MASS = 0.5
 """Minimum share of the label distribution on the common expressions for a sample without a label."""
@@ -69,6 +70,7 @@ def join(indexes: Sequence[Index], labels: Sequence[str] | None = None) -> Index
         labels=labels,
         samples=samples,
         license="; ".join(f"{name}: {index.license}" for name, index in named.items()),
+        parts={name: TrainingSource(name=index.title or name, license=index.license) for name, index in named.items()},
         is_cropped=indexes[0].is_cropped,
         source=JoinedImages({name: index.images for name, index in named.items()}),
     )

@@ -76,6 +76,7 @@ def read_rafdb(path: str | Path) -> Index:
         labels=BASIC_EXPRESSIONS,
         samples=hold_out_validation(samples, VALIDATION_FRACTION),
         license=LICENSE,
+        title="RAF-DB (Li, Deng, Du, CVPR 2017)",
         is_cropped=is_cropped,
         source=files,
     )

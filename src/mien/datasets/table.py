@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mien.datasets.files import read_csv_rows
-from mien.datasets.index import ANY_SPLIT, SPLIT_NAMES, Index, Sample, check_listed_once, unique_labels
+from mien.datasets.index import ANY_SPLIT, SPLIT_NAMES, Index, Sample, check_listed_once, own_title, unique_labels
 from mien.emotions import EXPRESSIONS, canonical_name
 from mien.errors import AnnotationError, DatasetError, LayoutError, MissingExtraError
+from mien.manifest import UNSTATED_LICENSE
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 LAYOUT = "a .csv or .parquet file with the columns image,label[,split][,group...]"
@@ -46,7 +47,8 @@ def read_table(path: str | Path, *, is_cropped: bool = False) -> Index:
         root=path.parent,
         labels=labels,
         samples=tuple(sample.with_label(expression, labels) for sample, expression in rows),
-        license="not stated",
+        license=UNSTATED_LICENSE,
+        title=own_title("table", path),
         is_cropped=is_cropped,
     )
 

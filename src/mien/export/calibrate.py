@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,13 +23,24 @@ from mien.progress import Progress
 METRICS = ("n", "accuracy", "accuracy_interval", "balanced_accuracy", "macro_f1", "ece", "ece_uncalibrated", "brier")
 """Keys of an evaluation's summary that are stored in the manifest, per protocol."""
 
+MIN_FACES = 100
+"""Validation faces below which fitted values are called uncertain."""
+
 COVERAGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
 """Fractions of labeled faces at which a manifest states the error."""
 
 
-def calibrate(
-    model: Path, index: Index, *, abstain: float = 0.02, progress: Progress | None = None
-) -> tuple[Manifest, list[str]]:
+class Calibration(NamedTuple):
+    """Result of `calibrate`."""
+
+    manifest: Manifest
+    unreadable: list[str]
+    """Ids of missing or broken images, which count as errors in the metrics of the manifest."""
+    notes: list[str]
+    """What could not be fitted and why, for the user."""
+
+
+def calibrate(model: Path, index: Index, *, abstain: float = 0.02, progress: Progress | None = None) -> Calibration:
     """Fit temperatures and abstention thresholds of a model file, evaluate it, and rewrite its manifest.
 
     Args:
@@ -37,9 +48,6 @@ def calibrate(
         index: validation split of a data set.
         abstain: fraction of validation faces without a label, those with the lowest confidence.
         progress: called with the number of processed images.
-
-    Returns:
-        The calibrated manifest, and the ids of missing or broken images, which count as errors in its metrics.
 
     Raises:
         InputError: if the fraction is out of range, or the faces show a class that the model lacks.
@@ -54,15 +62,19 @@ def calibrate(
     counted = (labels >= 0) & np.isfinite(predictions.logits).all(axis=1)
     if not counted.any():
         raise DatasetError(f"{index.root}: no labeled face can be read; check the images with `mien data check`.")
-    temperature = round(metrics.fit_temperature(predictions.logits[counted], labels[counted]), 4)
+    notes = describe_validation(classifier.manifest.labels, index, labels[counted])
+    temperature = fit_temperature(predictions.logits[counted], labels[counted], notes)
     probabilities = metrics.softmax(predictions.logits[counted], temperature)
-    threshold = round(float(np.quantile(probabilities.max(axis=1), abstain)), 3) if abstain else 0.0
+    threshold = fit_threshold(probabilities.max(axis=1), abstain, notes)
+    quality_temperature = measure_quality_temperature(
+        classifier, index, np.where(counted, labels, -1), temperature, progress=progress
+    )
+    if quality_temperature is None:
+        notes.append("too few detected validation faces: small and blurred faces get the same temperature as others")
     fitted = replace(
         classifier.manifest,
         temperature=temperature,
-        quality_temperature=measure_quality_temperature(
-            classifier, index, np.where(counted, labels, -1), temperature, progress=progress
-        ),
+        quality_temperature=quality_temperature,
         abstain_below=threshold,
         risk_coverage=risk_points(probabilities, labels[counted]),
     )
@@ -70,7 +82,78 @@ def calibrate(
     split_metrics = {f"{index.name}/{index.split}": _select_metrics(summary)}
     calibrated = replace(fitted, metrics={**fitted.metrics, **split_metrics})
     write_manifest(calibrated, model)
-    return calibrated, summary["unreadable"]
+    return Calibration(calibrated, summary["unreadable"], notes)
+
+
+def describe_validation(names: tuple[str, ...], index: Index, labels: np.ndarray) -> list[str]:
+    """Return what the validation faces cannot tell about a model.
+
+    Args:
+        names: classes of the model.
+        index: the split that it is calibrated on.
+        labels: (N,) class numbers of the faces that count.
+    """
+    notes = []
+    if index.split == "train":
+        notes.append("calibrated on training faces: probabilities and accuracy are too high; use --split valid")
+    elif index.split != "valid" and index.split != "test":
+        notes.append(f"{index.root} has no splits: accuracy and calibration are too good if the model learned from it")
+    if len(labels) < MIN_FACES:
+        notes.append(
+            f"only {len(labels)} validation faces: temperature, abstention and accuracy are uncertain; calibrate on at "
+            f"least {MIN_FACES}"
+        )
+    if missing := [name for number, name in enumerate(names) if number not in labels]:
+        notes.append(f"no validation face shows {', '.join(missing)}: its probabilities are not calibrated")
+    return notes
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, notes: list[str]) -> float:
+    """Return the temperature, rounded to four digits; 1 where the faces do not determine it.
+
+    Args:
+        logits: (N, C).
+        labels: (N,) class numbers.
+        notes: gets the reason if the temperature is not determined, or at its limit.
+    """
+    low, high = metrics.TEMPERATURE_RANGE
+    temperature = round(metrics.fit_temperature(logits, labels), 4)
+    if temperature < 1.01 * low:
+        notes.append(
+            f"all {len(labels)} validation faces are classified correctly, so no temperature can be fitted and it "
+            "stays 1: calibrate on more faces, and on none that the model learned from"
+        )
+        return 1.0
+    if temperature > 0.99 * high:
+        accuracy = metrics.accuracy(labels, metrics.choose_labels(logits))
+        notes.append(
+            f"the temperature is at its limit of {high:g}: on {len(labels)} validation faces the model is no better "
+            f"than guessing (accuracy {accuracy:.0%}), so all classes get about the same probability; check the labels "
+            "and log.jsonl"
+        )
+    return temperature
+
+
+def fit_threshold(confidence: np.ndarray, abstain: float, notes: list[str]) -> float:
+    """Return the confidence, rounded down to three digits, below which a share of the faces gets no label.
+
+    Args:
+        confidence: (N,) probabilities of the most probable class.
+        abstain: share of the faces without a label.
+        notes: gets the reason if the faces do not determine the threshold.
+    """
+    if abstain * len(confidence) < 1:
+        if abstain:
+            notes.append(
+                f"{abstain:.2%} of {len(confidence)} validation faces is less than one face, so no abstention "
+                f"threshold can be fitted and the model always gives a label: calibrate on {math.ceil(1 / abstain)} "
+                "faces or more"
+            )
+        return 0.0
+    threshold = math.floor(float(np.quantile(confidence, abstain)) * 1e3) / 1e3
+    if not (confidence < threshold).any():
+        notes.append("the least confident validation faces are equally confident: no face abstains")
+    return threshold
 
 
 def risk_points(probabilities: np.ndarray, labels: np.ndarray) -> tuple[RiskPoint, ...]:

@@ -9,14 +9,15 @@ import onnx
 import torch
 
 from mien.atomic import write_atomic
-from mien.errors import ModelError, ParityError
+from mien.errors import CheckpointError, ConfigError, ModelError, ParityError
 from mien.export.half import store_half
 from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, write_manifest
 from mien.models import build_model
 from mien.models.network import ExportModule, ExpressionNetwork, trace_graph
 from mien.runtime import open_session
-from mien.training.checkpoint import load_checkpoint
-from mien.training.config import config_from_dict
+from mien.training.checkpoint import Checkpoint, load_checkpoint, saved_config
+from mien.training.config import Config
+from mien.training.sources import checkpoint_sources, result_license
 
 TOLERANCE = 1e-4
 """Maximum difference between torch and the exported graph; relative to the maximum for maps and embeddings with values
@@ -32,9 +33,9 @@ def export_model(
     """Write a model file and its manifest from a checkpoint's averaged weights, without calibration.
 
     The graph has the input `images` (N, 3, S, S) float32 RGB 0..255 and the outputs `logits` (N, C), class activation
-    `maps` (N, C, h, w), `embedding` (N, D) and, for networks with regions, their weights `regions` (N, R). Name,
-    version, license and data sets come from the recipe's `[card]`, and the data set of the run is recorded in `source`.
-    The remaining values are fitted by `mien.export.calibrate`.
+    `maps` (N, C, h, w), `embedding` (N, D) and, for networks with regions, their weights `regions` (N, R). Version and
+    license come from the recipe's `[card]`, `trained_on` from the run (see `mien.training.sources`). The remaining
+    values are fitted by `mien.export.calibrate`.
 
     Args:
         checkpoint_path: checkpoint of a training run.
@@ -50,9 +51,9 @@ def export_model(
     if output.suffix != ".onnx":
         raise ModelError(f"{output.name}: the name of a model file must end in .onnx.")
     checkpoint = load_checkpoint(checkpoint_path)
-    config = config_from_dict(checkpoint.config)
-    network = build_model(config.model.name, len(checkpoint.labels), config.model.options)
-    network.load_state_dict(checkpoint.ema)
+    config = saved_config(checkpoint, checkpoint_path)
+    network = _build_network(checkpoint, config, checkpoint_path)
+    sources = checkpoint_sources(checkpoint, checkpoint_path)
     graph = export_graph(network.eval(), config.data.size)
     if half:
         graph = store_half(graph)
@@ -66,14 +67,27 @@ def export_model(
         input=InputSpec(size=config.data.size),
         alignment=AlignmentSpec(template=config.data.template, margin=config.data.margin),
         regions=tuple(RegionSpec(name=name, bbox_xyxy=bbox_xyxy) for name, bbox_xyxy in network.regions),
-        trained_on=config.card.trained_on,
-        license=config.card.license,
+        trained_on=sources,
+        license=result_license(config.card.license, sources),
         sha256=hashlib.sha256(graph).hexdigest(),
         source={"recipe": config.name, "step": checkpoint.step, "data": checkpoint.data, **(source or {})},
     )
     write_atomic(output, graph)
     write_manifest(manifest, output)
     return manifest
+
+
+def _build_network(checkpoint: Checkpoint, config: Config, path: Path) -> ExpressionNetwork:
+    """Build the network of a checkpoint with its averaged weights."""
+    try:
+        network = build_model(config.model.name, len(checkpoint.labels), config.model.options)
+        network.load_state_dict(checkpoint.ema)
+    except (ConfigError, ModelError, RuntimeError):
+        raise CheckpointError(
+            f"{path}: its network {config.model.name!r} has other layers than this version's: export it with the "
+            "version of mien that trained it."
+        ) from None
+    return network
 
 
 def export_graph(network: ExpressionNetwork, size: int) -> bytes:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from mien.manifest import AlignmentSpec, QualityTemperature
+from mien.manifest import AlignmentSpec, QualityTemperature, TrainingSource
 from mien.schema import ErrorRecord, ResultRecord
 from mien.server.annotated import FORMATS
 from mien.server.errors import MEDIA_TYPE
@@ -58,7 +58,7 @@ class ModelDescription(Struct, frozen=True, kw_only=True):
     quality_temperature: QualityTemperature | None
     abstain_below: float
     license: str
-    trained_on: list[dict[str, str]]
+    trained_on: list[TrainingSource]
     metrics: dict[str, Any]
 
 

@@ -1,21 +1,27 @@
 """Checkpoints: the complete state of a run in one file that is written atomically."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mien.atomic import open_atomic
-from mien.errors import CheckpointError
+from mien.errors import CheckpointError, ConfigError
+from mien.manifest import TrainingSource
 from mien.models.registry import complete_options
-from mien.training.config import Config, config_from_dict
+from mien.training.config import Config, config_from_saved
 
 SCHEMA = 1
+
+LAST = "last.ckpt"
+BEST = "best.ckpt"
+"""Checkpoints of a run: of its last step, and of its best evaluation by `training.best_metric`."""
 
 CHANGEABLE_KEYS = {
     "name",
     "card",
+    "data.license",
     "data.path",
     "data.store",
     "model.pretrained",
@@ -25,6 +31,7 @@ CHANGEABLE_KEYS = {
     "training.threads",
     "training.workers",
     "training.checkpoint_steps",
+    "training.best_metric",
     "training.evaluate_steps",
     "training.tensorboard",
 }
@@ -50,13 +57,39 @@ class Checkpoint:
     scaler: dict[str, Any] = field(default_factory=dict)
     """State of the gradient scaler for float16; empty without one."""
     data: dict[str, str] = field(default_factory=dict)
-    """Name and license of the training data, from the data set's adapter."""
+    """Kind and license of the training data, from the data set's adapter."""
+    trained_on: tuple[TrainingSource, ...] = ()
+    """Data and models behind the weights; empty in checkpoints of earlier versions."""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint atomically: a kill at any time leaves the old or the new one."""
-    with open_atomic(path) as file:
-        torch.save({"schema": SCHEMA, **vars(checkpoint)}, file)
+    """Write a checkpoint atomically: a kill at any time leaves the old or the new one.
+
+    Raises:
+        CheckpointError: if it cannot be written, for example to a full disk; the old one is unchanged.
+    """
+    sources = [asdict(source) for source in checkpoint.trained_on]
+    try:
+        with open_atomic(path) as file:
+            torch.save({"schema": SCHEMA, **vars(checkpoint), "trained_on": sources}, file)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+        problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+        kept = "; the one of an earlier step is kept: free the disk and add --resume" if path.exists() else ""
+        raise CheckpointError(f"{path} cannot be written ({problem}){kept}.") from None
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the checkpoint at a path: the file itself, of a run's folder the best one, or else the last.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    if not path.is_dir():
+        return path
+    for name in (BEST, LAST):
+        if (path / name).is_file():
+            return path / name
+    raise CheckpointError(f"{path} has no checkpoint: expected {BEST} or {LAST}, as mien train writes them.")
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -73,7 +106,24 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is not a complete checkpoint of mien; resume from another.") from None
     if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:
         raise CheckpointError(f"{path} is not a checkpoint of this version of mien.")
-    return Checkpoint(**record)
+    try:
+        sources = tuple(TrainingSource(**source) for source in record.pop("trained_on", ()))
+        return Checkpoint(**record, trained_on=sources)
+    except TypeError as error:
+        problem = str(error).partition("() ")[2]
+        raise CheckpointError(f"{path} is not a checkpoint of this version of mien ({problem}).") from None
+
+
+def saved_config(checkpoint: Checkpoint, path: Path) -> Config:
+    """Return the recipe in a checkpoint.
+
+    Raises:
+        CheckpointError: if it is of another version.
+    """
+    try:
+        return config_from_saved(checkpoint.config)
+    except ConfigError as error:
+        raise CheckpointError(f"{path} was made by another version of mien: {error}") from None
 
 
 def check_same_recipe(saved: dict[str, Any], config: Config) -> None:
@@ -81,8 +131,9 @@ def check_same_recipe(saved: dict[str, Any], config: Config) -> None:
 
     Raises:
         CheckpointError: if a key differs; the message names the first one.
+        ConfigError: if the checkpoint has a key that this version does not know.
     """
-    _compare(_complete(config_from_dict(saved)), _complete(config))
+    _compare(_complete(config_from_saved(saved)), _complete(config))
 
 
 def _complete(config: Config) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class DataConfig:
     Attributes:
         dataset: a key of `mien.datasets.ADAPTERS`.
         path: path of the data set.
+        license: license of your own data, for kinds of data set whose license mien does not know (folder, table).
         exclude: list of leaked images (CSV) that are excluded from training; empty excludes none.
         store: folder of the prepared faces; empty stores them in the run's folder.
         patch: side in pixels of prepared faces; below `size`, detail is lost. Patches of photographs are twice as wide,
@@ -56,6 +57,7 @@ class DataConfig:
 
     dataset: str = "ferplus"
     path: str = ""
+    license: str = ""
     exclude: str = ""
     store: str = ""
     patch: int = 96
@@ -174,6 +176,10 @@ class AugmentConfig:
         _check("augment", self, "a probability, 0 to 1", lambda value: value <= 1, *probabilities)
 
 
+BEST_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "loss")
+"""Validation metrics that can choose `best.ckpt`; the highest value is the best, of `loss` the lowest."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
     """Optimization, hardware, and the intervals of checkpoints and evaluations.
@@ -197,7 +203,10 @@ class LoopConfig:
         threads: CPU threads; 0 uses torch's default.
         workers: threads that prefetch batches; -1 uses the remaining cores with a GPU and none on the CPU.
         checkpoint_steps: steps between checkpoints.
-        evaluate_steps: steps between evaluations on the validation split; the last step is always evaluated.
+        evaluate_steps: steps between evaluations on the validation split; 0 evaluates after every epoch. The last step
+            is always evaluated.
+        best_metric: validation metric by which `best.ckpt` is chosen, one of `BEST_METRICS`; of equal evaluations the
+            one with the lower loss, then the earlier one.
         tensorboard: write TensorBoard events in addition to the log.
     """
 
@@ -219,31 +228,44 @@ class LoopConfig:
     threads: int = 0
     workers: int = -1
     checkpoint_steps: int = 100
-    evaluate_steps: int = 400
+    evaluate_steps: int = 0
+    best_metric: str = "accuracy"
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch", "accumulate", "lr", "head_lr", "clip", "checkpoint_steps", "evaluate_steps")
+        positive = ("epochs", "batch", "accumulate", "lr", "head_lr", "clip", "checkpoint_steps")
         _check("training", self, "more than 0", lambda value: value > 0, *positive)
-        not_negative = ("weight_decay", "warmup", "logit_adjustment", "sam", "consistency", "seed", "threads")
+        not_negative = (
+            "weight_decay",
+            "warmup",
+            "logit_adjustment",
+            "sam",
+            "consistency",
+            "seed",
+            "threads",
+            "evaluate_steps",
+        )
         _check("training", self, "0 or more", lambda value: value >= 0, *not_negative)
         _check("training", self, "-1, 0 or more", lambda value: value >= -1, "workers")
         _check("training", self, "0 to below 1", lambda value: 0 <= value < 1, "ema")
+        if self.best_metric not in BEST_METRICS:
+            expected = ", ".join(BEST_METRICS)
+            raise ConfigError(f"training.best_metric is {self.best_metric!r}; expected one of {expected}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardConfig:
-    """Origin and license of the weights, for the manifest of the exported model.
+    """Version and license of the weights, for the manifest of the exported model.
+
+    What the weights learned from follows from the run; see `mien.training.sources`.
 
     Attributes:
         version: version of the weights.
-        license: license of the weights.
-        trained_on: name and license of every data set behind the weights, those of the pretrained weights included.
+        license: license of the weights; the manifest adds the restrictions of the data and models behind them.
     """
 
     version: str = "0"
-    license: str = "unstated"
-    trained_on: tuple[dict[str, str], ...] = ()
+    license: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,6 +299,12 @@ RENAMED_KEYS = {
 }
 """New names of recipe keys of earlier versions."""
 
+REMOVED_KEYS = {
+    "card.trained_on": "Remove it: the manifest states the data and models that were used. data.license is the license "
+    "of your own data."
+}
+"""Recipe keys of earlier versions without a successor, and what to do about them."""
+
 
 def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Config:
     """Read a TOML recipe and apply overrides of the form `section.key=value`.
@@ -304,15 +332,32 @@ def config_from_dict(record: dict[str, Any]) -> Config:
     Raises:
         ConfigError: if a key is unknown, or a value has the wrong type.
     """
-    for old, new in RENAMED_KEYS.items():
+    for old, reason in {**RENAMED_KEYS, **REMOVED_KEYS}.items():
         section, key = old.split(".")
         if isinstance(values := record.get(section), dict) and key in values:
-            raise ConfigError(f"unknown key {old}. It is now named {new}.")
+            raise ConfigError(f"unknown key {old}. {reason if old in REMOVED_KEYS else f'It is now named {reason}.'}")
     record = dict(record)
     if isinstance(model := record.get("model"), dict):
         own = {key: value for key, value in model.items() if key in ("name", "pretrained")}
         record["model"] = own | {"options": {key: value for key, value in model.items() if key not in own}}
     return convert_record(record, Config, error=ConfigError)
+
+
+def config_from_saved(record: dict[str, Any]) -> Config:
+    """Build the configuration in a checkpoint, which may be of an earlier version.
+
+    Raises:
+        ConfigError: if a key is unknown to this version.
+    """
+    sections = {name: dict(values) if isinstance(values, dict) else values for name, values in record.items()}
+    for old in REMOVED_KEYS:
+        section, key = old.split(".")
+        sections.get(section, {}).pop(key, None)
+    for old, new in RENAMED_KEYS.items():
+        section, key = old.split(".")
+        if key in sections.get(section, {}):
+            sections[section][new.split(".")[1]] = sections[section].pop(key)
+    return config_from_dict(sections)
 
 
 def _resolve_paths(value: Any, folder: Path) -> Any:

@@ -83,7 +83,7 @@ def load_faces(
     config: DataConfig,
     directory: Path,
     progress: Progress | None = None,
-    on_skipped: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> tuple[Faces, Faces]:
     """Prepare the faces of a data set, unless stored already; return its training and validation faces.
 
@@ -92,7 +92,7 @@ def load_faces(
         config: data section of the recipe.
         directory: folder of the run, where faces are stored if the recipe names no other folder.
         progress: called with the number of prepared faces.
-        on_skipped: called with a message if samples of any split cannot be used.
+        on_message: called with a message if samples of any split cannot be used.
 
     Raises:
         ConfigError: if the leak list names no training image.
@@ -101,8 +101,8 @@ def load_faces(
     leaks = read_excluded(index, config)
     folder = Path(config.store or directory / "faces")
     store = prepare_faces(index, folder, patch=config.patch, progress=progress)
-    if on_skipped and (message := describe_skipped(index, store)):
-        on_skipped(f"{message}. To try them again, remove {folder}.")
+    if on_message and (message := describe_skipped(index, store)):
+        on_message(f"{message}. To try them again, remove {folder}.")
     unusable = unusable_ids(index, store)
     training = usable_rows(index, "train", leaks, unusable)
     validation = usable_rows(index, "valid", set(), unusable)

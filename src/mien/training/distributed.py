@@ -84,6 +84,10 @@ class ProcessGroup:
         dist.all_reduce(moved)
         return moved.to(values.device)
 
+    def any(self, flag: bool) -> bool:
+        """Return whether a flag is set in at least one process."""
+        return self.all_reduce(torch.tensor(float(flag))).item() > 0
+
     def all_reduce_gradients(self, model: nn.Module) -> None:
         """Sum the gradients of a network over the processes, in place."""
         if self.world_size == 1:

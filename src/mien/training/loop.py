@@ -12,21 +12,32 @@ from torch import Tensor
 
 from mien import metrics
 from mien.datasets import Index
-from mien.errors import CheckpointError
+from mien.errors import CheckpointError, ConfigError
 from mien.losses import label_distribution_loss
 from mien.models import build_model
 from mien.progress import Progress
 from mien.reports.training import write_run_report
-from mien.training.checkpoint import Checkpoint, check_same_recipe, load_checkpoint, save_checkpoint
+from mien.training.checkpoint import (
+    BEST,
+    LAST,
+    Checkpoint,
+    check_same_recipe,
+    load_checkpoint,
+    save_checkpoint,
+    saved_config,
+)
+from mien.training.classes import check_classes
 from mien.training.config import Config
 from mien.training.data import Batches, Faces, evaluation_crops, load_faces, read_index
 from mien.training.distributed import ProcessGroup, process_group
 from mien.training.frozen import FrozenLayers
+from mien.training.interruption import DelayedInterruption
 from mien.training.log import NullLog, RunLog
 from mien.training.optimizer import set_learning_rate
 from mien.training.prefetch import pick_workers, prefetch
 from mien.training.pretrained import check_model, load_pretrained
 from mien.training.sampling import class_prior
+from mien.training.sources import run_sources
 from mien.training.step import TrainStep
 from mien.training.targets import Targets
 
@@ -34,11 +45,16 @@ LOG_STEPS = 10
 """Steps between log records."""
 EVALUATION_BATCH = 128
 """Faces per forward pass in evaluation."""
+MIN_PART = 2
+"""Minimum faces of a part of a batch: batch norm has no variance of a single face."""
 MIN_PRIOR = 1e-4
 """Minimum class prior in logit adjustment; the logarithm of a class without faces would be infinite."""
 
 StepCallback = Callable[[int, int, float, float], None]
 """Function that is called after every step with: completed steps, all steps, loss, faces per second."""
+EvaluationCallback = Callable[[int, int, dict[str, float]], None]
+"""Function that is called after every evaluation with: completed steps, all steps, and the values of the log's record:
+epoch, loss, accuracy, balanced_accuracy, macro_f1, and is_best, whether `best.ckpt` is of this step."""
 
 
 def train(
@@ -49,21 +65,26 @@ def train(
     on_step: StepCallback | None = None,
     on_prepare: Progress | None = None,
     on_teacher: Progress | None = None,
-    on_skipped: Callable[[str], None] | None = None,
+    on_evaluate: EvaluationCallback | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> Path:
     """Train a recipe and return the path of the last checkpoint, `directory/last.ckpt`.
+
+    A stop signal (Ctrl-C, SIGTERM) takes effect after the current step and a checkpoint; a second one at once.
 
     Under `torchrun` every process calls this function; processes share each batch, and the first one writes the files.
 
     Args:
         config: the recipe.
-        directory: folder of the run, created if missing. Contains the checkpoint, `log.jsonl`, the files of
-            `write_run_report` and, if the recipe names no other folder, prepared faces and outputs of teachers.
+        directory: folder of the run, created if missing. Contains the checkpoints `LAST` and `BEST`, `log.jsonl`, the
+            files of `write_run_report` and, if the recipe names no other folder, prepared faces and outputs of
+            teachers.
         resume: continue from `last.ckpt` if it exists. On the CPU the result is bit-identical to an uninterrupted run.
         on_step: called after every step.
         on_prepare: called with the number of prepared faces.
         on_teacher: called with the number of predicted faces of a teacher.
-        on_skipped: called with a message if images cannot be used.
+        on_evaluate: called after every evaluation.
+        on_message: called with each message for the user: counts of the classes, unusable images, interruption.
 
     Raises:
         CheckpointError: if there is a checkpoint and `resume` is false, or it is of another recipe.
@@ -71,26 +92,33 @@ def train(
         TrainingError: if the run diverges.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / "last.ckpt"
-    if path.exists() and not resume:
-        raise CheckpointError(f"{path} exists: add --resume to continue it, or choose another --output.")
-    if not path.exists():
+    path = directory / LAST
+    saved = next((file for file in (path, directory / BEST) if file.exists()), None)
+    if saved and not resume:
+        raise CheckpointError(f"{saved} exists: add --resume to continue it, or choose another --output.")
+    if not saved:
         check_model(config.model)
     torch.set_num_threads(config.training.threads or torch.get_num_threads())
     with process_group(config.training.device) as group:
-        checkpoint = _open_checkpoint(path, config)
+        checkpoint = _open_checkpoint(directory, saved, config)
         index = read_index(config.data)
         with group.main_first():
-            faces, validation = load_faces(index, config.data, directory, on_prepare, on_skipped)
+            faces, validation = load_faces(index, config.data, directory, on_prepare, on_message)
+            check_classes(faces, validation, on_message)
             targets = Targets(faces, config, directory, on_teacher)
         batches = Batches(faces, config, targets, group)
         run = _Run(config, batches, validation, group, checkpoint, index)
+        run.best = _best_metrics(directory, config)
         targets.check_width(run.model.classifier.in_features)
         group.barrier()  # with its long timeout; the first all-reduce has a short one
         tensorboard = config.training.tensorboard
         log = RunLog(directory, step=run.step, tensorboard=tensorboard) if group.is_main else NullLog()
-        with closing(log):
-            _loop(run, log, path, on_step)
+        interruption = DelayedInterruption(lambda: _send(on_message, "stopping after this step; again: stop at once"))
+        with closing(log), interruption:
+            _loop(run, log, directory, interruption, on_step, on_evaluate)
+        if run.step < run.steps:
+            _send(on_message, f"interrupted after step {run.step} of {run.steps}: add --resume to continue from {path}")
+            interruption.deliver()
         logits = run.predict_validation() if run.logits is None else run.logits
         if group.is_main:
             write_run_report(directory, names=validation.names, labels=run.validation_labels, logits=logits.numpy())
@@ -98,19 +126,44 @@ def train(
     return path
 
 
-def _open_checkpoint(path: Path, config: Config) -> Checkpoint | None:
+def _send(on_message: Callable[[str], None] | None, message: str) -> None:
+    if on_message:
+        on_message(message)
+
+
+def _open_checkpoint(directory: Path, path: Path | None, config: Config) -> Checkpoint | None:
     """Load the checkpoint to resume from, if any, and delete partial files of a killed run."""
-    for partial in path.parent.glob(f"{path.name}.*.partial"):
+    for partial in directory.glob("*.ckpt.*.partial"):
         partial.unlink(missing_ok=True)
-    if not path.exists():
+    if path is None:
         return None
     checkpoint = load_checkpoint(path)
+    saved_config(checkpoint, path)
     check_same_recipe(checkpoint.config, config)
     return checkpoint
 
 
-def _loop(run: "_Run", log: RunLog | NullLog, path: Path, on_step: StepCallback | None) -> None:
+def _best_metrics(directory: Path, config: Config) -> dict[str, float]:
+    """Return the metrics of the best checkpoint so far; empty if there is none, or one of another recipe."""
+    path = directory / BEST
+    if not path.exists():
+        return {}
+    checkpoint = load_checkpoint(path)
+    check_same_recipe(checkpoint.config, config)
+    return checkpoint.metrics
+
+
+def _loop(
+    run: "_Run",
+    log: RunLog | NullLog,
+    directory: Path,
+    interruption: DelayedInterruption,
+    on_step: StepCallback | None,
+    on_evaluate: EvaluationCallback | None,
+) -> None:
+    """Train until the last step, or until an interruption; in both cases the last checkpoint is of that step."""
     options = run.config.training
+    interval = options.evaluate_steps or run.batches.steps_per_epoch
     started = time.perf_counter()
     first = run.step
     if run.step == 0 and run.pretrained:
@@ -125,12 +178,23 @@ def _loop(run: "_Run", log: RunLog | NullLog, path: Path, on_step: StepCallback 
                 on_step(run.step, run.steps, loss, rate)
             if run.step % LOG_STEPS == 0:
                 log.write("step", run.step, loss=round(loss, 5), lr=run.lr, faces_per_s=round(rate, 1))
-            if run.step % options.evaluate_steps == 0 or is_last:
+            is_best = False
+            if run.step % interval == 0 or is_last:
                 run.metrics = run.evaluate()
+                is_best = run.update_best()
                 epoch = round(run.step / run.batches.steps_per_epoch, 3)
-                log.write("eval", run.step, epoch=epoch, **run.metrics)
-            if run.group.is_main and (run.step % options.checkpoint_steps == 0 or is_last):
-                save_checkpoint(run.checkpoint(), path)
+                record = {"epoch": epoch, **run.metrics, "is_best": is_best}
+                log.write("eval", run.step, **record)
+                if on_evaluate:
+                    on_evaluate(run.step, run.steps, record)
+            is_stopped = run.group.any(bool(interruption.signal))
+            if run.group.is_main and (run.step % options.checkpoint_steps == 0 or is_best or is_last or is_stopped):
+                checkpoint = run.checkpoint()
+                if is_best:
+                    save_checkpoint(checkpoint, directory / BEST)
+                save_checkpoint(checkpoint, directory / LAST)
+            if is_stopped:
+                return
 
 
 class _Run:
@@ -145,8 +209,14 @@ class _Run:
         checkpoint: Checkpoint | None,
         index: Index,
     ) -> None:
+        if batches.batch < MIN_PART * config.training.accumulate:
+            raise ConfigError(
+                f"a batch of {batches.batch} faces in {config.training.accumulate} parts is too small: batch norm "
+                f"needs {MIN_PART} faces in each. Raise training.batch, or lower training.accumulate."
+            )
         self.config = config
-        self.data = {"name": index.name, "license": index.license}
+        self.data = {"name": index.name, "license": config.data.license or index.license}
+        self.best: dict[str, float] = {}
         self.batches = batches
         self.validation = validation
         self.group = group
@@ -163,6 +233,7 @@ class _Run:
         self.model = build_model(config.model.name, len(validation.names), config.model.options)
         if checkpoint is None:
             self.pretrained = load_pretrained(self.model, config, batches.faces)
+        self.trained_on = tuple(run_sources(config, index, batches.faces.rows.tolist(), checkpoint))
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
         if checkpoint is not None:
             self._restore(checkpoint)
@@ -219,6 +290,17 @@ class _Run:
             "macro_f1": round(float(metrics.macro_f1(labels, predictions, classes)), 5),
         }
 
+    def update_best(self) -> bool:
+        """Return whether the current metrics are better than all earlier ones, and keep them if so."""
+        is_best = not self.best or self._rank(self.metrics) > self._rank(self.best)
+        if is_best:
+            self.best = self.metrics
+        return is_best
+
+    def _rank(self, metrics: dict[str, float]) -> tuple[float, float]:
+        name = self.config.training.best_metric
+        return -metrics[name] if name == "loss" else metrics[name], -metrics["loss"]
+
     def checkpoint(self) -> Checkpoint:
         """Return the state of the run."""
         return Checkpoint(
@@ -231,6 +313,7 @@ class _Run:
             metrics=self.metrics,
             scaler=self.update.scaler.state_dict(),
             data=self.data,
+            trained_on=self.trained_on,
         )
 
     def _restore(self, checkpoint: Checkpoint) -> None:

@@ -23,6 +23,11 @@ def check_model(config: ModelConfig) -> None:
     """
     build_model(config.name, 2, config.options)
     path = Path(config.pretrained)
+    if path.suffix == ".onnx":
+        raise ConfigError(
+            f"model.pretrained is {path}: a model file cannot be trained further. Give the checkpoint (.ckpt) of its "
+            "run, or name the model as a teacher, target.teachers."
+        )
     if path.suffix and not path.is_file():
         raise ConfigError(
             f"no pretrained weights at {path}. Set model.pretrained to the path of an existing file, "

@@ -15,6 +15,12 @@ from mien.training.config import Config, LoopConfig
 from mien.training.distributed import ProcessGroup, Shard
 from mien.training.optimizer import build_optimizer
 
+DIVERGED = (
+    ": the run has diverged. Lower training.lr and training.head_lr and start again, or resume with training.amp=false "
+    "if mixed precision was on."
+)
+"""End of the message of a run that cannot continue."""
+
 
 class TrainStep:
     """Callable that updates the weights of a network from one batch.
@@ -55,21 +61,20 @@ class TrainStep:
             seed: seed of dropout.
 
         Raises:
-            TrainingError: if the loss is not finite; the weights are unchanged.
+            TrainingError: if the loss or the gradient is not finite; the weights are unchanged.
         """
         self.model.train()
         loss = self._backward(images, targets, shards, seed)
         # with float16, the gradient scaler skips steps with an infinite gradient
         if not (math.isfinite(loss) or self.scaler.is_enabled()):
-            raise TrainingError(
-                f"the loss is {loss}: the run has diverged. Lower training.lr and training.head_lr and start again, or "
-                "resume with training.amp=false if mixed precision was on."
-            )
+            raise TrainingError(f"the loss is {loss}{DIVERGED}")
         if self.options.sam:
             with sam_perturbation(self.model, self.options.sam):
                 self._backward(images, targets, shards, seed)
         self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
+        if not (self.scaler.is_enabled() or math.isfinite(norm.item())):
+            raise TrainingError(f"the gradient is {norm.item()}{DIVERGED}")
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss

@@ -36,7 +36,8 @@ def test_resolves_paths_relative_to_the_recipe(tmp_path):
         ('[training]\nepochs = "three"', "training.epochs: expected float"),
         ("[training]\nbatch = true", "training.batch: expected int"),
         ("training = 3", "training: expected mapping, got int"),
-        ("[card]\ntrained_on = [3]", "card.trained_on[0]: expected mapping, got int"),
+        ("[card]\ntrained_on = []", "unknown key card.trained_on. Remove it: the manifest states the data"),
+        ("[training]\nbest_metric = 'f1'", "training.best_metric is 'f1'; expected one of accuracy, "),
         ("[target]\nteachers = 'a.onnx'", "target.teachers: expected list, got str"),
         ("[target]\nteachers = [3]", "target.teachers[0]: expected str, got int"),
         ("[target]\nteacher = 1.0", "name the models"),
@@ -74,9 +75,7 @@ def test_rejects_missing_recipe_and_malformed_override(tmp_path):
 
 
 def test_resolved_configuration_round_trips():
-    config = config_from_dict(
-        {"card": {"trained_on": [{"name": "x", "license": "y"}]}, "target": {"teachers": ["x.onnx"]}}
-    )
+    config = config_from_dict({"card": {"license": "y"}, "target": {"teachers": ["x.onnx"]}})
     assert config_from_dict(config.to_dict()) == config
 
 

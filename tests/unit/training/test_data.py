@@ -110,7 +110,7 @@ def test_photographs_are_aligned_as_in_inference(examples, tmp_path):
     config = Config(data=data, augment=AugmentConfig(strength=0.0, flip=0.0, unaligned=1.0))
     index = read_index(data)
     messages = []
-    train, valid = load_faces(index, data, tmp_path, on_skipped=messages.append)
+    train, valid = load_faces(index, data, tmp_path, on_message=messages.append)
     assert messages == [
         f"skipped 1 photographs without a detected face. To try them again, remove {tmp_path / 'faces'}."
     ]
@@ -138,10 +138,10 @@ def test_reports_unreadable_images(tmp_path):
     root = write_stripes(tmp_path / "data", train=3, valid=1)
     data = DataConfig(dataset="folder", path=str(root), patch=32, size=32)
     messages = []
-    load_faces(read_index(data), data, tmp_path / "whole", on_skipped=messages.append)
+    load_faces(read_index(data), data, tmp_path / "whole", on_message=messages.append)
     assert messages == []
     (root / "train/neutral/0.png").write_bytes(b"no image")
-    load_faces(read_index(data), data, tmp_path / "broken", on_skipped=messages.append)
+    load_faces(read_index(data), data, tmp_path / "broken", on_message=messages.append)
     (message,) = messages
     assert message.startswith("skipped 1 missing or unreadable images (train/neutral/0.png, ...). To")
 
