@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from mien.errors import CheckpointError
+from mien.errors import CheckpointError, ConfigError, DatasetError
 from mien.export.onnx import export_model
 from mien.training import loop
 from mien.training.checkpoint import load_checkpoint
@@ -204,6 +206,146 @@ def test_rejects_a_truncated_checkpoint(stripes, tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="not a complete checkpoint"):
         load_checkpoint(path)
+
+
+def script_accuracies(monkeypatch, accuracies):
+    """Replace the evaluation of a run by given accuracies, by step; return the weights of each step."""
+    weights_by_step = {}
+
+    def evaluate(run):
+        weights_by_step[run.step] = run.ema.classifier.weight.detach().clone()
+        run.logits = run.predict_validation()
+        return {"loss": 1.0, "accuracy": accuracies[run.step], "balanced_accuracy": 0.0, "macro_f1": 0.0}
+
+    monkeypatch.setattr(loop._Run, "evaluate", evaluate)
+    return weights_by_step
+
+
+def best_steps(run):
+    records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [record["step"] for record in records if record["event"] == "eval" and record["is_best"]]
+
+
+def test_best_checkpoint_has_the_weights_of_the_best_evaluation(stripes, tmp_path, monkeypatch):
+    config = read_recipe(write_recipe(tmp_path, stripes, epochs=4, frozen=0), ["training.evaluate_steps=0"])
+    weights_by_step = script_accuracies(monkeypatch, {6: 0.5, 12: 0.7, 18: 0.7, 24: 0.6})
+    calls = []
+    train(config, tmp_path / "run", on_evaluate=lambda step, steps, record: calls.append((step, steps, record)))
+    best = load_checkpoint(tmp_path / "run/best.ckpt")
+    assert (best.step, best.metrics["accuracy"]) == (12, 0.7)
+    assert [(step, record["epoch"], record["is_best"]) for step, _, record in calls] == [
+        (6, 1, True),
+        (12, 2, True),
+        (18, 3, False),
+        (24, 4, False),
+    ]
+    assert best_steps(tmp_path / "run") == [6, 12]
+    assert torch.equal(best.ema["classifier.weight"], weights_by_step[12])
+    assert not torch.equal(best.ema["classifier.weight"], weights_by_step[24])
+
+
+@pytest.mark.parametrize("after", [8, 14])
+def test_best_checkpoint_survives_a_resume(stripes, tmp_path, monkeypatch, after):
+    config = read_recipe(write_recipe(tmp_path, stripes, epochs=4, frozen=0), ["training.evaluate_steps=0"])
+    script_accuracies(monkeypatch, {6: 0.8, 12: 0.5, 18: 0.7, 24: 0.6})
+    train_until(config, tmp_path / "run", after)
+    train(config, tmp_path / "run", resume=True)
+    assert load_checkpoint(tmp_path / "run/best.ckpt").step == 6
+    assert best_steps(tmp_path / "run") == [6]
+
+
+def test_resumes_from_the_best_checkpoint_if_the_last_is_gone(stripes, tmp_path, monkeypatch):
+    config = read_recipe(write_recipe(tmp_path, stripes, epochs=3, frozen=0), ["training.evaluate_steps=0"])
+    uninterrupted = train(config, tmp_path / "uninterrupted")
+    train_until(config, tmp_path / "run", 8)
+    (tmp_path / "run/last.ckpt").unlink()
+    with pytest.raises(CheckpointError, match=r"best\.ckpt exists: add --resume"):
+        train(config, tmp_path / "run")
+    assert_same(uninterrupted, train(config, tmp_path / "run", resume=True))
+
+
+def test_best_metric_can_be_the_loss(stripes, tmp_path, monkeypatch):
+    changes = ["training.evaluate_steps=0", "training.best_metric=loss"]
+    config = read_recipe(write_recipe(tmp_path, stripes, epochs=3, frozen=0), changes)
+    train(config, tmp_path / "run")
+    losses = eval_losses(tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run/best.ckpt").metrics["loss"] == min(losses)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_stop_signal_saves_the_current_step(stripes, tmp_path, number):
+    """The run ends like an uninterrupted one after a resume, and the message says how."""
+    recipe = write_recipe(tmp_path, stripes, epochs=40, frozen=0)
+    run = tmp_path / "run"
+    changes = ["training.checkpoint_steps=100000", "training.evaluate_steps=100000"]
+    command = [sys.executable, "-m", "mien", "train", str(recipe), *changes, "--output", str(run)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and _last_step(run / "log.jsonl") < 20:
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(number)
+        _, message = process.communicate(timeout=60)
+    assert process.returncode != 0
+    step = load_checkpoint(run / "last.ckpt").step
+    assert 20 <= step < 240
+    assert f"interrupted after step {step} of 240: add --resume to continue from {run / 'last.ckpt'}" in message
+    config = read_recipe(recipe, changes)
+    assert_same(train(config, tmp_path / "uninterrupted"), train(config, run, resume=True))
+
+
+def test_full_disk_keeps_the_earlier_checkpoint(stripes, tmp_path):
+    """A limit on the size of files stands for a full disk."""
+    recipe = write_recipe(tmp_path, stripes, epochs=1, frozen=0)
+    train_until(read_recipe(recipe), tmp_path / "run", 4)
+    path = tmp_path / "run/last.ckpt"
+    limit = path.stat().st_size - 20_000
+    script = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+    script += "from mien.cli.main import main; import sys; sys.exit(main())"
+    command = [sys.executable, "-c", script, "train", str(recipe), "--resume", "--output", str(path.parent)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert re.search(r"run/(last|best)\.ckpt cannot be written \(.*add --resume", result.stderr)
+    assert "Traceback" not in result.stderr
+    assert not list(path.parent.glob("*.partial"))
+    assert load_checkpoint(path).step == 3
+
+
+def one_class(root):
+    for name in ("happiness", "surprise"):
+        shutil.rmtree(root / "train" / name)
+
+
+def one_class_only(root):
+    for split in ("train", "valid"):
+        for name in ("happiness", "surprise"):
+            shutil.rmtree(root / split / name)
+
+
+@pytest.mark.parametrize("change", [one_class, one_class_only])
+def test_rejects_training_faces_of_a_single_class(tmp_path, change):
+    root = write_stripes(tmp_path / "data", train=2, valid=1)
+    change(root)
+    with pytest.raises(DatasetError, match="all 2 training faces show neutral: training needs faces of at least two"):
+        train(read_recipe(write_recipe(tmp_path, root, frozen=0)), tmp_path / "run")
+
+
+def test_trains_on_three_faces_and_reports_what_is_missing(tmp_path):
+    root = write_stripes(tmp_path / "data", train=1, valid=1)
+    shutil.rmtree(root / "valid/surprise")
+    (root / "train/fear").mkdir()
+    messages = []
+    config = read_recipe(write_recipe(tmp_path, root, epochs=1, frozen=0))
+    train(config, tmp_path / "run", on_message=messages.append)
+    assert messages[0] == "training/validation faces: neutral 1/1, happiness 1/1, surprise 1/0"
+    assert messages[1].startswith("no validation face shows surprise: validation metrics")
+    shutil.rmtree(root / "train/happiness")
+    train(config, tmp_path / "other", on_message=messages.append)
+    assert messages[3].startswith("no training face shows happiness: the model cannot learn it")
+    with pytest.raises(
+        ConfigError, match="a batch of 2 faces in 2 parts is too small: batch norm needs 2 faces in each"
+    ):
+        train(read_recipe(tmp_path / "tiny.toml", ["training.accumulate=2"]), tmp_path / "third")
 
 
 STEPS = 600

@@ -15,7 +15,7 @@ from mien.export import onnx as export
 from mien.export.calibrate import COVERAGES, calibrate, risk_points
 from mien.export.half import store_half
 from mien.inference.classifier import ExpressionClassifier
-from mien.manifest import RiskPoint, read_manifest
+from mien.manifest import RiskPoint, TrainingSource, read_manifest
 from mien.models import HybridNet
 from mien.models.backbones import BACKBONES
 from mien.models.network import ExpressionNetwork, NetworkOutput, Region, trace_graph
@@ -37,10 +37,15 @@ def test_exports_and_calibrates_a_checkpoint(run, tmp_path):
     path = tmp_path / "tiny.onnx"
     export.export_model(checkpoint, path, source={"commit": "abc"})
     index = read_dataset("folder", data)
-    manifest, _ = calibrate(path, index.select("valid"), abstain=0.1)
+    manifest, _, notes = calibrate(path, index.select("valid"), abstain=0.1)
+    assert [note.split()[0] for note in notes] == ["only", "too"]
     assert manifest == read_manifest(path)
     assert manifest.labels == ("neutral", "happiness", "surprise")
-    source = {"name": index.name, "license": index.license}
+    source = {"name": index.name, "license": "CC0"}
+    assert manifest.trained_on == (
+        TrainingSource(name="folder data, 48 training faces", license="CC0 (stated by the user)"),
+        TrainingSource(name="initial weights: pretrained.ckpt", license="not stated"),
+    )
     assert manifest.source == {"recipe": "tiny", "step": 36, "data": source, "commit": "abc"}
     assert manifest.license == "CC0"
     assert manifest.temperature != 1.0

@@ -127,8 +127,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, notes: list[str]) ->
     if temperature > 0.99 * high:
         accuracy = metrics.accuracy(labels, metrics.choose_labels(logits))
         notes.append(
-            f"the temperature is at its limit of {high:g}: on {len(labels)} validation faces the model is no better "
-            f"than guessing (accuracy {accuracy:.0%}), so all classes get about the same probability; check the labels "
+            f"the temperature is at its limit of {high:g}: on {len(labels)} validation faces the model only "
+            f"guesses (accuracy {accuracy:.0%}), so all classes get about the same probability; check the labels "
             "and log.jsonl"
         )
     return temperature

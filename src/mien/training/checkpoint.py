@@ -74,8 +74,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
             torch.save({"schema": SCHEMA, **vars(checkpoint), "trained_on": sources}, file)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
         problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-        kept = "; the one of an earlier step is kept: free the disk and add --resume" if path.exists() else ""
-        raise CheckpointError(f"{path} cannot be written ({problem}){kept}.") from None
+        raise CheckpointError(
+            f"{path} cannot be written ({problem}). Free disk space and add --resume; earlier checkpoints are kept."
+        ) from None
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -70,6 +70,23 @@ def test_divergence_raises_and_leaves_the_weights_unchanged(batch):
     assert all(torch.equal(value, before[name]) for name, value in step.model.state_dict().items())
 
 
+def test_gradient_that_is_not_finite_leaves_the_weights_unchanged(batch, monkeypatch):
+    """The loss alone does not show it, and the next checkpoint would contain the broken weights."""
+    step = build()
+    before = copy.deepcopy(step.model.state_dict())
+    backward = step._backward
+
+    def overflow(*arguments):
+        loss = backward(*arguments)
+        step.model.classifier.weight.grad[0, 0] = float("inf")
+        return loss
+
+    monkeypatch.setattr(step, "_backward", overflow)
+    with pytest.raises(TrainingError, match=r"the gradient is inf: the run has diverged"):
+        run(step, batch)
+    assert all(torch.equal(value, before[name]) for name, value in step.model.state_dict().items())
+
+
 @pytest.mark.parametrize("accumulate", [2, 4, 6])
 def test_accumulation_gives_the_gradient_of_the_whole_batch(batch, accumulate):
     full_loss, expected = run(build(), batch)
