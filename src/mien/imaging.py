@@ -5,32 +5,28 @@ An image in mien is `(H, W, 3) uint8 RGB`, upright. BGR, CMYK, 16-bit and EXIF-r
 
 from __future__ import annotations
 
+import inspect
 import io
 import math
 import os
 import re
 import sys
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias, TypeGuard
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 
-from mien.errors import ImageReadError, ImageTooLargeError, InputError
+from mien.errors import ImageReadError, InputError
 from mien.geometry import compose, invert, transform_points
+from mien.image_decoding import decode_file, decode_pillow
+from mien.pixels import to_8_bits
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 120_000_000
 """Default maximum number of pixels of an image; an image of this size takes 360 MB."""
-MAX_JPEG_SCANS = 100
-"""Maximum number of scans of a JPEG. Progressive files have about ten; decoding time grows with every scan."""
-_JPEG_SEGMENT = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
-_JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
 
 IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
@@ -40,26 +36,29 @@ IMAGE_SUFFIXES = (
 
 HEIC_SUFFIXES = (".heic", ".heif")
 """Lower-case suffixes of images that Pillow reads only with a plugin; in a folder they are reported, not ignored."""
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-"""Brands of HEIC files in their first box, `ftyp`."""
-_UNSUPPORTED = "is not an image in a supported format"
-_UNSUPPORTED_HEIC = "is a HEIC file; convert it to JPEG or pass a Pillow image opened with pillow-heif"
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image | np.ndarray"
 """Types accepted as an image."""
 
+Color: TypeAlias = Literal["rgb", "bgr"]
+"""Order of the channels of an array: "rgb", or "bgr" as from OpenCV."""
 
-def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read an image as upright RGB.
+_ADDRESS = re.compile(r"(https?|ftp|s3|gs|file):/|data:", re.IGNORECASE)
 
-    Applies the EXIF orientation, scales 16-bit gray to 8 bits, composites transparency over white, converts palettes
-    and CMYK, and takes the first frame of an animation.
+
+def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, color: Color = "rgb") -> np.ndarray:
+    """Read an image as upright RGB of 8 bits.
+
+    Applies the EXIF orientation, composites transparency over white, converts palettes and CMYK, and takes the first
+    frame of an animation. Gray values and colors of more than 8 bits, and floating-point ones, are scaled by the range
+    in use: see `mien.pixels.to_8_bits`.
 
     Args:
-        source: path, encoded bytes, open binary file, Pillow image, or pixels `(H, W, 3) uint8 RGB`, which are
-            validated and returned unchanged.
+        source: path, encoded bytes, open binary file (read from its start), Pillow image, or pixels: (H, W, 3) uint8
+            RGB are validated and returned unchanged, other uint8 or uint16 pixels, (H, W) or (H, W, 3), are converted.
         max_pixels: maximum width x height; larger images are rejected before decoding. Pillow's own limit also applies:
             179 million by default, see `PIL.Image.MAX_IMAGE_PIXELS`.
+        color: order of the channels of pixels; "bgr" for those of OpenCV. Files and Pillow images state their own.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -68,19 +67,25 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
         ImageReadError: when the file is missing, empty, corrupt, too large or not an image.
         InputError: on pixels of another shape or type, or a source of another type.
     """
-    if isinstance(source, np.ndarray):
-        return check_image(source)
+    check_color(color)
     if is_pillow(source):
-        return check_image(_decode(source, "the image", max_pixels))
-    name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else "the image"
+        return check_image(decode_pillow(source, "the image", max_pixels))
+    if is_array(source):
+        return _read_array(source, color)
+    try:
+        name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else "the image"
+    except Exception as error:
+        raise InputError(f"{type(source).__name__} is not a path: {error}.") from None
     data = _read_bytes(source, name)
     if not data:
         raise ImageReadError(f"{name} is empty (0 bytes).")
-    if data.startswith(b"\xff\xd8") and _count_jpeg_scans(data) > MAX_JPEG_SCANS:
-        raise ImageReadError(f"{name} is a JPEG with more than {MAX_JPEG_SCANS} scans; save it again.")
-    is_heic = data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS
-    problem = _UNSUPPORTED_HEIC if is_heic else _UNSUPPORTED
-    return _decode(data, name, max_pixels, unsupported=problem)
+    return decode_file(data, name, max_pixels)
+
+
+def check_color(color: object) -> None:
+    """Raise `InputError` unless `color` is an order of channels."""
+    if color not in ("rgb", "bgr"):
+        raise InputError(f"color is {color!r}; expected 'rgb' or 'bgr'.")
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
@@ -88,7 +93,9 @@ def check_image(image: np.ndarray) -> np.ndarray:
     if not isinstance(image, np.ndarray):
         raise InputError(f"expected an image (H, W, 3) uint8 RGB, got {type(image).__name__}; see `read_image`.")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(f"expected an image (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}.")
+        raise InputError(
+            f"expected an image (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}; {_conversion_hint(image)}."
+        )
     if 0 in image.shape:
         raise InputError(f"the image is empty: {image.shape}.")
     return image
@@ -101,120 +108,106 @@ def is_pillow(source: object) -> TypeGuard[Image]:
     return image is not None and isinstance(source, image)
 
 
-def _read_bytes(source: object, name: str) -> bytes:
+def is_array(source: object) -> TypeGuard[np.ndarray]:
+    """Return whether `source` is an array of numpy or one that converts to it, such as a tensor of torch."""
+    is_array_like = hasattr(source, "__array__") and hasattr(source, "shape") and not isinstance(source, np.generic)
+    return isinstance(source, np.ndarray) or is_array_like
+
+
+def _read_array(source: np.ndarray, color: Color) -> np.ndarray:
+    if isinstance(source, np.ma.MaskedArray):
+        raise InputError("expected an image (H, W, 3) uint8 RGB, got a masked array; pass image.filled(255).")
+    try:
+        image = np.asarray(source)
+    except Exception as error:
+        # Arrays on a GPU raise exceptions of many types.
+        raise InputError(
+            f"{type(source).__name__} does not convert to a numpy array: {' '.join(str(error).split())} "
+            "Pass image.detach().cpu().numpy() (torch) or image.get() (CuPy)."
+        ) from None
+    if image.dtype.name in ("uint8", "uint16") and image.size:
+        image = to_8_bits(image)
+        if image.ndim == 2 or image.shape[2:] == (1,):
+            image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+    check_image(image)
+    return image if color == "rgb" else np.ascontiguousarray(image[:, :, ::-1])
+
+
+def _conversion_hint(image: np.ndarray) -> str:
+    """Return how to convert an array of another shape or type to an image."""
+    if image.dtype.kind not in "buif":
+        return "pass an array of numbers"
+    hints = []
+    if image.ndim == 4:
+        hints.append("pass a batch (N, H, W, 3) to analyze_many, or one of its images")
+    elif image.ndim == 3 and image.shape[0] in (1, 3, 4) and image.shape[2] not in (1, 3, 4):
+        hints.append("move the channels to the end: image.transpose(1, 2, 0)")
+    elif image.ndim == 3 and image.shape[2] == 4:
+        hints.append("drop the alpha channel: image[:, :, :3]")
+    elif image.ndim == 2 or image.shape[2:] == (1,):
+        hints.append("repeat the gray channel: np.stack([image] * 3, axis=-1)")
+    elif image.ndim != 3 or image.shape[2] != 3:
+        hints.append("an image has three channels at the end")
+    if image.dtype.kind == "f":
+        hints.append("convert values 0..1 by (image * 255).astype(np.uint8), values 0..255 by image.astype(np.uint8)")
+    elif image.dtype.kind == "b":
+        hints.append("convert by image.astype(np.uint8) * 255")
+    elif image.dtype != np.uint8:
+        hints.append("convert values 0..255 by image.astype(np.uint8), larger ones by image.astype(np.uint16)")
+    return "; ".join(hints)
+
+
+def _read_bytes(source: Any, name: str) -> bytes:
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     try:
         if isinstance(source, str | os.PathLike):
-            return Path(os.fsdecode(source)).read_bytes()
+            return Path(name).read_bytes() if name else b""
         read = getattr(source, "read", None)
-        data = read() if callable(read) and not isinstance(source, io.TextIOBase) else None
-    except (OSError, ValueError) as error:
-        # ValueError: the path contains a null character, or the file is closed.
-        problem = getattr(error, "strerror", None) or str(error)
+        data = _read_from_start(source, read) if callable(read) and not isinstance(source, io.TextIOBase) else None
+    except FileNotFoundError as error:
+        raise ImageReadError(f"{name}: {str(error.strerror).lower()}{_path_hint(name)}.") from None
+    except IsADirectoryError:
+        raise ImageReadError(f"{name} is a directory; pass the paths of its images to analyze_many.") from None
+    except Exception as error:
+        # ValueError: the path contains a null character, or the file is closed. Files of others raise any exception.
+        problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageReadError(f"{name}: {problem.lower()}.") from None
+    if inspect.iscoroutine(data):
+        data.close()
+        raise InputError(f"{type(source).__name__} is read asynchronously; pass its bytes: await image.read().")
     if not isinstance(data, bytes):
         raise InputError(
             "expected a path, bytes, a file opened in binary mode, a Pillow image or pixels (H, W, 3) uint8 RGB, "
-            f"got {type(source).__name__}."
+            f"got {type(source).__name__}{_type_hint(source)}."
         )
     return data
 
 
-def _count_jpeg_scans(data: bytes) -> int:
-    """Count the scans of a JPEG, without those of thumbnails and of data after its end, as in motion photos."""
-    scans = 0
-    position = 2
-    while match := _JPEG_SEGMENT.search(data, position):
-        marker = data[match.start() + 1]
-        length = int.from_bytes(data[match.end() : match.end() + 2], "big")
-        if marker == _JPEG_END or length < 2:
-            break
-        scans += marker == _JPEG_SCAN
-        position = match.end() + length
-    return scans
+def _read_from_start(file: Any, read: Callable[[], Any]) -> Any:
+    """Return the content of a file, from its start if it is seekable, as Pillow does."""
+    if hasattr(file, "seekable") and file.seekable() and not inspect.iscoroutinefunction(read):
+        file.seek(0)
+    return read()
 
 
-def _decode(source: Image | bytes, name: str, max_pixels: int, unsupported: str = _UNSUPPORTED) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with (
-            _suppress_pillow_warnings(),
-            Image.open(io.BytesIO(source)) if isinstance(source, bytes) else nullcontext(source) as opened,
-        ):
-            return _load(opened, name, max_pixels)
-    except ImageReadError:
-        raise
-    except UnidentifiedImageError:
-        raise ImageReadError(f"{name} {unsupported}.") from None
-    except Image.DecompressionBombError:
-        limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))
-        kind = ImageTooLargeError if limit == max_pixels else ImageReadError
-        raise kind(f"{name} is too large: the limit is {limit / 1e6:.3g} million pixels.") from None
-    except Exception as error:
-        # Pillow's decoders raise exceptions of many types on corrupt files.
-        problem = " ".join(str(error).split()) or type(error).__name__
-        raise ImageReadError(f"{name} is corrupt: {problem}.") from None
+def _type_hint(source: object) -> str:
+    if isinstance(source, list | tuple):
+        return "; use analyze_many for several images, and np.array(image, np.uint8) for a list of pixel values"
+    if isinstance(source, io.TextIOBase):
+        return ': open(path, "rb")'
+    return ""
 
 
-def _load(opened: Image, name: str, max_pixels: int) -> np.ndarray:
-    from PIL import ImageOps
-
-    width, height = opened.size
-    if width * height > max_pixels:
-        raise ImageTooLargeError(
-            f"{name} is too large: {width} x {height} pixels, the limit is {max_pixels / 1e6:.3g} million."
-        )
-    if opened.format in ("EPS", "WMF"):
-        # Pillow would start another program to render them.
-        raise ImageReadError(f"{name} is a vector image ({opened.format}); convert it to PNG or JPEG.")
-    # Pillow scales the integers of PPM files to 0..65535.
-    if opened.mode == "F" or (opened.mode == "I" and opened.format != "PPM"):
-        kind = "floating-point" if opened.mode == "F" else "32-bit integer"
-        raise ImageReadError(f"{name} has {kind} pixels of unknown range; convert it to 8 or 16 bits.")
-    return _to_rgb(ImageOps.exif_transpose(opened))
-
-
-_suppression_lock = threading.Lock()
-_suppression_count = 0
-_suppressed_filters = warnings.catch_warnings()
-
-
-@contextmanager
-def _suppress_pillow_warnings() -> Iterator[None]:
-    """Ignore Pillow's warnings about corrupt EXIF blocks and large images.
-
-    `warnings.catch_warnings` is not thread-safe: of overlapping blocks only the first may save and the last restore the
-    filters.
-    """
-    global _suppression_count, _suppressed_filters
-    with _suppression_lock:
-        if _suppression_count == 0:
-            _suppressed_filters = warnings.catch_warnings()
-            _suppressed_filters.__enter__()
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-        _suppression_count += 1
-    try:
-        yield
-    finally:
-        with _suppression_lock:
-            _suppression_count -= 1
-            if _suppression_count == 0:
-                _suppressed_filters.__exit__(None, None, None)
-
-
-def _to_rgb(image: Image) -> np.ndarray:
-    """Convert a decoded Pillow image to (H, W, 3) uint8 RGB; integers of more than 8 bits are 0..65535."""
-    from PIL import Image
-
-    if image.mode.startswith("I"):
-        gray = (np.asarray(image).astype(np.int64).clip(0, 65535) + 128) // 257
-        return np.repeat(gray.astype(np.uint8)[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return np.array(image.convert("RGB"))
+def _path_hint(name: str) -> str:
+    """Return why a path may not exist."""
+    if _ADDRESS.match(name):
+        return "; addresses are not fetched: download the image and pass its path or bytes"
+    if name.startswith("~"):
+        return "; expand the home directory: Path(path).expanduser()"
+    if any(character in name for character in "*?["):
+        return "; expand the pattern: analyze_many(sorted(glob.glob(pattern)))"
+    return ""
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:

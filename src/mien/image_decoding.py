@@ -1,0 +1,210 @@
+"""Decoding of image files with Pillow: upright RGB of 8 bits from every mode, depth and orientation."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.errors import ImageReadError, ImageTooLargeError
+from mien.image_metadata import without_metadata
+from mien.pixels import FULL_SCALES, to_8_bits
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+MAX_JPEG_SCANS = 100
+"""Maximum number of scans of a JPEG. Progressive files have about ten; decoding time grows with every scan."""
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""Brands of HEIC files in their first box, `ftyp`."""
+ORIENTATION_TAG = 0x0112
+_UNSUPPORTED = "is not an image in a supported format"
+_UNSUPPORTED_HEIC = "is a HEIC file; convert it to JPEG or pass a Pillow image opened with pillow-heif"
+_JPEG_SEGMENT = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
+_JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
+_SWAPPED_BYTES = {"B": "L", "L": "B", "N": "B"}
+"""Byte orders of Pillow's raw modes of 16-bit color, and those that decode the low bytes instead of the high ones."""
+_MAX_HIGH_BYTE = FULL_SCALES[-2] // 256
+"""Largest high byte of 16-bit color below which its low bytes matter."""
+
+
+def decode_file(data: bytes, name: str, max_pixels: int) -> np.ndarray:
+    """Decode the bytes of an image file; if they cannot be decoded, again without large or invalid metadata.
+
+    Returns:
+        (H, W, 3) uint8 RGB, upright.
+
+    Raises:
+        ImageReadError: when the data are not an image, or are corrupt or too large; the message starts with `name`.
+    """
+    if data.startswith(b"\xff\xd8") and _count_jpeg_scans(data) > MAX_JPEG_SCANS:
+        raise ImageReadError(f"{name} is a JPEG with more than {MAX_JPEG_SCANS} scans; save it again.")
+    try:
+        return _decode(data, name, max_pixels)
+    except ImageReadError as error:
+        bare = without_metadata(data)
+        if bare == data:
+            raise
+        try:
+            return _decode(bare, name, max_pixels)
+        except ImageReadError:
+            raise error from None
+
+
+def decode_pillow(image: Image, name: str, max_pixels: int) -> np.ndarray:
+    """Convert a Pillow image; see `decode_file`."""
+    return _decode(image, name, max_pixels)
+
+
+def _decode(source: Image | bytes, name: str, max_pixels: int) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with (
+            _suppress_pillow_warnings(),
+            Image.open(io.BytesIO(source)) if isinstance(source, bytes) else nullcontext(source) as opened,
+        ):
+            _check(opened, name, max_pixels)
+            raw_mode = _raw_mode(opened)
+            pixels = _to_rgb(opened)
+            # Pillow rotates TIFF files while it decodes them, and reads the EXIF block of some PNG files last.
+            orientation = _orientation(opened)
+            if raw_mode in ("RGB;16", "RGBA;16") and isinstance(source, bytes) and pixels.max() <= _MAX_HIGH_BYTE:
+                pixels = to_8_bits(pixels.astype(np.uint16) * 256 + _decode_low_bytes(source))
+    except ImageReadError:
+        raise
+    except UnidentifiedImageError:
+        is_heic = isinstance(source, bytes) and source[4:8] == b"ftyp" and source[8:12] in HEIC_BRANDS
+        raise ImageReadError(f"{name} {_UNSUPPORTED_HEIC if is_heic else _UNSUPPORTED}.") from None
+    except Image.DecompressionBombError:
+        limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))
+        kind = ImageTooLargeError if limit == max_pixels else ImageReadError
+        raise kind(f"{name} is too large: the limit is {limit / 1e6:.3g} million pixels.") from None
+    except Exception as error:
+        # Pillow's decoders raise exceptions of many types on corrupt files.
+        problem = " ".join(str(error).split()) or type(error).__name__
+        if not isinstance(source, bytes) and (isinstance(error, AssertionError) or "closed" in problem):
+            raise ImageReadError(
+                f"{name} is a Pillow image whose file is closed; use it in its `with` block or call load() there."
+            ) from None
+        raise ImageReadError(f"{name} is corrupt: {problem}.") from None
+    return _upright(pixels, orientation)
+
+
+def _check(opened: Image, name: str, max_pixels: int) -> None:
+    width, height = opened.size
+    if width * height > max_pixels:
+        raise ImageTooLargeError(
+            f"{name} is too large: {width} x {height} pixels, the limit is {max_pixels / 1e6:.3g} million."
+        )
+    if opened.format in ("EPS", "WMF"):
+        # Pillow would start another program to render them.
+        raise ImageReadError(f"{name} is a vector image ({opened.format}); convert it to PNG or JPEG.")
+
+
+def _to_rgb(image: Image) -> np.ndarray:
+    """Return (H, W, 3) uint8 RGB, as stored; modes of more than 8 bits are scaled by `to_8_bits`."""
+    from PIL import Image
+
+    if image.mode.startswith(("I", "F")):
+        return np.repeat(to_8_bits(np.asarray(image))[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return np.array(image.convert("RGB"))
+
+
+def _raw_mode(opened: Image) -> str:
+    """Return the layout of the stored pixels without its byte order, such as "RGB;16"; empty once they are decoded."""
+    tiles = getattr(opened, "tile", None)
+    arguments = tiles[0].args if tiles else ""
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments).rstrip("BLN")
+
+
+def _decode_low_bytes(data: bytes) -> np.ndarray:
+    """Decode the low bytes of 16-bit color, (H, W, 3) uint8; Pillow decodes the high ones."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as opened:
+        file: ImageFile = opened
+        file.tile = [tile._replace(args=_swap_bytes(tile.args)) for tile in file.tile]
+        return np.array(file)[:, :, :3]
+
+
+def _swap_bytes(arguments: object) -> object:
+    if isinstance(arguments, tuple):
+        return (_swap_bytes(arguments[0]), *arguments[1:])
+    mode = str(arguments)
+    return mode[:-1] + _SWAPPED_BYTES[mode[-1]]
+
+
+def _orientation(image: Image) -> int:
+    """Return the EXIF orientation, 1..8, whatever number type it is stored in; 1 when it is missing or invalid."""
+    try:
+        value = image.getexif().get(ORIENTATION_TAG, 1)
+        value = value[0] if isinstance(value, tuple | bytes) else value
+        orientation = int(value)
+    except Exception:
+        # Pillow's parser raises exceptions of many types on corrupt blocks.
+        return 1
+    return orientation if 1 <= orientation <= 8 else 1
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return pixels (H, W, 3) as the EXIF orientation shows them."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _count_jpeg_scans(data: bytes) -> int:
+    """Count the scans of a JPEG, without those of thumbnails and of data after its end, as in motion photos."""
+    scans = 0
+    position = 2
+    while match := _JPEG_SEGMENT.search(data, position):
+        marker = data[match.start() + 1]
+        length = int.from_bytes(data[match.end() : match.end() + 2], "big")
+        if marker == _JPEG_END or length < 2:
+            break
+        scans += marker == _JPEG_SCAN
+        position = match.end() + length
+    return scans
+
+
+_suppression_lock = threading.Lock()
+_suppression_count = 0
+_suppressed_filters = warnings.catch_warnings()
+
+
+@contextmanager
+def _suppress_pillow_warnings() -> Iterator[None]:
+    """Ignore Pillow's warnings about corrupt EXIF blocks and large images.
+
+    `warnings.catch_warnings` is not thread-safe: of overlapping blocks only the first may save and the last restore the
+    filters.
+    """
+    global _suppression_count, _suppressed_filters
+    with _suppression_lock:
+        if _suppression_count == 0:
+            _suppressed_filters = warnings.catch_warnings()
+            _suppressed_filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _suppression_count += 1
+    try:
+        yield
+    finally:
+        with _suppression_lock:
+            _suppression_count -= 1
+            if _suppression_count == 0:
+                _suppressed_filters.__exit__(None, None, None)
