@@ -15,6 +15,10 @@ class MienError(Exception):
 
     code = "error"
 
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        """Restore an error with its attributes in another process, whatever the arguments of its class."""
+        return _restore, (type(self), self.args, vars(self))
+
 
 class InputError(MienError, ValueError):
     """An argument or input file is invalid."""
@@ -121,3 +125,10 @@ class MissingExtraError(MienError, ImportError):
     def __init__(self, capability: str, extra: str) -> None:
         super().__init__(f"{capability} needs more packages: pip install 'mien[{extra}]'")
         self.extra = extra
+
+
+def _restore(kind: type[MienError], args: tuple[object, ...], attributes: dict[str, object]) -> MienError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(attributes)
+    return error

@@ -43,6 +43,7 @@ ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryvie
 Color: TypeAlias = Literal["rgb", "bgr"]
 """Order of the channels of an array: "rgb", or "bgr" as from OpenCV."""
 
+_MAX_PATH_BYTES = 1000
 _ADDRESS = re.compile(r"(https?|ftp|s3|gs|file):/|data:", re.IGNORECASE)
 
 
@@ -77,8 +78,17 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, color: Colo
     except Exception as error:
         raise InputError(f"{type(source).__name__} is not a path: {error}.") from None
     data = _read_bytes(source, name)
+    if not name:
+        raise ImageReadError("the path of the image is empty.")
     if not data:
         raise ImageReadError(f"{name} is empty (0 bytes).")
+    if (
+        isinstance(source, bytes)
+        and len(data) < _MAX_PATH_BYTES
+        and b"\0" not in data
+        and Path(os.fsdecode(data)).exists()
+    ):
+        raise InputError(f"bytes are read as the content of a file, got a path; pass os.fsdecode({data!r}).")
     return decode_file(data, name, max_pixels)
 
 

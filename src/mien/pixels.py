@@ -11,7 +11,7 @@ MIN_SPAN = 0.25
 TAILS_PERCENT = 0.1
 """Percentage of the lowest, and of the highest, values that do not count as in use: dead and hot pixels."""
 _MAX_SAMPLES = 1_000_000
-"""Approximate maximum number of values of which percentiles are computed."""
+"""Approximate maximum number of values that percentiles are computed from."""
 
 
 def to_8_bits(values: np.ndarray) -> np.ndarray:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.errors import ModelError, UnknownModelError
+from mien.errors import InputError, ModelError, UnknownModelError
 from mien.manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
@@ -49,9 +50,14 @@ def find_model(name_or_path: str | Path) -> Path:
     """Return the file of a model given by the name of a shipped model or by its path.
 
     Raises:
+        InputError: when it is neither a string nor a path.
         UnknownModelError: when neither exists.
         ModelError: when the path cannot be accessed.
     """
+    if not isinstance(name_or_path, str | PathLike):
+        raise InputError(
+            f"model is {name_or_path!r}; expected the name of a shipped model or the path of an .onnx file."
+        )
     path = Path(name_or_path)
     shipped = ASSETS / f"{name_or_path}.onnx"
     try:

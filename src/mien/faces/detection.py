@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from mien.errors import InputError
+from mien.arguments import check_integer, check_share
 from mien.geometry import bbox_area, non_maximum_suppression, transform_points
 from mien.imaging import check_image, resize
 from mien.results import Face
@@ -14,6 +14,8 @@ from mien.runtime import load_model
 
 DETECTOR_SIZE = 640
 """Default maximum long side, in pixels, at which an image is scanned."""
+SCAN_SIZES = (64, 8192)
+"""Minimum and maximum long side, in pixels, at which an image is scanned."""
 STRIDES = (8, 16, 32)
 MEDIUM_SIZE = 640
 """Long side, in pixels, of the medium scan. YuNet misses faces above about 1,000 pixels."""
@@ -54,11 +56,8 @@ class FaceDetector:
     def __init__(
         self, *, max_side: int = DETECTOR_SIZE, min_confidence: float = 0.6, nms_iou: float = 0.3, threads: int = 0
     ) -> None:
-        check_detector_size("max_side", max_side)
-        if not 0 < min_confidence < 1:
-            raise InputError(f"min_confidence is {min_confidence}; expected a number between 0 and 1.")
-        self.max_side = max_side
-        self.min_confidence = min_confidence
+        self.max_side = check_detector_size("max_side", max_side)
+        self.min_confidence = check_share("min_confidence", min_confidence, with_ends=False, example="0.6")
         self.nms_iou = nms_iou
         self._session = load_model("face-detector", task="face-detection", threads=threads).session
 
@@ -143,10 +142,9 @@ class FaceDetector:
         return np.column_stack([points.reshape(-1, 14), rows[:, 14]]).astype(np.float32)
 
 
-def check_detector_size(name: str, size: int) -> None:
-    """Raise `InputError` unless `size` is a supported scan size; `name` is the caller's argument."""
-    if not 64 <= size <= 8192:
-        raise InputError(f"{name} is {size}; expected 64..8192 pixels.")
+def check_detector_size(name: str, size: int) -> int:
+    """Return a supported scan size; raise `InputError` on another value of the caller's argument `name`."""
+    return check_integer(name, size, *SCAN_SIZES, meaning="pixels")
 
 
 _OUTPUTS = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]

@@ -7,23 +7,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from os import PathLike, fsdecode
 from pathlib import Path
 
 import numpy as np
 
-from mien.errors import InputError, MienError, ModelError
+from mien.arguments import check_integer
+from mien.errors import MienError, ModelError
 from mien.faces import LandmarkMesh
 from mien.faces.attributes import measure_faces
 from mien.faces.blendshapes import BlendshapeModel
 from mien.faces.detection import DETECTOR_SIZE, FaceDetector
 from mien.faces.landmarks import MAX_TILT_DEG
 from mien.faces.movements import estimate_movements
-from mien.imaging import MAX_PIXELS, ImageSource, check_image, read_image
+from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.inference.options import DEFAULT, AnalysisOptions, Default
+from mien.inference.prefetch import check_images, without_frames
 from mien.inference.prefetch import decode_ahead as decode_in_background
-from mien.inference.prefetch import is_single_image, without_frames
 from mien.inference.result import Result
 from mien.manifest import Manifest
 from mien.results import Face
@@ -50,9 +52,11 @@ class Analyzer:
         max_error: abstain unless a label is so confident that at most this share of such labels was wrong on validation
             faces; None uses the model's own `abstain_below`. See docs/reliability.md.
         max_pixels: maximum width x height of an image; larger images are refused before they are decoded.
+        color: order of the channels of arrays; "bgr" for those of OpenCV, so that
+            `cv2.cvtColor(image, cv2.COLOR_BGR2RGB)` is not needed. Files and Pillow images state their own.
 
     Raises:
-        InputError: if an argument is out of range, or the model cannot reach `max_error`.
+        InputError: if an argument is out of range or of another type, or the model cannot reach `max_error`.
         ModelError: if the model is unknown or broken, or its manifest has no error rates for `max_error`.
 
     Example:
@@ -74,9 +78,9 @@ class Analyzer:
         min_confidence: float = 0.6,
         max_error: float | None = None,
         max_pixels: int = MAX_PIXELS,
+        color: Color = "rgb",
     ) -> None:
-        if threads < 0:
-            raise InputError(f"threads is {threads}; expected 0 (automatic) or more.")
+        threads = check_integer("threads", threads, 0, meaning="(0 is automatic)")
         self._options = AnalysisOptions(
             detector_size=detector_size,
             pose=pose,
@@ -86,6 +90,7 @@ class Analyzer:
             min_confidence=min_confidence,
             max_error=max_error,
             max_pixels=max_pixels,
+            color=color,
         )
         self._model = model
         self._threads = threads
@@ -102,6 +107,12 @@ class Analyzer:
         if mesh is not None:
             mesh.result()
         self._classifier.abstention_threshold(max_error)
+
+    def __reduce__(self) -> tuple[object, tuple[()]]:
+        """Open the analyzer again from its arguments, when it is copied or unpickled in another process."""
+        is_file = Path(self._model).suffix == ".onnx"
+        model = str(Path(self._model).resolve()) if is_file else self._model
+        return partial(type(self), model, threads=self._threads, **vars(self._options)), ()
 
     def __repr__(self) -> str:
         return f"Analyzer({str(self._model)!r}, options={self._options})"
@@ -156,6 +167,7 @@ class Analyzer:
         min_confidence: float | Default = DEFAULT,
         max_error: float | Default | None = DEFAULT,
         max_pixels: int | Default = DEFAULT,
+        color: Color | Default = DEFAULT,
     ) -> Result:
         """Detect the faces of an image and predict their expressions.
 
@@ -171,6 +183,7 @@ class Analyzer:
             min_confidence: see `Analyzer`.
             max_error: see `Analyzer`.
             max_pixels: see `Analyzer`.
+            color: see `Analyzer`.
 
         Raises:
             ImageReadError: if the file is missing, broken, too large or not an image.
@@ -186,8 +199,9 @@ class Analyzer:
             min_confidence=min_confidence,
             max_error=max_error,
             max_pixels=max_pixels,
+            color=color,
         )
-        pixels = read_image(image, max_pixels=options.max_pixels)
+        pixels = read_image(image, max_pixels=options.max_pixels, color=options.color)
         faces, crops = self._prepare(pixels, self._detect(pixels, options), options)
         is_path = isinstance(image, str | PathLike)
         return Result(
@@ -212,6 +226,7 @@ class Analyzer:
         min_confidence: float | Default = DEFAULT,
         max_error: float | Default | None = DEFAULT,
         max_pixels: int | Default = DEFAULT,
+        color: Color | Default = DEFAULT,
     ) -> Iterator[Result]:
         """Yield the result of each image in order; an unreadable image has `Result.error`.
 
@@ -231,6 +246,7 @@ class Analyzer:
             min_confidence: see `Analyzer`.
             max_error: see `Analyzer`.
             max_pixels: see `Analyzer`.
+            color: see `Analyzer`.
 
         Raises:
             InputError: if an option or `batch_faces` or `decode_ahead` is out of range, or a single image is passed.
@@ -245,18 +261,18 @@ class Analyzer:
             min_confidence=min_confidence,
             max_error=max_error,
             max_pixels=max_pixels,
+            color=color,
         )
-        if batch_faces < 1 or decode_ahead < 0:
-            raise InputError("batch_faces must be 1 or more, and decode_ahead 0 or more.")
-        if is_single_image(images):
-            raise InputError("analyze_many expects several images, a list or a generator; use analyze for one image.")
+        batch_faces = check_integer("batch_faces", batch_faces, 1)
+        decode_ahead = check_integer("decode_ahead", decode_ahead, 0)
+        check_images(images)
         return self._analyze_many(images, batch_faces, decode_ahead, options)
 
     def _analyze_many(
         self, images: Iterable[ImageSource], batch_faces: int, decode_ahead: int, options: AnalysisOptions
     ) -> Iterator[Result]:
         batch = _Batch(self, options)
-        with closing(decode_in_background(images, decode_ahead, options.max_pixels)) as decoded:
+        with closing(decode_in_background(images, decode_ahead, options)) as decoded:
             while True:
                 try:
                     source, path, pixels = next(decoded)

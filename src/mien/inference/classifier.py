@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mien.arguments import check_share
 from mien.errors import InputError, ModelError
 from mien.faces.alignment import MARGINS, TEMPLATES, align_face
 from mien.manifest import Manifest
@@ -152,8 +153,7 @@ class ExpressionClassifier:
         """
         if max_error is None:
             return self._manifest.abstain_below
-        if not 0 <= max_error <= 1:
-            raise InputError(f"max_error is {max_error}; expected a share from 0 to 1, such as 0.05.")
+        max_error = check_share("max_error", max_error, example="0.05")
         points = self._manifest.risk_coverage
         if not points:
             raise ModelError(

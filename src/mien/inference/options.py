@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from mien.arguments import check_bool, check_integer, check_share
 from mien.errors import InputError
 from mien.faces.detection import DETECTOR_SIZE, check_detector_size
-from mien.imaging import MAX_PIXELS
+from mien.imaging import MAX_PIXELS, Color, check_color
 
 
 class Default(Enum):
@@ -28,7 +29,7 @@ class AnalysisOptions:
     """Options that may differ from call to call; see `mien.Analyzer` for their meaning.
 
     Raises:
-        InputError: if a value is out of range.
+        InputError: if a value is out of range or of another type; numbers of numpy are accepted.
     """
 
     detector_size: int = DETECTOR_SIZE
@@ -39,16 +40,23 @@ class AnalysisOptions:
     min_confidence: float = 0.6
     max_error: float | None = None
     max_pixels: int = MAX_PIXELS
+    color: Color = "rgb"
 
     def __post_init__(self) -> None:
-        check_detector_size("detector_size", self.detector_size)
-        if self.action_units and not self.pose:
+        values: dict[str, object] = {
+            "detector_size": check_detector_size("detector_size", self.detector_size),
+            "pose": check_bool("pose", self.pose),
+            "action_units": check_bool("action_units", self.action_units),
+            "flip_tta": check_bool("flip_tta", self.flip_tta),
+            "min_confidence": check_share("min_confidence", self.min_confidence, with_ends=False, example="0.6"),
+            "max_pixels": check_integer("max_pixels", self.max_pixels, 1),
+        }
+        if self.max_faces is not None:
+            values["max_faces"] = check_integer("max_faces", self.max_faces, 1, meaning="(None keeps all faces)")
+        if self.max_error is not None:
+            values["max_error"] = check_share("max_error", self.max_error, example="0.05")
+        check_color(self.color)
+        if values["action_units"] and not values["pose"]:
             raise InputError("action_units needs the face mesh; expected pose=True with it.")
-        if self.max_faces is not None and self.max_faces < 1:
-            raise InputError(f"max_faces is {self.max_faces}; expected 1 or more, or None.")
-        if not 0 < self.min_confidence < 1:
-            raise InputError(f"min_confidence is {self.min_confidence}; expected a number between 0 and 1.")
-        if self.max_error is not None and not 0 <= self.max_error <= 1:
-            raise InputError(f"max_error is {self.max_error}; expected a share from 0 to 1, such as 0.05.")
-        if self.max_pixels < 1:
-            raise InputError(f"max_pixels is {self.max_pixels}; expected 1 or more.")
+        for name, value in values.items():
+            object.__setattr__(self, name, value)

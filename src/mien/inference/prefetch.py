@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from os import PathLike, fsdecode
 
 import numpy as np
 
-from mien.errors import MienError
-from mien.imaging import ImageSource, is_pillow, read_image
+from mien.errors import InputError, MienError
+from mien.imaging import ImageSource, is_array, is_pillow, read_image
+from mien.inference.options import AnalysisOptions
 from mien.runtime import usable_cores
 
 
 def decode_ahead(
-    images: Iterable[ImageSource], count: int, max_pixels: int
+    images: Iterable[ImageSource], count: int, options: AnalysisOptions
 ) -> Generator[tuple[str, ImageSource | None, np.ndarray | MienError]]:
     """Yield the name, path and pixels of each image in order, decoding the next ones in the background.
 
@@ -26,14 +28,14 @@ def decode_ahead(
     Args:
         images: read lazily.
         count: number of images decoded before they are requested; 0 decodes each when it is requested, in this thread.
-        max_pixels: see `read_image`.
+        options: their `max_pixels` and `color` are used.
 
     Yields:
         Name, path or None, and (H, W, 3) uint8 RGB pixels or the reason why there are none.
     """
     if count == 0:
         for index, image in enumerate(images):
-            yield *_identify(index, image), _read(image, max_pixels)
+            yield *_identify(index, image), _read(image, options)
         return
     numbered, failure = iter(enumerate(images)), None
     queue: deque[tuple[str, ImageSource | None, Future[np.ndarray | MienError]]] = deque()
@@ -42,7 +44,7 @@ def decode_ahead(
         while True:
             try:
                 for index, image in islice(numbered, count + 1 - len(queue)):
-                    future = pool.submit(_read, _detach(image, max_pixels), max_pixels)
+                    future = pool.submit(_read, _detach(image, options), options)
                     queue.append((*_identify(index, image), future))
                     del future
                     del image
@@ -64,28 +66,38 @@ def decode_ahead(
 def _identify(index: int, image: ImageSource) -> tuple[str, ImageSource | None]:
     """Return the name of an image, and its path if it has one."""
     if isinstance(image, str | PathLike):
-        return fsdecode(image), image
+        with suppress(Exception):  # paths of others raise any exception; reading them records it
+            return fsdecode(image), image
     return f"image {index}", None
 
 
-def is_single_image(images: object) -> bool:
-    """Return whether the argument is one image; strings, bytes, pixels and files are iterable too."""
-    single = isinstance(images, str | bytes | bytearray | memoryview | PathLike) or hasattr(images, "read")
-    return single or is_pillow(images) or (isinstance(images, np.ndarray) and images.ndim == 3)
+def check_images(images: object) -> None:
+    """Raise `InputError` unless the argument is an iterable of images; one image, or a table, is iterable too."""
+    kind = type(images).__name__
+    if hasattr(images, "columns"):
+        raise InputError(f"analyze_many expects several images, got a {kind}; pass the column of its paths.")
+    is_one = isinstance(images, str | bytes | bytearray | memoryview | PathLike | np.generic) or hasattr(images, "read")
+    is_pixels = is_array(images) and (images.ndim == 2 or (images.ndim == 3 and images.dtype != object))
+    if is_one or is_pixels or is_pillow(images):
+        raise InputError("analyze_many expects several images, a list or a generator; use analyze for one image.")
+    if isinstance(images, Mapping):
+        raise InputError(f"analyze_many expects several images, got a {kind}; pass its values: images.values().")
+    if not isinstance(images, Iterable) and not hasattr(images, "__getitem__"):
+        raise InputError(f"analyze_many expects several images, a list or a generator; got {kind}.")
 
 
-def _detach(image: ImageSource, max_pixels: int) -> ImageSource | MienError:
+def _detach(image: ImageSource, options: AnalysisOptions) -> ImageSource | MienError:
     """Return something that another thread can read whatever the caller does to the original."""
     if isinstance(image, np.ndarray):
         return image.copy()
-    return image if isinstance(image, str | bytes | PathLike) else _read(image, max_pixels)
+    return image if isinstance(image, str | bytes | PathLike) else _read(image, options)
 
 
-def _read(image: ImageSource | MienError, max_pixels: int) -> np.ndarray | MienError:
+def _read(image: ImageSource | MienError, options: AnalysisOptions) -> np.ndarray | MienError:
     if isinstance(image, MienError):
         return image
     try:
-        return read_image(image, max_pixels=max_pixels)
+        return read_image(image, max_pixels=options.max_pixels, color=options.color)
     except MienError as error:
         return without_frames(error)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 import mien.inference.analyzer
-from mien.errors import ImageReadError, InputError, ModelError
+from mien.errors import ImageReadError, InputError, MienError, ModelError
 from mien.inference.analyzer import Analyzer
 from mien.inference.classifier import ExpressionClassifier
 from mien.inference.explain import explain
@@ -91,7 +92,7 @@ def test_analyze_raises_for_unreadable_images(analyzer, tmp_path):
     with pytest.raises(ImageReadError):
         analyzer.analyze(tmp_path / "missing.jpg")
     with pytest.raises(InputError):
-        analyzer.analyze(np.zeros((5, 5), dtype=np.uint8))
+        analyzer.analyze(np.zeros((5, 5)))
     with pytest.raises(InputError, match="NoneType"):
         analyzer.analyze(None)
 
@@ -101,6 +102,34 @@ def test_analyzer_is_immutable(analyzer):
         analyzer.options = AnalysisOptions()
     with pytest.raises(FrozenInstanceError):
         analyzer.options.min_confidence = 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("threads", "2"), ("threads", None), ("threads", True), ("max_faces", 2.0), ("max_faces", "2")),
+        *(
+            ("detector_size", 640.5),
+            ("detector_size", None),
+            ("min_confidence", "0.5"),
+            ("min_confidence", float("nan")),
+        ),
+        *(("max_error", "0.1"), ("max_error", float("nan")), ("pose", None), ("pose", 1), ("flip_tta", "no")),
+        *(("max_pixels", None), ("max_pixels", 1e6), ("color", "hsv"), ("color", None), ("model", None), ("model", 3)),
+    ],
+)
+def test_rejects_arguments_of_other_types(tiny_model, analyzer, name, value):
+    with pytest.raises(InputError, match=f"{name} is .*; expected"):
+        Analyzer(**{"model": tiny_model, name: value})
+    if name not in ("model", "threads"):
+        with pytest.raises(InputError, match=f"{name} is .*; expected"):
+            analyzer.analyze(np.zeros((9, 9, 3), np.uint8), **{name: value})
+
+
+def test_accepts_numbers_of_numpy(tiny_model, group):
+    analyzer = Analyzer(tiny_model, threads=np.int64(1), max_faces=np.int32(2), pose=np.False_)
+    assert len(analyzer.analyze(group, min_confidence=np.float32(0.5), detector_size=np.int16(640))) == 2
+    assert type(analyzer.options.max_faces) is int
 
 
 @pytest.mark.parametrize(
@@ -254,6 +283,68 @@ def test_analyze_many_yields_results_before_iterable_raises(analyzer, portrait):
 def test_analyze_many_rejects_a_single_image(analyzer, one):
     with pytest.raises(InputError, match="use analyze for one image"):
         analyzer.analyze_many(one)
+
+
+class Table(dict):
+    """Looks like a data frame, which iterates over the names of its columns."""
+
+    columns = ("path",)
+
+
+@pytest.mark.parametrize(
+    ("images", "hint"),
+    [
+        *((Table(path=["a.jpg"]), "got a Table; pass the column"), ({"a": "a.jpg"}, r"images\.values\(\)")),
+        *((7, "got int"), (None, "got NoneType"), (np.zeros((9, 9), np.uint8), "use analyze for one image")),
+    ],
+)
+def test_analyze_many_says_what_to_pass(analyzer, images, hint):
+    with pytest.raises(InputError, match=hint):
+        analyzer.analyze_many(images)
+
+
+def test_analyze_many_keeps_results_beside_items_of_any_kind(analyzer, portrait, tmp_path):
+    class Broken:
+        def read(self):
+            raise RuntimeError("the connection was lost")
+
+    class BrokenPath:
+        __fspath__ = Broken.read
+
+        def __init__(self):
+            os.PathLike.register(type(self))
+
+    closed = Image.fromarray(portrait)
+    closed.close()
+    odd = [
+        None,
+        7,
+        {},
+        ("a.jpg", "label"),
+        [portrait],
+        Broken(),
+        BrokenPath(),
+        object,
+        float("nan"),
+        "a\0b",
+        "",
+        tmp_path,
+    ]
+    odd += [closed, portrait / 255, portrait.astype(object), np.ma.array(portrait), "https://example.org/a.jpg"]
+    images = [image for item in odd for image in (item, portrait)]
+    for decode_ahead in (0, 4):
+        results = list(analyzer.analyze_many(images, decode_ahead=decode_ahead))
+        assert [len(result.faces) for result in results] == [0, 1] * len(odd)
+        assert all(isinstance(result.error, MienError) for result in results[::2])
+
+
+def test_bgr_arrays_have_the_same_result(analyzer, group):
+    swapped = np.ascontiguousarray(group[:, :, ::-1])
+    expected = plain(analyzer.analyze(group))
+    assert plain(analyzer.analyze(swapped, color="bgr")) == expected
+    (result,) = analyzer.analyze_many([swapped], color="bgr")
+    assert plain(result.faces) == expected
+    assert plain(analyzer.with_options(color="bgr").analyze(swapped)) == expected
 
 
 def test_faces_compare_by_identity(analyzer, group):

@@ -1,0 +1,75 @@
+"""Checks of arguments that callers pass from Python, so that a wrong type is an error with a name."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from mien.errors import InputError
+
+
+def check_integer(name: str, value: Any, minimum: int, maximum: int | None = None, *, meaning: str = "") -> int:
+    """Return an integer of Python or numpy as int.
+
+    Args:
+        name: of the argument.
+        value: as it was passed.
+        minimum: smallest valid value.
+        maximum: largest valid value, or None.
+        meaning: added to the message, such as "(0 is automatic)".
+
+    Raises:
+        InputError: when the value is not an integer, or out of range; a bool and 2.0 are not integers.
+    """
+    number = _as_integer(value)
+    if number is None or number < minimum or (maximum is not None and number > maximum):
+        bounds = f"{minimum} or more" if maximum is None else f"{minimum} to {maximum}"
+        raise InputError(f"{name} is {value!r}; expected an integer, {bounds}{meaning and ' '}{meaning}.")
+    return number
+
+
+def check_share(name: str, value: Any, *, with_ends: bool = True, example: str = "0.5") -> float:
+    """Return a number from 0 to 1 as float, or between them without `with_ends`.
+
+    Raises:
+        InputError: when the value is not a number, or out of range.
+    """
+    number = _as_number(value)
+    is_valid = number is not None and (0 <= number <= 1 if with_ends else 0 < number < 1)
+    if number is None or not is_valid:
+        bounds = "a share from 0 to 1" if with_ends else "a number between 0 and 1"
+        raise InputError(f"{name} is {value!r}; expected {bounds}, such as {example}.")
+    return number
+
+
+def check_bool(name: str, value: Any) -> bool:
+    """Return a bool of Python or numpy as bool.
+
+    Raises:
+        InputError: when the value is not a bool.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} is {value!r}; expected True or False.")
+    return bool(value)
+
+
+def _as_integer(value: Any) -> int | None:
+    if isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def _as_number(value: Any) -> float | None:
+    if isinstance(value, bool | np.bool_ | str | bytes):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if math.isnan(number) else number
