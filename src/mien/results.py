@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -103,7 +103,7 @@ class Expression(Recordable):
         labels: class names, in the order of the model's manifest.
         probabilities: (C,) float, sums to 1.
         label: the most probable class, or None when its probability is below the model's `abstain_below` or below the
-            threshold of `max_error`.
+            threshold of `max_error`, and for a doubtful face.
         confidence: probability of the most probable class.
         valence: derived from the probabilities, see `valence_arousal`.
         arousal: likewise.
@@ -185,6 +185,8 @@ class Face(Recordable):
         landmarks_xy: (5, 2) the subject's right eye, left eye, nose tip, right and left mouth corner. From the
             detector, or from the mesh when the mesh contradicts the detector about the rotation of the face.
         confidence: confidence of the detector, 0 to 1.
+        is_face_doubtful: true when the detection is uncertain and no mesh fits: perhaps not a face. Such a face gets no
+            label. Always false with `pose=False`. See docs/reliability.md.
         mesh_xyz: (478, 3) landmark mesh, or None when it was not fitted.
         head_pose: None when no mesh fits the face.
         blendshapes: with `action_units=True`, coefficients 0..1 by MediaPipe's names; None when no mesh fits the face.
@@ -200,6 +202,7 @@ class Face(Recordable):
     bbox_xyxy: np.ndarray
     landmarks_xy: np.ndarray
     confidence: float
+    is_face_doubtful: bool = False
     mesh_xyz: np.ndarray | None = None
     head_pose: HeadPose | None = None
     blendshapes: Mapping[str, float] | None = None
@@ -222,6 +225,7 @@ class Face(Recordable):
         return FaceRecord(
             bbox_xyxy=[round(float(v), 1) for v in self.bbox_xyxy],
             confidence=round(float(self.confidence), 6),
+            is_face_doubtful=self.is_face_doubtful,
             landmarks_xy=[[round(float(v), 1) for v in point] for point in self.landmarks_xy],
             head_pose_deg=self.head_pose.to_record() if self.head_pose else None,
             quality=self.quality.to_record() if self.quality else None,
@@ -232,6 +236,11 @@ class Face(Recordable):
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in values.items()}
+
+
+def with_expression(face: Face, expression: Expression) -> Face:
+    """Return a face with its prediction; a doubtful face gets no label."""
+    return replace(face, expression=replace(expression, label=None) if face.is_face_doubtful else expression)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

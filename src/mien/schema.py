@@ -64,6 +64,10 @@ class FaceRecord(Record, frozen=True, kw_only=True):
     track_id: Annotated[int | UnsetType, Meta(description="number of the track in its scene, video only")] = UNSET
     bbox_xyxy: Annotated[list[float], Meta(min_length=4, max_length=4, description="left, top, right, bottom")]
     confidence: Annotated[Share, Meta(description="confidence of the face detector")]
+    is_face_doubtful: Annotated[
+        bool,
+        Meta(description="true for an uncertain detection without a face mesh, perhaps not a face; it has no label"),
+    ]
     landmarks_xy: Annotated[
         list[Point],
         Meta(
@@ -127,10 +131,11 @@ FACE_COLUMNS: dict[str, type] = {
     "x2": float,
     "y2": float,
     "face_confidence": float,
+    "is_face_doubtful": bool,
     **{f"{name}_deg": float for name in HeadPoseRecord.__struct_fields__},
     **dict.fromkeys(QualityRecord.__struct_fields__, float),
 }
-"""Columns of a face without its expression: box, detector confidence, head pose and quality."""
+"""Columns of a face without its expression: box, detection, head pose and quality."""
 
 
 def movement_columns(action_units: Sequence[str]) -> dict[str, type]:
@@ -154,7 +159,7 @@ def table_columns(labels: Sequence[str], action_units: Sequence[str] = ()) -> di
 def flatten_face(face: FaceRecord) -> dict[str, Any]:
     """Return a face as the cells of a table row; a cell without a value is absent."""
     row: dict[str, Any] = dict(zip(("x1", "y1", "x2", "y2"), face.bbox_xyxy, strict=True))
-    row["face_confidence"] = face.confidence
+    row |= {"face_confidence": face.confidence, "is_face_doubtful": face.is_face_doubtful}
     if face.head_pose_deg is not None:
         row |= {f"{name}_deg": angle for name, angle in msgspec.structs.asdict(face.head_pose_deg).items()}
     if face.quality is not None:

@@ -28,7 +28,7 @@ class TableFile:
 
     Args:
         path: path that ends in .csv, .jsonl or .parquet.
-        columns: column names and types (str, int or float) in order; missing values stay empty.
+        columns: column names and types (str, int, float or bool) in order; missing values stay empty.
 
     Raises:
         InputError: on another suffix, or when the file cannot be written.
@@ -137,7 +137,7 @@ def json_line(record: Mapping[str, Any]) -> bytes:
 class _ParquetWriter:
     def __init__(self, file: IO[bytes], columns: dict[str, type]) -> None:
         pa, pq = _load_parquet()
-        types = {str: pa.string(), int: pa.int32(), float: pa.float64()}
+        types = {str: pa.string(), int: pa.int32(), float: pa.float64(), bool: pa.bool_()}
         self._table = pa.Table
         self._schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
         self._writer: pyarrow.parquet.ParquetWriter = pq.ParquetWriter(file, self._schema)

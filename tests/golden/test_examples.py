@@ -41,6 +41,7 @@ def test_results_match_the_golden_file(analyzer, root, record):
         np.testing.assert_allclose(face["landmarks_xy"], expected["landmarks_xy"], atol=1.0)
         for angle, degrees in expected["head_pose_deg"].items():
             assert face["head_pose_deg"][angle] == pytest.approx(degrees, abs=1.0)
+        assert face["is_face_doubtful"] == expected["is_face_doubtful"]
         assert face["expression"]["label"] == expected["expression"]["label"]
         for name, probability in expected["expression"]["probabilities"].items():
             assert face["expression"]["probabilities"][name] == pytest.approx(probability, abs=0.03)

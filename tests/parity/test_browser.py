@@ -15,6 +15,7 @@ from mien.video.follower import FaceFollower
 from mien.video.io.sources import DecodedFrame
 from support.browser import launch_chromium, missing_requirement, open_engine
 from support.browser_fixtures import FIXTURE_FOLDER, FIXTURES
+from support.images import painted_disk
 
 LANDMARKS_PX = 0.2
 POSE_DEG = 0.5
@@ -77,6 +78,7 @@ def test_close_up_large_and_blank_images_match_python(engine, analyzer, examples
     astronaut = read_image(examples / "astronaut.jpg")
     assert_images_match(engine, analyzer, np.ascontiguousarray(astronaut[40:240, 130:310]))
     assert_images_match(engine, analyzer, resize(astronaut, (1800, 1801)))
+    assert_images_match(engine, analyzer, painted_disk())
     blank = np.full((90, 120, 3), 128, dtype=np.uint8)
     assert engine.analyze_image(blank)["frame"]["faces"] == []
 
@@ -147,6 +149,7 @@ def assert_face_matches(face, expected):
     assert face.keys() == expected.keys()
     np.testing.assert_allclose(face["bbox_xyxy"], expected["bbox_xyxy"], atol=LANDMARKS_PX)
     np.testing.assert_allclose(face["landmarks_xy"], expected["landmarks_xy"], atol=LANDMARKS_PX)
+    assert face["is_face_doubtful"] == expected["is_face_doubtful"]
     assert face["confidence"] == pytest.approx(expected["confidence"], abs=1e-4)
     assert face["head_pose_deg"] == pytest.approx(expected["head_pose_deg"], abs=POSE_DEG)
     assert face["quality"] == pytest.approx(expected["quality"], abs=QUALITY)

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PORTRAITS = {"astronaut": (178, 63, 269, 176), "obama": (326, 79, 537, 368), "biden": (291, 115, 480, 384)}
@@ -83,6 +83,18 @@ def no_face(size_hw: tuple[int, int] = (480, 640)) -> np.ndarray:
     height, width = size_hw
     rows, columns = np.linspace(0, 25, height)[:, None, None], np.linspace(0, 20, width)[None, :, None]
     return noisy(np.array([205.0, 196.0, 184.0]) - rows - columns, 2)
+
+
+def painted_disk() -> np.ndarray:
+    """Return a painted disk with holes that the detector reports as a face with a confidence of 0.77."""
+    image = Image.new("RGB", (320, 320), (190, 156, 158))
+    canvas = ImageDraw.Draw(image)
+    canvas.ellipse((85, 63, 235, 257), fill=(217, 174, 113))
+    for center in (119, 201):
+        canvas.ellipse((center - 18, 112.4, center + 18, 137.6), fill=(57, 37, 27))
+    canvas.ellipse((132, 202, 188, 218), fill=(57, 37, 27))
+    canvas.ellipse((150, 155, 170, 175), fill=(173, 139, 90))
+    return np.array(image.filter(ImageFilter.GaussianBlur(3.9)))
 
 
 def crowd(rows: int, columns: int, face_px: int) -> tuple[np.ndarray, np.ndarray]:

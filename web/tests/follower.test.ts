@@ -15,6 +15,10 @@ let runs: { detector: number; landmarks: number; expression: number };
 let cell: { column: number; row: number } | null;
 /** Horizontal offset of the nose, in cells. */
 let noseOffset: number;
+/** Confidence of the detector. */
+let confidence: number;
+/** Logit of the mesh's presence. */
+let presence: number;
 let follower: FaceFollower;
 
 beforeEach(() => {
@@ -23,6 +27,8 @@ beforeEach(() => {
   runs = { detector: 0, landmarks: 0, expression: 0 };
   cell = { column: 18, row: 14 };
   noseOffset = 0;
+  confidence = 0.9;
+  presence = 5;
   const stopwatch = new Stopwatch();
   follower = new FaceFollower(new Analyzer(stubModels(), stopwatch), stopwatch);
 });
@@ -38,7 +44,7 @@ function stubModels(): Models {
     landmarks: {
       async run() {
         runs.landmarks++;
-        return [frontalMesh(), Float32Array.of(5)];
+        return [frontalMesh(), Float32Array.of(presence)];
       },
     },
     expression: {
@@ -66,7 +72,7 @@ function detectorOutputs(dims: readonly number[]): Float32Array[] {
     const [classes, objectness, boxes, points] = [1, 1, 4, 10].map((size) => new Float32Array(cells * size));
     if (stride === 8 && cell && dims[3] === WIDTH) {
       const index = cell.row * columns + cell.column;
-      classes[index] = objectness[index] = 0.9;
+      classes[index] = objectness[index] = confidence;
       boxes.set([0, 0, Math.log(8), Math.log(8)], 4 * index);
       points.set([-1.5, -1, 1.5, -1, noseOffset, 0.5, -1, 2, 1, 2], 10 * index);
     }
@@ -151,4 +157,27 @@ test('rejects timestamps that go backwards', async () => {
   await follower.step(texturedImage(), 1);
   await expect(follower.step(texturedImage(), 0.5)).rejects.toThrow(RangeError);
   await expect(follower.step(texturedImage(), NaN)).rejects.toThrow(RangeError);
+});
+
+test('an uncertain face without a mesh has no label until a mesh fits its track', async () => {
+  [confidence, presence] = [0.7, -1];
+  for (const time_s of [0, 0.04, 0.1]) {
+    const [face] = await follower.step(texturedImage(), time_s);
+    expect([face.is_face_doubtful, face.smoothed?.label]).toEqual([true, null]);
+  }
+  presence = 5;
+  const [fitted] = await follower.step(texturedImage(), 1);
+  expect([fitted.is_face_doubtful, fitted.expression?.label, fitted.smoothed?.label]).toEqual([
+    false,
+    'happiness',
+    'happiness',
+  ]);
+  presence = -1;
+  noseOffset = 0.5;
+  const [doubtful] = await follower.step(texturedImage(), 2);
+  expect([doubtful.is_face_doubtful, doubtful.expression?.label, doubtful.smoothed?.label]).toEqual([
+    true,
+    null,
+    'happiness',
+  ]);
 });

@@ -15,6 +15,9 @@ from mien.results import Face
 MAX_LANDMARK_ROTATION_DEG = 15.0
 """Rotation between mesh and detector landmarks above which the mesh's landmarks replace the detector's."""
 
+DOUBTFUL_CONFIDENCE = 0.8
+"""Detector confidence below which a face without a mesh is doubtful; see benchmarks/false_faces.py."""
+
 
 def measure_faces(
     image: np.ndarray,
@@ -24,7 +27,7 @@ def measure_faces(
     max_tilt_deg: float = MAX_TILT_DEG,
     rotated: bool = True,
 ) -> list[Face]:
-    """Return the faces with head pose and quality, in order.
+    """Return the faces with head pose and quality, in order; some are marked as doubtful.
 
     A face that is rotated against its landmarks by more than `MAX_LANDMARK_ROTATION_DEG` gets those of its mesh.
 
@@ -44,5 +47,6 @@ def measure_faces(
             face = replace(face, mesh_xyz=fit.mesh_xyz, head_pose=head_pose(fit.mesh_xyz))
             if rotated and abs(fit.rotation_deg) > MAX_LANDMARK_ROTATION_DEG:
                 face = replace(face, landmarks_xy=fit.landmarks_xy)
-        measured.append(replace(face, quality=face_quality(image, face)))
+        is_doubtful = mesh is not None and face.head_pose is None and face.confidence < DOUBTFUL_CONFIDENCE
+        measured.append(replace(face, quality=face_quality(image, face), is_face_doubtful=is_doubtful))
     return measured

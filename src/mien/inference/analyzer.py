@@ -28,7 +28,7 @@ from mien.inference.prefetch import check_images, without_frames
 from mien.inference.prefetch import decode_ahead as decode_in_background
 from mien.inference.result import Result
 from mien.manifest import Manifest
-from mien.results import Face
+from mien.results import Face, with_expression
 from mien.runtime import DEFAULT_MODEL
 
 
@@ -375,7 +375,7 @@ class Analyzer:
             flip_tta=options.flip_tta,
             max_error=options.max_error,
         )
-        return [replace(face, expression=one) for face, one in zip(faces, expressions, strict=True)]
+        return [with_expression(face, one) for face, one in zip(faces, expressions, strict=True)]
 
     def _load_blendshapes(self) -> BlendshapeModel:
         with self._mesh_lock:

@@ -5,7 +5,6 @@ A map shows what the network used, not why a person feels anything.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from mien.errors import InputError
 from mien.imaging import ImageSource, read_image
 from mien.inference.analyzer import Analyzer
-from mien.results import ExplainedFace
+from mien.results import ExplainedFace, with_expression
 from mien.runtime import DEFAULT_MODEL
 
 SIDE = 400
@@ -47,7 +46,7 @@ def explain(
     labels = classifier.manifest.labels
     if label is not None and label not in labels:
         raise InputError(f"the model has no class {label!r}; expected one of {', '.join(labels)}.")
-    pixels = read_image(image, max_pixels=analyzer.options.max_pixels)
+    pixels = read_image(image, max_pixels=analyzer.options.max_pixels, color=analyzer.options.color)
     faces, crops = analyzer.crop_faces(pixels, analyzer.detect(pixels))
     size = classifier.manifest.input.size
     explanations = classifier.explain(
@@ -55,7 +54,7 @@ def explain(
     )
     return [
         ExplainedFace(
-            face=replace(face, expression=explanation.expression),
+            face=with_expression(face, explanation.expression),
             image=classifier.crop(pixels, face, size=SIDE),
             explanation=explanation,
             label=label or labels[int(explanation.expression.probabilities.argmax())],

@@ -158,7 +158,7 @@ def to_pandas(results: Iterable[Result]) -> pd.DataFrame:
     action_units = next((tuple(face.action_units) for face in faces if face.action_units is not UNSET), ())
     columns = table_columns(labels, action_units)
     table = pd.DataFrame(rows, columns=list(columns))
-    kinds: dict[type, Any] = {int: "Int64", float: "float64", str: object}
+    kinds: dict[type, Any] = {int: "Int64", float: "float64", bool: "boolean", str: object}
     return table.astype({name: kinds[kind] for name, kind in columns.items()})
 
 

@@ -78,6 +78,7 @@ class Health(Struct, frozen=True, kw_only=True):
 _FACE = {
     "bbox_xyxy": [176.3, 80.9, 264.6, 200.4],
     "confidence": 0.93,
+    "is_face_doubtful": False,
     "landmarks_xy": [[198.1, 121.5], [239.9, 121.9], [218.3, 146.2], [202.5, 168.0], [235.0, 168.6]],
     "head_pose_deg": {"yaw": -3.1, "pitch": 4.0, "roll": 0.4},
     "quality": {"size_px": 88.3, "sharpness": 0.81, "frontality": 0.996, "visible": 1.0},

@@ -13,7 +13,7 @@ from mien.errors import InputError
 from mien.faces.tracking import FaceTracker, appearance_descriptor
 from mien.inference.analyzer import Analyzer
 from mien.records import convert
-from mien.results import Face, HeadPose, Quality, VideoFrame
+from mien.results import Expression, Face, HeadPose, Quality, VideoFrame
 from mien.video.io.sources import DecodedFrame
 from mien.video.scene_cuts import CutDetector
 from mien.video.schedule import DetectionSchedule
@@ -33,12 +33,17 @@ POSE_ROLL_DEG = 2.0
 
 @dataclass(frozen=True)
 class _Head:
-    """Attributes of a face from its last prediction, with time and `landmark_shape` of the fit of its pose."""
+    """Attributes of a face from its last prediction, with time and `landmark_shape` of the fit of its pose.
+
+    `had_pose` is true once a mesh has fitted: then the track is a face, also where a single detection is doubtful.
+    """
 
     head_pose: HeadPose | None = None
     quality: Quality | None = None
     shape: tuple[float, ...] = ()
     fitted_s: float = 0.0
+    is_doubtful: bool = False
+    had_pose: bool = False
 
 
 class FaceFollower:
@@ -136,15 +141,11 @@ class FaceFollower:
         tracked = self._tracker.update(now, detections, np.stack(descriptors) if descriptors else np.empty((0, 1)))
         heads = [self._valid_head(face, now) for face in tracked]
         posed = [replace(face, head_pose=head.head_pose) for face, head in zip(tracked, heads, strict=True)]
-        faces = [
-            self._smooth(face, now)
-            for face in self.analyzer.predict_faces(image, posed, max_tilt_deg=MAX_TILT_DEG, rotated=False)
-        ]
+        predicted = self.analyzer.predict_faces(image, posed, max_tilt_deg=MAX_TILT_DEG, rotated=False)
+        heads = [_update(head, face) for face, head in zip(predicted, heads, strict=True)]
+        faces = [self._smooth(face, head, now) for face, head in zip(predicted, heads, strict=True)]
         self.smoother.retain(self._tracker.track_ids)
-        self._heads = {
-            _track_id(face): replace(head, head_pose=face.head_pose, quality=face.quality)
-            for face, head in zip(faces, heads, strict=True)
-        }
+        self._heads = {_track_id(face): head for face, head in zip(faces, heads, strict=True)}
         return faces
 
     def _valid_head(self, face: Face, now: float) -> _Head:
@@ -155,19 +156,24 @@ class FaceFollower:
             shift, roll_deg = compare_shapes(head.shape, shape)
             if shift <= POSE_SHIFT and abs(roll_deg) <= POSE_ROLL_DEG:
                 return head
-        return _Head(shape=shape, fitted_s=now)
+        return _Head(shape=shape, fitted_s=now, had_pose=head.had_pose)
 
-    def _smooth(self, face: Face, now: float) -> Face:
+    def _smooth(self, face: Face, head: _Head, now: float) -> Face:
         if face.expression is None:
             return face
-        weight = prediction_weight(face.quality)
-        return replace(face, smoothed=self.smoother.add(_track_id(face), now, face.expression, weight))
+        smoothed = self.smoother.add(_track_id(face), now, face.expression, prediction_weight(face.quality))
+        return replace(face, smoothed=_labeled(smoothed, head))
 
     def _keep_attributes(self, face: Face) -> Face:
         """Add the attributes of its last prediction to a tracked face."""
         head = self._heads.get(_track_id(face), _Head())
+        smoothed = self.smoother.last(_track_id(face))
         return replace(
-            face, head_pose=head.head_pose, quality=head.quality, smoothed=self.smoother.last(_track_id(face))
+            face,
+            head_pose=head.head_pose,
+            quality=head.quality,
+            is_face_doubtful=head.is_doubtful,
+            smoothed=None if smoothed is None else _labeled(smoothed, head),
         )
 
 
@@ -179,6 +185,22 @@ def _descriptor(image: np.ndarray, face: Face) -> np.ndarray | None:
         return appearance_descriptor(image, face)
     except InputError:
         return None
+
+
+def _update(head: _Head, face: Face) -> _Head:
+    """Return the attributes of a head after a prediction."""
+    return replace(
+        head,
+        head_pose=face.head_pose,
+        quality=face.quality,
+        is_doubtful=face.is_face_doubtful,
+        had_pose=head.had_pose or face.head_pose is not None,
+    )
+
+
+def _labeled(smoothed: Expression, head: _Head) -> Expression:
+    """Return a smoothed expression, without its label as long as the track may not be a face."""
+    return replace(smoothed, label=None) if head.is_doubtful and not head.had_pose else smoothed
 
 
 def _track_id(face: Face) -> int:

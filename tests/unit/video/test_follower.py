@@ -248,3 +248,35 @@ def test_changed_appearance_between_detections_is_detected_at_once(detect_every)
     assert [frame.scene for frame in results] == [1] * 8
     assert [frame.faces[0].track_id for frame in results] == [1] * 4 + [2] * 4
     assert 4 in analyzer.detected_in
+
+
+class DoubtfulAnalyzer(FakeAnalyzer):
+    """Every face is doubtful, without a pose, in some frames."""
+
+    def __init__(self, is_doubtful):
+        super().__init__(lambda index: [80])
+        self.is_doubtful = is_doubtful
+
+    def predict_faces(self, image, faces, **options):
+        predicted = super().predict_faces(image, faces, **options)
+        if not self.is_doubtful(int(image[0, 0, 0])):
+            return predicted
+        return [replace(face, is_face_doubtful=True, head_pose=None) for face in predicted]
+
+
+def smoothed_labels(is_doubtful):
+    follower = FaceFollower(DoubtfulAnalyzer(is_doubtful), detect_every=3)
+    faces = [follower.step(frame).faces[0] for frame in frames(9)]
+    return [(face.is_face_doubtful, face.smoothed.label is None) for face in faces]
+
+
+def test_a_doubtful_face_has_no_label_in_any_frame():
+    assert smoothed_labels(lambda index: True) == [(True, True)] * 9
+
+
+def test_a_track_with_a_pose_keeps_its_label_where_a_detection_is_doubtful():
+    assert smoothed_labels(lambda index: index == 3) == [(index in (3, 4, 5), False) for index in range(9)]
+
+
+def test_a_track_gets_its_label_with_its_first_pose():
+    assert smoothed_labels(lambda index: index < 6) == [(index < 6, index < 6) for index in range(9)]

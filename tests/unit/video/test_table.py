@@ -13,7 +13,7 @@ from mien.video.table import RowFile, frame_rows, read_rows, row_columns, write_
 
 LABELS = ("calm", "glad")
 COLUMNS = [
-    *("frame_index", "timestamp_s", "scene", "track_id", "x1", "y1", "x2", "y2", "face_confidence"),
+    *("frame_index", "timestamp_s", "scene", "track_id", "x1", "y1", "x2", "y2", "face_confidence", "is_face_doubtful"),
     *("yaw_deg", "pitch_deg", "roll_deg", "size_px", "sharpness", "frontality", "visible"),
     *("label", "confidence", "valence", "arousal", "p_calm", "p_glad", "s_calm", "s_glad"),
 ]

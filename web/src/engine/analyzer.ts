@@ -15,6 +15,8 @@ import type { Stopwatch } from './stopwatch';
 const MIN_REALIGNMENT_DEG = 15;
 /** Maximum number of faces per image, largest first, for which rotated mesh fits are tried. */
 const MAX_ROTATED_FACES = 16;
+/** Detector confidence below which a face without a mesh is doubtful. */
+const DOUBTFUL_CONFIDENCE = 0.8;
 
 export interface Models {
   detector: Network;
@@ -29,6 +31,8 @@ export interface Prediction {
   /** The detector's landmarks, or those of the mesh when the face is rotated. */
   landmarks: Point[];
   pose: HeadPose | null;
+  /** Uncertain detection without a mesh, perhaps not a face. */
+  isDoubtful: boolean;
   quality: Quality;
   expression: Expression;
 }
@@ -68,7 +72,8 @@ export class Analyzer {
     const expression = await this.stopwatch.time('expression', () =>
       predictExpression(network, manifest, image, fit.landmarks, quality),
     );
-    return { ...fit, quality, expression };
+    const isDoubtful = fit.pose === null && face.confidence < DOUBTFUL_CONFIDENCE;
+    return { ...fit, isDoubtful, quality, expression: isDoubtful ? { ...expression, label: null } : expression };
   }
 
   private async fitPose(
@@ -87,10 +92,14 @@ export class Analyzer {
 }
 
 /** Convert a face to the page's record, rounded as by `Face.to_dict` in Python. */
-export function toFaceRecord(detection: Detection, { pose, quality, expression }: Partial<Prediction>): Face {
+export function toFaceRecord(
+  detection: Detection,
+  { pose, isDoubtful, quality, expression }: Partial<Prediction>,
+): Face {
   return {
     bbox_xyxy: detection.box.map(roundTenths) as Face['bbox_xyxy'],
     confidence: roundTo(detection.confidence, 6),
+    is_face_doubtful: isDoubtful ?? false,
     landmarks_xy: detection.landmarks.map(([x, y]) => [roundTenths(x), roundTenths(y)]),
     head_pose_deg: pose
       ? { yaw: roundTenths(pose.yaw), pitch: roundTenths(pose.pitch), roll: roundTenths(pose.roll) }

@@ -1,6 +1,6 @@
 /** Face tracking and smoothed expressions over video frames: port of `mien/video/follower.py`. */
 
-import type { Face, HeadPose, Quality } from '../backend';
+import type { Expression, Face, HeadPose, Quality } from '../backend';
 import { type Analyzer, toExpressionRecord, toFaceRecord } from './analyzer';
 import { type Appearance, appearanceDescriptor } from './appearance';
 import type { Detection } from './detection';
@@ -27,6 +27,9 @@ type Shape = number[];
 interface FaceState {
   pose: HeadPose | null;
   quality: Quality | null;
+  isDoubtful: boolean;
+  /** True once a mesh has fitted: then the track is a face, also where a single detection is doubtful. */
+  hadPose: boolean;
   /** Landmarks at the time of the pose estimate. */
   shape: Shape;
   /** Time of the pose estimate. */
@@ -88,13 +91,14 @@ export class FaceFollower {
     for (const face of tracked) {
       const state = this.currentState(face, time_s);
       const prediction = await this.analyzer.predict(image, face, state.pose, VIDEO_FRAME);
-      const { pose, quality, expression } = prediction;
-      states.set(face.number, { ...state, pose, quality });
+      const { pose, quality, isDoubtful, expression } = prediction;
+      const next = { ...state, pose, quality, isDoubtful, hadPose: state.hadPose || pose !== null };
+      states.set(face.number, next);
       const smoothed = this.smoother.add(face.number, time_s, expression, predictionWeight(quality));
       faces.push({
         track_id: face.number,
         ...toFaceRecord(face, prediction),
-        smoothed: toExpressionRecord(smoothed),
+        smoothed: toExpressionRecord(labeled(smoothed, next)),
       });
     }
     this.smoother.retain(this.tracker.numbers);
@@ -122,7 +126,7 @@ export class FaceFollower {
       const { shift, rotation_deg } = shapeChange(last.shape, shape);
       if (shift <= MAX_POSE_SHIFT && Math.abs(rotation_deg) <= MAX_POSE_ROTATION_DEG) return last;
     }
-    return { pose: null, quality: null, shape, pose_s: time_s };
+    return { pose: null, quality: null, isDoubtful: false, hadPose: last?.hadPose ?? false, shape, pose_s: time_s };
   }
 
   /** Return the record of a face in a frame without inference, with the last pose and smoothed expression. */
@@ -131,10 +135,15 @@ export class FaceFollower {
     const smoothed = this.smoother.last(face.number);
     return {
       track_id: face.number,
-      ...toFaceRecord(face, state?.quality ? { pose: state.pose, quality: state.quality } : {}),
-      smoothed: smoothed && toExpressionRecord(smoothed),
+      ...toFaceRecord(face, state?.quality ? { ...state, quality: state.quality } : {}),
+      smoothed: smoothed && toExpressionRecord(labeled(smoothed, state)),
     };
   }
+}
+
+/** Return a smoothed expression, without its label as long as the track may not be a face. */
+function labeled(smoothed: Expression, state?: FaceState): Expression {
+  return state?.isDoubtful && !state.hadPose ? { ...smoothed, label: null } : smoothed;
 }
 
 /** Normalize landmarks for position and size. */

@@ -21,6 +21,8 @@ export interface FaceRecord {
   bbox_xyxy: [number, number, number, number];
   /** Confidence of the face detector. */
   confidence: number;
+  /** True for an uncertain detection without a face mesh, perhaps not a face; it has no label. */
+  is_face_doubtful: boolean;
   /** The subject's right eye, left eye, nose tip, right and left mouth corner. */
   landmarks_xy: [number, number][];
   head_pose_deg: HeadPoseRecord | null;
