@@ -8,11 +8,12 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mien.errors import ImageReadError, ImageTooLargeError
+from mien.image_formats import RAW_PROBLEM, describe_unsupported, is_raw
 from mien.image_metadata import without_metadata
 from mien.pixels import FULL_SCALES, to_8_bits
 
@@ -22,11 +23,8 @@ if TYPE_CHECKING:
 
 MAX_JPEG_SCANS = 100
 """Maximum number of scans of a JPEG. Progressive files have about ten; decoding time grows with every scan."""
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-"""Brands of HEIC files in their first box, `ftyp`."""
 ORIENTATION_TAG = 0x0112
-_UNSUPPORTED = "is not an image in a supported format"
-_UNSUPPORTED_HEIC = "is a HEIC file; convert it to JPEG or pass a Pillow image opened with pillow-heif"
+_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 _JPEG_SEGMENT = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
 _SWAPPED_BYTES = {"B": "L", "L": "B", "N": "B"}
@@ -81,8 +79,8 @@ def _decode(source: Image | bytes, name: str, max_pixels: int) -> np.ndarray:
     except ImageReadError:
         raise
     except UnidentifiedImageError:
-        is_heic = isinstance(source, bytes) and source[4:8] == b"ftyp" and source[8:12] in HEIC_BRANDS
-        raise ImageReadError(f"{name} {_UNSUPPORTED_HEIC if is_heic else _UNSUPPORTED}.") from None
+        data = source if isinstance(source, bytes) else b""
+        raise ImageReadError(f"{name} {describe_unsupported(name, data)}.") from None
     except Image.DecompressionBombError:
         limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))
         kind = ImageTooLargeError if limit == max_pixels else ImageReadError
@@ -104,9 +102,16 @@ def _check(opened: Image, name: str, max_pixels: int) -> None:
         raise ImageTooLargeError(
             f"{name} is too large: {width} x {height} pixels, the limit is {max_pixels / 1e6:.3g} million."
         )
+    if is_raw(name) or (opened.format == "TIFF" and _is_raw_tiff(opened)):
+        raise ImageReadError(f"{name} {RAW_PROBLEM}.")
     if opened.format in ("EPS", "WMF"):
         # Pillow would start another program to render them.
         raise ImageReadError(f"{name} is a vector image ({opened.format}); convert it to PNG or JPEG.")
+
+
+def _is_raw_tiff(opened: Any) -> bool:
+    """Return whether the first image of a TIFF is the small preview of a raw camera file (DNG, NEF, ARW ...)."""
+    return bool(_DNG_VERSION in opened.tag_v2 or opened.tag_v2.get(_SUBFILE_TYPE, 0) & 1)
 
 
 def _to_rgb(image: Image) -> np.ndarray:

@@ -9,7 +9,6 @@ import inspect
 import io
 import math
 import os
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 
+from mien.addresses import path_problem
 from mien.errors import ImageReadError, InputError
 from mien.geometry import compose, invert, transform_points
 from mien.image_decoding import decode_file, decode_pillow
@@ -28,15 +28,6 @@ if TYPE_CHECKING:
 MAX_PIXELS = 120_000_000
 """Default maximum number of pixels of an image; an image of this size takes 360 MB."""
 
-IMAGE_SUFFIXES = (
-    *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
-    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
-)
-"""Lower-case suffixes of the formats that Pillow reads without plugins; images in folders and zip files."""
-
-HEIC_SUFFIXES = (".heic", ".heif")
-"""Lower-case suffixes of images that Pillow reads only with a plugin; in a folder they are reported, not ignored."""
-
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image | np.ndarray"
 """Types accepted as an image."""
 
@@ -44,7 +35,6 @@ Color: TypeAlias = Literal["rgb", "bgr"]
 """Order of the channels of an array: "rgb", or "bgr" as from OpenCV."""
 
 _MAX_PATH_BYTES = 1000
-_ADDRESS = re.compile(r"(https?|ftp|s3|gs|file):/|data:", re.IGNORECASE)
 
 
 def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, color: Color = "rgb") -> np.ndarray:
@@ -78,8 +68,6 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, color: Colo
     except Exception as error:
         raise InputError(f"{type(source).__name__} is not a path: {error}.") from None
     data = _read_bytes(source, name)
-    if not name:
-        raise ImageReadError("the path of the image is empty.")
     if not data:
         raise ImageReadError(f"{name} is empty (0 bytes).")
     if (
@@ -170,9 +158,12 @@ def _conversion_hint(image: np.ndarray) -> str:
 def _read_bytes(source: Any, name: str) -> bytes:
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
+    is_path = isinstance(source, str | os.PathLike)
+    if is_path and (problem := path_problem(name)) and not os.path.exists(name):  # noqa: PTH110 - any text
+        raise ImageReadError(problem)
     try:
-        if isinstance(source, str | os.PathLike):
-            return Path(name).read_bytes() if name else b""
+        if is_path:
+            return Path(name).read_bytes()
         read = getattr(source, "read", None)
         data = _read_from_start(source, read) if callable(read) and not isinstance(source, io.TextIOBase) else None
     except FileNotFoundError as error:
@@ -211,8 +202,6 @@ def _type_hint(source: object) -> str:
 
 def _path_hint(name: str) -> str:
     """Return why a path may not exist."""
-    if _ADDRESS.match(name):
-        return "; addresses are not fetched: download the image and pass its path or bytes"
     if name.startswith("~"):
         return "; expand the home directory: Path(path).expanduser()"
     if any(character in name for character in "*?["):

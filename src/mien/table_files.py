@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from mien.addresses import path_problem
 from mien.atomic import open_atomic
 from mien.errors import InputError, MissingExtraError
 
@@ -43,8 +44,6 @@ class TableFile:
 
     def __enter__(self) -> Self:
         try:
-            if self._path.is_dir():
-                raise InputError(f"{self._path} is a directory; expected a file name.")
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with ExitStack() as stack:
                 file = stack.enter_context(open_atomic(self._path))
@@ -78,12 +77,20 @@ def check_table_path(path: Path) -> None:
     """Raise early when a table cannot be written in the format of its suffix.
 
     Raises:
-        InputError: on another suffix than .csv, .jsonl and .parquet.
+        InputError: on a folder, and on another suffix than .csv, .jsonl and .parquet.
         MissingExtraError: for Parquet without pyarrow.
     """
+    if problem := path_problem(path):
+        raise InputError(problem)
+    path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise InputError(f"{path}: unknown table format; expected a name that ends in {' or '.join(FORMATS)}.")
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a directory; expected a file name.")
+    except OSError as error:
+        raise write_error(path, error) from None
     if suffix == ".parquet":
         _load_parquet()
 

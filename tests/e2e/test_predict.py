@@ -226,7 +226,7 @@ def test_keeps_an_existing_table_if_the_run_fails(shell, photo, tmp_path, monkey
     assert shell(photo, "--table", table, "--output", tmp_path / "file" / "out") == 2
     assert table.read_text() == "precious"
     with monkeypatch.context() as patch:
-        patch.setattr("mien.cli.console.ConsoleWriter.add", interrupt)
+        patch.setattr("mien.cli.console.ConsolePrinter.add", interrupt)
         assert shell(photo, "--table", table) == 130
     assert table.read_text() == "precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", name, "photos"]

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, features
 
 from mien.errors import ImageReadError, InputError
-from mien.imaging import IMAGE_SUFFIXES, check_image, read_image, resize, warp
+from mien.image_formats import IMAGE_SUFFIXES
+from mien.imaging import check_image, read_image, resize, warp
 from support.images import corrupt_files, encoded, large_png, portrait, stored_rotated
 
 IDENTITY = np.array([[1.0, 0, 0], [0, 1.0, 0]])
@@ -469,6 +470,36 @@ def test_errors_of_foreign_files_and_paths_are_read_errors():
         read_image(BrokenPath())
 
 
+@pytest.mark.parametrize("tags", [{254: 1}, {50706: b"\1\4\0\0"}], ids=["preview", "DNG"])
+def test_rejects_the_preview_of_a_raw_camera_file(image: np.ndarray, tags: dict[int, object]):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "TIFF", tiffinfo=tags)
+    with pytest.raises(ImageReadError, match="raw camera file; export it"):
+        read_image(buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "problem"),
+    [
+        ("a.CR2", b"", "empty"),
+        ("a.nef", b"II*\0", "raw camera file"),
+        ("a.jxl", b"\xff\x0a123456", "JPEG XL"),
+        ("a.svg", b"<?xml version='1.0'?><svg/>", r"vector image \(SVG\)"),
+        ("a.jpg", b"\0\0\0\x18ftypmif1", "HEIC"),
+        ("a.jpg", b"\0\0\0\x18ftypisom", "is a video; give it to mien video"),
+        ("clip.mp4", b"\0\0\0\x18ftypmp42", "is a video"),
+        ("clip", b"\x1aE\xdf\xa3", "is a video"),
+        ("clip.avi", b"RIFF\0\0\0\0AVI LIST", "is a video"),
+        ("notes.txt", b"hello", "not an image in a supported format"),
+    ],
+)
+def test_names_the_format_of_an_unsupported_file(tmp_path: Path, name: str, data: bytes, problem: str):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ImageReadError, match=problem) as error:
+        read_image(tmp_path / name)
+    assert str(tmp_path / name) in str(error.value)
+
+
 def test_rejects_closed_and_text_files(tmp_path: Path):
     closed = io.BytesIO(b"data")
     closed.close()
@@ -484,7 +515,11 @@ def test_reads_every_image_suffix(image: np.ndarray, tmp_path: Path, suffix: str
     if suffix == ".avif" and not features.check("avif"):
         pytest.skip("this Pillow is built without AVIF")
     path = tmp_path / f"a{suffix}"
-    if suffix in (".pbm", ".pgm"):
+    if suffix == ".psd":
+        # Pillow reads this format and does not write it
+        header = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, *image.shape[:2], 8, 3) + bytes(12) + b"\0\0"
+        path.write_bytes(header + image.transpose(2, 0, 1).tobytes())
+    elif suffix in (".pbm", ".pgm"):
         Image.fromarray(image).convert("1" if suffix == ".pbm" else "L").save(path)
     else:
         Image.fromarray(image).save(path)

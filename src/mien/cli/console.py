@@ -17,7 +17,6 @@ from mien.schema import valid_text
 from mien.theme import class_color
 
 if TYPE_CHECKING:
-    from mien.cli.inputs import ImageInput
     from mien.datasets import CheckReport
     from mien.inference.result import Result
     from mien.results import Expression, Face, HeadPose, Quality
@@ -38,7 +37,7 @@ def open_console() -> Console:
     return Console(file=sys.stdout, width=width, no_color=not is_terminal, highlight=False, markup=False)
 
 
-class ConsoleWriter:
+class ConsolePrinter:
     """Prints a table of faces for each image."""
 
     def __init__(self) -> None:
@@ -46,7 +45,7 @@ class ConsoleWriter:
         encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
         self._full, self._empty, self._degree = ("█", "·", "°") if encoding.startswith("utf") else ("#", ".", "")
 
-    def add(self, item: ImageInput | None, result: Result) -> None:
+    def add(self, result: Result) -> None:
         """Print one image, unless it could not be read: errors are printed to standard error."""
         if result.error is not None:
             return

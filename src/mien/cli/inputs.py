@@ -5,13 +5,15 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
+from mien.addresses import path_problem
+from mien.cli.outputs import shorten
 from mien.errors import InputError, MienError
-from mien.imaging import HEIC_SUFFIXES, IMAGE_SUFFIXES
+from mien.image_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -29,59 +31,103 @@ class ImageInput:
     relative: Path
 
 
-def find_images(
-    arguments: Iterable[str], *, skip: Path | None = None
-) -> tuple[list[ImageInput], list[tuple[str, MienError]]]:
+@dataclass
+class Found:
+    """Images that were found, and what was not read.
+
+    Attributes:
+        images: in the order of the arguments.
+        failures: each argument without images, and each folder that could not be searched, with the reason.
+        videos: videos inside folders, which are left out.
+        links: links to folders inside folders, which are not followed.
+    """
+
+    images: list[ImageInput] = field(default_factory=list)
+    failures: list[tuple[str, MienError]] = field(default_factory=list)
+    videos: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        """One line for each kind of files that were left out."""
+        kinds = ((self.videos, "videos", "mien video reads them"), (self.links, "linked folders", "give them by name"))
+        return [f"left out {noun} ({len(names)}): {shorten(names)}; {hint}" for names, noun, hint in kinds if names]
+
+
+def find_images(arguments: Iterable[str], *, skip: Path | None = None) -> Found:
     """Expand paths, folders, glob patterns and `-` to images, in order.
 
-    Folders and patterns select files by suffix (`IMAGE_SUFFIXES` and `HEIC_SUFFIXES`). A file given by its path is
-    always included, even if it does not exist; the error is raised when it is read.
+    Folders and patterns select files by suffix (`IMAGE_SUFFIXES` and `UNREADABLE_SUFFIXES`). A file given by its path
+    is always included, even if it does not exist; the error is raised when it is read.
 
     Args:
         arguments: command-line arguments.
         skip: output folder, left out of the folders and patterns that contain it.
-
-    Returns:
-        The images, and each argument without images together with the reason.
     """
-    images: list[ImageInput] = []
-    failures: list[tuple[str, MienError]] = []
+    found = Found()
     skip = Path(os.path.realpath(skip)) if skip else None
     for argument in arguments:
+        count, failures = len(found.images), len(found.failures)
         try:
-            images += _expand(argument, skip)
+            problem = _expand(argument, skip, found)
         except MienError as error:
-            failures.append((argument, error))
-    return images, failures
+            found.failures.append((argument, error))
+            continue
+        if len(found.images) == count and len(found.failures) == failures:
+            found.failures.append((argument, InputError(problem)))
+    return found
 
 
-def _expand(argument: str, skip: Path | None) -> list[ImageInput]:
+def _expand(argument: str, skip: Path | None, found: Found) -> str:
+    """Add the images of an argument; return the error message if there are none."""
+    expected = "expected JPEG, PNG, WebP, TIFF or another image format."
     if argument == "-":
-        return [ImageInput("-", sys.stdin.buffer.read(), Path("stdin.png"))]
+        found.images.append(ImageInput("-", sys.stdin.buffer.read(), Path("stdin.png")))
+        return ""
     path = Path(argument)
-    if _try_stat(path.is_dir):
-        images = list(_walk(path, path, _skip_inside(skip, path)))
-        message = f"no images found in {argument}"
-    elif glob.has_magic(argument) and not _try_stat(path.exists):
-        images = _match(argument, skip)
-        message = f"no images match {argument}"
-    else:
-        return [ImageInput(argument, path, Path(path.name))]
-    if not images:
-        raise InputError(f"{message}; expected JPEG, PNG, WebP, TIFF or another image format.")
-    return images
+    # Path("") is the current folder
+    is_present = bool(argument) and _try_stat(path.exists)
+    if not is_present and (problem := path_problem(argument)):
+        raise InputError(problem)
+    if is_present and _try_stat(path.is_dir):
+        _walk(path, path, _skip_inside(skip, path), found)
+        return f"no images found in {argument}; {_found_instead(found) or expected}"
+    if glob.has_magic(argument) and not is_present:
+        _match(argument, skip, found)
+        return f"no images match {argument}; {_found_instead(found) or expected}"
+    found.images.append(ImageInput(argument, path, Path(path.name)))
+    return ""
 
 
-def _match(pattern: str, skip: Path | None) -> list[ImageInput]:
+def _found_instead(found: Found) -> str:
+    return "; ".join(found.notes)
+
+
+def _match(pattern: str, skip: Path | None, found: Found) -> None:
     # the folders before the first wildcard
     root = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1]))
     skip = _skip_inside(skip, root)
-    images: dict[str, ImageInput] = {}
-    for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - Path.glob takes no absolute pattern
-        path = Path(match)
-        for image in _walk(path, root, skip) if _try_stat(path.is_dir) else _select(path, root, skip):
-            images.setdefault(image.name, image)
-    return list(images.values())
+    matches = Found()
+    for path in _glob(pattern):
+        if _try_stat(path.is_dir) and path.is_symlink():
+            matches.links.append(str(path))
+        elif _try_stat(path.is_dir):
+            _walk(path, root, skip, matches)
+        else:
+            _select(path, root, skip, matches)
+    found.images += {image.name: image for image in matches.images}.values()
+    found.failures += dict(matches.failures).items()
+    found.videos += dict.fromkeys(matches.videos)
+    found.links += dict.fromkeys(matches.links)
+
+
+def _glob(pattern: str) -> list[Path]:
+    """Return the sorted matches of a pattern; of several paths to one file, as in a loop of links, the shortest."""
+    paths: dict[Path, Path] = {}
+    matches = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    for path in sorted(matches, key=lambda path: (len(path.parts), str(path))):
+        paths.setdefault(Path(os.path.realpath(path.parent), path.name), path)
+    return sorted(paths.values(), key=str)
 
 
 def _try_stat(check: Callable[[], bool], *, default: bool = False) -> bool:
@@ -97,22 +143,32 @@ def _skip_inside(skip: Path | None, folder: Path) -> Path | None:
     return skip if skip is not None and Path(os.path.realpath(folder)) in skip.parents else None
 
 
-def _walk(folder: Path, root: Path, skip: Path | None) -> Iterator[ImageInput]:
-    """Yield the images below a folder, sorted, without hidden files and folders."""
-    for parent, folders, files in os.walk(folder):
+def _walk(folder: Path, root: Path, skip: Path | None, found: Found) -> None:
+    """Add the images below a folder, sorted, without hidden files and folders."""
+
+    def fail(error: OSError) -> None:
+        problem = (error.strerror or str(error)).lower()
+        found.failures.append((str(error.filename), InputError(f"{error.filename} cannot be searched: {problem}.")))
+
+    for parent, folders, files in os.walk(folder, onerror=fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found.links += [str(path) for name in folders if (path := Path(parent, name)).is_symlink()]
         for name in sorted(files):
             if not name.startswith("."):
-                yield from _select(Path(parent, name), root, skip)
+                _select(Path(parent, name), root, skip, found)
 
 
-def _select(path: Path, root: Path, skip: Path | None) -> Iterator[ImageInput]:
-    """Yield a file if its suffix is that of an image and it is outside the skipped folder."""
-    if path.suffix.lower() not in IMAGE_SUFFIXES + HEIC_SUFFIXES:
+def _select(path: Path, root: Path, skip: Path | None, found: Found) -> None:
+    """Add a file if its suffix is that of an image or video and it is outside the skipped folder."""
+    suffix = path.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES + UNREADABLE_SUFFIXES + VIDEO_SUFFIXES:
         return
-    # a file without permission is included: reading it reports the reason
-    if not _try_stat(path.is_file, default=True):
+    # a broken link and a file without permission are included: reading them reports the reason
+    if not path.is_symlink() and not _try_stat(path.is_file, default=True):
         return
     if skip is not None and Path(os.path.realpath(path)).is_relative_to(skip):
         return
-    yield ImageInput(str(path), path, path.relative_to(root))
+    if suffix in VIDEO_SUFFIXES:
+        found.videos.append(str(path))
+    else:
+        found.images.append(ImageInput(str(path), path, path.relative_to(root)))

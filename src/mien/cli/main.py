@@ -6,15 +6,17 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter
 
 from mien._version import __version__
+from mien.addresses import path_problem
 from mien.cli.options import ARGUMENTS, OPTIONS
 from mien.cli.progress import print_message
 from mien.cli.signals import catch_stop_signals, stop_code
-from mien.errors import MienError
+from mien.errors import InputError, MienError
 
 ANALYZE = Group("Analyze", sort_key=1)
 EVALUATE = Group("Evaluate", sort_key=2)
@@ -36,6 +38,9 @@ COMMANDS = {
     "serve": ("mien.cli.serve:serve", SERVE, None),
 }
 """Import path, help section and usage of each command; commands are imported on first use."""
+
+PATH_OPTIONS = ("--output", "-o", "--table", "--data", "--leaks", "--write-page", "--token-file")
+"""Options that take the path of a file or folder."""
 
 USAGE_ERROR = 2
 PIPE_CLOSED = 141
@@ -93,6 +98,7 @@ def _replace_unencodable() -> None:
 
 def _run(tokens: list[str]) -> int:
     try:
+        _check_paths(tokens)
         app = build_app()
         if not tokens or tokens[0].startswith("-"):
             # the help shows the first lines of all commands, and shell completion their options
@@ -114,6 +120,20 @@ def _run(tokens: list[str]) -> int:
         problem = (error.strerror or str(error)).lower()
         return _fail(f"{error.filename}: {problem}." if error.filename else f"{problem}.")
     return code if isinstance(code, int) else 0
+
+
+def _check_paths(tokens: Sequence[str]) -> None:
+    """Raise `InputError` for an empty argument and for an address where a file is written or read.
+
+    Python's `Path` would turn the empty text of an unset shell variable into the current folder.
+    """
+    for previous, token in zip(("", *tokens), tokens, strict=False):
+        option, _, value = token.partition("=") if token.startswith("-") else (previous, "", token)
+        if not value.strip() and (not token.startswith("-") or token.endswith("=")):
+            place = f" of {option}" if option.startswith("-") else ""
+            raise InputError(f"the value{place} is empty; is a shell variable unset?")
+        if option in PATH_OPTIONS and (problem := path_problem(value)) and not Path(value).exists():
+            raise InputError(f"{option} {problem}")
 
 
 def _describe(error: CycloptsError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import chain, count
 from pathlib import Path
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mien.atomic import open_atomic
 from mien.cli.progress import print_message
 from mien.errors import ImageReadError, InputError, MissingExtraError
-from mien.schema import flatten_result, table_columns, valid_text
-from mien.table_files import TableFile, write_error
+from mien.schema import valid_text
+from mien.table_files import write_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,54 +57,59 @@ def print_written(*paths: Path, quiet: bool = False) -> None:
         print_message(f"wrote {path}")
 
 
-class ResultWriter(Protocol):
-    """Consumer of the results of `mien predict`, in order."""
+def print_overwriting(*paths: Path | None, quiet: bool = False) -> None:
+    """Print to standard error which paths exist and will be replaced, if they are not empty folders."""
+    for path in () if quiet else paths:
+        if path is not None and _holds_data(path):
+            print_message(f"overwriting {path}")
 
-    def add(self, item: ImageInput | None, result: Result) -> None:
-        """Write the result of one image; `item` is None for an argument without images.
 
-        Raises:
-            ImageReadError: the image failed; the run continues with the next one.
-        """
+def _holds_data(path: Path) -> bool:
+    try:
+        return any(path.iterdir()) if path.is_dir() else path.exists()
+    except OSError:
+        return False
+
+
+class ResultPrinter(Protocol):
+    """Printer of the results of `mien predict`, in order."""
+
+    def add(self, result: Result) -> None:
+        """Print the result of one image to standard output."""
         ...
 
 
-class JsonWriter:
-    """Prints one JSON object per image to standard output."""
+class JsonPrinter:
+    """Prints one JSON object per image."""
 
-    def add(self, item: ImageInput | None, result: Result) -> None:
+    def add(self, result: Result) -> None:
         """Print one line."""
         print_json(result.to_dict())
-
-
-class TableWriter(TableFile):
-    """Writes one row per face to a CSV, JSON Lines or Parquet file; an image without faces gets one row."""
-
-    def __init__(self, path: Path, labels: tuple[str, ...]) -> None:
-        super().__init__(path, table_columns(labels))
-
-    def add(self, item: ImageInput | None, result: Result) -> None:
-        """Write the rows of one image."""
-        self.write(flatten_result(result.to_record()))
 
 
 class ImageWriter:
     """Writes annotated copies to a folder with the layout of the inputs; never overwrites an input or another copy.
 
+    Args:
+        folder: created if it is missing.
+        images: all inputs.
+        copies: copies that an interrupted run has written.
+
     Raises:
         InputError: the folder cannot be created.
     """
 
-    def __init__(self, folder: Path, images: list[ImageInput]) -> None:
+    def __init__(self, folder: Path, images: Sequence[ImageInput], copies: Iterable[Path] = ()) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(folder, error) from None
         self._folder = folder
-        self._reserved = {_path_key(image.source) for image in images if isinstance(image.source, Path)}
+        inputs = (image.source for image in images if isinstance(image.source, Path))
+        self._reserved = {_path_key(path) for path in (*inputs, *copies)}
 
-    def add(self, item: ImageInput | None, result: Result) -> None:
-        """Draw and write one image, unless it could not be read.
+    def add(self, item: ImageInput | None, result: Result) -> Path | None:
+        """Draw and write one image, unless it could not be read; return the path of the copy.
 
         The image is decoded a second time, so that no pixels are kept in memory.
 
@@ -113,7 +118,7 @@ class ImageWriter:
             InputError: the copy cannot be written.
         """
         if item is None or result.error is not None:
-            return
+            return None
         from mien.drawing.annotate import draw_faces
         from mien.imaging import read_image
 
@@ -121,7 +126,9 @@ class ImageWriter:
         if image.shape[:2] != (result.height, result.width):
             raise ImageReadError(f"{item.name} was changed during the analysis.")
         annotated = draw_faces(image, result.faces)
-        save_image(annotated, self._free_path(item.relative, max(annotated.shape[:2])))
+        path = self._free_path(item.relative, max(annotated.shape[:2]))
+        save_image(annotated, path)
+        return path
 
     def _free_path(self, relative: Path, side: int) -> Path:
         """Return a path for a copy that no input and no other copy has."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from mien.cli.image_run import Counts, ImageRun
 from mien.cli.options import DEFAULTS, OUTPUT, AnalyzerOptions, Json, Quiet
 from mien.cli.progress import ProgressBar, print_message, progress_bar
+from mien.cli.signals import deferred_stop
 from mien.errors import ImageReadError, InputError, MienError
 
 if TYPE_CHECKING:
     from mien.cli.inputs import ImageInput
-    from mien.cli.outputs import ResultWriter
+    from mien.cli.outputs import ImageWriter, ResultPrinter
     from mien.inference.analyzer import Analyzer
     from mien.inference.result import Result
 
@@ -29,6 +32,7 @@ def predict(
     *path: Annotated[str, Parameter(allow_leading_hyphen=True)],
     output: Annotated[Path | None, OUTPUT] = None,
     table: Path | None = None,
+    resume: bool = False,
     as_json: Json = False,
     quiet: Quiet = False,
     options: AnalyzerOptions = DEFAULTS,
@@ -36,14 +40,17 @@ def predict(
     """Detect the faces in images and predict their perceived expression.
 
     The prediction describes how a face appears to others, not what the person feels, which no image can show. A face
-    gets no label if the model is uncertain.
+    gets no label if the model is uncertain. On a narrow terminal quality and head pose are left out, in this order.
 
-    Exit code: 0 if all images could be read (with or without faces), 1 if some could not, 2 if none could.
+    Exit code: 0 if all images could be read (with or without faces), 1 if some could not, 2 if none could. Ctrl-C (130)
+    and SIGTERM (143) end the run after the images that are being read; their results are kept.
 
     Args:
         path: images, folders (searched recursively), quoted patterns ("photos/**/*.jpg"), or - for standard input.
         output: folder for annotated copies.
         table: .csv, .jsonl or .parquet file for one row per face (Parquet: pip install 'mien[table]').
+        resume: continue an interrupted run with the same images, options, --table and --output; --json prints the
+            remaining images.
         as_json: print one JSON object per image.
     """
     from mien.cli.inputs import find_images
@@ -54,88 +61,159 @@ def predict(
     # "-" is standard input
     if misspelled := [argument for argument in path if argument.startswith("-") and argument != "-"]:
         raise InputError(f"unknown option {misspelled[0]}. Try: mien predict --help")
-    images, failures = find_images(path, skip=output)
-    if not images:
-        raise InputError(" ".join(str(error) for _, error in failures))
+    if resume and table is None and output is None:
+        raise InputError("--resume needs the --table or --output of the interrupted run.")
+    if resume and "-" in path:
+        raise InputError("--resume needs files; standard input cannot be read again.")
+    found = find_images(path, skip=output)
+    if not found.images:
+        raise InputError(" ".join(str(error) for _, error in found.failures))
     analyzer = options.open_analyzer()
+    total = len(found.images) + len(found.failures)
     with ExitStack() as stack:
-        writers = _open_writers(stack, analyzer, images, as_json=as_json, table=table, output=output)
+        outputs = _open_outputs(stack, analyzer, found.images, table, output, resume=resume, quiet=quiet)
+        is_stopped = stack.enter_context(deferred_stop())
+        stack.enter_context(_complete_or_keep(outputs, total, is_stopped))
         # no progress bar between the tables on a terminal
         is_interleaved = not as_json and sys.stdout.isatty()
-        bar = progress_bar("images", is_shown=len(images) > 1 and not quiet and not is_interleaved)
-        code = _run(_analyze(analyzer, images, failures), writers, bar, len(images) + len(failures), quiet=quiet)
+        bar = progress_bar("images", is_shown=len(found.images) > 1 and not quiet and not is_interleaved)
+        results = _analyze(analyzer, outputs.remaining, found.failures, is_stopped)
+        _run(results, outputs, _open_printer(as_json=as_json), bar, total)
+    counts = outputs.counts
+    if not quiet:
+        problem = f", {counts.failures} could not be read" if counts.failures else ""
+        notes = [f"{_count(total, 'image')}, {_count(counts.faces, 'face')}{problem}"] if total > 1 else []
+        for note in (*notes, *found.notes):
+            print_message(note)
     print_written(*filter(None, (output, table)), quiet=quiet)
-    return code
+    if counts.failures == 0:
+        return 0
+    return ALL_FAILED if counts.failures == total else SOME_FAILED
 
 
-def _open_writers(
+@dataclass
+class _Outputs:
+    """Files of a run, the images that are left, and the counts of those that are done."""
+
+    remaining: Sequence[ImageInput]
+    counts: Counts
+    run: ImageRun | None = None
+    copies: ImageWriter | None = None
+
+
+def _open_outputs(
     stack: ExitStack,
     analyzer: Analyzer,
     images: list[ImageInput],
-    *,
-    as_json: bool,
     table: Path | None,
     output: Path | None,
-) -> list[ResultWriter]:
+    *,
+    resume: bool,
+    quiet: bool,
+) -> _Outputs:
     """Open all outputs, so that a path that cannot be written fails before the analysis."""
-    from mien.cli import outputs
+    from mien.cli.image_run import journal_path
+    from mien.cli.outputs import ImageWriter, print_overwriting
 
-    writers: list[ResultWriter] = []
-    if table is not None:
-        writers.append(stack.enter_context(outputs.TableWriter(table, analyzer.manifest.labels)))
-    if output is not None:
-        writers.append(outputs.ImageWriter(output, images))
+    if table is None and output is None:
+        return _Outputs(images, Counts())
+    journal = journal_path(table, output)
+    is_resumed = resume and journal.is_file()
+    if not is_resumed:
+        print_overwriting(table, output, quiet=quiet)
+        if journal.is_file() and not quiet:
+            print_message("starting over; --resume would have continued it")
+    run = stack.enter_context(ImageRun(images, analyzer, table=table, output=output, resume=resume))
+    try:
+        copies = ImageWriter(output, images, run.copies) if output is not None else None
+    except MienError:
+        run.stop()
+        raise
+    outputs = _Outputs(run.remaining, run.counts(), run, copies)
+    if is_resumed and not quiet:
+        print_message(f"resuming after {outputs.counts.images} of {_count(len(images), 'image')}")
+    return outputs
+
+
+@contextmanager
+def _complete_or_keep(outputs: _Outputs, total: int, is_stopped: Callable[[], bool]) -> Iterator[None]:
+    """Complete the files at the end of the block, or keep what was read when it ends early, and say where that is."""
+    try:
+        yield
+        if is_stopped() and outputs.counts.images < total:
+            raise KeyboardInterrupt
+    except BaseException as error:
+        state = f"stopped after {outputs.counts.images} of {_count(total, 'image')}"
+        if outputs.run is not None:
+            print_message(f"{state}; {outputs.run.stop()}")
+        elif total > 1 and isinstance(error, KeyboardInterrupt):
+            print_message(f"{state}; with --table or --output an interrupted run can be continued")
+        raise
+    if outputs.run is not None:
+        outputs.run.finish()
+
+
+def _open_printer(*, as_json: bool) -> ResultPrinter:
     if as_json:
-        writers.append(outputs.JsonWriter())
-    else:
-        from mien.cli.console import ConsoleWriter
+        from mien.cli.outputs import JsonPrinter
 
-        writers.append(ConsoleWriter())
-    return writers
+        return JsonPrinter()
+    from mien.cli.console import ConsolePrinter
+
+    return ConsolePrinter()
 
 
 def _analyze(
-    analyzer: Analyzer, images: list[ImageInput], failures: list[tuple[str, MienError]]
+    analyzer: Analyzer,
+    images: Sequence[ImageInput],
+    failures: Sequence[tuple[str, MienError]],
+    is_stopped: Callable[[], bool],
 ) -> Iterator[tuple[ImageInput | None, Result]]:
-    """Yield the results under the names on the command line, arguments without images first."""
+    """Yield the results under the names on the command line, arguments without images first.
+
+    After a stop signal no more images are read, and those that are in memory are finished.
+    """
     from mien.inference.result import Result
 
     for argument, error in failures:
         yield None, Result(source=argument, error=error)
-    results = analyzer.analyze_many(image.source for image in images)
-    for image, result in zip(images, results, strict=True):
+    pending: deque[ImageInput] = deque()
+
+    def sources() -> Iterator[Path | bytes]:
+        for image in images:
+            if is_stopped():
+                return
+            pending.append(image)
+            yield image.source
+
+    for result in analyzer.analyze_many(sources()):
+        image = pending.popleft()
         yield image, replace(result, source=image.name)
 
 
 def _run(
     results: Iterable[tuple[ImageInput | None, Result]],
-    writers: Sequence[ResultWriter],
+    outputs: _Outputs,
+    printer: ResultPrinter,
     bar: AbstractContextManager[ProgressBar],
     total: int,
-    *,
-    quiet: bool,
-) -> int:
-    """Pass the results to the writers, print errors and the summary, and return the exit code."""
-    faces = failures = 0
+) -> None:
+    """Write and print the results and the errors."""
     with bar as progress:
-        for done, (item, result) in enumerate(results, start=1):
-            faces += len(result.faces)
-            errors = [result.error] if result.error is not None else []
-            for writer in writers:
-                try:
-                    writer.add(item, result)
-                except ImageReadError as error:
-                    errors.append(error)
+        for item, result in results:
+            errors: list[MienError] = [result.error] if result.error is not None else []
+            copy = None
+            try:
+                copy = outputs.copies.add(item, result) if outputs.copies is not None else None
+            except ImageReadError as error:
+                errors.append(error)
+            printer.add(result)
+            if outputs.run is not None:
+                outputs.run.add(item, result, copy=copy, is_failed=bool(errors))
+            outputs.counts.add(len(result.faces), is_failed=bool(errors))
             for error in errors:
                 progress.print(f"mien: {error}")
-            failures += bool(errors)
-            progress(done, total)
-    if total > 1 and not quiet:
-        problem = f", {failures} could not be read" if failures else ""
-        print_message(f"{_count(total, 'image')}, {_count(faces, 'face')}{problem}")
-    if failures == 0:
-        return 0
-    return ALL_FAILED if failures == total else SOME_FAILED
+            progress(outputs.counts.images, total)
 
 
 def _count(number: int, noun: str) -> str:

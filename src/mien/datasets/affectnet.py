@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.datasets.files import Files, open_files
+from mien.datasets.files import Files, dataset_path, open_files
 from mien.datasets.index import Index, Sample, hold_out_validation
 from mien.emotions import AFFECTNET_CLASSES, BASIC_EXPRESSIONS, EXPRESSIONS
 from mien.errors import DatasetError, LayoutError
@@ -54,7 +54,7 @@ def read_affectnet7(path: str | Path) -> Index:
 
 
 def _read(path: str | Path, name: str, labels: tuple[str, ...]) -> Index:
-    path = Path(path)
+    path = dataset_path(path)
     files = open_files(path)
     names = files.names()
     root = _find_root(path, names)

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from mien.datasets.files import Files, FolderFiles, open_files
+from mien.datasets.files import Files, FolderFiles, dataset_path, open_files
 from mien.datasets.index import Index, Sample
 from mien.emotions import BASIC_EXPRESSIONS, FER2013_CLASSES
 from mien.errors import AnnotationError, LayoutError
@@ -99,7 +99,7 @@ def read_fer2013(path: str | Path) -> Index:
         LayoutError: the file does not exist or has no rows.
         AnnotationError: a row is malformed. Pixels are validated when an image is read.
     """
-    path = Path(path)
+    path = dataset_path(path)
     is_table = path.is_file() and path.suffix.lower() == ".csv"
     files: Files = FolderFiles(path.parent) if is_table else open_files(path)
     name = path.name if is_table else _find_file(path, files)

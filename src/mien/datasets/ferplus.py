@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.datasets.fer2013 import USAGES, PixelTable, scan_pixel_table
-from mien.datasets.files import Files, ImageStore, open_files, read_csv_rows
+from mien.datasets.files import Files, ImageStore, dataset_path, open_files, read_csv_rows
 from mien.datasets.index import Index, Sample
 from mien.emotions import EXPRESSIONS, FERPLUS_COLUMNS
 from mien.errors import AnnotationError, InputError, LayoutError
@@ -109,7 +109,7 @@ def read_ferplus(path: str | Path, *, exclude: Collection[str] = frozenset()) ->
         LayoutError: the expected files are missing, or exist several times.
         AnnotationError: a row of a label file is malformed.
     """
-    path = Path(path)
+    path = dataset_path(path)
     files = open_files(path)
     names = files.names()
     if root := _find_root(path, names):

@@ -9,10 +9,11 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import numpy as np
 
+from mien.addresses import path_problem
 from mien.errors import AnnotationError, DatasetError, LayoutError
 
 
@@ -35,9 +36,16 @@ class FolderFiles:
         self.path = path
 
     def names(self) -> list[str]:
-        """Return the sorted names of all files except hidden ones and those in `__MACOSX`."""
+        """Return the sorted names of all files except hidden ones and those in `__MACOSX`.
+
+        Links are followed, except those that lead back to a folder above them.
+
+        Raises:
+            DatasetError: a folder cannot be searched.
+        """
         names: list[str] = []
-        for folder, _, files in os.walk(self.path, followlinks=True):
+        for folder, folders, files in os.walk(self.path, followlinks=True, onerror=_fail):
+            folders[:] = [name for name in folders if not _is_loop(folder, name)]
             prefix = Path(folder).relative_to(self.path).as_posix()
             names += [file if prefix == "." else f"{prefix}/{file}" for file in files]
         return sorted(filter(_is_visible, names))
@@ -127,8 +135,29 @@ Files = FolderFiles | ZipFiles
 """Files of a folder or a zip archive, under names separated by "/"."""
 
 
+def _fail(error: OSError) -> NoReturn:
+    raise DatasetError(f"{error.filename}: cannot be searched ({error.strerror}).") from error
+
+
+def _is_loop(parent: str, name: str) -> bool:
+    """Return whether a folder is a link to one that contains it."""
+    path = Path(parent, name)
+    return path.is_symlink() and Path(os.path.realpath(parent)).is_relative_to(os.path.realpath(path))
+
+
 def _is_visible(name: str) -> bool:
     return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def dataset_path(path: str | Path) -> Path:
+    """Return the path of a data set.
+
+    Raises:
+        DatasetError: the text is empty or an address.
+    """
+    if (problem := path_problem(path)) and not (str(path).strip() and Path(path).exists()):
+        raise DatasetError(problem)
+    return Path(path)
 
 
 def open_files(path: str | Path) -> Files:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mien.datasets.files import open_files
+from mien.datasets.files import dataset_path, open_files
 from mien.datasets.index import ANY_SPLIT, SPLIT_NAMES, Index, Sample, own_title, unique_labels
 from mien.emotions import EXPRESSIONS, canonical_name
 from mien.errors import LayoutError
-from mien.imaging import IMAGE_SUFFIXES
+from mien.image_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES
 from mien.manifest import UNSTATED_LICENSE
 
 LAYOUT = f"images in folders named {', '.join(EXPRESSIONS)}, optionally below train, valid and test"
@@ -19,7 +19,8 @@ def read_folder(path: str | Path, *, is_cropped: bool = True) -> Index:
 
     Without folders for the splits, every image belongs to every split. Classes may be spelled in any way that
     `mien.emotions.canonical_name` knows ("Happy", "sad"), and the split "valid" also "val" or "validation". Files
-    without an image suffix are skipped, and so are images beside the class folders.
+    without an image suffix are skipped, and so are images beside the class folders. Images in a format that is not
+    read (raw, HEIC, SVG ...) count as unreadable.
 
     Args:
         path: folder or zip archive; the class folders may be below other folders.
@@ -28,9 +29,9 @@ def read_folder(path: str | Path, *, is_cropped: bool = True) -> Index:
     Raises:
         LayoutError: there are no images, or a folder is not a class.
     """
-    path = Path(path)
+    path = dataset_path(path)
     files = open_files(path)
-    names = [name for name in files.names() if name.lower().endswith(IMAGE_SUFFIXES)]
+    names = [name for name in files.names() if name.lower().endswith(IMAGE_SUFFIXES + UNREADABLE_SUFFIXES)]
     if not names:
         raise LayoutError(path, f"{LAYOUT}; there are no images")
     root = path

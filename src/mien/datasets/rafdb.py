@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.datasets.files import Files, open_files, read_csv_rows
+from mien.datasets.files import Files, dataset_path, open_files, read_csv_rows
 from mien.datasets.index import Index, Sample, check_listed_once, hold_out_validation
 from mien.emotions import BASIC_EXPRESSIONS, EFFICIENTFACE_CLASSES, RAFDB_CLASSES
 from mien.errors import AnnotationError, LayoutError
-from mien.imaging import IMAGE_SUFFIXES
+from mien.image_formats import IMAGE_SUFFIXES
 
 VALIDATION_FRACTION = 0.1
 """Fraction of the training images of each class that form the validation split."""
@@ -57,7 +57,7 @@ def read_rafdb(path: str | Path) -> Index:
         LayoutError: the expected files are missing, or exist several times.
         AnnotationError: a line of a label file is malformed or names a missing image.
     """
-    path = Path(path)
+    path = dataset_path(path)
     files = open_files(path)
     names = files.names()
     lists = [name for name in names if f"/{name}".endswith(f"/{LABEL_LIST}")]

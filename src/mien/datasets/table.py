@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from mien.datasets.files import read_csv_rows
+from mien.datasets.files import dataset_path, read_csv_rows
 from mien.datasets.index import ANY_SPLIT, SPLIT_NAMES, Index, Sample, check_listed_once, own_title, unique_labels
 from mien.emotions import EXPRESSIONS, canonical_name
 from mien.errors import AnnotationError, DatasetError, LayoutError, MissingExtraError
@@ -30,7 +30,7 @@ def read_table(path: str | Path, *, is_cropped: bool = False) -> Index:
         AnnotationError: a column is missing or a row is malformed. Lines of Parquet are rows, counted from 1.
         MissingExtraError: the file is Parquet and the extra `table` is not installed.
     """
-    path = Path(path)
+    path = dataset_path(path)
     if not path.is_file():
         problem = "this is a folder" if path.is_dir() else "the path does not exist"
         raise LayoutError(path, f"{LAYOUT}; {problem}")

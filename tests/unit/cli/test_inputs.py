@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from mien.runtime import find_model
 
 
 def names(*arguments, skip=None):
-    images, failures = find_images(map(str, arguments), skip=skip)
-    return [image.relative.as_posix() for image in images], [str(error) for _, error in failures]
+    found = find_images(map(str, arguments), skip=skip)
+    return [image.relative.as_posix() for image in found.images], [str(error) for _, error in found.failures]
 
 
 @pytest.fixture
@@ -29,8 +30,67 @@ def test_includes_image_formats_that_cannot_be_read(folder):
     assert names(folder)[0] == ["a.jpg", "e.HEIC", "b/c.PNG", "out/a.jpg"]
 
 
+@pytest.mark.parametrize("name", ["a.CR2", "b.dng", "c.nef", "d.jxl", "e.svg", "f.heif", "g.mpo", "h.exr", "i.psd"])
+def test_includes_every_kind_of_image(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    assert names(tmp_path) == ([name], [])
+    assert names(tmp_path / "*") == ([name], [])
+
+
+def test_names_videos_and_linked_folders_that_are_left_out(folder):
+    for name in ("x.mp4", "b/y.MOV"):
+        (folder / name).write_bytes(b"")
+    (folder / "loop").symlink_to(folder, target_is_directory=True)
+    found = find_images([str(folder)])
+    assert len(found.images) == 3
+    assert found.notes == [
+        f"left out videos (2): {folder / 'x.mp4'}, {folder / 'b' / 'y.MOV'}; mien video reads them",
+        f"left out linked folders (1): {folder / 'loop'}; give them by name",
+    ]
+    for pattern in ("*", "**", "**/*"):
+        matched = find_images([str(folder / pattern)])
+        assert sorted(image.name for image in matched.images) == sorted(image.name for image in found.images)
+        assert sorted(matched.videos) == sorted(found.videos)
+    assert names(folder / "loop" / "b") == (["c.PNG"], [])
+
+
+def test_names_what_a_folder_without_images_holds(tmp_path):
+    (tmp_path / "x.mp4").write_bytes(b"")
+    assert names(tmp_path)[1] == [
+        f"no images found in {tmp_path}; left out videos (1): {tmp_path / 'x.mp4'}; mien video reads them"
+    ]
+
+
+def test_reports_a_folder_that_cannot_be_searched(folder, monkeypatch):
+    scan = os.scandir
+
+    def deny(path):
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", deny)
+    images, failures = names(folder)
+    assert images == ["a.jpg", "out/a.jpg"]
+    assert failures == [f"{folder / 'b'} cannot be searched: permission denied."]
+
+
+def test_includes_broken_links_so_that_reading_reports_them(tmp_path):
+    (tmp_path / "gone.jpg").symlink_to("nothing.jpg")
+    (tmp_path / "self.jpg").symlink_to("self.jpg")
+    assert names(tmp_path) == (["gone.jpg", "self.jpg"], [])
+
+
+@pytest.mark.parametrize("argument", ["", " ", "https://example.org/a.jpg", "s3://b/a.png", "data:image/png;base64,AA"])
+def test_reports_empty_text_and_addresses(argument):
+    images, [failure] = names(argument)
+    assert images == []
+    assert "is empty" in failure if not argument.strip() else failure.startswith(argument)
+
+
 def test_no_arguments_give_no_images():
-    assert find_images([]) == ([], [])
+    found = find_images([])
+    assert (found.images, found.failures, found.notes) == ([], [], [])
 
 
 def test_skips_the_output_inside_the_searched_folder(folder):
@@ -48,8 +108,9 @@ def test_searches_the_output_if_it_contains_the_searched_folder(folder):
 
 @pytest.mark.parametrize("name", ["x" * 5000, f"{'y' * 300}.jpg", "a\0b.jpg"])
 def test_an_impossible_name_is_reported_when_it_is_read(name):
-    [image], failures = find_images([name])
-    assert (image.name, failures) == (name, [])
+    found = find_images([name])
+    [image] = found.images
+    assert (image.name, found.failures) == (name, [])
     with pytest.raises(ValueError, match=r"too long|null"):
         read_image(image.source)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from mien.datasets import ADAPTERS, read_dataset, read_folder
-from mien.errors import InputError, LayoutError
+from mien.datasets import ADAPTERS, check_dataset, read_dataset, read_folder
+from mien.errors import DatasetError, InputError, LayoutError
 from support.datasets import encode_png, make_pixels, write_image, zip_folder
 
 
@@ -98,3 +101,36 @@ def test_rejects_images_without_class_folders(tmp_path):
 def test_unknown_kind_lists_available_kinds(tmp_path):
     with pytest.raises(InputError, match=", ".join(ADAPTERS)):
         read_dataset("imagenet", tmp_path)
+
+
+def test_counts_images_that_are_not_read_as_unreadable(tmp_path):
+    write_image(tmp_path / "happy" / "a.png")
+    for name in ("b.CR2", "c.heic", "d.svg"):
+        (tmp_path / "happy" / name).write_bytes(b"x")
+    report = check_dataset(read_folder(tmp_path))
+    assert (report.n, list(report.unreadable)) == (4, ["happy/b.CR2", "happy/c.heic", "happy/d.svg"])
+
+
+def test_follows_links_but_not_in_circles(tmp_path):
+    write_image(tmp_path / "elsewhere" / "b.png")
+    write_image(tmp_path / "faces" / "happy" / "a.png")
+    (tmp_path / "faces" / "sad").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "faces" / "happy" / "loop").symlink_to(tmp_path / "faces", target_is_directory=True)
+    (tmp_path / "faces" / "self").symlink_to("self")
+    index = read_folder(tmp_path / "faces")
+    assert [sample.id for sample in index.samples] == ["happy/a.png", "sad/b.png"]
+
+
+def test_reports_a_folder_that_cannot_be_searched(tmp_path, monkeypatch):
+    write_image(tmp_path / "happy" / "a.png")
+    write_image(tmp_path / "sad" / "b.png")
+    scan = os.scandir
+
+    def deny(path):
+        if Path(path).name == "sad":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", deny)
+    with pytest.raises(DatasetError, match=r"sad: cannot be searched \(Permission denied\)"):
+        read_folder(tmp_path)

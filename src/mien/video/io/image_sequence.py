@@ -9,8 +9,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from mien.addresses import path_problem
 from mien.errors import ImageReadError, VideoReadError
-from mien.imaging import IMAGE_SUFFIXES, read_image
+from mien.image_formats import IMAGE_SUFFIXES
+from mien.imaging import read_image
 from mien.video.io.fitting import fit_image, limit_side
 from mien.video.io.sources import DecodedFrame, VideoInfo
 
@@ -30,6 +32,8 @@ def open_images(source: str | Path, *, fps: float | None, max_side: int | None) 
     Raises:
         VideoReadError: when no image exists, or none is readable.
     """
+    if not str(source).strip():
+        raise VideoReadError(str(path_problem(source)))
     path = Path(source)
     step_s = 1 / (fps or DEFAULT_FPS)
     if path.is_dir():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from mien.addresses import path_problem
 from mien.errors import MissingExtraError, VideoReadError
 
 if TYPE_CHECKING:
@@ -145,6 +146,8 @@ def _dshow_name(number: int) -> str:
 
 def _stream_source(url: str, scheme: str) -> VideoSource:
     name = re.sub(r"//[^/]*@", "//", url)
+    if scheme == "file":
+        raise VideoReadError(str(path_problem(url)))
     if scheme not in STREAM_SCHEMES:
         raise VideoReadError(f"{name}: unknown URL scheme; expected a file, or one of {', '.join(STREAM_SCHEMES)}.")
     options = {"rtsp_transport": "tcp"} if scheme.startswith("rtsp") else {}
@@ -156,6 +159,8 @@ def _file_source(path: Path) -> VideoSource:
         is_file = path.is_file()
         size = path.stat().st_size
     except (OSError, ValueError) as error:  # ValueError: an invalid file name
+        if hint := path_problem(path):
+            raise VideoReadError(hint) from None
         problem = (getattr(error, "strerror", None) or str(error)).lower()
         hint = f" For a camera write camera:{path}." if str(path).isdigit() else ""
         raise VideoReadError(f"{path}: {problem}.{hint}") from None

@@ -1,0 +1,120 @@
+"""Resuming of interrupted runs: comparison of their settings, and a journal of finished items."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from mien.errors import InputError
+from mien.table_files import json_line, write_error
+
+
+def check_settings(place: Path, before: object, now: Mapping[str, Any], hint: str) -> None:
+    """Raise `InputError` with the names of the settings that differ from those of the interrupted run.
+
+    Args:
+        place: file or folder of the interrupted run.
+        before: its settings, as they were read from the disk.
+        now: JSON values.
+        hint: how to start over.
+    """
+    known = before if isinstance(before, Mapping) else {}
+    names = [name for name in {**now, **known} if known.get(name) != now.get(name)]
+    if names:
+        raise InputError(
+            f"{place} holds an unfinished run with another {', '.join(names)}; give the same as before, or {hint}."
+        )
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield position and value of each line of a JSON Lines file, without an incomplete last line."""
+    position = 0
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield position, json.loads(line)
+            position += len(line)
+
+
+class Journal(AbstractContextManager["Journal"]):
+    """JSON Lines file of a run over many items: its settings, then one line for each finished item.
+
+    Lines are written at once, so that a killed run can be resumed.
+
+    Args:
+        path: created, or continued with `resume` if it exists.
+        settings: JSON values that have to be equal for the run to be resumed.
+        resume: continue an existing journal; by default it is replaced.
+
+    Raises:
+        InputError: the settings differ, or the file is damaged or cannot be written.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool = False) -> None:
+        self.path = path
+        self._positions: dict[str, int] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            length = self._read(settings) if resume and path.is_file() else 0
+            self._file = path.open("r+b" if length else "w+b")
+            self._file.truncate(length)
+            self._file.seek(length)
+            if not length:
+                self._append(dict(settings))
+        except OSError as error:
+            raise write_error(path, error) from None
+
+    def _read(self, settings: Mapping[str, Any]) -> int:
+        """Read the positions of the items and return the length of the complete lines."""
+        hint = "remove it to start over"
+        try:
+            lines = list(read_lines(self.path))
+            before = lines.pop(0)[1] if lines else None
+            self._positions = {entry["item"]: position for position, entry in lines}
+        except (ValueError, LookupError, TypeError):
+            raise InputError(f"{self.path} is damaged; {hint}.") from None
+        if before is None:
+            return 0
+        check_settings(self.path, before, settings, hint)
+        return self.path.read_bytes().rfind(b"\n") + 1
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._positions)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._positions
+
+    def __getitem__(self, item: str) -> dict[str, Any]:
+        end = self._file.tell()
+        self._file.seek(self._positions[item])
+        entry = json.loads(self._file.readline())
+        self._file.seek(end)
+        return entry
+
+    def add(self, item: str, entry: Mapping[str, Any]) -> None:
+        """Append a finished item."""
+        self._positions[item] = self._append({"item": item, **entry})
+
+    def _append(self, line: Mapping[str, Any]) -> int:
+        position = self._file.tell()
+        self._file.write(json_line(line))
+        self._file.flush()
+        return position
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def remove(self) -> None:
+        """Close and delete the file: the run is complete."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
