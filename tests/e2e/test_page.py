@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import io
+import json
 import math
 import re
+import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +19,14 @@ import pytest
 from PIL import Image
 
 from mien import Analyzer
+from mien.imaging import read_image
+from mien.runtime import ASSETS
+from mien.schema import flatten_result, table_columns
 from mien.theme import CLASS_COLORS
 from support.browser import FLAGS, ROOT, find_chromium, missing_requirement
 from support.images import EXAMPLES
+from support.server import ServerProcess
+from support.waiting import wait_until
 
 if missing := missing_requirement():
     pytest.skip(missing, allow_module_level=True)
@@ -54,6 +64,27 @@ PASTE = """([type, bytes]) => {
   const data = new DataTransfer();
   data.items.add(new File([Uint8Array.from(atob(bytes), (character) => character.charCodeAt(0))], 'pasted', { type }));
   document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));
+}"""
+DROP = """(files) => {
+  const data = new DataTransfer();
+  for (const [name, type, bytes] of files) {
+    data.items.add(new File([Uint8Array.from(atob(bytes), (character) => character.charCodeAt(0))], name, { type }));
+  }
+  for (const type of ['dragenter', 'dragover', 'drop']) {
+    document.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+  }
+}"""
+RECORD_NOTICES = """() => {
+  window.notices = [];
+  const notice = document.getElementById('notice');
+  new MutationObserver(() => window.notices.push(notice.textContent))
+    .observe(notice, { childList: true, characterData: true, subtree: true });
+}"""
+COUNT_DRAWN = """() => {
+  const canvas = document.getElementById('overlay');
+  if (!canvas.width || !canvas.height) return 0;
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  return data.filter((value, index) => index % 4 === 3 && value > 0).length;
 }"""
 
 
@@ -309,6 +340,7 @@ def test_default_model_of_the_server_is_preselected(browser: Browser) -> None:
         assert probabilities(page) == pytest.approx(expected, abs=0.01)
         with page.expect_response(re.compile(r"/v1/analyze\?model=open$")) as answer:
             page.locator("#mode input[value=server]").check()
+            page.locator("#consent-yes").click()
         assert answer.value.ok
         assert not any("models/expression" in url for url in session.requests)
         assert session.problems == []
@@ -327,6 +359,162 @@ def test_access_token_is_requested_and_sent(browser: Browser) -> None:
         expect(page.get_by_role("alert")).to_be_hidden()
         start_camera(page)
         expect(page.locator("#faces .timeline canvas").first).to_be_visible()
+
+
+def test_wrong_token_has_its_own_message(browser: Browser) -> None:
+    with run_server(MIEN_TOKEN=TOKEN) as url, open_page(browser, url) as session:
+        page = session.page
+        select(page, "server", "open")
+        page.set_input_files("#image-file", IMAGE)
+        expect(page.get_by_role("alert")).to_contain_text("requires an access token")
+        expect(page.locator("#token")).to_have_attribute("aria-invalid", "false")
+        page.keyboard.type(f"{TOKEN}x")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("did not accept this token")
+        expect(page.locator("#token")).to_have_attribute("aria-invalid", "true")
+        expect(page.locator("#token")).to_be_focused()
+
+
+def test_faces_disappear_from_the_camera_when_the_server_ends(browser: Browser, tmp_path: Path) -> None:
+    with ServerProcess(None, log=tmp_path / "log") as server, open_page(browser, server.url) as session:
+        page = session.page
+        page.evaluate(RECORD_NOTICES)
+        select(page, "server", "open")
+        start_camera(page)
+        expect(page.locator("#faces .label").first).to_be_visible()
+        assert page.evaluate(COUNT_DRAWN) > 0
+        server.stop()
+        expect(page.locator("#faces > li")).to_have_count(0)
+        assert page.evaluate(COUNT_DRAWN) == 0
+        expect(page.locator("#faces-hint")).to_have_text("The analysis is interrupted.")
+        expect(page.get_by_role("alert")).to_contain_text("Trying again")
+        assert any("The server was stopped." in notice for notice in page.evaluate("notices"))
+        expect(page.locator("#downloads")).to_be_hidden()
+        expect(page.locator("#video")).to_be_visible()
+
+
+def test_faces_disappear_from_the_camera_when_the_server_hangs(browser: Browser, tmp_path: Path) -> None:
+    with ServerProcess(None, log=tmp_path / "log") as server, open_page(browser, server.url) as session:
+        page = session.page
+        select(page, "server", "open")
+        start_camera(page)
+        expect(page.locator("#faces .label").first).to_be_visible()
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: page.evaluate(COUNT_DRAWN) == 0)
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+
+
+def test_open_image_is_sent_to_the_server_only_with_consent(session: PageSession) -> None:
+    page = session.page
+    select(page, "device", "open")
+    page.set_input_files("#image-file", IMAGE)
+    expect(page.locator("#faces .label")).to_be_visible()
+    page.locator("#mode input[value=server]").check()
+    expect(page.locator("#consent-mode")).to_contain_text("biden.jpg will be sent to 127.0.0.1")
+    page.keyboard.press("Escape")
+    expect(page.locator("#mode input[value=device]")).to_be_checked()
+    expect(page.locator("#privacy")).to_contain_text("Images stay on this device")
+    expect(page.locator("#faces .label")).to_be_visible()
+    assert not any("/v1/analyze" in url for url in session.requests)
+    page.locator("#mode input[value=server]").check()
+    page.locator("#consent-yes").click()
+    expect(page.locator("#runtime")).to_contain_text("server 127.0.0.1")
+    expect(page.locator("#privacy")).to_contain_text("Images are sent to")
+    expect(page.locator("#faces .label")).to_be_visible()
+    assert any("/v1/analyze" in url for url in session.requests)
+
+
+def test_several_images_are_analyzed_and_stepped_through(page: Page, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    select(page, "server", "open")
+    page.set_input_files("#image-file", [IMAGE, EXAMPLES / "group.jpg", broken, EXAMPLES / "obama.jpg"])
+    statuses = page.locator("#gallery-list .status")
+    expect(statuses).to_have_text(["one face", "11 faces", "failed", "one face"])
+    expect(page.locator("#gallery-position")).to_have_text("Image 1 of 4")
+    expect(page.locator("#gallery-previous")).to_have_attribute("aria-disabled", "true")
+    page.locator("#gallery-next").click()
+    expect(page.locator("#faces > li")).to_have_count(11)
+    expect(page.locator("#image")).to_have_attribute("alt", "group.jpg: 11 faces found")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("alert")).to_contain_text("broken.jpg cannot be opened as an image")
+    expect(page.locator("#faces > li")).to_have_count(0)
+    page.locator("#gallery-list button").last.click()
+    expect(page.locator("#gallery-list button").last).to_have_attribute("aria-current", "true")
+    expect(page.locator("#gallery-next")).to_have_attribute("aria-disabled", "true")
+    expect(page.locator("#faces > li")).to_have_count(1)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    page.locator("#stop").click()
+    expect(page.locator("#gallery")).to_be_hidden()
+    expect(page.locator("#empty")).to_be_visible()
+
+
+def test_several_files_can_be_dropped_and_pasted(page: Page) -> None:
+    select(page, "server", "open")
+    image = base64.b64encode(IMAGE.read_bytes()).decode()
+    page.evaluate(
+        DROP, [["one.jpg", "image/jpeg", image], ["notes.txt", "text/plain", ""], ["ü.jpg", "image/jpeg", image]]
+    )
+    expect(page.locator("#gallery-list .name")).to_have_text(["one.jpg", "ü.jpg"])
+    expect(page.get_by_role("alert")).to_contain_text("notes.txt is neither an image nor a video")
+    expect(page.locator("#gallery-list .status")).to_have_text(["one face"] * 2)
+    page.evaluate(PASTE, ["image/jpeg", image])
+    expect(page.locator("#gallery")).to_be_hidden()
+    expect(page.locator("#image")).to_have_attribute("alt", "pasted: one face found")
+
+
+def test_results_are_downloaded_as_json_csv_and_annotated_image(page: Page) -> None:
+    def download(button: str) -> tuple[str, bytes]:
+        with page.expect_download() as started:
+            page.locator(button).click()
+        return started.value.suggested_filename, Path(started.value.path()).read_bytes()
+
+    images = [IMAGE, EXAMPLES / "group.jpg"]
+    select(page, "server", "open")
+    expect(page.locator("#downloads")).to_be_hidden()
+    page.set_input_files("#image-file", images)
+    expect(page.locator("#gallery-list .status")).to_have_text(["one face", "11 faces"])
+    analyzer = Analyzer("open")
+    records = [replace(analyzer.analyze(image), source=image.name).to_record() for image in images]
+    name, data = download("#save-json")
+    assert (name, json.loads(data)["model"]) == ("mien.json", "open")
+    # the server classifies the faces of several images in one batch, which changes the last digits
+    for result, record in zip(json.loads(data)["results"], records, strict=True):
+        assert result["image"] == record.image
+        assert [face["bbox_xyxy"] for face in result["faces"]] == [face.bbox_xyxy for face in record.faces]
+    name, data = download("#save-csv")
+    assert name == "mien.csv"
+    header, *rows = csv.reader(io.StringIO(data.decode(), newline=""))
+    expected = [row for record in records for row in flatten_result(record)]
+    assert header == list(table_columns(analyzer.manifest.labels))
+    for row, cells in zip(rows, expected, strict=True):
+        for column, text in zip(header, row, strict=True):
+            cell = cells.get(column)
+            is_number = isinstance(cell, float)
+            assert (
+                float(text) == pytest.approx(cell, abs=2e-3) if is_number else text == str("" if cell is None else cell)
+            )
+    name, data = download("#save-image")
+    annotated, original = read_image(data), read_image(IMAGE)
+    assert (name, annotated.shape) == ("biden-mien.png", original.shape)
+    assert 0 < (annotated != original).mean() < 0.5
+    assert (annotated == _class_rgb("neutral")).all(axis=2).any()
+
+
+def _class_rgb(label: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(CLASS_COLORS[label].lstrip("#")))
+
+
+def test_model_menu_states_accuracy_size_training_data_and_license(page: Page) -> None:
+    page.locator("#model").select_option("open")
+    expect(page.locator("#model option:checked")).to_have_text(re.compile(r"^open: \d\d\.\d% accuracy$"))
+    summary = page.locator("#model-summary")
+    size = f"{(ASSETS / 'open.onnx').stat().st_size / 1e6:.1f} MB"
+    for text in ("% correct on", size, "trained on FER+", "license: MIT"):
+        expect(summary).to_contain_text(text, ignore_case=True)
+    expect(page.locator("#model")).to_have_attribute("aria-describedby", "model-summary")
 
 
 def test_requests_are_retried_while_the_server_is_unreachable(browser: Browser) -> None:

@@ -100,8 +100,9 @@ def model_files(pool: ModelPool) -> dict[str, Path]:
 
 
 def model_index(pool: ModelPool) -> dict[str, object]:
-    """Return the content of `models/index.json`: the names of the expression models."""
-    return {"default": pool.default, "models": list(pool.paths)}
+    """Return the content of `models/index.json`: the names of the expression models, and the sizes of their files."""
+    sizes = {name: path.stat().st_size for name, path in pool.paths.items()}
+    return {"default": pool.default, "models": list(pool.paths), "size_bytes": sizes}
 
 
 def write_page(folder: Path, pool: ModelPool) -> None:

@@ -7,6 +7,10 @@ export function setToken(text: string): void {
   token = text.trim();
 }
 
+export function hasToken(): boolean {
+  return token !== '';
+}
+
 export function endpoint(path: string): URL {
   return new URL(path, document.baseURI);
 }

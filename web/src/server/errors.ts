@@ -1,6 +1,7 @@
 /** Error responses of the server, with messages for the user. */
 
 import type { ErrorRecord } from '../generated/results';
+import { hasToken } from './endpoints';
 
 /** The request may be retried later. */
 export class BusyError extends Error {
@@ -33,7 +34,8 @@ async function toError(response: Response): Promise<Error> {
     .then((body: { error?: Partial<ErrorRecord> }) => body.error?.message)
     .catch(() => undefined);
   if (response.status === 401) {
-    return new TokenError('This server requires an access token. Ask its administrator for one and enter it below.');
+    const problem = hasToken() ? 'The server did not accept this token.' : 'This server requires an access token.';
+    return new TokenError(`${problem} Ask its administrator for one and enter it below.`);
   }
   const message = detail ? `Server error: ${detail}` : `Server error: HTTP status ${response.status}.`;
   const isBusy = response.status === 429 || response.status === 503;

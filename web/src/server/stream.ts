@@ -6,6 +6,13 @@ import { BusyError } from './errors';
 import { listServedModels } from './health';
 
 const TIMEOUT_S = 20;
+const PAUSED = 1008;
+const CLOSE_MESSAGES: Record<number, string> = {
+  1001: 'The server was stopped.',
+  [PAUSED]: 'The server closed the connection after a pause.',
+  1009: 'The video’s frames are too large for this server.',
+  1011: 'The server failed.',
+};
 
 type Message =
   | ({ type: 'frame' } & VideoFrameRecord)
@@ -18,6 +25,8 @@ type Message =
 export class Stream {
   private socket: WebSocket | null = null;
   private pending: { resolve: (message: Message) => void; reject: (error: Error) => void } | null = null;
+  /** Why the connection ended between two requests; reported by the next one. */
+  private failure: Error | null = null;
 
   constructor(private readonly model: string) {}
 
@@ -27,6 +36,9 @@ export class Stream {
 
   /** Send messages and wait for the one response. Rejects with a `BusyError` when the request may be retried. */
   async request(...messages: (string | Blob)[]): Promise<Message> {
+    const { failure } = this;
+    this.failure = null;
+    if (failure) throw failure;
     if (!this.isOpen) await this.connect();
     const response = this.receive();
     for (const message of messages) this.socket?.send(message);
@@ -37,6 +49,7 @@ export class Stream {
     const { socket, pending } = this;
     this.socket = null;
     this.pending = null;
+    this.failure = null;
     socket?.close(1000);
     pending?.reject(new Error('The connection was closed.'));
   }
@@ -52,10 +65,12 @@ export class Stream {
       if (socket === this.socket) this.settle(JSON.parse(String(data)) as Message);
     });
     let isReady = false;
-    socket.addEventListener('close', () => {
+    socket.addEventListener('close', ({ code }) => {
       // Without details from the browser, the stream limit is the likely reason of a failed handshake.
-      const message = isReady ? 'The connection to the server was lost.' : 'The server accepts no more video streams.';
-      if (socket === this.socket) this.fail(new BusyError(message));
+      const message = isReady ? closeMessage(code) : 'The server accepts no more video streams.';
+      // After a pause the next request opens another connection.
+      if (socket !== this.socket || (code === PAUSED && !this.pending)) return;
+      this.fail(new BusyError(message));
     });
     await this.receive();
     isReady = true;
@@ -88,6 +103,12 @@ export class Stream {
     this.socket = null;
     this.pending = null;
     socket?.close();
-    pending?.reject(error);
+    if (pending) pending.reject(error);
+    else this.failure = error;
   }
+}
+
+/** Return the message for the code with which the server closed an open connection. */
+export function closeMessage(code: number): string {
+  return CLOSE_MESSAGES[code] ?? 'The connection to the server was lost.';
 }

@@ -22,6 +22,11 @@ async function loadDeviceBackend(): Promise<OpenBackend> {
 export class ActiveBackend {
   private backend: Backend | null = null;
 
+  /** The open backend; null without one. */
+  get current(): Backend | null {
+    return this.backend;
+  }
+
   /** Return the backend for a mode and model; closes another open one. Rejects with a message for the user. */
   async open(mode: Mode, model: string, progress: (fraction: number) => void): Promise<Backend> {
     if (this.backend?.mode === mode && this.backend.model === model) return this.backend;

@@ -2,16 +2,18 @@
 
 import type { Backend } from '../backend';
 import { setToken } from '../server/endpoints';
-import { BusyError } from '../server/errors';
+import { BusyError, TokenError } from '../server/errors';
 import { ActiveBackend, type Mode } from './activeBackend';
 import { describeCamera, openCamera, stopCamera } from './camera';
 import { askConsent } from './consent';
+import type { Report } from './downloads';
 import { decodeImage } from './files';
 import { FrameSource } from './frameSource';
+import { Gallery, type GalleryImage, GalleryList } from './gallery';
 import { listModels } from './models';
 import { Notices } from './notices';
 import { Results } from './results';
-import type { FileKind, Source, SourceKind } from './sources';
+import type { Source, SourceKind } from './sources';
 import { Viewer } from './viewer';
 
 /** Delays between retries; the last one repeats. */
@@ -26,6 +28,7 @@ export class App {
     void this.restart();
   });
   private readonly backend = new ActiveBackend();
+  private readonly list = new GalleryList((index) => void this.selectImage(index));
   private readonly consents = new Set<Mode>();
   private source: Source | null = null;
   private controller = new AbortController();
@@ -37,12 +40,30 @@ export class App {
   /** @param onSourceChange called with the kind of the new source, or null, and the camera's device id. */
   constructor(private readonly onSourceChange: (kind: SourceKind | null, deviceId: string) => void) {}
 
-  /** Analyze an image or play a video. */
-  async openFile(kind: FileKind, file: File): Promise<void> {
-    const name = file.name || `The ${kind}`;
-    await this.start({ kind, file, name }, () =>
-      kind === 'image' ? this.viewer.showImage(file, name) : this.viewer.showVideo(file, name),
-    );
+  /** Analyze images and show the first one. */
+  async openImages(files: File[]): Promise<void> {
+    const gallery = new Gallery(files);
+    await this.start({ kind: 'image', gallery }, () => this.showImage(gallery));
+  }
+
+  /** Play and analyze a video. */
+  async openVideo(file: File): Promise<void> {
+    const name = file.name || 'The video';
+    await this.start({ kind: 'video', name }, () => this.viewer.showVideo(file, name));
+  }
+
+  /** The current results for a download; null without any. */
+  get report(): Report | null {
+    const { source, viewer } = this;
+    const { media } = viewer.source;
+    const { current: backend } = this.backend;
+    if (!source || !backend || !viewer.frame) return null;
+    const { model, labels } = backend;
+    const name = source.kind === 'image' ? source.gallery.current.name : source.kind;
+    const done = ({ frame, error }: GalleryImage) => frame !== null || error !== null;
+    const frame = viewer.frame;
+    const images = source.kind === 'image' ? source.gallery.images.filter(done) : [{ name, frame, error: null }];
+    return { model, labels, images, shown: { media, name, frame } };
   }
 
   /** Start a camera after consent. */
@@ -71,6 +92,7 @@ export class App {
     this.controller.abort();
     if (this.source?.kind === 'camera') stopCamera(this.source.stream);
     this.source = null;
+    this.list.open(null);
     this.viewer.clear();
     this.viewer.showProgress(null);
     this.results.clear();
@@ -78,15 +100,23 @@ export class App {
     this.onSourceChange(null, '');
   }
 
-  /** Switch between device and server. A running camera continues only with consent for the new mode. */
-  async setMode(mode: Mode): Promise<void> {
+  /**
+   * Switch between device and server. A running camera continues only with consent for the new mode, and an open file
+   * is sent to the server only with consent.
+   *
+   * @returns the mode that is in effect: without consent to send the open file, the former one.
+   */
+  async setMode(mode: Mode): Promise<Mode> {
+    const { source } = this;
+    if (source && source.kind !== 'camera' && mode === 'server' && !(await this.maySend(source))) return this.mode;
     this.mode = mode;
     this.notices.clear();
     if (this.source?.kind === 'camera' && !this.consents.has(mode)) {
       const { deviceId } = describeCamera(this.source.stream);
       this.stop();
-      await this.openCamera(deviceId);
-    } else await this.restart();
+      void this.openCamera(deviceId);
+    } else void this.restart();
+    return mode;
   }
 
   async setModel(model: string): Promise<void> {
@@ -105,14 +135,58 @@ export class App {
       mode === 'server'
         ? `Camera images are sent to ${location.host}, which analyzes them and does not store them.`
         : 'Camera images stay on this device: they are analyzed in this browser and are not sent anywhere.';
-    if (!(await askConsent(text))) return false;
+    if (!(await askConsent('camera', text))) return false;
     this.consents.add(mode);
     return true;
+  }
+
+  /** Ask before an open file is sent to the server. */
+  private maySend(source: Exclude<Source, { kind: 'camera' }>): Promise<boolean> {
+    const count = source.kind === 'image' ? source.gallery.images.length : 1;
+    const name = source.kind === 'image' ? source.gallery.current.name : source.name;
+    const subject = count === 1 ? name : `The ${count} open images`;
+    const text = `${subject} will be sent to ${location.host}, which analyzes the faces and stores nothing.`;
+    return askConsent(source.kind, text);
+  }
+
+  /** Show another image of the gallery. */
+  private async selectImage(index: number): Promise<void> {
+    if (this.source?.kind !== 'image' || !this.source.gallery.select(index)) return;
+    const { gallery } = this.source;
+    this.list.update();
+    this.notices.clear();
+    await this.showImage(gallery);
+    if (gallery.current.frame || gallery.current.error) this.showResult(gallery);
+  }
+
+  /** Show the selected image. One of several that cannot be opened is marked; a single one rejects. */
+  private async showImage(gallery: Gallery): Promise<void> {
+    const image = gallery.current;
+    try {
+      await this.viewer.showImage(image.file, image.name);
+    } catch (error) {
+      if (gallery.images.length === 1) throw error;
+      if (gallery.current === image) image.error = messageOf(error);
+    }
+    const isWaiting = gallery.current === image && !image.frame && image.error === null;
+    if (isWaiting) this.viewer.showProgress('Analyzing the image');
+  }
+
+  /** Show the result of the selected image, or why it has none. */
+  private showResult(gallery: Gallery): void {
+    const { frame, name, error } = gallery.current;
+    this.viewer.showProgress(null);
+    if (frame) this.results.showImage(frame, name);
+    else {
+      this.results.clear();
+      if (error !== null) this.notices.show(error);
+    }
   }
 
   private async start(source: Source, show: () => Promise<void>, deviceId = ''): Promise<void> {
     this.stop();
     this.source = source;
+    if (source.kind === 'image') this.list.open(source.gallery);
     this.onSourceChange(source.kind, deviceId);
     try {
       await show();
@@ -148,7 +222,7 @@ export class App {
     const backend = await this.withRetries(() => this.openBackend(), signal);
     if (!backend) return;
     this.results.start(backend, source.kind !== 'image');
-    if (source.kind === 'image') await this.analyzeImage(backend, source.file, source.name, signal);
+    if (source.kind === 'image') await this.analyzeImages(backend, source.gallery, signal);
     else await this.analyzeVideo(backend, signal);
   }
 
@@ -164,13 +238,36 @@ export class App {
     }
   }
 
-  private async analyzeImage(backend: Backend, file: Blob, name: string, signal: AbortSignal): Promise<void> {
-    this.viewer.showProgress('Analyzing the image');
+  /** Analyze all images, the selected one first. */
+  private async analyzeImages(backend: Backend, gallery: Gallery, signal: AbortSignal): Promise<void> {
+    gallery.reset();
+    this.list.update();
+    for (let image = gallery.next; image && !signal.aborted; image = gallery.next) {
+      if (image === gallery.current) this.viewer.showProgress('Analyzing the image');
+      await this.analyzeImage(backend, gallery, image, signal);
+      if (signal.aborted) return;
+      this.list.update();
+      if (image === gallery.current) this.showResult(gallery);
+    }
+  }
+
+  /** Analyze one image. When it is one of several, its failure is recorded instead of thrown. */
+  private async analyzeImage(
+    backend: Backend,
+    gallery: Gallery,
+    image: GalleryImage,
+    signal: AbortSignal,
+  ): Promise<void> {
     try {
-      const frame = await this.withRetries(async () => backend.analyzeImage(await decodeImage(file)), signal);
-      if (frame) this.results.showImage(frame, name);
-    } finally {
-      if (!signal.aborted) this.viewer.showProgress(null);
+      image.frame = await this.withRetries(async () => {
+        const bitmap = await decodeImage(image.file).catch((cause: unknown) => {
+          throw new Error(`${image.name} cannot be opened as an image by this browser.`, { cause });
+        });
+        return backend.analyzeImage(bitmap);
+      }, signal);
+    } catch (error) {
+      if (gallery.images.length === 1 || error instanceof TokenError) throw error;
+      image.error = messageOf(error);
     }
   }
 
@@ -208,6 +305,7 @@ export class App {
   }
 
   private async waitForRetry(error: BusyError, retries: number, signal: AbortSignal): Promise<void> {
+    if (this.source?.kind !== 'image') this.results.interrupt();
     const default_s = RETRY_DELAYS_S[Math.min(retries, RETRY_DELAYS_S.length - 1)];
     const delay_s = Math.max(MIN_RETRY_DELAY_S, error.retryAfter_s ?? default_s);
     this.notices.show(`${error.message} Trying again in ${Math.ceil(delay_s)} s.`);
@@ -219,8 +317,13 @@ export class App {
     this.controller.abort();
     this.backend.close();
     this.viewer.showProgress(null);
+    if (this.source?.kind !== 'image') this.results.interrupt();
     this.notices.showError(error);
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Wait for a time or until aborted. */

@@ -1,5 +1,7 @@
 /** High-resolution canvases in CSS pixels. */
 
+export type Context = CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D;
+
 /** A box in CSS pixels. */
 export interface Box {
   x: number;
@@ -27,7 +29,7 @@ export function cssVariable(name: string): string {
 }
 
 /** Create a path with rounded corners. */
-export function roundedPath(context: CanvasRenderingContext2D, box: Box, radius: number): void {
+export function roundedPath(context: Context, box: Box, radius: number): void {
   const limited = Math.max(0, Math.min(radius, box.width / 2, box.height / 2));
   context.beginPath();
   context.roundRect(box.x, box.y, box.width, box.height, limited);

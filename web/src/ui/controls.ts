@@ -5,14 +5,23 @@ import type { Mode } from './activeBackend';
 import type { App } from './app';
 import { type CameraOption, listCameras } from './camera';
 import { byId, setText } from './dom';
-import { fileKind, watchFiles } from './files';
-import { fetchModelCard, listModels, showLegend, showModelCard } from './models';
+import { connectDownloads } from './downloads';
+import { selectFiles, watchFiles } from './files';
+import {
+  fetchModelCard,
+  formatOption,
+  formatSummary,
+  listModels,
+  type ModelCard,
+  showLegend,
+  showModelCard,
+} from './models';
 import { FILE_KINDS, type SourceKind } from './sources';
 
 const STOP_TEXTS: Record<SourceKind, string> = {
   camera: 'Stop the camera',
   video: 'Close the video',
-  image: 'Close the image',
+  image: 'Close',
 };
 
 /** Show the stop button for a source; hide it for null and move the focus away from it. */
@@ -35,10 +44,11 @@ export async function showCameras(deviceId: string): Promise<void> {
 
 /** Connect the source buttons and accept dropped and pasted files. */
 export function connectSources(app: App): void {
-  const open = (file: File) => {
-    const kind = fileKind(file);
-    if (kind) void app.openFile(kind, file);
-    else app.showNotice(`${file.name || 'The file'} is neither an image nor a video.`);
+  const open = async (files: File[]) => {
+    const { notice, ...selection } = selectFiles(files);
+    if (selection.images.length > 0) await app.openImages(selection.images);
+    else if (selection.video) await app.openVideo(selection.video);
+    if (notice) app.showNotice(notice);
   };
   byId('use-camera', HTMLElement).addEventListener('click', () => void app.openCamera());
   byId('stop', HTMLElement).addEventListener('click', () => app.stop());
@@ -48,11 +58,16 @@ export function connectSources(app: App): void {
     const input = byId(`${kind}-file`, HTMLInputElement);
     byId(`use-${kind}`, HTMLElement).addEventListener('click', () => input.click());
     input.addEventListener('change', () => {
-      if (input.files?.[0]) open(input.files[0]);
+      const files = [...(input.files ?? [])];
       input.value = '';
+      if (files.length > 0) void open(files);
     });
   }
-  watchFiles(byId('viewer', HTMLElement), open);
+  watchFiles(byId('viewer', HTMLElement), (files) => void open(files));
+  connectDownloads(
+    () => app.report,
+    (error) => app.showNotice(error instanceof Error ? error.message : String(error)),
+  );
   window.addEventListener('pagehide', () => app.stop());
 }
 
@@ -60,14 +75,16 @@ export function connectSources(app: App): void {
 export async function connectModes(app: App): Promise<void> {
   const privacy = byId('privacy', HTMLElement);
   const inputs = [...byId('mode', HTMLElement).querySelectorAll('input')];
-  const select = (mode: Mode) => {
+  const show = (mode: Mode) => {
+    for (const input of inputs) input.checked = input.value === mode;
     privacy.classList.toggle('uploads', mode === 'server');
     setText(byId('privacy-text', HTMLElement), privacyText(mode));
     app.results.announcer.announce(privacyText(mode));
-    void app.setMode(mode);
   };
+  // The user may decline to send the open file.
+  const select = async (mode: Mode) => show(await app.setMode(mode));
   for (const input of inputs) {
-    input.addEventListener('change', () => input.checked && select(input.value as Mode));
+    input.addEventListener('change', () => input.checked && void select(input.value as Mode));
   }
   const problem = await serverProblem();
   const reason = byId('server-reason', HTMLElement);
@@ -86,20 +103,30 @@ function privacyText(mode: Mode): string {
 /** Connect the model menu and the model card. */
 export async function connectModels(app: App): Promise<void> {
   const menu = byId('model', HTMLSelectElement);
+  const cards = new Map<string, ModelCard>();
+  let sizes: Record<string, number> = {};
   const show = async () => {
-    const card = await fetchModelCard(menu.value);
-    showModelCard(byId('model-card', HTMLElement), menu.value, card);
+    const name = menu.value;
+    const card = cards.get(name) ?? (await fetchModelCard(name));
+    showModelCard(byId('model-card', HTMLElement), name, card);
     showLegend(byId('legend', HTMLElement), card);
+    setText(byId('model-summary', HTMLElement), formatSummary(card, sizes[name]));
   };
   menu.addEventListener('change', () => {
     void app.setModel(menu.value);
     show().catch((error: Error) => app.showNotice(error.message));
   });
   try {
-    const { default: preselected, models } = await listModels();
+    const { default: preselected, models, size_bytes = {} } = await listModels();
+    sizes = size_bytes;
     menu.replaceChildren(...models.map((name) => new Option(name, name, name === preselected, name === preselected)));
     void app.setModel(preselected);
     await show();
+    for (const [index, name] of models.entries()) {
+      const card = await fetchModelCard(name);
+      cards.set(name, card);
+      menu.options[index].text = formatOption(name, card);
+    }
   } catch (error) {
     app.showNotice(error instanceof Error ? error.message : String(error));
   }

@@ -11,8 +11,34 @@ export function fileKind(file: File): FileKind | null {
   return file.type.startsWith('video/') ? 'video' : null;
 }
 
-/** Call `open` for every file dropped on the page or pasted. */
-export function watchFiles(viewer: HTMLElement, open: (file: File) => void): void {
+export interface Selection {
+  images: File[];
+  /** The first video, when there is no image. */
+  video: File | null;
+  /** What was left out, or null. */
+  notice: string | null;
+}
+
+/** Choose the files to open: all images, or one video. */
+export function selectFiles(files: readonly File[]): Selection {
+  const images = files.filter((file) => fileKind(file) === 'image');
+  const videos = files.filter((file) => fileKind(file) === 'video');
+  const others = files.filter((file) => fileKind(file) === null);
+  const video = images.length > 0 ? null : (videos[0] ?? null);
+  const unopened = videos.length - (video ? 1 : 0);
+  const parts: string[] = [];
+  if (others.length > 0) {
+    const names = others.map(({ name }) => name || 'The file').join(', ');
+    parts.push(
+      `${names} ${others.length === 1 ? 'is neither an image nor a video' : 'are neither images nor videos'}.`,
+    );
+  }
+  if (unopened > 0) parts.push('One video is analyzed at a time, without images; the others were not opened.');
+  return { images, video, notice: parts.join(' ') || null };
+}
+
+/** Call `open` with the files dropped on the page or pasted. */
+export function watchFiles(viewer: HTMLElement, open: (files: File[]) => void): void {
   const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes('Files') ?? false;
   let depth = 0;
   const setDepth = (value: number) => {
@@ -32,14 +58,14 @@ export function watchFiles(viewer: HTMLElement, open: (file: File) => void): voi
     if (!hasFiles(event)) return;
     event.preventDefault();
     setDepth(0);
-    const file = event.dataTransfer?.files[0];
-    if (file) open(file);
+    const files = [...(event.dataTransfer?.files ?? [])];
+    if (files.length > 0) open(files);
   });
   document.addEventListener('paste', (event) => {
-    const file = event.clipboardData?.files[0];
-    if (!file) return;
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length === 0) return;
     event.preventDefault();
-    open(file);
+    open(files);
   });
 }
 

@@ -15,7 +15,11 @@ export interface ModelCard {
 }
 
 /** Return the names of the shipped models and the default one. */
-export async function listModels(): Promise<{ default: string; models: string[] }> {
+export async function listModels(): Promise<{
+  default: string;
+  models: string[];
+  size_bytes?: Record<string, number>;
+}> {
   return (await fetchFile('models/index.json')).json();
 }
 
@@ -55,13 +59,47 @@ export function showModelCard(target: HTMLElement, model: string, card: ModelCar
   );
 }
 
+/** "open: 83.6% accuracy". */
+export function formatOption(name: string, card: ModelCard): string {
+  const measured = mainMetric(card);
+  return measured ? `${name}: ${percentWithTenths(measured.accuracy)} accuracy` : name;
+}
+
+/** Accuracy, size, training data and license in one line. */
+export function formatSummary(card: ModelCard, size_bytes: number | undefined): string {
+  const measured = mainMetric(card);
+  const parts = [
+    measured && `${percentWithTenths(measured.accuracy)} correct on ${measured.dataset}`,
+    size_bytes && `${(size_bytes / 1e6).toFixed(1)} MB`,
+    card.trained_on.length > 0 && `trained on ${card.trained_on.map(({ name }) => shorten(name)).join(', ')}`,
+    `license: ${shorten(card.license)}`,
+  ];
+  const text = parts.filter(Boolean).join(' · ');
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
 function formatAccuracy(card: ModelCard): string {
   const abstention = `It answers “not sure” below ${formatPercent(card.abstain_below)} confidence.`;
+  const measured = mainMetric(card);
+  if (!measured) return abstention;
+  const accuracy = `Accuracy ${percentWithTenths(measured.accuracy)}`;
+  const balanced = `balanced accuracy ${percentWithTenths(measured.balanced_accuracy)}`;
+  return `${accuracy}, ${balanced} on ${measured.n.toLocaleString('en')} faces of ${measured.dataset}. ${abstention}`;
+}
+
+/** The first metric against majority labels; null without one. */
+function mainMetric(card: ModelCard) {
   for (const [dataset, { majority }] of Object.entries(card.metrics)) {
-    if (!majority) continue;
-    const accuracy = `Accuracy ${(100 * majority.accuracy).toFixed(1)}%`;
-    const balanced = `balanced accuracy ${(100 * majority.balanced_accuracy).toFixed(1)}%`;
-    return `${accuracy}, ${balanced} on ${majority.n.toLocaleString('en')} faces of ${dataset}. ${abstention}`;
+    if (majority) return { ...majority, dataset };
   }
-  return abstention;
+  return null;
+}
+
+function percentWithTenths(fraction: number): string {
+  return `${(100 * fraction).toFixed(1)}%`;
+}
+
+/** The part of a text before its first comma, semicolon or parenthesis; the model card has all of it. */
+function shorten(text: string): string {
+  return text.split(/[,;(]/)[0].trim();
 }

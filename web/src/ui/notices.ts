@@ -1,5 +1,6 @@
 /** Error messages and the access token form. */
 
+import { hasToken } from '../server/endpoints';
 import { TokenError } from '../server/errors';
 import { byId, setText } from './dom';
 
@@ -29,6 +30,7 @@ export class Notices {
     this.show(error instanceof Error ? error.message : String(error));
     if (error instanceof TokenError) {
       this.form.hidden = false;
+      this.field.setAttribute('aria-invalid', String(hasToken()));
       this.field.focus();
     }
   }

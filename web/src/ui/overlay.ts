@@ -1,7 +1,7 @@
 /** Overlay on the image: face boxes, head axes and labels. */
 
 import type { Expression, Face, Frame } from '../backend';
-import { type Box, openCanvas, roundedPath } from './canvas';
+import { type Box, type Context, openCanvas, roundedPath } from './canvas';
 import { displayedExpression, formatLabel, formatPercent } from './format';
 import { headAxes } from './headAxes';
 import { placeLabel, type Size } from './labelPlacement';
@@ -61,31 +61,47 @@ export class Overlay {
     this.choices.clear();
   }
 
-  draw(frame: Frame, { mirrored, highlighted }: OverlayOptions): void {
-    const context = openCanvas(this.canvas);
-    const bounds = imageBounds(frame, this.canvas);
-    const boxes = frame.faces.map((face) => displayedBox(face, frame, bounds, mirrored));
-    const style = labelStyle(frame.faces.length, bounds);
-    const occupied = [...boxes];
-    const choices = new Map<number, number>();
-    frame.faces.forEach((face, index) => {
-      const number = faceNumber(face, index);
-      const expression = displayedExpression(face);
-      const isDimmed = highlighted !== null && highlighted !== number;
-      context.globalAlpha = isDimmed ? DIMMED : 1;
-      drawFaceBox(context, boxes[index], expressionColor(expression));
-      drawAxes(context, face, boxes[index], mirrored);
-      const lastChoice = this.choices.get(number) ?? -1;
-      const { box, choice } = placeFaceLabel(expression, style, boxes[index], bounds, occupied, lastChoice);
-      occupied.push(box);
-      if (choice !== null) choices.set(number, choice);
-      if (isDimmed) return;
-      if (choice === null) drawBadge(context, box, number);
-      else drawLabel(context, box, boxes[index], number, expression, style);
-    });
-    context.globalAlpha = 1;
-    this.choices = choices;
+  draw(frame: Frame, options: OverlayOptions): void {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    this.choices = drawOverlay(openCanvas(this.canvas), { width, height }, frame, options, this.choices);
   }
+}
+
+/**
+ * Draw the faces of a frame that fills an area of this size.
+ *
+ * @param lastChoices position of each face's label in the previous frame, by number; keeps labels from jumping.
+ * @returns the positions in this frame.
+ */
+export function drawOverlay(
+  context: Context,
+  size: Size,
+  frame: Frame,
+  { mirrored, highlighted }: OverlayOptions,
+  lastChoices: ReadonlyMap<number, number> = new Map(),
+): Map<number, number> {
+  const bounds = imageBounds(frame, size);
+  const boxes = frame.faces.map((face) => displayedBox(face, frame, bounds, mirrored));
+  const style = labelStyle(frame.faces.length, bounds);
+  const occupied = [...boxes];
+  const choices = new Map<number, number>();
+  frame.faces.forEach((face, index) => {
+    const number = faceNumber(face, index);
+    const expression = displayedExpression(face);
+    const isDimmed = highlighted !== null && highlighted !== number;
+    context.globalAlpha = isDimmed ? DIMMED : 1;
+    drawFaceBox(context, boxes[index], expressionColor(expression));
+    drawAxes(context, face, boxes[index], mirrored);
+    const lastChoice = lastChoices.get(number) ?? -1;
+    const { box, choice } = placeFaceLabel(expression, style, boxes[index], bounds, occupied, lastChoice);
+    occupied.push(box);
+    if (choice !== null) choices.set(number, choice);
+    if (isDimmed) return;
+    if (choice === null) drawBadge(context, box, number);
+    else drawLabel(context, box, boxes[index], number, expression, style);
+  });
+  context.globalAlpha = 1;
+  return choices;
 }
 
 /** Return the box of a face's label; without room for it, the box of its badge and a null choice. */
@@ -105,11 +121,11 @@ function placeFaceLabel(
 }
 
 /** Return the area of the image within the canvas. */
-function imageBounds(frame: Frame, canvas: HTMLCanvasElement): Box {
-  const scale = Math.min(canvas.clientWidth / frame.width, canvas.clientHeight / frame.height);
+function imageBounds(frame: Frame, size: Size): Box {
+  const scale = Math.min(size.width / frame.width, size.height / frame.height);
   const width = frame.width * scale;
   const height = frame.height * scale;
-  return { x: (canvas.clientWidth - width) / 2, y: (canvas.clientHeight - height) / 2, width, height };
+  return { x: (size.width - width) / 2, y: (size.height - height) / 2, width, height };
 }
 
 function displayedBox(face: Face, frame: Frame, bounds: Box, mirrored: boolean): Box {
@@ -129,7 +145,7 @@ function expressionColor(expression: Expression | null): string {
 }
 
 /** Draw a hairline box with strong rounded corners; a dark outline keeps them visible on bright images. */
-function drawFaceBox(context: CanvasRenderingContext2D, box: Box, color: string): void {
+function drawFaceBox(context: Context, box: Box, color: string): void {
   const side = Math.min(box.width, box.height);
   const lineWidth = Math.max(2, Math.min(4, side / 24));
   const arm = side / 5;
@@ -147,7 +163,7 @@ function drawFaceBox(context: CanvasRenderingContext2D, box: Box, color: string)
   drawCorners(context, box, arm, radius);
 }
 
-function drawCorners(context: CanvasRenderingContext2D, box: Box, arm: number, radius: number): void {
+function drawCorners(context: Context, box: Box, arm: number, radius: number): void {
   for (const [x, y, right, down] of [
     [box.x, box.y, 1, 1],
     [box.x + box.width, box.y, -1, 1],
@@ -162,7 +178,7 @@ function drawCorners(context: CanvasRenderingContext2D, box: Box, arm: number, r
   }
 }
 
-function drawAxes(context: CanvasRenderingContext2D, face: Face, box: Box, mirrored: boolean): void {
+function drawAxes(context: Context, face: Face, box: Box, mirrored: boolean): void {
   const length = AXIS_LENGTH * Math.min(box.width, box.height);
   if (!face.head_pose_deg || length < MIN_AXIS_PX) return;
   const [left, top, right, bottom] = face.bbox_xyxy;
@@ -191,7 +207,7 @@ function labelStyle(faces: number, bounds: Box): LabelStyle {
 }
 
 function drawLabel(
-  context: CanvasRenderingContext2D,
+  context: Context,
   box: Box,
   face: Box,
   number: number,
@@ -213,7 +229,7 @@ function drawLabel(
 }
 
 /** Draw a thin line from a label to its face, if they are apart. */
-function drawLeader(context: CanvasRenderingContext2D, face: Box, label: Box, color: string): void {
+function drawLeader(context: Context, face: Box, label: Box, color: string): void {
   const clamp = (value: number, min: number, size: number) => Math.max(min, Math.min(value, min + size));
   const start = {
     x: clamp(face.x + face.width / 2, label.x, label.width),
@@ -229,7 +245,7 @@ function drawLeader(context: CanvasRenderingContext2D, face: Box, label: Box, co
   context.stroke();
 }
 
-function drawTag(context: CanvasRenderingContext2D, box: Box, number: number, expression: Expression | null): void {
+function drawTag(context: Context, box: Box, number: number, expression: Expression | null): void {
   context.textBaseline = 'middle';
   context.textAlign = 'center';
   context.font = `600 11px ${FONT}`;
@@ -238,7 +254,7 @@ function drawTag(context: CanvasRenderingContext2D, box: Box, number: number, ex
   context.fillText(text, box.x + box.width / 2, box.y + box.height / 2 + 0.5, box.width - 8);
 }
 
-function drawTitle(context: CanvasRenderingContext2D, row: Box, number: number, expression: Expression): void {
+function drawTitle(context: Context, row: Box, number: number, expression: Expression): void {
   const hasLabel = expression.label !== null;
   context.textBaseline = 'middle';
   context.textAlign = 'left';
@@ -257,7 +273,7 @@ function drawTitle(context: CanvasRenderingContext2D, row: Box, number: number, 
 }
 
 /** Draw the most probable labels, each with a bar. */
-function drawBars(context: CanvasRenderingContext2D, row: Box, expression: Expression): void {
+function drawBars(context: Context, row: Box, expression: Expression): void {
   const top = Object.entries(expression.probabilities)
     .sort(([, a], [, b]) => b - a)
     .slice(0, BARS);
@@ -282,7 +298,7 @@ function drawBars(context: CanvasRenderingContext2D, row: Box, expression: Expre
 }
 
 /** Draw all probabilities as segments of one bar. */
-function drawStackedBar(context: CanvasRenderingContext2D, bar: Box, expression: Expression): void {
+function drawStackedBar(context: Context, bar: Box, expression: Expression): void {
   context.save();
   roundedPath(context, bar, bar.height / 2);
   context.clip();
@@ -296,7 +312,7 @@ function drawStackedBar(context: CanvasRenderingContext2D, bar: Box, expression:
 }
 
 /** Draw only the number, when no label fits. */
-function drawBadge(context: CanvasRenderingContext2D, box: Box, number: number): void {
+function drawBadge(context: Context, box: Box, number: number): void {
   const x = box.x + box.width / 2;
   const y = box.y + box.height / 2;
   context.fillStyle = CARD;

@@ -3,6 +3,7 @@
 import type { Backend, Frame } from '../backend';
 import { Announcer } from './announcer';
 import { byId, setText } from './dom';
+import { showDownloads } from './downloads';
 import { FaceList } from './faceList';
 import { formatDuration, formatFaceCount } from './format';
 import { History } from './history';
@@ -32,6 +33,7 @@ export class Results {
   /** Prepare for a new source or backend. */
   start(backend: Backend, isVideo: boolean): void {
     this.clear();
+    this.viewer.clearFaces();
     this.history = new History(backend.labels);
     byId('rate-item', HTMLElement).hidden = !isVideo;
     byId('stats', HTMLElement).hidden = false;
@@ -46,23 +48,36 @@ export class Results {
     this.nextUpdates_ms = { cards: 0, timelines: 0, throughput: 0 };
     byId('stats', HTMLElement).hidden = true;
     this.showFaceCount(this.introduction, null);
+    showDownloads(false);
+  }
+
+  /** Remove the faces that are no longer current, while the analysis of a moving image is interrupted. */
+  interrupt(): void {
+    this.viewer.clearFaces();
+    this.list.clear();
+    this.announcer.reset();
+    this.showFaceCount('The analysis is interrupted.', 0);
+    showDownloads(false);
   }
 
   showImage(frame: Frame, name: string): void {
     const { media, width } = this.viewer.source;
+    this.list.clear();
     this.viewer.draw(frame);
     this.viewer.setDescription(`${name}: ${formatFaceCount(frame.faces.length)} found`);
     this.list.update(frame, media, width, false, performance.now() / 1000);
     this.showFaceCount('No face was found in this image.', frame.faces.length);
     setText(byId('latency', HTMLElement), formatDuration(frame.latency_ms));
     this.announcer.announceImage(frame.faces);
+    showDownloads(true);
   }
 
   /** Show a video frame: the overlay at once, everything else at its own interval. */
   showFrame(frame: Frame): void {
     const now_ms = performance.now();
     const now_s = now_ms / 1000;
-    this.viewer.draw(frame);
+    this.viewer.drawLive(frame);
+    showDownloads(true);
     this.history.add(frame, now_s);
     this.throughput.add(now_ms, frame.latency_ms);
     if (this.isDue('cards', now_ms)) {

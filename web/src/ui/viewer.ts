@@ -4,6 +4,9 @@ import type { Frame } from '../backend';
 import { byId, setText } from './dom';
 import { Overlay } from './overlay';
 
+/** Minimum time until the faces of a moving image disappear when no newer frame arrives. */
+const MIN_EXPIRY_MS = 2000;
+
 export class Viewer {
   private readonly root = byId('viewer', HTMLElement);
   private readonly image = byId('image', HTMLImageElement);
@@ -11,8 +14,10 @@ export class Viewer {
   private readonly overlay = new Overlay(byId('overlay', HTMLCanvasElement));
   private readonly progress = byId('progress', HTMLProgressElement);
   private objectUrl = '';
-  private frame: Frame | null = null;
+  /** The drawn faces; null without any. */
+  frame: Frame | null = null;
   private highlighted: number | null = null;
+  private expiry = 0;
   mirrored = false;
 
   constructor() {
@@ -67,7 +72,7 @@ export class Viewer {
 
   /** Remove the image or video and release its data. */
   clear(): void {
-    this.frame = null;
+    this.clearFaces();
     this.highlighted = null;
     this.mirrored = false;
     this.video.pause();
@@ -78,7 +83,6 @@ export class Viewer {
     this.image.removeAttribute('src');
     if (this.objectUrl) URL.revokeObjectURL(this.objectUrl);
     this.objectUrl = '';
-    this.overlay.clear();
     this.root.classList.remove('active');
     this.root.style.removeProperty('--aspect-ratio');
     for (const media of [this.image, this.video]) media.hidden = true;
@@ -92,8 +96,24 @@ export class Viewer {
   }
 
   draw(frame: Frame): void {
+    this.clearFaces();
     this.frame = frame;
     this.redraw();
+  }
+
+  /** Draw the faces of a moving image; they disappear after a time without a newer frame. */
+  drawLive(frame: Frame): void {
+    clearTimeout(this.expiry);
+    this.frame = frame;
+    this.redraw();
+    this.expiry = window.setTimeout(() => this.clearFaces(), Math.max(MIN_EXPIRY_MS, 2 * frame.latency_ms));
+  }
+
+  /** Remove the drawn faces. */
+  clearFaces(): void {
+    clearTimeout(this.expiry);
+    this.frame = null;
+    this.overlay.clear();
   }
 
   /** Highlight one face; null highlights none. */

@@ -1,0 +1,61 @@
+/** Results as JSON and CSV, with the fields of `mien predict --json` and the columns of `mien predict --table`. */
+
+import type { Face, Frame } from '../backend';
+import type { ResultRecord } from '../generated/results';
+
+export interface NamedFrame {
+  name: string;
+  frame: Frame | null;
+  error: string | null;
+}
+
+type Cell = string | number | null | undefined;
+
+/** Return the results as the JSON response of the server. */
+export function toJson(model: string, images: readonly NamedFrame[]): string {
+  return `${JSON.stringify({ model, results: images.map(toRecord) }, null, 2)}\n`;
+}
+
+function toRecord({ name, frame, error }: NamedFrame): ResultRecord {
+  const { width = 0, height = 0, faces = [] } = frame ?? {};
+  return { image: name, width, height, faces, error: error === null ? null : { code: 'image', message: error } };
+}
+
+/** Return a CSV table with one row per face; an image without faces has one row. */
+export function toCsv(labels: readonly string[], images: readonly NamedFrame[]): string {
+  const rows = images.flatMap((image) => flatten(toRecord(image)));
+  const columns = tableColumns(labels);
+  const lines = [columns, ...rows.map((row) => columns.map((name) => row[name]))];
+  return lines.map((cells) => `${cells.map(formatCell).join(',')}\r\n`).join('');
+}
+
+/** The columns of `mien.schema.table_columns`. */
+function tableColumns(labels: readonly string[]): string[] {
+  return [
+    ...['image', 'width', 'height', 'face', 'x1', 'y1', 'x2', 'y2', 'face_confidence'],
+    ...['yaw_deg', 'pitch_deg', 'roll_deg', 'size_px', 'sharpness', 'frontality', 'visible'],
+    ...['label', 'confidence', 'valence', 'arousal', ...labels.map((label) => `p_${label}`), 'error', 'message'],
+  ];
+}
+
+function flatten({ image, width, height, faces, error }: ResultRecord): Record<string, Cell>[] {
+  const shared = { image, width, height, error: error?.code, message: error?.message };
+  return faces.length > 0
+    ? faces.map((face, index) => ({ ...shared, face: index + 1, ...flattenFace(face) }))
+    : [shared];
+}
+
+function flattenFace(face: Face): Record<string, Cell> {
+  const [x1, y1, x2, y2] = face.bbox_xyxy;
+  const { yaw: yaw_deg, pitch: pitch_deg, roll: roll_deg } = face.head_pose_deg ?? {};
+  const { probabilities = {}, ...expression } = face.smoothed ?? face.expression ?? {};
+  const shares = Object.entries(probabilities).map(([label, value]) => [`p_${label}`, value]);
+  const pose = { yaw_deg, pitch_deg, roll_deg };
+  const box = { x1, y1, x2, y2, face_confidence: face.confidence };
+  return { ...box, ...pose, ...face.quality, ...expression, ...Object.fromEntries(shares) };
+}
+
+function formatCell(cell: Cell): string {
+  const text = String(cell ?? '');
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
