@@ -20,6 +20,7 @@ from mien.addresses import path_problem
 from mien.errors import ImageReadError, InputError
 from mien.geometry import compose, invert, transform_points
 from mien.image_decoding import decode_file, decode_pillow
+from mien.image_formats import IMAGE_SUFFIXES
 from mien.pixels import to_8_bits
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ Color: TypeAlias = Literal["rgb", "bgr"]
 """Order of the channels of an array: "rgb", or "bgr" as from OpenCV."""
 
 _MAX_PATH_BYTES = 1000
+_SUFFIX_BYTES = tuple(suffix.encode("ascii") for suffix in IMAGE_SUFFIXES)
 
 
 def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, color: Color = "rgb") -> np.ndarray:
@@ -70,12 +72,8 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, color: Colo
     data = _read_bytes(source, name)
     if not data:
         raise ImageReadError(f"{name} is empty (0 bytes).")
-    if (
-        isinstance(source, bytes)
-        and len(data) < _MAX_PATH_BYTES
-        and b"\0" not in data
-        and Path(os.fsdecode(data)).exists()
-    ):
+    # by the name, because the existence of a file is not for a client of a server to learn
+    if isinstance(source, bytes) and len(data) < _MAX_PATH_BYTES and data.lower().endswith(_SUFFIX_BYTES):
         raise InputError(f"bytes are read as the content of a file, got a path; pass os.fsdecode({data!r}).")
     return decode_file(data, name, max_pixels)
 

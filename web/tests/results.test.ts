@@ -18,6 +18,7 @@ const EXPRESSION = {
 const FACE: Frame['faces'][number] = {
   bbox_xyxy: [1, 2, 3, 4],
   confidence: 0.9,
+  is_face_doubtful: false,
   landmarks_xy: [],
   head_pose_deg: null,
   quality: { size_px: 2, sharpness: 0.5, frontality: null, visible: 1 },
@@ -42,14 +43,14 @@ describe('results', () => {
     );
     const [header, ...rows] = csv.trimEnd().split('\r\n');
     expect(header).toBe(
-      'image,width,height,face,x1,y1,x2,y2,face_confidence,yaw_deg,pitch_deg,roll_deg,size_px,sharpness,frontality,' +
+      'image,width,height,face,x1,y1,x2,y2,face_confidence,is_face_doubtful,yaw_deg,pitch_deg,roll_deg,size_px,sharpness,frontality,' +
         'visible,label,confidence,valence,arousal,p_neutral,p_fear,error,message',
     );
     expect(rows).toEqual([
-      '"two, ""faces"".jpg",10,20,1,1,2,3,4,0.9,,,,2,0.5,,1,,0.4,0.1,0.2,0.4,0.3,,',
-      '"two, ""faces"".jpg",10,20,2,1,2,3,4,0.9,,,,2,0.5,,1,,0.4,0.1,0.2,0.4,0.3,,',
-      `empty.jpg,10,20${','.repeat(21)}`,
-      `broken.jpg,0,0${','.repeat(20)}image,is broken`,
+      '"two, ""faces"".jpg",10,20,1,1,2,3,4,0.9,False,,,,2,0.5,,1,,0.4,0.1,0.2,0.4,0.3,,',
+      '"two, ""faces"".jpg",10,20,2,1,2,3,4,0.9,False,,,,2,0.5,,1,,0.4,0.1,0.2,0.4,0.3,,',
+      `empty.jpg,10,20${','.repeat(22)}`,
+      `broken.jpg,0,0${','.repeat(21)}image,is broken`,
     ]);
     expect(toCsv([], [])).toMatch(/^image,.*message\r\n$/);
   });

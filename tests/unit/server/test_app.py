@@ -119,6 +119,18 @@ def test_rejects_form_fields_that_are_not_images(client, files):
     assert error_code(client.post("/v1/analyze", files=files), 422) == "field"
 
 
+@pytest.mark.parametrize("suffix", ["", ".jpg"])
+def test_body_that_is_a_path_does_not_reveal_whether_the_file_exists(client, tmp_path, suffix):
+    file = tmp_path / f"present{suffix}"
+    file.write_bytes(jpeg())
+    details = []
+    for name in (file, tmp_path / f"missing{suffix}"):
+        response = client.post("/v1/analyze", content=str(name).encode(), headers=JPEG)
+        assert response.status_code == 422
+        details.append(response.json()["detail"].replace(name.name, "NAME"))
+    assert details[0] == details[1]
+
+
 def test_unknown_paths_and_methods_have_json_errors(client):
     assert error_code(client.get("/v1/nothing"), 404) == "not_found"
     for path, nearest in (("/v1/analyse", "/v1/analyze"), ("/health", "/healthz"), ("/v1/model", "/v1/models")):

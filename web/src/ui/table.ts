@@ -9,7 +9,7 @@ export interface NamedFrame {
   error: string | null;
 }
 
-type Cell = string | number | null | undefined;
+type Cell = string | number | boolean | null | undefined;
 
 /** Return the results as the JSON response of the server. */
 export function toJson(model: string, images: readonly NamedFrame[]): string {
@@ -32,7 +32,7 @@ export function toCsv(labels: readonly string[], images: readonly NamedFrame[]):
 /** The columns of `mien.schema.table_columns`. */
 function tableColumns(labels: readonly string[]): string[] {
   return [
-    ...['image', 'width', 'height', 'face', 'x1', 'y1', 'x2', 'y2', 'face_confidence'],
+    ...['image', 'width', 'height', 'face', 'x1', 'y1', 'x2', 'y2', 'face_confidence', 'is_face_doubtful'],
     ...['yaw_deg', 'pitch_deg', 'roll_deg', 'size_px', 'sharpness', 'frontality', 'visible'],
     ...['label', 'confidence', 'valence', 'arousal', ...labels.map((label) => `p_${label}`), 'error', 'message'],
   ];
@@ -51,11 +51,12 @@ function flattenFace(face: Face): Record<string, Cell> {
   const { probabilities = {}, ...expression } = face.smoothed ?? face.expression ?? {};
   const shares = Object.entries(probabilities).map(([label, value]) => [`p_${label}`, value]);
   const pose = { yaw_deg, pitch_deg, roll_deg };
-  const box = { x1, y1, x2, y2, face_confidence: face.confidence };
+  const box = { x1, y1, x2, y2, face_confidence: face.confidence, is_face_doubtful: face.is_face_doubtful };
   return { ...box, ...pose, ...face.quality, ...expression, ...Object.fromEntries(shares) };
 }
 
 function formatCell(cell: Cell): string {
-  const text = String(cell ?? '');
+  // True and False as Python writes them.
+  const text = typeof cell === 'boolean' ? (cell ? 'True' : 'False') : String(cell ?? '');
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
