@@ -257,8 +257,10 @@ def video() -> dict[str, Any]:
             }
         )
     cuts = CutDetector()
-    images = [rng.integers(0, 256, (6, 8, 3)).astype(np.uint8) for _ in range(3)]
-    frames = [images[0], images[0] // 2, np.zeros_like(images[0]), images[1], np.roll(images[1], 1, axis=1), images[2]]
+    images = [rng.integers(0, 256, (12, 16, 3)).repeat(3, axis=0).repeat(3, axis=1).astype(np.uint8) for _ in range(4)]
+    noise = rng.integers(0, 4, images[0].shape).astype(np.uint8)
+    frames = [images[0], images[0] // 2, np.zeros_like(noise), noise, images[1], np.roll(images[1], 6, axis=1)]
+    frames += [images[2], images[2] // 40, images[3] // 40 + noise, images[3]]
     tilted = Face(bbox_xyxy=np.zeros(4), landmarks_xy=LANDMARKS @ [[0.9, 0.4], [-0.4, 0.9]] + [0, 1], confidence=1.0)
     tilted.landmarks_xy[2] += 3
     level = Face(bbox_xyxy=np.zeros(4), landmarks_xy=LANDMARKS, confidence=1.0)

@@ -1,4 +1,4 @@
-"""Scene cut detection from the layout and the colors of subsampled frames."""
+"""Scene cut detection from the layout and the details of subsampled frames, at any brightness."""
 
 from __future__ import annotations
 
@@ -10,23 +10,42 @@ CELLS_HW = (12, 16)
 """Grid of cells, down and across; their mean colors are the layout of an image."""
 SAMPLES = 4
 """Sampled pixels of a cell, down and across."""
-LEVELS = 4
-"""Levels of red, green and blue in the color histogram, which has 64 bins."""
-MIN_CONTRAST = 6.0
-"""Minimum standard deviation of the cells (0..255); a frame below it is blank: black, white or plain."""
-MAX_LAYOUT_CHANGE = 0.4
+DETAILS_HW = (24, 32)
+"""Grid of the details, each the mean of 2 x 2 samples."""
+BLUR = 2
+"""Radius of the neighborhood, in details, whose mean is subtracted from a detail."""
+DARK_SHARE = 0.25
+"""Share of the mean luminance that is added before the logarithm of the details, against noise in dark parts."""
+MAX_SHIFT_YX = (6, 8)
+"""Maximum movement of the camera between two frames, in details: a quarter of the image."""
+MIN_DEVIATION = 0.4
+"""Minimum standard deviation of the cells (0..255); a frame below it is blank."""
+MIN_CONTRAST = 0.03
+"""Minimum standard deviation of the cells as a share of the mean; a frame below it is blank: white or plain."""
+MIN_SIGNAL = 2.5
+"""Minimum ratio of the cells' standard deviation to that of noise; a frame below it is blank: black with noise."""
+MAX_LAYOUT_CHANGE = 0.35
 """Maximum layout change within a scene: 1 minus the correlation of two layouts."""
-MAX_COLOR_CHANGE = 0.2
-"""Maximum color change within a scene: share of the pixels outside the intersection of two histograms."""
+MIN_DETAIL_MATCH = 0.4
+"""Minimum correlation of two frames' details within a scene, at the best shift."""
+MIN_HALF_MATCH = 0.6
+"""Minimum correlation of the details of a half that stays as it is while the other half of a split screen cuts."""
+
+_HALVES = (np.s_[:12], np.s_[12:], np.s_[:, :16], np.s_[:, 16:])
 
 
 class CutDetector:
     """Detects the first frame of each scene.
 
-    A cut changes the layout and the colors at once. A flash keeps the layout (changes up to 0.2 where the light
-    doubles), a pan by a fifth of the width keeps most colors (changes up to 0.17), and a face that crosses the image
-    changes little of either. Blank frames are ignored: the next frame is compared with the one before them. A slow
-    fade between two scenes is not detected, nor is a step to another part of the same view.
+    A cut changes the layout and the details at once. Both are independent of brightness, so that dark footage has cuts
+    too. A flash or another light keeps the details, a moving camera shifts them, and a face that crosses the image
+    changes a part of them. A cut in one half of a split screen does not begin a scene. Blank frames are ignored: the
+    next frame is compared with the one before them. A slow fade between two scenes is not detected, nor is a step to
+    another part of the same view. `benchmarks/scene_cuts.py` measures both kinds of error.
+
+    Source:
+        The content and adaptive detectors of PySceneDetect compare hue, saturation, brightness and edges with a
+        threshold or with the neighboring frames. Here one frame suffices, as the measures do not depend on brightness.
     """
 
     def __init__(self) -> None:
@@ -43,32 +62,60 @@ class CutDetector:
             ((np.arange(cells * SAMPLES) + 0.5) * side / (cells * SAMPLES)).astype(np.intp)
             for cells, side in zip(CELLS_HW, image.shape[:2], strict=True)
         )
-        samples = image[rows[:, None], columns]
-        cells = samples.reshape(CELLS_HW[0], SAMPLES, CELLS_HW[1], SAMPLES, 3).mean(axis=(1, 3))
-        if cells.std(axis=(0, 1)).max() < MIN_CONTRAST:
+        samples = image[rows[:, None], columns].astype(np.float64)
+        blocks = samples.reshape(CELLS_HW[0], SAMPLES, CELLS_HW[1], SAMPLES, 3)
+        cells = blocks.mean(axis=(1, 3))
+        if _is_blank(cells, blocks):
             return False
         # A unit vector with zero mean, independent of brightness and contrast.
         layout = (cells - cells.mean(axis=(0, 1))).ravel()
         layout /= np.sqrt((layout**2).sum())
-        histogram = _color_histogram(samples)
-        last, self._last = self._last, (layout, histogram)
-        if last is None:
+        details = _details(samples.mean(axis=2))
+        last, self._last = self._last, (layout, details)
+        if last is None or 1 - float((layout * last[0]).sum()) <= MAX_LAYOUT_CHANGE:
             return False
-        layout_change = 1 - float((layout * last[0]).sum())
-        color_change = 1 - float(np.minimum(histogram, last[1]).sum())
-        return layout_change > MAX_LAYOUT_CHANGE and color_change > MAX_COLOR_CHANGE
+        if any(_correlation(last[1][half], details[half]) > MIN_HALF_MATCH for half in _HALVES):
+            return False
+        return _best_match(last[1], details) < MIN_DETAIL_MATCH
 
     def state(self) -> dict[str, Any]:
-        """Return layout and histogram of the last frame as JSON values, exact."""
-        return {"layout": self._last[0].tolist(), "histogram": self._last[1].tolist()} if self._last else {}
+        """Return layout and details of the last frame as JSON values, exact."""
+        return {"layout": self._last[0].tolist(), "details": self._last[1].tolist()} if self._last else {}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state`."""
-        self._last = (np.array(state["layout"]), np.array(state["histogram"])) if state else None
+        self._last = (np.array(state["layout"]), np.array(state["details"])) if state else None
 
 
-def _color_histogram(samples: np.ndarray) -> np.ndarray:
-    """Return the share of the pixels in each color bin, (64,) float64, summing to 1."""
-    levels = (samples // (256 // LEVELS)).reshape(-1, 3).astype(np.intp)
-    bins = (levels[:, 0] * LEVELS + levels[:, 1]) * LEVELS + levels[:, 2]
-    return np.bincount(bins, minlength=LEVELS**3) / len(bins)
+def _is_blank(cells: np.ndarray, blocks: np.ndarray) -> bool:
+    """Return True for a black, white or plain frame, with or without noise."""
+    deviation = float(cells.std(axis=(0, 1)).max())
+    noise = float(np.sqrt(blocks.var(axis=(1, 3)).mean())) / SAMPLES
+    return deviation < max(MIN_DEVIATION, MIN_CONTRAST * float(cells.mean()), MIN_SIGNAL * noise)
+
+
+def _details(luminance: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the luminance without its local mean, (24, 32): edges and texture in any light."""
+    size = len(luminance) // DETAILS_HW[0]
+    means = luminance.reshape(DETAILS_HW[0], size, DETAILS_HW[1], size).mean(axis=(1, 3))
+    logs = np.log(means + DARK_SHARE * means.mean())
+    window = 2 * BLUR + 1
+    padded = np.pad(logs, BLUR, mode="edge")
+    return logs - np.lib.stride_tricks.sliding_window_view(padded, (window, window)).mean(axis=(2, 3))
+
+
+def _best_match(before: np.ndarray, after: np.ndarray) -> float:
+    """Return the highest correlation of two frames' details over the shifts of a moving camera."""
+    height, width = DETAILS_HW
+    best = -1.0
+    for down in range(-MAX_SHIFT_YX[0], MAX_SHIFT_YX[0] + 1):
+        for right in range(-MAX_SHIFT_YX[1], MAX_SHIFT_YX[1] + 1):
+            old = before[max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)]
+            new = after[max(down, 0) : height - max(-down, 0), max(right, 0) : width - max(-right, 0)]
+            best = max(best, _correlation(old, new))
+    return best
+
+
+def _correlation(old: np.ndarray, new: np.ndarray) -> float:
+    norm = float(np.sqrt((old**2).sum() * (new**2).sum()))
+    return float((old * new).sum()) / max(norm, 1e-9)

@@ -63,7 +63,8 @@ def image(index, scene=0):
     """An image with its index in the first pixel; layout and colors differ between scenes."""
     rng = np.random.default_rng(scene)
     cells = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8) // (1 if scene % 2 else 2) + (0 if scene % 2 else 90)
-    image = np.kron(cells, np.ones((40, 40, 1))).astype(np.uint8)
+    details = np.kron(rng.integers(-12, 13, (24, 32, 1)), np.ones((10, 10, 1)))
+    image = (np.kron(cells, np.ones((40, 40, 1))) + details).clip(0, 255).astype(np.uint8)
     image[0, 0] = index
     return image
 

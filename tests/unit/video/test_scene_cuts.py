@@ -11,7 +11,7 @@ import pytest
 
 from mien.imaging import read_image, resize
 from mien.video.scene_cuts import CutDetector
-from support.video import crossing_frames, grain_over, room, switching_frames
+from support.video import Pose, crossing_frames, grain_over, moving_frames, room, switching_frames
 
 SIZE_HW = (240, 320)
 NAMES = ("astronaut", "biden", "group", "obama")
@@ -78,6 +78,59 @@ def test_different_face_in_same_room_is_not_a_cut(examples: Path):
     frames = list(switching_frames(faces, 0.2, size_wh=(320, 240)))
     assert len(frames) == 10
     assert cuts(frames) == []
+
+
+def exposed(image: np.ndarray, light: float, noise: float, seed: int) -> np.ndarray:
+    """Return an image (H, W, 3) uint8 of a dim exposure with sensor noise of a standard deviation."""
+    rng = np.random.default_rng(seed)
+    return (image * light + rng.normal(0, noise, image.shape)).clip(0, 255).round().astype(np.uint8)
+
+
+DIM = [(0.5, 2.0), (0.25, 3.0), (0.12, 3.0), (0.06, 1.0), (0.03, 0.0)]
+
+
+@pytest.mark.parametrize(("light", "noise"), DIM)
+def test_dark_footage_has_cuts(images: dict[str, np.ndarray], light: float, noise: float):
+    for first, second in itertools.permutations((*NAMES, "room"), 2):
+        frames = [exposed(images[name], light, noise, seed) for seed, name in enumerate([first] * 3 + [second] * 3)]
+        assert cuts(frames) == [3], (first, second)
+
+
+@pytest.mark.parametrize(("light", "noise"), DIM)
+def test_dark_footage_without_cuts(images: dict[str, np.ndarray], light: float, noise: float):
+    """Flashes, a light that is switched, a warm light, fades to black and back, and a pan."""
+    for name in (*NAMES, "room"):
+        image = images[name].astype(np.float64)
+        wide = resize(images[name], (480, 640))
+        lights = [1, 1, 2, 1, 1, 0.5, 0.5, 1, 1, *np.linspace(1, 0, 8), 0, *np.linspace(0, 1, 8)]
+        frames = [exposed(image * factor, light, noise, seed) for seed, factor in enumerate(lights)]
+        assert cuts(frames) == [], name
+        warm = [exposed(image * color, light, noise, 1) for color in ([1, 1, 1], [1.2, 1, 0.7])]
+        assert cuts(warm) == [], name
+        pan = [exposed(wide[120:360, x : x + 320], light, noise, x) for x in range(0, 321, 32)]
+        assert name == "room" or cuts(pan) == [], name  # a part of the room is a plain wall
+
+
+@pytest.mark.parametrize("light", [1.0, 0.25, 0.06])
+def test_cut_between_cameras_in_one_room(examples: Path, light: float):
+    paths = {"biden": lambda share: Pose(0.3, 0.45, 0.28), "obama": lambda share: Pose(0.68, 0.45, 0.3)}
+    (room_with_two, _), *_ = moving_frames(examples, paths, [0.0], size_wh=(640, 480))
+    views = [
+        room_with_two,
+        room_with_two[60:360, 30:430],
+        room_with_two[60:360, 240:640],
+        room_with_two[90:330, 300:620],
+    ]
+    for first, second in itertools.permutations(views, 2):
+        frames = [exposed(resize(np.ascontiguousarray(view), SIZE_HW), light, 1, 0) for view in (first, second)]
+        assert cuts(frames) == [1]
+
+
+@pytest.mark.parametrize("level", [0, 3, 128, 255])
+def test_blank_frames_with_noise_are_ignored(images: dict[str, np.ndarray], level: int):
+    blank = [exposed(plain(level), 1, 2, seed) for seed in range(6)]
+    assert cuts([images["obama"], *blank, images["obama"]]) == []
+    assert cuts([images["obama"], *blank, images["biden"]]) == [7]
 
 
 def test_restored_detector_continues_exactly(images: dict[str, np.ndarray]):
