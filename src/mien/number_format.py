@@ -8,6 +8,16 @@ UNDEFINED = "–"
 """Shown for a value that is not defined."""
 
 
+def count(number: int, noun: str) -> str:
+    """Format a number with its noun.
+
+    Example:
+        >>> count(1, "face"), count(1200, "face"), count(0, "image")
+        ('1 face', '1,200 faces', '0 images')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def percent(value: float | None, decimals: int = 1) -> str:
     """Format a share as a percentage.
 

@@ -70,6 +70,7 @@ class Recording:
         timeline: the faces over time.
         files: the files written.
         was_stopped: true when Ctrl-C ended it before the end of the video.
+        is_resumable: true when it was stopped and `record` can continue it.
         is_truncated: true when the video ended early.
     """
 
@@ -77,6 +78,7 @@ class Recording:
     timeline: Timeline
     files: tuple[Path, ...]
     was_stopped: bool
+    is_resumable: bool
     is_truncated: bool
 
 
@@ -89,13 +91,14 @@ def record(
     annotate: bool = True,
     report: bool = True,
     resume: bool = False,
+    resumable: bool = True,
     on_frame: OnFrame | None = None,
 ) -> Recording:
     """Analyze a video into a folder: `faces.csv`, `annotated.mp4` and `report.html`.
 
     Rows are collected in `rows.jsonl`, and checkpoints are written to `run.json` every few seconds. After a kill, a
     call with `resume` continues from the last checkpoint; the table is the same as without the kill. Ctrl-C completes
-    the files.
+    the files and leaves what resuming needs beside them.
 
     Args:
         analysis: opened, before its first frame.
@@ -105,7 +108,8 @@ def record(
         annotate: write the annotated copy.
         report: write the report.
         resume: continue an unfinished run in the folder, if there is one.
-        on_frame: called after every frame.
+        resumable: write checkpoints; live sources have none.
+        on_frame: called after every frame; a KeyboardInterrupt that it raises ends the run like Ctrl-C.
 
     Raises:
         InputError: when the folder holds another run, or a file cannot be written.
@@ -120,7 +124,8 @@ def record(
         raise InputError(f"{file} would be overwritten; give another --output.")
     folder.mkdir(parents=True, exist_ok=True)
     state = _load_state(folder, _settings(analysis, manifest, annotate), resume=resume)
-    with _Run(analysis, manifest, folder, state, annotate=annotate) as run:
+    is_resumable = resumable and not analysis.info.is_live
+    with _Run(analysis, manifest, folder, state, annotate=annotate, is_resumable=is_resumable) as run:
         run.analyze(on_frame)
         return run.finish(table, report=report)
 
@@ -149,13 +154,17 @@ def _load_state(folder: Path, settings: dict[str, Any], *, resume: bool) -> dict
     path = folder / _STATE
     if not path.is_file():
         return {"settings": settings}
-    if not resume:
-        raise InputError(f"{folder} holds an unfinished run; give --resume or another --output.")
     try:
         state = json.loads(path.read_bytes())
+        was_stopped = bool(state.get("was_stopped"))
         is_complete = (folder / _ROWS).stat().st_size >= state["length"]
-    except (ValueError, LookupError, TypeError, FileNotFoundError):
-        is_complete, state = False, {}
+    except (ValueError, LookupError, TypeError, AttributeError, FileNotFoundError):
+        state, was_stopped, is_complete = {}, False, False
+    if not resume and not was_stopped:
+        raise InputError(f"{folder} holds an unfinished run; give mien video --resume or another --output.")
+    if not resume:
+        path.unlink()
+        return {"settings": settings}
     if not is_complete:
         raise InputError(f"{path} is damaged; remove it to start over.")
     if state.get("settings") != settings:
@@ -170,18 +179,26 @@ class _Run(AbstractContextManager["_Run"]):
     """An analysis in progress, and its files; see `record` and `_load_state`."""
 
     def __init__(
-        self, analysis: VideoAnalysis, manifest: Manifest, folder: Path, state: dict[str, Any], *, annotate: bool
+        self,
+        analysis: VideoAnalysis,
+        manifest: Manifest,
+        folder: Path,
+        state: dict[str, Any],
+        *,
+        annotate: bool,
+        is_resumable: bool,
     ) -> None:
         self._counts = Counts(**state.get("counts", {}))
         self._analysis = analysis
         self._folder = folder
         self._settings = state["settings"]
         self._manifest = manifest
+        self._is_resumable = is_resumable
         self._was_stopped = False
         self._broken_before = 0
         resume_at_s = self._resume(state) if "index" in state else None
         video = folder / _VIDEO
-        if annotate and resume_at_s is None:
+        if annotate and (resume_at_s is None or state.get("was_stopped")):
             video.unlink(missing_ok=True)
         # A complete copy: the run was killed after joining its segments.
         self._has_video = annotate and video.is_file()
@@ -214,11 +231,20 @@ class _Run(AbstractContextManager["_Run"]):
             for frame in self._analysis:
                 self._add(frame)
                 if on_frame is not None:
-                    on_frame(frame, self._counts)
+                    self._report(frame, on_frame)
         except KeyboardInterrupt:
             self._was_stopped = True
         finally:
             self._count_missing()
+
+    def _report(self, frame: VideoFrame, on_frame: OnFrame) -> None:
+        """Call `on_frame`; when it stops the run, remember where."""
+        try:
+            on_frame(frame, self._counts)
+        except KeyboardInterrupt:
+            if self._is_resumable:
+                self._checkpoint(frame)
+            raise
 
     def _count_missing(self) -> None:
         self._counts.broken = self._broken_before + self._analysis.reader.broken
@@ -235,7 +261,7 @@ class _Run(AbstractContextManager["_Run"]):
         self._counts.end_s = frame.timestamp_s
         self._counts.work_s = now - self._started_s
         self._count_missing()
-        if now - self._checkpoint_s > CHECKPOINT_S and not self._analysis.info.is_live:
+        if now - self._checkpoint_s > CHECKPOINT_S and self._is_resumable:
             self._checkpoint(frame)
             self._checkpoint_s = time.monotonic()
 
@@ -254,13 +280,15 @@ class _Run(AbstractContextManager["_Run"]):
         write_atomic(self._folder / _STATE, json.dumps(state))
 
     def finish(self, table: Path, *, report: bool) -> Recording:
-        """Complete the files, and remove those that only resuming needs."""
+        """Complete the files, and remove those that only resuming needs unless the run was stopped."""
         rows = self._folder / _ROWS
+        state = self._folder / _STATE
+        is_resumable = self._was_stopped and state.is_file()
         files = [table]
         self._rows.close()
         write_table(rows, table, self._manifest.labels)
         if self._video is not None and self._counts.frames:
-            self._video.close()
+            self._video.close(keep_segments=is_resumable)
             self._has_video = True
         if self._has_video:
             files.append(self._folder / _VIDEO)
@@ -268,14 +296,18 @@ class _Run(AbstractContextManager["_Run"]):
         if report:
             self._write_report(timeline)
             files.append(self._folder / _REPORT)
-        # The checkpoint first: it needs the rows.
-        (self._folder / _STATE).unlink(missing_ok=True)
-        rows.unlink()
+        if is_resumable:
+            write_atomic(state, json.dumps({**json.loads(state.read_bytes()), "was_stopped": True}))
+        else:
+            # The checkpoint first: it needs the rows.
+            state.unlink(missing_ok=True)
+            rows.unlink()
         return Recording(
             counts=self._counts,
             timeline=timeline,
             files=tuple(files),
             was_stopped=self._was_stopped,
+            is_resumable=is_resumable,
             is_truncated=self._analysis.reader.is_truncated,
         )
 

@@ -229,9 +229,12 @@ def test_ctrl_c_completes_the_files(crossing, tiny_model, tmp_path):
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "stopped early" in stderr
+    assert "stopped early at" in stderr
+    assert "continue with the same command and --resume" in stderr
     assert "Traceback" not in stderr
-    assert sorted(path.name for path in folder.iterdir()) == NAMES[:2]
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {*NAMES[:2], "run.json", "rows.jsonl"}
+    assert not [name for name in names if "partial" in name or ".open" in name]
     frames = len(image_times(folder / "annotated.mp4"))
     rows = read_table(folder / "faces.csv")
     assert 10 <= frames < 100
@@ -277,7 +280,7 @@ def test_json_prints_one_object_per_frame(portrait_clip, shell, tmp_path):
         assert face["track_id"] == 1
         assert (face["expression"] is None) == (index % 3 > 0)
         assert sum(face["smoothed"]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    assert shell.err.startswith("mien: 30 frames, 1 faces")
+    assert shell.err.startswith("mien: 30 frames, 1 face,")
     assert shell(portrait_clip, "--json", "--output", tmp_path, "--no-annotate", "--no-report") == 0
     assert shell.records == frames
     rows = read_table(tmp_path / "faces.csv")
@@ -311,7 +314,7 @@ def test_parquet_without_extra_fails_before_the_analysis(portrait_clip, shell, t
 
 def test_summary_is_plain_text_in_a_pipe(portrait_clip, shell, capsys):
     assert shell(portrait_clip) == 0
-    head, line = shell.out.splitlines()[:2]
+    head, _, line = shell.out.splitlines()[:3]
     assert head.split()[:4] == ["face", "from", "to", "visible"]
     assert line.split()[:2] == ["1", "0.0"]
     assert "\x1b" not in shell.out

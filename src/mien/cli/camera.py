@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mien.cli.options import DEFAULTS, OUTPUT, AnalyzerOptions, DetectEvery, Quiet
-from mien.number_format import percent
+from mien.cli.signals import stop_code, was_signaled
+from mien.number_format import whole_percent
 
 if TYPE_CHECKING:
     from mien.recording import Counts
@@ -36,6 +37,9 @@ def camera(
     Inform everyone in view of the camera, and do not use it on people at work or in education: see
     docs/responsible-use.md. Nothing is stored without --output. Without a display the faces are printed.
 
+    Exit code: 0 at the end of the source and when the window is closed, 2 if the source cannot be read. Ctrl-C (130)
+    and SIGTERM (143) end the run too, and the files are complete up to there.
+
     Args:
         source: camera ("camera:0", "camera:1"), URL (rtsp, http), or video file.
         output: folder for the annotated video, the table and the report.
@@ -58,23 +62,29 @@ def camera(
                 text.show(frame)
             # closing the window ends the run like Ctrl-C
             elif not opened.show(draw_tracks(frame.image, frame.faces)):
-                raise KeyboardInterrupt
+                raise _WindowClosed
 
         if output is None:
-            with suppress(KeyboardInterrupt):
+            with suppress(_WindowClosed):
                 for frame in analysis:
                     show(frame)
             return 0
+        from mien.cli.outputs import print_overwriting
         from mien.recording import record
 
-        recording = record(analysis, analyzer.manifest, output, on_frame=show)
+        print_overwriting(output, quiet=quiet)
+        recording = record(analysis, analyzer.manifest, output, resumable=False, on_frame=show)
     from mien.cli.console import print_tracks
     from mien.cli.video import print_summary
 
     print_tracks(recording.timeline.tracks)
     if not quiet:
         print_summary(recording, recording.files)
-    return 0
+    return stop_code() if recording.was_stopped and was_signaled() else 0
+
+
+class _WindowClosed(KeyboardInterrupt):
+    """The user closed the window: the normal end of a run."""
 
 
 class _TextView:
@@ -88,7 +98,7 @@ class _TextView:
             return
         self._printed_s = frame.timestamp_s
         texts = [
-            f"{face.track_id}: {face.smoothed.label or 'not sure'} {percent(face.smoothed.confidence, 0)}"
+            f"{face.track_id}: {face.smoothed.label or 'not sure'} {whole_percent(face.smoothed.confidence)}"
             for face in frame.faces
             if face.smoothed is not None
         ]

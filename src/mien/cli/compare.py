@@ -24,7 +24,10 @@ def compare(
     """Evaluate two models on the same labeled faces and test whether they differ by more than chance.
 
     Prints both accuracies with 95% intervals, their difference, McNemar's test, and the recall of each class. The
-    report shows the faces that only one of the models classifies correctly.
+    report shows the faces that only one of the models classifies correctly. On a narrow terminal the columns macro F1
+    and balanced are left out, in this order.
+
+    Exit code: 1 if images are missing or broken; they count as errors.
 
     Args:
         first: name of a shipped model or path of an .onnx file.

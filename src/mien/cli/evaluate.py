@@ -29,7 +29,8 @@ def evaluate(
     If the data set has groups (gender, age, ..., as perceived by its annotators), each group is evaluated too, to find
     for whom the model is less accurate; groups do not describe any person.
 
-    Exit code: 1 if images are missing or broken; they count as errors.
+    Exit code: 1 if images are missing or broken; they count as errors. On a narrow terminal the columns before, Brier,
+    ECE, macro F1 and balanced are left out, in this order.
 
     Args:
         output: folder for report.html, report.json and plots.

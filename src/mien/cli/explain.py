@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from mien.cli.options import OUTPUT, DetectionOptions, Json
-from mien.number_format import percent
+from mien.number_format import percent, whole_percent
 
 if TYPE_CHECKING:
     from mien.results import ExplainedFace
@@ -25,6 +25,8 @@ def explain(
 
     Each face is shown with its class-activation map (bright regions support the class), its probabilities and, if the
     model weights facial regions, their weights. A map shows what the network used, not why a person feels anything.
+
+    Exit code: 0, also if there is no face; 2 if the image cannot be read.
 
     Args:
         image: image file.
@@ -57,4 +59,4 @@ def explain(
 def _describe(face: ExplainedFace) -> str:
     expression = face.explanation.expression
     weights = (f", {name} {percent(weight, 0)}" for name, weight in face.explanation.region_weights.items())
-    return f"{expression.label or 'not sure'} {percent(expression.confidence, 0)}{''.join(weights)}"
+    return f"{expression.label or 'not sure'} {whole_percent(expression.confidence)}{''.join(weights)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ OTHER = Group("Other", sort_key=5)
 
 COMMANDS = {
     "predict": ("mien.cli.predict:predict", ANALYZE, "[OPTIONS] PATH..."),
-    "video": ("mien.cli.video:video", ANALYZE, None),
+    "video": ("mien.cli.video:video", ANALYZE, "[OPTIONS] SOURCE..."),
     "camera": ("mien.cli.camera:camera", ANALYZE, "[OPTIONS] [SOURCE]"),
     "explain": ("mien.cli.explain:explain", ANALYZE, None),
     "models": ("mien.cli.models:models", EVALUATE, "[OPTIONS] [NAME...]"),
@@ -41,6 +42,9 @@ COMMANDS = {
 
 PATH_OPTIONS = ("--output", "-o", "--table", "--data", "--leaks", "--write-page", "--token-file")
 """Options that take the path of a file or folder."""
+
+ARGUMENT_NAMES = {"--smoothing": "time_constant_s"}
+"""Options with another name than their argument in Python, which messages use."""
 
 USAGE_ERROR = 2
 PIPE_CLOSED = 141
@@ -109,7 +113,7 @@ def _run(tokens: list[str]) -> int:
     except CycloptsError as error:
         return _fail(_describe(error))
     except MienError as error:
-        return _fail(str(error))
+        return _fail(_name_options(str(error), tokens))
     except KeyboardInterrupt:
         return stop_code()
     except BrokenPipeError:
@@ -134,6 +138,14 @@ def _check_paths(tokens: Sequence[str]) -> None:
             raise InputError(f"the value{place} is empty; is a shell variable unset?")
         if option in PATH_OPTIONS and (problem := path_problem(value)) and not Path(value).exists():
             raise InputError(f"{option} {problem}")
+
+
+def _name_options(message: str, tokens: Sequence[str]) -> str:
+    """Replace the names of Python arguments in a message by the options that were given for them."""
+    for option in {token.partition("=")[0] for token in tokens if token.startswith("--")}:
+        name = ARGUMENT_NAMES.get(option, option.lstrip("-").replace("-", "_"))
+        message = re.sub(rf"(?<![\w./-]){re.escape(name)}(?= is | \()", option, message)
+    return message
 
 
 def _describe(error: CycloptsError) -> str:

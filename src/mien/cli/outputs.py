@@ -57,14 +57,14 @@ def print_written(*paths: Path, quiet: bool = False) -> None:
         print_message(f"wrote {path}")
 
 
-def print_overwriting(*paths: Path | None, quiet: bool = False) -> None:
-    """Print to standard error which paths exist and will be replaced, if they are not empty folders."""
-    for path in () if quiet else paths:
-        if path is not None and _holds_data(path):
-            print_message(f"overwriting {path}")
+def print_overwriting(path: Path | None, *, quiet: bool = False) -> None:
+    """Print to standard error that a path will be replaced, if it exists and is not an empty folder."""
+    if path is not None and not quiet and holds_data(path):
+        print_message(f"overwriting {path}")
 
 
-def _holds_data(path: Path) -> bool:
+def holds_data(path: Path) -> bool:
+    """Return whether a file exists, or a folder with files."""
     try:
         return any(path.iterdir()) if path.is_dir() else path.exists()
     except OSError:

@@ -17,6 +17,7 @@ from mien.cli.options import DEFAULTS, OUTPUT, AnalyzerOptions, Json, Quiet
 from mien.cli.progress import ProgressBar, print_message, progress_bar
 from mien.cli.signals import deferred_stop
 from mien.errors import ImageReadError, InputError, MienError
+from mien.number_format import count
 
 if TYPE_CHECKING:
     from mien.cli.inputs import ImageInput
@@ -82,7 +83,7 @@ def predict(
     counts = outputs.counts
     if not quiet:
         problem = f", {counts.failures} could not be read" if counts.failures else ""
-        notes = [f"{_count(total, 'image')}, {_count(counts.faces, 'face')}{problem}"] if total > 1 else []
+        notes = [f"{count(total, 'image')}, {count(counts.faces, 'face')}{problem}"] if total > 1 else []
         for note in (*notes, *found.notes):
             print_message(note)
     print_written(*filter(None, (output, table)), quiet=quiet)
@@ -120,7 +121,8 @@ def _open_outputs(
     journal = journal_path(table, output)
     is_resumed = resume and journal.is_file()
     if not is_resumed:
-        print_overwriting(table, output, quiet=quiet)
+        for place in (table, output):
+            print_overwriting(place, quiet=quiet)
         if journal.is_file() and not quiet:
             print_message("starting over; --resume would have continued it")
     run = stack.enter_context(ImageRun(images, analyzer, table=table, output=output, resume=resume))
@@ -131,7 +133,7 @@ def _open_outputs(
         raise
     outputs = _Outputs(run.remaining, run.counts(), run, copies)
     if is_resumed and not quiet:
-        print_message(f"resuming after {outputs.counts.images} of {_count(len(images), 'image')}")
+        print_message(f"resuming after {outputs.counts.images} of {count(len(images), 'image')}")
     return outputs
 
 
@@ -143,7 +145,7 @@ def _complete_or_keep(outputs: _Outputs, total: int, is_stopped: Callable[[], bo
         if is_stopped() and outputs.counts.images < total:
             raise KeyboardInterrupt
     except BaseException as error:
-        state = f"stopped after {outputs.counts.images} of {_count(total, 'image')}"
+        state = f"stopped after {outputs.counts.images} of {count(total, 'image')}"
         if outputs.run is not None:
             print_message(f"{state}; {outputs.run.stop()}")
         elif total > 1 and isinstance(error, KeyboardInterrupt):
@@ -214,7 +216,3 @@ def _run(
             for error in errors:
                 progress.print(f"mien: {error}")
             progress(outputs.counts.images, total)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -62,6 +62,11 @@ def deferred_stop() -> Iterator[Callable[[], bool]]:
         _State.is_deferred = False
 
 
+def was_signaled() -> bool:
+    """Return whether the running command received a stop signal."""
+    return _State.received is not None
+
+
 def stop_code() -> int:
     """Return the exit code of the signal received: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + (_State.received or signal.SIGINT)

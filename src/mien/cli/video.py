@@ -1,32 +1,52 @@
-"""`mien video`: tracked faces of a video and their expressions over time."""
+"""`mien video`: tracked faces of videos and their expressions over time."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from mien.cli.options import DEFAULTS, OUTPUT, AnalyzerOptions, DetectEvery, Json, Quiet
 from mien.cli.progress import ProgressBar, print_message, progress_bar
-from mien.errors import InputError
+from mien.cli.signals import deferred_stop, stop_code
+from mien.cli.video_sources import check_source, expand_sources, identify, name_folders
+from mien.errors import InputError, MienError
+from mien.number_format import count
+from mien.schema import valid_text
 
 if TYPE_CHECKING:
+    from mien.inference.analyzer import Analyzer
     from mien.recording import Counts, OnFrame, Recording
     from mien.results import VideoFrame
 
-STOPPED = 130
-"""Exit code after Ctrl-C."""
+SOME_FAILED = 1
+ALL_FAILED = 2
+JOURNAL = "run.jsonl"
+"""Name of the list of finished videos in the output folder of several; a complete run removes it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """Options of the command that hold for each of its videos."""
+
+    annotate: bool
+    report: bool
+    resume: bool
+    as_json: bool
+    quiet: bool
+    detect_every: int | None
+    smoothing_s: float
+    fps: float | None
 
 
 def video(
-    source: str,
-    /,
-    *,
+    *source: str,
     output: Annotated[Path | None, OUTPUT] = None,
     table: Path | None = None,
     annotate: Annotated[bool, Parameter(negative="--no-annotate")] = True,
@@ -39,14 +59,18 @@ def video(
     fps: float | None = None,
     options: AnalyzerOptions = DEFAULTS,
 ) -> int:
-    """Track the faces of a video and predict their perceived expression over time.
+    """Track the faces of videos and predict their perceived expression over time.
 
-    The prediction describes how a face appears to others, not what the person feels. Ctrl-C ends the analysis and
-    completes the files. Do not use it on people at work or in education: see docs/responsible-use.md.
+    The prediction describes how a face appears to others, not what the person feels. Do not use it on people at work or
+    in education: see docs/responsible-use.md. On a narrow terminal "visible" and "to" are left out, in this order.
+
+    Exit code: 0 if all videos could be read, 1 if some could not, 2 if none could. Ctrl-C (130) and SIGTERM (143) end
+    the analysis and complete the files; --resume continues it.
 
     Args:
-        source: file, URL (rtsp, http), camera ("camera:0"), folder of images, or image sequence ("frames/%04d.png").
-        output: folder for faces.csv, annotated.mp4 and report.html.
+        source: files, quoted patterns ("clips/*.mp4"), a URL (rtsp, http), camera ("camera:0"), folder of images, or
+            image sequence ("frames/%04d.png").
+        output: folder for faces.csv, annotated.mp4 and report.html; with several videos a folder for each inside it.
         table: .csv, .jsonl or .parquet file for one row per face and frame [default: faces.csv in the output folder]
             (Parquet: pip install 'mien[table]').
         annotate: write the annotated copy, with the video's sound (default with --output).
@@ -56,50 +80,142 @@ def video(
         smoothing: time constant of the probability filter in seconds; 0: no filter [default: 0.2].
         fps: frame rate of an image folder [default: 25] or requested from a camera.
     """
-    from mien.recording import record
-    from mien.video.analysis import VideoAnalysis
     from mien.video.smoothing import TIME_CONSTANT_S
 
+    sources = expand_sources(source)
     if resume and output is None:
         raise InputError("--resume needs the --output folder of the interrupted run.")
-    analyzer = options.open_analyzer()
-    seconds = TIME_CONSTANT_S if smoothing is None else smoothing
+    if len(sources) > 1 and (table is not None or as_json):
+        raise InputError("--table and --json take one video; with several, --output has a folder for each.")
+    settings = _Settings(
+        annotate=annotate,
+        report=report,
+        resume=resume,
+        as_json=as_json,
+        quiet=quiet,
+        detect_every=detect_every,
+        smoothing_s=TIME_CONSTANT_S if smoothing is None else smoothing,
+        fps=fps,
+    )
+    with deferred_stop() as is_stopped:
+        if len(sources) > 1:
+            return _analyze_several(sources, options.open_analyzer(), output, settings, is_stopped)
+        recording = _analyze(sources[0], options.open_analyzer(), output, table, settings, is_stopped)
+    return stop_code() if recording.was_stopped else 0
+
+
+def _analyze(
+    source: str,
+    analyzer: Analyzer,
+    output: Path | None,
+    table: Path | None,
+    settings: _Settings,
+    is_stopped: Callable[[], bool],
+) -> Recording:
+    """Analyze one video, print its faces and write its files."""
+    from mien.cli.console import print_tracks
+    from mien.cli.outputs import holds_data
+    from mien.recording import record
+    from mien.video.analysis import VideoAnalysis
+
+    check_source(source)
     # no progress bar between the JSON lines on a terminal
-    is_interleaved = as_json and sys.stdout.isatty()
+    is_interleaved = settings.as_json and sys.stdout.isatty()
     with ExitStack() as stack:
         analysis = stack.enter_context(
-            VideoAnalysis(source, analyzer, detect_every=detect_every, smoothing_s=seconds, fps=fps)
+            VideoAnalysis(
+                source, analyzer, detect_every=settings.detect_every, smoothing_s=settings.smoothing_s, fps=settings.fps
+            )
         )
+        places = [] if settings.resume or settings.quiet else [place for place in (table, output) if place]
+        overwritten = [place for place in places if holds_data(place)]
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-")))
-        progress = stack.enter_context(progress_bar("frames", is_shown=not quiet and not is_interleaved))
+        progress = stack.enter_context(progress_bar("frames", is_shown=not settings.quiet and not is_interleaved))
         recording = record(
             analysis,
             analyzer.manifest,
             folder,
             table=table,
-            annotate=annotate and output is not None,
-            report=report and output is not None,
-            resume=resume,
-            on_frame=_frame_callback(progress, analysis.info.frames or 0, as_json=as_json),
+            annotate=settings.annotate and output is not None,
+            report=settings.report and output is not None,
+            resume=settings.resume,
+            resumable=output is not None,
+            on_frame=_frame_callback(
+                progress, analysis.info.frames or 0, is_stopped, overwritten, as_json=settings.as_json
+            ),
         )
-    if not as_json:
-        from mien.cli.console import print_tracks
-
+    if not settings.as_json:
         print_tracks(recording.timeline.tracks)
-    if not quiet:
+    if not settings.quiet or recording.was_stopped:
         print_summary(recording, recording.files if output else filter(None, [table]))
-    return STOPPED if recording.was_stopped else 0
+    return recording
 
 
-def _frame_callback(progress: ProgressBar, total: int, *, as_json: bool) -> OnFrame:
-    """Return a function that prints a frame if requested and updates the progress."""
+def _analyze_several(
+    sources: Sequence[str], analyzer: Analyzer, output: Path | None, settings: _Settings, is_stopped: Callable[[], bool]
+) -> int:
+    """Analyze several videos, each into a folder of its own; a bad one is reported and the others continue."""
+    from mien.resume import Journal
+
+    failures = 0
+    with ExitStack() as stack:
+        done = None
+        if output is not None:
+            done = Journal(output / JOURNAL, _journal_settings(analyzer, settings), resume=settings.resume)
+            stack.enter_context(done)
+        for source, folder in zip(sources, name_folders(sources, output), strict=True):
+            if done is not None and source in done and done[source]["file"] == identify(source):
+                continue
+            print(f"{valid_text(source)}:", flush=True)
+            try:
+                recording = _analyze(source, analyzer, folder, None, settings, is_stopped)
+            except MienError as error:
+                print_message(str(error))
+                failures += 1
+                continue
+            if recording.was_stopped:
+                return stop_code()
+            if done is not None:
+                done.add(source, {"file": identify(source)})
+        if done is not None:
+            done.remove()
+    return _conclude(len(sources), failures, quiet=settings.quiet)
+
+
+def _conclude(total: int, failures: int, *, quiet: bool) -> int:
+    """Print the summary of several videos and return the exit code."""
+    if not quiet:
+        problem = f", {failures} could not be read" if failures else ""
+        print_message(f"{count(total, 'video')}{problem}")
+    if failures == 0:
+        return 0
+    return ALL_FAILED if failures == total else SOME_FAILED
+
+
+def _journal_settings(analyzer: Analyzer, settings: _Settings) -> dict[str, Any]:
+    """Return what has to be the same when a run over several videos is resumed."""
+    same = asdict(replace(settings, resume=False, quiet=False))
+    return {"model": analyzer.manifest.sha256, **asdict(analyzer.options), **same}
+
+
+def _frame_callback(
+    progress: ProgressBar, total: int, is_stopped: Callable[[], bool], overwritten: list[Path], *, as_json: bool
+) -> OnFrame:
+    """Return a function that prints a frame if requested, updates the progress and ends a stopped run.
+
+    The paths in `overwritten` are named at the first frame: before, the run may still be refused.
+    """
     from mien.cli.outputs import print_json
 
     def on_frame(frame: VideoFrame, counts: Counts) -> None:
+        while overwritten:
+            progress.print(f"mien: overwriting {overwritten.pop(0)}")
         if as_json:
             print_json(frame.to_dict())
         rate = counts.frames / counts.work_s if counts.work_s > 0 else 0.0
         progress(counts.frames, total, f"{rate:.0f} frames/s")
+        if is_stopped():
+            raise KeyboardInterrupt
 
     return on_frame
 
@@ -109,16 +225,17 @@ def print_summary(recording: Recording, files: Iterable[Path]) -> None:
     from mien.cli.outputs import print_written
 
     counts = recording.counts
-    parts = [f"{counts.frames} frames", f"{len(recording.timeline.tracks)} faces"]
+    parts = [count(counts.frames, "frame"), count(len(recording.timeline.tracks), "face")]
     if counts.work_s > 0:
         parts.append(f"{counts.frames / counts.work_s:.0f} frames/s")
     if counts.broken:
-        parts.append(f"{counts.broken} broken frames skipped")
+        parts.append(f"{count(counts.broken, 'broken frame')} skipped")
     if counts.dropped:
-        parts.append(f"{counts.dropped} frames dropped to keep up")
+        parts.append(f"{count(counts.dropped, 'frame')} dropped to keep up")
     if recording.was_stopped:
-        parts.append("stopped early")
+        parts.append(f"stopped early at {counts.end_s:.1f} s")
     elif recording.is_truncated:
         parts.append("the video is truncated")
-    print_message(", ".join(parts))
+    hint = "; continue with the same command and --resume" if recording.is_resumable else ""
+    print_message(f"{', '.join(parts)}{hint}")
     print_written(*files)

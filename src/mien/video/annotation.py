@@ -39,11 +39,11 @@ class AnnotatedVideoWriter:
         self._wait()
         self._writer.finish_segment()
 
-    def close(self) -> None:
-        """Write the queued frames and join the video with its audio."""
+    def close(self, *, keep_segments: bool = False) -> None:
+        """Write the queued frames and join the video with its audio; see `VideoWriter.close`."""
         self._wait()
         self._executor.shutdown()
-        self._writer.close()
+        self._writer.close(keep_segments=keep_segments)
 
     def suspend(self) -> None:
         """Stop and leave the segments, to resume later; does nothing after `close`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.results import VideoFrame
+from mien.resume import read_lines
 from mien.schema import FACE_COLUMNS, flatten_face
 from mien.table_files import TableFile, json_line
 
@@ -75,10 +75,7 @@ class RowFile(AbstractContextManager["RowFile"]):
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a `RowFile`, without an incomplete last line."""
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield json.loads(line)
+    return (row for _, row in read_lines(path))
 
 
 def write_table(rows: Path, table: Path, labels: Sequence[str]) -> None:

@@ -77,7 +77,7 @@ def test_closing_the_window_completes_the_recording(shell, clip, tmp_path):
     code, out, err = shell(clip, "-o", tmp_path / "out", window=window)
     assert code == 0
     assert "perceived expression" in out
-    assert "stopped early" in err
+    assert "stopped early at" in err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         *("annotated.mp4", "faces.csv", "report.html")
     ]

@@ -11,7 +11,7 @@ import numpy as np
 
 from mien.addresses import path_problem
 from mien.errors import ImageReadError, VideoReadError
-from mien.image_formats import IMAGE_SUFFIXES
+from mien.image_formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mien.imaging import read_image
 from mien.video.io.fitting import fit_image, limit_side
 from mien.video.io.sources import DecodedFrame, VideoInfo
@@ -38,7 +38,9 @@ def open_images(source: str | Path, *, fps: float | None, max_side: int | None) 
     step_s = 1 / (fps or DEFAULT_FPS)
     if path.is_dir():
         paths = sorted((item for item in path.iterdir() if _is_image(item)), key=_natural_key)
-        problem = f"no images found in {path}; expected a video, or a folder of frames."
+        videos = sorted(item.name for item in path.iterdir() if item.suffix.lower() in VIDEO_SUFFIXES)
+        hint = f"{path} holds videos; give them by name: {', '.join(videos[:3])}{', ...' * (len(videos) > 3)}"
+        problem = hint if videos else f"no images found in {path}; expected a video, or a folder of frames."
     elif _NUMBER.search(path.name) and not path.exists() and "://" not in str(source):
         paths = _numbered_files(path)
         problem = f"no image matches {path}."

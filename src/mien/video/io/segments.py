@@ -141,8 +141,8 @@ def _all_packets(path: Path) -> Generator[Any, None, None]:
         yield from _packets(segment)
 
 
-def join_segments(path: Path, audio_from: Path | None) -> str | None:
-    """Join the segments into the video, atomically, and remove them.
+def join_segments(path: Path, audio_from: Path | None, *, keep: bool = False) -> str | None:
+    """Join the segments into the video, atomically, and remove them unless they are kept to resume later.
 
     Returns:
         "copied" or "encoded" audio, or None without readable audio.
@@ -157,7 +157,8 @@ def join_segments(path: Path, audio_from: Path | None) -> str | None:
                 if audio_from is None or isinstance(error, OSError):
                     raise
                 _write_joined(path, first.stream, None)
-    remove_segments(path)
+    if not keep:
+        remove_segments(path)
     return audio
 
 

@@ -161,11 +161,15 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
                 container.mux(self._stream.encode(None))
             self._segment.replace(finished(self._segment))
 
-    def close(self) -> None:
-        """Join the segments with the audio into the target; without images no target is written."""
+    def close(self, *, keep_segments: bool = False) -> None:
+        """Join the segments with the audio into the target; without images no target is written.
+
+        Args:
+            keep_segments: leave them, to resume later.
+        """
         if not self._is_closed:
             self.suspend()
-            self.audio = join_segments(self.path, self._audio_from)
+            self.audio = join_segments(self.path, self._audio_from, keep=keep_segments)
 
     def suspend(self) -> None:
         """Finish the open segment and leave all segments, to resume later."""

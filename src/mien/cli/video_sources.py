@@ -1,0 +1,68 @@
+"""Video sources on the command line: patterns, still images, and a folder for the files of each."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mien.errors import InputError
+from mien.image_formats import IMAGE_SUFFIXES
+
+
+def expand_sources(arguments: Sequence[str]) -> list[str]:
+    """Return the sources, with the files that a pattern matches."""
+    sources: list[str] = []
+    for argument in arguments:
+        is_pattern = glob.has_magic(argument) and "://" not in argument and not Path(argument).exists()
+        matches = sorted(glob.glob(argument, recursive=True)) if is_pattern else [argument]  # noqa: PTH207
+        if not matches:
+            raise InputError(f"no videos match {argument}.")
+        sources += matches
+    if not sources:
+        raise InputError("no video given; expected files, a URL, a camera, or a folder of images.")
+    return sources
+
+
+def check_source(source: str) -> None:
+    """Raise `InputError` for a still image, which would be a video of one frame."""
+    path = Path(source)
+    if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
+        return
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            is_still = not getattr(image, "is_animated", False)
+    except Exception:  # reading it reports the reason
+        return
+    if is_still or image.format not in ("GIF", "PNG", "WEBP", "AVIF"):
+        raise InputError(f"{source} is an image; give it to mien predict.")
+
+
+def name_folders(sources: Sequence[str], output: Path | None) -> list[Path | None]:
+    """Return a folder in the output folder for each video, named after it; equal names get a number."""
+    if output is None:
+        return [None] * len(sources)
+    folders: list[Path | None] = []
+    used: set[str] = set()
+    for source in sources:
+        name = re.sub(r"[^\w.\- ]+", "-", Path(source).stem).strip(" .-") or "video"
+        number = 1
+        unique = name
+        while unique.casefold() in used:
+            number += 1
+            unique = f"{name}-{number}"
+        used.add(unique.casefold())
+        folders.append(output / unique)
+    return folders
+
+
+def identify(source: str) -> list[int] | None:
+    """Return size and time of modification of a video file; None for other sources."""
+    path = Path(source)
+    if "://" in source or not path.is_file():
+        return None
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]

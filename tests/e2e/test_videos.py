@@ -1,0 +1,160 @@
+"""Several videos in one call of `mien video`, and runs that are stopped and resumed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+
+import pytest
+from PIL import Image
+
+from mien.video.follower import FaceFollower
+from support.images import bust
+from support.shell import Shell
+from support.video import image_times, switching_frames, write_clip
+
+NAMES = ["annotated.mp4", "faces.csv"]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    frames = switching_frames([bust("obama")], 1.2, size_wh=(320, 240))
+    return write_clip(tmp_path_factory.mktemp("clip") / "a.mp4", frames)
+
+
+@pytest.fixture
+def shell(tiny_model, capsys):
+    return Shell("video", tiny_model, capsys)
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """Return a function that sends a signal to this process before a frame is analyzed."""
+
+    def install(frame, number, times=1):
+        original, calls = FaceFollower.step, []
+
+        def step(self, *arguments):
+            calls.append(1)
+            if len(calls) == frame:
+                for _ in range(times):
+                    os.kill(os.getpid(), number)
+            return original(self, *arguments)
+
+        patch = pytest.MonkeyPatch()
+        patch.setattr(FaceFollower, "step", step)
+        return patch
+
+    return install
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_each_video_has_a_folder_of_its_own(shell, clip, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(clip, other / "a.mp4")
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    out = tmp_path / "out"
+    assert shell(clip, tmp_path / "bad.mp4", other / "a.mp4", "-o", out, "--no-report") == 1
+    assert files(out) == [f"{folder}/{name}" for folder in ("a-2", "a") for name in NAMES]
+    assert (out / "a" / "faces.csv").read_bytes() == (out / "a-2" / "faces.csv").read_bytes()
+    assert [line for line in shell.out.splitlines() if line.endswith(".mp4:")] == [
+        f"{path}:" for path in (clip, tmp_path / "bad.mp4", other / "a.mp4")
+    ]
+    assert "bad.mp4 is not a readable video" in shell.err
+    assert shell.err.endswith("mien: 3 videos, 1 could not be read\n")
+
+
+def test_patterns_are_expanded_and_nothing_is_written_without_output(shell, clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("x.mp4", "y.mp4"):
+        shutil.copy(clip, tmp_path / name)
+    assert shell("*.mp4") == 0
+    assert [line for line in shell.out.splitlines() if line.endswith(":")] == ["x.mp4:", "y.mp4:"]
+    assert files(tmp_path) == ["x.mp4", "y.mp4"]
+    assert shell("*.mkv") == 2
+    assert shell.err == "mien: no videos match *.mkv.\n"
+
+
+def test_only_bad_videos_give_exit_code_2(shell, tmp_path):
+    assert shell(tmp_path / "a.mp4", tmp_path / "b.mp4") == 2
+    assert shell.err.count("\n") == 3
+
+
+@pytest.mark.parametrize("option", [("--json",), ("--table", "t.csv")])
+def test_one_stream_of_rows_takes_one_video(shell, clip, option):
+    assert shell(clip, clip, *option) == 2
+    assert "take one video" in shell.err
+    assert shell.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_a_still_image_points_to_predict(shell, tmp_path, suffix):
+    Image.new("RGB", (20, 20)).save(tmp_path / f"photo.{suffix}")
+    assert shell(tmp_path / f"photo.{suffix}") == 2
+    assert shell.err == f"mien: {tmp_path / f'photo.{suffix}'} is an image; give it to mien predict.\n"
+
+
+def test_a_folder_of_videos_is_named_as_such(shell, clip):
+    assert shell(clip.parent) == 2
+    assert f"{clip.parent} holds videos" in shell.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals reach a process differently on Windows")
+@pytest.mark.parametrize(
+    ("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 2)], ids=["int", "term", "twice"]
+)
+def test_a_stopped_run_is_complete_and_resumes(shell, clip, tmp_path, stop_at, monkeypatch, number, times):
+    monkeypatch.setattr("mien.recording.CHECKPOINT_S", 0.0)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert shell(clip, "-o", whole, "--no-report") == 0
+    patch = stop_at(12, number, times)
+    assert shell(clip, "-o", out, "--no-report") == 128 + number
+    patch.undo()
+    assert "stopped early at" in shell.err
+    assert "continue with the same command and --resume" in shell.err
+    done = len(image_times(out / "annotated.mp4"))
+    assert done in (11, 12)
+    assert (whole / "faces.csv").read_bytes().startswith((out / "faces.csv").read_bytes())
+    assert shell(clip, "-o", out, "--no-report", "--resume") == 0
+    assert files(out) == NAMES
+    assert (out / "faces.csv").read_bytes() == (whole / "faces.csv").read_bytes()
+    assert image_times(out / "annotated.mp4") == image_times(whole / "annotated.mp4")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals reach a process differently on Windows")
+def test_a_stopped_run_can_be_started_over(shell, clip, tmp_path, stop_at):
+    patch = stop_at(12, signal.SIGTERM)
+    assert shell(clip, "-o", tmp_path / "out", "--no-report") == 143
+    patch.undo()
+    assert shell(clip, "-o", tmp_path / "out", "--no-report") == 0
+    assert "overwriting" in shell.err
+    assert files(tmp_path / "out") == NAMES
+    assert len(image_times(tmp_path / "out" / "annotated.mp4")) == 30
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals reach a process differently on Windows")
+def test_several_videos_resume_after_the_finished_ones(shell, clip, tmp_path, stop_at):
+    second = shutil.copy(clip, tmp_path / "b.mp4")
+    out = tmp_path / "out"
+    patch = stop_at(42, signal.SIGINT)
+    assert shell(clip, second, "-o", out, "--no-report") == 130
+    patch.undo()
+    first = (out / "a" / "faces.csv").stat().st_mtime_ns
+    assert shell(clip, second, "-o", out, "--no-report", "--resume", "--max-faces", "1") == 2
+    assert "another max_faces" in shell.err
+    assert shell(clip, second, "-o", out, "--no-report", "--resume") == 0
+    assert (out / "a" / "faces.csv").stat().st_mtime_ns == first
+    assert (out / "a" / "faces.csv").read_bytes() == (out / "b" / "faces.csv").read_bytes()
+    assert files(out) == [f"{folder}/{name}" for folder in ("a", "b") for name in NAMES]
+
+
+def test_range_errors_name_the_option(shell, clip):
+    for option, value in (("--smoothing", "99"), ("--detect-every", "0"), ("--fps", "-1"), ("--max-faces", "0")):
+        assert shell(clip, option, value) == 2
+        assert shell.err.startswith(f"mien: {option} is ")
