@@ -17,6 +17,8 @@ from mien.server.parameters import AnalyzeParameters, properties
 class ImageResult(ResultRecord, frozen=True, kw_only=True):
     """The faces of one image, with an annotated copy when `annotated` is true."""
 
+    note: Annotated[str | UnsetType, Meta(description="present when faces were left out")] = UNSET
+
     annotated: Annotated[
         str | UnsetType | None, Meta(description="data URL of a JPEG; null when the image could not be read")
     ] = UNSET

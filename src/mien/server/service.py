@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -66,6 +67,9 @@ class Service:
             if media_type and len(images) > 1:
                 message = f"{media_type} is available for one image; accept application/json with annotated=true."
                 raise HTTPProblem(406, "accept", message)
+            if parameters.max_faces is UNSET:
+                # one more than the limit shows that faces are left out
+                key = key._replace(options=replace(key.options, max_faces=self.settings.max_faces + 1))
             results = await self._within_time(self._analyze(key, images))
             request.state.fields["images"] = len(results)
             if (is_single or media_type) and (error := results[0].error):
@@ -73,7 +77,7 @@ class Service:
             if media_type:
                 media_type, data = await self._annotate(results[0], images[0], media_type, reservation)
                 return Response(data, media_type=media_type)
-            records = [to_dict(result) for result in results]
+            records = [self._to_dict(result) for result in results]
             if parameters.annotated:
                 for record, result, image in zip(records, results, images, strict=True):
                     record["annotated"] = await self._annotated_url(result, image, reservation)
@@ -85,6 +89,15 @@ class Service:
             self.metrics.images.labels("unreadable" if result.error else "read").inc()
             self.metrics.faces.inc(len(result.faces))
         return [replace(result, source=image.name) for image, result in zip(images, results, strict=True)]
+
+    def _to_dict(self, result: Result) -> dict[str, Any]:
+        """Return a result as JSON values; a note states when faces were left out."""
+        limit = self.settings.max_faces
+        error: MienError | None = result.error and to_problem(result.error)
+        record = replace(result, faces=result.faces[:limit], error=error).to_dict()
+        if len(result.faces) > limit:
+            record["note"] = f"only the {limit} largest faces were analyzed ({flag('max_faces')})."
+        return record
 
     async def _annotated_url(self, result: Result, image: Upload, reservation: Reservation) -> str | None:
         if result.error:
@@ -110,9 +123,3 @@ class Service:
             message = f"not finished within {timeout_s:g} s ({flag('request_timeout_s')}); try again later."
             retry_after_s = self.admission.retry_after_s
             raise HTTPProblem(503, "slow", message, retry_after_s=retry_after_s) from None
-
-
-def to_dict(result: Result) -> dict[str, Any]:
-    """Return a result as JSON values; its error is the one of an HTTP response."""
-    error: MienError | None = result.error and to_problem(result.error)
-    return replace(result, error=error).to_dict()

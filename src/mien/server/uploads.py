@@ -85,7 +85,7 @@ def _content_type(request: Request) -> str:
             415,
             "body_kind",
             f"{name}; send a form (multipart/form-data) with files named {FIELD!r}, JSON (application/json), or one "
-            "image as image/jpeg, image/png, ... or application/octet-stream.",
+            "image as image/jpeg, image/png, ... or application/octet-stream: curl -H 'Content-Type: image/jpeg'",
         )
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
@@ -134,8 +134,11 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], sett
         for name, value in form.multi_items():
             if isinstance(value, UploadFile) and name == FIELD:
                 images.append(Upload(value.filename or f"image {len(images)}", await value.read()))
-            elif isinstance(value, UploadFile) or name == FIELD:
-                message = f"unexpected form field {name[:64]!r}; expected files named {FIELD!r} and text parameters."
+            elif isinstance(value, UploadFile):
+                message = f"unexpected file in the form field {name[:64]!r}; expected files named {FIELD!r}."
+                raise HTTPProblem(422, "field", message)
+            elif name == FIELD:
+                message = f"the form field {FIELD!r} is text; send a file: curl -F {FIELD}=@photo.jpg"
                 raise HTTPProblem(422, "field", message)
             else:
                 parameters.append((name, value))

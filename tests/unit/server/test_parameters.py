@@ -162,6 +162,18 @@ def test_limits_name_the_option_that_raises_them(tiny_model):
         assert post_query(client, "detector_size", 700).status_code == 200
 
 
+def test_faces_left_out_by_the_limit_are_noted(tiny_model):
+    with create_client(model=(str(tiny_model),), max_faces=3) as client:
+        group = {"content": jpeg("group", 640), "headers": JPEG}
+        cut = client.post("/v1/analyze", **group).json()["results"][0]
+        requested = client.post("/v1/analyze?max_faces=3", **group).json()["results"][0]
+        one = client.post("/v1/analyze", content=jpeg(), headers=JPEG).json()["results"][0]
+    assert len(cut["faces"]) == len(requested["faces"]) == 3
+    assert cut["note"] == "only the 3 largest faces were analyzed (mien serve --max-faces)."
+    assert "note" not in requested
+    assert "note" not in one
+
+
 def test_concurrent_requests_with_other_options_do_not_share_a_batch(tiny_model):
     from concurrent.futures import ThreadPoolExecutor
 

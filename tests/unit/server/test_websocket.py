@@ -286,6 +286,21 @@ def test_drain_closes_connections_and_denies_new_ones(tiny_model):
         assert denial(client) == (503, "ending")
 
 
+def test_image_in_work_is_answered_before_the_connection_closes(tiny_model, paused_analysis):
+    started, resume = paused_analysis
+    with create_client(model=(str(tiny_model),)) as client, client.websocket_connect("/v1/stream") as stream:
+        assert stream.receive_json()["type"] == "ready"
+        stream.send_bytes(jpeg())
+        assert started.wait(20)
+        draining = client.portal.start_task_soon(client.app.state.service.drain)
+        resume.set()
+        assert stream.receive_json()["type"] == "frame"
+        with pytest.raises(WebSocketDisconnect) as raised:
+            stream.receive_json()
+        assert raised.value.code == 1001
+        draining.result(timeout=20)
+
+
 def test_model_failure_is_answered_without_its_path(stream, monkeypatch):
     def fail(self, frame):
         raise ModelError("/secret/path.onnx is broken")

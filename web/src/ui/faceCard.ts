@@ -89,7 +89,8 @@ export class FaceCard {
     if (expression) this.updateMeters(expression);
     const { head_pose_deg: pose, quality } = face;
     setAttribute(this.pose, formatPose(pose), pose && formatPoseAngles(pose));
-    setAttribute(this.quality, formatQuality(quality), quality && formatQualityValues(quality));
+    const visibility = face.is_face_doubtful ? 'uncertain: perhaps not a face' : formatQuality(quality);
+    setAttribute(this.quality, visibility, quality && formatQualityValues(quality));
   }
 
   /** Draw the thumbnail if the last one is at least `interval_s` old. */
