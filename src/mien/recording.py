@@ -120,6 +120,8 @@ def record(
     check_table_path(table)
     if report:
         check_installed()
+    if annotate and not analysis.keep_images:
+        raise InputError("an annotated copy needs keep_images=True, or pass annotate=False.")
     if annotate and (file := analysis.file) and file.resolve() == (folder / _VIDEO).resolve():
         raise InputError(f"{file} would be overwritten; give another --output.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +137,7 @@ def _settings(analysis: VideoAnalysis, manifest: Manifest, annotate: bool) -> di
     follower, analyzer = analysis.follower, analysis.follower.analyzer
     return {
         "version": __version__,
-        "source": str(analysis.source),
+        "source": str(analysis.source) if analysis.is_path else analysis.info.source,
         "bytes": analysis.file.stat().st_size if analysis.file else None,
         "fps": analysis.fps,
         "size_hw": list(analysis.info.size_hw),
@@ -313,14 +315,15 @@ class _Run(AbstractContextManager["_Run"]):
 
     def _write_report(self, timeline: Timeline) -> None:
         info = self._analysis.info
-        source = self._folder / _VIDEO if info.is_live else self._analysis.source
+        is_copy = info.is_live or not self._analysis.is_path  # the source cannot be read a second time
+        source = self._folder / _VIDEO if is_copy else self._analysis.source
         images = partial(frames_at, str(source), fps=self._analysis.fps)
         write_report(
             self._folder / _REPORT,
             timeline,
             title=Path(info.source).name or info.source,
             facts=self._facts(),
-            images=images if self._has_video or not info.is_live else None,
+            images=images if self._has_video or not is_copy else None,
             duration_s=self._counts.end_s,
         )
 

@@ -318,7 +318,7 @@ class VideoFrame(Recordable):
         index: number of the frame in its source, from 0; dropped and broken frames leave gaps.
         timestamp_s: presentation time in seconds since the first frame.
         scene: number of the scene, from 1; track ids do not survive a cut.
-        image: (H, W, 3) uint8 RGB, upright.
+        image: (H, W, 3) uint8 RGB, upright; (0, 0, 3) where pixels are not kept.
         faces: each with its `track_id`, in ascending order.
     """
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.errors import InputError
 from mien.inference.analyzer import Analyzer
-from mien.video.analysis import analyze_video
+from mien.recording import record
+from mien.video.analysis import VideoAnalysis, analyze_video
 from support.images import EXAMPLES
 from support.video import Pose, moving_frames, write_clip
 
@@ -86,3 +88,34 @@ def test_person_who_leaves_for_a_while(tmp_path, analyzer, fps, missing, is_same
     assert [len(ids) for ids in results] == [2] * 3 + [1] * missing + [2] * 3
     assert len({ids[0] for ids in results}) == 1
     assert (results[-1] == results[0]) is is_same
+
+
+def test_own_frames_and_bytes_have_the_faces_of_the_file(tmp_path, analyzer):
+    frames = seated(count=8)
+    clip = write_clip(tmp_path / "clip.mkv", frames, fps=5)
+    pairs = ((5 + index / 5, frame) for index, frame in enumerate(frames))
+    expected = track_ids(clip, analyzer)
+    assert expected == track_ids(clip.read_bytes(), analyzer) == track_ids(pairs, analyzer)
+    assert expected == track_ids(frames, analyzer, fps=5)
+    times_s = [frame.timestamp_s for frame in analyze_video(clip, analyzer=analyzer, fps=1)]
+    assert times_s == pytest.approx([0, 1], abs=1e-3)
+
+
+def test_frames_without_images_are_equal_otherwise(tmp_path, analyzer):
+    clip = write_clip(tmp_path / "clip.mp4", seated(count=6), fps=5)
+    with_images, without = (
+        list(analyze_video(clip, analyzer=analyzer, keep_images=keep_images)) for keep_images in (True, False)
+    )
+    assert [frame.to_dict() for frame in without] == [frame.to_dict() for frame in with_images]
+    assert {frame.image.shape for frame in with_images} == {(240, 320, 3)}
+    assert {frame.image.shape for frame in without} == {(0, 0, 3)}
+    assert sum(frame.image.nbytes for frame in without) == 0
+
+
+def test_own_frames_are_recorded(tmp_path, analyzer):
+    with VideoAnalysis(seated(count=6), analyzer, fps=5) as analysis:
+        recording = record(analysis, analyzer.manifest, tmp_path / "out")
+    assert {path.name for path in recording.files} == {"faces.csv", "annotated.mp4", "report.html"}
+    assert "data:image" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    with VideoAnalysis(seated(count=6), analyzer, keep_images=False) as analysis, pytest.raises(InputError):
+        record(analysis, analyzer.manifest, tmp_path / "other")

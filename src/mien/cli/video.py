@@ -78,7 +78,7 @@ def video(
         resume: continue an interrupted run from the files in the output folder.
         as_json: print one JSON object per frame instead of the summary.
         smoothing: time constant of the probability filter in seconds; 0: no filter [default: 0.2].
-        fps: frame rate of an image folder [default: 25] or requested from a camera.
+        fps: frame rate of an image folder [default: 25], or requested from a camera; other videos are sampled at it.
     """
     from mien.video.smoothing import TIME_CONSTANT_S
 

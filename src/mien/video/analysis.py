@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from mien.inference.analyzer import Analyzer
 from mien.results import VideoFrame
@@ -13,29 +17,35 @@ from mien.runtime import DEFAULT_MODEL
 from mien.video.follower import FaceFollower
 from mien.video.io.frame_queue import FrameQueue
 from mien.video.io.reader import VideoReader
-from mien.video.io.sources import VideoInfo
+from mien.video.io.sources import VideoInfo, VideoInput
 from mien.video.smoothing import TIME_CONSTANT_S
+
+_NO_IMAGE = np.empty((0, 0, 3), dtype=np.uint8)
 
 
 def analyze_video(
-    source: str | Path | int,
+    source: VideoInput,
     *,
     model: str | Path = DEFAULT_MODEL,
     analyzer: Analyzer | None = None,
     detect_every: int | None = None,
     smoothing_s: float = TIME_CONSTANT_S,
     fps: float | None = None,
+    keep_images: bool = True,
 ) -> Iterator[VideoFrame]:
     """Follow the faces of a video and classify their expressions, frame by frame.
 
     Args:
-        source: a file, a URL (rtsp, http), a camera (0 or "camera:0"), a folder of images or a pattern.
+        source: a file, a URL (rtsp, http), a camera (0 or "camera:0"), a folder of images or a pattern; the content of
+            a file, as bytes or as an open binary file; an iterable of images, or of pairs (seconds, image).
         model: name of a shipped model or path of an `.onnx` file; ignored when an analyzer is given.
         analyzer: an analyzer with other options.
         detect_every: detect and classify faces in every Nth frame and track them in between; by default every 0.09 s or
             in the next frame, and for a live source less often where the machine does not keep up.
         smoothing_s: time constant of the filter of the probabilities, in seconds.
-        fps: frame rate of a folder of images (25 by default), or the rate requested from a camera.
+        fps: frame rate of images without timestamps (25 by default), or the rate requested from a camera; any other
+            video is sampled at this rate.
+        keep_images: False for frames without pixels, (0, 0, 3): all frames of a video then fit in a list.
 
     Yields:
         Every frame with its faces; for a live source the newest frame, without those that arrived meanwhile.
@@ -51,7 +61,9 @@ def analyze_video(
         ...     print(frame.timestamp_s, [(face.track_id, face.smoothed.label) for face in frame.faces])
     """
     analyzer = analyzer or Analyzer(model)
-    with VideoAnalysis(source, analyzer, detect_every=detect_every, smoothing_s=smoothing_s, fps=fps) as analysis:
+    with VideoAnalysis(
+        source, analyzer, detect_every=detect_every, smoothing_s=smoothing_s, fps=fps, keep_images=keep_images
+    ) as analysis:
         yield from analysis
 
 
@@ -61,6 +73,7 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
     Attributes:
         source: as given.
         fps: as given.
+        keep_images: as given.
         reader: the open source.
         info: properties of the video.
         follower: the state between frames.
@@ -69,23 +82,32 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
 
     def __init__(
         self,
-        source: str | Path | int,
+        source: VideoInput,
         analyzer: Analyzer,
         *,
         detect_every: int | None = None,
         smoothing_s: float = TIME_CONSTANT_S,
         fps: float | None = None,
+        keep_images: bool = True,
     ) -> None:
         self.source = source
         self.fps = fps
+        self.keep_images = keep_images
         self.follower = FaceFollower(analyzer, detect_every=detect_every, smoothing_s=smoothing_s)
         self.reader = VideoReader(source, fps=fps)
         self.info: VideoInfo = self.reader.info
         self.dropped = 0
 
     @property
+    def is_path(self) -> bool:
+        """True when the source is a path or an address, which can be opened a second time."""
+        return isinstance(self.source, str | os.PathLike)
+
+    @property
     def file(self) -> Path | None:
-        """The analyzed file; None for a camera, a stream or a folder of images."""
+        """The analyzed file; None for a camera, a stream, a folder of images, or what is not a path."""
+        if not self.is_path:
+            return None
         path = Path(str(self.source))
         try:
             return path if path.is_file() else None
@@ -100,7 +122,7 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
                 if self.info.is_live and self.follower.has_detected:
                     self.follower.schedule.slow_down(time.perf_counter() - started_s)
                 self.dropped = frames.dropped
-                yield result
+                yield result if self.keep_images else replace(result, image=_NO_IMAGE)
 
     def close(self) -> None:
         """Close the source."""

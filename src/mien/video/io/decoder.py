@@ -13,6 +13,7 @@ import numpy as np
 
 from mien.errors import InputError, VideoReadError
 from mien.video.io.frame_converter import FrameConverter
+from mien.video.io.sampling import FrameSampler, sampled_info
 from mien.video.io.sources import DecodedFrame, VideoInfo, VideoSource, is_truncated_mp4, load_av, open_source
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class ContainerFrames:
         threads: for decoding; 0 uses all cores.
         max_side: see `FrameConverter`.
         timeout_s: for opening a network stream.
+        fps: see `FrameSampler`; a camera is not sampled.
 
     Attributes:
         info: properties of the video.
@@ -86,11 +88,14 @@ class ContainerFrames:
         VideoReadError: when the source cannot be opened, or no frame can be decoded.
     """
 
-    def __init__(self, source: VideoSource, *, threads: int, max_side: int | None, timeout_s: float) -> None:
+    def __init__(
+        self, source: VideoSource, *, threads: int, max_side: int | None, timeout_s: float, fps: float | None = None
+    ) -> None:
         self._av = load_av("reading video")
         self._source = source
         self._threads = threads
         self._timeout_s = timeout_s
+        self._sampler = FrameSampler(None if source.kind == "camera" else fps)
         self._open()
         try:
             number, frame = next(self._frames, (0, None))
@@ -99,7 +104,7 @@ class ContainerFrames:
             self._frames = chain([(number, frame)], self._frames)
             self._first_stamp = _stamp(frame) or 0
             self._converter = FrameConverter(frame, self._stream, max_side)
-            self.info = self._describe()
+            self.info = sampled_info(self._describe(), fps)
         except BaseException:
             self.close()
             raise
@@ -146,6 +151,8 @@ class ContainerFrames:
     def __next__(self) -> DecodedFrame:
         for number, frame in self._frames:
             timestamp_s = self._clock.time_s(self._seconds(frame))
+            if not self._sampler.is_due(timestamp_s):
+                continue
             image = self._convert(frame)
             if image is not None:
                 return DecodedFrame(number + self._number_shift, timestamp_s, image)
@@ -159,6 +166,7 @@ class ContainerFrames:
         if not (self._seek(timestamp_s) and self._drop_to_time(index, timestamp_s)):
             self._reopen()
             self._drop_to_number(index)
+        self._sampler.is_due(timestamp_s)
         self.broken = 0
 
     def images_at(self, timestamps_s: Iterable[float]) -> Iterator[tuple[float, np.ndarray | None]]:
@@ -288,7 +296,7 @@ class ContainerFrames:
     def _ended_early(self) -> bool:
         """Return True when the last packet ends before the duration in the header."""
         if self._source.kind == "file" and self._container.format.name == _MP4:
-            return is_truncated_mp4(self._source.url.removeprefix("file:"))
+            return is_truncated_mp4(self._source)
         expected_s = self._expected_end_s()
         if expected_s is None or self._end_s is None or self._source.kind == "camera":
             return False

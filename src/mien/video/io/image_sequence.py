@@ -14,6 +14,7 @@ from mien.errors import ImageReadError, VideoReadError
 from mien.image_formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mien.imaging import read_image
 from mien.video.io.fitting import fit_image, limit_side
+from mien.video.io.sampling import FrameSampler, sampled_info
 from mien.video.io.sources import DecodedFrame, VideoInfo
 
 DEFAULT_FPS = 25.0
@@ -45,7 +46,8 @@ def open_images(source: str | Path, *, fps: float | None, max_side: int | None) 
         paths = _numbered_files(path)
         problem = f"no image matches {path}."
     elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageFrames(str(source), lambda: _animation_frames(path, step_s), count=None, max_side=max_side)
+        frames = lambda: _animation_frames(path, step_s)  # noqa: E731
+        return ImageFrames(str(source), frames, count=None, max_side=max_side, fps=fps)
     else:
         return None
     if not paths:
@@ -127,6 +129,7 @@ class ImageFrames:
         open_frames: starts an iteration over the images.
         count: number of images, or None.
         max_side: maximum length of the longer side in pixels.
+        fps: see `FrameSampler`.
 
     Attributes:
         info: properties of the sequence.
@@ -139,9 +142,16 @@ class ImageFrames:
     is_truncated = False
 
     def __init__(
-        self, name: str, open_frames: Callable[[], Iterator[TimedImage]], *, count: int | None, max_side: int | None
+        self,
+        name: str,
+        open_frames: Callable[[], Iterator[TimedImage]],
+        *,
+        count: int | None,
+        max_side: int | None,
+        fps: float | None = None,
     ) -> None:
         self._open_frames = open_frames
+        self._fps = fps
         problem = f"{name} has no images."
         for start_s, end_s, read in open_frames():
             try:
@@ -150,7 +160,7 @@ class ImageFrames:
                 problem = str(error)
                 continue
             fps = 1 / (end_s - start_s)
-            self.info = VideoInfo(
+            info = VideoInfo(
                 source=name,
                 size_hw=(height, width),
                 fps=fps,
@@ -159,6 +169,7 @@ class ImageFrames:
                 has_audio=False,
                 is_live=False,
             )
+            self.info = sampled_info(info, self._fps)
             break
         else:
             raise VideoReadError(problem)
@@ -171,7 +182,7 @@ class ImageFrames:
 
     def __next__(self) -> DecodedFrame:
         for index, (start_s, _, read) in self._frames:
-            if index <= self._last_skipped:
+            if not self._sampler.is_due(start_s) or index <= self._last_skipped:
                 continue
             try:
                 return DecodedFrame(index, start_s, fit_image(read(), self._size_hw))
@@ -183,6 +194,7 @@ class ImageFrames:
         """Continue after the image of this index."""
         self.broken = 0
         self._last_skipped = index
+        self._sampler = FrameSampler(self._fps)
         self._frames = enumerate(self._open_frames())
 
     def images_at(self, timestamps_s: Iterable[float]) -> Iterator[tuple[float, np.ndarray | None]]:

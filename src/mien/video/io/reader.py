@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeGuard
 
 import numpy as np
 
 from mien.errors import InputError
 from mien.video.io.decoder import ContainerFrames
 from mien.video.io.image_sequence import ImageFrames, open_images
-from mien.video.io.sources import DecodedFrame, VideoInfo, resolve_source
+from mien.video.io.own_frames import OwnFrames
+from mien.video.io.sources import DecodedFrame, VideoInfo, VideoInput, resolve_source
 
 __all__ = ["DecodedFrame", "VideoInfo", "VideoReader", "frames_at"]
 
@@ -25,9 +27,11 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
     Args:
         source: a file; a URL (rtsp, http, ...); a camera, as its number or as "camera:0"; a folder of images in natural
-            order; a pattern like "frames/%04d.png"; a still or animated image.
+            order; a pattern like "frames/%04d.png"; a still or animated image; the content of a file, as bytes or as an
+            open binary file; an iterable of images, or of pairs (seconds, image).
         threads: for decoding; 0 uses all cores.
-        fps: frame rate of images (25 by default), or the rate requested from a camera; other videos have their own.
+        fps: frame rate of images (25 by default), or the rate requested from a camera; other videos are sampled at this
+            rate, and have their own by default.
         max_side: maximum length of the longer side in pixels; larger frames are downscaled.
         timeout_s: for opening a network stream.
 
@@ -42,7 +46,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
     def __init__(
         self,
-        source: str | Path | int,
+        source: VideoInput,
         *,
         threads: int = 0,
         fps: float | None = None,
@@ -53,10 +57,20 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             raise InputError(f"fps is {fps}; expected a finite number above 0.")
         if max_side is not None and max_side < 1:
             raise InputError(f"max_side is {max_side}; expected 1 pixel or more.")
-        images = None if isinstance(source, int) else open_images(source, fps=fps, max_side=max_side)
-        self._frames: ImageFrames | ContainerFrames = images or ContainerFrames(
-            resolve_source(source, fps), threads=threads, max_side=max_side, timeout_s=timeout_s
-        )
+        self._frames: ImageFrames | OwnFrames | ContainerFrames
+        images = None
+        if isinstance(source, str | os.PathLike) and os.fspath(source):
+            images = open_images(
+                Path(source) if isinstance(source, os.PathLike) else source, fps=fps, max_side=max_side
+            )
+        if images is not None:
+            self._frames = images
+        elif _is_iterable_of_frames(source):
+            self._frames = OwnFrames(source, fps=fps, max_side=max_side)
+        else:
+            self._frames = ContainerFrames(
+                resolve_source(source, fps), threads=threads, max_side=max_side, timeout_s=timeout_s, fps=fps
+            )
         self.info: VideoInfo = self._frames.info
 
     @property
@@ -95,6 +109,18 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _is_iterable_of_frames(source: VideoInput) -> TypeGuard[Iterable[Any]]:
+    """Return True for an iterable that is neither a path nor the content of a file.
+
+    Raises:
+        InputError: when it is a single image.
+    """
+    if isinstance(source, np.ndarray) and source.ndim < 4:
+        raise InputError(f"an array {source.shape} is not a video; pass an iterable of images, as in [image].")
+    is_content = isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(source, "read")
+    return isinstance(source, Iterable) and not is_content
 
 
 def frames_at(

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import errno
+import io
+import os
 import re
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from mien.addresses import path_problem
-from mien.errors import MissingExtraError, VideoReadError
+from mien.errors import InputError, MissingExtraError, VideoReadError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
+
+VideoInput: TypeAlias = str | os.PathLike[str] | int | bytes | BinaryIO | Iterable[Any]
+"""File, URL, camera, the content of a file, an open binary file, or an iterable of frames; see `analyze_video`."""
 
 STREAM_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "tcp", "udp")
 """URL schemes of network streams."""
@@ -70,6 +77,7 @@ class VideoSource:
         url: for libav.
         format: of libav; None to detect it.
         options: of libav.
+        file: open binary file to read instead of the URL.
     """
 
     name: str
@@ -77,6 +85,7 @@ class VideoSource:
     url: str
     format: str | None = None
     options: dict[str, str] = field(default_factory=dict)
+    file: BinaryIO | None = None
 
 
 def load_av(capability: str) -> Any:
@@ -92,14 +101,23 @@ def load_av(capability: str) -> Any:
     return av
 
 
-def resolve_source(source: str | Path | int, fps: float | None = None) -> VideoSource:
-    """Return the source of a file, a URL (`rtsp://...`) or a camera (its number, or "camera:0").
+def resolve_source(source: VideoInput, fps: float | None = None) -> VideoSource:
+    """Return the source of a file, the content of a file, a URL (`rtsp://...`) or a camera (its number, or "camera:0").
 
     Raises:
         VideoReadError: when the file is missing or empty, or the URL scheme is unknown.
+        InputError: when the source is of another type.
     """
-    if isinstance(source, int):
+    if isinstance(source, int) and not isinstance(source, bool):
         return camera_source(str(source), fps)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _open_file_source(io.BytesIO(source))
+    if hasattr(source, "read"):
+        return _open_file_source(source)
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(f"{type(source).__name__} is not a video; expected a path, a URL, bytes, a file or frames.")
+    if not os.fspath(source):
+        raise VideoReadError(str(path_problem(source)))
     if isinstance(source, str) and source.startswith("camera:"):
         return camera_source(source.removeprefix("camera:"), fps)
     if isinstance(source, str) and (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source)):
@@ -154,6 +172,21 @@ def _stream_source(url: str, scheme: str) -> VideoSource:
     return VideoSource(name=name, kind="stream", url=url, options=options)
 
 
+def _open_file_source(file: Any) -> VideoSource:
+    """Return the source of an open binary file, read from its start."""
+    name = getattr(file, "name", None)
+    name = name if isinstance(name, str) else "the video"
+    if isinstance(file, io.TextIOBase):
+        raise InputError(f"{name} is open as text; open it in binary mode, as in open(path, 'rb').")
+    try:
+        is_empty = file.seekable() and not file.seek(0, os.SEEK_END)
+    except (AttributeError, OSError, ValueError) as error:
+        raise InputError(f"{name} cannot be read: {str(error).lower()}.") from None
+    if is_empty:
+        raise VideoReadError(f"{name} is empty (0 bytes).")
+    return VideoSource(name=name, kind="file", url=name, file=file)
+
+
 def _file_source(path: Path) -> VideoSource:
     try:
         is_file = path.is_file()
@@ -181,9 +214,15 @@ def open_source(
     av = load_av("reading video")
     timeout = timeout_s if source.kind == "stream" else None
     started_s = time.monotonic()
+    if source.file is not None and source.file.seekable():
+        source.file.seek(0)
     try:
         container = av.open(
-            source.url, format=source.format, options=source.options, metadata_errors="replace", timeout=timeout
+            source.file or source.url,
+            format=source.format,
+            options=source.options,
+            metadata_errors="replace",
+            timeout=timeout,
         )
     except (av.FFmpegError, ValueError) as error:
         if timeout is not None and time.monotonic() - started_s >= timeout:
@@ -226,16 +265,29 @@ def _open_error(source: VideoSource, error: Exception) -> str:
         return f"{source.name} cannot be reached: {problem}. Check the address and the host."
     if isinstance(error, OSError):
         return f"{source.name}: {problem}."
-    if _starts_as_mp4(source.url.removeprefix("file:")):
+    if _starts_as_mp4(source):
         return f"{source.name} is truncated or damaged: its index is missing. Copy it again, or repair it first."
     return f"{source.name} is not a readable video."
 
 
-def _starts_as_mp4(path: str) -> bool:
+@contextmanager
+def _reopened(source: VideoSource) -> Iterator[BinaryIO]:
+    """Open the file of a source; the position of an open file is restored."""
+    if source.file is None:
+        with Path(source.url.removeprefix("file:")).open("rb") as file:
+            yield file
+        return
+    position = source.file.tell()
+    source.file.seek(0)
+    yield source.file
+    source.file.seek(position)
+
+
+def _starts_as_mp4(source: VideoSource) -> bool:
     try:
-        with Path(path).open("rb") as file:
+        with _reopened(source) as file:
             return file.read(8)[4:] in (b"ftyp", b"moov", b"wide")
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -251,9 +303,11 @@ def _camera_error(source: VideoSource, error: Exception, problem: str) -> str:
     return f"{source.name} is missing or not accessible ({source.url}): {problem}."
 
 
-def is_truncated_mp4(path: str) -> bool:
+def is_truncated_mp4(source: VideoSource) -> bool:
     """Return True when the last box of an MP4 is longer than the rest of the file."""
-    with Path(path).open("rb") as file:
+    if source.file is not None and not source.file.seekable():
+        return False
+    with _reopened(source) as file:
         size = file.seek(0, 2)
         position = 0
         while position + 8 <= size:
