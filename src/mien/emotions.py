@@ -48,12 +48,15 @@ DatasetKind = Literal["ferplus", "rafdb", "affectnet", "affectnet7", "fer2013", 
 """Kinds of data set, the keys of `mien.datasets.ADAPTERS`; here so that command-line help does not import numpy."""
 
 _ALIASES = {
+    "afraid": "fear",
     "angry": "anger",
+    "contemptuous": "contempt",
     "disgusted": "disgust",
     "fearful": "fear",
     "happy": "happiness",
     "joy": "happiness",
     "sad": "sadness",
+    "scared": "fear",
     "surprised": "surprise",
 }
 

@@ -245,41 +245,52 @@ def with_expression(face: Face, expression: Expression) -> Face:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Explanation:
-    """Class-activation maps and region weights of one prediction.
+    """Class-activation maps of one prediction, and the predictions with parts of the face hidden.
 
     They describe the model's evidence, not why a person feels anything.
 
     Attributes:
         expression: the prediction that is explained.
         maps: (C, h, w) float32 class-activation maps, rows and columns as in the crop.
-        region_weights: weight of each facial region by name, summing to 1; empty when the model has no regions.
+        hidden: (C,) probabilities of the classes when a region of the face is hidden, by the name of the region.
     """
 
     expression: Expression
     maps: np.ndarray
-    region_weights: dict[str, float]
+    hidden: dict[str, np.ndarray]
 
     def heat(self, label: str) -> np.ndarray:
         """Return the evidence map (h, w) of a class, scaled to 0..1.
 
         The mean of all maps is subtracted, because the softmax depends only on differences between classes; evidence
-        against the class is clipped to 0. The maximum is always 1, unless nothing supports the class: the map shows
-        where the evidence is, not how strong it is.
+        against the class is clipped to 0. All classes of a face have the same scale: 1 is the strongest evidence for
+        any of them, and the map of a class with little evidence is dark.
 
         Raises:
             ValueError: when the model has no such class.
         """
         index = self.expression.labels.index(label)
-        evidence = (self.maps[index] - self.maps.mean(axis=0)).clip(min=0)
-        return evidence / evidence.max() if evidence.max() > 0 else evidence
+        evidence = (self.maps - self.maps.mean(axis=0)).clip(min=0)
+        return evidence[index] / evidence.max() if evidence.max() > 0 else evidence[index]
+
+    def region_drops(self, label: str) -> dict[str, float]:
+        """Return by how much the probability of a class drops when a region is hidden, -1..1, by region.
+
+        Negative where the probability rises.
+
+        Raises:
+            ValueError: when the model has no such class.
+        """
+        index = self.expression.labels.index(label)
+        probability = self.expression.probabilities[index]
+        return {name: float(probability - probabilities[index]) for name, probabilities in self.hidden.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the expression, the map of every class by name as nested lists, and the region weights."""
+        """Return the expression and the map of every class by name as nested lists."""
         named = zip(self.expression.labels, self.maps.tolist(), strict=True)
         return {
             "expression": self.expression.to_dict(),
             "maps": {name: [[round(value, 4) for value in row] for row in rows] for name, rows in named},
-            "region_weights": {name: round(weight, 6) for name, weight in self.region_weights.items()},
         }
 
 
@@ -300,12 +311,13 @@ class ExplainedFace:
     label: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values: box, detector confidence, explained class and explanation."""
+        """Return plain JSON values: box, detector confidence, explained class, region drops and explanation."""
         face = self.face.to_dict()
         return {
             "bbox_xyxy": face["bbox_xyxy"],
             "confidence": face["confidence"],
             "explained": self.label,
+            "region_drops": {name: round(drop, 6) for name, drop in self.explanation.region_drops(self.label).items()},
             **self.explanation.to_dict(),
         }
 

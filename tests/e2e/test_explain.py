@@ -2,10 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from mien.cli.main import main
+from mien.imaging import read_image
+from mien.inference.analyzer import Analyzer
+from mien.inference.explain import explain
 from support.images import no_face
 
 
@@ -31,7 +35,7 @@ def test_writes_the_image_to_the_current_folder_or_to_output(
     code, out, err = run(capsys, "explain", image, "--model", explainable_model)
     assert (code, err) == (0, "mien: wrote astronaut-explained.png\n")
     assert out.startswith("face 1: ")
-    assert "upper" in out
+    assert "with a hidden region: right eye and brow" in out
     with Image.open(tmp_path / "astronaut-explained.png") as drawing:
         assert min(drawing.size) > 400
     assert run(capsys, "explain", image, "--model", explainable_model, "-o", "new/a.jpg")[0] == 0
@@ -47,7 +51,7 @@ def test_json_prints_the_maps_and_writes_no_image(explainable_model, examples, t
     assert (code, err, face["explained"]) == (0, "", "fear")
     assert set(face["maps"]) == set(face["expression"]["probabilities"])
     assert [len(row) for row in face["maps"]["fear"]] == [6] * 6
-    assert sum(face["region_weights"].values()) == pytest.approx(1, abs=1e-5)
+    assert list(face["region_drops"])[-1] == "mouth and chin"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -69,6 +73,51 @@ def test_reports_problems_in_one_line(tiny_model, explainable_model, examples, t
 def test_help_states_what_a_map_does_not_show(capsys):
     assert main(["explain", "--help"]) == 0
     assert "not why a person feels" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.fixture(scope="module")
+def shown(examples):
+    """The faces of an example image, explained by the default model."""
+    return explain(examples / "biden.jpg") + explain(examples / "astronaut.jpg")
+
+
+def test_hiding_bright_parts_of_the_map_costs_more_than_hiding_dark_ones(shown, examples):
+    """Deletion test on the predicted class: a fifth of the crop is filled with its mean color."""
+    analyzer = Analyzer()
+    drops = {True: [], False: []}
+    for name in ("biden.jpg", "group.jpg"):
+        pixels = read_image(examples / name)
+        _, crops = analyzer.crop_faces(pixels, analyzer.detect(pixels))
+        for crop, explanation in zip(crops, analyzer.classifier.explain(np.stack(crops)), strict=True):
+            label = explanation.expression.labels[int(explanation.expression.probabilities.argmax())]
+            heat = np.kron(explanation.heat(label), np.ones((13, 13)))[: len(crop), : len(crop)]
+            order = np.argsort(heat, axis=None, kind="stable")
+            for is_bright in drops:
+                part = order[-order.size // 5 :] if is_bright else order[: order.size // 5]
+                hidden = crop.reshape(-1, 3).copy()
+                hidden[part] = crop.mean(axis=(0, 1))
+                (changed,) = analyzer.classifier.classify(hidden.reshape(crop.shape)[None])
+                drops[is_bright].append(explanation.expression[label] - changed[label])
+    assert len(drops[True]) == 12
+    assert np.mean(drops[True]) > np.mean(drops[False]) + 0.01
+
+
+def test_region_drops_differ_between_faces(shown):
+    """They were one constant for every face when they were attention weights."""
+    first, second = (list(face.explanation.region_drops(face.label).values()) for face in shown)
+    assert np.abs(np.subtract(first, second)).max() > 0.2
+    assert shown[1].label == "happiness"
+    assert np.argmax(second) == 3, "a smile is in the mouth"
+
+
+def test_class_at_zero_percent_is_darker_than_the_predicted_one(shown):
+    for face in shown:
+        probabilities = face.explanation.expression.probabilities
+        names = face.explanation.expression.labels
+        peaks = np.array([face.explanation.heat(name).max() for name in names])
+        assert peaks[probabilities.argmax()] == 1.0
+        assert peaks[probabilities < 0.001].max() < 0.35
+        assert peaks[probabilities.argmin()] < 0.05
 
 
 def test_explains_a_face_upside_down_like_an_upright_one(examples, tmp_path, capsys):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from mien.cli.options import OUTPUT, DetectionOptions, Json
-from mien.number_format import percent, whole_percent
+from mien.number_format import whole_percent
 
 if TYPE_CHECKING:
     from mien.results import ExplainedFace
@@ -23,8 +23,9 @@ def explain(
 ) -> None:
     """Draw which parts of a face a prediction is based on.
 
-    Each face is shown with its class-activation map (bright regions support the class), its probabilities and, if the
-    model weights facial regions, their weights. A map shows what the network used, not why a person feels anything.
+    Each face is shown with its class-activation map (bright parts support the class; the maps of all classes of a face
+    have one scale), its probabilities, and by how much the probability drops when a region of the face is hidden. This
+    shows what the network used, not why a person feels anything.
 
     Exit code: 0, also if there is no face; 2 if the image cannot be read.
 
@@ -32,11 +33,12 @@ def explain(
         image: image file.
         output: image to write [default: NAME-explained.png in the current folder; none with --json].
         label: class to explain [default: the most probable class of each face].
-        as_json: print the expressions, maps and weights as one JSON object.
+        as_json: print the expressions, maps and drops as one JSON object.
     """
     from mien.cli.outputs import check_image_path, print_json, print_written, save_image
     from mien.drawing.explanation import draw_explanations
     from mien.inference.explain import explain as explain_image
+    from mien.inference.occlusion import face_regions
 
     if output is None and not as_json:
         output = Path(f"{image.stem}-explained.png")
@@ -51,12 +53,15 @@ def explain(
     else:
         for number, face in enumerate(faces, start=1):
             print(f"face {number}: {_describe(face)}")
-    if output is not None and faces:
-        save_image(draw_explanations(faces, analyzer.manifest.regions), output)
+    alignment = analyzer.manifest.alignment
+    if output is not None and faces and alignment is not None:
+        save_image(draw_explanations(faces, face_regions(alignment.margin)), output)
         print_written(output)
 
 
 def _describe(face: ExplainedFace) -> str:
     expression = face.explanation.expression
-    weights = (f", {name} {percent(weight, 0)}" for name, weight in face.explanation.region_weights.items())
-    return f"{expression.label or 'not sure'} {whole_percent(expression.confidence)}{''.join(weights)}"
+    label = f"{expression.label or 'not sure'} {whole_percent(expression.confidence)}"
+    index = expression.labels.index(face.label)
+    hidden = (f"{name} {whole_percent(float(values[index]))}" for name, values in face.explanation.hidden.items())
+    return f"{label}; {face.label} with a hidden region: {', '.join(hidden)}"

@@ -175,12 +175,13 @@ def open_files(path: str | Path) -> Files:
     raise LayoutError(path, f"a folder or a .zip file; {problem}")
 
 
-def read_csv_rows(data: bytes, file: str | Path) -> Iterator[tuple[int, list[str]]]:
+def read_csv_rows(data: bytes, file: str | Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Yield the non-empty rows of a UTF-8 CSV file, each with the number of its first line.
 
     Args:
         data: content of the file.
         file: path of the file, for messages.
+        delimiter: character between two cells.
 
     Raises:
         AnnotationError: the file is not UTF-8 or not CSV.
@@ -190,7 +191,7 @@ def read_csv_rows(data: bytes, file: str | Path) -> Iterator[tuple[int, list[str
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise AnnotationError(file, line, "is not UTF-8 text; save the file as UTF-8.") from None
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     line = 1
     try:
         for row in reader:

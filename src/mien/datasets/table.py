@@ -12,6 +12,10 @@ from mien.errors import AnnotationError, DatasetError, LayoutError, MissingExtra
 from mien.manifest import UNSTATED_LICENSE
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
+DELIMITERS = (",", ";", "\t")
+"""Characters that may separate the cells of a CSV file."""
+HEADER_BYTES = 65_536
+"""Maximum length of the first line of a CSV file."""
 LAYOUT = "a .csv or .parquet file with the columns image,label[,split][,group...]"
 
 
@@ -22,7 +26,7 @@ def read_table(path: str | Path, *, is_cropped: bool = False) -> Index:
     belongs to every split. Any further column is a group (gender, age ...).
 
     Args:
-        path: the .csv (UTF-8) or .parquet file.
+        path: the .csv (UTF-8; separated by commas, semicolons or tabs) or .parquet file.
         is_cropped: whether each image is a face crop; otherwise a photograph.
 
     Raises:
@@ -61,9 +65,16 @@ def _read_csv(path: Path) -> tuple[list[str], _Lines]:
         data = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror}).") from error
-    rows = read_csv_rows(data, path)
+    rows = read_csv_rows(data, path, _find_delimiter(data))
     _, header = next(rows, (1, []))
     return header, rows
+
+
+def _find_delimiter(data: bytes) -> str:
+    """Return the most frequent delimiter of the first line; spreadsheets of many countries write semicolons."""
+    lines = data[:HEADER_BYTES].decode("utf-8", errors="replace").splitlines()
+    header = next((line for line in lines if line.strip()), "")
+    return max(DELIMITERS, key=header.count)
 
 
 def _read_parquet(path: Path) -> tuple[list[str], _Lines]:
@@ -101,14 +112,16 @@ def _parse_row(path: Path, columns: list[str], line: int, cells: list[str]) -> t
     if len(cells) != len(columns):
         raise AnnotationError(path, line, f"has {len(cells)} columns, the header {len(columns)}.")
     values = {name: cell.strip() for name, cell in zip(columns, cells, strict=True)}
-    image = values.pop("image")
+    # a table written on Windows
+    image = values.pop("image").replace("\\", "/")
     label = values.pop("label")
     split = values.pop("split", None)
     if not image or "\0" in image:
         raise AnnotationError(path, line, "the column 'image' has no valid path.")
     expression = canonical_name(label)
     if expression is None:
-        raise AnnotationError(path, line, f"the label {label!r} is not one of {', '.join(EXPRESSIONS)}.")
+        hint = " Numbers mean other classes in every data set: write names." if label.isdecimal() else ""
+        raise AnnotationError(path, line, f"the label {label!r} is not one of {', '.join(EXPRESSIONS)}.{hint}")
     if split is not None and split.lower() not in SPLIT_NAMES:
         raise AnnotationError(path, line, f"the split {split!r} is not one of {', '.join(SPLIT_NAMES)}.")
     split = ANY_SPLIT if split is None else SPLIT_NAMES[split.lower()]

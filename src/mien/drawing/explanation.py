@@ -1,4 +1,4 @@
-"""Explanations drawn as images: face, class-activation map, probabilities and region weights."""
+"""Explanations drawn as images: face, class-activation map, probabilities and effects of hidden regions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ from mien.drawing.cards import (
 )
 from mien.errors import InputError
 from mien.manifest import RegionSpec
-from mien.results import ExplainedFace, Explanation
+from mien.results import ExplainedFace
 from mien.theme import OVERLAY_COLORS, rgb
 
 NOTE = "A map shows what the network used, not why a person feels anything."
 MAX_OPACITY = 0.72
 """Opacity of a map at its maximum."""
+
+NO_EVIDENCE = 0.02
+LITTLE_EVIDENCE = 0.35
+"""Maxima of a map below which its caption says that there is no or little evidence for the class."""
 
 _SIDE = 400
 """Side of a face in pixels."""
@@ -55,7 +59,7 @@ def draw_explanations(faces: Sequence[ExplainedFace], regions: Sequence[RegionSp
 
     Args:
         faces: one or more faces.
-        regions: regions of the model's manifest, which are outlined; their weights are drawn as bars.
+        regions: regions that were hidden, which are outlined; their effects are drawn as bars. By default none.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -86,10 +90,10 @@ def heat_colors(heat: np.ndarray) -> np.ndarray:
 
 
 def overlay_heat(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Blend a map (h, w) of values in 0..1 over an image (S, S, 3) uint8; the map is transparent at 0."""
+    """Blend a map (h, w) of values in 0..1 over an image (S, S, 3) uint8; opacity is proportional to the value."""
     # one axis at a time, so that the overshoot of the bicubic filter is clipped in between
     values = _stretch_rows(_stretch_rows(heat, image.shape[0]).T, image.shape[0]).T
-    opacity = (MAX_OPACITY * np.sqrt(values))[:, :, None]
+    opacity = (MAX_OPACITY * values)[:, :, None]
     return (image * (1 - opacity) + heat_colors(values) * opacity).round().astype(np.uint8)
 
 
@@ -101,23 +105,29 @@ def _stretch_rows(heat: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _draw_row(face: ExplainedFace, regions: Sequence[RegionSpec]) -> Image.Image:
-    panel = _draw_panel(face.explanation)
+    drops = face.explanation.region_drops(face.label) if regions else {}
+    panel = _draw_panel(face, drops)
     height = max(_SIDE + _CAPTION_HEIGHT, panel.height)
     row = Image.new("RGB", (2 * _SIDE + 2 * _GAP + _PANEL_WIDTH, height), _BACKGROUND)
-    weights = face.explanation.region_weights
     heat = face.explanation.heat(face.label)
-    plain = _outline_regions(face.image, regions, weights) if weights else Image.fromarray(face.image)
+    plain = _outline_regions(face.image, regions, drops)
     mask = round_mask(_SIDE, _SIDE, _UNIT // 2)
     row.paste(plain, (0, 0), mask)
     row.paste(Image.fromarray(overlay_heat(face.image, heat)), (_SIDE + _GAP, 0), mask)
     row.paste(panel, (2 * (_SIDE + _GAP), 0), panel)
     y = _SIDE + _CAPTION_HEIGHT // 2 + 2
-    left = "face and regions" if weights else "face"
-    right = f"evidence for {face.label}" if heat.any() else f"no evidence for {face.label}"
+    left = "face and regions" if regions else "face"
+    right = f"{_strength(heat)} evidence for {face.label}".lstrip()
     for x, text in ((2, left), (_SIDE + _GAP + 2, right)):
         ImageDraw.Draw(row).text((x, y), text, fill=QUIET, font=text_font(_UNIT, 0.85), anchor="lm")
     _draw_legend(row, 2 * _SIDE + _GAP - 2, y)
     return row
+
+
+def _strength(heat: np.ndarray) -> str:
+    """Return a word for the evidence of a class beside the strongest evidence of the face; "" if it is strong."""
+    peak = float(heat.max())
+    return "no" if peak < NO_EVIDENCE else "little" if peak < LITTLE_EVIDENCE else ""
 
 
 def _draw_legend(row: Image.Image, right: int, y: int, length: int = 84, thickness: int = 10) -> None:
@@ -133,14 +143,13 @@ def _draw_legend(row: Image.Image, right: int, y: int, length: int = 84, thickne
     draw.text((start - 8, y), "low", fill=QUIET, font=font, anchor="rm")
 
 
-def _outline_regions(image: np.ndarray, regions: Sequence[RegionSpec], weights: dict[str, float]) -> Image.Image:
-    """Return a face with numbered outlines of its regions; larger weights have stronger lines."""
+def _outline_regions(image: np.ndarray, regions: Sequence[RegionSpec], drops: dict[str, float]) -> Image.Image:
+    """Return a face with numbered outlines of its regions; larger drops have stronger lines."""
     large = Image.new("RGBA", (_SIDE * SMOOTH, _SIDE * SMOOTH), (*_REGION, 0))
     draw = ImageDraw.Draw(large)
-    max_weight = max(weights.values())
     for region in regions:
         left, top, right, bottom = (value * (_SIDE * SMOOTH - 1) for value in region.bbox_xyxy)
-        share = weights[region.name] / max_weight if max_weight else 0.0
+        share = max(drops[region.name], 0.0)
         draw.rounded_rectangle(
             [left + 4, top + 4, right - 4, bottom - 4],
             radius=8 * SMOOTH,
@@ -158,23 +167,28 @@ def _outline_regions(image: np.ndarray, regions: Sequence[RegionSpec], weights: 
     return outlined.convert("RGB")
 
 
-def _draw_panel(explanation: Explanation) -> Image.Image:
-    """Return the card beside a face: its expression, probabilities and region weights."""
-    expression = explanation.expression
-    weights = explanation.region_weights
+def _draw_panel(face: ExplainedFace, drops: dict[str, float]) -> Image.Image:
+    """Return the card beside a face: its expression, probabilities and the effects of hidden regions."""
+    expression = face.explanation.expression
     pad = 0.75 * _UNIT
     end = _PANEL_WIDTH - pad
-    rows = len(expression.labels) + (len(weights) + 1.6 if weights else 0)
+    rows = len(expression.labels) + (len(drops) + 1.6 if drops else 0)
     height = round((3.15 + ROW * (rows - 1) + 1.35) * _UNIT)
     tile = rounded(_PANEL_WIDTH, height, round(0.55 * _UNIT), (255, 255, 255, 14))
     draw = ImageDraw.Draw(tile)
     draw_title(draw, expression, (pad, 1.5 * _UNIT, end), _UNIT)
     y = 3.15 * _UNIT
     draw_bars(tile, expression_bars(expression), (pad, y, end), _UNIT)
-    if weights:
+    if drops:
         y += ROW * len(expression.labels) * _UNIT
         font = text_font(_UNIT, 0.85)
-        draw.text((pad, y + 0.3 * _UNIT), "region weights", fill=QUIET, font=font, anchor="lm")
-        bars = [Bar(f"{number} {name}", share, _REGION) for number, (name, share) in enumerate(weights.items(), 1)]
+        title = f"hidden: change of {face.label} in points"
+        draw.text((pad, y + 0.3 * _UNIT), title, fill=QUIET, font=font, anchor="lm")
+        bars = [_drop_bar(f"{number} {name}", drop) for number, (name, drop) in enumerate(drops.items(), 1)]
         draw_bars(tile, bars, (pad, y + 1.6 * ROW * _UNIT, end), _UNIT, max_name_width=8.5)
     return tile
+
+
+def _drop_bar(name: str, drop: float) -> Bar:
+    """Return the bar of a change in percentage points; a rise has a gray bar."""
+    return Bar(name, abs(drop), _REGION if drop > 0 else QUIET, f"{-100 * drop:+.0f}")

@@ -11,6 +11,7 @@ import numpy as np
 from mien.arguments import check_share
 from mien.errors import InputError, ModelError
 from mien.faces.alignment import MARGINS, TEMPLATES, align_face
+from mien.inference.occlusion import face_regions, hide_region
 from mien.manifest import Manifest
 from mien.metrics import softmax
 from mien.results import Explanation, Expression, Face, Quality
@@ -115,7 +116,9 @@ class ExpressionClassifier:
         return self._expressions(self.logits(crops, flip_tta=flip_tta), qualities, threshold)
 
     def explain(self, crops: np.ndarray, *, qualities: Sequence[Quality | None] | None = None) -> list[Explanation]:
-        """Return the expression, class-activation maps and region weights of every crop.
+        """Return the expression and class-activation maps of every crop, and the predictions with hidden regions.
+
+        A region is filled with the mean color of the crop.
 
         Args:
             crops: (N, S, S, 3) uint8 RGB.
@@ -130,13 +133,12 @@ class ExpressionClassifier:
             to a factor (Selvaraju et al., ICCV 2017).
         """
         self._check_crops(crops)
-        names = ["logits", "maps", *(["regions"] if self._manifest.regions else [])]
-        self._check_outputs("be explained", names)
+        self._check_outputs("be explained", ["logits", "maps"])
         qualities = self._match_qualities(qualities, len(crops))
         return [
             explanation
             for start in range(0, len(crops), BATCH)
-            for explanation in self._explain(crops[start : start + BATCH], qualities[start : start + BATCH], names)
+            for explanation in self._explain(crops[start : start + BATCH], qualities[start : start + BATCH])
         ]
 
     def abstention_threshold(self, max_error: float | None) -> float:
@@ -168,23 +170,28 @@ class ExpressionClassifier:
             f"with a label for {lowest.coverage:.0%} of the faces."
         )
 
-    def _explain(self, crops: np.ndarray, qualities: Sequence[Quality | None], names: list[str]) -> list[Explanation]:
-        logits, maps, *rest = self._run(crops, names)
-        regions = [region.name for region in self._manifest.regions]
-        weights = rest[0] if rest else np.empty((len(crops), 0))
-        if maps.ndim != 4 or maps.shape[:2] != logits.shape or weights.shape != (len(crops), len(regions)):
+    def _explain(self, crops: np.ndarray, qualities: Sequence[Quality | None]) -> list[Explanation]:
+        logits, maps = self._run(crops, ["logits", "maps"])
+        if maps.ndim != 4 or maps.shape[:2] != logits.shape:
             raise ModelError(
-                f"{self._path} returned maps {maps.shape} and region weights {weights.shape} for {len(crops)} crops, "
-                f"{logits.shape[1]} labels and {len(regions)} regions. Export the model again."
+                f"{self._path} returned maps {maps.shape} for {len(crops)} crops and {logits.shape[1]} labels. Export "
+                "the model again."
             )
-        expressions = self._expressions(logits, qualities, self._manifest.abstain_below)
+        threshold = self._manifest.abstain_below
+        expressions = self._expressions(logits, qualities, threshold)
+        alignment = self._manifest.alignment
+        assert alignment is not None
+        hidden = {
+            region.name: self._expressions(self.logits(hide_region(crops, region)), qualities, threshold)
+            for region in face_regions(alignment.margin)
+        }
         return [
             Explanation(
                 expression=expression,
                 maps=class_maps,
-                region_weights=dict(zip(regions, face_weights.tolist(), strict=True)),
+                hidden={name: predictions[face].probabilities for name, predictions in hidden.items()},
             )
-            for expression, class_maps, face_weights in zip(expressions, maps, weights, strict=True)
+            for face, (expression, class_maps) in enumerate(zip(expressions, maps, strict=True))
         ]
 
     def _check_outputs(self, action: str, names: list[str]) -> None:

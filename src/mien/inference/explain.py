@@ -1,4 +1,4 @@
-"""Explanations of predictions: class-activation maps and region weights for every face of an image.
+"""Explanations of predictions: class-activation maps and effects of hidden regions for every face of an image.
 
 A map shows what the network used, not why a person feels anything.
 """

@@ -216,16 +216,18 @@ class Batches:
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         """Return this process's crops (n, 3, size, size) 0..255 and targets (n, C or more) in the order of `shards`."""
-        seed = self.config.training.seed
-        alpha = self.config.augment.mixup
-        if not alpha:
+        if not self.config.augment.mixup:
             return self._unmixed(step, self.positions)
-        partners, weights = draw_mixup(self.batch, alpha, _seed(seed, 2, step))
+        partners, weights = self.mixup(step)
         partners, weights = partners[self.positions], weights[self.positions]
         needed = torch.cat([self.positions, partners]).unique()
         images, targets = self._unmixed(step, needed)
         first, second = torch.searchsorted(needed, self.positions), torch.searchsorted(needed, partners)
         return mix(images[first], images[second], weights), mix(targets[first], targets[second], weights)
+
+    def mixup(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return, for every face of the whole batch, the position of the one it is mixed with, and its own share."""
+        return draw_mixup(self.batch, self.config.augment.mixup, _seed(self.config.training.seed, 2, step))
 
     def _unmixed(self, step: int, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Return crops and targets at positions of a batch, before mixup."""

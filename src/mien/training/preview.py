@@ -14,6 +14,7 @@ from mien.datasets import Index, Sample
 from mien.datasets.face_store import prepare_faces
 from mien.drawing.cards import rounded, text_font
 from mien.errors import DatasetError, InputError
+from mien.number_format import whole_percent
 from mien.reports.plot_style import printable_name
 from mien.theme import LIGHT, class_color
 from mien.training.config import SCALED_PROBABILITIES, UNSCALED_PROBABILITIES, AugmentConfig, Config
@@ -30,16 +31,29 @@ COLUMN_TITLE_HEIGHT = 48
 MIN_WIDTH = 760
 """Layout in pixels: side of a crop, space between crops, their corner radius, border of the sheet, width of the class
 names, heights of title, lines of settings and column titles, minimum width of the sheet (with room for the title)."""
+CAPTION_HEIGHT = 40
+"""Height in pixels of the two labels below a view with mixup."""
 MAX_COUNT = 64
 """Maximum number of faces, and of views per face."""
 
 
+class Mixture(NamedTuple):
+    """Share of a face in a mixed view, 0..1, and the (C,) label distribution of the other face."""
+
+    share: float
+    partner: np.ndarray
+
+
 class _Row(NamedTuple):
-    """One face of the sheet: (C,) labels, (S, S, 3) uint8 crop of inference, (V, S, S, 3) uint8 augmented crops."""
+    """One face of the sheet.
+
+    (C,) labels, (S, S, 3) uint8 crop of inference, (V, S, S, 3) uint8 augmented crops, and with mixup V mixtures.
+    """
 
     label_distribution: np.ndarray
     plain: np.ndarray
     views: np.ndarray
+    mixtures: list[Mixture]
 
 
 def draw_preview(config: Config, *, faces: int = 8, views: int = 8) -> Image.Image:
@@ -86,14 +100,17 @@ def _make_rows(index: Index, config: Config, faces: int, views: int) -> list[_Ro
                 f"{index.root}: none of the images can be read, or none has a detected face: {min(unusable)}, ..."
             )
         prepared = gather_faces(chosen, store, rows)
-        augmented = _augment(prepared, config, views)
+        augmented, mixtures = _augment(prepared, config, views)
         data = config.data
         plain = [store.crop(row, size=data.size, template=data.template, margin=data.margin) for row in rows]
-    return list(map(_Row, prepared.label_distribution.numpy(), plain, augmented))
+    return list(map(_Row, prepared.label_distribution.numpy(), plain, augmented, mixtures))
 
 
-def _augment(faces: Faces, config: Config, views: int) -> np.ndarray:
-    """Return (N, views, S, S, 3) uint8: each view is one training step over a batch of all faces."""
+def _augment(faces: Faces, config: Config, views: int) -> tuple[np.ndarray, list[list[Mixture]]]:
+    """Return (N, views, S, S, 3) uint8 and the mixtures of every face; without mixup they are empty.
+
+    Each view is one training step over a batch of all faces.
+    """
     one_batch = replace(
         config,
         data=replace(config.data, balance=0.0),
@@ -108,10 +125,17 @@ def _augment(faces: Faces, config: Config, views: int) -> np.ndarray:
     batches = Batches(faces, one_batch, record_order)
     size = config.data.size
     augmented = np.zeros((len(faces.rows), views, size, size, 3), dtype=np.uint8)
+    mixtures: list[list[Mixture]] = [[] for _ in faces.rows]
+    distributions = faces.label_distribution.numpy()
     for view in range(views):
         images, _ = batches.at(view)
-        augmented[orders[view], view] = images.round().clamp(0, 255).permute(0, 2, 3, 1).byte().numpy()
-    return augmented
+        order = orders[view]
+        augmented[order, view] = images.round().clamp(0, 255).permute(0, 2, 3, 1).byte().numpy()
+        if config.augment.mixup:
+            partners, shares = batches.mixup(view)
+            for face, partner, share in zip(order, order[partners.numpy()], shares.tolist(), strict=True):
+                mixtures[face].append(Mixture(share, distributions[partner]))
+    return augmented, mixtures
 
 
 def _draw_sheet(config: Config, index: Index, rows: list[_Row], views: int) -> Image.Image:
@@ -120,15 +144,19 @@ def _draw_sheet(config: Config, index: Index, rows: list[_Row], views: int) -> I
     augment = config.augment if index.is_cropped else replace(config.augment, unaligned=0.0)
     settings = _wrap(describe_augmentation(augment), width - 2 * PADDING)
     top = PADDING + TITLE_HEIGHT + LINE_HEIGHT * len(settings) + COLUMN_TITLE_HEIGHT
-    sheet = Image.new("RGB", (width, top + len(rows) * (CELL + GAP) - GAP + PADDING), LIGHT.paper)
+    pitch = CELL + GAP + (CAPTION_HEIGHT if config.augment.mixup else 0)
+    sheet = Image.new("RGB", (width, top + len(rows) * pitch - GAP + PADDING), LIGHT.paper)
     _draw_title(sheet, config, index.name, settings)
     _draw_columns(sheet, views_left, views, top)
     for number, row in enumerate(rows):
-        y = top + number * (CELL + GAP)
+        y = top + number * pitch
         _draw_name(sheet, row.label_distribution, index.labels, y)
         _paste_crop(sheet, row.plain, PADDING + NAME_WIDTH, y)
         for view in range(views):
-            _paste_crop(sheet, row.views[view], views_left + view * (CELL + GAP), y)
+            x = views_left + view * (CELL + GAP)
+            _paste_crop(sheet, row.views[view], x, y)
+            if row.mixtures:
+                _draw_mixture(sheet, row.label_distribution, row.mixtures[view], index.labels, x, y + CELL)
     return sheet
 
 
@@ -206,3 +234,16 @@ def _draw_name(sheet: Image.Image, distribution: np.ndarray, labels: Sequence[st
 def _paste_crop(sheet: Image.Image, crop: np.ndarray, x: int, y: int) -> None:
     image = Image.fromarray(crop).resize((CELL, CELL), Image.Resampling.BICUBIC)
     sheet.paste(image, (x, y), rounded(CELL, CELL, RADIUS, (0, 0, 0, 255)).getchannel("A"))
+
+
+def _draw_mixture(
+    sheet: Image.Image, distribution: np.ndarray, mixture: Mixture, labels: Sequence[str], x: int, y: int
+) -> None:
+    """Draw the most likely class of both faces of a mixed view with their shares, the larger share first."""
+    parts = [(mixture.share, distribution), (1 - mixture.share, mixture.partner)]
+    draw = ImageDraw.Draw(sheet)
+    for line, (share, probabilities) in enumerate(sorted(parts, key=lambda part: -part[0])):
+        name = printable_name(labels[int(np.argmax(probabilities))])
+        color = LIGHT.ink if share >= 0.5 else LIGHT.quiet
+        position = (x + CELL / 2, y + 11 + 17 * line)
+        draw.text(position, f"{whole_percent(share)} {name}", fill=color, font=text_font(14, 1), anchor="mm")

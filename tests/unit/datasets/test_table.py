@@ -46,6 +46,22 @@ def test_reads_splits_and_groups(tmp_path):
         index.read(second)
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n"])
+def test_reads_tables_of_spreadsheets(tmp_path, delimiter, newline, start):
+    """Separators, line ends and byte order marks as Excel writes them; paths of Windows."""
+    write_image(tmp_path / "images" / "a.png")
+    absolute = tmp_path / "elsewhere" / "b.png"
+    write_image(absolute)
+    rows = [("image", "label", "split"), ("images\\a.png", "Angry", "train"), (str(absolute), "Surprise", "valid")]
+    text = start + newline.join(delimiter.join(cells) for cells in rows) + newline
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    index = read_table(tmp_path / "t.csv")
+    assert [(index.labels[s.label], s.split) for s in index.samples] == [("anger", "train"), ("surprise", "valid")]
+    assert [index.read(sample) for sample in index.samples] == [encode_png(make_pixels(n)) for n in ("a.png", "b.png")]
+
+
 def test_row_without_split_belongs_to_every_split(tmp_path):
     index = read_table(_write(tmp_path / "t.csv", "image,label\na.png,neutral\n"))
     assert index.select("valid") == index.select("test") == index
@@ -59,6 +75,7 @@ def test_row_without_split_belongs_to_every_split(tmp_path):
         ("image,label\na.png,sad\nb.png\n", 3, "has 1 columns, the header 2"),
         ("image,label\na.png,sad\n\n ,sad\n", 4, "has no valid path"),
         ("image,label\na.png,cat\n", 2, "the label 'cat' is not one of neutral"),
+        ("image,label\na.png,3\n", 2, "the label '3' is not one of neutral.*: write names"),
         ("image,label,split\na.png,sad,dev\n", 2, "the split 'dev' is not one of train"),
         ("image,label\na.png,sad\n./a.png,happy\n", 3, "already listed in line 2"),
     ],

@@ -9,11 +9,11 @@ import pytest
 from mien.errors import InputError, ManifestError, ModelError, UnknownModelError
 from mien.faces import FaceDetector, align_face
 from mien.inference.classifier import BATCH, ExpressionClassifier
+from mien.inference.occlusion import REGIONS
 from mien.manifest import (
     AlignmentSpec,
     InputSpec,
     QualityTemperature,
-    RegionSpec,
     RiskPoint,
     file_sha256,
     read_manifest,
@@ -21,7 +21,7 @@ from mien.manifest import (
 )
 from mien.metrics import softmax
 from mien.results import Quality
-from support.models import TINY_SIZE, make_explainable, make_model
+from support.models import TINY_SIZE, make_model
 
 
 @pytest.fixture(scope="module")
@@ -244,15 +244,18 @@ def test_no_crops_give_no_explanations(explainable_model):
     assert ExpressionClassifier(explainable_model).explain(random_crops(0)) == []
 
 
-def test_explanation_has_expression_maps_and_region_weights(explainable_model):
+def test_explanation_has_expression_maps_and_hidden_regions(explainable_model):
     classifier, crops = ExpressionClassifier(explainable_model, threads=1), random_crops(BATCH + 1)
     explanations = classifier.explain(crops)
     for explanation, expression in zip(explanations, classifier.classify(crops), strict=True):
         assert explanation.expression.label == expression.label
         np.testing.assert_allclose(explanation.expression.probabilities, expression.probabilities)
         assert (explanation.maps.shape, explanation.maps.dtype) == ((8, 6, 6), np.float32)
-        assert list(explanation.region_weights) == ["upper", "lower"]
-        assert sum(explanation.region_weights.values()) == pytest.approx(1)
+        assert list(explanation.hidden) == [region.name for region in REGIONS]
+        drops = explanation.region_drops("anger")
+        for name, probabilities in explanation.hidden.items():
+            assert probabilities.sum() == pytest.approx(1)
+            assert drops[name] == pytest.approx(explanation.expression["anger"] - probabilities[4])
     np.testing.assert_allclose(explanations[0].maps.mean(axis=(1, 2)), classifier.logits(crops[:1])[0], atol=1e-3)
     json.dumps(explanations[0].to_dict(), allow_nan=False)
 
@@ -262,21 +265,34 @@ def test_heat_is_evidence_above_mean_of_classes(explainable_model):
     heat = explanation.heat("anger")
     anger = explanation.maps[list(explanation.expression.labels).index("anger")]
     assert heat.shape == (6, 6)
-    assert (heat.min(), heat.max()) == (0.0, 1.0)
+    assert heat.min() == 0.0
     assert heat.argmax() == (anger - explanation.maps.mean(axis=0)).argmax()
     assert not replace(explanation, maps=np.ones((8, 6, 6), np.float32)).heat("anger").any()
+
+
+def test_heat_of_all_classes_has_one_scale(explainable_model):
+    """A class with a hundredth of the evidence has a hundredth of the brightness, wherever its maximum is."""
+    (explanation,) = ExpressionClassifier(explainable_model).explain(random_crops(1))
+    maps = np.zeros((8, 6, 6), np.float32)
+    maps[0, 1, 1], maps[1, 4, 4] = 100.0, 1.0
+    explanation = replace(explanation, maps=maps)
+    peaks = [explanation.heat(label).max() for label in explanation.expression.labels]
+    assert peaks == pytest.approx([1.0, 0.01, *[0.0] * 6], abs=0.001)
+
+
+def test_hidden_region_changes_the_prediction_of_the_filled_crop(explainable_model):
+    classifier, crops = ExpressionClassifier(explainable_model, threads=1), random_crops(3)
+    (first, *_) = classifier.explain(crops)
+    left, top, right, bottom = (round((edge + 0.1) / 1.2 * TINY_SIZE) for edge in (0.15, 0.6, 0.85, 1.0))
+    covered = crops.copy()
+    covered[0, top:bottom, left:right] = crops[0].mean(axis=(0, 1)).round()
+    expected = classifier.classify(covered)[0].probabilities
+    np.testing.assert_allclose(first.hidden["mouth and chin"], expected, atol=1e-6)
 
 
 def test_explain_needs_maps_in_model_file(classifier):
     with pytest.raises(ModelError, match=r"has no output maps\. Export it again"):
         classifier.explain(random_crops(1))
-
-
-def test_rejects_maps_and_regions_that_contradict_manifest(tmp_path):
-    three = tuple(RegionSpec(name=name, bbox_xyxy=(0, 0, 1, 1)) for name in "abc")
-    model = ExpressionClassifier(make_explainable(tmp_path / "x.onnx", regions=three))
-    with pytest.raises(ModelError, match=r"region weights \(1, 2\) .* 3 regions"):
-        model.explain(random_crops(1))
 
 
 def test_classify_does_not_compute_maps(explainable_model):

@@ -11,8 +11,8 @@ from mien.drawing.explanation import draw_explanations, heat_colors, overlay_hea
 from mien.errors import InputError
 from mien.inference.analyzer import Analyzer
 from mien.inference.explain import SIDE, explain
+from mien.inference.occlusion import REGIONS, face_regions
 from support.images import no_face
-from support.models import HALVES
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_explains_requested_class(analyzer, portrait):
 
 
 def test_drawing_has_one_row_per_face(faces):
-    one, two = draw_explanations(faces, HALVES), draw_explanations([*faces, *faces], HALVES)
+    one, two = draw_explanations(faces, REGIONS), draw_explanations([*faces, *faces], REGIONS)
     assert one.dtype == two.dtype == np.uint8
     assert one.shape[1] == two.shape[1] > 2 * SIDE
     assert two.shape[0] > one.shape[0] + SIDE
@@ -56,10 +56,9 @@ def test_drawing_has_one_row_per_face(faces):
     np.testing.assert_array_equal(one[:rows], two[:rows])
 
 
-def test_regions_are_drawn_if_model_has_regions(faces):
+def test_regions_are_drawn_on_request(faces):
     (face,) = faces
-    without = replace(face, explanation=replace(face.explanation, region_weights={}))
-    drawn, plain = draw_explanations([face], HALVES), draw_explanations([without])
+    drawn, plain = draw_explanations([face], REGIONS), draw_explanations([face])
     left = slice(28, 28 + SIDE)
     assert (drawn[left, left] != plain[left, left]).any()
     np.testing.assert_array_equal(plain[left, left][40:-40, 40:-40], face.image[40:-40, 40:-40])
@@ -67,9 +66,25 @@ def test_regions_are_drawn_if_model_has_regions(faces):
 
 def test_drawings_of_classes_differ(analyzer, portrait):
     drawings = [
-        draw_explanations(explain(portrait, analyzer=analyzer, label=label), HALVES) for label in ("anger", "fear")
+        draw_explanations(explain(portrait, analyzer=analyzer, label=label), REGIONS) for label in ("anger", "fear")
     ]
     assert (drawings[0] != drawings[1]).any()
+
+
+def test_class_without_evidence_is_drawn_as_the_plain_face(analyzer, portrait):
+    (face,) = explain(portrait, analyzer=analyzer, label="fear")
+    maps = np.zeros_like(face.explanation.maps)
+    maps[0, 2, 2] = 10.0
+    drawn = draw_explanations([replace(face, explanation=replace(face.explanation, maps=maps))])
+    left, right = (drawn[38 : 28 + SIDE - 10, start : start + SIDE - 20] for start in (38, 38 + SIDE + 20))
+    np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("margin", [-0.2, 0.0, 0.5])
+def test_regions_follow_the_margin_of_the_crop(margin):
+    for region, plain in zip(face_regions(margin), REGIONS, strict=True):
+        edges = (np.array(plain.bbox_xyxy) + margin) / (1 + 2 * margin)
+        assert region.bbox_xyxy == pytest.approx(edges.clip(0, 1))
 
 
 def test_map_without_evidence_is_transparent():

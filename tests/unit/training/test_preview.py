@@ -86,9 +86,34 @@ def test_views_are_the_crops_of_training(config, tmp_path):
     one_batch = Config(data=config.data, training=LoopConfig(batch=12))
     train, _ = load_faces(read_index(config.data), config.data, tmp_path)
     images, _ = Batches(train, one_batch).at(0)
-    augmented = _augment(train, one_batch, 1)[:, 0]
+    augmented = _augment(train, one_batch, 1)[0][:, 0]
     expected = images.round().byte().permute(0, 2, 3, 1).numpy()
     assert sorted(crop.tobytes() for crop in augmented) == sorted(crop.tobytes() for crop in expected)
+
+
+def test_mixed_views_name_both_faces_with_their_shares(config, tmp_path):
+    """Without other augmentation a view is the mean of two plain crops, weighted by the shares of the caption."""
+    from mien.training.preview import _augment
+
+    plain = AugmentConfig(strength=0.0, flip=0.0, unaligned=0.0, mixup=0.7)
+    faces, _ = load_faces(read_index(config.data), config.data, tmp_path)
+    augmented, mixtures = _augment(faces, replace(config, augment=plain), 2)
+    originals = _augment(faces, replace(config, augment=replace(plain, mixup=0.0)), 1)[0][:, 0].astype(float)
+    distributions = faces.label_distribution.numpy()
+    shares = []
+    for number, row in enumerate(mixtures):
+        for view, (share, partner) in enumerate(row):
+            expected = [
+                share * originals[number] + (1 - share) * originals[other]
+                for other in range(len(originals))
+                if np.array_equal(distributions[other], partner)
+            ]
+            errors = [np.abs(augmented[number, view] - mixed).max() for mixed in expected]
+            assert min(errors) <= 1.5
+            shares.append(share)
+    assert np.std(shares) > 0.05
+    sheets = [draw_preview(replace(config, augment=changed), faces=3, views=2) for changed in (plain, AugmentConfig())]
+    assert sheets[0].height > sheets[1].height
 
 
 def test_describes_settings_with_strength():
