@@ -8,6 +8,7 @@ from typing import Annotated
 from mien.cli.options import OUTPUT, Quiet
 from mien.cli.progress import progress_bar
 from mien.errors import MissingExtraError
+from mien.number_format import percent
 
 
 def train(
@@ -49,6 +50,7 @@ def train(
             on_step=lambda done, total, loss, rate: bar(done, total, f"loss {loss:.3f}  {rate:.0f} faces/s"),
             on_prepare=lambda done, total: bar(done, total, "detecting faces"),
             on_teacher=lambda done, total: bar(done, total, "teacher predictions"),
+            on_evaluate=(lambda step, total, record: bar.print(_describe(step, total, record))) if is_shown else None,
             on_message=bar.print if is_shown else None,
         )
         if is_shown and not (folder / "confusion.png").exists():
@@ -56,3 +58,12 @@ def train(
     if is_main:
         metrics = "  ".join(f"{name} {value:.4f}" for name, value in load_checkpoint(path).metrics.items())
         print(f"{path}  {metrics}")
+
+
+def _describe(step: int, total: int, record: dict[str, float]) -> str:
+    """Return one line about an evaluation on validation data."""
+    best = "  best so far" if record["is_best"] else ""
+    return (
+        f"epoch {record['epoch']:.3g}  step {step:,} of {total:,}  validation loss {record['loss']:.3f}  accuracy "
+        f"{percent(record['accuracy'])}  balanced {percent(record['balanced_accuracy'])}{best}"
+    )

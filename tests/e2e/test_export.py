@@ -1,0 +1,114 @@
+"""From a folder of faces to a model file: `mien train`, `mien export`, `mien models`."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mien.cli.main import main
+from mien.manifest import TrainingSource, read_manifest
+from mien.training.checkpoint import load_checkpoint, save_checkpoint
+from support.training import write_recipe, write_stripes
+
+
+@pytest.fixture(scope="module")
+def stripes(tmp_path_factory):
+    return write_stripes(tmp_path_factory.mktemp("stripes") / "faces", train=4, valid=2)
+
+
+@pytest.fixture(scope="module")
+def run_folder(stripes, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    recipe = write_recipe(folder, stripes, epochs=2, frozen=0)
+    assert main(["train", str(recipe), "training.evaluate_steps=0", "-o", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+def run(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_training_prints_every_epoch_without_a_terminal(stripes, tmp_path, capsys):
+    recipe = write_recipe(tmp_path, stripes, epochs=2, frozen=0)
+    code, out, err = run(capsys, "train", recipe, "training.evaluate_steps=0", "-o", tmp_path / "run")
+    assert code == 0
+    lines = err.splitlines()
+    assert lines[0] == "training/validation faces: neutral 4/2, happiness 4/2, surprise 4/2"
+    assert [line.split("  ")[0] for line in lines if line.startswith("epoch")] == ["epoch 1", "epoch 2"]
+    assert "last.ckpt" in out
+
+
+def test_exports_the_best_checkpoint_of_a_run(run_folder, stripes, tmp_path, capsys):
+    last = load_checkpoint(run_folder / "last.ckpt")
+    path = tmp_path / "a.onnx"
+    code, out, err = run(capsys, "export", run_folder, "-o", path)
+    assert (code, err) == (0, "")
+    best = load_checkpoint(run_folder / "best.ckpt")
+    assert f"uncalibrated  from {run_folder / 'best.ckpt'}, step {best.step}" in out
+    assert read_manifest(path).source["step"] == best.step
+    code, out, err = run(
+        capsys, "export", run_folder / "last.ckpt", "-o", path, "--dataset", "folder", "--data", stripes
+    )
+    assert code == 0
+    assert read_manifest(path).source["step"] == last.step
+    assert "mien: only 6 validation faces" in err
+    assert f"mien: replaced the model that was in {path}" in err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.json", "a.onnx"]
+    code, out, _ = run(capsys, "models", path)
+    assert "folder faces, 12 training faces" in out
+    assert "CC0 (stated by the user)" in out
+    assert "VGGFace2" not in out
+
+
+def test_license_of_the_result_names_what_restricts_it(run_folder, tmp_path, capsys):
+    source = TrainingSource(name="VGGFace2", license="CC BY-NC 4.0")
+    checkpoint = load_checkpoint(run_folder / "last.ckpt")
+    save_checkpoint(replace(checkpoint, trained_on=(source,)), tmp_path / "a.ckpt")
+    assert run(capsys, "export", tmp_path / "a.ckpt", "-o", tmp_path / "a.onnx")[0] == 0
+    manifest = read_manifest(tmp_path / "a.onnx")
+    assert manifest.trained_on == (source,)
+    assert manifest.license == "CC0; restricted by its training data: VGGFace2 (CC BY-NC 4.0)"
+
+
+def test_checkpoint_of_another_version_is_refused_in_one_line(run_folder, tmp_path, capsys):
+    record = torch.load(run_folder / "last.ckpt", weights_only=True)
+    renamed = {**record, "ema": {f"trunk.{name}": value for name, value in record["ema"].items()}}
+    newer = {**record, "config": {**record["config"], "augment": {"cutmix": 1.0}}}
+    for number, (changed, problem) in enumerate(((renamed, "has other layers"), (newer, "unknown key augment.cutmix"))):
+        path = tmp_path / f"{number}.ckpt"
+        torch.save(changed, path)
+        code, out, err = run(capsys, "export", path, "-o", tmp_path / "a.onnx")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert problem in err
+        assert str(path) in err
+    assert run(capsys, "export", tmp_path, "-o", tmp_path / "a.onnx")[0] == 2
+    assert not (tmp_path / "a.onnx").exists()
+
+
+def test_interrupted_export_leaves_the_earlier_model(run_folder, tmp_path, capsys, monkeypatch):
+    path = tmp_path / "a.onnx"
+    assert run(capsys, "export", run_folder, "-o", path)[0] == 0
+    before = path.read_bytes(), path.with_suffix(".json").read_bytes()
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mien.export.onnx.write_manifest", interrupt)
+    assert run(capsys, "export", run_folder / "last.ckpt", "-o", path, "--full")[0] == 130
+    assert (path.read_bytes(), path.with_suffix(".json").read_bytes()) == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.json", "a.onnx"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_recipes_for_own_data_train(root, tmp_path, capsys, kind):
+    """The stripes are no faces: crops are used whole, so the table is read as face crops by its folder."""
+    data = write_stripes(tmp_path / "own", train=2, valid=1)
+    recipe = root / f"recipes/{kind}.toml"
+    changes = [f"data.path={data}", "data.dataset=folder", "data.patch=32", "data.size=32", "model.upsample=64"]
+    changes += ["training.epochs=1", "training.threads=1", 'training.device="cpu"', "data.license=mine"]
+    code, _, err = run(capsys, "train", recipe, *changes, "-o", tmp_path / "run")
+    assert code == 0, err
+    sources = load_checkpoint(tmp_path / "run/last.ckpt").trained_on
+    assert [source.license for source in sources][:2] == ["mine (stated by the user)", "Apache-2.0"]
