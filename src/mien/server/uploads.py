@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from mien.server.admission import Reservation
 from mien.server.errors import HTTPProblem
-from mien.server.json_body import read_json
+from mien.server.json_body import decode_base64, read_json
 from mien.server.settings import ServerSettings, flag
 
 FIELD = "images"
@@ -51,25 +51,26 @@ async def read_body(request: Request, settings: ServerSettings, reservation: Res
                 body = await _read_form(request, stream, settings)
             else:
                 data = b"".join([chunk async for chunk in stream])
-                body = await asyncio.to_thread(_parse, content_type, data)
+                body = await asyncio.to_thread(_parse, content_type, data, settings)
     except TimeoutError:
         limit = f"{settings.body_timeout_s:g} s ({flag('body_timeout_s')})"
         raise HTTPProblem(408, "body_slow", f"the body was not received within {limit}.") from None
     if not body.images:
         message = f"no image: send files named {FIELD!r}, JSON with {FIELD!r}, or one image as the body."
         raise HTTPProblem(422, "no_image", message)
-    if len(body.images) > settings.max_images:
-        raise _too_many_images(settings)
     reservation.add(images=len(body.images) - 1)
     return body
 
 
-def _parse(content_type: str, data: bytes) -> Body:
+def _parse(content_type: str, data: bytes, settings: ServerSettings) -> Body:
     """Parse a JSON body, or one that is an image."""
     if content_type != "application/json":
         return Body([Upload("image 0", data)] if data else [], [], is_single=True)
-    images, parameters, is_single = read_json(data)
-    return Body([Upload(f"image {index}", image) for index, image in enumerate(images)], parameters, is_single)
+    texts, parameters, is_single = read_json(data)
+    if len(texts) > settings.max_images:
+        raise _too_many_images(settings)
+    images = [Upload(f"image {index}", decode_base64(text, index)) for index, text in enumerate(texts)]
+    return Body(images, parameters, is_single)
 
 
 def _content_type(request: Request) -> str:

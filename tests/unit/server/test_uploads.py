@@ -6,11 +6,15 @@ import base64
 import gzip
 import io
 import json
+import tracemalloc
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mien.server.errors import HTTPProblem
+from mien.server.json_body import read_json
 from support.server import BAD, JPEG, create_client, error_code, form, jpeg
 
 ENCODED = base64.b64encode(jpeg()).decode()
@@ -64,28 +68,52 @@ def test_several_base64_images_are_answered_in_order(client):
         ({"image": None}, 422, "no_image"),
         ({"images": []}, 422, "no_image"),
         ({"image": ""}, 422, "image_unreadable"),
-        ({"image": 1}, 422, "base64"),
-        ({"image": {"data": ENCODED}}, 422, "base64"),
+        ({"image": 1}, 422, "field"),
+        ({"image": {"data": ENCODED}}, 422, "field"),
         ({"images": ENCODED}, 422, "field"),
         ({"images": {"0": ENCODED}}, 422, "field"),
-        ({"images": [None]}, 422, "base64"),
+        ({"images": [None]}, 422, "field"),
         ({"image": ENCODED, "images": [ENCODED]}, 422, "field"),
-        (f'{{"image": "{ENCODED}", "image": "{ENCODED}"}}', 422, "field"),
+        (f'{{"image": "{ENCODED}", "image": "{ENCODED}"}}', 422, "parameter_repeated"),
         ({"image": "not base64!"}, 422, "base64"),
         ({"image": "A"}, 422, "base64"),
         ({"image": "data:image/png,abc"}, 422, "base64"),
         ({"image": "https://example.org/a.jpg"}, 422, "base64"),
         ({"image": base64.b64encode(BAD).decode()}, 422, "image_unreadable"),
         ({"images": [ENCODED] * 4}, 413, "too_many_images"),
-        ({"img": ENCODED}, 422, "no_image"),
+        ({"img": ENCODED}, 422, "parameter_unknown"),
+        ({"image": ENCODED, "pose": {}}, 422, "parameter"),
         ({"image": ENCODED, "imagse": 1}, 422, "parameter_unknown"),
     ],
-    ids=range(25),
+    ids=range(26),
 )
 def test_invalid_json_is_refused(client, body, status, code):
     response = post_json(client, body)
     assert error_code(response, status) == code
     assert len(response.json()["detail"]) < 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"{}," * 1_000_000 + b"{}]",
+        b'{"images": [' + b'"",' * 1_000_000 + b'""]}',
+        b"{" + b",".join(b'"a%d":1' % number for number in range(300_000)) + b"}",
+        b"{" + b'"pose":1,' * 400_000 + b'"pose":1}',
+        b'{"pose": ' + b"[" * 1_000_000,
+    ],
+    ids=["objects", "images", "keys", "repeated keys", "nested lists"],
+)
+def test_json_bombs_are_refused_with_little_memory(client, body):
+    read_json(b"{}")
+    tracemalloc.start()
+    try:
+        with suppress(HTTPProblem):
+            read_json(body)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+    assert 400 <= post_json(client, body).status_code < 500
 
 
 def test_compressed_body_is_refused_and_identity_accepted(client):
