@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
+
+from mien.drawing.annotate import draw_faces
+from mien.imaging import read_image, resize
 from mien.inference.result import Result
+from mien.results import Face
 
 FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
-_MAX_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383}
-"""Maximum side of an image file; a larger image is sent as PNG."""
+MAX_SIDE_PX = 2560
+"""Maximum long side of an image before its faces are drawn; a larger one would take seconds and much memory."""
 _QUALITY = 90
 
 
@@ -25,11 +32,23 @@ def accepted_image(accept: str) -> str | None:
     return None
 
 
-def annotate(result: Result, data: bytes, media_type: str) -> tuple[str, bytes]:
-    """Draw the faces of a result on its encoded image; return the media type and the encoded copy."""
-    image = result.plot(data)
-    if max(image.size) > _MAX_SIDE_PX.get(FORMATS[media_type], max(image.size)):
-        media_type = "image/png"
+def annotate(result: Result, data: bytes, media_type: str) -> bytes:
+    """Draw the faces of a result on its encoded image, reduced to `MAX_SIDE_PX`, and return the encoded copy."""
+    from PIL import Image
+
+    pixels, faces = _reduce(read_image(data, max_pixels=result.width * result.height), result.faces)
     file = io.BytesIO()
-    image.save(file, FORMATS[media_type], quality=_QUALITY)
-    return media_type, file.getvalue()
+    Image.fromarray(draw_faces(pixels, faces)).save(file, FORMATS[media_type], quality=_QUALITY)
+    return file.getvalue()
+
+
+def _reduce(pixels: np.ndarray, faces: Sequence[Face]) -> tuple[np.ndarray, Sequence[Face]]:
+    """Return an image of at most `MAX_SIDE_PX` with its faces in its coordinates."""
+    height, width = pixels.shape[:2]
+    scale = MAX_SIDE_PX / max(height, width)
+    if scale >= 1:
+        return pixels, faces
+    pixels = resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale))))
+    return pixels, [
+        replace(face, bbox_xyxy=face.bbox_xyxy * scale, landmarks_xy=face.landmarks_xy * scale) for face in faces
+    ]

@@ -75,7 +75,7 @@ class Service:
             if (is_single or media_type) and (error := results[0].error):
                 raise to_problem(error)
             if media_type:
-                media_type, data = await self._annotate(results[0], images[0], media_type, reservation)
+                data = await self._annotate(results[0], images[0], media_type, reservation)
                 return Response(data, media_type=media_type)
             records = [self._to_dict(result) for result in results]
             if parameters.annotated:
@@ -102,17 +102,14 @@ class Service:
     async def _annotated_url(self, result: Result, image: Upload, reservation: Reservation) -> str | None:
         if result.error:
             return None
-        media_type, data = await self._annotate(result, image, _JSON_IMAGE, reservation)
-        return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
+        data = await self._annotate(result, image, _JSON_IMAGE, reservation)
+        return f"data:{_JSON_IMAGE};base64,{base64.b64encode(data).decode('ascii')}"
 
-    async def _annotate(
-        self, result: Result, image: Upload, media_type: str, reservation: Reservation
-    ) -> tuple[str, bytes]:
+    async def _annotate(self, result: Result, image: Upload, media_type: str, reservation: Reservation) -> bytes:
         """Draw in a worker thread; the annotated image counts as waiting bytes."""
-        drawing = self.batcher.run(lambda: annotate(result, image.data, media_type))
-        media_type, data = await self._within_time(drawing)
+        data = await self._within_time(self.batcher.run(lambda: annotate(result, image.data, media_type)))
         reservation.add(size=len(data))
-        return media_type, data
+        return data
 
     async def _within_time(self, task: Awaitable[T]) -> T:
         timeout_s = self.settings.request_timeout_s

@@ -200,12 +200,30 @@ def test_image_answer_for_several_or_broken_images_is_an_error(client):
     assert error_code(broken, 422) == "image_unreadable"
 
 
-def test_image_too_wide_for_its_format_is_annotated_as_png(client):
+def test_annotated_image_is_reduced_with_its_faces(client):
+    large = jpeg("astronaut", 512)
     file = io.BytesIO()
-    Image.new("RGB", (20_000, 8)).save(file, "PNG")
-    headers = {"Content-Type": "image/png", "Accept": "image/webp"}
-    response = client.post("/v1/analyze", content=file.getvalue(), headers=headers)
-    assert (response.status_code, response.headers["Content-Type"]) == (200, "image/png")
+    Image.open(io.BytesIO(large)).resize((4096, 4096)).save(file, "JPEG")
+    drawn = [
+        client.post("/v1/analyze", content=data, headers={**JPEG, "Accept": "image/png"})
+        for data in (file.getvalue(), large)
+    ]
+    reduced, original = (decoded(response.content) for response in drawn)
+    assert reduced.shape == (2560, 2560, 3)
+    # the boxes are at the same place
+    side = original.shape[0]
+    shrunk = np.array(Image.fromarray(reduced).resize((side, side)))
+    assert np.abs(shrunk.astype(int) - original).mean() < 5
+
+
+@pytest.mark.parametrize("size_wh", [(20_000, 8), (8, 20_000), (1, 1)])
+def test_image_of_any_shape_is_annotated_in_every_format(client, size_wh):
+    file = io.BytesIO()
+    Image.new("RGB", size_wh).save(file, "PNG")
+    for accept in ("image/png", "image/jpeg", "image/webp"):
+        headers = {"Content-Type": "image/png", "Accept": accept}
+        response = client.post("/v1/analyze", content=file.getvalue(), headers=headers)
+        assert (response.status_code, response.headers["Content-Type"]) == (200, accept)
 
 
 def test_annotated_copies_count_as_waiting_bytes(tiny_model):
