@@ -3,7 +3,7 @@
 python benchmarks/false_faces.py photographs.zip --without-faces folder [--first 200]
 
 For several thresholds it prints how many detections are doubtful, that is, less confident than the threshold and
-without a landmark mesh. `photographs.zip` has one main face per image, such as a set of portraits.
+without a landmark mesh at any rotation. `photographs.zip` has one main face per image, such as a set of portraits.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from degradations import blur, darken, rotate
 
 from mien.errors import MienError
 from mien.faces import FaceDetector, LandmarkMesh
+from mien.faces.attributes import DOUBTFUL_LOGIT
 from mien.geometry import bbox_area
 from mien.imaging import IMAGE_SUFFIXES, read_image, resize
 from mien.results import Face
@@ -94,8 +95,11 @@ class Detections:
 
     def add(self, kind: str, image: np.ndarray, is_counted: Callable[[Face], bool]) -> None:
         faces = [face for face in self.detector.detect(image, rotated=True) if is_counted(face)]
-        fits = self.mesh.fit(image, faces)
-        rows = [(face.confidence, fit is not None) for face, fit in zip(faces, fits, strict=True)]
+        searches = self.mesh.search(image, faces)
+        rows = [
+            (face.confidence, search.mesh is not None or search.best_logit >= DOUBTFUL_LOGIT)
+            for face, search in zip(faces, searches, strict=True)
+        ]
         self.found.setdefault(kind, []).extend(rows)
         self.images[kind] = self.images.get(kind, 0) + 1
 

@@ -20,6 +20,10 @@ class MienError(Exception):
         return _restore, (type(self), self.args, vars(self))
 
 
+class MienWarning(UserWarning):
+    """Something may keep faces of an image from being found."""
+
+
 class InputError(MienError, ValueError):
     """An argument or input file is invalid."""
 

@@ -11,6 +11,10 @@ import math
 import numpy as np
 
 
+_SUPPRESSION_BLOCK = 128
+"""Number of boxes that are compared at once; bounds memory."""
+
+
 def bbox_area(bbox_xyxy: np.ndarray) -> np.ndarray:
     """Return the areas (...,) of boxes (..., 4); an empty or inverted box has area 0."""
     sides = np.clip(bbox_xyxy[..., 2:] - bbox_xyxy[..., :2], 0, None)
@@ -56,14 +60,22 @@ def non_maximum_suppression(
     order = np.argsort(-confidences, kind="stable")
     boxes = bbox_xyxy[order]
     areas = bbox_area(boxes)
-    is_contained = bbox_containment(boxes, boxes) > max_containment
-    is_fragment = is_contained & (areas[None] / max_area_ratio <= areas[:, None])
-    is_redundant = (bbox_iou(boxes, boxes) > max_iou) | is_fragment
-    kept: list[int] = []
-    for index in range(len(order)):
-        if not is_redundant[index, kept].any():
-            kept.append(index)
-    return order[np.array(kept, dtype=np.intp)]
+    stronger: list[np.ndarray] = [np.empty(0, dtype=np.intp)] * len(order)
+    by_position = np.argsort(boxes[:, 0], kind="stable")
+    # only boxes that overlap horizontally are compared: a crowd has tens of thousands
+    for start in range(0, len(order), _SUPPRESSION_BLOCK):
+        block = by_position[start : start + _SUPPRESSION_BLOCK]
+        overlaps = (boxes[:, 0] < boxes[block, 2].max()) & (boxes[:, 2] > boxes[block, 0].min())
+        near = np.flatnonzero(overlaps)
+        is_contained = bbox_containment(boxes[block], boxes[near]) > max_containment
+        is_fragment = is_contained & (areas[near][None] / max_area_ratio <= areas[block][:, None])
+        is_redundant = (bbox_iou(boxes[block], boxes[near]) > max_iou) | is_fragment
+        for index, row in zip(block, is_redundant, strict=True):
+            stronger[index] = near[row & (near < index)]
+    is_kept = np.zeros(len(order), dtype=bool)
+    for index, others in enumerate(stronger):
+        is_kept[index] = not is_kept[others].any()
+    return order[is_kept]
 
 
 def similarity_transform(source_xy: np.ndarray, target_xy: np.ndarray) -> np.ndarray:

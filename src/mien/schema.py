@@ -107,6 +107,7 @@ class ResultRecord(Record, frozen=True, kw_only=True):
     width: Annotated[int, Meta(ge=0, description="in pixels, upright; 0 when the image could not be read")]
     height: Annotated[int, Meta(ge=0, description="in pixels, upright; 0 when the image could not be read")]
     faces: Annotated[list[FaceRecord], Meta(description="largest first; empty without faces")]
+    warnings: Annotated[list[str], Meta(description="what may keep faces from being found; mostly empty")]
     error: ErrorRecord | None
 
 

@@ -20,6 +20,7 @@ NAMES = {
     "ImageReadError",
     "InputError",
     "MienError",
+    "MienWarning",
     "MissingExtraError",
     "ModelError",
     "Quality",

@@ -4,7 +4,7 @@ import { appearanceDescriptor } from '../src/engine/appearance';
 import { type Detection, decode, detect, suppressNonMaxima, toInput } from '../src/engine/detection';
 import { calibrate, type ExpressionManifest } from '../src/engine/expression';
 import { blank } from '../src/engine/imaging';
-import { fitMesh, type Mesh, meshCropMatrix, SINGLE_IMAGE } from '../src/engine/landmarks';
+import { fitMesh, type Mesh, meshCropMatrix, SINGLE_IMAGE, searchMesh } from '../src/engine/landmarks';
 import { headPose } from '../src/engine/pose';
 import { faceQuality } from '../src/engine/quality';
 import { predictionWeight } from '../src/engine/smoothing';
@@ -165,6 +165,16 @@ describe('faces', () => {
     expect(Math.abs(await rotationOf([4, 3, 4, 12]))).toBe(180);
     expect(await rotationOf([4, 6, 4, 3, 3, 12, 14])).toBe(135);
     expect(await rotationOf([4, 6.9, 4])).toBe(0);
+  });
+
+  test('the highest presence of all rotations is returned where no mesh fits', async () => {
+    const level = new Float32Array(3 * 478);
+    level.set([60, 128, 0], 3 * 33);
+    level.set([190, 128, 0], 3 * 263);
+    let run = 0;
+    const network = { run: async () => [level, Float32Array.of([-3, -3, 4, 9][run++] ?? -9)] };
+    const { mesh, bestLogit } = await searchMesh(network, image, detections[0], SINGLE_IMAGE);
+    expect([mesh, bestLogit]).toEqual([null, 9]);
   });
 });
 

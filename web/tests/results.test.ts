@@ -59,7 +59,7 @@ describe('results', () => {
     const json = JSON.parse(toJson('open', [{ name: 'a.jpg', frame: FRAME, error: null }]));
     expect(json).toEqual({
       model: 'open',
-      results: [{ image: 'a.jpg', width: 10, height: 20, faces: FRAME.faces, error: null }],
+      results: [{ image: 'a.jpg', width: 10, height: 20, faces: FRAME.faces, warnings: [], error: null }],
     });
   });
 });

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from mien.addresses import path_problem
 from mien.cli.options import ARGUMENTS, OPTIONS
 from mien.cli.progress import print_message
 from mien.cli.signals import catch_stop_signals, stop_code
-from mien.errors import InputError, MienError
+from mien.errors import InputError, MienError, MienWarning
 
 ANALYZE = Group("Analyze", sort_key=1)
 EVALUATE = Group("Evaluate", sort_key=2)
@@ -89,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SIGTERM.
     """
     _replace_unencodable()
-    with catch_stop_signals():
+    with catch_stop_signals(), warnings.catch_warnings():
+        # the commands print them beside the results
+        warnings.simplefilter("ignore", MienWarning)
         return _run(list(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -213,6 +213,8 @@ def _run(
             if outputs.run is not None:
                 outputs.run.add(item, result, copy=copy, is_failed=bool(errors))
             outputs.counts.add(len(result.faces), is_failed=bool(errors))
+            for text in result.warnings:
+                progress.print(f"mien: {result.source}: {text}")
             for error in errors:
                 progress.print(f"mien: {error}")
             progress(outputs.counts.images, total)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mien.faces.landmarks import MAX_TILT_DEG, LandmarkMesh
+from mien.faces.landmarks import MAX_TILT_DEG, LandmarkMesh, MeshSearch
 from mien.faces.pose import head_pose
 from mien.faces.quality import face_quality
 from mien.results import Face
@@ -17,6 +17,8 @@ MAX_LANDMARK_ROTATION_DEG = 15.0
 
 DOUBTFUL_CONFIDENCE = 0.8
 """Detector confidence below which a face without a mesh is doubtful; see benchmarks/false_faces.py."""
+DOUBTFUL_LOGIT = 4.0
+"""Presence logit of a rotated crop from which such a face is not doubtful. False faces reach 3.3, rotated ones 8."""
 
 
 def measure_faces(
@@ -39,14 +41,19 @@ def measure_faces(
         rotated: as in `LandmarkMesh.fit`; False also keeps the detector's landmarks.
     """
     unposed = [face for face in faces if face.head_pose is None] if mesh else []
-    fits = mesh.fit(image, unposed, max_tilt_deg=max_tilt_deg, rotated=rotated) if mesh else []
-    fit_by_id = {id(face): fit for face, fit in zip(unposed, fits, strict=True)}
+    searches = mesh.search(image, unposed, max_tilt_deg=max_tilt_deg, rotated=rotated) if mesh else []
+    search_by_id = {id(face): search for face, search in zip(unposed, searches, strict=True)}
     measured = []
     for face in faces:
-        if fit := fit_by_id.get(id(face)):
+        search = search_by_id.get(id(face))
+        is_doubtful = search is not None and _is_doubtful(face, search)
+        if search and (fit := search.mesh):
             face = replace(face, mesh_xyz=fit.mesh_xyz, head_pose=head_pose(fit.mesh_xyz))
             if rotated and abs(fit.rotation_deg) > MAX_LANDMARK_ROTATION_DEG:
                 face = replace(face, landmarks_xy=fit.landmarks_xy)
-        is_doubtful = mesh is not None and face.head_pose is None and face.confidence < DOUBTFUL_CONFIDENCE
         measured.append(replace(face, quality=face_quality(image, face), is_face_doubtful=is_doubtful))
     return measured
+
+
+def _is_doubtful(face: Face, search: MeshSearch) -> bool:
+    return search.mesh is None and search.best_logit < DOUBTFUL_LOGIT and face.confidence < DOUBTFUL_CONFIDENCE

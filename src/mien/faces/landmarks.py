@@ -65,6 +65,14 @@ class FittedMesh:
 
 
 @dataclass(frozen=True)
+class MeshSearch:
+    """Mesh of one face, or None where it does not fit, and the highest presence logit of all crops that were tried."""
+
+    mesh: FittedMesh | None
+    best_logit: float
+
+
+@dataclass(frozen=True)
 class _CropFit:
     """Mesh (478, 3) of one crop, in image pixels, its presence logit, and the eyes (2, 2) that leveled the crop."""
 
@@ -103,7 +111,14 @@ class LandmarkMesh:
     def fit(
         self, image: np.ndarray, faces: Sequence[Face], *, max_tilt_deg: float = MAX_TILT_DEG, rotated: bool = True
     ) -> list[FittedMesh | None]:
-        """Return the mesh of every face, in order; None where it does not fit.
+        """Return the mesh of every face, in order; None where it does not fit. See `search` for the arguments."""
+        searches = self.search(image, faces, max_tilt_deg=max_tilt_deg, rotated=rotated)
+        return [search.mesh for search in searches]
+
+    def search(
+        self, image: np.ndarray, faces: Sequence[Face], *, max_tilt_deg: float = MAX_TILT_DEG, rotated: bool = True
+    ) -> list[MeshSearch]:
+        """Fit the mesh to every face, in order.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -112,17 +127,18 @@ class LandmarkMesh:
             rotated: also try rotated crops for poor fits among the first `BATCH` faces, the detector's largest.
         """
         check_image(image)
-        meshes: list[FittedMesh | None] = []
+        searches: list[MeshSearch] = []
         for start in range(0, len(faces), BATCH):
             batch = faces[start : start + BATCH]
-            meshes += self._fit_batch(image, batch, max_tilt_deg, rotated and start == 0)
-        return meshes
+            searches += self._search_batch(image, batch, max_tilt_deg, rotated and start == 0)
+        return searches
 
-    def _fit_batch(
+    def _search_batch(
         self, image: np.ndarray, faces: Sequence[Face], max_tilt_deg: float, rotated: bool
-    ) -> list[FittedMesh | None]:
+    ) -> list[MeshSearch]:
         eyes = [face.landmarks_xy[:2].astype(np.float64) for face in faces]
         fits = self._refine(image, faces, self._predict(image, faces, eyes), max_tilt_deg)
+        logits = [fit.logit for fit in fits]
         sides = [face.bbox_xyxy[2:] - face.bbox_xyxy[:2] for face in faces]
         large = [index for index, side in enumerate(sides) if side.max() >= MIN_ROTATED_SIZE_PX]
         for min_logit, angles_deg in ROTATIONS if rotated else ():
@@ -130,9 +146,10 @@ class LandmarkMesh:
             candidates = [self._best_rotation(image, faces[index], eyes[index], angles_deg) for index in unsure]
             refined = self._refine(image, [faces[index] for index in unsure], candidates, max_tilt_deg)
             for index, fit in zip(unsure, refined, strict=True):
+                logits[index] = max(logits[index], fit.logit)
                 if fit.logit >= max(min_logit, fits[index].logit + MIN_LOGIT_MARGIN):
                     fits[index] = fit
-        return [
+        meshes = [
             FittedMesh(
                 mesh_xyz=fit.mesh_xyz,
                 presence=1 / (1 + math.exp(-fit.logit)),
@@ -142,6 +159,7 @@ class LandmarkMesh:
             else None
             for detector_eyes_xy, fit in zip(eyes, fits, strict=True)
         ]
+        return [MeshSearch(mesh, logit) for mesh, logit in zip(meshes, logits, strict=True)]
 
     def _best_rotation(
         self, image: np.ndarray, face: Face, eyes_xy: np.ndarray, angles_deg: Sequence[float]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike, fsdecode
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
@@ -21,10 +22,11 @@ from mien.faces.blendshapes import BlendshapeModel
 from mien.faces.detection import DETECTOR_SIZE, FaceDetector
 from mien.faces.landmarks import MAX_TILT_DEG
 from mien.faces.movements import estimate_movements
-from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, read_image
+from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, is_array, read_image
 from mien.inference.classifier import ExpressionClassifier
-from mien.inference.options import DEFAULT, AnalysisOptions, Default
-from mien.inference.prefetch import check_images, without_frames
+from mien.inference.hints import find_hints
+from mien.inference.options import AnalysisOptions, OptionOverrides
+from mien.inference.prefetch import DecodedImage, check_images, without_frames
 from mien.inference.prefetch import decode_ahead as decode_in_background
 from mien.inference.result import Result
 from mien.manifest import Manifest
@@ -141,76 +143,51 @@ class Analyzer:
         threshold = self._classifier.abstention_threshold(self._options.max_error)
         return replace(self._classifier.manifest, abstain_below=threshold)
 
-    def with_options(self, **options: object) -> Analyzer:
+    def with_options(self, **overrides: Unpack[OptionOverrides]) -> Analyzer:
         """Return an analyzer with other defaults that shares the networks.
 
         Args:
-            options: those of `analyze`, by name.
+            overrides: options of `Analyzer`, from `detector_size` on.
 
         Raises:
             InputError: if an option is out of range, or the model cannot reach `max_error`.
             ModelError: if the model's manifest has no error rates for `max_error`.
         """
         other = object.__new__(type(self))
-        vars(other).update(vars(self), _options=self._override(**options))
+        vars(other).update(vars(self), _options=self._override(**overrides))
         return other
 
-    def analyze(
-        self,
-        image: ImageSource,
-        *,
-        detector_size: int | Default = DEFAULT,
-        pose: bool | Default = DEFAULT,
-        action_units: bool | Default = DEFAULT,
-        flip_tta: bool | Default = DEFAULT,
-        max_faces: int | Default | None = DEFAULT,
-        min_confidence: float | Default = DEFAULT,
-        max_error: float | Default | None = DEFAULT,
-        max_pixels: int | Default = DEFAULT,
-        color: Color | Default = DEFAULT,
-    ) -> Result:
+    def analyze(self, image: ImageSource, **overrides: Unpack[OptionOverrides]) -> Result:
         """Detect the faces of an image and predict their expressions.
 
-        An image without faces has an empty result.
+        An image without faces has an empty result. What keeps faces from being found is a `MienWarning`, and in
+        `Result.warnings`.
 
         Args:
             image: a path, the bytes of a file, an open binary file, a Pillow image, or (H, W, 3) uint8 RGB pixels.
-            detector_size: see `Analyzer`, as for all options below; by default the analyzer's own value.
-            pose: see `Analyzer`.
-            action_units: see `Analyzer`.
-            flip_tta: see `Analyzer`.
-            max_faces: see `Analyzer`.
-            min_confidence: see `Analyzer`.
-            max_error: see `Analyzer`.
-            max_pixels: see `Analyzer`.
-            color: see `Analyzer`.
+            overrides: options of `Analyzer`, from `detector_size` on, for this call.
 
         Raises:
             ImageReadError: if the file is missing, broken, too large or not an image.
             InputError: if an option is out of range, or the image has another type, shape or dtype.
             ModelError: if a network fails.
         """
-        options = self._override(
-            detector_size=detector_size,
-            pose=pose,
-            action_units=action_units,
-            flip_tta=flip_tta,
-            max_faces=max_faces,
-            min_confidence=min_confidence,
-            max_error=max_error,
-            max_pixels=max_pixels,
-            color=color,
-        )
+        options = self._override(**overrides)
         pixels = read_image(image, max_pixels=options.max_pixels, color=options.color)
-        faces, crops = self._prepare(pixels, self._detect(pixels, options), options)
+        detected = self._detect(pixels, options)
+        hints = find_hints(self._detector, pixels, detected, options, is_array=is_array(image))
+        faces, crops = self._prepare(pixels, detected, options)
         is_path = isinstance(image, str | PathLike)
-        return Result(
+        result = Result(
             source=fsdecode(image) if is_path else "image 0",
             width=pixels.shape[1],
             height=pixels.shape[0],
             faces=tuple(self._classify(faces, crops, options)),
+            warnings=hints,
             image=image if is_path else pixels,
         )
+        result.warn(stacklevel=2)
+        return result
 
     def analyze_many(
         self,
@@ -218,15 +195,7 @@ class Analyzer:
         *,
         batch_faces: int = 32,
         decode_ahead: int = 4,
-        detector_size: int | Default = DEFAULT,
-        pose: bool | Default = DEFAULT,
-        action_units: bool | Default = DEFAULT,
-        flip_tta: bool | Default = DEFAULT,
-        max_faces: int | Default | None = DEFAULT,
-        min_confidence: float | Default = DEFAULT,
-        max_error: float | Default | None = DEFAULT,
-        max_pixels: int | Default = DEFAULT,
-        color: Color | Default = DEFAULT,
+        **overrides: Unpack[OptionOverrides],
     ) -> Iterator[Result]:
         """Yield the result of each image in order; an unreadable image has `Result.error`.
 
@@ -238,31 +207,13 @@ class Analyzer:
             images: read lazily; see `analyze` for what an image may be.
             batch_faces: number of faces, or of images, that are collected before results are yielded.
             decode_ahead: number of images decoded before they are needed; 0 decodes each when it is needed.
-            detector_size: see `Analyzer`, as for all options below; by default the analyzer's own value.
-            pose: see `Analyzer`.
-            action_units: see `Analyzer`.
-            flip_tta: see `Analyzer`.
-            max_faces: see `Analyzer`.
-            min_confidence: see `Analyzer`.
-            max_error: see `Analyzer`.
-            max_pixels: see `Analyzer`.
-            color: see `Analyzer`.
+            overrides: options of `Analyzer`, from `detector_size` on, for this call.
 
         Raises:
             InputError: if an option or `batch_faces` or `decode_ahead` is out of range, or a single image is passed.
             ModelError: if a network fails.
         """
-        options = self._override(
-            detector_size=detector_size,
-            pose=pose,
-            action_units=action_units,
-            flip_tta=flip_tta,
-            max_faces=max_faces,
-            min_confidence=min_confidence,
-            max_error=max_error,
-            max_pixels=max_pixels,
-            color=color,
-        )
+        options = self._override(**overrides)
         batch_faces = check_integer("batch_faces", batch_faces, 1)
         decode_ahead = check_integer("decode_ahead", decode_ahead, 0)
         check_images(images)
@@ -275,16 +226,16 @@ class Analyzer:
         with closing(decode_in_background(images, decode_ahead, options)) as decoded:
             while True:
                 try:
-                    source, path, pixels = next(decoded)
+                    item = next(decoded)
                 except StopIteration:
                     break
                 except Exception:
                     # the caller's own iterable failed: results of the images before it are complete
                     yield from batch.finish()
                     raise
-                batch.add(Result(source=source, image=path), pixels)
+                batch.add(item)
                 # only the crops are needed from here on
-                del pixels
+                del item
                 if len(batch) >= batch_faces:
                     yield from batch.finish()
         yield from batch.finish()
@@ -337,13 +288,11 @@ class Analyzer:
         """
         return self._prepare(image, faces, self._options)
 
-    def _override(self, **options: object) -> AnalysisOptions:
-        changes = {name: value for name, value in options.items() if value is not DEFAULT}
-        if not changes:
-            return self._options
-        merged = replace(self._options, **changes)  # pyright: ignore[reportArgumentType]
-        self._classifier.abstention_threshold(merged.max_error)
-        return merged
+    def _override(self, **overrides: Unpack[OptionOverrides]) -> AnalysisOptions:
+        options = self._options.override(**overrides)
+        if overrides:
+            self._classifier.abstention_threshold(options.max_error)
+        return options
 
     def _detect(self, image: np.ndarray, options: AnalysisOptions, *, rotated: bool = True) -> list[Face]:
         faces = self._detector.detect(
@@ -402,14 +351,17 @@ class _Batch:
     def __len__(self) -> int:
         return max(len(self.crops), len(self.results))
 
-    def add(self, result: Result, pixels: np.ndarray | MienError) -> None:
+    def add(self, item: DecodedImage) -> None:
         """Detect and crop the faces of one image, or record why it has no pixels."""
+        result = Result(source=item.name, image=item.path)
+        pixels = item.pixels
         if isinstance(pixels, MienError):
             self.results.append(replace(result, error=pixels))
             return
         analyzer = self.analyzer
         try:
             detected = analyzer._detect(pixels, self.options)
+            hints = find_hints(analyzer._detector, pixels, detected, self.options, is_array=item.is_array)
             faces, crops = analyzer._prepare(pixels, detected, self.options)
         except ModelError:
             raise
@@ -418,7 +370,7 @@ class _Batch:
             return
         self.crops += crops
         height, width = pixels.shape[:2]
-        self.results.append(replace(result, width=width, height=height, faces=tuple(faces)))
+        self.results.append(replace(result, width=width, height=height, faces=tuple(faces), warnings=hints))
 
     def finish(self) -> Iterator[Result]:
         """Classify all faces, empty the batch and yield the results in order."""
@@ -427,4 +379,5 @@ class _Batch:
         faces = [face for result in results for face in result.faces]
         predicted = iter(self.analyzer._classify(faces, crops, self.options))
         for result in results:
+            result.warn(stacklevel=3)
             yield replace(result, faces=tuple(next(predicted) for _ in result.faces))

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, replace
+from typing import TypedDict, Unpack
 
 from mien.arguments import check_bool, check_integer, check_share
 from mien.errors import InputError
 from mien.faces.detection import DETECTOR_SIZE, check_detector_size
 from mien.imaging import MAX_PIXELS, Color, check_color
+from mien.records import unknown_key
 
 
-class Default(Enum):
-    """The type of `DEFAULT`, which stands for the analyzer's own value of an option."""
+class OptionOverrides(TypedDict, total=False):
+    """Options of one call, by name; those that are absent keep the analyzer's own value."""
 
-    DEFAULT = "default"
-
-    def __repr__(self) -> str:
-        return "DEFAULT"
-
-
-DEFAULT = Default.DEFAULT
-"""Keep the analyzer's own value of an option; `None` is a value of some options."""
+    detector_size: int
+    pose: bool
+    action_units: bool
+    flip_tta: bool
+    max_faces: int | None
+    min_confidence: float
+    max_error: float | None
+    max_pixels: int
+    color: Color
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +62,14 @@ class AnalysisOptions:
             raise InputError("action_units needs the face mesh; expected pose=True with it.")
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    def override(self, **overrides: Unpack[OptionOverrides]) -> AnalysisOptions:
+        """Return the options with some changed.
+
+        Raises:
+            InputError: if a name is unknown, or a value is out of range or of another type.
+        """
+        for name in overrides:
+            if name not in OptionOverrides.__annotations__:
+                raise InputError(unknown_key(name, OptionOverrides.__annotations__))
+        return replace(self, **overrides) if overrides else self

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from os import PathLike, fsdecode
 
@@ -17,10 +18,25 @@ from mien.inference.options import AnalysisOptions
 from mien.runtime import usable_cores
 
 
-def decode_ahead(
-    images: Iterable[ImageSource], count: int, options: AnalysisOptions
-) -> Generator[tuple[str, ImageSource | None, np.ndarray | MienError]]:
-    """Yield the name, path and pixels of each image in order, decoding the next ones in the background.
+@dataclass(frozen=True, kw_only=True)
+class DecodedImage:
+    """An image of an iterable.
+
+    Attributes:
+        name: its path, or its number.
+        path: its path, or None.
+        is_array: true when it was given as pixels.
+        pixels: (H, W, 3) uint8 RGB, or the reason why there are none.
+    """
+
+    name: str
+    path: ImageSource | None = None
+    is_array: bool = False
+    pixels: np.ndarray | MienError = field(default_factory=lambda: MienError("not decoded"))
+
+
+def decode_ahead(images: Iterable[ImageSource], count: int, options: AnalysisOptions) -> Generator[DecodedImage]:
+    """Yield the images in order, decoding the next ones in the background.
 
     Mutable inputs (arrays, open files, Pillow images) are copied before the next item is requested. An exception of
     the iterable is raised after everything that preceded it was yielded.
@@ -29,23 +45,20 @@ def decode_ahead(
         images: read lazily.
         count: number of images decoded before they are requested; 0 decodes each when it is requested, in this thread.
         options: their `max_pixels` and `color` are used.
-
-    Yields:
-        Name, path or None, and (H, W, 3) uint8 RGB pixels or the reason why there are none.
     """
     if count == 0:
         for index, image in enumerate(images):
-            yield *_identify(index, image), _read(image, options)
+            yield replace(_identify(index, image), pixels=_read(image, options))
         return
     numbered, failure = iter(enumerate(images)), None
-    queue: deque[tuple[str, ImageSource | None, Future[np.ndarray | MienError]]] = deque()
+    queue: deque[tuple[DecodedImage, Future[np.ndarray | MienError]]] = deque()
     pool = ThreadPoolExecutor(min(count, usable_cores()), thread_name_prefix="mien-decode")
     try:
         while True:
             try:
                 for index, image in islice(numbered, count + 1 - len(queue)):
                     future = pool.submit(_read, _detach(image, options), options)
-                    queue.append((*_identify(index, image), future))
+                    queue.append((_identify(index, image), future))
                     del future
                     del image
             except Exception as error:
@@ -54,21 +67,21 @@ def decode_ahead(
                 if failure is not None:
                     raise failure
                 return
-            name, path, future = queue.popleft()
-            pixels = future.result()
+            item, future = queue.popleft()
+            item = replace(item, pixels=future.result())
             del future  # it holds the pixels
-            yield name, path, pixels
-            del pixels
+            yield item
+            del item
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _identify(index: int, image: ImageSource) -> tuple[str, ImageSource | None]:
-    """Return the name of an image, and its path if it has one."""
+def _identify(index: int, image: ImageSource) -> DecodedImage:
+    """Return an image that is not decoded yet."""
     if isinstance(image, str | PathLike):
         with suppress(Exception):  # paths of others raise any exception; reading them records it
-            return fsdecode(image), image
-    return f"image {index}", None
+            return DecodedImage(name=fsdecode(image), path=image)
+    return DecodedImage(name=f"image {index}", is_array=is_array(image))
 
 
 def check_images(images: object) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 from msgspec import UNSET
 
-from mien.errors import InputError, MienError, MissingExtraError
+from mien.errors import InputError, MienError, MienWarning, MissingExtraError
 from mien.imaging import MAX_PIXELS, ImageSource, read_image
 from mien.results import Face, Recordable
 from mien.schema import ErrorRecord, ResultRecord, flatten_result, table_columns, valid_text
@@ -33,6 +34,7 @@ class Result(Recordable):
         height: height of the upright image in pixels; 0 when the image could not be read.
         faces: largest first; empty without faces or when the image could not be read.
         error: why the image could not be read, or None.
+        warnings: what may keep faces from being found, such as a `detector_size` that is too small; mostly empty.
         image: where `plot` finds the pixels: the path, or the image that was passed to `Analyzer.analyze`; None for
             pixels and bytes of `Analyzer.analyze_many`, which are not kept.
 
@@ -47,6 +49,7 @@ class Result(Recordable):
     height: int = 0
     faces: tuple[Face, ...] = ()
     error: MienError | None = None
+    warnings: tuple[str, ...] = ()
     image: ImageSource | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -82,8 +85,18 @@ class Result(Recordable):
             width=self.width,
             height=self.height,
             faces=[face.to_record() for face in self.faces],
+            warnings=list(self.warnings),
             error=ErrorRecord(code=self.error.code, message=valid_text(str(self.error))) if self.error else None,
         )
+
+    def warn(self, stacklevel: int = 1) -> None:
+        """Issue the warnings as `MienWarning`, with the name of the image.
+
+        Args:
+            stacklevel: as in `warnings.warn`, counted from the caller.
+        """
+        for text in self.warnings:
+            warnings.warn(f"{self.source}: {text}", MienWarning, stacklevel=stacklevel + 1)
 
     def to_json(self) -> str:
         """Return a line of JSON, as `mien predict --json` prints it."""

@@ -92,7 +92,7 @@ _FACE = {
         "arousal": 0.4998,
     },
 }
-_RESULT = {"image": "photo.jpg", "width": 512, "height": 512, "faces": [_FACE], "error": None}
+_RESULT = {"image": "photo.jpg", "width": 512, "height": 512, "faces": [_FACE], "warnings": [], "error": None}
 EXAMPLES: dict[type[Struct], dict[str, Any]] = {
     AnalyzeResponse: {"model": "expression", "results": [_RESULT]},
     ErrorResponse: {
@@ -100,6 +100,7 @@ EXAMPLES: dict[type[Struct], dict[str, Any]] = {
         "status": 422,
         "detail": "the image is empty (0 bytes).",
         "code": "image_unreadable",
+        "warnings": [],
         "error": {"code": "image_unreadable", "message": "the image is empty (0 bytes)."},
     },
 }

@@ -7,7 +7,6 @@ import pytest
 
 from mien.errors import InputError
 from mien.faces import FaceDetector
-from mien.faces.detection import MAX_CANDIDATES
 from mien.geometry import bbox_iou
 from mien.imaging import read_image
 from mien.results import Face
@@ -185,14 +184,19 @@ def test_detector_is_thread_safe(detector: FaceDetector):
     np.testing.assert_array_equal(sequential, concurrent)
 
 
-def test_limits_suppression_to_the_most_confident_candidates(monkeypatch: pytest.MonkeyPatch):
+def test_keeps_every_face_of_a_crowd(monkeypatch: pytest.MonkeyPatch):
     detector = FaceDetector(threads=1)
-    count = MAX_CANDIDATES + 300
+    count = 6000
     rows = np.zeros((count, 15), dtype=np.float32)
     rows[:, 0] = rows[:, 1] = np.arange(count) * 2
     rows[:, 2:4] = rows[:, :2] + 1
     rows[:, 14] = np.random.default_rng(0).permutation(np.linspace(0.6, 1, count))
-    monkeypatch.setattr(detector, "_scan", lambda *_, **__: rows)
-    faces = detector.detect(no_face((480, 640)))
-    assert len(faces) == MAX_CANDIDATES
-    assert min(face.confidence for face in faces) == pytest.approx(np.sort(rows[:, 14])[300])
+    monkeypatch.setattr(detector, "_scan", lambda *_, **__: np.repeat(rows, 3, axis=0))
+    assert len(detector.detect(no_face((480, 640)))) == count
+
+
+def test_refuses_more_candidates_than_can_be_compared(monkeypatch: pytest.MonkeyPatch):
+    detector = FaceDetector(threads=1)
+    monkeypatch.setattr(detector, "_scan", lambda *_, **__: np.ones((20_000, 15), dtype=np.float32))
+    with pytest.raises(InputError, match=r"more than 30,000 possible faces; raise min_confidence \(0.01\)"):
+        detector.detect(no_face((480, 640)), min_confidence=0.01)

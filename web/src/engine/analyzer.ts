@@ -5,7 +5,7 @@ import { type Detection, detect } from './detection';
 import { type ExpressionManifest, predictExpression } from './expression';
 import type { Point } from './geometry';
 import type { Pixels } from './imaging';
-import { fitMesh, landmarksOf, type MeshOptions, SINGLE_IMAGE } from './landmarks';
+import { landmarksOf, type MeshOptions, SINGLE_IMAGE, searchMesh } from './landmarks';
 import type { Network } from './network';
 import { type FaceGeometry, headPose } from './pose';
 import { faceQuality } from './quality';
@@ -17,6 +17,8 @@ const MIN_REALIGNMENT_DEG = 15;
 const MAX_ROTATED_FACES = 16;
 /** Detector confidence below which a face without a mesh is doubtful. */
 const DOUBTFUL_CONFIDENCE = 0.8;
+/** Presence logit of a rotated crop from which such a face is not doubtful. */
+const DOUBTFUL_LOGIT = 4;
 
 export interface Models {
   detector: Network;
@@ -66,26 +68,29 @@ export class Analyzer {
   async predict(image: Pixels, face: Detection, pose: HeadPose | null, options: MeshOptions): Promise<Prediction> {
     const { expression: network, manifest } = this.models;
     const fit = pose
-      ? { pose, landmarks: face.landmarks }
+      ? { pose, isDoubtful: false, landmarks: face.landmarks }
       : await this.stopwatch.time('mesh and pose', () => this.fitPose(image, face, options));
     const quality = await this.stopwatch.time('quality', () => faceQuality(image, face.box, fit.landmarks, fit.pose));
     const expression = await this.stopwatch.time('expression', () =>
       predictExpression(network, manifest, image, fit.landmarks, quality),
     );
-    const isDoubtful = fit.pose === null && face.confidence < DOUBTFUL_CONFIDENCE;
-    return { ...fit, isDoubtful, quality, expression: isDoubtful ? { ...expression, label: null } : expression };
+    return { ...fit, quality, expression: fit.isDoubtful ? { ...expression, label: null } : expression };
   }
 
   private async fitPose(
     image: Pixels,
     face: Detection,
     options: MeshOptions,
-  ): Promise<Pick<Prediction, 'pose' | 'landmarks'>> {
-    const fit = await fitMesh(this.models.landmarks, image, face, options);
-    if (!fit) return { pose: null, landmarks: face.landmarks };
+  ): Promise<Pick<Prediction, 'pose' | 'isDoubtful' | 'landmarks'>> {
+    const { mesh: fit, bestLogit } = await searchMesh(this.models.landmarks, image, face, options);
+    if (!fit) {
+      const isDoubtful = bestLogit < DOUBTFUL_LOGIT && face.confidence < DOUBTFUL_CONFIDENCE;
+      return { pose: null, isDoubtful, landmarks: face.landmarks };
+    }
     const isRotated = options.tryRotations && Math.abs(fit.rotation_deg) > MIN_REALIGNMENT_DEG;
     return {
       pose: headPose(fit.mesh, this.models.geometry),
+      isDoubtful: false,
       landmarks: isRotated ? landmarksOf(fit.mesh) : face.landmarks,
     };
   }

@@ -30,8 +30,6 @@ const MAX_CONTAINMENT = 0.7;
 const MAX_FRAGMENT_RATIO = 16;
 /** Minimum confidence of a face in an image rotated by 90 degrees. */
 const MIN_ROTATED_CONFIDENCE = 0.8;
-/** Maximum number of candidates passed to non-maximum suppression. */
-const MAX_CANDIDATES = 5000;
 const OUTPUTS = STRIDES.flatMap((stride) => ['cls', 'obj', 'bbox', 'kps'].map((kind) => `${kind}_${stride}`));
 
 /** Detect all faces, largest first. With `tryRotations`, an image without faces is searched rotated by 90 degrees too. */
@@ -72,7 +70,7 @@ async function search(network: Network, image: Pixels): Promise<Detection[]> {
 
 /** Apply non-maximum suppression, and drop fragments of more confident detections. */
 export function suppressNonMaxima(detections: Detection[]): Detection[] {
-  const candidates = [...detections].sort((a, b) => b.confidence - a.confidence).slice(0, MAX_CANDIDATES);
+  const candidates = [...detections].sort((a, b) => b.confidence - a.confidence);
   const maxima: Detection[] = [];
   for (const face of candidates) {
     if (maxima.every(({ box }) => boxIou(face.box, box) <= NMS_IOU && !isFragment(face.box, box))) {

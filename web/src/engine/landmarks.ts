@@ -64,20 +64,33 @@ export async function fitMesh(
   network: Network,
   image: Pixels,
   face: Detection,
-  { maxTilt_deg, tryRotations }: MeshOptions,
+  options: MeshOptions,
 ): Promise<FittedMesh | null> {
+  return (await searchMesh(network, image, face, options)).mesh;
+}
+
+/** Fit the mesh to one face; `bestLogit` is the highest presence of all crops that were tried. */
+export async function searchMesh(
+  network: Network,
+  image: Pixels,
+  face: Detection,
+  { maxTilt_deg, tryRotations }: MeshOptions,
+): Promise<{ mesh: FittedMesh | null; bestLogit: number }> {
   const eyes = face.landmarks.slice(0, 2);
   const upright = { eyes, fit: await fitOnce(network, image, face, eyes) };
   let best = await refine(network, image, face, upright, maxTilt_deg);
+  let bestLogit = best.logit;
   const side = Math.max(face.box[2] - face.box[0], face.box[3] - face.box[1]);
   for (const { minLogit, rotations_deg } of tryRotations && side >= MIN_ROTATED_PX ? ROTATIONS : []) {
     if (best.logit >= CONFIDENT_LOGIT) break;
     const candidate = await bestRotation(network, image, face, eyes, rotations_deg);
     const fit = await refine(network, image, face, candidate, maxTilt_deg);
+    bestLogit = Math.max(bestLogit, fit.logit);
     if (fit.logit >= Math.max(minLogit, best.logit + MIN_LOGIT_MARGIN)) best = fit;
   }
-  if (best.logit < MIN_LOGIT) return null;
-  return { mesh: best.mesh, rotation_deg: (angleBetween(eyes, eyesOf(best.mesh)) * 180) / Math.PI };
+  if (best.logit < MIN_LOGIT) return { mesh: null, bestLogit };
+  const rotation_deg = (angleBetween(eyes, eyesOf(best.mesh)) * 180) / Math.PI;
+  return { mesh: { mesh: best.mesh, rotation_deg }, bestLogit };
 }
 
 /** Return the mesh points that correspond to the detector's landmarks. */

@@ -10,6 +10,8 @@ export interface ResultRecord {
   height: number;
   /** Largest first; empty without faces. */
   faces: FaceRecord[];
+  /** What may keep faces from being found; mostly empty. */
+  warnings: string[];
   error: ErrorRecord | null;
 }
 

@@ -18,7 +18,14 @@ export function toJson(model: string, images: readonly NamedFrame[]): string {
 
 function toRecord({ name, frame, error }: NamedFrame): ResultRecord {
   const { width = 0, height = 0, faces = [] } = frame ?? {};
-  return { image: name, width, height, faces, error: error === null ? null : { code: 'image', message: error } };
+  return {
+    image: name,
+    width,
+    height,
+    faces,
+    warnings: [],
+    error: error === null ? null : { code: 'image', message: error },
+  };
 }
 
 /** Return a CSV table with one row per face; an image without faces has one row. */
