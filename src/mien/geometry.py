@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 
-
 _SUPPRESSION_BLOCK = 128
 """Number of boxes that are compared at once; bounds memory."""
 

@@ -197,6 +197,6 @@ def test_keeps_every_face_of_a_crowd(monkeypatch: pytest.MonkeyPatch):
 
 def test_refuses_more_candidates_than_can_be_compared(monkeypatch: pytest.MonkeyPatch):
     detector = FaceDetector(threads=1)
-    monkeypatch.setattr(detector, "_scan", lambda *_, **__: np.ones((20_000, 15), dtype=np.float32))
+    monkeypatch.setattr(detector, "_scan", lambda *_, **__: np.ones((31_000, 15), dtype=np.float32))
     with pytest.raises(InputError, match=r"more than 30,000 possible faces; raise min_confidence \(0.01\)"):
         detector.detect(no_face((480, 640)), min_confidence=0.01)
