@@ -89,4 +89,4 @@ def css_variables() -> str:
     def root(theme: Theme) -> str:
         return "".join(f"--{name.replace('_', '-')}:{value};" for name, value in asdict(theme).items())
 
-    return f":root{{{root(LIGHT)}}}\n@media (prefers-color-scheme:dark){{:root{{{root(DARK)}}}}}"
+    return f":root{{{root(LIGHT)}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{root(DARK)}}}}}"

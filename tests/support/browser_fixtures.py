@@ -211,7 +211,7 @@ def tracking() -> dict[str, Any]:
         faces = [visible[position][0] for position in order]
         vectors = np.array([visible[position][1] for position in order])
         units = vectors / np.sqrt((vectors**2).sum(axis=1, keepdims=True))
-        tracked = tracker.update(now, faces, units)
+        tracked = tracker.update(now, faces, units, (320, 440))
         steps.append(
             {
                 "timestamp_s": now,
@@ -221,7 +221,7 @@ def tracking() -> dict[str, Any]:
                 "tracked": [_row(face) for face in tracked],
             }
         )
-    return {"steps": steps}
+    return {"width": 440, "height": 320, "steps": steps}
 
 
 def _face_at(x: float, y: float, confidence: float) -> Face:

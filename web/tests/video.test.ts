@@ -10,10 +10,12 @@ import { expectClose, fixture, toPixels } from './fixtures';
 
 test('tracks have the numbers and positions of Python', () => {
   const tracker = new FaceTracker();
+  const { width, height } = fixture('tracking');
+  const size = { width, height };
   for (const { timestamp_s, cut, faces, appearances, advanced, tracked } of fixture('tracking').steps) {
     if (cut) tracker.cut();
     if (advanced) expectClose(tracker.advance(timestamp_s), advanced, 3);
-    else expectClose(tracker.update(timestamp_s, faces as Detection[], appearances), tracked, 3);
+    else expectClose(tracker.update(timestamp_s, faces as Detection[], appearances, size), tracked, 3);
   }
 });
 

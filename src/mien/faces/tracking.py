@@ -25,6 +25,9 @@ MAX_FRONTAL_DISTANCE = 0.5
 """Maximum appearance distance between a frontal face and the frontal views of its track, however short the time."""
 MAX_FRONTAL_OFFSET = 0.25
 """Maximum distance of a frontal face's nose from the middle of its eyes along their line, in eye distances."""
+BORDER = 0.05
+"""Minimum distance of a frontal face from the border of the image, in widths and heights of its box; a face that
+enters the image looks different until then."""
 APPEARANCE_WEIGHT = 2.0
 """Cost of an appearance distance of 1, in face sizes of displacement."""
 ASSOCIATION_RADIUS = 0.8
@@ -73,7 +76,7 @@ class _Track:
         """Return the predicted box (4,)."""
         return (self.bbox_xyxy.reshape(2, 2) + self.displacement(timestamp_s)).ravel()
 
-    def update(self, face: Face, appearance: np.ndarray, timestamp_s: float) -> None:
+    def update(self, face: Face, appearance: np.ndarray, timestamp_s: float, *, is_frontal: bool) -> None:
         """Update position, velocity and appearance from a detection."""
         elapsed_s = timestamp_s - self.detected_s
         bbox_xyxy = face.bbox_xyxy.astype(np.float64)
@@ -83,7 +86,7 @@ class _Track:
             self.velocity_xy = self.velocity_xy + gain * (velocity_xy - self.velocity_xy)
         gain = -math.expm1(-elapsed_s / APPEARANCE_AVERAGE_S)
         self.appearance = self.appearance + gain * (appearance - self.appearance)
-        if _is_frontal(face):
+        if is_frontal:
             gain = -math.expm1(-elapsed_s / FRONTAL_AVERAGE_S) if self.frontal_appearance.any() else 1.0
             self.frontal_appearance = self.frontal_appearance + gain * (appearance - self.frontal_appearance)
         self.bbox_xyxy = bbox_xyxy
@@ -165,7 +168,9 @@ class FaceTracker:
         """IDs that a face of the next `update` may continue."""
         return frozenset(track.track_id for track in self._tracks if track.track_id)
 
-    def update(self, timestamp_s: float, faces: Sequence[Face], descriptors: np.ndarray) -> list[Face]:
+    def update(
+        self, timestamp_s: float, faces: Sequence[Face], descriptors: np.ndarray, size_hw: tuple[int, int] | None = None
+    ) -> list[Face]:
         """Match the detected faces of a frame to tracks; return those with a track ID, in the order of their IDs.
 
         A face whose track is not confirmed is left out.
@@ -174,6 +179,7 @@ class FaceTracker:
             timestamp_s: time of the frame in seconds; must not decrease.
             faces: detected faces.
             descriptors: (N, D) float32, one `appearance_descriptor` per face.
+            size_hw: height and width of the image, to find faces that are partly outside of it.
 
         Raises:
             InputError: when the time decreases or there is not one descriptor per face.
@@ -189,16 +195,17 @@ class FaceTracker:
             if timestamp_s - track.detected_s <= self.memory_s or track.missed <= MEMORY_UPDATES
         ]
         appearances = _normalize(descriptors)
-        matches = self._match(faces, appearances)
+        is_frontal = np.array([_is_frontal(face, size_hw) for face in faces], dtype=bool)
+        matches = self._match(faces, appearances, is_frontal)
         tracked = []
         for track in self._tracks:
             track.missed += 1
         for index, (face, appearance) in enumerate(zip(faces, appearances, strict=True)):
             track = matches.get(index)
             if track is None:
-                track = self._start_track(face, appearance)
+                track = self._start_track(face, appearance, is_frontal=is_frontal[index])
             else:
-                track.update(face, appearance, self._timestamp_s)
+                track.update(face, appearance, self._timestamp_s, is_frontal=is_frontal[index])
             is_certain = face.confidence >= CONFIRMED_CONFIDENCE or self._is_scene_new or is_late
             if (is_certain or track.detections > 1) and not track.track_id:
                 self._last_id += 1
@@ -239,27 +246,26 @@ class FaceTracker:
         if not math.isfinite(timestamp_s) or timestamp_s < (self._timestamp_s or -math.inf):
             raise InputError(f"frame at {timestamp_s} s after one at {self._timestamp_s} s: time must not go back.")
 
-    def _start_track(self, face: Face, appearance: np.ndarray) -> _Track:
+    def _start_track(self, face: Face, appearance: np.ndarray, *, is_frontal: bool) -> _Track:
         track = _Track(
             track_id=0,
             bbox_xyxy=face.bbox_xyxy.astype(np.float64),
             landmarks_xy=face.landmarks_xy.astype(np.float64),
             confidence=float(face.confidence),
             appearance=appearance,
-            frontal_appearance=appearance if _is_frontal(face) else np.zeros_like(appearance),
+            frontal_appearance=appearance if is_frontal else np.zeros_like(appearance),
             detected_s=self._timestamp_s or 0.0,
             velocity_xy=np.zeros(2),
         )
         self._tracks.append(track)
         return track
 
-    def _match(self, faces: Sequence[Face], appearances: np.ndarray) -> dict[int, _Track]:
+    def _match(self, faces: Sequence[Face], appearances: np.ndarray, is_frontal: np.ndarray) -> dict[int, _Track]:
         """Return the track of each face by the face's index; new faces are missing."""
         matches: dict[int, _Track] = {}
         if not faces or not self._tracks:
             return matches
         costs = self._costs(np.array([face.bbox_xyxy for face in faces], dtype=np.float64), appearances)
-        is_frontal = np.array([_is_frontal(face) for face in faces])
         costs[self._differ_from_front(appearances) & is_frontal] = np.inf
         matched_tracks: set[int] = set()
         for cell in np.argsort(costs, axis=None, kind="stable")[: np.isfinite(costs).sum()].tolist():
@@ -330,12 +336,21 @@ def _appearance_distances(tracks: Sequence[np.ndarray], faces: np.ndarray) -> np
     return 1 - np.einsum("td,nd->tn", _normalize(np.array(tracks)), faces)
 
 
-def _is_frontal(face: Face) -> bool:
-    """Return True when the nose is in the middle between the eyes, along their line."""
+def _is_frontal(face: Face, size_hw: tuple[int, int] | None) -> bool:
+    """Return True when the nose is in the middle between the eyes, along their line, and the face is in the image."""
+    if size_hw is not None and _touches_border(face.bbox_xyxy, size_hw):
+        return False
     right_eye, left_eye, nose = face.landmarks_xy[:3].astype(np.float64)
     eyes = left_eye - right_eye
     offset = float((nose - (right_eye + left_eye) / 2) @ eyes)
     return abs(offset) <= MAX_FRONTAL_OFFSET * float(eyes @ eyes)
+
+
+def _touches_border(bbox_xyxy: np.ndarray, size_hw: tuple[int, int]) -> bool:
+    """Return True when a part of a face may be outside the image."""
+    corners = bbox_xyxy.astype(np.float64).reshape(2, 2)
+    margin = BORDER * (corners[1] - corners[0])
+    return bool((corners[0] < margin).any() or (corners[1] > size_hw[::-1] - margin).any())
 
 
 def _centers(bbox_xyxy: np.ndarray) -> np.ndarray:

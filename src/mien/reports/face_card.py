@@ -219,7 +219,7 @@ def _table(curve: Curve, labels: Sequence[str], length_s: float) -> list[list[st
         state = int(curve.states[index])
         time_s = max(curve.start_s + (index + 0.5) * curve.width_s, 0)
         values = [*curve.probabilities[index] * 100, *curve.pose_deg[index], *curve.quality[index][:2] * 100]
-        numbers = [UNDEFINED if math.isnan(value) else f"{value:.0f}" for value in values]
+        numbers = [UNDEFINED if math.isnan(value) else str(round(value)) for value in values]
         label = labels[state] if state >= 0 else others[state]
         rows.append([clock(time_s, length_s, decimals=1), label, *numbers])
     return rows

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import MissingExtraError
-from mien.number_format import decimal, duration, interval, p_value, percent, signed_points, whole_percent
+from mien.number_format import count, decimal, duration, interval, p_value, percent, signed_points, whole_percent
 from mien.theme import class_color, css_variables
 
 if TYPE_CHECKING:
@@ -53,4 +53,5 @@ def environment() -> Environment:
         for function in (class_color, decimal, duration, interval, p_value, percent, signed_points, whole_percent)
     }
     templates.filters["thousands"] = "{:,}".format
+    templates.filters["counted"] = count  # `count` of Jinja2 is the length
     return templates

@@ -42,6 +42,7 @@ class FaceRows:
         begin_s: (N,) times of the frames, ascending.
         end_s: (N,) ends of the frames.
         is_last: (N,) bool, true before an absence.
+        is_predicted: (N,) bool, true where the frame itself was classified and its label is not held from another.
         boxes_xyxy: (N, 4) pixels.
         states: (N,) int, index of the steady label, `UNSURE` or `UNCLASSIFIED`.
         confidences: (N,) of the label, 0..1.
@@ -54,6 +55,7 @@ class FaceRows:
     begin_s: np.ndarray
     end_s: np.ndarray
     is_last: np.ndarray
+    is_predicted: np.ndarray
     boxes_xyxy: np.ndarray
     states: np.ndarray
     confidences: np.ndarray
@@ -78,7 +80,7 @@ def read_faces(rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...]) -> li
         InputError: when the rows are not in time order, or a row has an unknown label.
     """
     indices: dict[str | None, float] = {None: np.nan, **{name: index for index, name in enumerate(labels)}}
-    names = (*_ROW, *(f"s_{name}" for name in labels), *_POSE, *_QUALITY)
+    names = (*_ROW, *(f"s_{name}" for name in labels), *_POSE, *_QUALITY, *(f"p_{name}" for name in labels[:1]))
 
     def numbers(row: Mapping[str, Any]) -> list[float | None]:
         label = row.get("label")
@@ -108,7 +110,8 @@ def _usual_steps(times_s: np.ndarray) -> np.ndarray:
 
 def _face_rows(table: np.ndarray, steps_s: np.ndarray, classes: int) -> FaceRows:
     begin_s, confidences, visible = table[:, 0], table[:, 7], table[:, 8]
-    values, labels = table[:, len(_ROW) : -1], table[:, -1]
+    values, labels = table[:, len(_ROW) : len(_ROW) + classes + len(_POSE) + len(_QUALITY)], table[:, -1]
+    is_predicted = ~np.isnan(table[:, -2]) if classes else np.zeros(len(table), dtype=bool)
     gaps_s = np.append(np.diff(begin_s), np.inf)
     if (gaps_s <= 0).any():
         row = int((gaps_s <= 0).argmax())
@@ -122,6 +125,7 @@ def _face_rows(table: np.ndarray, steps_s: np.ndarray, classes: int) -> FaceRows
         begin_s=begin_s,
         end_s=np.where(is_last, begin_s + steps_s, np.append(begin_s[1:], 0)),
         is_last=is_last,
+        is_predicted=is_predicted,
         boxes_xyxy=table[:, 3:7],
         states=np.where(np.isnan(labels), unlabeled, np.nan_to_num(labels)).astype(int),
         confidences=np.nan_to_num(confidences),

@@ -138,7 +138,8 @@ class FaceFollower:
         described = [(face, _descriptor(image, face)) for face in self.analyzer.detect(image, rotated=False)]
         detections = [face for face, descriptor in described if descriptor is not None]
         descriptors = [descriptor for _, descriptor in described if descriptor is not None]
-        tracked = self._tracker.update(now, detections, np.stack(descriptors) if descriptors else np.empty((0, 1)))
+        stacked = np.stack(descriptors) if descriptors else np.empty((0, 1))
+        tracked = self._tracker.update(now, detections, stacked, (image.shape[0], image.shape[1]))
         heads = [self._valid_head(face, now) for face in tracked]
         posed = [replace(face, head_pose=head.head_pose) for face, head in zip(tracked, heads, strict=True)]
         predicted = self.analyzer.predict_faces(image, posed, max_tilt_deg=MAX_TILT_DEG, rotated=False)

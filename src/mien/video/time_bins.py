@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 _EPSILON_S = 1e-9
+_SLIVER = 0.5
 
 
 def bin_edges(length_s: float, width_s: float, max_bins: int) -> np.ndarray:
@@ -14,7 +15,8 @@ def bin_edges(length_s: float, width_s: float, max_bins: int) -> np.ndarray:
 
     Args:
         length_s: length of time to cover, above 0.
-        width_s: minimum width of a bin; it is doubled until the bins are few enough.
+        width_s: minimum width of a bin; it is doubled until the bins are few enough, and stretched by less than a half
+            when only a sliver would be left for a bin at the end.
         max_bins: maximum number of bins.
 
     Returns:
@@ -22,6 +24,9 @@ def bin_edges(length_s: float, width_s: float, max_bins: int) -> np.ndarray:
     """
     while (count := math.ceil(length_s / width_s - _EPSILON_S)) > max_bins:
         width_s *= 2
+    if count > 1 and length_s - (count - 1) * width_s < _SLIVER * width_s:
+        count -= 1
+        width_s = length_s / count
     return width_s * np.arange(max(count, 1) + 1)
 
 

@@ -176,7 +176,9 @@ def _curve(face: FaceRows, classes: int, max_bins: int) -> Curve:
     start_s = float(face.begin_s[0])
     begin_s = face.begin_s - start_s
     end_s = face.end_s - start_s
-    edges_s = bin_edges(float(end_s[-1]), max(float(end_s[0]), _MIN_BIN_S), max_bins)
+    # The usual row: the first one may be as short or long as no other at a variable frame rate.
+    usual_s = float(np.median(end_s - begin_s).round(6))
+    edges_s = bin_edges(float(end_s[-1]), max(usual_s, _MIN_BIN_S), max_bins)
     means = bin_means(begin_s, end_s, face.values, edges_s)
     held_s = bin_sums(begin_s, end_s, np.eye(classes + 2)[face.states], edges_s).round(9)
     seconds = held_s.sum(axis=1)

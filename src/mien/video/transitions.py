@@ -21,7 +21,7 @@ class Transition:
     """One change of a face's steady label.
 
     Attributes:
-        timestamp_s: time of the first frame with the new label.
+        timestamp_s: time of the first frame with the new label; smoothing delays it.
         scene: number of the scene.
         track_id: number of the face.
         before: the old label.
@@ -54,14 +54,14 @@ def find_transitions(face: FaceRows, labels: tuple[str, ...]) -> list[Transition
     labeled = np.flatnonzero(face.states >= 0)
     appearances = np.cumsum(face.is_last) - face.is_last
     is_break = np.diff(appearances[labeled]) > 0
-    is_break |= np.diff(times_s[labeled]) > MAX_UNLABELED_S
+    is_break |= times_s[labeled[1:]] - face.end_s[labeled[:-1]] > MAX_UNLABELED_S
     starts = np.flatnonzero(is_break | (np.diff(face.states[labeled]) != 0)) + 1
     transitions = []
     for start, (old, new) in zip(starts, pairwise(np.split(labeled, starts)), strict=True):
         if is_break[start - 1]:
             continue
-        latest = old[times_s[old] >= times_s[old[-1]] - IMAGE_S][::-1]
-        earliest = new[times_s[new] <= times_s[new[0]] + IMAGE_S]
+        latest = _predicted(face, old[times_s[old] >= times_s[old[-1]] - IMAGE_S][::-1])
+        earliest = _predicted(face, new[times_s[new] <= times_s[new[0]] + IMAGE_S])
         before = int(latest[confidences[latest].argmax()])
         after = int(earliest[confidences[earliest].argmax()])
         transitions.append(
@@ -74,7 +74,15 @@ def find_transitions(face: FaceRows, labels: tuple[str, ...]) -> list[Transition
                 location_before=face.location(before),
                 location_after=face.location(after),
                 confidence=float(confidences[after]),
-                held_s=float(min(np.ptp(times_s[old]), np.ptp(times_s[new]))),
+                held_s=float(min(face.end_s[rows[-1]] - times_s[rows[0]] for rows in (old, new))),
             )
         )
     return transitions
+
+
+def _predicted(face: FaceRows, rows: np.ndarray) -> np.ndarray:
+    """Return the rows that were classified themselves, or all without any.
+
+    Rows in between hold the label of the last prediction, and their face may already have changed.
+    """
+    return rows[face.is_predicted[rows]] if face.is_predicted[rows].any() else rows

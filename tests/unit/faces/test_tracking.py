@@ -190,6 +190,12 @@ def test_frontal_face_of_another_person_is_a_new_track_at_once(distance: float, 
     assert ids(tracker.update(5 * step_s, [face_at(101)], descriptor_at(distance))) == [2]
 
 
+def test_face_that_enters_the_image_keeps_its_track():
+    tracker = FaceTracker()
+    tracker.update(0.0, [face_at(600)], PEOPLE[:1], (480, 640))
+    assert ids(tracker.update(0.12, [face_at(560)], descriptor_at(0.55), (480, 640))) == [1]
+
+
 @pytest.mark.parametrize("seconds", [0.4, 1.0, 2.0])
 def test_dissolve_to_another_person_ends_the_track(seconds: float):
     tracker = FaceTracker()

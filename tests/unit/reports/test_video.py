@@ -187,7 +187,7 @@ def test_lists_faces_beyond_the_limit(tmp_path):
     rows = [row(2 * face + i / 10, "neutral", face, face) for face in range(1, 7) for i in range(face)]
     text = render(tmp_path, summarize_rows(rows, LABELS, max_curves=2))
     assert "Showing the 2 faces visible longest, of 6." in text
-    assert "4 faces that are visible for a shorter time" in text
+    assert "4 faces visible for a shorter time" in text
 
 
 def test_names_scene_when_face_numbers_repeat(tmp_path):

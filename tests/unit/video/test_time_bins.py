@@ -16,6 +16,15 @@ def test_widens_bins_until_few_enough():
     np.testing.assert_allclose(bin_edges(0.3, 0.1, 4), [0, 0.1, 0.2, 0.3])
 
 
+@pytest.mark.parametrize("length_s", [0.301, 0.349, 0.35, 0.4, 6.02])
+def test_leaves_no_sliver_at_the_end(length_s):
+    edges_s = bin_edges(length_s, 0.1, 1000)
+    assert edges_s[-1] >= length_s - 1e-9
+    assert edges_s[-1] - length_s <= 0.5 * edges_s[1] + 1e-9
+    assert 0.1 <= edges_s[1] < 0.15
+    np.testing.assert_allclose(np.diff(edges_s), edges_s[1])
+
+
 def test_shares_values_out_by_time():
     values = np.array([[1.0, np.nan], [3.0, 3.0]])
     np.testing.assert_allclose(bin_sums(BEGIN_S, END_S, ~np.isnan(values), EDGES_S), [[1.5, 0], [0, 0], [1, 1]])

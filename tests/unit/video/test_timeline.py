@@ -100,7 +100,30 @@ def test_transition_has_images_of_both_labels():
     assert (transition.before, transition.after, transition.timestamp_s) == ("neutral", "happiness", 2.2)
     assert transition.location_before.timestamp_s < 2.0
     assert transition.location_after.timestamp_s >= 2.2
-    assert transition.held_s == pytest.approx(1.7)
+    assert transition.held_s == pytest.approx(1.8)
+
+
+@pytest.mark.parametrize("fps", [0.05, 0.2, 1, 25])
+def test_transitions_are_found_at_any_frame_rate(fps):
+    (transition,) = summarize_rows(rows((0, 20, "neutral"), (20, 40, "happiness"), fps=fps), LABELS).transitions
+    assert (transition.before, transition.after, transition.timestamp_s) == ("neutral", "happiness", 20 / fps)
+    assert transition.held_s == pytest.approx(20 / fps)
+
+
+def test_images_of_a_transition_are_of_predicted_frames():
+    """Frames in between hold the old label, although the face may have changed already."""
+    stream = rows((0, 23, "neutral"), (23, 40, "happiness"))
+    for index, each in enumerate(stream):
+        each["p_neutral"] = 0.5 if index % 10 == 3 else None
+    (transition,) = summarize_rows(stream, LABELS).transitions
+    assert (transition.location_before.timestamp_s, transition.location_after.timestamp_s) == (1.3, 2.3)
+
+
+def test_curve_of_a_variable_frame_rate_has_bins_of_the_usual_step():
+    for first_s in (0.001, 0.9):
+        times = [0, *(first_s + 0.1 * i for i in range(20))]
+        (track,) = summarize_rows([row(time) for time in times], LABELS).tracks
+        assert track.curve.width_s == pytest.approx(0.1, rel=0.06)
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ export class FaceFollower {
       faces.push(face);
       appearances.push(appearance);
     }
-    return this.tracker.update(time_s, faces, appearances);
+    return this.tracker.update(time_s, faces, appearances, image);
   }
 
   /** Return the state of a face, without its pose when the pose must be estimated again. */

@@ -12,6 +12,8 @@ const MAX_LOST_APPEARANCE_DISTANCE = 0.5;
 const MAX_FRONTAL_DISTANCE = 0.5;
 /** Maximum distance of a frontal face's nose from the middle of its eyes along their line, in eye distances. */
 const MAX_FRONTAL_OFFSET = 0.25;
+/** Minimum distance of a frontal face from the border of the image, in widths and heights of its box. */
+const BORDER = 0.05;
 /** Cost of an appearance distance of 1, in face sizes. */
 const APPEARANCE_WEIGHT = 2;
 /** Maximum distance from the predicted position, in face sizes. */
@@ -53,6 +55,18 @@ interface Track extends Detection {
   missed: number;
 }
 
+/** A detection as the tracker compares it. */
+interface View {
+  face: Detection;
+  appearance: Appearance;
+  isFrontal: boolean;
+}
+
+interface Size {
+  width: number;
+  height: number;
+}
+
 /** Assigns track numbers, from 1, to the faces of one video. Numbers are never reused. */
 export class FaceTracker {
   /** Minimum time without detection before a track is forgotten. */
@@ -85,20 +99,26 @@ export class FaceTracker {
     });
   }
 
-  /** Assign detections to tracks; returns confirmed faces, ordered by number. */
-  update(time_s: number, faces: readonly Detection[], appearances: readonly Appearance[]): TrackedFace[] {
+  /** Assign the detections of an image of this size to tracks; returns confirmed faces, ordered by number. */
+  update(time_s: number, faces: readonly Detection[], appearances: readonly Appearance[], size: Size): TrackedFace[] {
     const isLate = time_s - this.time_s >= MAX_CONFIRMATION_S;
     this.time_s = time_s;
     this.tracks = this.tracks.filter(
       (track) => time_s - track.detected_s <= this.memory_s || track.missed <= MEMORY_UPDATES,
     );
     for (const track of this.tracks) track.missed++;
-    const matches = this.match(faces, appearances);
+    const views = faces.map((face, index) => ({
+      face,
+      appearance: appearances[index],
+      isFrontal: isFrontal(face, size),
+    }));
+    const matches = this.match(views);
     const tracked: TrackedFace[] = [];
-    faces.forEach((face, index) => {
+    views.forEach((view, index) => {
+      const { face } = view;
       const match = matches.get(index);
-      if (match) updateTrack(match, face, appearances[index], time_s);
-      const track = match ?? this.start(face, appearances[index]);
+      if (match) updateTrack(match, view, time_s);
+      const track = match ?? this.start(view);
       const isCertain = face.confidence >= MIN_START_CONFIDENCE || this.isSceneNew || isLate;
       const isConfirmed = isCertain || track.detections > 1;
       if (!track.number && isConfirmed) track.number = ++this.lastNumber;
@@ -114,12 +134,12 @@ export class FaceTracker {
     this.isSceneNew = true;
   }
 
-  private start(face: Detection, appearance: Appearance): Track {
+  private start({ face, appearance, isFrontal }: View): Track {
     const track = {
       ...face,
       number: 0,
       appearance,
-      frontal: isFrontal(face) ? appearance : null,
+      frontal: isFrontal ? appearance : null,
       detected_s: this.time_s,
       velocity: [0, 0] as Point,
       detections: 1,
@@ -130,9 +150,9 @@ export class FaceTracker {
   }
 
   /** Match faces to tracks greedily by cost; returns tracks by face index. */
-  private match(faces: readonly Detection[], appearances: readonly Appearance[]): Map<number, Track> {
+  private match(views: readonly View[]): Map<number, Track> {
     const pairs = this.tracks.flatMap((track) =>
-      faces.map((face, index) => ({ track, index, cost: this.cost(track, face, appearances[index]) })),
+      views.map((view, index) => ({ track, index, cost: this.cost(track, view) })),
     );
     const matches = new Map<number, Track>();
     const used = new Set<Track>();
@@ -145,9 +165,9 @@ export class FaceTracker {
   }
 
   /** Return the cost of assigning a face to a track, in face sizes; infinite outside the gate. */
-  private cost(track: Track, face: Detection, appearance: Appearance): number {
+  private cost(track: Track, { face, appearance, isFrontal }: View): number {
     const isOther = track.frontal && appearanceDistance(track.frontal, appearance) > MAX_FRONTAL_DISTANCE;
-    if (isOther && isFrontal(face)) return Infinity;
+    if (isOther && isFrontal) return Infinity;
     const lost_s = this.time_s - track.detected_s;
     const remembered_s = Math.min(lost_s, this.memory_s);
     const { box } = extrapolate(track, this.time_s);
@@ -170,8 +190,11 @@ function appearanceDistance(track: Appearance, face: Appearance): number {
   return 1 - face.reduce((sum, value, index) => sum + value * own[index], 0);
 }
 
-/** Return whether the nose is in the middle between the eyes, along their line. */
-function isFrontal({ landmarks: [right, left, nose] }: Detection): boolean {
+/** Return whether the nose is in the middle between the eyes, along their line, and the face is in the image. */
+function isFrontal({ box, landmarks: [right, left, nose] }: Detection, { width, height }: Size): boolean {
+  const marginX = BORDER * (box[2] - box[0]);
+  const marginY = BORDER * (box[3] - box[1]);
+  if (box[0] < marginX || box[1] < marginY || box[2] > width - marginX || box[3] > height - marginY) return false;
   const [x, y] = [left[0] - right[0], left[1] - right[1]];
   const offset = (nose[0] - (right[0] + left[0]) / 2) * x + (nose[1] - (right[1] + left[1]) / 2) * y;
   return Math.abs(offset) <= MAX_FRONTAL_OFFSET * (x * x + y * y);
@@ -196,7 +219,7 @@ function extrapolate(track: Track, time_s: number): TrackedFace {
 }
 
 /** Update a track with its new detection. */
-function updateTrack(track: Track, face: Detection, appearance: Appearance, time_s: number): void {
+function updateTrack(track: Track, { face, appearance, isFrontal }: View, time_s: number): void {
   const elapsed_s = time_s - track.detected_s;
   if (elapsed_s > 0) {
     const [before, now] = [boxCenter(track.box), boxCenter(face.box)];
@@ -206,7 +229,7 @@ function updateTrack(track: Track, face: Detection, appearance: Appearance, time
     ) as Point;
   }
   track.appearance = blend(track.appearance, appearance, -Math.expm1(-elapsed_s / APPEARANCE_S));
-  if (isFrontal(face)) {
+  if (isFrontal) {
     track.frontal = blend(track.frontal ?? appearance, appearance, -Math.expm1(-elapsed_s / FRONTAL_S));
   }
   const { box, landmarks, confidence } = face;
