@@ -8,11 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from PIL import Image
 
 import mien.inference.prefetch as prefetch
+from mien.cli.main import main
+from mien.errors import ImageReadError
+from support.datasets import write_image
 from support.shell import Shell, read_table
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -261,3 +265,39 @@ def test_a_signal_that_nohup_ignores_stays_ignored(shell, stop, photos):
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, previous)
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    ("command", "target"),
+    [
+        (("evaluate",), "mien.evaluation.predictions.read_image"),
+        (("compare", "open", "MODEL"), "mien.evaluation.predictions.read_image"),
+        (("data", "check"), "mien.datasets.check.read_image"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_commands_on_data_sets_say_where_they_stopped(
+    command, target, number, tiny_model, tmp_path, monkeypatch, capsys
+):
+    module, name = target.rsplit(".", 1)
+    if not hasattr(sys.modules.get(module) or __import__(module, fromlist=["*"]), name):
+        pytest.skip(f"{target} has moved")
+    for index in range(40):
+        write_image(tmp_path / "faces" / "happy" / f"{index:02}.png")
+
+    def stop(*_, **__):
+        os.kill(os.getpid(), number)
+        time.sleep(0.05)
+        raise ImageReadError("stopped")
+
+    monkeypatch.setattr(target, stop)
+    words = [str(tiny_model) if word == "MODEL" else word for word in command]
+    output = [] if command[0] == "data" else ["-o", str(tmp_path / "out")]
+    code = main([*words, "--dataset", "folder", "--data", str(tmp_path / "faces"), *output])
+    error = capsys.readouterr().err
+    assert code == 128 + number
+    assert error.startswith("mien: stopped after ")
+    assert error.endswith("nothing was written; give the command again\n")
+    assert error.count("\n") == 1
+    assert not list(tmp_path.rglob("*.partial"))

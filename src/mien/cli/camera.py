@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mien.cli.options import DEFAULTS, OUTPUT, AnalyzerOptions, DetectEvery, Quiet
+from mien.cli.options import DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, DetectEvery, Quiet
 from mien.cli.signals import stop_code, was_signaled
 from mien.number_format import whole_percent
 
@@ -25,11 +25,11 @@ def camera(
     source: str = "camera:0",
     /,
     *,
-    output: Annotated[Path | None, OUTPUT] = None,
+    output: Annotated[Path | None, OUTPUT_FOLDER] = None,
     window: Annotated[bool, Parameter(negative="--no-window")] = True,
     quiet: Quiet = False,
     detect_every: DetectEvery = None,
-    fps: float | None = None,
+    fps: Annotated[float | None, Parameter(metavar="RATE")] = None,
     options: AnalyzerOptions = DEFAULTS,
 ) -> int:
     """Show the perceived expression of the faces in front of a camera; Esc, Q or Ctrl-C ends it.

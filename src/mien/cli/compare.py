@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from mien.cli.options import OUTPUT, EvaluationData, FlipTta, Json, Quiet, Threads
-from mien.cli.progress import progress_bar
+from mien.cli.options import OUTPUT_FOLDER, EvaluationData, FlipTta, Json, Quiet, Threads
+from mien.cli.progress import NOTHING_WRITTEN, progress_bar
 
 
 def compare(
@@ -15,7 +15,7 @@ def compare(
     /,
     *,
     data: EvaluationData,
-    output: Annotated[Path | None, OUTPUT] = None,
+    output: Annotated[Path | None, OUTPUT_FOLDER] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     flip_tta: FlipTta = False,
@@ -35,15 +35,16 @@ def compare(
         output: folder for comparison.html, comparison.json and plots.
         as_json: print one JSON object.
     """
-    from mien.cli.outputs import check_report, print_json, print_written, report_unreadable
+    from mien.cli.outputs import check_report, print_json, print_overwriting, print_written, report_unreadable
     from mien.evaluation.compare import compare as compare_models
     from mien.inference.classifier import ExpressionClassifier
     from mien.reports.comparison import verdict, write_comparison
 
     check_report(output)
+    print_overwriting(output, quiet=quiet)
     models = [ExpressionClassifier(model, threads=threads) for model in (first, second)]
     index = data.read_split(quiet=quiet)
-    with progress_bar("evaluating", is_shown=not quiet) as progress:
+    with progress_bar("evaluating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         comparison = compare_models(models[0], models[1], index, flip_tta=flip_tta, progress=progress)
     names = distinct_names(first, second)
     for key, name in zip(("first", "second"), names, strict=True):

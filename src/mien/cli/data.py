@@ -8,8 +8,8 @@ from typing import Annotated
 
 from cyclopts import App, Group
 
-from mien.cli.options import ARGUMENTS, OPTIONS, OUTPUT, DatasetOptions, Json, Quiet
-from mien.cli.progress import progress_bar
+from mien.cli.options import ARGUMENTS, OPTIONS, OUTPUT_FILE, OUTPUT_FOLDER, DatasetOptions, File, Json, Quiet
+from mien.cli.progress import NOTHING_WRITTEN, progress_bar
 from mien.errors import MissingExtraError
 
 app = App(
@@ -22,7 +22,9 @@ app = App(
 
 
 @app.command
-def check(*, data: DatasetOptions, leaks: Path | None = None, as_json: Json = False, quiet: Quiet = False) -> int:
+def check(
+    *, data: DatasetOptions, leaks: Annotated[Path | None, File] = None, as_json: Json = False, quiet: Quiet = False
+) -> int:
     """Count classes and find missing, unreadable and duplicate images, and leaks between splits.
 
     Exit code: 1 if images are missing or unreadable.
@@ -32,11 +34,11 @@ def check(*, data: DatasetOptions, leaks: Path | None = None, as_json: Json = Fa
             recipe.
         as_json: print one JSON object.
     """
-    from mien.cli.outputs import print_json, print_written
+    from mien.cli.outputs import print_json, print_overwriting, print_written
     from mien.datasets import check_dataset, write_leaks
 
     index = data.read()
-    with progress_bar("reading images", is_shown=not quiet) as progress:
+    with progress_bar("reading images", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         report = check_dataset(index, progress=progress)
     if as_json:
         print_json(report.to_dict())
@@ -45,6 +47,7 @@ def check(*, data: DatasetOptions, leaks: Path | None = None, as_json: Json = Fa
 
         print_check(report)
     if leaks is not None:
+        print_overwriting(leaks, quiet=quiet)
         write_leaks(leaks, index, report.duplicates_in_later_splits)
         print_written(leaks, quiet=quiet)
     return 0 if report.is_usable else 1
@@ -52,7 +55,12 @@ def check(*, data: DatasetOptions, leaks: Path | None = None, as_json: Json = Fa
 
 @app.command
 def prepare(
-    *, data: DatasetOptions, output: Annotated[Path, OUTPUT], patch: int = 96, workers: int = 0, quiet: Quiet = False
+    *,
+    data: DatasetOptions,
+    output: Annotated[Path, OUTPUT_FOLDER],
+    patch: int = 96,
+    workers: int = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Detect and store the face of every image once, for training (data.store=FOLDER).
 
@@ -67,7 +75,8 @@ def prepare(
     from mien.datasets.face_store import prepare_faces
 
     index = data.read()
-    with progress_bar("detecting faces", is_shown=not quiet) as progress:
+    on_stop = f"{output} keeps them; give the command again to continue"
+    with progress_bar("detecting faces", is_shown=not quiet, on_stop=on_stop) as progress:
         store = prepare_faces(index, output, patch=patch, workers=workers, progress=progress)
     total = len(index.samples)
     detected = int(store.is_found.sum())
@@ -84,7 +93,7 @@ def preview(
     /,
     *overrides: str,
     data: DatasetOptions | None = None,
-    output: Annotated[Path, OUTPUT] = Path("preview.png"),
+    output: Annotated[Path, OUTPUT_FILE] = Path("preview.png"),
     faces: int = 8,
     views: int = 8,
 ) -> None:

@@ -7,15 +7,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mien.cli.options import OUTPUT, EvaluationData, FlipTta, Json, Model, Quiet, Threads
-from mien.cli.progress import progress_bar
+from mien.cli.options import OUTPUT_FOLDER, EvaluationData, FlipTta, Json, Model, Quiet, Threads
+from mien.cli.progress import NOTHING_WRITTEN, progress_bar
 from mien.runtime import DEFAULT_MODEL
 
 
 def evaluate(
     *,
     data: EvaluationData,
-    output: Annotated[Path | None, OUTPUT] = None,
+    output: Annotated[Path | None, OUTPUT_FOLDER] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     groups: Annotated[bool, Parameter(negative="--no-groups")] = True,
@@ -37,15 +37,16 @@ def evaluate(
         as_json: print one JSON object.
         groups: evaluate each group (default).
     """
-    from mien.cli.outputs import check_report, print_json, print_written, report_unreadable
+    from mien.cli.outputs import check_report, print_json, print_overwriting, print_written, report_unreadable
     from mien.evaluation.evaluate import evaluate as evaluate_model
     from mien.inference.classifier import ExpressionClassifier
     from mien.reports.evaluation import write_report
 
     check_report(output)
+    print_overwriting(output, quiet=quiet)
     classifier = ExpressionClassifier(model, threads=threads)
     index = data.read_split(quiet=quiet)
-    with progress_bar("evaluating", is_shown=not quiet) as progress:
+    with progress_bar("evaluating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         evaluation = evaluate_model(classifier, index, flip_tta=flip_tta, by_group=groups, progress=progress)
     name = classifier.manifest.name
     subject = {"model": f"{name} {classifier.manifest.version}", **data.describe(index, flip_tta=flip_tta)}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from mien.cli.options import OUTPUT, DetectionOptions, Json
+from cyclopts import Parameter
+
+from mien.cli.options import OUTPUT_FILE, DetectionOptions, Json
 from mien.number_format import whole_percent
 
 if TYPE_CHECKING:
@@ -16,8 +18,8 @@ def explain(
     image: Path,
     /,
     *,
-    output: Annotated[Path | None, OUTPUT] = None,
-    label: str | None = None,
+    output: Annotated[Path | None, OUTPUT_FILE] = None,
+    label: Annotated[str | None, Parameter(metavar="CLASS")] = None,
     as_json: Json = False,
     options: DetectionOptions = DetectionOptions(),  # noqa: B008 - it is frozen
 ) -> None:
@@ -35,7 +37,7 @@ def explain(
         label: class to explain [default: the most probable class of each face].
         as_json: print the expressions, maps and drops as one JSON object.
     """
-    from mien.cli.outputs import check_image_path, print_json, print_written, save_image
+    from mien.cli.outputs import check_image_path, print_json, print_overwriting, print_written, save_image
     from mien.drawing.explanation import draw_explanations
     from mien.inference.explain import explain as explain_image
     from mien.inference.occlusion import face_regions
@@ -44,6 +46,7 @@ def explain(
         output = Path(f"{image.stem}-explained.png")
     if output is not None:
         check_image_path(output, source=image)
+        print_overwriting(output)
     analyzer = options.open_analyzer()
     faces = explain_image(image, analyzer=analyzer, label=label)
     if as_json:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mien.cli.options import DATASET, OUTPUT, DatasetOptions, Quiet, SplitName
-from mien.cli.progress import print_message, progress_bar
+from mien.cli.options import DATASET, OUTPUT_FILE, DatasetOptions, Quiet, Share, SplitName
+from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
 from mien.errors import MissingExtraError
 
 
@@ -17,11 +17,11 @@ def export(
     checkpoint: Path,
     /,
     *,
-    output: Annotated[Path, OUTPUT],
+    output: Annotated[Path, OUTPUT_FILE],
     data: DatasetOptions | None = None,
     split: Annotated[SplitName, Parameter(group=DATASET)] = "valid",
-    abstain: float = 0.02,
-    commit: str = "",
+    abstain: Annotated[float, Share] = 0.02,
+    commit: Annotated[str, Parameter(metavar="HASH")] = "",
     half: Annotated[bool, Parameter(negative="--full")] = True,
     quiet: Quiet = False,
 ) -> int:
@@ -57,7 +57,7 @@ def export(
         draft = Path(folder) / output.name
         manifest = export_model(checkpoint, draft, half=half, source={"commit": commit} if commit else None)
         if index:
-            with progress_bar("calibrating", is_shown=not quiet) as progress:
+            with progress_bar("calibrating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
                 manifest, unreadable, notes = calibrate(draft, index, abstain=abstain, progress=progress)
             for note in notes:
                 print_message(note)

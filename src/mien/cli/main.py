@@ -63,7 +63,7 @@ def build_app() -> App:
         group_commands=OTHER,
         group_arguments=ARGUMENTS,
         group_parameters=OPTIONS,
-        default_parameter=Parameter(negative="", negative_iterable="", show_default=_show_default),
+        default_parameter=Parameter(negative="", negative_iterable="", consume_multiple=1, show_default=_show_default),
         suppress_keyboard_interrupt=False,
     )
     for position, (name, (path, group, arguments)) in enumerate(COMMANDS.items()):

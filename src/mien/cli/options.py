@@ -21,30 +21,38 @@ DATASET = Group("Data set", sort_key=2)
 OPTIONS = Group("Options", sort_key=3)
 ANALYSIS = Group("Analysis", sort_key=4)
 
-OUTPUT = Parameter(name=["--output", "-o"])
-"""Name of the option for the file or folder that a command writes."""
+OUTPUT_FOLDER = Parameter(name=["--output", "-o"], metavar="FOLDER")
+OUTPUT_FILE = Parameter(name=["--output", "-o"], metavar="FILE")
+"""Name of the option for the folder or file that a command writes."""
+
+File = Parameter(metavar="FILE")
+Folder = Parameter(metavar="FOLDER")
+Number = Parameter(metavar="N")
+Share = Parameter(metavar="SHARE")
+"""Placeholders of values in the help."""
 
 Json = Annotated[bool, Parameter(name="--json")]
 Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], help="print no progress and no closing messages.")]
 DetectEvery = Annotated[
     int | None,
     Parameter(
+        metavar="N",
         help="detect and classify faces in every Nth frame and track them in between [default: every 0.09 s, or in "
-        "every frame below 11 frames per second; live sources: less often where the machine does not keep up]."
+        "every frame below 11 frames per second; live sources: less often where the machine does not keep up].",
     ),
 ]
 SplitName = Literal["train", "valid", "test"]
 
 
-def _analysis(text: str) -> Parameter:
-    return Parameter(group=ANALYSIS, help=text)
+def _analysis(text: str, metavar: str | None = None) -> Parameter:
+    return Parameter(group=ANALYSIS, help=text, metavar=metavar)
 
 
 Model = Annotated[
-    str, _analysis("name of a shipped model (see mien models) or path of an .onnx file with its manifest.")
+    str, _analysis("name of a shipped model (see mien models) or path of an .onnx file with its manifest.", "NAME")
 ]
 FlipTta = Annotated[bool, _analysis("average the predictions for a face and its mirror image: more accurate, slower.")]
-Threads = Annotated[int, _analysis("CPU threads per network; 0: automatic.")]
+Threads = Annotated[int, _analysis("CPU threads per network; 0: automatic.", "N")]
 
 
 @Parameter(name="*", group=ANALYSIS)
@@ -54,9 +62,15 @@ class DetectionOptions:
 
     model: Model = DEFAULT_MODEL
     threads: Threads = 0
-    min_confidence: Annotated[float, Parameter(help="minimum confidence of the face detector, between 0 and 1.")] = 0.6
+    min_confidence: Annotated[
+        float, Parameter(metavar="SHARE", help="minimum confidence of the face detector, between 0 and 1.")
+    ] = 0.6
     detector_size: Annotated[
-        int, Parameter(help="long side in pixels of the face detector's input; 1280 finds smaller faces, more slowly.")
+        int,
+        Parameter(
+            metavar="PIXELS",
+            help="long side in pixels of the face detector's input; 1280 finds smaller faces, more slowly.",
+        ),
     ] = 640
 
     def open_analyzer(self) -> Analyzer:
@@ -83,10 +97,10 @@ class AnalyzerOptions(DetectionOptions):
             [default: the model's own threshold].
     """
 
-    max_faces: int | None = None
+    max_faces: Annotated[int | None, Number] = None
     pose: Annotated[bool, Parameter(negative="--no-pose")] = True
     flip_tta: FlipTta = False
-    max_error: float | None = None
+    max_error: Annotated[float | None, Share] = None
 
 
 DEFAULTS = AnalyzerOptions()
@@ -137,14 +151,14 @@ class EvaluationData(DatasetOptions):
             InputError: the data set has several splits and none is selected.
             DatasetError: the data set cannot be used.
         """
-        from mien.cli.progress import progress_bar
+        from mien.cli.progress import NOTHING_WRITTEN, progress_bar
         from mien.datasets import without_duplicates
 
         index = self.read()
         split = self.split or _only_split(index)
         if not self.without_duplicates:
             return index.select(split)
-        with progress_bar("finding duplicates", is_shown=not quiet) as progress:
+        with progress_bar("finding duplicates", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
             return without_duplicates(index, split, progress=progress)
 
     def describe(self, index: Index, *, flip_tta: bool) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mien.cli.image_run import Counts, ImageRun
-from mien.cli.options import DEFAULTS, OUTPUT, AnalyzerOptions, Json, Quiet
+from mien.cli.options import DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, File, Json, Quiet
 from mien.cli.progress import ProgressBar, print_message, progress_bar
 from mien.cli.signals import deferred_stop
 from mien.errors import ImageReadError, InputError, MienError
@@ -31,8 +31,8 @@ ALL_FAILED = 2
 
 def predict(
     *path: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    output: Annotated[Path | None, OUTPUT] = None,
-    table: Path | None = None,
+    output: Annotated[Path | None, OUTPUT_FOLDER] = None,
+    table: Annotated[Path | None, File] = None,
     resume: bool = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -106,7 +106,7 @@ def _open_outputs(
     stack: ExitStack,
     analyzer: Analyzer,
     images: list[ImageInput],
-    table: Path | None,
+    table: Annotated[Path | None, File],
     output: Path | None,
     *,
     resume: bool,

@@ -13,15 +13,23 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+NOTHING_WRITTEN = "nothing was written; give the command again"
+"""Message of a stopped command without files to continue from."""
+
+
 class ProgressBar:
     """Callable that updates the progress of one task; draws nothing without a rich display."""
 
     def __init__(self, task: str, display: Progress | None) -> None:
         self._display = display
+        self.done = 0
+        self.total = 0
         self._task = display.add_task(task, total=None, note="") if display is not None else None
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """Show `done` of `total` items, and a short note beside them."""
+        self.done = done
+        self.total = total
         if self._display is not None and self._task is not None:
             self._display.update(self._task, completed=done, total=total, note=note)
 
@@ -35,13 +43,25 @@ class ProgressBar:
 
 
 @contextmanager
-def progress_bar(task: str, *, is_shown: bool = True) -> Iterator[ProgressBar]:
+def progress_bar(task: str, *, is_shown: bool = True, on_stop: str = "") -> Iterator[ProgressBar]:
     """Draw a progress bar on standard error if that is a terminal.
 
     Args:
         task: a few words on what is being done.
         is_shown: False draws nothing, on a terminal either.
+        on_stop: what is kept and how to continue, printed with the progress when a stop signal ends the block.
     """
+    with _draw_bar(task, is_shown=is_shown) as progress:
+        try:
+            yield progress
+        except KeyboardInterrupt:
+            if on_stop:
+                progress.print(f"mien: stopped after {progress.done:,} of {progress.total:,} ({task}); {on_stop}")
+            raise
+
+
+@contextmanager
+def _draw_bar(task: str, *, is_shown: bool) -> Iterator[ProgressBar]:
     if not (is_shown and sys.stderr.isatty()):
         yield ProgressBar(task, None)
         return

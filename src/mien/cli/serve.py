@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from mien.cli.options import Folder
 from mien.errors import MissingExtraError
 from mien.server.settings import ServerSettings
 
@@ -15,7 +16,7 @@ from mien.server.settings import ServerSettings
 def serve(
     *,
     settings: Annotated[ServerSettings, Parameter(name="*")] = ServerSettings(),  # noqa: B008 - it is frozen
-    write_page: Path | None = None,
+    write_page: Annotated[Path | None, Folder] = None,
 ) -> int:
     """Serve the browser page and the HTTP API.
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
-from mien.cli.options import OUTPUT, Quiet
-from mien.cli.progress import progress_bar
+from mien.cli.options import OUTPUT_FOLDER, Quiet
+from mien.cli.progress import ProgressBar, progress_bar
 from mien.errors import MissingExtraError
 from mien.number_format import percent
+
+LINE_INTERVAL_S = 120.0
+"""Seconds between two lines of progress without a terminal."""
 
 
 def train(
     recipe: Path,
     /,
     *overrides: str,
-    output: Annotated[Path | None, OUTPUT] = None,
+    output: Annotated[Path | None, OUTPUT_FOLDER] = None,
     resume: bool = False,
     quiet: Quiet = False,
 ) -> None:
@@ -43,13 +48,14 @@ def train(
     is_main = is_main_process()
     is_shown = is_main and not quiet
     with progress_bar("training", is_shown=is_shown) as bar:
+        show = _Lines(bar) if is_shown and not sys.stderr.isatty() else bar
         path = train_model(
             config,
             folder,
             resume=resume,
-            on_step=lambda done, total, loss, rate: bar(done, total, f"loss {loss:.3f}  {rate:.0f} faces/s"),
-            on_prepare=lambda done, total: bar(done, total, "detecting faces"),
-            on_teacher=lambda done, total: bar(done, total, "teacher predictions"),
+            on_step=lambda done, total, loss, rate: show(done, total, f"loss {loss:.3f}  {rate:.0f} faces/s"),
+            on_prepare=lambda done, total: show(done, total, "detecting faces"),
+            on_teacher=lambda done, total: show(done, total, "teacher predictions"),
             on_evaluate=(lambda step, total, record: bar.print(_describe(step, total, record))) if is_shown else None,
             on_message=bar.print if is_shown else None,
         )
@@ -67,3 +73,17 @@ def _describe(step: int, total: int, record: dict[str, float]) -> str:
         f"epoch {record['epoch']:.3g}  step {step:,} of {total:,}  validation loss {record['loss']:.3f}  accuracy "
         f"{percent(record['accuracy'])}  balanced {percent(record['balanced_accuracy'])}{best}"
     )
+
+
+class _Lines:
+    """Prints the progress as a line every few minutes, for logs and pipes."""
+
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar = bar
+        self._printed_s = time.monotonic()
+
+    def __call__(self, done: int, total: int, note: str) -> None:
+        """Print a line if the last one is old enough."""
+        if time.monotonic() - self._printed_s >= LINE_INTERVAL_S:
+            self._printed_s = time.monotonic()
+            self._bar.print(f"{done:,} of {total:,}  {note}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from mien.cli.options import DEFAULTS, OUTPUT, AnalyzerOptions, DetectEvery, Json, Quiet
+from mien.cli.options import DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, DetectEvery, File, Json, Quiet
 from mien.cli.progress import ProgressBar, print_message, progress_bar
 from mien.cli.signals import deferred_stop, stop_code
 from mien.cli.video_sources import check_source, expand_sources, identify, name_folders
@@ -47,16 +47,16 @@ class _Settings:
 
 def video(
     *source: str,
-    output: Annotated[Path | None, OUTPUT] = None,
-    table: Path | None = None,
+    output: Annotated[Path | None, OUTPUT_FOLDER] = None,
+    table: Annotated[Path | None, File] = None,
     annotate: Annotated[bool, Parameter(negative="--no-annotate")] = True,
     report: Annotated[bool, Parameter(negative="--no-report")] = True,
     resume: bool = False,
     as_json: Json = False,
     quiet: Quiet = False,
     detect_every: DetectEvery = None,
-    smoothing: float | None = None,
-    fps: float | None = None,
+    smoothing: Annotated[float | None, Parameter(metavar="SECONDS")] = None,
+    fps: Annotated[float | None, Parameter(metavar="RATE")] = None,
     options: AnalyzerOptions = DEFAULTS,
 ) -> int:
     """Track the faces of videos and predict their perceived expression over time.

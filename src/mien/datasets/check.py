@@ -178,9 +178,13 @@ def _hash_images(
             return str(error)
         return hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
 
-    with ThreadPoolExecutor(workers or usable_cores()) as pool:
+    pool = ThreadPoolExecutor(workers or usable_cores())
+    try:
         results = zip(index.samples, pool.map(hash_image, index.samples), strict=True)
         for done, (sample, result) in enumerate(results, start=1):
             if progress is not None:
                 progress(done, len(index.samples))
             yield sample, result
+    finally:
+        # a stopped check does not read the remaining images
+        pool.shutdown(cancel_futures=True)

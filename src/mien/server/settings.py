@@ -5,13 +5,27 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Group, Parameter
 
 from mien.errors import InputError
 from mien.runtime import usable_cores
 
 LogFormat = Literal["auto", "text", "json"]
 _ZERO_ALLOWED = frozenset({"port", "workers", "batch_window_ms", "shutdown_grace_s"})
+
+
+ACCESS = Group("Address and access", sort_key=10)
+BATCHES = Group("Models and batches", sort_key=11)
+LIMITS = Group("Limits", sort_key=12)
+TIME_LIMITS = Group("Time limits", sort_key=13)
+"""Sections of the help of `mien serve`."""
+
+Count = Annotated[int, Parameter(group=BATCHES, metavar="N")]
+Limit = Annotated[int, Parameter(group=LIMITS, metavar="N")]
+Bytes = Annotated[int, Parameter(group=LIMITS, metavar="BYTES")]
+Seconds = Annotated[float, Parameter(group=TIME_LIMITS, metavar="SECONDS")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,33 +68,33 @@ class ServerSettings:
         InputError: when a number is out of its range.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8000
-    model: tuple[str, ...] = ()
-    token_file: Path | None = None
-    allow_origin: tuple[str, ...] = ()
-    workers: int = 0
-    batch_window_ms: float = 4.0
-    batch_images: int = 8
-    batch_faces: int = 32
-    max_waiting: int = 128
-    max_waiting_bytes: int = 256 * 2**20
-    max_images: int = 16
-    max_body_bytes: int = 32 * 2**20
-    max_pixels: int = 25_000_000
-    max_faces: int = 100
-    max_detector_size: int = 1920
-    max_connections: int = 512
-    max_streams: int = 16
-    max_message_bytes: int = 4 * 2**20
-    max_header_bytes: int = 16 * 2**10
-    header_timeout_s: float = 10.0
-    body_timeout_s: float = 30.0
-    request_timeout_s: float = 60.0
-    write_timeout_s: float = 30.0
-    keep_alive_s: int = 15
-    stream_idle_s: float = 300.0
-    shutdown_grace_s: float = 30.0
+    host: Annotated[str, Parameter(group=ACCESS, metavar="ADDRESS")] = "127.0.0.1"
+    port: Annotated[int, Parameter(group=ACCESS, metavar="N")] = 8000
+    model: Annotated[tuple[str, ...], Parameter(group=BATCHES, metavar="NAME...")] = ()
+    token_file: Annotated[Path | None, Parameter(group=ACCESS, metavar="FILE")] = None
+    allow_origin: Annotated[tuple[str, ...], Parameter(group=ACCESS, metavar="ORIGIN...")] = ()
+    workers: Count = 0
+    batch_window_ms: Annotated[float, Parameter(group=BATCHES, metavar="MS")] = 4.0
+    batch_images: Count = 8
+    batch_faces: Count = 32
+    max_waiting: Limit = 128
+    max_waiting_bytes: Bytes = 256 * 2**20
+    max_images: Limit = 16
+    max_body_bytes: Bytes = 32 * 2**20
+    max_pixels: Limit = 25_000_000
+    max_faces: Limit = 100
+    max_detector_size: Limit = 1920
+    max_connections: Limit = 512
+    max_streams: Limit = 16
+    max_message_bytes: Bytes = 4 * 2**20
+    max_header_bytes: Bytes = 16 * 2**10
+    header_timeout_s: Seconds = 10.0
+    body_timeout_s: Seconds = 30.0
+    request_timeout_s: Seconds = 60.0
+    write_timeout_s: Seconds = 30.0
+    keep_alive_s: Annotated[int, Parameter(group=TIME_LIMITS, metavar="SECONDS")] = 15
+    stream_idle_s: Seconds = 300.0
+    shutdown_grace_s: Seconds = 30.0
     log_format: LogFormat = "auto"
 
     def __post_init__(self) -> None:

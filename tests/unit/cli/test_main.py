@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,85 @@ def test_help_fits_80_columns(command, monkeypatch, capsys):
 
 @pytest.mark.parametrize("command", WRITING)
 def test_commands_that_write_have_an_output_option(command, monkeypatch, capsys):
-    assert "--output -o PATH" in run_help(command, monkeypatch, capsys)
+    shown = run_help(command, monkeypatch, capsys)
+    assert re.search(r"--output -o (FOLDER|FILE) ", shown)
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_help_has_no_generated_negatives(command, monkeypatch, capsys):
+    shown = run_help(command, monkeypatch, capsys)
+    known = {"--no-pose", "--no-annotate", "--no-report", "--no-window", "--no-groups"}
+    assert set(re.findall(r"--(?:no|empty)-[a-z-]+", shown)) <= known
+    assert " STR" not in shown
+
+
+def test_help_of_serve_is_grouped(monkeypatch, capsys):
+    shown = run_help("serve", monkeypatch, capsys)
+    names = ("─ Options", "─ Address and access", "│ --host", "─ Models and batches", "─ Limits", "─ Time limits")
+    positions = [shown.index(name) for name in names]
+    assert positions == sorted(positions)
+
+
+@pytest.mark.parametrize("arguments", [("--model", "open", "compact"), ("--model", "open", "--model", "compact")])
+def test_a_list_takes_several_values_or_several_options(arguments, monkeypatch):
+    seen = []
+    monkeypatch.setattr("mien.server.run.listen", lambda settings, on_ready: seen.append(settings))
+    assert main(["serve", *arguments, "--port", "0"]) == 0
+    assert seen[0].model == ("open", "compact")
+
+
+def test_a_list_without_a_value_is_an_error(capsys):
+    assert main(["serve", "--model", "--port", "0"]) == 2
+    assert "--model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", ""),
+        ("predict", "a.jpg", "--table", ""),
+        ("predict", "a.jpg", "--table="),
+        ("predict", "a.jpg", "-o", ""),
+        ("video", ""),
+        ("video", "a.mp4", "--output="),
+        ("camera", ""),
+        ("explain", ""),
+        ("models", ""),
+        ("evaluate", "--data", "", "--dataset", "folder"),
+        ("data", "check", "--data", "faces", "--dataset", "folder", "--leaks", " "),
+        ("train", ""),
+        ("export", "last.ckpt", "-o", ""),
+        ("serve", "--write-page", ""),
+    ],
+    ids=" ".join,
+)
+def test_empty_values_are_reported_and_nothing_is_written(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("mien: the value")
+    assert "is empty; is a shell variable unset?" in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "a.jpg", "--table", "s3://bucket/t.csv"),
+        ("predict", "a.jpg", "-o", "https://example.org/out"),
+        ("evaluate", "--dataset", "folder", "--data=https://example.org/faces.zip"),
+        ("serve", "--write-page", "file:///tmp/page"),
+    ],
+    ids=" ".join,
+)
+def test_addresses_are_not_paths(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "//" in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
