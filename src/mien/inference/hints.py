@@ -19,8 +19,8 @@ ZOOMS = (2.0, 4.0)
 MIN_ZOOMED_CONFIDENCE = 0.8
 """Minimum confidence of a face that only a larger scan finds."""
 MIN_BLUE_EXCESS = 0.15
-"""Excess of blue over red in faces, relative to their brightness, from which the channels may be swapped: skin has more
-red in any light but blue."""
+"""Excess of blue over red, relative to the brightness, from which the channels may be swapped; of the faces, because
+skin has more red in most light, or of the image without faces. RGB photographs: below 0.09 in 95 % of the faces."""
 MIN_CONFIDENCE_GAIN = 0.02
 """Minimum gain of the sum of the detector's confidences when swapped channels are swapped back."""
 BGR_HINT = (
@@ -74,10 +74,8 @@ def larger_detector_size(
 
 def is_probably_bgr(detector: FaceDetector, image: np.ndarray, faces: Sequence[Face], options: AnalysisOptions) -> bool:
     """Return whether the detector is more confident with the channels swapped, and the colors suggest it."""
-    excesses = list(_blue_excesses(image, faces))
-    if faces and not (excesses and np.mean(excesses) > MIN_BLUE_EXCESS):
-        return False
-    if not faces and not _blue_excess(image[::8, ::8]) > 0:
+    excesses = list(_blue_excesses(image, faces)) if faces else [_blue_excess(image[::8, ::8])]
+    if not excesses or np.mean(excesses) <= MIN_BLUE_EXCESS:
         return False
     swapped = np.ascontiguousarray(image[:, :, ::-1])
     others = detector.detect(swapped, min_confidence=options.min_confidence, max_side=options.detector_size)

@@ -100,7 +100,6 @@ EXAMPLES: dict[type[Struct], dict[str, Any]] = {
         "status": 422,
         "detail": "the image is empty (0 bytes).",
         "code": "image_unreadable",
-        "warnings": [],
         "error": {"code": "image_unreadable", "message": "the image is empty (0 bytes)."},
     },
 }
