@@ -154,6 +154,7 @@ def test_options(tiny_model, group, portrait):
     np.testing.assert_allclose(analyzer.analyze(portrait)[0].expression.probabilities, mirrored.probabilities, atol=0.1)
 
 
+@pytest.mark.filterwarnings("ignore::mien.MienWarning")
 def test_detector_size_of_one_call_equals_that_of_the_analyzer(tiny_model, analyzer, group):
     small = Analyzer(tiny_model, detector_size=128, threads=1).analyze(group)
     assert len(small) < len(analyzer.analyze(group))

@@ -48,7 +48,7 @@ def test_repr_lists_first_faces(result):
 
 def test_json_equals_dict(result):
     assert json.loads(result.to_json()) == result.to_dict()
-    assert list(result.to_dict()) == ["image", "width", "height", "faces", "error"]
+    assert list(result.to_dict()) == ["image", "width", "height", "faces", "warnings", "error"]
 
 
 def test_table_has_one_row_per_face(analyzer, result):
