@@ -41,7 +41,6 @@ def compare(
     from mien.reports.comparison import verdict, write_comparison
 
     check_report(output)
-    print_overwriting(output, quiet=quiet)
     models = [ExpressionClassifier(model, threads=threads) for model in (first, second)]
     index = data.read_split(quiet=quiet)
     with progress_bar("evaluating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
@@ -60,6 +59,7 @@ def compare(
         print(verdict(comparison.summary, names))
     if output is not None:
         title = f"{names[0]} and {names[1]} on {index.name}, {subject['split']}"
+        print_overwriting(output, quiet=quiet)
         path = write_comparison(output, title=title, subject=subject, names=names, comparison=comparison)
         print_written(path, quiet=quiet)
     return report_unreadable(comparison.summary["unreadable"])

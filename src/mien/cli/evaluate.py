@@ -43,7 +43,6 @@ def evaluate(
     from mien.reports.evaluation import write_report
 
     check_report(output)
-    print_overwriting(output, quiet=quiet)
     classifier = ExpressionClassifier(model, threads=threads)
     index = data.read_split(quiet=quiet)
     with progress_bar("evaluating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
@@ -57,6 +56,7 @@ def evaluate(
 
         print_evaluation(subject, evaluation.summary)
     if output is not None:
+        print_overwriting(output, quiet=quiet)
         path = write_report(
             output,
             title=f"{name} on {index.name}, {subject['split']}",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mien.cli.options import OUTPUT_FILE, DetectionOptions, Json
+from mien.cli.progress import NOTHING_WRITTEN, progress_bar
 from mien.number_format import whole_percent
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ def explain(
         output = Path(f"{image.stem}-explained.png")
     if output is not None:
         check_image_path(output, source=image)
-        print_overwriting(output)
-    analyzer = options.open_analyzer()
-    faces = explain_image(image, analyzer=analyzer, label=label)
+    with progress_bar("explaining", is_shown=False, on_stop=NOTHING_WRITTEN):
+        analyzer = options.open_analyzer()
+        faces = explain_image(image, analyzer=analyzer, label=label)
     if as_json:
         print_json({"image": str(image), "faces": [face.to_dict() for face in faces]})
     elif not faces:
@@ -58,6 +59,7 @@ def explain(
             print(f"face {number}: {_describe(face)}")
     alignment = analyzer.manifest.alignment
     if output is not None and faces and alignment is not None:
+        print_overwriting(output)
         save_image(draw_explanations(faces, face_regions(alignment.margin)), output)
         print_written(output)
 

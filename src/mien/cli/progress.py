@@ -56,7 +56,8 @@ def progress_bar(task: str, *, is_shown: bool = True, on_stop: str = "") -> Iter
             yield progress
         except KeyboardInterrupt:
             if on_stop:
-                progress.print(f"mien: stopped after {progress.done:,} of {progress.total:,} ({task}); {on_stop}")
+                state = f" after {progress.done:,} of {progress.total:,}" if progress.total else ""
+                progress.print(f"mien: stopped{state} ({task}); {on_stop}")
             raise
 
 
