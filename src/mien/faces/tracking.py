@@ -23,6 +23,10 @@ MAX_LOST_APPEARANCE_DISTANCE = 0.5
 """Maximum appearance distance to a track that was last detected `memory_s` ago or before; linear in between."""
 MAX_FRONTAL_DISTANCE = 0.5
 """Maximum appearance distance between a frontal face and the frontal views of its track, however short the time."""
+MAX_GRADUAL_DISTANCE = 0.54
+"""The same for a face that still resembles its track, as after an occlusion or another light; a dissolve exceeds it."""
+MIN_SUDDEN_DISTANCE = 0.3
+"""Appearance distance to the track from which on a change is sudden."""
 MAX_FRONTAL_OFFSET = 0.25
 """Maximum distance of a frontal face's nose from the middle of its eyes along their line, in eye distances."""
 BORDER = 0.05
@@ -296,7 +300,11 @@ class FaceTracker:
         """Return (tracks, faces) bool: true where a face does not resemble the known frontal views of a track."""
         frontal = [track.frontal_appearance for track in self._tracks]
         is_known = np.array([appearance.any() for appearance in frontal])
-        return is_known[:, None] & (_appearance_distances(frontal, appearances) > MAX_FRONTAL_DISTANCE)
+        is_sudden = (
+            _appearance_distances([track.appearance for track in self._tracks], appearances) > MIN_SUDDEN_DISTANCE
+        )
+        limits = np.where(is_sudden, MAX_FRONTAL_DISTANCE, MAX_GRADUAL_DISTANCE)
+        return is_known[:, None] & (_appearance_distances(frontal, appearances) > limits)
 
 
 def appearance_descriptor(image: np.ndarray, face: Face) -> np.ndarray:

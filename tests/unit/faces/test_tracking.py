@@ -190,6 +190,12 @@ def test_frontal_face_of_another_person_is_a_new_track_at_once(distance: float, 
     assert ids(tracker.update(5 * step_s, [face_at(101)], descriptor_at(distance))) == [2]
 
 
+def test_gradual_change_as_by_an_occlusion_keeps_the_track():
+    tracker = FaceTracker()
+    for number, distance in enumerate([0, 0, 0.2, 0.4, 0.52, 0.52, 0.2, 0]):
+        assert ids(tracker.update(0.5 * number, [face_at(100)], descriptor_at(distance))) == [1]
+
+
 def test_face_that_enters_the_image_keeps_its_track():
     tracker = FaceTracker()
     tracker.update(0.0, [face_at(600)], PEOPLE[:1], (480, 640))

@@ -10,6 +10,10 @@ const MAX_APPEARANCE_DISTANCE = 0.9;
 const MAX_LOST_APPEARANCE_DISTANCE = 0.5;
 /** Maximum appearance distance of a frontal face to the frontal views of its track, however short the time. */
 const MAX_FRONTAL_DISTANCE = 0.5;
+/** The same for a face that still resembles its track, as after an occlusion; a dissolve exceeds it. */
+const MAX_GRADUAL_DISTANCE = 0.54;
+/** Appearance distance to the track from which on a change is sudden. */
+const MIN_SUDDEN_DISTANCE = 0.3;
 /** Maximum distance of a frontal face's nose from the middle of its eyes along their line, in eye distances. */
 const MAX_FRONTAL_OFFSET = 0.25;
 /** Minimum distance of a frontal face from the border of the image, in widths and heights of its box. */
@@ -166,7 +170,9 @@ export class FaceTracker {
 
   /** Return the cost of assigning a face to a track, in face sizes; infinite outside the gate. */
   private cost(track: Track, { face, appearance, isFrontal }: View): number {
-    const isOther = track.frontal && appearanceDistance(track.frontal, appearance) > MAX_FRONTAL_DISTANCE;
+    const difference = appearanceDistance(track.appearance, appearance);
+    const frontalLimit = difference > MIN_SUDDEN_DISTANCE ? MAX_FRONTAL_DISTANCE : MAX_GRADUAL_DISTANCE;
+    const isOther = track.frontal && appearanceDistance(track.frontal, appearance) > frontalLimit;
     if (isOther && isFrontal) return Infinity;
     const lost_s = this.time_s - track.detected_s;
     const remembered_s = Math.min(lost_s, this.memory_s);
@@ -176,7 +182,6 @@ export class FaceTracker {
     const [faceX, faceY] = boxCenter(face.box);
     const distance = Math.hypot(x - faceX, y - faceY) / Math.sqrt(size * faceSize);
     const offset = Math.hypot(distance, Math.log(size / faceSize));
-    const difference = appearanceDistance(track.appearance, appearance);
     const share = remembered_s / this.memory_s;
     const limit = MAX_APPEARANCE_DISTANCE + (MAX_LOST_APPEARANCE_DISTANCE - MAX_APPEARANCE_DISTANCE) * share;
     const gated = (offset / (GATE + GATE_PER_S * remembered_s)) ** 2 + (difference / limit) ** 2;
