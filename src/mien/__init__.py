@@ -30,6 +30,7 @@ from mien.errors import (
 )
 
 if TYPE_CHECKING:
+    from mien.adaptation.adapt import adapt
     from mien.datasets import read_dataset
     from mien.drawing.annotate import draw_faces
     from mien.evaluation.compare import compare
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from mien.video.analysis import analyze_video
 
 _MODULES = {
+    "mien.adaptation.adapt": ("adapt",),
     "mien.datasets": ("read_dataset",),
     "mien.drawing.annotate": ("draw_faces",),
     "mien.evaluation.compare": ("compare",),
@@ -75,6 +77,7 @@ __all__ = [
     "VideoFrame",
     "VideoReadError",
     "__version__",
+    "adapt",
     "analyze_video",
     "compare",
     "draw_faces",

@@ -34,6 +34,7 @@ COMMANDS = {
     "models": ("mien.cli.models:models", EVALUATE, "[OPTIONS] [NAME...]"),
     "evaluate": ("mien.cli.evaluate:evaluate", EVALUATE, None),
     "compare": ("mien.cli.compare:compare", EVALUATE, None),
+    "adapt": ("mien.cli.adapt:adapt", TRAIN, None),
     "data": ("mien.cli.data:app", TRAIN, None),
     "train": ("mien.cli.train:train", TRAIN, "[OPTIONS] RECIPE [SECTION.KEY=VALUE...]"),
     "export": ("mien.cli.export:export", TRAIN, None),

@@ -1,0 +1,132 @@
+"""Adaptation of a model file to labeled faces, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien import metrics
+from mien.adaptation.correction import Basis, FaceFeatures, principal_components
+from mien.adaptation.model_file import write_corrected
+from mien.adaptation.selection import Choice, choose_correction, summarize
+from mien.datasets.index import Index
+from mien.errors import DatasetError, InputError
+from mien.evaluation.labels import official_labels, select_labeled
+from mien.evaluation.predictions import BATCH_SIZE, predict_dataset
+from mien.inference.classifier import ExpressionClassifier
+from mien.manifest import Manifest, TrainingSource
+from mien.progress import Progress
+from mien.runtime import find_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """The result of `adapt`.
+
+    Attributes:
+        choice: the correction, and how it was chosen.
+        before: numbers of the model on the faces, as in a manifest.
+        after: numbers of the corrected model, cross-validated; those of the model if nothing was gained.
+        manifest: of the written model file; None if nothing was gained.
+        skipped: ids of images without a detected face, or that could not be read.
+    """
+
+    choice: Choice
+    before: dict[str, Any]
+    after: dict[str, Any]
+    manifest: Manifest | None
+    skipped: list[str]
+
+
+def adapt(
+    model: str | Path, index: Index, output: Path, *, group: str = "", progress: Progress | None = None
+) -> Adaptation:
+    """Fit a model to labeled faces and write it as a new file, unless it gains nothing.
+
+    Args:
+        model: name of a shipped model, or path of an `.onnx` file.
+        index: the labeled images.
+        output: `.onnx` file to write, with its manifest beside it.
+        group: column whose values must not be split in cross-validation, such as the person; by default every image is
+            its own group, which overestimates the gain if people recur.
+        progress: called during prediction and cross-validation.
+
+    Raises:
+        InputError: if a class or the column is unknown.
+        DatasetError: if there are too few faces.
+        ModelError: if the model has no embedding output, or its last layer is not linear.
+        MissingExtraError: if SciPy or onnx is not installed.
+    """
+    classifier = ExpressionClassifier(model)
+    faces, basis, skipped = extract_features(classifier, select_labeled(index), group, progress)
+    choice = choose_correction(faces, progress=progress)
+    before, after = summarize(faces.logits, faces.labels), summarize(choice.logits, faces.labels)
+    if choice.correction is None:
+        return Adaptation(choice=choice, before=before, after=before, manifest=None, skipped=skipped)
+    temperature = round(metrics.fit_temperature(choice.logits, faces.labels), 4)
+    after = summarize(choice.logits / temperature, faces.labels)
+    manifest = replace(
+        classifier.manifest,
+        name=output.stem,
+        version="1",
+        temperature=temperature,
+        quality_temperature=None,
+        abstain_below=0.0,
+        risk_coverage=(),
+        trained_on=(
+            *classifier.manifest.trained_on,
+            TrainingSource(name=f"{index.name}, {len(faces)} faces, adaptation"),
+        ),
+        metrics={f"{index.name}/cross-validated": {"labels": after}, f"{index.name}/before": {"labels": before}},
+        source={
+            "adapted_from": f"{classifier.manifest.name}, version {classifier.manifest.version}",
+            "adapted_sha256": classifier.manifest.sha256,
+            "penalty": choice.setting.penalty if np.isfinite(choice.setting.penalty) else "scale and biases only",
+            "balance": choice.setting.balance,
+            "groups": group or "images",
+        },
+    )
+    written = write_corrected(find_model(model), choice.correction.on_embeddings(basis), manifest, output)
+    return Adaptation(choice=choice, before=before, after=after, manifest=written, skipped=skipped)
+
+
+def extract_features(
+    classifier: ExpressionClassifier, index: Index, group: str, progress: Progress | None = None
+) -> tuple[FaceFeatures, Basis, list[str]]:
+    """Return the labeled faces, the basis of their features, and the ids of skipped images."""
+    predictions = predict_dataset(classifier, index, progress=progress)
+    labels = official_labels(classifier.manifest, index)
+    is_used = (labels >= 0) & np.isfinite(predictions.logits).all(axis=1)
+    rows = np.flatnonzero(is_used)
+    if not len(rows):
+        raise DatasetError(f"{index.root}: no labeled face can be read; check the images with `mien data check`.")
+    embeddings = np.concatenate(
+        [
+            classifier.embeddings(np.stack([predictions.crop(row) for row in rows[start : start + BATCH_SIZE]]))
+            for start in range(0, len(rows), BATCH_SIZE)
+        ]
+    ).astype(np.float64)
+    basis = principal_components(embeddings)
+    faces = FaceFeatures(
+        logits=predictions.logits[rows].astype(np.float64) / classifier.manifest.temperature,
+        features=basis.project(embeddings),
+        labels=labels[rows],
+        groups=_group_numbers(index, rows, group),
+    )
+    skipped = [sample.id for sample, used in zip(index.samples, is_used, strict=True) if not used]
+    return faces, basis, skipped
+
+
+def _group_numbers(index: Index, rows: Sequence[int] | np.ndarray, group: str) -> np.ndarray:
+    """Return the number of the group of every face (N,)."""
+    if not group:
+        return np.arange(len(rows))
+    names = [index.samples[row].groups.get(group) for row in rows]
+    if all(name is None for name in names):
+        known = sorted({name for sample in index.samples for name in sample.groups})
+        raise InputError(f"no column {group!r} in the data; it has {', '.join(known) or 'no further columns'}.")
+    return np.unique([str(name) for name in names], return_inverse=True)[1]

@@ -1,0 +1,65 @@
+"""`mien adapt`: fit a model to labeled faces of the user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from mien.cli.options import OUTPUT, Quiet
+from mien.cli.progress import print_message, progress_bar
+from mien.errors import InputError
+
+if TYPE_CHECKING:
+    from mien.adaptation.adapt import Adaptation
+
+NOTHING_GAINED = 1
+
+
+def adapt(model: str, data: Path, /, *, output: Annotated[Path, OUTPUT], group: str = "", quiet: Quiet = False) -> int:
+    """Fit a model to your own labeled faces and write it as a new model file; in seconds, without torch.
+
+    The model keeps its network. Temperature, class biases and, with enough faces, the last layer are fitted; five-fold
+    cross-validation decides what is fitted. The new file can be used everywhere as --model.
+
+    Exit code: 0 if a model was written, 1 if nothing was gained and nothing was written.
+
+    Args:
+        model: name of a shipped model (see mien models) or path of an .onnx file.
+        data: folder with one subfolder per class, or a .csv or .parquet table of images and labels.
+        output: model file to write, ending in .onnx.
+        group: column of the table that names the person (or session) of an image, so that no person is in two folds.
+    """
+    from mien.adaptation.adapt import adapt as fit
+    from mien.datasets import read_dataset
+
+    if output.suffix != ".onnx":
+        raise InputError(f"{output}: the name of a model file must end in .onnx.")
+    index = read_dataset("folder" if data.is_dir() else "table", data)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with progress_bar("adapting", is_shown=not quiet) as progress:
+        adaptation = fit(model, index, output, group=group, progress=progress)
+    if adaptation.skipped:
+        print_message(f"{len(adaptation.skipped)} images without a readable face were skipped")
+    if not group and not quiet:
+        print_message("every image counts as another person; if people recur, name them with --group")
+    _print_numbers(adaptation)
+    if adaptation.manifest is None:
+        print(f"nothing gained ({_gain(adaptation)}); {output} was not written")
+        return NOTHING_GAINED
+    print(f"wrote {output} ({_gain(adaptation)})")
+    return 0
+
+
+def _print_numbers(adaptation: Adaptation) -> None:
+    print(f"{adaptation.before['n']} faces, five-fold cross-validation")
+    for name, numbers in (("before", adaptation.before), ("after", adaptation.after)):
+        low, high = numbers["accuracy_interval"]
+        print(
+            f"{name:7s} accuracy {numbers['accuracy']:.1%} ({low:.1%} to {high:.1%})  "
+            f"mean recall {numbers['balanced_accuracy']:.1%}  calibration error {numbers['ece']:.3f}"
+        )
+
+
+def _gain(adaptation: Adaptation) -> str:
+    choice = adaptation.choice
+    return f"mean of both {choice.gain:+.1%}, standard error {choice.standard_error:.1%}"
