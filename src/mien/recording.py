@@ -195,6 +195,7 @@ class _Run(AbstractContextManager["_Run"]):
         self._folder = folder
         self._settings = state["settings"]
         self._manifest = manifest
+        self._action_units = analysis.follower.analyzer.action_unit_names
         self._is_resumable = is_resumable
         self._was_stopped = False
         self._broken_before = 0
@@ -208,7 +209,7 @@ class _Run(AbstractContextManager["_Run"]):
             remove_segments(video)
         self._video: AnnotatedVideoWriter | None = None
         with ExitStack() as stack:
-            rows = RowFile(folder / _ROWS, manifest.labels, length=state.get("length", 0))
+            rows = RowFile(folder / _ROWS, manifest.labels, self._action_units, length=state.get("length", 0))
             self._rows = stack.enter_context(rows)
             if annotate and not self._has_video:
                 self._video = AnnotatedVideoWriter(video, analysis, resume_at_s)
@@ -288,7 +289,7 @@ class _Run(AbstractContextManager["_Run"]):
         is_resumable = self._was_stopped and state.is_file()
         files = [table]
         self._rows.close()
-        write_table(rows, table, self._manifest.labels)
+        write_table(rows, table, self._manifest.labels, self._action_units)
         if self._video is not None and self._counts.frames:
             self._video.close(keep_segments=is_resumable)
             self._has_video = True

@@ -16,7 +16,7 @@ from mien.adaptation.selection import Choice, choose_correction, summarize
 from mien.datasets.index import Index
 from mien.errors import DatasetError, InputError
 from mien.evaluation.labels import official_labels, select_labeled
-from mien.evaluation.predictions import BATCH_SIZE, predict_dataset
+from mien.evaluation.predictions import predict_dataset
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, TrainingSource
 from mien.progress import Progress
@@ -98,18 +98,14 @@ def extract_features(
     classifier: ExpressionClassifier, index: Index, group: str, progress: Progress | None = None
 ) -> tuple[FaceFeatures, Basis, list[str]]:
     """Return the labeled faces, the basis of their features, and the ids of skipped images."""
-    predictions = predict_dataset(classifier, index, progress=progress)
+    predictions = predict_dataset(classifier, index, with_embeddings=True, progress=progress)
     labels = official_labels(classifier.manifest, index)
     is_used = (labels >= 0) & np.isfinite(predictions.logits).all(axis=1)
     rows = np.flatnonzero(is_used)
     if not len(rows):
         raise DatasetError(f"{index.root}: no labeled face can be read; check the images with `mien data check`.")
-    embeddings = np.concatenate(
-        [
-            classifier.embeddings(np.stack([predictions.crop(row) for row in rows[start : start + BATCH_SIZE]]))
-            for start in range(0, len(rows), BATCH_SIZE)
-        ]
-    ).astype(np.float64)
+    assert predictions.embeddings is not None
+    embeddings = predictions.embeddings[rows].astype(np.float64)
     basis = principal_components(embeddings)
     faces = FaceFeatures(
         logits=predictions.logits[rows].astype(np.float64) / classifier.manifest.temperature,

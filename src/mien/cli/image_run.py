@@ -64,7 +64,7 @@ class ImageRun(AbstractContextManager["ImageRun"]):
         self._keys = {id(image): key for key, image in self._images.items()}
         self._table = table
         self._place = table or output
-        self._columns = table_columns(analyzer.manifest.labels)
+        self._columns = table_columns(analyzer.manifest.labels, analyzer.action_unit_names)
         self._other_rows: list[Mapping[str, Any]] = []
         if table is not None:
             check_table_path(table)

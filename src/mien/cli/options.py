@@ -93,12 +93,14 @@ class AnalyzerOptions(DetectionOptions):
     Attributes:
         max_faces: maximum number of faces per image, largest first [default: no limit].
         pose: estimate the head pose and straighten rotated faces (default); --no-pose is faster.
+        action_units: estimate action units and gaze from the face mesh, see docs/action-units.md.
         max_error: give fewer labels, so that at most this share of them is wrong on validation faces (0.05: 5%)
             [default: the model's own threshold].
     """
 
     max_faces: Annotated[int | None, Number] = None
     pose: Annotated[bool, Parameter(negative="--no-pose")] = True
+    action_units: bool = False
     flip_tta: FlipTta = False
     max_error: Annotated[float | None, Share] = None
 

@@ -35,6 +35,7 @@ class DatasetPredictions:
         logits: (N, C) float32; NaN where no face was detected in a photograph, or the image is unreadable.
         is_found: (N,) bool: whether a face was detected. Face crops are classified without one too.
         is_readable: (N,) bool: whether the image exists and can be decoded.
+        embeddings: (N, D) float32, on request; NaN where the logits are.
     """
 
     index: Index
@@ -42,10 +43,16 @@ class DatasetPredictions:
     logits: np.ndarray
     is_found: np.ndarray
     is_readable: np.ndarray
+    embeddings: np.ndarray | None = None
 
 
 def predict_dataset(
-    classifier: ExpressionClassifier, index: Index, *, flip_tta: bool = False, progress: Progress | None = None
+    classifier: ExpressionClassifier,
+    index: Index,
+    *,
+    flip_tta: bool = False,
+    with_embeddings: bool = False,
+    progress: Progress | None = None,
 ) -> DatasetPredictions:
     """Detect, crop and classify the labeled face of every image, including images without a label.
 
@@ -53,6 +60,7 @@ def predict_dataset(
         classifier: the model.
         index: the data set.
         flip_tta: average the logits with those of the mirrored crop.
+        with_embeddings: return the embeddings too.
         progress: called after each batch of images.
 
     Raises:
@@ -62,6 +70,7 @@ def predict_dataset(
     crop_face = partial(_crop_face, classifier, index, FaceDetector(threads=1))
     count = len(index.samples)
     logits = np.full((count, len(classifier.manifest.labels)), np.nan, dtype=np.float32)
+    embeddings = np.full((count, classifier.embedding_width if with_embeddings else 0), np.nan, dtype=np.float32)
     is_found = np.zeros(count, dtype=bool)
     is_readable = np.ones(count, dtype=bool)
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -73,6 +82,8 @@ def predict_dataset(
             if any(has_crop):
                 batch = np.stack([crop for crop in crops if crop is not None])
                 logits[rows[has_crop]] = classifier.logits(batch, flip_tta=flip_tta)
+                if with_embeddings:
+                    embeddings[rows[has_crop]] = classifier.embeddings(batch, flip_tta=flip_tta)
             if progress:
                 progress(start + len(samples), count)
 
@@ -82,7 +93,14 @@ def predict_dataset(
         pixels, *_ = crop_face(index.samples[row])
         return np.zeros((size, size, 3), dtype=np.uint8) if pixels is None else pixels
 
-    return DatasetPredictions(index=index, crop=crop, logits=logits, is_found=is_found, is_readable=is_readable)
+    return DatasetPredictions(
+        index=index,
+        crop=crop,
+        logits=logits,
+        is_found=is_found,
+        is_readable=is_readable,
+        embeddings=embeddings if with_embeddings else None,
+    )
 
 
 def _crop_face(

@@ -14,6 +14,7 @@ from typing import Unpack
 
 import numpy as np
 
+from mien.action_units import ACTION_UNIT_NAMES
 from mien.arguments import check_integer
 from mien.errors import MienError, ModelError
 from mien.faces import LandmarkMesh
@@ -133,6 +134,11 @@ class Analyzer:
     def classifier(self) -> ExpressionClassifier:
         """The expression classifier behind the analyzer."""
         return self._classifier
+
+    @property
+    def action_unit_names(self) -> tuple[str, ...]:
+        """Names of the estimated action units; empty without `action_units`."""
+        return ACTION_UNIT_NAMES if self._options.action_units else ()
 
     @property
     def manifest(self) -> Manifest:

@@ -87,8 +87,18 @@ class ExpressionClassifier:
         self._check_crops(crops)
         self._check_outputs("return embeddings", ["logits", "embedding"])
         batches = [self._run(batch, ["logits", "embedding"], flip_tta)[1] for batch in _batches(crops)]
-        widths = {node.name: node.shape[1] for node in self._session.get_outputs() if len(node.shape) == 2}
-        return np.concatenate(batches) if batches else np.empty((0, widths["embedding"]), dtype=np.float32)
+        return np.concatenate(batches) if batches else np.empty((0, self.embedding_width), dtype=np.float32)
+
+    @property
+    def embedding_width(self) -> int:
+        """Number of features of an embedding.
+
+        Raises:
+            ModelError: if the model file has no embedding output.
+        """
+        self._check_outputs("return embeddings", ["embedding"])
+        crop = np.zeros((1, self._manifest.input.size, self._manifest.input.size, 3), dtype=np.uint8)
+        return self._run(crop, ["logits", "embedding"], False)[1].shape[1]
 
     def classify(
         self,

@@ -150,10 +150,11 @@ class FaceFollower:
         return faces
 
     def _valid_head(self, face: Face, now: float) -> _Head:
-        """Return the last head of a face, or one without a pose when the pose has to be fitted again."""
+        """Return the last head of a face, or one without a pose when the mesh has to be fitted again."""
         shape = landmark_shape(face)
         head = self._heads.get(_track_id(face), _Head())
-        if head.head_pose is not None and now - head.fitted_s < POSE_S:
+        is_kept = not self.analyzer.options.action_units and now - head.fitted_s < POSE_S
+        if head.head_pose is not None and is_kept:
             shift, roll_deg = compare_shapes(head.shape, shape)
             if shift <= POSE_SHIFT and abs(roll_deg) <= POSE_ROLL_DEG:
                 return head

@@ -11,14 +11,14 @@ from typing import Any
 
 from mien.results import VideoFrame
 from mien.resume import read_lines
-from mien.schema import FACE_COLUMNS, flatten_face
+from mien.schema import FACE_COLUMNS, flatten_face, movement_columns
 from mien.table_files import TableFile, json_line
 
 _BATCH_ROWS = 1024
 _SMOOTHED = ("label", "confidence", "valence", "arousal")
 
 
-def row_columns(labels: Sequence[str]) -> dict[str, type]:
+def row_columns(labels: Sequence[str], action_units: Sequence[str] = ()) -> dict[str, type]:
     """Return names and types of the columns, in order.
 
     `label`, `confidence`, `valence` and `arousal` are smoothed; `p_...` are the probabilities of this frame, empty in
@@ -28,6 +28,7 @@ def row_columns(labels: Sequence[str]) -> dict[str, type]:
         "frame_index": int, "timestamp_s": float, "scene": int, "track_id": int,
         **FACE_COLUMNS, "label": str, "confidence": float, "valence": float, "arousal": float,
         **{f"p_{name}": float for name in labels}, **{f"s_{name}": float for name in labels},
+        **movement_columns(action_units),
     }  # fmt: skip
 
 
@@ -48,8 +49,8 @@ def frame_rows(frame: VideoFrame) -> list[dict[str, Any]]:
 class RowFile(AbstractContextManager["RowFile"]):
     """A JSON Lines file of rows, readable at any time; keeps `length` bytes of an existing file, 0 for a new one."""
 
-    def __init__(self, path: Path, labels: Sequence[str], *, length: int = 0) -> None:
-        self._columns = row_columns(labels)
+    def __init__(self, path: Path, labels: Sequence[str], action_units: Sequence[str] = (), *, length: int = 0) -> None:
+        self._columns = row_columns(labels, action_units)
         self._file = path.open("r+b" if length else "wb")
         self._file.truncate(length)
         self._file.seek(length)
@@ -78,7 +79,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     return (row for _, row in read_lines(path))
 
 
-def write_table(rows: Path, table: Path, labels: Sequence[str]) -> None:
+def write_table(rows: Path, table: Path, labels: Sequence[str], action_units: Sequence[str] = ()) -> None:
     """Write the rows of a `RowFile` as .csv, .jsonl or .parquet.
 
     Raises:
@@ -86,6 +87,6 @@ def write_table(rows: Path, table: Path, labels: Sequence[str]) -> None:
         MissingExtraError: for Parquet without pyarrow.
     """
     stream = read_rows(rows)
-    with TableFile(table, row_columns(labels)) as file:
+    with TableFile(table, row_columns(labels, action_units)) as file:
         while batch := list(islice(stream, _BATCH_ROWS)):
             file.write(batch)
