@@ -15,7 +15,7 @@ from mien.progress import Progress
 
 FOLDS = 5
 SETTINGS = tuple(
-    Setting(penalty=penalty, balance=balance) for penalty in (math.inf, 3e-3, 1e-3, 3e-4) for balance in (0.5, 1.0)
+    Setting(penalty=penalty, balance=balance) for penalty in (math.inf, 3e-3, 1e-3, 3e-4) for balance in (0.0, 0.5)
 )
 """Corrections that are compared, the weakest first."""
 BOOTSTRAPS = 200

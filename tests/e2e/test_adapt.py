@@ -1,0 +1,94 @@
+"""`mien adapt`: a model file adapted to a folder or a table of labeled photographs."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+import mien
+from mien.adaptation.correction import Correction
+from mien.adaptation.model_file import write_corrected
+from mien.cli.main import main
+from mien.inference.classifier import ExpressionClassifier
+from mien.runtime import find_model
+from support.images import bust
+
+LABELS = {"astronaut": "surprise", "biden": "anger", "obama": "happiness"}
+"""Labels that differ from the predictions of the shipped models."""
+VARIANTS = 9
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """A folder with one subfolder per class, and a table of the same images with a column of groups."""
+    folder = tmp_path_factory.mktemp("photographs")
+    rows = [("image", "label", "session")]
+    for name, label in LABELS.items():
+        for number in range(VARIANTS):
+            image = Image.fromarray(bust(name)).resize((160 + 8 * number, 190 + 8 * number))
+            path = folder / "photos" / label / f"{name}{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            ImageEnhance.Brightness(image).enhance(0.7 + 0.06 * number).save(path)
+            rows.append((f"photos/{label}/{path.name}", label, f"session {number}"))
+    with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return folder
+
+
+def run_adapt(*arguments):
+    return main(["adapt", *map(str, arguments)])
+
+
+def test_adapts_to_a_folder_and_predicts_its_labels(photographs, tmp_path, capsys):
+    output = tmp_path / "mine.onnx"
+    code = run_adapt("compact", photographs / "photos", "-o", output)
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    assert "wrote" in out
+    analyzer = mien.Analyzer(output, threads=1)
+    labels = [analyzer.analyze(photographs / f"photos/{label}/{name}4.jpg") for name, label in LABELS.items()]
+    assert [result[0].expression.top(1)[0][0] for result in labels] == list(LABELS.values())
+    manifest = json.loads(output.with_suffix(".json").read_text())
+    assert manifest["source"]["adapted_from"] == "compact, version 1"
+    assert manifest["trained_on"][-1]["name"].endswith("27 faces, adaptation")
+    assert set(next(iter(manifest["metrics"].values()))["labels"]) >= {"n", "accuracy", "balanced_accuracy", "ece"}
+
+
+def test_adapts_to_a_table_with_groups(photographs, tmp_path, capsys):
+    code = run_adapt("compact", photographs / "table.csv", "--group", "session", "-o", tmp_path / "mine.onnx")
+    err = capsys.readouterr().err
+    assert code == 0, err
+    assert "--group" not in err
+    source = json.loads((tmp_path / "mine.json").read_text())["source"]
+    assert source["groups"] == "session"
+
+
+def test_unknown_group_names_the_columns(photographs, tmp_path, capsys):
+    code = run_adapt("compact", photographs / "table.csv", "--group", "person", "-o", tmp_path / "mine.onnx")
+    assert code == 2
+    assert "session" in capsys.readouterr().err
+
+
+def test_output_must_be_a_model_file(photographs, tmp_path, capsys):
+    code = run_adapt("compact", photographs / "photos", "-o", tmp_path / "mine.json")
+    assert code == 2
+    assert ".onnx" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["compact", "expression", "mobile", "open"])
+def test_every_shipped_model_takes_a_correction(name, tmp_path):
+    classifier = ExpressionClassifier(name, threads=1)
+    crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    embeddings = classifier.embeddings(crops)
+    rng = np.random.default_rng(1)
+    correction = Correction(scale=0.7, weight=0.01 * rng.normal(size=(8, embeddings.shape[1])), bias=rng.normal(size=8))
+    write_corrected(find_model(name), correction, classifier.manifest, tmp_path / "corrected.onnx")
+    corrected = ExpressionClassifier(tmp_path / "corrected.onnx", threads=1)
+    calibrated = classifier.logits(crops) / classifier.manifest.temperature
+    expected = 0.7 * calibrated + embeddings @ correction.weight.T + correction.bias
+    np.testing.assert_allclose(corrected.logits(crops), expected, atol=2e-3)
+    maps = np.stack([explanation.maps.mean(axis=(1, 2)) for explanation in corrected.explain(crops)])
+    shifts = corrected.logits(crops) - maps
+    np.testing.assert_allclose(shifts, np.broadcast_to(shifts[0], shifts.shape), atol=5e-2)
