@@ -29,6 +29,7 @@ NAMES = {
     "VideoFrame",
     "VideoReadError",
     "__version__",
+    "adapt",
     "analyze_video",
     "compare",
     "draw_faces",
