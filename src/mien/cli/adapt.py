@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from mien.cli.options import OUTPUT, Quiet
+from mien.cli.options import OUTPUT_FILE, Quiet
 from mien.cli.progress import print_message, progress_bar
 from mien.errors import InputError
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 NOTHING_GAINED = 1
 
 
-def adapt(model: str, data: Path, /, *, output: Annotated[Path, OUTPUT], group: str = "", quiet: Quiet = False) -> int:
+def adapt(
+    model: str, data: Path, /, *, output: Annotated[Path, OUTPUT_FILE], group: str = "", quiet: Quiet = False
+) -> int:
     """Fit a model to your own labeled faces and write it as a new model file; in seconds, without torch.
 
     The model keeps its network. Temperature, class biases and, with enough faces, the last layer are fitted; five-fold
