@@ -46,7 +46,7 @@ VELOCITY_AVERAGE_S = 0.1
 """Time constant of the average of a track's velocity, in seconds; suppresses the jitter of single detections."""
 APPEARANCE_AVERAGE_S = 0.5
 """Time constant of the average of a track's appearance, in seconds."""
-FRONTAL_AVERAGE_S = 5.0
+FRONTAL_AVERAGE_S = 10.0
 """Time constant of the average of a track's frontal views, in seconds; long, so that a dissolve ends the track."""
 CONFIRMED_CONFIDENCE = 0.8
 """Minimum confidence of a face that gets its ID at the first detection."""

@@ -33,7 +33,7 @@ const VELOCITY_S = 0.1;
 /** Time constant of the appearance update. */
 const APPEARANCE_S = 0.5;
 /** Time constant of the frontal appearance; long, so that a dissolve ends the track. */
-const FRONTAL_S = 5;
+const FRONTAL_S = 10;
 /** Minimum confidence of a face that is tracked from its first detection. */
 const MIN_START_CONFIDENCE = 0.8;
 /** Maximum wait for the second detection of an uncertain face; where updates are further apart, one is enough. */
