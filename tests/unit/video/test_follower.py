@@ -12,6 +12,7 @@ import pytest
 
 from mien.errors import InputError, ModelError
 from mien.faces.alignment import TEMPLATES
+from mien.inference.options import AnalysisOptions
 from mien.results import Expression, Face, HeadPose, Quality
 from mien.video.follower import POSE_S, FaceFollower
 from mien.video.io.sources import DecodedFrame
@@ -35,6 +36,7 @@ class FakeAnalyzer:
     def __init__(self, positions):
         self.positions, self.detected_in = positions, []
         self.manifest = SimpleNamespace(labels=LABELS, abstain_below=0.0)
+        self.options = AnalysisOptions()
 
     def detect(self, image, *, rotated):
         self.detected_in.append(int(image[0, 0, 0]))
