@@ -45,6 +45,7 @@ class SlowAnalyzer:
 
     detector_size = 640
     options = AnalysisOptions()
+    action_unit_names = ()
 
     def __init__(self, seconds=0.02):
         self.seconds, self.detections = seconds, 0
