@@ -61,7 +61,7 @@ def test_rotated_video_is_read_upright(shell, tmp_path, rotation):
 def test_single_frame_without_audio(shell, tmp_path):
     clip = faces_clip(tmp_path / "one.mp4", 1)
     assert shell(clip, "--output", tmp_path / "out") == 0
-    assert "mien: 1 frames, 1 faces" in shell.err
+    assert "mien: 1 frame, 1 face" in shell.err
     assert image_times(tmp_path / "out" / "annotated.mp4") == [0]
     assert audio_seconds(tmp_path / "out" / "annotated.mp4") == 0
     assert len(read_table(tmp_path / "out" / "faces.csv")) == 1
