@@ -96,7 +96,7 @@ def test_interrupted_export_leaves_the_earlier_model(run_folder, tmp_path, capsy
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mien.export.onnx.write_manifest", interrupt)
-    assert run(capsys, "export", run_folder / "last.ckpt", "-o", path, "--full")[0] == 130
+    assert run(capsys, "export", run_folder / "last.ckpt", "-o", path, "--weights", "float32")[0] == 130
     assert (path.read_bytes(), path.with_suffix(".json").read_bytes()) == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.json", "a.onnx"]
 

@@ -13,7 +13,7 @@ from mien.errors import ModelError, ParityError
 from mien.evaluation.evaluate import evaluate
 from mien.export import onnx as export
 from mien.export.calibrate import COVERAGES, calibrate, risk_points
-from mien.export.half import store_half
+from mien.export.weights import store_weights
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import RiskPoint, TrainingSource, read_manifest
 from mien.models import HybridNet
@@ -98,7 +98,7 @@ def test_every_trunk_passes_the_parity_check(backbone):
 
 def test_half_precision_halves_the_weights_and_keeps_the_logits(run, tmp_path):
     halved = export.export_model(run[1], tmp_path / "half.onnx")
-    full = export.export_model(run[1], tmp_path / "full.onnx", half=False)
+    full = export.export_model(run[1], tmp_path / "full.onnx", weights="float32")
     assert halved.sha256 != full.sha256
     weights = [
         sum(value.nbytes for value in map(numpy_helper.to_array, onnx.load(path).graph.initializer))
@@ -107,7 +107,7 @@ def test_half_precision_halves_the_weights_and_keeps_the_logits(run, tmp_path):
     assert weights[0] < 0.6 * weights[1]
     crops = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
     logits = [ExpressionClassifier(tmp_path / name).logits(crops) for name in ("half.onnx", "full.onnx")]
-    assert 0 < np.abs(logits[0] - logits[1]).max() < export.HALF_TOLERANCE
+    assert 0 < np.abs(logits[0] - logits[1]).max() < export.STORED_TOLERANCE["float16"]
 
 
 def test_values_beyond_half_precision_stay_in_single_precision():
@@ -115,7 +115,7 @@ def test_values_beyond_half_precision_stay_in_single_precision():
     model = onnx.load_from_string(graph)
     weight = next(t for t in model.graph.initializer if len(t.dims) == 4)
     weight.CopyFrom(numpy_helper.from_array(np.full((64, 3, 3, 3), 1e6, np.float32), weight.name))
-    stored = onnx.load_from_string(store_half(model.SerializeToString()))
+    stored = onnx.load_from_string(store_weights(model.SerializeToString(), "float16"))
     assert {t.data_type for t in stored.graph.initializer} == {onnx.TensorProto.FLOAT}
 
 

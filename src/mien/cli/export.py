@@ -1,10 +1,10 @@
-"""`mien export`: convert a checkpoint to a model file."""
+"""`mien export`: convert a checkpoint, or a model file with other weights, to a model file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -14,7 +14,7 @@ from mien.errors import MissingExtraError
 
 
 def export(
-    checkpoint: Path,
+    model: Path,
     /,
     *,
     output: Annotated[Path, OUTPUT_FILE],
@@ -22,40 +22,49 @@ def export(
     split: Annotated[SplitName, Parameter(group=DATASET)] = "valid",
     abstain: Annotated[float, Share] = 0.02,
     commit: Annotated[str, Parameter(metavar="HASH")] = "",
-    half: Annotated[bool, Parameter(negative="--full")] = True,
+    weights: Literal["float32", "float16", "int8"] = "float16",
     quiet: Quiet = False,
 ) -> int:
-    """Convert a training run to an .onnx file with its manifest, verified against torch and calibrated.
+    """Convert a training run or a model file to an .onnx file with its manifest, verified and calibrated.
 
     An existing file is replaced once the new one is complete. Exit code: 1 if validation images are missing or broken;
     they count as errors in the manifest's numbers.
 
     Args:
-        checkpoint: folder of a training run, for its best checkpoint on validation data; or a .ckpt file.
+        model: folder of a training run, for its best checkpoint on validation data; or a .ckpt or .onnx file, or the
+            name of a shipped model.
         output: model file to write, ending in .onnx.
         data: data set to calibrate and evaluate on; without one the model stays uncalibrated.
         split: split to calibrate and evaluate on; without --data the model is not calibrated.
         abstain: share of validation faces that the model leaves without a label, the least confident first.
         commit: commit of the training code, for the manifest.
-        half: store the weights as float16, half the size (default); --full keeps float32.
+        weights: type of the stored weights: float32; float16, half the size; or int8, about a quarter, at a small loss
+            that --data shows. Inference computes in float32 with all of them.
     """
     try:
         from mien.export.calibrate import calibrate
         from mien.export.onnx import export_model
+        from mien.export.weights import restore_model
     except ImportError as error:
         raise MissingExtraError(f"Export ({error.name} is missing)", "train") from None
     from mien.cli.outputs import report_unreadable
+    from mien.runtime import find_model, shipped_models
     from mien.training.checkpoint import find_checkpoint
 
-    checkpoint = find_checkpoint(checkpoint)
+    is_model_file = model.suffix == ".onnx" or (str(model) in shipped_models() and not model.exists())
+    if not is_model_file:
+        model = find_checkpoint(model)
     index = data.read().select(split) if data else None
     output.parent.mkdir(parents=True, exist_ok=True)
-    state = "uncalibrated"
+    state = "calibration kept" if is_model_file else "uncalibrated"
     unreadable: list[str] = []
     is_replaced = output.exists()
     with TemporaryDirectory(prefix=".mien-", dir=output.parent) as folder:
         draft = Path(folder) / output.name
-        manifest = export_model(checkpoint, draft, half=half, source={"commit": commit} if commit else None)
+        if is_model_file:
+            manifest = restore_model(find_model(model), draft, weights)
+        else:
+            manifest = export_model(model, draft, weights=weights, source={"commit": commit} if commit else None)
         if index:
             with progress_bar("calibrating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
                 manifest, unreadable, notes = calibrate(draft, index, abstain=abstain, progress=progress)
@@ -66,6 +75,6 @@ def export(
             path.replace(output.with_name(path.name))
     if is_replaced and not quiet:
         print_message(f"replaced the model that was in {output}")
-    origin = f"{checkpoint}, step {manifest.source['step']}"
+    origin = f"{model}" if is_model_file else f"{model}, step {manifest.source['step']}"
     print(f"{output}  {output.stat().st_size / 1e6:.1f} MB  {state}  from {origin}")
     return report_unreadable(unreadable)

@@ -10,7 +10,7 @@ import torch
 
 from mien.atomic import write_atomic
 from mien.errors import CheckpointError, ConfigError, ModelError, ParityError
-from mien.export.half import store_half
+from mien.export.weights import WeightType, store_weights
 from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, write_manifest
 from mien.models import build_model
 from mien.models.network import ExportModule, ExpressionNetwork, trace_graph
@@ -23,12 +23,12 @@ TOLERANCE = 1e-4
 """Maximum difference between torch and the exported graph; relative to the maximum for maps and embeddings with values
 above 1."""
 
-HALF_TOLERANCE = 0.05
-"""Maximum difference with weights stored as float16; a label changes only if two classes are closer than this."""
+STORED_TOLERANCE = {"float32": TOLERANCE, "float16": 0.05, "int8": 0.5}
+"""Maximum difference by type of the stored weights; a label changes only if two classes are closer than this."""
 
 
 def export_model(
-    checkpoint_path: Path, output: Path, *, half: bool = True, source: dict[str, Any] | None = None
+    checkpoint_path: Path, output: Path, *, weights: WeightType = "float16", source: dict[str, Any] | None = None
 ) -> Manifest:
     """Write a model file and its manifest from a checkpoint's averaged weights, without calibration.
 
@@ -40,13 +40,13 @@ def export_model(
     Args:
         checkpoint_path: checkpoint of a training run.
         output: path of the model file, ending in .onnx.
-        half: store the weights as float16; see `mien.export.half`.
+        weights: type of the stored weights; see `mien.export.weights`.
         source: additional entries for `source`, beside recipe, step and data set.
 
     Raises:
         CheckpointError: if the checkpoint cannot be read.
-        ParityError: if torch and ONNX Runtime differ on random images by more than `TOLERANCE`, with float16 weights
-            `HALF_TOLERANCE`; no file is written.
+        ParityError: if torch and ONNX Runtime differ on random images by more than `TOLERANCE`, with stored weights
+            `STORED_TOLERANCE`; no file is written.
     """
     if output.suffix != ".onnx":
         raise ModelError(f"{output.name}: the name of a model file must end in .onnx.")
@@ -55,9 +55,9 @@ def export_model(
     network = _build_network(checkpoint, config, checkpoint_path)
     sources = checkpoint_sources(checkpoint, checkpoint_path)
     graph = export_graph(network.eval(), config.data.size)
-    if half:
-        graph = store_half(graph)
-        _check_parity(ExportModule(network), graph, config.data.size, HALF_TOLERANCE)
+    if weights != "float32":
+        graph = store_weights(graph, weights)
+        _check_parity(ExportModule(network), graph, config.data.size, STORED_TOLERANCE[weights])
     output.parent.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(
         name=output.stem,
