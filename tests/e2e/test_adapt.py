@@ -51,7 +51,7 @@ def test_adapts_to_a_folder_and_predicts_its_labels(photographs, tmp_path, capsy
     labels = [analyzer.analyze(photographs / f"photos/{label}/{name}4.jpg") for name, label in LABELS.items()]
     assert [result[0].expression.top(1)[0][0] for result in labels] == list(LABELS.values())
     manifest = json.loads(output.with_suffix(".json").read_text())
-    assert manifest["source"]["adapted_from"] == "compact, version 1"
+    assert manifest["source"]["adapted_from"] == "compact, version 2"
     assert manifest["trained_on"][-1]["name"].endswith("27 faces, adaptation")
     assert set(next(iter(manifest["metrics"].values()))["labels"]) >= {"n", "accuracy", "balanced_accuracy", "ece"}
 

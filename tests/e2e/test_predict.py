@@ -21,7 +21,7 @@ from mien.manifest import RiskPoint
 from support.models import make_model
 from support.shell import Shell
 
-FACE_KEYS = {"bbox_xyxy", "confidence", "landmarks_xy", "head_pose_deg", "quality", "expression"}
+FACE_KEYS = {"is_face_doubtful", "bbox_xyxy", "confidence", "landmarks_xy", "head_pose_deg", "quality", "expression"}
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def huge_png(path, side=20_000):
 def test_json_has_the_documented_keys(shell, photo):
     assert shell(photo, "--json") == 0
     (record,) = shell.records
-    assert list(record) == ["image", "width", "height", "faces", "error"]
+    assert list(record) == ["image", "width", "height", "faces", "warnings", "error"]
     assert (record["image"], record["width"], record["height"], record["error"]) == (str(photo), 512, 512, None)
     (face,) = record["faces"]
     assert set(face) == FACE_KEYS
@@ -58,7 +58,7 @@ def test_json_has_the_documented_keys(shell, photo):
     assert np.shape(face["landmarks_xy"]) == (5, 2)
     assert set(face["head_pose_deg"]) == {"yaw", "pitch", "roll"}
     assert set(face["quality"]) == {"size_px", "sharpness", "frontality", "visible"}
-    assert set(face["expression"]) == {"label", "confidence", "probabilities"}
+    assert set(face["expression"]) == {"label", "confidence", "probabilities", "valence", "arousal"}
     assert list(face["expression"]["probabilities"]) == list(EXPRESSIONS)
     assert sum(face["expression"]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert shell.err == ""

@@ -295,8 +295,9 @@ def test_table_formats_are_equal(portrait_clip, shell, analyzer, tmp_path):
         assert shell(portrait_clip, "--table", table) == 0
         assert shell.err.endswith(f"mien: wrote {table}\n")
     kinds = row_columns(analyzer.manifest.labels)
+    parse = {**kinds, "is_face_doubtful": lambda text: text == "True"}
     from_csv = [
-        {name: kinds[name](text) if text else None for name, text in row.items()}
+        {name: parse[name](text) if text else None for name, text in row.items()}
         for row in read_table(tmp_path / "faces.csv")
     ]
     from_json = [json.loads(line) for line in (tmp_path / "faces.jsonl").read_text().splitlines()]

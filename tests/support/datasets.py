@@ -62,6 +62,17 @@ def write_ferplus(root: Path, folders: tuple[str, ...] = tuple(FERPLUS), *, with
     return root
 
 
+def add_training_face(root: Path, name: str, votes: tuple[int, ...]) -> None:
+    """Add an image with votes to the training split of `write_ferplus`."""
+    write_image(root / "FER2013Train" / name)
+    for table, row in (
+        ("FER2013Train/label.csv", (name, "(0, 0, 48, 48)", *votes)),
+        ("fer2013new.csv", ("Training", name, *votes)),
+    ):
+        with (root / table).open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(row)
+
+
 def write_new_csv(path: Path, folders: tuple[str, ...] = tuple(FERPLUS)) -> None:
     """Write the table `fer2013new.csv` of the votes."""
     rows = [[USAGES[folder], name, *votes] for folder in folders for name, votes in FERPLUS[folder]]
