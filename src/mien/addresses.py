@@ -9,7 +9,7 @@ from urllib.request import url2pathname
 
 _SCHEMES = "https?|ftp|sftp|s3|gs|az|abfss?|hdfs|rtmps?|rtsps?|srt|tcp|udp|blob|content"
 _ADDRESS = re.compile(rf"(?P<scheme>{_SCHEMES}|[a-z][a-z0-9+.-]+(?=:/)):(?P<slashes>/*)", re.IGNORECASE)
-_FILE = re.compile(r"file:(?://(?:localhost)?)?(?P<path>/?.*)", re.IGNORECASE | re.DOTALL)
+_FILE = re.compile(r"file:(?://(?:localhost)?)?(?P<file>/?.*)", re.IGNORECASE | re.DOTALL)
 _DATA = re.compile(r"data:[\w.+/-]*[;,]", re.IGNORECASE)
 _SHOWN = 120
 
@@ -34,7 +34,7 @@ def path_problem(path: str | os.PathLike[str]) -> str | None:
         return f"{text[:40]}...: addresses are not fetched; decode the data and give the bytes or a file."
     if match := _FILE.fullmatch(text):
         shown = re.sub(r"^(file):/(?!/)", r"\1:///", text, flags=re.IGNORECASE)
-        return f"{shown}: expected a path; give {url2pathname(unquote(match['path']))}"
+        return f"{shown}: expected a path; give {url2pathname(unquote(match['file']))}"
     if match := _ADDRESS.match(text):
         shown = f"{match['scheme']}://{text[match.end() :]}" if match["slashes"] else text
         shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."

@@ -32,7 +32,7 @@ class FakeReader:
         source="clip.mp4", size_hw=(120, 160), fps=10, duration_s=2, frames=FRAMES, has_audio=False, is_live=False
     )  # fmt: skip
 
-    def __init__(self, source, fps=None):
+    def __init__(self, source, fps=None, color="rgb"):
         self.info, self.broken, self.is_truncated, self._next = self.source_info, 0, False, 0
 
     def __iter__(self):
@@ -57,6 +57,7 @@ class FakeAnalyzer:
     detector_size = 640
     options = AnalysisOptions()
     manifest = SimpleNamespace(labels=LABELS, abstain_below=0.0, sha256="0", name="none", version="0")
+    action_unit_names = ()
 
     def detect(self, image, *, rotated):
         points = np.array([[60, 40], [90, 40], [75, 60], [62, 78], [88, 78]], dtype=np.float32)

@@ -11,6 +11,7 @@ from math import ceil
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mien.number_format import count
 from mien.server.auth import bearer_token, has_token
 from mien.server.errors import HTTPProblem, send_problem, shutting_down
 from mien.server.settings import ServerSettings, flag
@@ -56,7 +57,7 @@ class Admission:
     def add(self, images: int, size: int) -> None:
         """Admit further images and bytes; raise a 429 HTTPProblem when they would exceed a limit."""
         if self.images + images > self._settings.max_waiting:
-            waiting, limit = f"{self.images} images", "max_waiting"
+            waiting, limit = count(self.images, "image"), "max_waiting"
         elif self.bytes + size > self._settings.max_waiting_bytes:
             waiting, limit = f"{self.bytes} bytes of images", "max_waiting_bytes"
         else:

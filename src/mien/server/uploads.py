@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from mien.number_format import count
 from mien.server.admission import Reservation
 from mien.server.errors import HTTPProblem
 from mien.server.json_body import decode_base64, read_json
@@ -149,5 +150,5 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], sett
 
 
 def _too_many_images(settings: ServerSettings) -> HTTPProblem:
-    limit = f"{settings.max_images} images, the limit of this server ({flag('max_images')})"
+    limit = f"{count(settings.max_images, 'image')}, the limit of this server ({flag('max_images')})"
     return HTTPProblem(413, "too_many_images", f"one request has more than {limit}; send several requests.")

@@ -39,7 +39,7 @@ def analyze_video(
         source: a file, a URL (rtsp, http), a camera (0 or "camera:0"), a folder of images or a pattern; the content of
             a file, as bytes or as an open binary file; an iterable of images, or of pairs (seconds, image).
         model: name of a shipped model or path of an `.onnx` file; ignored when an analyzer is given.
-        analyzer: an analyzer with other options.
+        analyzer: an analyzer with other options, such as `color="bgr"` for images from OpenCV.
         detect_every: detect and classify faces in every Nth frame and track them in between; by default every 0.09 s or
             in the next frame, and for a live source less often where the machine does not keep up.
         smoothing_s: time constant of the filter of the probabilities, in seconds.
@@ -94,7 +94,7 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
         self.fps = fps
         self.keep_images = keep_images
         self.follower = FaceFollower(analyzer, detect_every=detect_every, smoothing_s=smoothing_s)
-        self.reader = VideoReader(source, fps=fps)
+        self.reader = VideoReader(source, fps=fps, color=analyzer.options.color)
         self.info: VideoInfo = self.reader.info
         self.dropped = 0
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from mien.errors import InputError, MienError, VideoReadError
-from mien.imaging import read_image
+from mien.imaging import Color, read_image
 from mien.video.io.fitting import fit_image, limit_side
 from mien.video.io.image_sequence import DEFAULT_FPS
 from mien.video.io.sampling import FrameSampler
@@ -26,6 +26,7 @@ class OwnFrames:
         frames: images as in `read_image`, or pairs (timestamp in seconds, image) with ascending timestamps.
         fps: rate of images without timestamps, 25 by default; those with timestamps are sampled at this rate.
         max_side: maximum length of the longer side in pixels.
+        color: order of the channels of arrays.
 
     Attributes:
         info: properties of the video.
@@ -38,7 +39,8 @@ class OwnFrames:
     is_truncated = False
     broken = 0
 
-    def __init__(self, frames: Iterable[Any], *, fps: float | None, max_side: int | None) -> None:
+    def __init__(self, frames: Iterable[Any], *, fps: float | None, max_side: int | None, color: Color) -> None:
+        self._color: Color = color
         self._step_s = 1 / (fps or DEFAULT_FPS)
         self._items = enumerate(frames)
         first = next(self._items, None)
@@ -95,6 +97,6 @@ class OwnFrames:
         if isinstance(stamp_s, bool) or not isinstance(stamp_s, int | float | np.number) or not np.isfinite(stamp_s):
             raise InputError(f"frame {index}: {stamp_s!r} is not a timestamp; expected (seconds, image) or an image.")
         try:
-            return float(stamp_s), read_image(cast(Any, image))
+            return float(stamp_s), read_image(cast(Any, image), color=self._color)
         except MienError as error:
             raise InputError(f"frame {index}: {error}") from None

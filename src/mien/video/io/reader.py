@@ -11,6 +11,7 @@ from typing import Any, Self, TypeGuard
 import numpy as np
 
 from mien.errors import InputError
+from mien.imaging import Color
 from mien.video.io.decoder import ContainerFrames
 from mien.video.io.image_sequence import ImageFrames, open_images
 from mien.video.io.own_frames import OwnFrames
@@ -34,6 +35,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             rate, and have their own by default.
         max_side: maximum length of the longer side in pixels; larger frames are downscaled.
         timeout_s: for opening a network stream.
+        color: order of the channels of arrays.
 
     Attributes:
         info: properties of the video.
@@ -52,6 +54,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         fps: float | None = None,
         max_side: int | None = None,
         timeout_s: float = 10.0,
+        color: Color = "rgb",
     ) -> None:
         if fps is not None and not 0 < fps < float("inf"):
             raise InputError(f"fps is {fps}; expected a finite number above 0.")
@@ -66,7 +69,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         if images is not None:
             self._frames = images
         elif _is_iterable_of_frames(source):
-            self._frames = OwnFrames(source, fps=fps, max_side=max_side)
+            self._frames = OwnFrames(source, fps=fps, max_side=max_side, color=color)
         else:
             self._frames = ContainerFrames(
                 resolve_source(source, fps), threads=threads, max_side=max_side, timeout_s=timeout_s, fps=fps

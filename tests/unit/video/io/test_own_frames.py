@@ -138,3 +138,9 @@ def test_content_can_be_skipped(clip: Path):
     with VideoReader(clip.read_bytes()) as reader:
         reader.skip_to(19, frames[19].timestamp_s)
         assert_same(list(reader), frames[20:])
+
+
+def test_arrays_of_opencv_are_converted():
+    colored = [np.full((20, 30, 3), (250, 100, 10), dtype=np.uint8)]
+    (frame,) = read([image[:, :, ::-1] for image in colored], color="bgr")
+    np.testing.assert_array_equal(frame.image, colored[0])
