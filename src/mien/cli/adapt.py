@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from cyclopts import Parameter
+
 from mien.cli.options import OUTPUT_FILE, Quiet
 from mien.cli.progress import print_message, progress_bar
 from mien.errors import InputError
@@ -16,7 +18,13 @@ NOTHING_GAINED = 1
 
 
 def adapt(
-    model: str, data: Path, /, *, output: Annotated[Path, OUTPUT_FILE], group: str = "", quiet: Quiet = False
+    model: str,
+    data: Path,
+    /,
+    *,
+    output: Annotated[Path, OUTPUT_FILE],
+    group: Annotated[str, Parameter(metavar="COLUMN")] = "",
+    quiet: Quiet = False,
 ) -> int:
     """Fit a model to your own labeled faces and write it as a new model file; in seconds, without torch.
 

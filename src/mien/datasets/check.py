@@ -63,7 +63,7 @@ def check_dataset(index: Index, *, progress: Progress | None = None, workers: in
 
     Args:
         index: data set with all its splits.
-        progress: called after each image.
+        progress: called before the first and after each image.
         workers: number of decoding threads; None uses one per core.
     """
     split_of = {sample.id: sample.split for sample in index.samples}
@@ -100,7 +100,7 @@ def without_duplicates(index: Index, split: str, *, progress: Progress | None = 
     Args:
         index: data set with all its splits.
         split: "train", "valid" or "test".
-        progress: called after each image.
+        progress: called before the first and after each image.
 
     Raises:
         InputError: the data set has no splits.
@@ -178,6 +178,8 @@ def _hash_images(
             return str(error)
         return hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
 
+    if progress is not None:
+        progress(0, len(index.samples))
     pool = ThreadPoolExecutor(workers or usable_cores())
     try:
         results = zip(index.samples, pool.map(hash_image, index.samples), strict=True)

@@ -61,7 +61,7 @@ def predict_dataset(
         index: the data set.
         flip_tta: average the logits with those of the mirrored crop.
         with_embeddings: return the embeddings too.
-        progress: called after each batch of images.
+        progress: called before the first and after each batch of images.
 
     Raises:
         InputError: the model lacks a class of the labeled images.
@@ -73,6 +73,8 @@ def predict_dataset(
     embeddings = np.full((count, classifier.embedding_width if with_embeddings else 0), np.nan, dtype=np.float32)
     is_found = np.zeros(count, dtype=bool)
     is_readable = np.ones(count, dtype=bool)
+    if progress:
+        progress(0, count)
     with ThreadPoolExecutor(usable_cores()) as pool:
         for start in range(0, count, BATCH_SIZE):
             samples = index.samples[start : start + BATCH_SIZE]
