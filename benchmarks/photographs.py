@@ -1,0 +1,95 @@
+"""Accuracy and calibration of the shipped models on labeled photographs, gray and color ones apart.
+
+python benchmarks/photographs.py wild_valid.zip [--json]
+
+The archive has labels.csv (image,label) and the images, each with one main face. The largest face of every image
+counts; an image without a face counts as wrong. Mean recall is over the classes with at least `MIN_IMAGES` images.
+Color and gray photographs are reported apart, because they may differ in far more than color.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mien
+from mien import metrics
+from mien.inference.classifier import ExpressionClassifier
+from mien.runtime import shipped_models
+
+MIN_IMAGES = 10
+MIN_CHROMA = 6.0
+"""Mean difference of the largest and smallest channel from which on an image counts as color."""
+
+
+def read_crops(path: Path) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Return the aligned crops (N, S, S, 3), black without a face, the labels, and which images are color (N,)."""
+    analyzer = mien.Analyzer(max_faces=1)
+    crops, labels, is_color = [], [], []
+    with zipfile.ZipFile(path) as archive:
+        for row in csv.DictReader(io.TextIOWrapper(archive.open("labels.csv"), encoding="utf-8")):
+            image = mien.read_image(archive.read(row["image"]))
+            _, found = analyzer.crop_faces(image, analyzer.detect(image))
+            crops.append(found[0] if found else np.zeros((64, 64, 3), dtype=np.uint8))
+            labels.append(row["label"])
+            is_color.append(float(np.ptp(image.astype(np.int16), axis=2).mean()) >= MIN_CHROMA)
+    return np.stack(crops), labels, np.array(is_color)
+
+
+def measure(classifier: ExpressionClassifier, crops: np.ndarray, labels: list[str]) -> dict[str, Any]:
+    """Return number of images, accuracy with interval, mean recall and calibration error."""
+    names = classifier.manifest.labels
+    ids = np.array([names.index(label) for label in labels])
+    logits = classifier.logits(crops)
+    predictions = np.where(crops.any(axis=(1, 2, 3)), metrics.choose_labels(logits), metrics.NO_PREDICTION)
+    probabilities = metrics.softmax(logits, classifier.manifest.temperature)
+    correct = predictions == ids
+    counted = [number for number in range(len(names)) if (ids == number).sum() >= MIN_IMAGES]
+    return {
+        "images": len(ids),
+        "accuracy": round(float(correct.mean()), 4),
+        "interval": [round(bound, 4) for bound in metrics.accuracy_interval(int(correct.sum()), len(ids))],
+        "mean_recall": round(float(np.mean([correct[ids == number].mean() for number in counted])), 4),
+        "ece": round(metrics.expected_calibration_error(probabilities, ids), 4),
+        "confidence": round(float(probabilities.max(axis=1).mean()), 4),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photographs", type=Path)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    crops, labels, is_color = read_crops(options.photographs)
+    report = {}
+    for name in shipped_models():
+        classifier = ExpressionClassifier(name)
+        report[name] = {
+            part: measure(classifier, crops[rows], [labels[row] for row in rows])
+            for part, rows in (
+                ("all", np.arange(len(labels))),
+                ("gray", np.flatnonzero(~is_color)),
+                ("color", np.flatnonzero(is_color)),
+            )
+        }
+    if options.json:
+        print(json.dumps(report))
+        return
+    print(f"{'model':12s}{'part':7s}{'images':>7s}{'accuracy':>10s}{'recall':>8s}{'ECE':>7s}{'confidence':>12s}")
+    for name, parts in report.items():
+        for part, numbers in parts.items():
+            print(
+                f"{name:12s}{part:7s}{numbers['images']:7d}{numbers['accuracy']:10.1%}{numbers['mean_recall']:8.1%}"
+                f"{numbers['ece']:7.3f}{numbers['confidence']:12.1%}"
+            )
+
+
+if __name__ == "__main__":
+    main()
