@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from mien.errors import InputError
+from mien.errors import InputError, MienError
 from mien.table_files import json_line, write_error
 
 
@@ -39,6 +39,23 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             position += len(line)
 
 
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Lock a file for this process until it is closed, where the system has such locks.
+
+    Raises:
+        InputError: another process has locked it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise InputError(f"{path} is in use by another run; wait for it, or write to another place.") from None
+
+
 class Journal(AbstractContextManager["Journal"]):
     """JSON Lines file of a run over many items: its settings, then one line for each finished item.
 
@@ -50,7 +67,7 @@ class Journal(AbstractContextManager["Journal"]):
         resume: continue an existing journal; by default it is replaced.
 
     Raises:
-        InputError: the settings differ, or the file is damaged or cannot be written.
+        InputError: the settings differ, another run uses the file, or it is damaged or cannot be written.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool = False) -> None:
@@ -58,14 +75,18 @@ class Journal(AbstractContextManager["Journal"]):
         self._positions: dict[str, int] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            length = self._read(settings) if resume and path.is_file() else 0
-            self._file = path.open("r+b" if length else "w+b")
+            self._file: BinaryIO = path.open("a+b")
+            _lock(self._file, path)
+            length = self._read(settings) if resume else 0
             self._file.truncate(length)
             self._file.seek(length)
             if not length:
                 self._append(dict(settings))
         except OSError as error:
             raise write_error(path, error) from None
+        except MienError:
+            self._file.close()
+            raise
 
     def _read(self, settings: Mapping[str, Any]) -> int:
         """Read the positions of the items and return the length of the complete lines."""

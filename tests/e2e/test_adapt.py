@@ -92,3 +92,21 @@ def test_every_shipped_model_takes_a_correction(name, tmp_path):
     maps = np.stack([explanation.maps.mean(axis=(1, 2)) for explanation in corrected.explain(crops)])
     shifts = corrected.logits(crops) - maps
     np.testing.assert_allclose(shifts, np.broadcast_to(shifts[0], shifts.shape), atol=5e-2)
+
+
+def test_images_without_a_face_are_skipped(photographs, tmp_path, capsys):
+    for label in ("anger", "happiness"):
+        for number in range(15):
+            pixels = np.random.default_rng(number).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+            path = tmp_path / "noise" / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    assert run_adapt("compact", tmp_path / "noise", "-o", tmp_path / "noise.onnx") == 2
+    assert "no face was detected in any of the 30 labeled images" in capsys.readouterr().err
+    assert not (tmp_path / "noise.onnx").exists()
+
+
+def test_absent_classes_are_named(photographs, tmp_path, capsys):
+    run_adapt("compact", photographs / "photos", "-o", tmp_path / "new" / "mine.onnx")
+    assert "no face shows neutral, sadness, disgust, fear, contempt" in capsys.readouterr().err
+    assert (tmp_path / "new" / "mine.onnx").is_file()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mien.cli.main import main
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import read_manifest
 from mien.runtime import ASSETS, find_model, shipped_models
@@ -34,7 +35,25 @@ def test_types_differ_in_size_and_storing_again_changes_nothing():
         assert weights.store_weights(data, kind) == data
 
 
-def test_a_model_is_not_overwritten_by_itself():
-    path = find_model("compact")
-    with pytest.raises(weights.ModelError, match="is the model itself"):
-        weights.restore_model(path, path, "int8")
+def test_a_model_is_not_overwritten_by_itself(tmp_path, capsys):
+    path = tmp_path / "own.onnx"
+    weights.restore_model(find_model("compact"), path, "float16")
+    before = path.read_bytes()
+    assert main(["export", str(path), "-o", str(path), "--weights", "int8"]) == 2
+    assert "is the model itself" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_output_must_be_a_model_file(tmp_path, capsys):
+    assert main(["export", "compact", "-o", str(tmp_path / "out.json"), "--weights", "int8"]) == 2
+    assert ".onnx" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_model_file_is_exported_without_a_checkpoint(tmp_path, capsys):
+    assert main(["export", "expression", "-o", str(tmp_path / "small.onnx"), "--weights", "int8"]) == 0
+    assert "numbers of the original weights" in capsys.readouterr().out
+    assert (
+        read_manifest(tmp_path / "small.onnx").source["original_sha256"]
+        == read_manifest(find_model("expression")).sha256
+    )

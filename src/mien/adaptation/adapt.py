@@ -11,7 +11,7 @@ import numpy as np
 
 from mien import metrics
 from mien.adaptation.correction import Basis, FaceFeatures, principal_components
-from mien.adaptation.model_file import write_corrected
+from mien.adaptation.model_file import check_last_layer, write_corrected
 from mien.adaptation.selection import Choice, choose_correction, summarize
 from mien.datasets.index import Index
 from mien.errors import DatasetError, InputError
@@ -33,6 +33,7 @@ class Adaptation:
         after: numbers of the corrected model, cross-validated; those of the model if nothing was gained.
         manifest: of the written model file; None if nothing was gained.
         skipped: ids of images without a detected face, or that could not be read.
+        absent: classes without a labeled face; the adapted model rarely predicts them.
     """
 
     choice: Choice
@@ -40,16 +41,18 @@ class Adaptation:
     after: dict[str, Any]
     manifest: Manifest | None
     skipped: list[str]
+    absent: list[str]
 
 
 def adapt(
-    model: str | Path, index: Index, output: Path, *, group: str = "", progress: Progress | None = None
+    model: str | Path, index: Index, output: str | Path, *, group: str = "", progress: Progress | None = None
 ) -> Adaptation:
     """Fit a model to labeled faces and write it as a new file, unless it gains nothing.
 
     Args:
         model: name of a shipped model, or path of an `.onnx` file.
-        index: the labeled images.
+        index: the labeled images; those of a test split are left out. Images without a detected face are skipped,
+            unless `index.is_cropped`.
         output: `.onnx` file to write, with its manifest beside it.
         group: column whose values must not be split in cross-validation, such as the person; by default every image is
             its own group, which overestimates the gain if people recur.
@@ -61,12 +64,19 @@ def adapt(
         ModelError: if the model has no embedding output, or its last layer is not linear.
         MissingExtraError: if SciPy or onnx is not installed.
     """
+    output = Path(output)
+    check_last_layer(find_model(model))
     classifier = ExpressionClassifier(model)
-    faces, basis, skipped = extract_features(classifier, select_labeled(index), group, progress)
+    samples = tuple(sample for sample in index.samples if sample.split != "test")
+    faces, basis, skipped = extract_features(
+        classifier, select_labeled(replace(index, samples=samples)), group, progress
+    )
+    absent = [name for number, name in enumerate(classifier.manifest.labels) if number not in faces.labels]
     choice = choose_correction(faces, progress=progress)
     before, after = summarize(faces.logits, faces.labels), summarize(choice.logits, faces.labels)
     if choice.correction is None:
-        return Adaptation(choice=choice, before=before, after=before, manifest=None, skipped=skipped)
+        return Adaptation(choice=choice, before=before, after=before, manifest=None, skipped=skipped, absent=absent)
+    title = index.title or index.name
     temperature = round(metrics.fit_temperature(choice.logits, faces.labels), 4)
     after = summarize(choice.logits / temperature, faces.labels)
     manifest = replace(
@@ -79,19 +89,20 @@ def adapt(
         risk_coverage=(),
         trained_on=(
             *classifier.manifest.trained_on,
-            TrainingSource(name=f"{index.name}, {len(faces)} faces, adaptation"),
+            TrainingSource(name=f"{title}: {len(faces)} faces, adaptation", license=index.license),
         ),
-        metrics={f"{index.name}/cross-validated": {"labels": after}, f"{index.name}/before": {"labels": before}},
+        metrics={f"{title}/cross-validated": {"labels": after}, f"{title}/before": {"labels": before}},
         source={
             "adapted_from": f"{classifier.manifest.name}, version {classifier.manifest.version}",
             "adapted_sha256": classifier.manifest.sha256,
             "penalty": choice.setting.penalty if np.isfinite(choice.setting.penalty) else "scale and biases only",
             "balance": choice.setting.balance,
             "groups": group or "images",
+            "absent_classes": absent,
         },
     )
     written = write_corrected(find_model(model), choice.correction.on_embeddings(basis), manifest, output)
-    return Adaptation(choice=choice, before=before, after=after, manifest=written, skipped=skipped)
+    return Adaptation(choice=choice, before=before, after=after, manifest=written, skipped=skipped, absent=absent)
 
 
 def extract_features(
@@ -103,7 +114,7 @@ def extract_features(
     is_used = (labels >= 0) & np.isfinite(predictions.logits).all(axis=1)
     rows = np.flatnonzero(is_used)
     if not len(rows):
-        raise DatasetError(f"{index.root}: no labeled face can be read; check the images with `mien data check`.")
+        raise DatasetError(f"{index.root}: no face was detected in any of the {len(labels)} labeled images.")
     assert predictions.embeddings is not None
     embeddings = predictions.embeddings[rows].astype(np.float64)
     basis = principal_components(embeddings)
@@ -121,8 +132,9 @@ def _group_numbers(index: Index, rows: Sequence[int] | np.ndarray, group: str) -
     """Return the number of the group of every face (N,)."""
     if not group:
         return np.arange(len(rows))
-    names = [index.samples[row].groups.get(group) for row in rows]
-    if all(name is None for name in names):
+    if not any(group in index.samples[row].groups for row in rows):
         known = sorted({name for sample in index.samples for name in sample.groups})
         raise InputError(f"no column {group!r} in the data; it has {', '.join(known) or 'no further columns'}.")
-    return np.unique([str(name) for name in names], return_inverse=True)[1]
+    # an image without a group is its own
+    names = [index.samples[row].groups.get(group) or f"image {row}" for row in rows]
+    return np.unique(names, return_inverse=True)[1]

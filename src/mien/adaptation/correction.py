@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mien.errors import MissingExtraError
+from mien.metrics import softmax
 
 BIAS_PENALTY = 1e-3
 """Weight of the squared class biases and of the squared change of the scale in the loss."""
@@ -18,7 +18,7 @@ MAX_ITERATIONS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class FaceFeatures:
-    """What a model computes for N labeled faces.
+    """Logits and features of N labeled faces.
 
     Attributes:
         logits: (N, C) calibrated, so that their softmax are the model's probabilities.
@@ -44,7 +44,7 @@ class FaceFeatures:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """How strongly a correction may change a model.
+    """Strength of a correction.
 
     Attributes:
         penalty: weight of the squared change of the last layer in the loss; infinite for scale and biases only.
@@ -98,7 +98,7 @@ class Basis:
 
 
 def principal_components(embeddings: np.ndarray) -> Basis:
-    """Return at most `COMPONENTS` principal components of embeddings (N, D), scaled alike."""
+    """Return at most `COMPONENTS` principal components of embeddings (N, D), divided by one common scale."""
     center = embeddings.mean(axis=0)
     _, values, directions = np.linalg.svd(embeddings - center, full_matrices=False)
     scale = math.sqrt(max(float((values**2).sum()) / len(embeddings), 1e-12))
@@ -106,15 +106,12 @@ def principal_components(embeddings: np.ndarray) -> Basis:
 
 
 def fit_correction(faces: FaceFeatures, setting: Setting) -> Correction:
-    """Return the correction with the smallest penalized cross-entropy; classes without a face keep their logits.
+    """Return the correction with the smallest penalized cross-entropy.
 
-    Raises:
-        MissingExtraError: if SciPy is not installed.
+    Classes without a face get no bias and no weights; their logits are only scaled.
     """
-    try:
-        from scipy.optimize import minimize
-    except ImportError:
-        raise MissingExtraError("Adaptation", "adapt") from None
+    from scipy.optimize import minimize
+
     count, classes = faces.logits.shape
     features = faces.features if math.isfinite(setting.penalty) else np.zeros((count, 0))
     width = features.shape[1]
@@ -125,14 +122,14 @@ def fit_correction(faces: FaceFeatures, setting: Setting) -> Correction:
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         scale, bias, weight = _unpack(parameters, classes)
-        probabilities = _softmax(scale * faces.logits + features @ weight + bias)
-        entropy = -(weights * np.log(np.maximum((probabilities * targets).sum(axis=1), 1e-12))).sum()
-        slope = weights[:, None] * (probabilities - targets)
-        scale_slope = (slope * faces.logits).sum() + 2 * BIAS_PENALTY * (scale - 1)
-        bias_slope = (slope.sum(axis=0) + 2 * BIAS_PENALTY * bias) * is_present
-        weight_slope = (features.T @ slope + 2 * penalty * weight) * is_present
-        total = entropy + penalty * (weight**2).sum() + BIAS_PENALTY * ((scale - 1) ** 2 + (bias**2).sum())
-        return total, np.concatenate([[scale_slope], bias_slope, weight_slope.ravel()])
+        probabilities = softmax(scale * faces.logits + features @ weight + bias)
+        cross_entropy = -(weights * np.log(np.maximum((probabilities * targets).sum(axis=1), 1e-12))).sum()
+        gradient = weights[:, None] * (probabilities - targets)
+        scale_gradient = (gradient * faces.logits).sum() + 2 * BIAS_PENALTY * (scale - 1)
+        bias_gradient = (gradient.sum(axis=0) + 2 * BIAS_PENALTY * bias) * is_present
+        weight_gradient = (features.T @ gradient + 2 * penalty * weight) * is_present
+        total = cross_entropy + penalty * (weight**2).sum() + BIAS_PENALTY * ((scale - 1) ** 2 + (bias**2).sum())
+        return total, np.concatenate([[scale_gradient], bias_gradient, weight_gradient.ravel()])
 
     start = np.zeros(1 + classes + width * classes)
     start[0] = 1.0
@@ -140,11 +137,6 @@ def fit_correction(faces: FaceFeatures, setting: Setting) -> Correction:
     scale, bias, weight = _unpack(result.x, classes)
     weight = weight.T if width else np.zeros((classes, faces.features.shape[1]))
     return Correction(scale=scale, weight=weight, bias=bias)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _unpack(parameters: np.ndarray, classes: int) -> tuple[float, np.ndarray, np.ndarray]:

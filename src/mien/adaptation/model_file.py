@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 
+def check_last_layer(model: Path) -> None:
+    """Raise unless `write_corrected` can change a model, so that nothing is computed in vain.
+
+    Raises:
+        ModelError: if the last layer is not a matrix product of the embedding.
+        MissingExtraError: if onnx or SciPy is not installed.
+    """
+    for package in ("onnx", "scipy"):
+        if find_spec(package) is None:
+            raise MissingExtraError(f"Adaptation ({package} is missing)", "adapt")
+    import onnx
+
+    _last_layer(onnx.load(model))
+
+
 def write_corrected(model: Path, correction: Correction, manifest: Manifest, output: Path) -> Manifest:
     """Write a model whose last layer includes a correction, and its manifest; return it with the file's hash.
 
@@ -27,19 +43,17 @@ def write_corrected(model: Path, correction: Correction, manifest: Manifest, out
         output: file to write.
 
     Raises:
-        ModelError: if the last layer is not a matrix product of the embedding.
-        MissingExtraError: if onnx is not installed.
+        ModelError: see `check_last_layer`.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise MissingExtraError("Adaptation", "adapt") from None
+    import onnx
+
     graph = onnx.load(model)
     scale = correction.scale / read_manifest(model).temperature
     weight, bias = _last_layer(graph)
     corrected = scale * weight + correction.weight
     _replace_outputs(graph, corrected, scale * bias + correction.bias)
     onnx.checker.check_model(graph)
+    output.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(output, graph.SerializeToString())
     written = replace(manifest, sha256=file_sha256(output))
     write_manifest(written, output)

@@ -72,7 +72,8 @@ def choose_correction(faces: FaceFeatures, *, seed: int = 0, progress: Progress 
         corrected[number] = logits
         if progress:
             progress(number, len(SETTINGS))
-    is_improved, gain, number = max(candidates)
+    # the first of equals is the weakest
+    is_improved, gain, number = max(candidates, key=lambda candidate: candidate[:2])
     error = gain_error(faces, corrected[number], seed)
     correction = fit_correction(faces, SETTINGS[number - 1]) if is_improved and gain > error else None
     return Choice(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from mien.cli.options import OUTPUT_FILE, Quiet
-from mien.cli.progress import print_message, progress_bar
-from mien.errors import InputError
+from mien.cli.outputs import check_model_path
+from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
 
 if TYPE_CHECKING:
     from mien.adaptation.adapt import Adaptation
@@ -24,6 +25,7 @@ def adapt(
     *,
     output: Annotated[Path, OUTPUT_FILE],
     group: Annotated[str, Parameter(metavar="COLUMN")] = "",
+    crops: bool = False,
     quiet: Quiet = False,
 ) -> int:
     """Fit a model to your own labeled faces and write it as a new model file; in seconds, without torch.
@@ -37,17 +39,19 @@ def adapt(
         model: name of a shipped model (see mien models) or path of an .onnx file.
         data: folder with one subfolder per class, or a .csv or .parquet table of images and labels.
         output: model file to write, ending in .onnx.
+        crops: the images are face crops, which are used whole where no face is detected; by default they are skipped.
         group: column of the table that names the person (or session) of an image, so that no person is in two folds.
     """
     from mien.adaptation.adapt import adapt as fit
     from mien.datasets import read_dataset
 
-    if output.suffix != ".onnx":
-        raise InputError(f"{output}: the name of a model file must end in .onnx.")
-    index = read_dataset("folder" if data.is_dir() else "table", data)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with progress_bar("adapting", is_shown=not quiet) as progress:
+    check_model_path(output, model)
+    index = replace(read_dataset("folder" if data.is_dir() else "table", data), is_cropped=crops)
+    is_replaced = output.exists()
+    with progress_bar("adapting", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         adaptation = fit(model, index, output, group=group, progress=progress)
+    if adaptation.absent:
+        print_message(f"no face shows {', '.join(adaptation.absent)}: an adapted model rarely predicts them")
     if adaptation.skipped:
         print_message(f"{len(adaptation.skipped)} images without a readable face were skipped")
     if not group and not quiet:
@@ -56,6 +60,8 @@ def adapt(
     if adaptation.manifest is None:
         print(f"nothing gained ({_gain(adaptation)}); {output} was not written")
         return NOTHING_GAINED
+    if is_replaced and not quiet:
+        print_message(f"replaced the model that was in {output}")
     print(f"wrote {output} ({_gain(adaptation)})")
     return 0
 

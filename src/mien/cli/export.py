@@ -41,22 +41,26 @@ def export(
         weights: type of the stored weights: float32; float16, half the size; or int8, about a quarter, at a small loss
             that --data shows. Inference computes in float32 with all of them.
     """
+    from mien.cli.outputs import check_model_path, report_unreadable
+    from mien.runtime import find_model, shipped_models
+
+    check_model_path(output, model)
+    is_model_file = model.suffix == ".onnx" or (str(model) in shipped_models() and not model.exists())
     try:
         from mien.export.calibrate import calibrate
-        from mien.export.onnx import export_model
         from mien.export.weights import restore_model
-    except ImportError as error:
-        raise MissingExtraError(f"Export ({error.name} is missing)", "train") from None
-    from mien.cli.outputs import report_unreadable
-    from mien.runtime import find_model, shipped_models
-    from mien.training.checkpoint import find_checkpoint
 
-    is_model_file = model.suffix == ".onnx" or (str(model) in shipped_models() and not model.exists())
-    if not is_model_file:
-        model = find_checkpoint(model)
+        if not is_model_file:
+            from mien.export.onnx import export_model
+            from mien.training.checkpoint import find_checkpoint
+
+            model = find_checkpoint(model)
+    except ImportError as error:
+        extra = "adapt" if error.name == "onnx" else "train"
+        raise MissingExtraError(f"Export ({error.name} is missing)", extra) from None
     index = data.read().select(split) if data else None
     output.parent.mkdir(parents=True, exist_ok=True)
-    state = "calibration kept" if is_model_file else "uncalibrated"
+    state = "numbers of the original weights" if is_model_file else "uncalibrated"
     unreadable: list[str] = []
     is_replaced = output.exists()
     with TemporaryDirectory(prefix=".mien-", dir=output.parent) as folder:

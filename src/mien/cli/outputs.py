@@ -150,6 +150,14 @@ def check_image_path(path: Path, *, source: Path) -> None:
         raise InputError(f"{path} is the image itself. Give another --output.")
 
 
+def check_model_path(path: Path, model: str | Path) -> None:
+    """Raise `InputError` unless a model can be written to a path that is not that of the model it is made from."""
+    if path.suffix != ".onnx":
+        raise InputError(f"{path}: the name of a model file must end in .onnx.")
+    if path.exists() and path.resolve() == Path(model).resolve():
+        raise InputError(f"{path} is the model itself; give another --output.")
+
+
 def save_image(image: np.ndarray, path: Path) -> None:
     """Write pixels (H, W, 3) uint8 RGB atomically in the format of the suffix; creates the folder.
 

@@ -10,7 +10,6 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from mien.atomic import write_atomic
-from mien.errors import ModelError
 from mien.manifest import Manifest, read_manifest, write_manifest
 
 WeightType = Literal["float32", "float16", "int8"]
@@ -54,16 +53,13 @@ def store_weights(graph: bytes, kind: WeightType) -> bytes:
 
 
 def restore_model(model: Path, output: Path, kind: WeightType) -> Manifest:
-    """Write a model file again with weights of another type, and its manifest, whose calibration and numbers are kept.
+    """Write a model file again with weights of another type, and its manifest.
 
-    Raises:
-        ModelError: if the output is the model itself.
+    Calibration and numbers are those of the original weights, which `source` names, until they are measured again.
     """
-    if output.resolve() == model.resolve():
-        raise ModelError(f"{output} is the model itself; give another --output.")
     manifest = read_manifest(model)
     graph = store_weights(model.read_bytes(), kind)
-    source = {**manifest.source, "weights": f"stored as {kind}", "restored_sha256": manifest.sha256}
+    source = {**manifest.source, "weights": f"stored as {kind}", "original_sha256": manifest.sha256}
     restored = replace(manifest, name=output.stem, sha256=hashlib.sha256(graph).hexdigest(), source=source)
     write_atomic(output, graph)
     write_manifest(restored, output)
@@ -77,7 +73,10 @@ def _expand(model: ModelProto) -> None:
     nodes: list[NodeProto] = []
     for node in model.graph.node:
         values = [tensors[name] for name in node.input if name in tensors]
-        if node.op_type in ("Cast", "Mul") and len(values) == len(node.input):
+        is_weight = len(values) == len(node.input) and all(_is_stored_weight(value) for value in values)
+        if is_weight and (
+            node.op_type == "Mul" or (node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT)
+        ):
             product = values[0].astype(np.float32) * (values[1] if len(values) > 1 else 1)
             tensors[node.output[0]] = product.astype(np.float32)
         else:
@@ -91,14 +90,18 @@ def _expand(model: ModelProto) -> None:
     model.graph.initializer.extend([*kept, *added])
 
 
+def _is_stored_weight(values: np.ndarray) -> bool:
+    return values.dtype in (np.float32, np.float16, np.int8)
+
+
 def _large_kernels(model: ModelProto) -> set[str]:
     """Return the names of the convolution weights that are stored as int8."""
     weights = {node.input[1] for node in model.graph.node if node.op_type == "Conv"}
-    outputs = {node.input[1] for node in model.graph.node if "maps" in node.output}
+    map_weights = {name for node in model.graph.node if "maps" in node.output for name in node.input}
     return {
         tensor.name
         for tensor in model.graph.initializer
-        if tensor.name in weights - outputs
+        if tensor.name in weights - map_weights
         and tensor.dims[1] >= MIN_CHANNELS
         and int(np.prod(tensor.dims)) >= MIN_VALUES
     }

@@ -146,7 +146,8 @@ class FaceFollower:
         heads = [_update(head, face) for face, head in zip(predicted, heads, strict=True)]
         faces = [self._smooth(face, head, now) for face, head in zip(predicted, heads, strict=True)]
         self.smoother.retain(self._tracker.track_ids)
-        self._heads = {_track_id(face): head for face, head in zip(faces, heads, strict=True)}
+        kept = {track_id: head for track_id, head in self._heads.items() if track_id in self._tracker.track_ids}
+        self._heads = kept | {_track_id(face): head for face, head in zip(faces, heads, strict=True)}
         return faces
 
     def _valid_head(self, face: Face, now: float) -> _Head:
