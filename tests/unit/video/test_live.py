@@ -22,7 +22,7 @@ from mien.video.schedule import DETECTION_INTERVAL_S
 class LiveReader:
     """A `VideoReader` of a camera, with a frame at regular times."""
 
-    def __init__(self, source, fps=None, *, count=60, step_s=0.005):
+    def __init__(self, source, fps=None, *, color="rgb", count=60, step_s=0.005):
         self.broken, self.is_truncated, self.is_closed = 0, False, False
         self.info = VideoInfo(
             source="camera 0", size_hw=(48, 64), fps=1 / step_s, duration_s=None, frames=None,
