@@ -28,6 +28,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,10 @@ class Samples:
         self.open_files.append(len(list(Path(f"/proc/{self.pid}/fd").iterdir())))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the maxima of the second and of the last quarter of the time."""
+        """Return the maxima of the second and of the last quarter of the time; nothing after an early end."""
         quarter = len(self.memory_mb) // 4
+        if quarter == 0:
+            return {"is_memory_flat": False}
         before, after = max(self.memory_mb[quarter : 2 * quarter]), max(self.memory_mb[-quarter:])
         return {
             "memory_mb_second_quarter": round(before),
@@ -123,6 +126,8 @@ def interrupt_and_resume(options: list[str | Path], table: Path, expected: bytes
     time.sleep(random.uniform(0.2, 0.9) * seconds)
     run.send_signal(random.choice(SIGNALS))
     run.wait()
+    if run.returncode == 0:
+        return "finished before the signal"
     partial = [path.name for path in table.parent.rglob("*partial*")] if run.returncode != -signal.SIGKILL else []
     resumed = mien_command(*options, "--resume")
     if resumed.wait() != 0:
@@ -169,6 +174,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         report = run(Path(name), options.minutes)
     print(json.dumps(report, indent=None if options.json else 2))
+    sys.exit(0 if report["is_passed"] else 1)
 
 
 def run(folder: Path, minutes: float) -> dict[str, Any]:
@@ -177,36 +183,55 @@ def run(folder: Path, minutes: float) -> dict[str, Any]:
     stop = threading.Event()
     answers: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
-    with (folder / "rounds.txt").open("wb") as rounds, (folder / "errors.txt").open("wb") as errors:
-        command = [sys.executable, __file__, "--analyze", str(clip)]
-        library = subprocess.Popen(command, stdout=rounds, stderr=errors)
-        server = ServerProcess(None, "--model=expression", log=folder / "server.log")
-        threads = [threading.Thread(target=request_forever, args=(server.port, stop, answers)) for _ in range(CLIENTS)]
-        threads.append(threading.Thread(target=interrupt_forever, args=(folder, clip, stop, outcomes)))
-        for thread in threads:
-            thread.start()
+    errors: list[str] = []
+
+    def start(function: Callable[..., None], *arguments: object) -> threading.Thread:
+        def target() -> None:
+            try:
+                function(*arguments)
+            except Exception as error:
+                errors.append(f"{function.__name__}: {error!r}")
+
+        thread = threading.Thread(target=target)
+        thread.start()
+        return thread
+
+    server = ServerProcess(None, "--model=expression", log=folder / "server.log")
+    with (folder / "rounds.txt").open("wb") as rounds, (folder / "errors.txt").open("wb") as library_errors:
+        library = subprocess.Popen(
+            [sys.executable, __file__, "--analyze", str(clip)], stdout=rounds, stderr=library_errors
+        )
+        threads = [start(request_forever, server.port, stop, answers) for _ in range(CLIENTS)]
+        threads.append(start(interrupt_forever, folder, clip, stop, outcomes))
         samples = {"library": Samples(library.pid), "server": Samples(server.process.pid)}
-        end = time.perf_counter() + 60 * minutes
-        while time.perf_counter() < end and library.poll() is None and server.process.poll() is None:
-            for process in samples.values():
-                process.take()
-            time.sleep(SAMPLE_S)
-        is_running = {"library": library.poll() is None, "server": server.process.poll() is None}
-        stop.set()
-        for thread in threads:
-            thread.join()
-        library.kill()
-        library.wait()
-        server.stop()
+        try:
+            end = time.perf_counter() + 60 * minutes
+            while time.perf_counter() < end and library.poll() is None and server.process.poll() is None and not errors:
+                for process in samples.values():
+                    process.take()
+                time.sleep(SAMPLE_S)
+            is_running = library.poll() is None and server.process.poll() is None
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+            library.kill()
+            library.wait()
+            server.stop()
     lines = [line.split() for line in (folder / "rounds.txt").read_text().splitlines()]
+    measured = {name: process.to_dict() for name, process in samples.items()}
+    is_equal = all(outcome.endswith((": equal", "before the signal")) for outcome in outcomes)
     return {
         "minutes": minutes,
-        "library": samples["library"].to_dict()
+        "library": measured["library"]
         | {"images": sum(int(line[0]) for line in lines), "video_frames": sum(int(line[1]) for line in lines)},
-        "server": samples["server"].to_dict() | {"answers": dict(answers)},
+        "server": measured["server"] | {"answers": dict(answers)},
         "interrupted_runs": dict(outcomes),
-        "is_running_at_the_end": is_running,
-        "library_errors": (folder / "errors.txt").read_text()[-500:],
+        "errors": [*errors, (folder / "errors.txt").read_text()[-500:]],
+        "is_passed": is_running
+        and is_equal
+        and not errors
+        and all(part["is_memory_flat"] for part in measured.values()),
     }
 
 

@@ -9,16 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+MAX_PREFIX = 40
+"""Maximum number of characters of the name of a partial file; the longest names of a file system have 255 bytes."""
+
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[IO[bytes]]:
     """Open a binary file for writing that replaces `path` when the block ends without an error.
 
-    The data is written to `path` plus random hex digits and `.partial`, so that concurrent writers do not mix: the last
-    to finish wins. When the block raises, the partial file is removed and `path` stays unchanged; a killed process
-    leaves its partial file.
+    The data is written to a file beside it, named by up to `MAX_PREFIX` characters of its name, random hex digits and
+    `.partial`, so that concurrent writers do not mix: the last to finish wins. When the block raises, the partial file
+    is removed and `path` stays unchanged; a killed process leaves its partial file.
     """
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    partial = path.with_name(f"{path.name[:MAX_PREFIX]}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("wb") as file:
             yield file

@@ -34,3 +34,10 @@ def test_concurrent_writers_do_not_mix_and_the_last_wins(tmp_path):
         assert path.read_bytes() == b"two"
     assert path.read_bytes() == b"one" * 1000
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_of_the_maximum_length_is_written(tmp_path):
+    path = tmp_path / ("x" * 251 + ".csv")
+    write_atomic(path, "content")
+    assert path.read_text() == "content"
+    assert list(tmp_path.iterdir()) == [path]

@@ -22,6 +22,9 @@ from mien.manifest import Manifest, TrainingSource
 from mien.progress import Progress
 from mien.runtime import find_model
 
+MAX_ACCURACY = 0.99
+"""Cross-validated accuracy above which the faces are too alike, or too few, to fit a temperature."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptation:
@@ -77,7 +80,7 @@ def adapt(
     if choice.correction is None:
         return Adaptation(choice=choice, before=before, after=before, manifest=None, skipped=skipped, absent=absent)
     title = index.title or index.name
-    temperature = round(metrics.fit_temperature(choice.logits, faces.labels), 4)
+    temperature = fit_temperature(choice.logits, faces.labels)
     after = summarize(choice.logits / temperature, faces.labels)
     manifest = replace(
         classifier.manifest,
@@ -85,7 +88,7 @@ def adapt(
         version="1",
         temperature=temperature,
         quality_temperature=None,
-        abstain_below=0.0,
+        abstain_below=min(classifier.manifest.abstain_below, 0.5),
         risk_coverage=(),
         trained_on=(
             *classifier.manifest.trained_on,
@@ -103,6 +106,13 @@ def adapt(
     )
     written = write_corrected(find_model(model), choice.correction.on_embeddings(basis), manifest, output)
     return Adaptation(choice=choice, before=before, after=after, manifest=written, skipped=skipped, absent=absent)
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the temperature of cross-validated logits; at least 1 if they separate nearly all faces."""
+    temperature = round(metrics.fit_temperature(logits, labels), 4)
+    is_separated = metrics.accuracy(labels, metrics.choose_labels(logits)) > MAX_ACCURACY
+    return max(temperature, 1.0) if is_separated else temperature
 
 
 def extract_features(

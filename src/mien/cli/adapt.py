@@ -42,6 +42,7 @@ def adapt(
         crops: the images are face crops, which are used whole where no face is detected; by default they are skipped.
         group: column of the table that names the person (or session) of an image, so that no person is in two folds.
     """
+    from mien.adaptation.adapt import MAX_ACCURACY
     from mien.adaptation.adapt import adapt as fit
     from mien.datasets import read_dataset
 
@@ -57,6 +58,10 @@ def adapt(
     if not group and not quiet:
         print_message("every image counts as another person; if people recur, name them with --group")
     _print_numbers(adaptation)
+    if adaptation.after["accuracy"] > MAX_ACCURACY:
+        print_message(
+            "nearly all faces are classified correctly: images may be too alike, or repeat; name them by --group"
+        )
     if adaptation.manifest is None:
         print(f"nothing gained ({_gain(adaptation)}); {output} was not written")
         return NOTHING_GAINED

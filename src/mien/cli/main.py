@@ -90,15 +90,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0 for success, 1 if some inputs failed, 2 if nothing could be done, 130 after Ctrl-C, 143 after
         SIGTERM.
     """
-    _replace_unencodable()
+    _open_streams()
     with catch_stop_signals(), warnings.catch_warnings():
         # the commands print them beside the results
         warnings.simplefilter("ignore", MienWarning)
         return _run(list(sys.argv[1:] if arguments is None else arguments))
 
 
-def _replace_unencodable() -> None:
-    """Print "?" and escapes for characters that the encoding of a stream lacks, as on Windows pipes."""
+def _open_streams() -> None:
+    """Discard what is printed to closed streams, and replace characters that the encoding of a stream lacks."""
+    nowhere = Path(os.devnull)
+    sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
     for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)

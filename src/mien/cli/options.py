@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
 
+from mien.cli.signals import deferred_stop
 from mien.emotions import DatasetKind
 from mien.errors import InputError
 from mien.runtime import DEFAULT_MODEL
@@ -80,9 +81,14 @@ class DetectionOptions:
             InputError: an option is out of its range.
             ModelError: the model is unknown or broken.
         """
-        from mien.inference.analyzer import Analyzer
+        # ONNX Runtime aborts the process when its threads are interrupted while they start
+        with deferred_stop() as is_stopped:
+            from mien.inference.analyzer import Analyzer
 
-        return Analyzer(**vars(self))
+            analyzer = Analyzer(**vars(self))
+        if is_stopped():
+            raise KeyboardInterrupt
+        return analyzer
 
 
 @Parameter(name="*", group=ANALYSIS)

@@ -80,6 +80,8 @@ def predict(
         bar = progress_bar("images", is_shown=len(found.images) > 1 and not quiet and not is_interleaved)
         results = _analyze(analyzer, outputs.remaining, found.failures, is_stopped)
         _run(results, outputs, _open_printer(as_json=as_json), bar, total)
+    if options.action_units and not (as_json or table or output or quiet):
+        print_message("action units are not in this table; give --json, --table or --output")
     counts = outputs.counts
     if not quiet:
         problem = f", {counts.failures} could not be read" if counts.failures else ""

@@ -163,7 +163,7 @@ def to_pandas(results: Iterable[Result]) -> pd.DataFrame:
         import pandas as pd
     except ImportError:
         raise MissingExtraError("A DataFrame", "pandas") from None
-    records = [result.to_record() for result in results]
+    records = [result.to_record() for result in ([results] if isinstance(results, Result) else results)]
     expressions = (face.expression for record in records for face in record.faces if face.expression)
     labels = next((tuple(expression.probabilities) for expression in expressions), ())
     rows = [row for record in records for row in flatten_result(record)]
