@@ -59,9 +59,7 @@ def adapt(
         print_message("every image counts as another person; if people recur, name them with --group")
     _print_numbers(adaptation)
     if adaptation.after["accuracy"] > MAX_ACCURACY:
-        print_message(
-            "nearly all faces are classified correctly: images may be too alike, or repeat; name them by --group"
-        )
+        print_message("nearly all faces are classified correctly: the images may be copies of a few")
     if adaptation.manifest is None:
         print(f"nothing gained ({_gain(adaptation)}); {output} was not written")
         return NOTHING_GAINED

@@ -49,15 +49,10 @@ def export(
     try:
         from mien.export.calibrate import calibrate
         from mien.export.weights import restore_model
-
-        if not is_model_file:
-            from mien.export.onnx import export_model
-            from mien.training.checkpoint import find_checkpoint
-
-            model = find_checkpoint(model)
     except ImportError as error:
-        extra = "adapt" if error.name == "onnx" else "train"
-        raise MissingExtraError(f"Export ({error.name} is missing)", extra) from None
+        raise MissingExtraError(f"Export ({error.name} is missing)", "adapt") from None
+    if not is_model_file:
+        model = _find_checkpoint(model)
     index = data.read().select(split) if data else None
     output.parent.mkdir(parents=True, exist_ok=True)
     state = "numbers of the original weights" if is_model_file else "uncalibrated"
@@ -68,6 +63,8 @@ def export(
         if is_model_file:
             manifest = restore_model(find_model(model), draft, weights)
         else:
+            from mien.export.onnx import export_model
+
             manifest = export_model(model, draft, weights=weights, source={"commit": commit} if commit else None)
         if index:
             with progress_bar("calibrating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
@@ -82,3 +79,16 @@ def export(
     origin = f"{model}" if is_model_file else f"{model}, step {manifest.source['step']}"
     print(f"{output}  {output.stat().st_size / 1e6:.1f} MB  {state}  from {origin}")
     return report_unreadable(unreadable)
+
+
+def _find_checkpoint(path: Path) -> Path:
+    """Return the checkpoint of a run.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    try:
+        from mien.training.checkpoint import find_checkpoint
+    except ImportError as error:
+        raise MissingExtraError(f"Export ({error.name} is missing)", "train") from None
+    return find_checkpoint(path)

@@ -91,7 +91,7 @@ def _expand(model: ModelProto) -> None:
 
 
 def _is_stored_weight(values: np.ndarray) -> bool:
-    return values.dtype in (np.float32, np.float16, np.int8)
+    return values.dtype.name in ("float32", "float16", "int8")
 
 
 def _large_kernels(model: ModelProto) -> set[str]:
