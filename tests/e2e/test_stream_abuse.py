@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -30,6 +31,7 @@ from support.abuse import (
     seed_images,
     serving,
 )
+from support.waiting import wait_until
 
 FLOOD_TIMEOUT_S = 90.0
 """Time limit for disconnecting a client that does not read; socket buffers fill up first."""
@@ -167,6 +169,8 @@ def test_survives_clients_that_disconnect_early(server):
 
 
 def test_connections_over_the_limit_are_rejected(server):
+    # the server releases the places of earlier clients when it notices that they are gone
+    wait_until(lambda: b"mien_streams 0.0" in urlopen(f"{server.url}/metrics").read(), timeout_s=60)
     with ExitStack() as stack:
         clients = [stack.enter_context(closing(server.connect())) for _ in range(24)]
         for client in clients:
