@@ -46,7 +46,7 @@ def test_clean_data_set_has_no_findings(tmp_path):
     report = check_dataset(index, progress=lambda done, total: calls.append((done, total)))
     assert report.is_usable
     assert report.duplicates == report.leaks == report.duplicates_in_later_splits == ()
-    assert calls == [(done, 6) for done in range(1, 7)]
+    assert calls == [(done, 6) for done in range(7)]
     assert report.counts["valid"] == count_classes(index)["valid"]
     assert report.counts["valid"]["happiness"] == report.counts["valid"]["not counted"] == 1
     assert sum(sum(counts.values()) for counts in report.counts.values()) == 6

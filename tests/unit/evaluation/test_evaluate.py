@@ -26,7 +26,7 @@ def test_model_path_and_classifier_give_the_same_summary(tiny_model, index):
     by_path = evaluate(tiny_model, index, progress=lambda done, total: calls.append((done, total)))
     assert by_path.summary == evaluate(ExpressionClassifier(tiny_model), index).summary
     assert by_path.summary["n"] == by_path.summary["missed_faces"] == 3
-    assert calls == [(3, 3)]
+    assert calls == [(0, 3), (3, 3)]
 
 
 def test_model_does_not_differ_from_itself(tiny_model, index):
@@ -34,7 +34,7 @@ def test_model_does_not_differ_from_itself(tiny_model, index):
     comparison = compare(tiny_model, str(tiny_model), index, progress=lambda done, total: calls.append((done, total)))
     assert (comparison.summary["n"], comparison.summary["difference"]) == (3, 0.0)
     assert comparison.only_first == comparison.only_second == ()
-    assert calls == [(3, 6), (6, 6)]
+    assert calls == [(0, 6), (3, 6), (3, 6), (6, 6)]
 
 
 def test_rejects_unknown_model_and_unlabeled_images(tiny_model, index):
