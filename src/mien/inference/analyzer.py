@@ -39,7 +39,8 @@ class Analyzer:
     """Detect faces and predict their perceived expression, head pose and quality.
 
     Loading takes a moment: create one analyzer and use it for every image. It is immutable and thread-safe. All
-    options but `threads` are defaults that `analyze` and `analyze_many` override for one call.
+    options but `threads` are defaults that `analyze` and `analyze_many` override for one call. Pickled, it is
+    opened again: in other processes, start them by spawn or forkserver, because ONNX Runtime can hang after a fork.
 
     Args:
         model: name of a shipped expression model, or path of an `.onnx` file with its manifest beside it.

@@ -58,8 +58,7 @@ def count_faces(analyzer: Analyzer, image: np.ndarray) -> int:
     return len(analyzer.analyze(image))
 
 
-@pytest.mark.parametrize("method", ["spawn", *(["fork"] if sys.platform.startswith("linux") else [])])
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("method", ["spawn", *(["forkserver"] if sys.platform.startswith("linux") else [])])
 def test_works_in_processes(analyzer, group, method):
     context = multiprocessing.get_context(method)
     with ProcessPoolExecutor(1, mp_context=context) as pool:
