@@ -83,9 +83,11 @@ def predict_dataset(
             has_crop = [crop is not None for crop in crops]
             if any(has_crop):
                 batch = np.stack([crop for crop in crops if crop is not None])
-                logits[rows[has_crop]] = classifier.logits(batch, flip_tta=flip_tta)
+                used = rows[has_crop]
                 if with_embeddings:
-                    embeddings[rows[has_crop]] = classifier.embeddings(batch, flip_tta=flip_tta)
+                    logits[used], embeddings[used] = classifier.features(batch, flip_tta=flip_tta)
+                else:
+                    logits[used] = classifier.logits(batch, flip_tta=flip_tta)
             if progress:
                 progress(start + len(samples), count)
 

@@ -84,10 +84,17 @@ class ExpressionClassifier:
             InputError: if the crops have another shape or type.
             ModelError: if the model file has no embedding output, or the network fails.
         """
+        return self.features(crops, flip_tta=flip_tta)[1]
+
+    def features(self, crops: np.ndarray, *, flip_tta: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits (N, C) and embeddings (N, D) of one pass; see `logits` and `embeddings`."""
         self._check_crops(crops)
         self._check_outputs("return embeddings", ["logits", "embedding"])
-        batches = [self._run(batch, ["logits", "embedding"], flip_tta)[1] for batch in _batches(crops)]
-        return np.concatenate(batches) if batches else np.empty((0, self.embedding_width), dtype=np.float32)
+        runs = [self._run(batch, ["logits", "embedding"], flip_tta) for batch in _batches(crops)]
+        if not runs:
+            widths = (len(self._manifest.labels), self.embedding_width)
+            return np.empty((0, widths[0]), dtype=np.float32), np.empty((0, widths[1]), dtype=np.float32)
+        return np.concatenate([run[0] for run in runs]), np.concatenate([run[1] for run in runs])
 
     @property
     def embedding_width(self) -> int:
