@@ -11,6 +11,7 @@ import numpy as np
 from mien import metrics
 from mien.adaptation.correction import Correction, FaceFeatures, Setting, fit_correction
 from mien.errors import DatasetError
+from mien.evaluation.summary import accuracy_scores, json_ready
 from mien.progress import Progress
 
 FOLDS = 5
@@ -128,15 +129,16 @@ def gain_error(faces: FaceFeatures, logits: np.ndarray, seed: int) -> float:
 def summarize(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Return number of faces, accuracy with interval, balanced accuracy and calibration error."""
     predictions = metrics.choose_labels(logits)
+    classes = logits.shape[1]
     probabilities = metrics.softmax(logits)
-    correct = int((predictions == labels).sum())
-    low, high = metrics.accuracy_interval(correct, len(labels))
-    return {
-        "n": len(labels),
-        "accuracy": round(correct / len(labels), 6),
-        "accuracy_interval": [round(low, 6), round(high, 6)],
-        "balanced_accuracy": round(metrics.balanced_accuracy(labels, predictions, logits.shape[1]), 6),
-        "macro_f1": round(metrics.macro_f1(labels, predictions, logits.shape[1]), 6),
-        "ece": round(metrics.expected_calibration_error(probabilities, labels), 6),
-        "brier": round(metrics.brier_score(probabilities, labels), 6),
-    }
+    measured = accuracy_scores(labels, predictions, classes)
+    del measured["correct"]
+    return json_ready(
+        {
+            "n": len(labels),
+            **measured,
+            "macro_f1": metrics.macro_f1(labels, predictions, classes),
+            "ece": metrics.expected_calibration_error(probabilities, labels),
+            "brier": metrics.brier_score(probabilities, labels),
+        }
+    )
