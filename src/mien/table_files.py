@@ -1,12 +1,13 @@
-"""CSV, JSON Lines and Parquet tables, written row by row and atomically."""
+"""CSV, JSON Lines and Parquet tables, written row by row and atomically, and read again."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -95,12 +96,71 @@ def check_table_path(path: Path) -> None:
         _load_parquet()
 
 
+def read_table(path: Path, columns: Mapping[str, type]) -> tuple[tuple[str, ...], Iterator[dict[str, Any]]]:
+    """Return the column names of a table and its rows, which are read lazily; a missing value is None.
+
+    Args:
+        path: path that ends in .csv, .jsonl or .parquet.
+        columns: types of columns that are not numbers (str or bool); CSV files do not state them.
+
+    Raises:
+        InputError: on another suffix, when the file cannot be read or is not such a table; also while reading rows.
+        MissingExtraError: for Parquet without pyarrow.
+    """
+    check_table_path(path)
+    rows = _guarded(path, _READERS[path.suffix.lower()](path, columns))
+    first = next(rows, None)
+    if first is None:
+        raise InputError(f"{path} has no rows.")
+    return tuple(first), chain([first], rows)
+
+
+def _guarded(path: Path, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows; an exception of the reader becomes an `InputError` that names the file."""
+    try:
+        yield from rows
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}.") from None
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path} is not a table of mien: {' '.join(str(error).split())}.") from None
+
+
+def _read_csv(path: Path, columns: Mapping[str, type]) -> Iterator[dict[str, Any]]:
+    kinds = {str: str, bool: "True".__eq__}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, strict=True):
+            if None in row or None in row.values():
+                raise ValueError("a row has another number of cells than the header")
+            yield {
+                name: kinds.get(columns.get(name, float), float)(cell) if cell else None for name, cell in row.items()
+            }
+
+
+def _read_json_lines(path: Path, columns: Mapping[str, type]) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("a line is not a JSON object")
+            yield row
+
+
+def _read_parquet(path: Path, columns: Mapping[str, type]) -> Iterator[dict[str, Any]]:
+    _, pq = _load_parquet()
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(PARQUET_BATCH_ROWS):
+            yield from batch.to_pylist()
+
+
+_READERS = {".csv": _read_csv, ".jsonl": _read_json_lines, ".parquet": _read_parquet}
+
+
 def _load_parquet() -> tuple[Any, Any]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise MissingExtraError("writing Parquet", "table") from None
+        raise MissingExtraError("Parquet", "table") from None
     return pa, pq
 
 

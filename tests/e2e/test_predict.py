@@ -147,7 +147,7 @@ def test_parquet_has_the_values_of_the_json(shell, photo, tmp_path):
 def test_parquet_without_pyarrow_names_the_extra(shell, photo, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert shell(photo, "--table", tmp_path / "faces.parquet") == 2
-    assert shell.err == "mien: writing Parquet needs more packages: pip install 'mien[table]'\n"
+    assert shell.err == "mien: Parquet needs more packages: pip install 'mien[table]'\n"
     assert list(tmp_path.iterdir()) == [photo.parent]
 
 

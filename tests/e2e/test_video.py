@@ -309,7 +309,7 @@ def test_table_formats_are_equal(portrait_clip, shell, analyzer, tmp_path):
 def test_parquet_without_extra_fails_before_the_analysis(portrait_clip, shell, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert shell(portrait_clip, "--output", tmp_path / "out", "--table", tmp_path / "faces.parquet") == 2
-    assert shell.err == "mien: writing Parquet needs more packages: pip install 'mien[table]'\n"
+    assert shell.err == "mien: Parquet needs more packages: pip install 'mien[table]'\n"
     assert not (tmp_path / "out").exists()
 
 

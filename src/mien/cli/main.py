@@ -31,6 +31,7 @@ COMMANDS = {
     "video": ("mien.cli.video:video", ANALYZE, "[OPTIONS] SOURCE..."),
     "camera": ("mien.cli.camera:camera", ANALYZE, "[OPTIONS] [SOURCE]"),
     "explain": ("mien.cli.explain:explain", ANALYZE, None),
+    "convert": ("mien.cli.convert:convert", ANALYZE, None),
     "models": ("mien.cli.models:models", EVALUATE, "[OPTIONS] [NAME...]"),
     "evaluate": ("mien.cli.evaluate:evaluate", EVALUATE, None),
     "compare": ("mien.cli.compare:compare", EVALUATE, None),
@@ -42,7 +43,7 @@ COMMANDS = {
 }
 """Import path, help section and usage of each command; commands are imported on first use."""
 
-PATH_OPTIONS = ("--output", "-o", "--table", "--data", "--leaks", "--write-page", "--token-file")
+PATH_OPTIONS = ("--output", "-o", "--table", "--data", "--leaks", "--write-page", "--token-file", "--media")
 """Options that take the path of a file or folder."""
 
 ARGUMENT_NAMES = {"--smoothing": "time_constant_s"}

@@ -1,0 +1,98 @@
+"""Faces of images as boxes with a label, for Label Studio and FiftyOne."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+UNSURE = "unsure"
+"""Label of a face for which the model abstains."""
+
+
+def to_label_studio(rows: Iterable[Mapping[str, Any]], prefix: str = "") -> str:
+    """Return Label Studio tasks with predictions (pre-annotations) as JSON.
+
+    Args:
+        rows: rows of an image table; see `mien.schema.table_columns`.
+        prefix: text before the path of each image, such as "/data/local-files/?d=".
+
+    Source:
+        Label Studio, "Import pre-annotated data": `rectanglelabels` in percent of the image.
+    """
+    tasks = []
+    for image, faces in _images(rows):
+        results = [_region(number, face) for number, face in enumerate(faces, start=1)]
+        scores = [float(face["confidence"]) for face in faces]
+        prediction: dict[str, Any] = {"model_version": "mien", "result": results}
+        if scores:
+            prediction["score"] = round(sum(scores) / len(scores), 4)
+        tasks.append({"data": {"image": f"{prefix}{image}"}, "predictions": [prediction]})
+    return json.dumps(tasks, indent=1, ensure_ascii=False) + "\n"
+
+
+def _region(number: int, face: Mapping[str, Any]) -> dict[str, Any]:
+    x, y, width, height = _relative_box(face)
+    return {
+        "id": f"face{number}",
+        "type": "rectanglelabels",
+        "from_name": "expression",
+        "to_name": "image",
+        "original_width": face["width"],
+        "original_height": face["height"],
+        "image_rotation": 0,
+        "score": face["confidence"],
+        "value": {
+            "x": round(100 * x, 4),
+            "y": round(100 * y, 4),
+            "width": round(100 * width, 4),
+            "height": round(100 * height, 4),
+            "rotation": 0,
+            "rectanglelabels": [face.get("label") or UNSURE],
+        },
+    }
+
+
+def to_fiftyone(rows: Iterable[Mapping[str, Any]], labels: Sequence[str]) -> str:
+    """Return FiftyOne's labels of an image detection dataset as JSON, by the absolute path of each image.
+
+    Every detection has the class probabilities and, where known, the head pose as attributes.
+
+    Args:
+        rows: rows of an image table; see `mien.schema.table_columns`.
+        labels: class names in the model's order.
+
+    Source:
+        FiftyOne, `FiftyOneImageDetectionDataset`: boxes are left, top, width and height relative to the image.
+    """
+    names = (*(f"p_{label}" for label in labels), "yaw_deg", "pitch_deg", "roll_deg")
+    detections = {
+        str(Path(image).absolute()): [
+            {
+                "label": face.get("label") or UNSURE,
+                "bounding_box": [round(value, 6) for value in _relative_box(face)],
+                "confidence": face["confidence"],
+                "attributes": {name: face[name] for name in names if face.get(name) is not None},
+            }
+            for face in faces
+        ]
+        for image, faces in _images(rows)
+    }
+    return json.dumps({"classes": [*labels, UNSURE], "labels": detections}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _images(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """Yield the path of each readable image and its faces."""
+    for image, group in groupby(rows, key=lambda row: row["image"]):
+        members = list(group)
+        if not members[0].get("error"):
+            yield image, [row for row in members if row.get("x1") is not None]
+
+
+def _relative_box(face: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """Return left, top, width and height as shares of the image, cut off at its edges."""
+    left, right = (min(max(face[name] / face["width"], 0.0), 1.0) for name in ("x1", "x2"))
+    top, bottom = (min(max(face[name] / face["height"], 0.0), 1.0) for name in ("y1", "y2"))
+    return left, top, right - left, bottom - top

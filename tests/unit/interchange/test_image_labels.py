@@ -1,0 +1,58 @@
+"""Label Studio tasks and FiftyOne detections of image tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mien.interchange.image_labels import to_fiftyone, to_label_studio
+
+LABELS = ("neutral", "happiness")
+
+
+def face(image="a.jpg", number=1, label="happiness", **others):
+    return {
+        **{"image": image, "width": 200, "height": 100, "face": number},
+        **{"x1": 20.0, "y1": 10.0, "x2": 60.0, "y2": 60.0, "yaw_deg": 5.0, "pitch_deg": None, "roll_deg": 0.0},
+        **{"label": label, "confidence": 0.8, "p_neutral": 0.2, "p_happiness": 0.8, "error": None},
+        **others,
+    }
+
+
+EMPTY = {"image": "empty.jpg", "width": 200, "height": 100, "x1": None, "error": None}
+BROKEN = {"image": "broken.jpg", "width": 0, "height": 0, "x1": None, "error": "image_read"}
+ROWS = [face(), face(number=2, label=None, x1=-10.0, x2=230.0), EMPTY, BROKEN]
+
+
+def test_label_studio_boxes_are_percent_of_the_image():
+    tasks = json.loads(to_label_studio(ROWS, "/data/local-files/?d="))
+    assert [task["data"]["image"] for task in tasks] == ["/data/local-files/?d=a.jpg", "/data/local-files/?d=empty.jpg"]
+    (prediction,) = tasks[0]["predictions"]
+    box = {"x": 10, "y": 10, "width": 20, "height": 50, "rotation": 0}
+    assert prediction["result"][0]["value"] == {**box, "rectanglelabels": ["happiness"]}
+    assert prediction["score"] == 0.8
+    assert tasks[1]["predictions"][0]["result"] == []
+
+
+def test_label_studio_boxes_end_at_the_image_and_abstentions_are_unsure():
+    value = json.loads(to_label_studio(ROWS))[0]["predictions"][0]["result"][1]["value"]
+    assert (value["x"], value["width"], value["rectanglelabels"]) == (0, 100, ["unsure"])
+
+
+def test_fiftyone_boxes_are_relative_to_the_image():
+    document = json.loads(to_fiftyone(ROWS, LABELS))
+    assert document["classes"] == ["neutral", "happiness", "unsure"]
+    image, empty = (str(Path(name).absolute()) for name in ("a.jpg", "empty.jpg"))
+    assert list(document["labels"]) == [image, empty]
+    first = document["labels"][image][0]
+    assert first["bounding_box"] == pytest.approx([0.1, 0.1, 0.2, 0.5])
+    assert first["attributes"] == {"p_neutral": 0.2, "p_happiness": 0.8, "yaw_deg": 5.0, "roll_deg": 0.0}
+    assert document["labels"][empty] == []
+
+
+@pytest.mark.parametrize("convert", [to_label_studio, lambda rows: to_fiftyone(rows, LABELS)])
+def test_no_rows_give_no_images(convert):
+    document = json.loads(convert([]))
+    assert document == [] or document["labels"] == {}
