@@ -10,6 +10,7 @@ import torch
 
 from mien.atomic import write_atomic
 from mien.errors import CheckpointError, ConfigError, ModelError, ParityError
+from mien.export.simplify import simplify
 from mien.export.weights import WeightType, store_weights
 from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, write_manifest
 from mien.models import build_model
@@ -97,8 +98,10 @@ def export_graph(network: ExpressionNetwork, size: int) -> bytes:
         ParityError: see `export_model`.
     """
     module = ExportModule(network)
-    graph = trace_graph(module, size, *module.output_names)
-    onnx.checker.check_model(onnx.load_from_string(graph))
+    model = onnx.load_from_string(trace_graph(module, size, *module.output_names))
+    simplify(model)
+    onnx.checker.check_model(model)
+    graph = model.SerializeToString()
     _check_parity(module, graph, size, TOLERANCE)
     return graph
 

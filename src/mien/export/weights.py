@@ -10,6 +10,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from mien.atomic import write_atomic
+from mien.export.simplify import simplify
 from mien.manifest import Manifest, read_manifest, write_manifest
 
 WeightType = Literal["float32", "float16", "int8"]
@@ -31,6 +32,7 @@ def store_weights(graph: bytes, kind: WeightType) -> bytes:
     """
     model = onnx.load_from_string(graph)
     _expand(model)
+    simplify(model)
     kernels = _large_kernels(model) if kind == "int8" else set()
     casts: list[NodeProto] = []
     for tensor in list(model.graph.initializer):
