@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mien.evaluation.evaluate import evaluate
     from mien.imaging import read_image
     from mien.inference.analyzer import Analyzer
+    from mien.inference.data_frame import predict_frame
     from mien.inference.explain import explain
     from mien.inference.result import Result, to_pandas
     from mien.results import Expression, Face, HeadPose, Quality, VideoFrame
@@ -50,6 +51,7 @@ _MODULES = {
     "mien.evaluation.evaluate": ("evaluate",),
     "mien.imaging": ("read_image",),
     "mien.inference.analyzer": ("Analyzer",),
+    "mien.inference.data_frame": ("predict_frame",),
     "mien.inference.explain": ("explain",),
     "mien.inference.result": ("Result", "to_pandas"),
     "mien.results": ("Expression", "Face", "HeadPose", "Quality", "VideoFrame"),
@@ -83,6 +85,7 @@ __all__ = [
     "draw_faces",
     "evaluate",
     "explain",
+    "predict_frame",
     "read_dataset",
     "read_image",
     "to_pandas",

@@ -35,6 +35,7 @@ NAMES = {
     "draw_faces",
     "evaluate",
     "explain",
+    "predict_frame",
     "read_dataset",
     "read_image",
     "to_pandas",
