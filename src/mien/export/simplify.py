@@ -6,14 +6,13 @@ import numpy as np
 from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from mien.errors import ParityError
+from mien.export.rewrite import Rewriter, Tensors
 from mien.runtime import open_session
 
 BATCHES = (2, 3)
 """Batch sizes of the two runs that show which tensors depend on the batch size."""
 TOLERANCE = 1e-5
 """Maximum difference between the outputs before and after; relative to the maximum of outputs with values above 1."""
-
-Tensors = dict[str, np.ndarray]
 
 
 def simplify(model: ModelProto) -> None:
@@ -31,7 +30,7 @@ def simplify(model: ModelProto) -> None:
     outputs = [value.name for value in model.graph.output]
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     names = _fixed_tensors(model, stored)
-    resized = [node.input[0] for node in model.graph.node if node.op_type == "Resize"]
+    resized = [node.input[0] for node in model.graph.node if node.op_type in ("Resize", "Pad")]
     first, second = (_evaluate(model, [*names, *resized, *outputs], batch) for batch in BATCHES)
     constants = {name: first[name] for name in names if np.array_equal(first[name], second[name])}
     nodes = [node for node in model.graph.node if not constants.keys() >= set(node.output)]
@@ -40,7 +39,10 @@ def simplify(model: ModelProto) -> None:
             constants.update(_free_batch(node, first[node.input[1]], second[node.input[1]]))
         elif node.op_type == "Resize" and len(node.input) == 4 and node.input[3] not in constants:
             constants.update(_scale_by_factors(node, first[node.input[0]].shape, first[node.input[3]]))
-    _replace(model, _needed(_without_identities(nodes, outputs), outputs), {**constants, **stored})
+    constants.update(stored)
+    rewriter = Rewriter(nodes, constants, {name: first[name].shape[1] for name in resized})
+    nodes = [new for node in nodes for new in rewriter.rewrite(node)]
+    _replace(model, _needed(_without_identities(nodes, outputs), outputs), constants)
     for value in model.graph.output:
         _fix_shape(value, first[value.name].shape)
     _check_outputs(original, model, outputs)
