@@ -49,13 +49,13 @@ def test_names_the_missing_file(tmp_path):
         FaceMobileNet(8).load_pretrained(tmp_path / "nothing.safetensors", torch.zeros(1, 3, 32, 32))
 
 
-def mesh_maps(images_01):
+def mesh_maps(images):
     """Return the maps of the shipped landmark mesh at 1/4, 1/8, ... of its input's sides."""
     model = onnx.load(find_model("face-landmarks"))
     ends = [node.input[0] for node in model.graph.node if node.op_type == "MaxPool"][1:5]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in ends)
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    images = images_01.permute(0, 2, 3, 1).numpy()
+    images = images.permute(0, 2, 3, 1).to(torch.uint8).numpy()
     return [torch.from_numpy(output) for output in session.run(ends, {session.get_inputs()[0].name: images})]
 
 
@@ -65,10 +65,10 @@ def test_mesh_trunk_equals_the_shipped_mesh():
     model.load_pretrained(Path("face-landmarks"), torch.rand(4, 3, 64, 64, generator=generator) * 255)
     assert model.training
     assert model.stages.training
-    images = torch.rand(2, 3, 256, 256, generator=generator) * 255
+    images = torch.randint(0, 256, (2, 3, 256, 256), generator=generator).float()
     features = model.eval().pixels(images)
     with torch.no_grad():
-        for stage, expected in zip(model.stages, mesh_maps(images / 255), strict=True):
+        for stage, expected in zip(model.stages, mesh_maps(images), strict=True):
             features = stage(features)
             torch.testing.assert_close(features, expected, rtol=1e-3, atol=1e-3)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mien.faces.alignment import align_face
-from mien.faces.detection import MAX_CONTAINMENT, MAX_FRAGMENT_RATIO, STRIDES, _decode, _to_input
+from mien.faces.detection import MAX_CONTAINMENT, MAX_FRAGMENT_RATIO, STRIDES, _decode, _pad
 from mien.faces.landmarks import mesh_crop_matrix
 from mien.faces.pose import canonical_face, head_pose
 from mien.faces.quality import face_quality
@@ -80,21 +80,20 @@ def imaging() -> dict[str, Any]:
 def detection() -> dict[str, Any]:
     rng = np.random.default_rng(5)
     height, width = 64, 96
-    cells = [(height // stride) * (width // stride) for stride in STRIDES]
-    outputs = [
-        (rng.random((count, columns)) * scale - shift).astype(np.float32)
-        for count in cells
-        for columns, scale, shift in ((1, 1.1, 0.05), (1, 0.7, 0.05), (4, 1.5, 0.5), (10, 3, 1.5))
-    ]
-    rows = _decode(outputs, width, 0.6)
+    count = sum((height // stride) * (width // stride) for stride in STRIDES.tolist())
+    confidences = np.sqrt(rng.random(count) * 0.8).astype(np.float32)
+    scales = np.repeat([1.0, 1.5, 3.0], [2, 4, 10])
+    cells = ((rng.random((count, 16)) - np.repeat([0.5, 1 / 3, 0.5], [2, 4, 10])) * scales).astype(np.float32)
+    rows = _decode(confidences, cells, (height, width), 0.6)
     detections = rows[non_maximum_suppression(rows[:, :4], rows[:, 14], 0.3, MAX_CONTAINMENT, MAX_FRAGMENT_RATIO)]
     assert 5 < len(detections) < len(rows)
     return {
         "image": pack(scene()[:20, :30]),
         "border": 7,
-        "input": pack(_to_input(scene()[:20, :30], 7).astype(np.uint8)),
-        "width": width,
-        "outputs": [pack(output) for output in outputs],
+        "input": pack(_pad(scene()[:20, :30], 7)),
+        "shape": [1, height, width, 3],
+        "confidences": pack(confidences),
+        "cells": pack(cells),
         "candidates": rows.astype(np.float64).tolist(),
         "detections": detections.astype(np.float64).tolist(),
     }

@@ -5,23 +5,30 @@ import { type Detection, decode, detect, suppressNonMaxima, toInput } from '../s
 import { calibrate, type ExpressionManifest } from '../src/engine/expression';
 import { blank } from '../src/engine/imaging';
 import { fitMesh, type Mesh, meshCropMatrix, SINGLE_IMAGE, searchMesh } from '../src/engine/landmarks';
+import type { Input } from '../src/engine/network';
 import { headPose } from '../src/engine/pose';
 import { faceQuality } from '../src/engine/quality';
 import { predictionWeight } from '../src/engine/smoothing';
 import { expectClose, fixture, type PackedArray, toDetection, toPixels, unpack } from './fixtures';
 
+/** Return outputs of the detector without a face for an input of shape `dims`. */
+function emptyCells([, height, width]: readonly number[]): Float32Array[] {
+  const cells = [8, 16, 32].reduce((count, stride) => count + (height * width) / stride ** 2, 0);
+  return [new Float32Array(cells), new Float32Array(16 * cells)];
+}
+
 describe('detection', () => {
   const python = fixture('detection');
-  const outputs = (python.outputs as PackedArray[]).map((output) => unpack(output) as Float32Array);
 
   test('the input has a border and is padded to multiples of 32', () => {
-    const { tensor, dims } = toInput(toPixels(python.image), python.border);
+    const { pixels, dims } = toInput(toPixels(python.image), python.border);
     expect(dims).toEqual(python.input.shape);
-    expect(Uint8Array.from(tensor)).toEqual(unpack(python.input));
+    expect(pixels).toEqual(unpack(python.input));
   });
 
   test('decoded candidates equal those of Python', () => {
-    expectClose(decode(outputs, python.width), python.candidates.map(toDetection), 3);
+    const [confidences, cells] = [unpack(python.confidences), unpack(python.cells)] as Float32Array[];
+    expectClose(decode(confidences, cells, python.shape), python.candidates.map(toDetection), 3);
   });
 
   test('detections after suppression equal those of Python', () => {
@@ -32,37 +39,30 @@ describe('detection', () => {
   test('an image is searched a second time at a small size with a border', async () => {
     const inputs: number[][] = [];
     const network = {
-      async run(_: Float32Array, dims: readonly number[]) {
+      async run(_: Input, dims: readonly number[]) {
         inputs.push([...dims]);
-        return [8, 16, 32].flatMap((stride) => {
-          const cells = (dims[2] * dims[3]) / stride ** 2;
-          return [1, 1, 4, 10].map((columns) => new Float32Array(cells * columns));
-        });
+        return emptyCells(dims);
       },
     };
     expect(await detect(network, blank(1280, 720), false)).toEqual([]);
     expect(inputs).toEqual([
-      [1, 3, 384, 640],
-      [1, 3, 192, 256],
+      [1, 384, 640, 3],
+      [1, 192, 256, 3],
     ]);
   });
 
   test('a rotated image is searched both ways, with results in pixels of the original', async () => {
     /** Detects one face of 64 pixels in an upright image with a bright upper left corner. */
     const network = {
-      async run(tensor: Float32Array, dims: readonly number[]) {
-        const [, , height, width] = dims;
-        return [8, 16, 32].flatMap((stride) => {
-          const [cells, columns] = [(height * width) / stride ** 2, width / stride];
-          const stub = [1, 1, 4, 10].map((size) => new Float32Array(cells * size));
-          if (stride === 8 && height > 300 && height > width && tensor[0] > 0) {
-            const index = 20 * columns + 6;
-            stub[0][index] = stub[1][index] = 0.9;
-            stub[2].set([0, 0, Math.log(8), Math.log(8)], 4 * index);
-            stub[3].set([-1, -1, 1, -1, 0, 0, -1, 1, 1, 1], 10 * index);
-          }
-          return stub;
-        });
+      async run(pixels: Input, dims: readonly number[]) {
+        const [, height, width] = dims;
+        const [confidences, cells] = emptyCells(dims);
+        if (height > 300 && height > width && pixels[0] > 0) {
+          const index = 20 * (width / 8) + 6;
+          confidences[index] = 0.9;
+          cells.set([0, 0, 0, 0, Math.log(8), Math.log(8), -1, -1, 1, -1, 0, 0, -1, 1, 1, 1], 16 * index);
+        }
+        return [confidences, cells];
       },
     };
     const image = blank(400, 120);

@@ -37,7 +37,7 @@ function stubModels(): Models {
   return {
     detector: {
       async run(_, dims) {
-        runs.detector += Number(dims[3] === WIDTH);
+        runs.detector += Number(dims[2] === WIDTH);
         return detectorOutputs(dims);
       },
     },
@@ -64,20 +64,17 @@ function stubModels(): Models {
   };
 }
 
-/** Return the twelve detector outputs with one face of 64 pixels. */
-function detectorOutputs(dims: readonly number[]): Float32Array[] {
-  const columns = dims[3] / 8;
-  return [8, 16, 32].flatMap((stride) => {
-    const cells = (dims[2] * dims[3]) / stride ** 2;
-    const [classes, objectness, boxes, points] = [1, 1, 4, 10].map((size) => new Float32Array(cells * size));
-    if (stride === 8 && cell && dims[3] === WIDTH) {
-      const index = cell.row * columns + cell.column;
-      classes[index] = objectness[index] = confidence;
-      boxes.set([0, 0, Math.log(8), Math.log(8)], 4 * index);
-      points.set([-1.5, -1, 1.5, -1, noseOffset, 0.5, -1, 2, 1, 2], 10 * index);
-    }
-    return [classes, objectness, boxes, points];
-  });
+/** Return detector outputs with one face of 64 pixels. */
+function detectorOutputs([, height, width]: readonly number[]): Float32Array[] {
+  const count = [8, 16, 32].reduce((total, stride) => total + (height * width) / stride ** 2, 0);
+  const [confidences, cells] = [new Float32Array(count), new Float32Array(16 * count)];
+  if (cell && width === WIDTH) {
+    const index = cell.row * (width / 8) + cell.column;
+    confidences[index] = confidence;
+    const points = [-1.5, -1, 1.5, -1, noseOffset, 0.5, -1, 2, 1, 2];
+    cells.set([0, 0, 0, 0, Math.log(8), Math.log(8), ...points], 16 * index);
+  }
+  return [confidences, cells];
 }
 
 /** Return an upright, frontal mesh in pixels of the network's crop. */

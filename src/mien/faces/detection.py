@@ -17,15 +17,16 @@ DETECTOR_SIZE = 640
 """Default maximum long side, in pixels, at which an image is scanned."""
 SCAN_SIZES = (64, 8192)
 """Minimum and maximum long side, in pixels, at which an image is scanned."""
-STRIDES = (8, 16, 32)
+STRIDES = np.array([8, 16, 32])
+"""Side of a cell of the network in pixels of its input; the cells of the smallest stride come first."""
 MEDIUM_SIZE = 640
 """Long side, in pixels, of the medium scan. YuNet misses faces above about 1,000 pixels."""
 MEDIUM_MIN_LENGTH = 0.25
 """Minimum longer side of a face from the medium scan, as a share of the image's long side."""
 COARSE_SIZE = 160
 """Long side, in pixels, of the coarse scan, which finds faces that fill the image."""
-COARSE_PADDING = 0.25
-"""Border around the coarse scan as a share of its long side; YuNet needs background around a face."""
+COARSE_BORDER = 40
+"""Width, in pixels, of the black border around the coarse scan; YuNet needs background around a face."""
 COARSE_MIN_AREA = 0.25
 """Minimum area of a face from the coarse scan, as a share of the image's area."""
 MAX_CONTAINMENT = 0.7
@@ -109,15 +110,16 @@ class FaceDetector:
     def _detect_multiscale(self, image: np.ndarray, max_side: int, min_confidence: float) -> np.ndarray:
         """Return faces (N, 15), largest first: box, landmarks, confidence; in pixels of the image."""
         long_side = max(image.shape[:2])
-        size = min(long_side, max_side)
+        full = _resize_to(image, min(long_side, max_side))
         rows = np.empty((0, 15), dtype=np.float32)
         if long_side > COARSE_SIZE:
-            rows = self._scan(image, size, 0.0, min_confidence)
-        if size > MEDIUM_SIZE:
-            medium = self._scan(image, MEDIUM_SIZE, 0.0, min_confidence)
+            rows = self._scan(full, 0, image.shape, min_confidence)
+        if max(full.shape[:2]) > MEDIUM_SIZE:
+            full = _resize_to(full, MEDIUM_SIZE)
+            medium = self._scan(full, 0, image.shape, min_confidence)
             lengths = (medium[:, 2:4] - medium[:, :2]).max(axis=1)
             rows = np.concatenate([rows, medium[lengths > MEDIUM_MIN_LENGTH * long_side]])
-        coarse = self._scan(image, COARSE_SIZE, COARSE_PADDING, min_confidence)
+        coarse = self._scan(_resize_to(full, COARSE_SIZE), COARSE_BORDER, image.shape, min_confidence)
         if len(rows):
             coarse = coarse[bbox_area(coarse[:, :4]) > COARSE_MIN_AREA * image.shape[0] * image.shape[1]]
         rows = np.concatenate([rows, coarse])
@@ -127,20 +129,22 @@ class FaceDetector:
         rows = rows[kept]
         return rows[np.argsort(-bbox_area(rows[:, :4]), kind="stable")]
 
-    def _scan(self, image: np.ndarray, size: int, padding: float, min_confidence: float) -> np.ndarray:
-        """Return faces (N, 15) found at one scale, before suppression, in pixels of the image."""
-        scale = size / max(image.shape[:2])
-        size_hw = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
-        resized = image if size_hw == image.shape[:2] else resize(image, size_hw)
-        border = round(size * padding)
-        tensor = _to_input(resized, border)
-        outputs = [np.asarray(output)[0] for output in self._session.run(_OUTPUTS, {"input": tensor})]
-        rows = _decode(outputs, tensor.shape[3], min_confidence)
-        to_image = np.array(
-            [[image.shape[1] / size_hw[1], 0, 0], [0, image.shape[0] / size_hw[0], 0]], dtype=np.float32
-        )
-        points = transform_points(to_image, rows[:, :14].reshape(-1, 7, 2) - border)
-        return np.column_stack([points.reshape(-1, 14), rows[:, 14]]).astype(np.float32)
+    def _scan(self, scaled: np.ndarray, border: int, shape: tuple[int, ...], min_confidence: float) -> np.ndarray:
+        """Return faces (N, 15) found at one scale, before suppression, in pixels of the image.
+
+        Args:
+            scaled: (h, w, 3) uint8 RGB, the image at that scale.
+            border: width of a black border in pixels of `scaled`.
+            shape: height and width of the image come first.
+            min_confidence: minimum confidence of a face.
+        """
+        pixels = _pad(scaled, border)
+        confidences, cells = (np.asarray(output)[0] for output in self._session.run(_OUTPUTS, {"images": pixels}))
+        rows = _decode(confidences, cells, pixels.shape[1:3], min_confidence)
+        rows[:, :14] -= border
+        rows[:, 0:14:2] *= shape[1] / scaled.shape[1]
+        rows[:, 1:14:2] *= shape[0] / scaled.shape[0]
+        return rows
 
 
 def check_detector_size(name: str, size: int) -> int:
@@ -148,34 +152,45 @@ def check_detector_size(name: str, size: int) -> int:
     return check_integer(name, size, *SCAN_SIZES, meaning="pixels")
 
 
-_OUTPUTS = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
+_OUTPUTS = ["confidences", "cells"]
 
 
-def _to_input(image: np.ndarray, border: int) -> np.ndarray:
-    """Return (1, 3, H, W) float32 BGR, 0..255, with a black border, padded to multiples of 32 at right and bottom."""
+def _resize_to(image: np.ndarray, long_side: int) -> np.ndarray:
+    """Resize an image to a long side; return it unchanged if that is its own."""
+    scale = long_side / max(image.shape[:2])
+    size_hw = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
+    return image if size_hw == image.shape[:2] else resize(image, size_hw)
+
+
+def _pad(image: np.ndarray, border: int) -> np.ndarray:
+    """Return (1, H, W, 3) uint8 with a black border, padded to multiples of 32 at right and bottom."""
     height, width = image.shape[0] + 2 * border, image.shape[1] + 2 * border
-    tensor = np.zeros((1, 3, math.ceil(height / 32) * 32, math.ceil(width / 32) * 32), dtype=np.float32)
-    inside = tensor[0, :, border : border + image.shape[0], border : border + image.shape[1]]
-    inside[:] = image[:, :, ::-1].transpose(2, 0, 1)
-    return tensor
+    if not border and not height % 32 and not width % 32:
+        return np.ascontiguousarray(image)[None]
+    pixels = np.zeros((1, math.ceil(height / 32) * 32, math.ceil(width / 32) * 32, 3), dtype=np.uint8)
+    pixels[0, border : border + image.shape[0], border : border + image.shape[1]] = image
+    return pixels
 
 
-def _decode(outputs: list[np.ndarray], width: int, min_confidence: float) -> np.ndarray:
-    """Return candidates (N, 15): box, five landmarks, confidence; in pixels of the input."""
-    return np.concatenate(
-        [
-            _decode_stride(outputs[4 * index : 4 * index + 4], stride, width // stride, min_confidence)
-            for index, stride in enumerate(STRIDES)
-        ]
-    )
+def _decode(confidences: np.ndarray, cells: np.ndarray, size_hw: tuple[int, ...], min_confidence: float) -> np.ndarray:
+    """Return candidates (N, 15) float32: box, five landmarks, confidence; in pixels of the input.
 
-
-def _decode_stride(outputs: list[np.ndarray], stride: int, columns: int, min_confidence: float) -> np.ndarray:
-    classes, objectness, boxes, landmarks = outputs
-    scores = np.sqrt(np.clip(classes[:, 0], 0, 1) * np.clip(objectness[:, 0], 0, 1))
-    kept = np.flatnonzero(scores >= min_confidence)
-    cells = np.column_stack([kept % columns, kept // columns]).astype(np.float32)
-    centers = (cells + boxes[kept, :2]) * stride
-    half_sizes = np.exp(boxes[kept, 2:]) * stride / 2
-    points = (landmarks[kept].reshape(-1, 5, 2) + cells[:, None]) * stride
-    return np.column_stack([centers - half_sizes, centers + half_sizes, points.reshape(-1, 10), scores[kept]])
+    Args:
+        confidences: (C,) of the cells of all strides.
+        cells: (C, 16), each with two logits, box and landmarks.
+        size_hw: height and width of the input.
+        min_confidence: minimum confidence of a candidate.
+    """
+    kept = np.flatnonzero(confidences >= min_confidence)
+    columns = size_hw[1] // STRIDES
+    counts = size_hw[0] // STRIDES * columns
+    ends = counts.cumsum()
+    level = ends.searchsorted(kept, side="right")
+    row, column = np.divmod(kept - (ends - counts)[level], columns[level])
+    corner = np.column_stack([column, row]).astype(np.float32)
+    stride = STRIDES[level].astype(np.float32)[:, None]
+    values = cells[kept]
+    centers = (corner + values[:, 2:4]) * stride
+    half_sizes = np.exp(values[:, 4:6]) * stride / 2
+    points = (values[:, 6:] + np.tile(corner, 5)) * stride
+    return np.column_stack([centers - half_sizes, centers + half_sizes, points, confidences[kept]])

@@ -201,8 +201,7 @@ class LandmarkMesh:
                 for face, eyes_xy in zip(faces[start : start + BATCH], batch_eyes, strict=True)
             ]
             crops = np.stack([warp(image, matrix, (self._size, self._size)) for matrix in matrices])
-            inputs = {self._input: crops.astype(np.float32) / np.float32(255)}
-            points, logits = (np.asarray(output) for output in self._session.run(self._outputs, inputs))
+            points, logits = (np.asarray(output) for output in self._session.run(self._outputs, {self._input: crops}))
             outputs = zip(points.reshape(-1, POINTS, 3), logits.reshape(-1), matrices, batch_eyes, strict=True)
             fits += [_CropFit(_to_image(xyz, matrix), float(logit), eyes_xy) for xyz, logit, matrix, eyes_xy in outputs]
         return fits

@@ -15,6 +15,11 @@ SHARPNESS_SIZE = 64
 HALF_SHARPNESS_ENERGY = 0.05
 """Energy of the Laplacian, as a share of the face's variance, at which sharpness is 1/2."""
 
+GRAY_WEIGHTS = np.array([299, 587, 114], dtype=np.float32)
+"""Weights of red, green and blue in a gray value from 0 to 255,000."""
+MIN_VARIANCE = 1e6
+"""Variance of such gray values from which on a crop is not uniform; one step of 8 bits."""
+
 
 def face_quality(image: np.ndarray, face: Face) -> Quality:
     """Return the quality of a face in an image (H, W, 3) uint8 RGB; frontality needs the face's `head_pose`."""
@@ -31,13 +36,19 @@ def sharpness(crop: np.ndarray) -> float:
     """Return the sharpness of an aligned face, 0 (blurred) .. 1 (crisp): e / (e + HALF_SHARPNESS_ENERGY).
 
     e is the variance of the Laplacian divided by the variance of the gray values, so that neither brightness nor
-    contrast matters. A uniform crop has sharpness 0.
+    contrast matters. A uniform crop has sharpness 0. The sums are of integers and equal on every CPU.
     """
-    gray = crop @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    # at most 255,000: exact in float32
+    gray = crop.astype(np.float32) @ GRAY_WEIGHTS
     laplacian = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * gray[1:-1, 1:-1]
-    variance = float(gray.var())
-    energy = float(laplacian.var()) / variance if variance > 1 else 0.0
+    variance = _variance(gray)
+    energy = _variance(laplacian) / variance if variance > MIN_VARIANCE else 0.0
     return energy / (energy + HALF_SHARPNESS_ENERGY)
+
+
+def _variance(values: np.ndarray) -> float:
+    numbers = values.ravel().astype(np.float64)
+    return float(numbers @ numbers - numbers.sum() ** 2 / numbers.size) / numbers.size
 
 
 def frontality(pose: HeadPose) -> float:

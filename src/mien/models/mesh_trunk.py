@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from google.protobuf.message import DecodeError
 from jaxtyping import Float
-from onnx import numpy_helper
+from onnx import NodeProto, numpy_helper
 from torch import Tensor, nn
 
 from mien.errors import ModelError, UnknownModelError
@@ -117,19 +117,28 @@ def _restore(bias: Tensor, norm: nn.Module, inputs: tuple[Tensor]) -> None:
 def _read_layers(path: Path) -> Iterator[Tensor]:
     """Yield weight and bias of every convolution and the slopes of every PReLU, in graph order.
 
-    The graph computes a PReLU as x + (1 - slope) relu(-x), with convolutions without bias (see
-    recipes/lighten_landmarks.py).
+    The graph computes a PReLU as x + (1 - slope) relu(-x), with convolutions without bias, or folds it into the kernels
+    of three convolutions (see recipes/lighten_landmarks.py). Kernels are computed from the stored ones in the graph.
     """
     graph = onnx.load(find_model(path)).graph
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    names = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
-    rectified = {node.output[0] for node in graph.node if node.op_type == "Relu"}
+    makers = {node.output[0]: node for node in graph.node}
 
     def tensor(name: str) -> Tensor:
-        return torch.from_numpy(stored[names.get(name, name)].astype(np.float32))
+        while name not in stored:
+            name = makers[name].input[0]
+        return torch.from_numpy(stored[name].astype(np.float32))
 
     for node in graph.node:
         if node.op_type == "Conv" and len(node.input) == 3:
+            if slopes := _folded_slopes(makers[node.input[1]], makers):
+                yield tensor(slopes).flatten()
             yield from map(tensor, node.input[1:])
-        elif node.op_type == "Conv" and node.input[0] in rectified:
+        elif node.op_type == "Conv" and makers[node.input[0]].op_type == "Relu":
             yield 1 - tensor(node.input[1]).flatten()
+
+
+def _folded_slopes(kernels: NodeProto, makers: dict[str, NodeProto]) -> str | None:
+    """Return the name of the slopes of the PReLU that is folded into the kernels, or None."""
+    second = makers[kernels.input[1]] if kernels.op_type == "Concat" else kernels
+    return second.input[1] if second.op_type == "Mul" else None

@@ -17,11 +17,12 @@ export interface Detection {
 const DETECTOR_SIZE = 640;
 const MIN_CONFIDENCE = 0.6;
 const NMS_IOU = 0.3;
+/** Sides of the network's cells in pixels of its input; the cells of the smallest come first. */
 const STRIDES = [8, 16, 32];
 /** Long side of the coarse scan, which finds faces that fill the image. */
 const COARSE_SIZE = 160;
-/** Border around the coarse scan, as a fraction of its long side. */
-const COARSE_PADDING = 0.25;
+/** Border around the coarse scan, in pixels. */
+const COARSE_BORDER = 40;
 /** Minimum area of a face from the coarse scan, as a fraction of the image's area. */
 const COARSE_MIN_AREA = 0.25;
 /** Fraction of a box inside a more confident box above which it is dropped as a fragment of that face. */
@@ -30,7 +31,9 @@ const MAX_CONTAINMENT = 0.7;
 const MAX_FRAGMENT_RATIO = 16;
 /** Minimum confidence of a face in an image rotated by 90 degrees. */
 const MIN_ROTATED_CONFIDENCE = 0.8;
-const OUTPUTS = STRIDES.flatMap((stride) => ['cls', 'obj', 'bbox', 'kps'].map((kind) => `${kind}_${stride}`));
+const OUTPUTS = ['confidences', 'cells'];
+/** Number of values of a cell: logits of class and objectness, box and landmarks. */
+const CELL_VALUES = 16;
 
 /** Detect all faces, largest first. With `tryRotations`, an image without faces is searched rotated by 90 degrees too. */
 export async function detect(network: Network, image: Pixels, tryRotations: boolean): Promise<Detection[]> {
@@ -61,8 +64,9 @@ function maxConfidence(detections: Detection[]): number {
 
 async function search(network: Network, image: Pixels): Promise<Detection[]> {
   const size = Math.max(image.width, image.height);
-  const detections = size > COARSE_SIZE ? await scan(network, image, Math.min(size, DETECTOR_SIZE), 0) : [];
-  const coarse = await scan(network, image, COARSE_SIZE, COARSE_PADDING);
+  const scaled = resizeTo(image, Math.min(size, DETECTOR_SIZE));
+  const detections = size > COARSE_SIZE ? await scan(network, scaled, 0, image) : [];
+  const coarse = await scan(network, resizeTo(scaled, COARSE_SIZE), COARSE_BORDER, image);
   const minArea = detections.length > 0 ? COARSE_MIN_AREA * image.width * image.height : -1;
   detections.push(...coarse.filter(({ box }) => boxArea(box) > minArea));
   return suppressNonMaxima(detections).sort((a, b) => boxArea(b.box) - boxArea(a.box));
@@ -84,75 +88,70 @@ function isFragment(box: Box, whole: Box): boolean {
   return boxInside(box, whole) > MAX_CONTAINMENT && boxArea(whole) <= MAX_FRAGMENT_RATIO * boxArea(box);
 }
 
-/** Return the faces found at one scale, before suppression. */
-async function scan(network: Network, image: Pixels, size: number, padding: number): Promise<Detection[]> {
-  const scale = size / Math.max(image.width, image.height);
-  const width = Math.max(1, round(image.width * scale));
-  const height = Math.max(1, round(image.height * scale));
-  const border = round(size * padding);
-  const { tensor, dims } = toInput(resize(image, width, height), border);
-  const candidates = decode(await network.run(tensor, dims, OUTPUTS), dims[3]);
+/** Resize an image to a long side. */
+function resizeTo(image: Pixels, longSide: number): Pixels {
+  const scale = longSide / Math.max(image.width, image.height);
+  return resize(image, Math.max(1, round(image.width * scale)), Math.max(1, round(image.height * scale)));
+}
+
+/** Return the faces found in the scaled image, before suppression, in pixels of the image. */
+async function scan(network: Network, scaled: Pixels, border: number, image: Pixels): Promise<Detection[]> {
+  const { pixels, dims } = toInput(scaled, border);
+  const [confidences, cells] = await network.run(pixels, dims, OUTPUTS);
   const toImage = ([x, y]: Point): Point => [
-    ((x - border) * image.width) / width,
-    ((y - border) * image.height) / height,
+    ((x - border) * image.width) / scaled.width,
+    ((y - border) * image.height) / scaled.height,
   ];
-  return candidates.map(({ box, landmarks, confidence }) => ({
+  return decode(confidences, cells, dims).map(({ box, landmarks, confidence }) => ({
     box: [...toImage([box[0], box[1]]), ...toImage([box[2], box[3]])],
     landmarks: landmarks.map(toImage),
     confidence,
   }));
 }
 
-/** Return (1, 3, H, W) BGR, 0..255, with a black border, padded at the right and bottom to multiples of 32. */
-export function toInput(image: Pixels, border: number): { tensor: Float32Array; dims: number[] } {
+/** Return (1, H, W, 3) RGB with a black border, padded at the right and bottom to multiples of 32. */
+export function toInput(image: Pixels, border: number): { pixels: Uint8Array; dims: number[] } {
   const width = 32 * Math.ceil((image.width + 2 * border) / 32);
   const height = 32 * Math.ceil((image.height + 2 * border) / 32);
-  const plane = width * height;
-  const tensor = new Float32Array(3 * plane);
+  const pixels = new Uint8Array(3 * width * height);
   for (let y = 0, from = 0; y < image.height; y++) {
-    for (let to = (y + border) * width + border, end = to + image.width; to < end; to++, from += 4) {
-      tensor[to] = image.data[from + 2];
-      tensor[to + plane] = image.data[from + 1];
-      tensor[to + 2 * plane] = image.data[from];
+    const start = 3 * ((y + border) * width + border);
+    for (let to = start, end = start + 3 * image.width; to < end; to += 3, from += 4) {
+      pixels[to] = image.data[from];
+      pixels[to + 1] = image.data[from + 1];
+      pixels[to + 2] = image.data[from + 2];
     }
   }
-  return { tensor, dims: [1, 3, height, width] };
+  return { pixels, dims: [1, height, width, 3] };
 }
 
-/** Decode candidates above the minimum confidence from the outputs in the order of `OUTPUTS`, in input pixels. */
-export function decode(outputs: Float32Array[], width: number): Detection[] {
-  return STRIDES.flatMap((stride, index) =>
-    decodeStride(outputs.slice(4 * index, 4 * index + 4), stride, width / stride),
-  );
-}
-
-function decodeStride(
-  [classes, objectness, boxes, points]: Float32Array[],
-  stride: number,
-  columns: number,
-): Detection[] {
+/** Decode candidates above the minimum confidence, in pixels of the input of shape `dims`. */
+export function decode(confidences: Float32Array, cells: Float32Array, dims: readonly number[]): Detection[] {
+  const [, height, width] = dims;
   const candidates: Detection[] = [];
-  for (let cell = 0; cell < classes.length; cell++) {
-    const confidence = Math.sqrt(clipUnit(classes[cell]) * clipUnit(objectness[cell]));
-    if (confidence < MIN_CONFIDENCE) continue;
-    const column = cell % columns;
-    const row = Math.floor(cell / columns);
-    const [x, y, logWidth, logHeight] = boxes.subarray(4 * cell, 4 * cell + 4);
-    const [centerX, centerY] = [(column + x) * stride, (row + y) * stride];
-    const [halfX, halfY] = [(Math.exp(logWidth) * stride) / 2, (Math.exp(logHeight) * stride) / 2];
-    const landmarks = Array.from({ length: 5 }, (_, point): Point => {
-      const at = 10 * cell + 2 * point;
-      return [(points[at] + column) * stride, (points[at + 1] + row) * stride];
-    });
-    candidates.push({
-      box: [centerX - halfX, centerY - halfY, centerX + halfX, centerY + halfY],
-      landmarks,
-      confidence,
-    });
+  let first = 0;
+  for (const stride of STRIDES) {
+    const columns = width / stride;
+    const end = first + columns * (height / stride);
+    for (let cell = first; cell < end; cell++) {
+      if (confidences[cell] < MIN_CONFIDENCE) continue;
+      const corner: Point = [(cell - first) % columns, Math.floor((cell - first) / columns)];
+      const values = cells.subarray(CELL_VALUES * cell, CELL_VALUES * (cell + 1));
+      candidates.push({ ...decodeCell(values, corner, stride), confidence: confidences[cell] });
+    }
+    first = end;
   }
   return candidates;
 }
 
-function clipUnit(value: number): number {
-  return Math.min(Math.max(value, 0), 1);
+function decodeCell(values: Float32Array, [column, row]: Point, stride: number): Omit<Detection, 'confidence'> {
+  const [, , x, y, logWidth, logHeight, ...points] = values;
+  const [centerX, centerY] = [(column + x) * stride, (row + y) * stride];
+  const [halfX, halfY] = [(Math.exp(logWidth) * stride) / 2, (Math.exp(logHeight) * stride) / 2];
+  return {
+    box: [centerX - halfX, centerY - halfY, centerX + halfX, centerY + halfY],
+    landmarks: Array.from({ length: 5 }, (_, point): Point => {
+      return [(points[2 * point] + column) * stride, (points[2 * point + 1] + row) * stride];
+    }),
+  };
 }

@@ -155,13 +155,13 @@ function rotateEyes(eyes: readonly Point[], rotation_deg: number): Point[] {
   });
 }
 
-/** Return (1, 256, 256, 3) RGB, 0..1. */
-function toInput({ data }: Pixels): Float32Array {
-  const input = new Float32Array((data.length / 4) * 3);
+/** Return (1, 256, 256, 3) RGB. */
+function toInput({ data }: Pixels): Uint8Array {
+  const input = new Uint8Array((data.length / 4) * 3);
   for (let from = 0, to = 0; from < data.length; from += 4) {
-    input[to++] = data[from] / 255;
-    input[to++] = data[from + 1] / 255;
-    input[to++] = data[from + 2] / 255;
+    input[to++] = data[from];
+    input[to++] = data[from + 1];
+    input[to++] = data[from + 2];
   }
   return input;
 }

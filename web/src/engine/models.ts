@@ -4,10 +4,10 @@ import { TEMPLATES } from './alignment';
 import type { Models } from './analyzer';
 import { download, downloadJson, Progress, verify } from './download';
 import type { ExpressionManifest } from './expression';
-import type { Network } from './network';
+import type { Input, Network } from './network';
 import type { FaceGeometry } from './pose';
 import { openWebAssembly, openWebGpu, type Runtime } from './runtime';
-import { outputsAgree, testInput } from './selfTest';
+import { outputsAgree, testNumbers, testPixels } from './selfTest';
 
 interface Manifest extends ExpressionManifest {
   task: string;
@@ -64,21 +64,26 @@ async function openModels(
   runtime: Runtime,
   [detector, landmarks, expression, geometry]: [ModelFile, ModelFile, ModelFile, FaceGeometry],
 ): Promise<{ models: Models; runtime: string }> {
-  const size = expression.manifest.input.size;
+  const { size } = expression.manifest.input;
   const models = {
-    detector: await openTested(runtime, detector.bytes, [1, 3, 160, 160], 255),
-    landmarks: await openTested(runtime, landmarks.bytes, [1, 256, 256, 3], 1),
-    expression: await openTested(runtime, expression.bytes, [1, 3, size, size], 255),
+    detector: await openTested(runtime, detector.bytes, [1, 160, 160, 3], testPixels),
+    landmarks: await openTested(runtime, landmarks.bytes, [1, 256, 256, 3], testPixels),
+    expression: await openTested(runtime, expression.bytes, [1, 3, size, size], testNumbers),
     manifest: expression.manifest,
     geometry,
   };
   return { models, runtime: runtime.name };
 }
 
-/** Open a network with inputs in 0..`max` and compare its outputs with a reference. */
-async function openTested(runtime: Runtime, model: Uint8Array, dims: readonly number[], max: number): Promise<Network> {
+/** Open a network and compare its outputs for a generated input with a reference. */
+async function openTested(
+  runtime: Runtime,
+  model: Uint8Array,
+  dims: readonly number[],
+  generate: (dims: readonly number[]) => Input,
+): Promise<Network> {
   const network = await runtime.open(model);
-  const input = testInput(dims, max);
+  const input = generate(dims);
   const outputs = await network.run(input, dims);
   const expected = (await runtime.reference?.(model, input, dims)) ?? outputs;
   if (!outputsAgree(outputs, expected)) throw new Error('A model gives wrong outputs on this device.');

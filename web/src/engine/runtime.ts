@@ -6,7 +6,7 @@ import wasmGlue from 'onnxruntime-web/ort-wasm-simd-threaded.mjs?url';
 import wasmBinary from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?gzip';
 import type * as Ort from 'onnxruntime-web/wasm';
 import { download, gunzip, type Progress } from './download';
-import type { Network } from './network';
+import type { Input, Network } from './network';
 
 /** Maximum number of threads. Waiting threads spin, so more threads than physical cores slow inference down. */
 const MAX_THREADS = 4;
@@ -16,7 +16,7 @@ export interface Runtime {
   name: string;
   open(model: Uint8Array): Promise<Network>;
   /** Reference outputs from WebAssembly; null when `open` uses WebAssembly itself. */
-  reference: ((model: Uint8Array, input: Float32Array, dims: readonly number[]) => Promise<Float32Array[]>) | null;
+  reference: ((model: Uint8Array, input: Input, dims: readonly number[]) => Promise<Float32Array[]>) | null;
 }
 
 /** Open the WebGPU runtime; rejects when the browser has no usable WebGPU. */
@@ -71,8 +71,9 @@ function openSession(ort: typeof Ort, model: Uint8Array, provider: string): Prom
 function toNetwork(ort: typeof Ort, session: Ort.InferenceSession): Network {
   return {
     async run(input, dims, outputs = session.outputNames) {
-      const feeds = { [session.inputNames[0]]: new ort.Tensor('float32', input, dims) };
-      const results = await session.run(feeds, [...outputs]);
+      const isPixels = input instanceof Uint8Array;
+      const tensor = isPixels ? new ort.Tensor('uint8', input, dims) : new ort.Tensor('float32', input, dims);
+      const results = await session.run({ [session.inputNames[0]]: tensor }, [...outputs]);
       return outputs.map((name) => results[name].data as Float32Array);
     },
   };

@@ -3,13 +3,18 @@
 /** Maximum error relative to an output's largest value. WebGPU on a software adapter stays below a tenth of this. */
 const TOLERANCE = 0.01;
 
-/** Return deterministic pseudo-random input, in 0..`max` (exclusive). */
-export function testInput(dims: readonly number[], max: number): Float32Array {
+/** Return deterministic pseudo-random numbers, in 0..255. */
+export function testNumbers(dims: readonly number[]): Float32Array {
   let state = 1;
   return Float32Array.from({ length: dims.reduce((product, size) => product * size) }, () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (max * state) / 2 ** 32;
+    return (255 * state) / 2 ** 32;
   });
+}
+
+/** Return deterministic pseudo-random pixels. */
+export function testPixels(dims: readonly number[]): Uint8Array {
+  return Uint8Array.from(testNumbers(dims));
 }
 
 /** Return whether all outputs are finite and close to the expected ones. */
