@@ -1,6 +1,6 @@
 """Compare mien with other packages that detect faces and predict expressions: CPU time and accuracy in one run.
 
-python benchmarks/peers.py --env human=FOLDER --env fer=FOLDER ... [--data FOLDER|ZIP] [--rounds 20] [--markdown | --json]
+python benchmarks/peers.py --env human=FOLDER --env fer=FOLDER ... [--data FOLDER|ZIP] [--rounds 20] [--markdown]
 
 Each package is installed by the user in an environment of its own (docs/performance.md has the commands); packages
 without `--env`, and those whose weights cannot be loaded, are left out. Every variant is a process with one thread on
@@ -107,8 +107,9 @@ def start(package: str, variant: str, environment: Path | None, log: Path) -> It
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
-    with log.open("a", encoding="utf-8") as messages:
-        process = subprocess.Popen(
+    with (
+        log.open("a", encoding="utf-8") as messages,
+        subprocess.Popen(
             [*command(package, environment), variant, str(environment)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -116,17 +117,17 @@ def start(package: str, variant: str, environment: Path | None, log: Path) -> It
             text=True,
             env=os.environ | ONE_THREAD,
             preexec_fn=use_one_core,
-        )
-    try:
+        ) as process,
+    ):
         worker = Worker(package, variant, PEERS[package].variants[variant], process)
         ready = worker.receive()
         if ready is None:
             print(f"{package}, {variant}: left out, it does not start; its messages are in {log}", file=sys.stderr)
         worker.version = ready["version"] if ready else ""
-        yield worker if ready else None
-    finally:
-        process.kill()
-        process.wait()
+        try:
+            yield worker if ready else None
+        finally:
+            process.kill()
 
 
 def portraits(folder: Path) -> list[Path]:
@@ -176,9 +177,10 @@ def measure_accuracy(workers: list[Worker], images: list[Path]) -> None:
 def scores(predictions: list[str | None], labels: list[str]) -> dict[str, float]:
     """Return accuracy, mean recall over the classes, and the share of images with a face."""
     correct = [prediction == label for prediction, label in zip(predictions, labels, strict=True)]
-    recalls = []
-    for name in sorted(set(labels)):
-        recalls.append(statistics.mean(right for right, label in zip(correct, labels, strict=True) if label == name))
+    recalls = [
+        statistics.mean(is_correct for is_correct, label in zip(correct, labels, strict=True) if label == name)
+        for name in set(labels)
+    ]
     return {
         "accuracy": statistics.mean(correct),
         "mean_recall": statistics.mean(recalls),
@@ -207,6 +209,15 @@ def report(workers: list[Worker], labels: list[str]) -> dict[str, Any]:
     return {"cpu": cpu_name(), "rounds": len(workers[0].cpu_s) // len(EXAMPLES), "images": len(labels), "rows": rows}
 
 
+def format_table(rows: list[list[str]], *, markdown: bool) -> str:
+    """Return rows as a table; the first one is its header."""
+    if markdown:
+        rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, cells, widths)) for cells in rows)
+
+
 def cpu_name() -> str:
     """Return the processor's name."""
     info = Path("/proc/cpuinfo")
@@ -228,12 +239,7 @@ def show(results: dict[str, Any], *, markdown: bool) -> None:
             cells += [f"{row[name]:.1%}" for name in ("accuracy", "mean_recall", "faces_found")]
         table.append(cells)
     print(f"{WIDTH}x{HEIGHT}, one face, one thread of {results['cpu']}; {results['rounds']} rounds of 3 images\n")
-    if markdown:
-        table.insert(1, ["---"] * len(header))
-        print("\n".join(f"| {' | '.join(cells)} |" for cells in table))
-        return
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    print("\n".join("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) for cells in table))
+    print(format_table(table, markdown=markdown))
 
 
 def main() -> None:

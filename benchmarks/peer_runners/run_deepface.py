@@ -15,9 +15,10 @@ def load(variant: str) -> Predict:
     DeepFace.build_model(variant, task="face_detector")
 
     def predict(image: np.ndarray) -> str | None:
+        # OpenCV's order of channels
+        image = image[..., ::-1].copy()
         try:
-            # OpenCV's order of channels
-            faces = DeepFace.analyze(image[..., ::-1].copy(), actions=("emotion",), detector_backend=variant, silent=True)
+            faces = DeepFace.analyze(image, actions=("emotion",), detector_backend=variant, silent=True)
         except ValueError:
             # no face
             return None

@@ -14,6 +14,7 @@ DOCUMENTS = (
     "docs/training.md",
     "docs/reliability.md",
     "docs/video.md",
+    "docs/performance.md",
     "docs/server.md",
     "docs/models/expression.md",
     "docs/models/mobile.md",

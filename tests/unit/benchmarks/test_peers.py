@@ -1,0 +1,47 @@
+"""Comparison with other packages: scores, and the protocol of a runner."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
+
+import peers
+
+
+def test_missed_face_counts_as_wrong():
+    scores = peers.scores(["anger", None, "anger", "fear"], ["anger", "anger", "anger", "fear"])
+    assert scores == {"accuracy": 0.75, "mean_recall": pytest.approx((2 / 3 + 1) / 2), "faces_found": 0.75}
+
+
+def test_images_of_other_classes_are_skipped(tmp_path):
+    (tmp_path / "labels.csv").write_text("image,label\na.png,fear\nb.png,contempt\n")
+    assert peers.read_labels(tmp_path, tmp_path) == ([tmp_path / "a.png"], ["fear"])
+
+
+def test_runner_of_mien_answers_with_label_and_seconds(tmp_path):
+    with peers.start("mien", "mobile without pose", None, tmp_path / "log") as worker:
+        assert worker is not None
+        answers = [worker.predict(image) for image in peers.portraits(tmp_path)]
+    assert answers[0]["label"] == "happiness"
+    assert all(0 < answer["cpu_s"] < 60 for answer in answers)
+
+
+def test_package_that_does_not_start_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setitem(peers.PEERS, "mien", peers.Peer("missing.py", {"any": False}))
+    with peers.start("mien", "any", None, tmp_path / "log") as worker:
+        assert worker is None
+    assert "missing.py" in (tmp_path / "log").read_text()
+
+
+def test_variants_are_compared_with_the_models_of_their_kind():
+    cpu_s = {"expression": 4.0, "mobile": 2.0, "expression without pose": 3.0, "mobile without pose": 1.0}
+    workers = [peers.Worker("mien", variant, "pose" not in variant, None, "1") for variant in cpu_s]
+    workers.append(peers.Worker("other", "with mesh", True, None, "1"))
+    for worker, seconds in zip(workers, [*cpu_s.values(), 12.0], strict=True):
+        worker.cpu_s, worker.wall_s = [seconds], [seconds]
+    slowest = peers.report(workers, [])["rows"][-1]
+    assert (slowest["package"], slowest["expression"], slowest["mobile"]) == ("other", 3.0, 6.0)
