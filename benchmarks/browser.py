@@ -1,11 +1,14 @@
 """Frame rate of the page's on-device mode, and milliseconds by stage.
 
 python benchmarks/browser.py [--model NAME] [--seconds 10] [--one-thread] [--json]
+python benchmarks/browser.py --load [--model NAME] [--megabits 50] [--json]
 
 The built page runs in a headless Chromium without a GPU (WebAssembly). A 640x480 image with one face sways like a head
-before a camera of 30 frames per second; frames that arrive during an analysis are skipped, as with a camera.
-`frames_per_s` counts the answered frames. Most of them only track faces, which takes almost no time. Milliseconds are
-medians over the frames in which a stage ran; `runs_per_s` is how often it ran.
+before a camera of 30 frames per second. After an analysis the newest frame is next; older ones are skipped, as in the
+page. `frames_per_s` counts the answered frames. Most of them only track faces, which takes almost no time. Milliseconds
+are medians over the frames in which a stage ran; `runs_per_s` is how often it ran.
+
+With `--load`, the times from opening the page to the loaded models on a first and on a second visit of a new browser.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import json
 import statistics
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -23,9 +27,11 @@ from latency import example_photo
 
 from mien.imaging import read_image
 from mien.runtime import DEFAULT_MODEL
-from support.browser import launch_chromium, missing_requirement, open_engine
+from support.browser import launch_chromium, missing_requirement, open_engine, serve_page, visit
 
 WARM_UP_S = 2.0
+STAY_S = 5.0
+"""Time of a visit after the models are loaded, in which the browser stores the files and the compiled code."""
 
 
 def measure(model: str, seconds: float, *, threads: bool) -> dict[str, Any]:
@@ -59,6 +65,20 @@ def _summarize_stages(timings: list[dict[str, float]], seconds: float) -> dict[s
     }
 
 
+def measure_load(model: str, megabits_per_s: float) -> dict[str, Any]:
+    """Return the time from opening the page to the loaded models, for two visits of one browser."""
+    image = read_image(example_photo())
+    visits = []
+    with TemporaryDirectory() as profile, serve_page(megabits_per_s=megabits_per_s) as url:
+        for _ in range(2):
+            with launch_chromium(Path(profile)) as browser, visit(browser, url) as engine:
+                opened = engine.open(model)
+                assert opened["type"] == "opened", opened
+                visits.append({"ready_ms": engine.age_ms(), "stages_ms": opened["timings_ms"]})
+                engine.play(image, STAY_S)
+    return {"model": model, "runtime": opened["runtime"], "megabits_per_s": megabits_per_s, "visits": visits}
+
+
 def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -67,12 +87,32 @@ def main() -> None:
     parser.add_argument(
         "--one-thread", action="store_true", help="omit the isolation headers, without which there are no threads"
     )
+    parser.add_argument("--load", action="store_true", help="measure the start of a first and a second visit")
+    parser.add_argument("--megabits", type=float, default=50, help="rate of the connection for --load, in Mbit/s")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if missing := missing_requirement():
         raise SystemExit(f"The page cannot be benchmarked: {missing}.")
-    result = measure(options.model, options.seconds, threads=not options.one_thread)
-    print(json.dumps(result, indent=2) if options.json else _format_table(result))
+    if options.load:
+        result = measure_load(options.model, options.megabits)
+        text = _format_visits(result)
+    else:
+        result = measure(options.model, options.seconds, threads=not options.one_thread)
+        text = _format_table(result)
+    print(json.dumps(result, indent=2) if options.json else text)
+
+
+def _format_visits(result: dict[str, Any]) -> str:
+    first, second = result["visits"]
+    ratio = second["ready_ms"] / first["ready_ms"]
+    rows = [
+        f"{name} visit: ready after {visit['ready_ms']:.0f} ms ("
+        + ", ".join(f"{stage} {value:.0f}" for stage, value in visit["stages_ms"].items())
+        + ")"
+        for name, visit in (("first", first), ("second", second))
+    ]
+    title = f"{result['model']} on {result['runtime']} at {result['megabits_per_s']:g} Mbit/s: ratio {ratio:.2f}"
+    return "\n".join([title, *rows])
 
 
 def _format_table(result: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { relative, resolve } from 'node:path';
+import { basename, relative, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { defaultClientConditions, type Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
@@ -48,7 +48,10 @@ function themePlugin(): Plugin {
   };
 }
 
-/** `import url from '...wasm?gzip'`: the URL of a file that the build compresses reproducibly. */
+/**
+ * `import file from '...wasm?gzip'`: URL and size of a file that the build compresses reproducibly. It is stored as
+ * NAME-HASH.wasm.gz and served as NAME-HASH.wasm.
+ */
 function gzipPlugin(): Plugin {
   return {
     name: 'mien-gzip',
@@ -61,13 +64,16 @@ function gzipPlugin(): Plugin {
     load(id) {
       if (!id.endsWith('?gzip')) return null;
       const path = id.slice(0, -5);
-      if (this.environment.mode === 'dev') return `export default ${JSON.stringify(`/@fs${path}`)};`;
-      const bytes = gzipSync(readFileSync(path), { level: 9 });
+      const bytes = readFileSync(path);
+      const toModule = (url: string) => `export default { url: ${url}, size: ${bytes.length} };`;
+      if (this.environment.mode === 'dev') return toModule(JSON.stringify(`/@fs${path}`));
+      const compressed = gzipSync(bytes, { level: 9 });
       // The gzip header names the operating system; 255 is "unknown".
-      bytes[9] = 255;
-      const name = `${path.slice(path.lastIndexOf('/') + 1)}.gz`;
-      const reference = this.emitFile({ type: 'asset', name, source: bytes });
-      return `export default import.meta.ROLLUP_FILE_URL_${reference};`;
+      compressed[9] = 255;
+      const hash = createHash('sha256').update(bytes).digest('base64url').slice(0, 8);
+      const fileName = `assets/${basename(path, '.wasm')}-${hash}.wasm.gz`;
+      const reference = this.emitFile({ type: 'asset', fileName, source: compressed });
+      return toModule(`import.meta.ROLLUP_FILE_URL_${reference}.slice(0, -3)`);
     },
   };
 }

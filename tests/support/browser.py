@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -42,6 +44,10 @@ START_WORKER = """(url) => {
   };
 }"""
 OPEN = """([model, folder]) => request({ type: 'open', model, models: new URL(folder, document.baseURI).href })"""
+STORED = """async () => {
+  const keys = await (await caches.open('mien-files')).keys();
+  return keys.map(({ url }) => new URL(url).pathname.split('/').pop()).sort();
+}"""
 ANALYZE_IMAGE = """async (png) => {
   const image = await decode(png);
   return request({ type: 'image', image }, [image]);
@@ -56,7 +62,8 @@ PLAY = """async ([png, seconds]) => {
   const context = canvas.getContext('2d');
   const responses = [];
   const start = performance.now();
-  for (let tick = 0; tick < 30 * seconds; tick = Math.ceil((30 * (performance.now() - start)) / 1000)) {
+  const newest = () => Math.floor((30 * (performance.now() - start)) / 1000);
+  for (let tick = 0; tick < 30 * seconds; tick = Math.max(tick + 1, newest())) {
     const timestamp_s = tick / 30;
     const early_ms = start + 1000 * timestamp_s - performance.now();
     if (early_ms > 0) await new Promise((resolve) => setTimeout(resolve, early_ms));
@@ -100,6 +107,14 @@ class Engine:
         """Load the models; the response names the runtime."""
         return self._page.evaluate(OPEN, [model, folder])
 
+    def age_ms(self) -> float:
+        """Return the time since the visit started."""
+        return self._page.evaluate("() => performance.now()")
+
+    def stored_files(self) -> list[str]:
+        """Return the names of the files that the page has stored for the next visit."""
+        return self._page.evaluate(STORED)
+
     def analyze_image(self, image: np.ndarray) -> dict[str, Any]:
         """Analyze a single image (H, W, 3) uint8 RGB."""
         return self._page.evaluate(ANALYZE_IMAGE, _encode_png(image))
@@ -113,7 +128,7 @@ class Engine:
         return self._page.evaluate("() => request({ type: 'reset' })")
 
     def play(self, image: np.ndarray, seconds: float) -> list[dict[str, Any]]:
-        """Analyze an image that sways at 30 frames per second; late frames are skipped.
+        """Analyze an image that sways at 30 frames per second; after an analysis, the newest frame is next.
 
         Returns:
             The responses, with the time from drawing the frame to its response as `wall_ms`.
@@ -122,12 +137,14 @@ class Engine:
 
 
 @contextmanager
-def launch_chromium() -> Iterator[Any]:
-    """Launch a headless Chromium without a GPU."""
+def launch_chromium(profile: Path | None = None) -> Iterator[Any]:
+    """Launch a headless Chromium without a GPU; with a profile folder, files and compiled code survive its end."""
     from playwright.sync_api import sync_playwright
 
+    options: dict[str, Any] = {"executable_path": find_chromium(), "headless": True, "args": FLAGS}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), headless=True, args=FLAGS)
+        chromium = playwright.chromium
+        browser = chromium.launch_persistent_context(profile, **options) if profile else chromium.launch(**options)
         yield browser
         browser.close()
 
@@ -139,31 +156,70 @@ def open_engine(browser: Any, *, isolated: bool = True) -> Iterator[Engine]:
     Raises:
         AssertionError: when the page reports an error.
     """
-    with _serve(isolated) as url:
-        page = browser.new_page()
-        errors: list[Exception] = []
-        page.on("pageerror", lambda error: errors.append(error))
-        page.goto(f"{url}/")
-        yield Engine(page)
-        page.close()
-        assert not errors, errors
+    with serve_page(isolated=isolated) as url, visit(browser, url) as engine:
+        yield engine
 
 
 @contextmanager
-def _serve(isolated: bool) -> Iterator[str]:
-    """Serve the page and its models with the headers of `mien serve`; yield the URL."""
+def visit(browser: Any, url: str) -> Iterator[Engine]:
+    """Visit the page in a browser or browser context.
+
+    Raises:
+        AssertionError: when the page reports an error.
+    """
+    page = browser.new_page()
+    errors: list[Exception] = []
+    page.on("pageerror", lambda error: errors.append(error))
+    page.goto(f"{url}/")
+    yield Engine(page)
+    page.close()
+    assert not errors, errors
+
+
+@contextmanager
+def serve_page(
+    *, isolated: bool = True, megabits_per_s: float = math.inf, requests: list[str] | None = None
+) -> Iterator[str]:
+    """Serve the page and its models with the headers of `mien serve`; yield the URL.
+
+    Args:
+        isolated: Send the headers that allow threads.
+        megabits_per_s: Rate of all connections together.
+        requests: Receives the path of every answered request.
+    """
     from mien.server.static import HEADERS, THREAD_HEADERS
 
+    link = threading.Lock()
+
     class Handler(SimpleHTTPRequestHandler):
+        def copyfile(self, source: Any, outputfile: Any) -> None:
+            while chunk := source.read(1 << 16):
+                with link:
+                    time.sleep(8e-6 * len(chunk) / megabits_per_s)
+                outputfile.write(chunk)
+
+        def log_request(self, code: Any = "-", size: Any = "-") -> None:
+            if requests is not None:
+                requests.append(self.path)
+
         def translate_path(self, path: str) -> str:
             name = path.partition("?")[0].lstrip("/")
             folder, _, rest = name.partition("/")
-            return str(ASSETS / rest if folder == "models" else PAGE / name)
+            if folder == "models":
+                return str(ASSETS / rest)
+            return str(PAGE / (f"{name}.gz" if name.endswith(".wasm") else name))
+
+        def guess_type(self, path: Any) -> str:
+            return "application/wasm" if str(path).endswith(".wasm.gz") else super().guess_type(path)
 
         def end_headers(self) -> None:
             for name, value in HEADERS.items():
                 if isolated or name not in THREAD_HEADERS:
                     self.send_header(name, value)
+            if self.path.endswith(".wasm"):
+                self.send_header("Content-Encoding", "gzip")
+            is_immutable = self.path.startswith("/assets/")
+            self.send_header("Cache-Control", "public, max-age=31536000, immutable" if is_immutable else "no-cache")
             super().end_headers()
 
         def log_message(self, *_: object) -> None:

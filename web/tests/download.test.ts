@@ -1,16 +1,10 @@
-import { gzipSync } from 'node:zlib';
 import { afterEach, expect, test, vi } from 'vitest';
-import { download, gunzip, Progress, verify } from '../src/engine/download';
+import { download, Progress, verify } from '../src/engine/download';
 
 const FILE = 'http://page/models/some.onnx';
 const BYTES = Uint8Array.of(1, 2, 3);
 
 afterEach(() => vi.unstubAllGlobals());
-
-test('gunzip decompresses gzip data and returns other data unchanged', async () => {
-  expect(new Uint8Array(await gunzip(new Uint8Array(gzipSync(BYTES))))).toEqual(BYTES);
-  expect(new Uint8Array(await gunzip(BYTES))).toEqual(BYTES);
-});
 
 test('verify rejects a file that does not match its manifest', async () => {
   await verify(BYTES, '039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81', FILE);

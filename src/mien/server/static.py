@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -59,14 +60,23 @@ class SecurityHeaders:
 
 
 class PageFiles(StaticFiles):
-    """Files of the built page. Names in assets/ contain a content hash, so browsers may cache those files forever."""
+    """Files of the built page. Names in assets/ contain a content hash, so browsers may cache those files forever.
+
+    WebAssembly is stored compressed (NAME.wasm.gz) and served as NAME.wasm with `Content-Encoding: gzip`: browsers keep
+    compiled code only for files that they receive as application/wasm.
+    """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Return a file of the page; raise a Starlette HTTPException of status 404 when it does not exist."""
-        if scope["method"] not in ("GET", "HEAD") and self.lookup_path(path)[1] is None:
+        is_compressed = path.endswith(".wasm")
+        file = f"{path}.gz" if is_compressed else path
+        if scope["method"] not in ("GET", "HEAD") and self.lookup_path(file)[1] is None:
             # StaticFiles would answer 405
             raise HTTPException(404)
-        response = await super().get_response(path, scope)
+        response = await super().get_response(file, scope)
+        if is_compressed:
+            response.headers["Content-Type"] = "application/wasm"
+            response.headers["Content-Encoding"] = "gzip"
         is_immutable = path.startswith(f"assets{os.sep}") and response.status_code < 400
         cache_control = "public, max-age=31536000, immutable" if is_immutable else "no-cache"
         response.headers["Cache-Control"] = cache_control
@@ -118,6 +128,9 @@ def write_page(folder: Path, pool: ModelPool) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty; name a new folder.")
     shutil.copytree(PAGE, folder, dirs_exist_ok=True)
+    for file in folder.glob("assets/*.wasm.gz"):
+        file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
+        file.unlink()
     models = folder / "models"
     models.mkdir(exist_ok=True)
     for name, path in model_files(pool).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import re
@@ -283,12 +284,15 @@ def test_write_page_for_a_static_file_host(tiny_model, tmp_path, capsys, monkeyp
     (page / "assets").mkdir(parents=True)
     (page / "index.html").write_text("<!doctype html>")
     (page / "assets/index-1234.js").write_text("1")
+    (page / "assets/runtime-1234.wasm.gz").write_bytes(gzip.compress(b"wasm"))
     monkeypatch.setattr("mien.server.static.PAGE", page)
     folder = tmp_path / "out"
     arguments = ["serve", "--write-page", str(folder), "--model", str(tiny_model)]
     assert main(arguments) == 0
     assert "Cross-Origin-Opener-Policy: same-origin" in capsys.readouterr().out
     assert (folder / "index.html").read_text() == "<!doctype html>"
+    assert (folder / "assets/runtime-1234.wasm").read_bytes() == b"wasm"
+    assert not (folder / "assets/runtime-1234.wasm.gz").exists()
     assert json.loads((folder / "models/index.json").read_text())["models"] == ["tiny"]
     assert {path.name for path in (folder / "models").iterdir()} >= {"tiny.onnx", "tiny.json", "face-geometry.json"}
     assert main(arguments) == 2
@@ -303,6 +307,7 @@ def test_page_is_served_and_its_hashed_files_are_immutable(tiny_model, tmp_path,
     (page / "assets").mkdir(parents=True)
     (page / "index.html").write_text("<!doctype html>")
     (page / "assets/index-1234.js").write_text("1")
+    (page / "assets/runtime-1234.wasm.gz").write_bytes(gzip.compress(b"wasm"))
     monkeypatch.setattr("mien.server.app.PAGE", page)
     with create_client(model=(str(tiny_model),)) as client:
         assert client.get("/").text == "<!doctype html>"
@@ -310,7 +315,12 @@ def test_page_is_served_and_its_hashed_files_are_immutable(tiny_model, tmp_path,
         asset = client.get("/assets/index-1234.js")
         assert "immutable" in asset.headers["Cache-Control"]
         assert "javascript" in asset.headers["Content-Type"]
+        runtime = client.get("/assets/runtime-1234.wasm")
+        assert runtime.content == b"wasm"
+        assert runtime.headers["Content-Type"] == "application/wasm"
+        assert "immutable" in runtime.headers["Cache-Control"]
         assert client.get("/assets/none.js").status_code == 404
+        assert client.get("/assets/none.wasm").status_code == 404
     (page / "index.html").unlink()
     with create_client(model=(str(tiny_model),)) as client:
         assert error_code(client.get("/"), 404) == "page"

@@ -1,7 +1,7 @@
 /// <reference types="vite/client" />
 
-/** URL of a file that the build compresses with gzip; uncompressed in development. */
+/** URL and size in bytes of a file that the build stores compressed with gzip, and that is served decompressed. */
 declare module '*?gzip' {
-  const url: string;
-  export default url;
+  const file: { url: string; size: number };
+  export default file;
 }

@@ -1,4 +1,4 @@
-/** File downloads with progress, hash verification and gzip decompression. */
+/** File downloads with progress and hash verification. */
 
 /** Fraction of several files that has arrived, 0..1; never decreases. */
 export class Progress {
@@ -20,18 +20,28 @@ export class Progress {
   }
 }
 
-/** Download a file. Rejects with a message for the user. */
-export async function download(url: string | URL, progress: Progress): Promise<Uint8Array<ArrayBuffer>> {
+/** Download a file of a known size, by default that of the response. Rejects with a message for the user. */
+export async function download(url: string | URL, progress: Progress, size?: number): Promise<Uint8Array<ArrayBuffer>> {
   const response = await request(url);
-  const addBytes = progress.add(Number(response.headers.get('Content-Length')));
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  const addBytes = progress.add(size ?? Number(response.headers.get('Content-Length')));
   if (!response.body) return new Uint8Array(await response.arrayBuffer());
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
   const reader = response.body.getReader();
   for (let next = await reader.read(); !next.done; next = await reader.read()) {
     chunks.push(next.value);
     addBytes(next.value.length);
   }
-  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+  return concatenate(chunks);
+}
+
+function concatenate(chunks: Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.length;
+  }
+  return bytes;
 }
 
 export async function downloadJson<T>(url: string | URL): Promise<T> {
@@ -43,12 +53,6 @@ async function request(url: string | URL): Promise<Response> {
   if (!response) throw new Error(`${nameOf(url)} could not be loaded: the server cannot be reached.`);
   if (!response.ok) throw new Error(`${nameOf(url)} could not be loaded: HTTP status ${response.status}.`);
   return response;
-}
-
-/** Decompress gzip data; other data is returned unchanged because servers may have decompressed it. */
-export async function gunzip(bytes: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> {
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes.buffer;
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).arrayBuffer();
 }
 
 /** Verify a file against the SHA-256 of its manifest. Skipped outside secure contexts, where browsers cannot hash. */

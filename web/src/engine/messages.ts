@@ -17,7 +17,7 @@ export type Request =
 export type Response =
   /** Before `opened`: loaded fraction, 0..1. */
   | { id: number; type: 'progress'; fraction: number }
-  | { id: number; type: 'opened'; runtime: string; labels: string[] }
+  | { id: number; type: 'opened'; runtime: string; labels: string[]; timings_ms: Timings }
   | { id: number; type: 'frame'; frame: Omit<Frame, 'latency_ms'>; timings_ms: Timings }
   | { id: number; type: 'reset' }
   | { id: number; type: 'error'; message: string };

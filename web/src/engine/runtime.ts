@@ -5,11 +5,21 @@ import gpuBinary from 'onnxruntime-web/ort-wasm-simd-threaded.jspi.wasm?gzip';
 import wasmGlue from 'onnxruntime-web/ort-wasm-simd-threaded.mjs?url';
 import wasmBinary from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?gzip';
 import type * as Ort from 'onnxruntime-web/wasm';
-import { download, gunzip, type Progress } from './download';
+import { download, type Progress } from './download';
+import { loadCached } from './fileCache';
 import type { Input, Network } from './network';
 
 /** Maximum number of threads. Waiting threads spin, so more threads than physical cores slow inference down. */
 const MAX_THREADS = 4;
+
+/** A build of ONNX Runtime: the URL of its script, and its WebAssembly file. */
+interface Build {
+  glue: string;
+  binary: { url: string; size: number };
+}
+
+const GPU_BUILD: Build = { glue: gpuGlue, binary: gpuBinary };
+const WASM_BUILD: Build = { glue: wasmGlue, binary: wasmBinary };
 
 export interface Runtime {
   /** For display. */
@@ -25,7 +35,7 @@ export async function openWebGpu(progress: Progress): Promise<Runtime> {
   const adapter = 'Suspending' in WebAssembly ? await navigator.gpu?.requestAdapter() : null;
   if (!adapter || adapter.info.isFallbackAdapter) throw new Error('WebGPU is not available');
   const ort = await import('onnxruntime-web/jspi');
-  await initialize(ort, gpuGlue, gpuBinary, 1, progress);
+  await initialize(ort, GPU_BUILD, 1, progress);
   return {
     name: 'WebGPU',
     open: async (model) => toNetwork(ort, await openSession(ort, model, 'webgpu')),
@@ -44,7 +54,7 @@ export async function openWebAssembly(progress: Progress): Promise<Runtime> {
   const threads = globalThis.crossOriginIsolated
     ? Math.min(MAX_THREADS, Math.ceil(navigator.hardwareConcurrency / 2))
     : 1;
-  await initialize(ort, wasmGlue, wasmBinary, threads, progress);
+  await initialize(ort, WASM_BUILD, threads, progress);
   return {
     name: `WebAssembly, ${threads} thread${threads === 1 ? '' : 's'}`,
     open: async (model) => toNetwork(ort, await openSession(ort, model, 'wasm')),
@@ -52,16 +62,18 @@ export async function openWebAssembly(progress: Progress): Promise<Runtime> {
   };
 }
 
-async function initialize(
-  ort: typeof Ort,
-  glue: string,
-  binary: string,
-  threads: number,
-  progress: Progress,
-): Promise<void> {
+/**
+ * Set the files of ONNX Runtime. It requests the binary itself, because browsers keep compiled code only for files that
+ * they compile from a response. A first visit has downloaded the binary by then, to report the progress.
+ */
+async function initialize(ort: typeof Ort, build: Build, threads: number, progress: Progress): Promise<void> {
+  const url = new URL(build.binary.url, import.meta.url);
   ort.env.wasm.numThreads = threads;
-  ort.env.wasm.wasmPaths = { mjs: new URL(glue, import.meta.url).href };
-  ort.env.wasm.wasmBinary = await gunzip(await download(new URL(binary, import.meta.url), progress));
+  ort.env.wasm.wasmPaths = { mjs: new URL(build.glue, import.meta.url).href, wasm: url.href };
+  await loadCached(new URL('onnxruntime', url), url.pathname, progress, async () => {
+    await download(url, progress, build.binary.size);
+    return new Uint8Array();
+  });
 }
 
 function openSession(ort: typeof Ort, model: Uint8Array, provider: string): Promise<Ort.InferenceSession> {

@@ -46,10 +46,10 @@ async function handle(request: Request): Promise<Response> {
 
 async function open({ id, models: folder, model }: Request & { type: 'open' }): Promise<Response> {
   const report = (fraction: number) => postMessage({ id, type: 'progress', fraction } satisfies Response);
-  const { models, runtime } = await loadModels(folder, model, report);
+  const { models, runtime } = await loadModels(folder, model, report, stopwatch);
   analyzer = new Analyzer(models, stopwatch);
   reset();
-  return { id, type: 'opened', runtime, labels: models.manifest.labels };
+  return { id, type: 'opened', runtime, labels: models.manifest.labels, timings_ms: stopwatch.take() };
 }
 
 function reset(): void {
