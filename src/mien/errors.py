@@ -97,6 +97,12 @@ class ManifestError(ModelError):
     code = "model_manifest"
 
 
+class DeviceError(ModelError):
+    """A device is not available, or a network cannot run on it."""
+
+    code = "device"
+
+
 class CheckpointError(ModelError):
     """A training checkpoint is missing, corrupt, or of another configuration."""
 

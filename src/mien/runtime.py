@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mien.errors import InputError, ModelError, UnknownModelError
+from mien.cpu_features import has_int8_products
+from mien.devices import CPU, Device, Precision, check_precision, find_devices, mark_failed, provider_options
+from mien.errors import DeviceError, InputError, ModelError, UnknownModelError
 from mien.manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
@@ -16,6 +23,8 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent / "assets"
 DEFAULT_MODEL = "expression"
+INT8_SUFFIX = ".int8.onnx"
+"""End of the name of a model file whose convolutions compute in int8, beside the float32 file of the same network."""
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Linux file with a container's CPU quota and period, in microseconds."""
 
@@ -33,21 +42,34 @@ def usable_cores() -> int:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """Thread-safe ONNX Runtime session with the manifest of its model file."""
+    """Thread-safe ONNX Runtime session with the manifest of its model file.
+
+    Attributes:
+        session: runs the network.
+        manifest: of the file in use.
+        path: the file in use.
+        device: name of the device in use.
+    """
 
     session: InferenceSession
     manifest: Manifest
     path: Path
+    device: str
+
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic of the file in use."""
+        return "int8" if self.path.name.endswith(INT8_SUFFIX) else "float32"
 
 
 def shipped_models(task: str = "expression") -> list[str]:
     """Return the sorted names of the shipped models for a task."""
-    names = (path.stem for path in ASSETS.glob("*.onnx"))
+    names = (path.stem for path in ASSETS.glob("*.onnx") if not path.name.endswith(INT8_SUFFIX))
     return sorted(name for name in names if read_manifest(ASSETS / f"{name}.onnx").task == task)
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """Return the file of a model given by the name of a shipped model or by its path.
+    """Return the float32 file of a shipped model given by its name, or the file given by its path.
 
     Raises:
         InputError: when it is neither a string nor a path.
@@ -63,44 +85,124 @@ def find_model(name_or_path: str | Path) -> Path:
     try:
         if path.suffix == ".onnx" and path.is_file():
             return path
-        if path.name == str(name_or_path) and shipped.is_file():
+        if path.name == str(name_or_path) and not path.suffix and shipped.is_file():
             return shipped
     except OSError as error:
         raise _unreadable(path, error) from None
     raise UnknownModelError(str(name_or_path), shipped_models() or ["(none shipped)"])
 
 
-def load_model(name_or_path: str | Path, *, task: str = "expression", threads: int = 0) -> LoadedModel:
+def load_model(
+    name_or_path: str | Path,
+    *,
+    task: str = "expression",
+    threads: int = 0,
+    device: str = "auto",
+    precision: Precision = "auto",
+) -> LoadedModel:
     """Load a model and validate its manifest.
 
     Args:
         name_or_path: name of a shipped model, or path of an `.onnx` file with a manifest beside it.
         task: expected task of the model.
         threads: threads of the session; 0 lets ONNX Runtime choose.
+        device: see `open_session`.
+        precision: "int8" for the int8 file of the model (`NAME.int8.onnx`), "float32" for the other; "auto" takes a
+            path as it is, and the int8 file of a shipped model on CPUs with int8 dot products. A shipped model for
+            another task than expressions that has no int8 file is always float32.
 
     Raises:
+        InputError: when the device or the precision is unknown.
+        DeviceError: when the device is not available or cannot run the network.
         ModelError: when the model is unknown, its manifest is invalid, or ONNX Runtime cannot read it.
     """
+    check_precision(precision)
     path = find_model(name_or_path)
+    _read_manifest(path, task)
+    is_shipped = path.name != Path(name_or_path).name
+
+    def choose(device: Device) -> Path:
+        return choose_file(path, precision, is_shipped=is_shipped, is_optional=task != "expression", device=device)
+
+    session, used = _open_first(choose, threads, device)
+    file = choose(used)
+    return LoadedModel(session, _read_manifest(file, task), file, str(used))
+
+
+def choose_file(
+    path: Path, precision: Precision, *, is_shipped: bool, is_optional: bool = False, device: Device = CPU
+) -> Path:
+    """Return the file of a model with a precision on a device; see `load_model`.
+
+    Args:
+        path: float32 file of a shipped model, or any file.
+        precision: the requested one.
+        is_shipped: the model was given by its name.
+        is_optional: take the float32 file of a shipped model that has no int8 file.
+        device: the device in use.
+
+    Raises:
+        ModelError: when there is no file with this precision.
+    """
+    is_int8 = path.name.endswith(INT8_SUFFIX)
+    variant = path if is_int8 else path.with_name(path.stem + INT8_SUFFIX)
+    if precision == "float32" and is_int8:
+        raise ModelError(f"{path} computes in int8; pass the float32 file, or leave the precision out.")
+    if precision == "float32":
+        return path
+    if precision == "auto":
+        is_faster = is_shipped and device == CPU and has_int8_products()
+        return variant if is_faster and variant.is_file() else path
+    if not variant.is_file():
+        if is_shipped and is_optional:
+            return path
+        raise ModelError(f'{path} has no int8 file: {variant.name} is missing beside it; use precision "float32".')
+    return variant
+
+
+def _read_manifest(path: Path, task: str) -> Manifest:
     try:
         manifest = read_manifest(path)
     except OSError as error:
         raise _unreadable(path, error) from None
     if manifest.task != task:
         raise ModelError(f"{path} is a model for {manifest.task}; expected one for {task}.")
-    return LoadedModel(open_session(path, threads), manifest, path)
+    return manifest
 
 
 def _unreadable(path: Path, error: OSError) -> ModelError:
     return ModelError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}.")
 
 
-def open_session(model: Path | bytes, threads: int = 0) -> InferenceSession:
-    """Open an ONNX Runtime session on the CPU for a file or a serialized graph.
+def open_session(model: Path | bytes, threads: int = 0, *, device: str = "auto") -> InferenceSession:
+    """Open an ONNX Runtime session for a file or a serialized graph.
+
+    Args:
+        model: the file or the graph.
+        threads: threads of the session; 0 lets ONNX Runtime choose.
+        device: "auto" for the first available of `mien.devices.AUTOMATIC`, or a key of `mien.devices.PROVIDERS`,
+            with a number where there are several: "cuda:1".
 
     Raises:
+        InputError: when the device is unknown.
+        DeviceError: when the device is not available or cannot run the network.
         ModelError: when ONNX Runtime cannot read it.
     """
+    return _open_first(lambda device: model, threads, device)[0]
+
+
+def _open_first(choose: Callable[[Device], Path | bytes], threads: int, device: str) -> tuple[InferenceSession, Device]:
+    """Open the model chosen for a device on the named device, or on the first that works for "auto"."""
+    *others, last = find_devices(device)
+    for candidate in others:
+        try:
+            return _open(choose(candidate), threads, candidate), candidate
+        except DeviceError:
+            mark_failed(candidate)
+    return _open(choose(last), threads, last), last
+
+
+def _open(model: Path | bytes, threads: int, device: Device) -> InferenceSession:
     # Some builds of ONNX Runtime send telemetry; mien works offline.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime as ort
@@ -109,9 +211,60 @@ def open_session(model: Path | bytes, threads: int = 0) -> InferenceSession:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if device.kind == "directml":
+        options.enable_mem_pattern = False
+    kinds = {"tensorrt": ("cuda",)}.get(device.kind, ())
+    providers: list[Any] = [
+        (item.provider.name, provider_options(item, threads))
+        for item in (device, *(Device(kind, device.unit) for kind in kinds))
+    ]
+    if device.kind in ("cuda", "tensorrt"):
+        _load_cuda()
+    name = "the graph" if isinstance(model, bytes) else model
     try:
         source = model if isinstance(model, bytes) else str(model)
-        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        # by default ONNX Runtime prints a failure and continues on the CPU
+        session = ort.InferenceSession(source, options, providers=providers, enable_fallback=0)
     except Exception as error:
-        name = "the graph" if isinstance(model, bytes) else model
-        raise ModelError(f"{name}: ONNX Runtime cannot read it: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        if device == CPU:
+            raise ModelError(f"{name}: ONNX Runtime cannot read it: {reason}") from None
+        raise DeviceError(f'{name}: device "{device}" cannot run it: {reason}') from None
+    if session.get_providers()[0] != device.provider.name:
+        raise DeviceError(
+            f'device "{device}" cannot start: ONNX Runtime found no such device, or a library of it is missing. '
+            "See docs/devices.md."
+        )
+    if device.kind == "directml":
+        _serialize(session)
+    return session
+
+
+def _serialize(session: InferenceSession) -> None:
+    """Make `session.run` wait for the run of another thread: DirectML does not support two at once."""
+    lock = threading.Lock()
+    run = session.run
+
+    def run_alone(*arguments: Any, **options: Any) -> Any:
+        with lock:
+            return run(*arguments, **options)
+
+    session.run = run_alone
+
+
+_cuda_lock = threading.Lock()
+
+
+def _load_cuda() -> None:
+    """Load CUDA and cuDNN from the packages of `mien[gpu]`, once; messages go to standard error."""
+    with _cuda_lock:
+        _preload()
+
+
+@cache
+def _preload() -> None:
+    import onnxruntime as ort
+
+    with redirect_stdout(sys.stderr):
+        # available from ONNX Runtime 1.21 on
+        getattr(ort, "preload_dlls", lambda: None)()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from mien.cli.options import OUTPUT_FOLDER, EvaluationData, FlipTta, Json, Quiet, Threads
+from mien.cli.options import OUTPUT_FOLDER, Arithmetic, Device, EvaluationData, FlipTta, Json, Quiet, Threads
 from mien.cli.progress import NOTHING_WRITTEN, progress_bar
 
 
@@ -20,6 +20,8 @@ def compare(
     quiet: Quiet = False,
     flip_tta: FlipTta = False,
     threads: Threads = 0,
+    device: Device = "auto",
+    precision: Arithmetic = "auto",
 ) -> int:
     """Evaluate two models on the same labeled faces and test whether they differ by more than chance.
 
@@ -41,7 +43,9 @@ def compare(
     from mien.reports.comparison import verdict, write_comparison
 
     check_report(output)
-    models = [ExpressionClassifier(model, threads=threads) for model in (first, second)]
+    models = [
+        ExpressionClassifier(model, threads=threads, device=device, precision=precision) for model in (first, second)
+    ]
     index = data.read_split(quiet=quiet)
     with progress_bar("evaluating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         comparison = compare_models(models[0], models[1], index, flip_tta=flip_tta, progress=progress)

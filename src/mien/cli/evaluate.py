@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mien.cli.options import OUTPUT_FOLDER, EvaluationData, FlipTta, Json, Model, Quiet, Threads
+from mien.cli.options import OUTPUT_FOLDER, Arithmetic, Device, EvaluationData, FlipTta, Json, Model, Quiet, Threads
 from mien.cli.progress import NOTHING_WRITTEN, progress_bar
 from mien.runtime import DEFAULT_MODEL
 
@@ -22,6 +22,8 @@ def evaluate(
     model: Model = DEFAULT_MODEL,
     flip_tta: FlipTta = False,
     threads: Threads = 0,
+    device: Device = "auto",
+    precision: Arithmetic = "auto",
 ) -> int:
     """Measure the accuracy and calibration of a model on labeled faces.
 
@@ -43,7 +45,7 @@ def evaluate(
     from mien.reports.evaluation import write_report
 
     check_report(output)
-    classifier = ExpressionClassifier(model, threads=threads)
+    classifier = ExpressionClassifier(model, threads=threads, device=device, precision=precision)
     index = data.read_split(quiet=quiet)
     with progress_bar("evaluating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         evaluation = evaluate_model(classifier, index, flip_tta=flip_tta, by_group=groups, progress=progress)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Group, Parameter
 
 from mien.cli.signals import deferred_stop
+from mien.devices import Precision
 from mien.emotions import DatasetKind
 from mien.errors import InputError
 from mien.runtime import DEFAULT_MODEL
@@ -54,6 +55,17 @@ Model = Annotated[
 ]
 FlipTta = Annotated[bool, _analysis("average the predictions for a face and its mirror image: more accurate, slower.")]
 Threads = Annotated[int, _analysis("CPU threads per network; 0: automatic.", "N")]
+Device = Annotated[
+    str,
+    _analysis(
+        "hardware that runs the networks: cpu, cuda, cuda:1, tensorrt, openvino, directml, migraphx or coreml; auto: a "
+        "GPU if the installed ONNX Runtime can use one. See docs/devices.md.",
+        "NAME",
+    ),
+]
+Arithmetic = Annotated[
+    Precision, _analysis("auto: int8 on CPUs with int8 dot products, where the model has an int8 file.")
+]
 
 
 @Parameter(name="*", group=ANALYSIS)
@@ -63,6 +75,8 @@ class DetectionOptions:
 
     model: Model = DEFAULT_MODEL
     threads: Threads = 0
+    device: Device = "auto"
+    precision: Arithmetic = "auto"
     min_confidence: Annotated[
         float, Parameter(metavar="SHARE", help="minimum confidence of the face detector, between 0 and 1.")
     ] = 0.6

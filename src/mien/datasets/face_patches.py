@@ -60,7 +60,7 @@ class _ChunkWriter:
         self.index = index
         self.directory = directory
         self.patch = patch
-        self.detector = FaceDetector(threads=1)
+        self.detector = FaceDetector(threads=1, device="cpu", precision="float32")
 
     def __call__(self, rows: range, samples: tuple[Sample, ...]) -> range:
         patches = np.zeros((len(samples), self.patch, self.patch, 3), dtype=np.uint8)

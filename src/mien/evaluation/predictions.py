@@ -67,7 +67,7 @@ def predict_dataset(
         InputError: the model lacks a class of the labeled images.
     """
     check_classes(classifier.manifest, index)
-    crop_face = partial(_crop_face, classifier, index, FaceDetector(threads=1))
+    crop_face = partial(_crop_face, classifier, index, FaceDetector(threads=1, device="cpu", precision="float32"))
     count = len(index.samples)
     logits = np.full((count, len(classifier.manifest.labels)), np.nan, dtype=np.float32)
     embeddings = np.full((count, classifier.embedding_width if with_embeddings else 0), np.nan, dtype=np.float32)

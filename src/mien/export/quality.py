@@ -162,7 +162,7 @@ def _copies(
     classifier: ExpressionClassifier, index: Index, rows: np.ndarray
 ) -> Iterator[tuple[int, list[tuple[np.ndarray, Face]]]]:
     """Yield every row with its original face and degraded copies; an empty list if no face is detected."""
-    detector = FaceDetector(threads=1)
+    detector = FaceDetector(threads=1, device="cpu", precision="float32")
 
     def copies(row: int) -> list[tuple[np.ndarray, Face]]:
         sample = index.samples[row]

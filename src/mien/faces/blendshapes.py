@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mien.devices import Precision
 from mien.faces.landmarks import OUTER_EYES, POINTS
 from mien.runtime import load_model
 
@@ -28,18 +29,23 @@ class BlendshapeModel:
 
     Args:
         threads: ONNX Runtime threads; 0 lets it choose.
+        device: where the network runs; see `mien.runtime.open_session`.
+        precision: float32 or int8 arithmetic; see `mien.runtime.load_model`.
 
     Attributes:
+        network: the loaded model file.
         names: MediaPipe's names of the coefficients, in the order of the output; "Left" and "Right" are the subject's.
 
     Source:
         Grishchenko and others (2023), "Blendshapes GHUM: Real-time Monocular Facial Blendshape Prediction".
     """
 
-    def __init__(self, threads: int = 0) -> None:
-        model = load_model("face-blendshapes", task="face-blendshapes", threads=threads)
-        self._session = model.session
-        labels = model.manifest.labels
+    def __init__(self, threads: int = 0, *, device: str = "auto", precision: Precision = "auto") -> None:
+        self.network = load_model(
+            "face-blendshapes", task="face-blendshapes", threads=threads, device=device, precision=precision
+        )
+        self._session = self.network.session
+        labels = self.network.manifest.labels
         self._columns = [index for index, name in enumerate(labels) if name not in CONSTANT_BLENDSHAPES]
         self.names = tuple(labels[index] for index in self._columns)
 

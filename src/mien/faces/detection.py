@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from mien.arguments import check_integer, check_share
+from mien.devices import Precision
 from mien.errors import InputError
 from mien.geometry import bbox_area, non_maximum_suppression, transform_points
 from mien.imaging import check_image, resize
@@ -49,6 +50,11 @@ class FaceDetector:
         nms_iou: IoU above which the less confident of two boxes is dropped. Boxes mostly contained in a more
             confident box are dropped as fragments of that face.
         threads: ONNX Runtime threads; 0 lets it choose.
+        device: where the network runs; see `mien.runtime.open_session`.
+        precision: float32 or int8 arithmetic; see `mien.runtime.load_model`.
+
+    Attributes:
+        network: the loaded model file.
 
     Source:
         Wu, Peng, Yu (2023), "YuNet: A Tiny Millisecond-level Face Detector"; decoding as in OpenCV's FaceDetectorYN.
@@ -56,12 +62,22 @@ class FaceDetector:
     """
 
     def __init__(
-        self, *, max_side: int = DETECTOR_SIZE, min_confidence: float = 0.6, nms_iou: float = 0.3, threads: int = 0
+        self,
+        *,
+        max_side: int = DETECTOR_SIZE,
+        min_confidence: float = 0.6,
+        nms_iou: float = 0.3,
+        threads: int = 0,
+        device: str = "auto",
+        precision: Precision = "auto",
     ) -> None:
         self.max_side = check_detector_size("max_side", max_side)
         self.min_confidence = check_share("min_confidence", min_confidence, with_ends=False, example="0.6")
         self.nms_iou = nms_iou
-        self._session = load_model("face-detector", task="face-detection", threads=threads).session
+        self.network = load_model(
+            "face-detector", task="face-detection", threads=threads, device=device, precision=precision
+        )
+        self._session = self.network.session
 
     def detect(
         self,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mien.devices import Precision
 from mien.geometry import invert, transform_points
 from mien.imaging import check_image, warp
 from mien.results import Face
@@ -94,6 +95,11 @@ class LandmarkMesh:
 
     Args:
         threads: ONNX Runtime threads; 0 lets it choose.
+        device: where the network runs; see `mien.runtime.open_session`.
+        precision: float32 or int8 arithmetic; see `mien.runtime.load_model`.
+
+    Attributes:
+        network: the loaded model file.
 
     Source:
         Kartynnik and others (2019), "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs",
@@ -101,10 +107,12 @@ class LandmarkMesh:
         reports upside-down heads as upright; hence the repeated and rotated fits.
     """
 
-    def __init__(self, threads: int = 0) -> None:
-        model = load_model("face-landmarks", task="face-landmarks", threads=threads)
-        self._session = model.session
-        self._size = model.manifest.input.size
+    def __init__(self, threads: int = 0, *, device: str = "auto", precision: Precision = "auto") -> None:
+        self.network = load_model(
+            "face-landmarks", task="face-landmarks", threads=threads, device=device, precision=precision
+        )
+        self._session = self.network.session
+        self._size = self.network.manifest.input.size
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()[:2]]
 

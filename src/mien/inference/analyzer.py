@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,37 +14,41 @@ import numpy as np
 
 from mien.action_units import ACTION_UNIT_NAMES
 from mien.arguments import check_integer
+from mien.devices import Precision
 from mien.errors import MienError, ModelError
-from mien.faces import LandmarkMesh
 from mien.faces.attributes import measure_faces
-from mien.faces.blendshapes import BlendshapeModel
-from mien.faces.detection import DETECTOR_SIZE, FaceDetector
+from mien.faces.detection import DETECTOR_SIZE
 from mien.faces.landmarks import MAX_TILT_DEG
 from mien.faces.movements import estimate_movements
 from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, is_array, read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.inference.hints import find_hints
+from mien.inference.networks import Networks
 from mien.inference.options import AnalysisOptions, OptionOverrides
 from mien.inference.prefetch import DecodedImage, check_images, without_frames
 from mien.inference.prefetch import decode_ahead as decode_in_background
 from mien.inference.result import Result
 from mien.manifest import Manifest
 from mien.results import Face, with_expression
-from mien.runtime import DEFAULT_MODEL
+from mien.runtime import DEFAULT_MODEL, LoadedModel
 
 
 class Analyzer:
     """Detect faces and predict their perceived expression, head pose and quality.
 
     Loading takes a moment: create one analyzer and use it for every image. It is immutable and thread-safe. All
-    options but `threads` are defaults that `analyze` and `analyze_many` override for one call. Pickled, it is
-    opened again: in other processes, start them by spawn or forkserver, because ONNX Runtime can hang after a fork.
+    options but `threads`, `device` and `precision` are defaults that `analyze` and `analyze_many` override for one
+    call. Pickled, it is opened again: in other processes, start them by spawn or forkserver, because ONNX Runtime can
+    hang after a fork.
 
     Args:
         model: name of a shipped expression model, or path of an `.onnx` file with its manifest beside it.
         detector_size: images are shrunk to this long side in pixels for face detection; 1280 finds smaller faces in
             more time.
         threads: threads of every network; 0 lets ONNX Runtime choose.
+        device: "cpu", "cuda", "cuda:1", "tensorrt", "openvino", "directml", "migraphx" or "coreml"; "auto" takes a GPU
+            that the installed build of ONNX Runtime can use, else the CPU. See docs/devices.md.
+        precision: "float32" or "int8"; "auto" takes int8 on CPUs with int8 dot products, where the model has it.
         pose: fit the landmark mesh and estimate the head pose. Without them a face takes less time, and rotated faces
             are not straightened and may be misclassified.
         action_units: estimate action units, blendshapes and gaze from the mesh. See docs/action-units.md.
@@ -61,6 +63,7 @@ class Analyzer:
 
     Raises:
         InputError: if an argument is out of range or of another type, or the model cannot reach `max_error`.
+        DeviceError: if the named device is not available.
         ModelError: if the model is unknown or broken, or its manifest has no error rates for `max_error`.
 
     Example:
@@ -75,6 +78,8 @@ class Analyzer:
         *,
         detector_size: int = DETECTOR_SIZE,
         threads: int = 0,
+        device: str = "auto",
+        precision: Precision = "auto",
         pose: bool = True,
         action_units: bool = False,
         flip_tta: bool = False,
@@ -97,29 +102,21 @@ class Analyzer:
             color=color,
         )
         self._model = model
-        self._threads = threads
-        self._mesh_lock = threading.Lock()
-        self._mesh: LandmarkMesh | None = None
-        self._blendshapes: BlendshapeModel | None = None
-        # ONNX Runtime loads files side by side: half the time to start
-        with ThreadPoolExecutor(3) as pool:
-            detector = pool.submit(FaceDetector, threads=threads)
-            classifier = pool.submit(ExpressionClassifier, model, threads=threads)
-            mesh = pool.submit(self._load_mesh) if pose else None
-        self._detector = detector.result()
-        self._classifier = classifier.result()
-        if mesh is not None:
-            mesh.result()
+        self._networks = Networks(model, threads=threads, device=device, precision=precision, with_mesh=pose)
+        self._detector = self._networks.detector
+        self._classifier = self._networks.classifier
         self._classifier.abstention_threshold(max_error)
 
     def __reduce__(self) -> tuple[object, tuple[()]]:
         """Open the analyzer again from its arguments, when it is copied or unpickled in another process."""
         is_file = Path(self._model).suffix == ".onnx"
         model = str(Path(self._model).resolve()) if is_file else self._model
-        return partial(type(self), model, threads=self._threads, **vars(self._options)), ()
+        return partial(type(self), model, **self._networks.arguments, **vars(self._options)), ()
 
     def __repr__(self) -> str:
-        return f"Analyzer({str(self._model)!r}, options={self._options})"
+        network = self._classifier.network
+        running = f"device={network.device!r}, precision={network.precision!r}"
+        return f"Analyzer({str(self._model)!r}, {running}, options={self._options})"
 
     @property
     def detector_size(self) -> int:
@@ -135,6 +132,11 @@ class Analyzer:
     def classifier(self) -> ExpressionClassifier:
         """The expression classifier behind the analyzer."""
         return self._classifier
+
+    @property
+    def networks(self) -> dict[str, LoadedModel]:
+        """The open networks by their role, with the file, device and precision that each one uses."""
+        return self._networks.loaded()
 
     @property
     def action_unit_names(self) -> tuple[str, ...]:
@@ -316,10 +318,10 @@ class Analyzer:
         max_tilt_deg: float = MAX_TILT_DEG,
         rotated: bool = True,
     ) -> tuple[list[Face], list[np.ndarray]]:
-        mesh = self._load_mesh() if options.pose and faces else None
+        mesh = self._networks.mesh() if options.pose and faces else None
         measured = measure_faces(image, faces, mesh, max_tilt_deg=max_tilt_deg, rotated=rotated)
         if options.action_units and measured:
-            measured = estimate_movements(measured, self._load_blendshapes())
+            measured = estimate_movements(measured, self._networks.blendshapes())
         return measured, [self._classifier.crop(image, face) for face in measured]
 
     def _classify(self, faces: Sequence[Face], crops: Sequence[np.ndarray], options: AnalysisOptions) -> list[Face]:
@@ -332,18 +334,6 @@ class Analyzer:
             max_error=options.max_error,
         )
         return [with_expression(face, one) for face, one in zip(faces, expressions, strict=True)]
-
-    def _load_blendshapes(self) -> BlendshapeModel:
-        with self._mesh_lock:
-            if self._blendshapes is None:
-                self._blendshapes = BlendshapeModel(threads=self._threads)
-            return self._blendshapes
-
-    def _load_mesh(self) -> LandmarkMesh:
-        with self._mesh_lock:
-            if self._mesh is None:
-                self._mesh = LandmarkMesh(threads=self._threads)
-            return self._mesh
 
 
 @dataclass

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.arguments import check_share
+from mien.devices import Precision
 from mien.errors import InputError, ModelError
 from mien.faces.alignment import MARGINS, TEMPLATES, align_face
 from mien.inference.occlusion import face_regions, hide_region
@@ -27,17 +28,31 @@ class ExpressionClassifier:
     Args:
         model: name of a shipped model, or path of an `.onnx` file with its manifest beside it.
         threads: threads of ONNX Runtime; 0 lets it choose.
+        device: where the network runs; see `mien.runtime.open_session`.
+        precision: float32 or int8 arithmetic; see `mien.runtime.load_model`.
+
+    Attributes:
+        network: the loaded model file.
 
     Raises:
+        InputError: if the device or the precision is unknown.
+        DeviceError: if the device is not available.
         ModelError: if the model is unknown, is not an expression model or contradicts its manifest.
     """
 
-    def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int = 0) -> None:
-        loaded = load_model(model, task="expression", threads=threads)
-        _check_graph(loaded)
-        self._session = loaded.session
-        self._manifest = loaded.manifest
-        self._path = loaded.path
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        threads: int = 0,
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+    ) -> None:
+        self.network = load_model(model, task="expression", threads=threads, device=device, precision=precision)
+        _check_graph(self.network)
+        self._session = self.network.session
+        self._manifest = self.network.manifest
+        self._path = self.network.path
 
     @property
     def manifest(self) -> Manifest:

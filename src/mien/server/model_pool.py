@@ -40,10 +40,13 @@ class ModelPool:
         self._analyzers: dict[str, Analyzer] = {}
         names = settings.model or sorted(shipped_models(), key=lambda name: name != DEFAULT_MODEL)
         self.paths: dict[str, Path] = {}
-        for path in map(find_model, names):
+        self._sources: dict[str, str] = {}
+        for source in names:
+            path = find_model(source)
             if path.stem in self.paths:
                 raise InputError(f"two models are named {path.stem}: {self.paths[path.stem]} and {path}.")
             self.paths[path.stem] = path
+            self._sources[path.stem] = source
         self.manifests = {name: read_manifest(path) for name, path in self.paths.items()}
         self.default = next(iter(self.paths))
 
@@ -75,7 +78,13 @@ class ModelPool:
         """
         with self._lock:
             if name not in self._analyzers:
-                self._analyzers[name] = Analyzer(self.paths[name], threads=self._settings.network_threads)
+                settings = self._settings
+                self._analyzers[name] = Analyzer(
+                    self._sources[name],
+                    threads=settings.network_threads,
+                    device=settings.device,
+                    precision=settings.precision,
+                )
             return self._analyzers[name]
 
     def analyze(self, key: BatchKey, images: Sequence[bytes]) -> list[Result]:

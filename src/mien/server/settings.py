@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
+from mien.devices import Precision
 from mien.errors import InputError
 from mien.runtime import usable_cores
 
@@ -37,6 +38,8 @@ class ServerSettings:
         port: port to listen on; 0 chooses a free one.
         model: shipped model or path of an .onnx file; repeat the option for several, the first is the default
             [default: all shipped models].
+        device: hardware that runs the networks: auto, cpu, cuda, cuda:1, openvino, ...; see docs/devices.md.
+        precision: float32 or int8; auto chooses int8 on CPUs with int8 dot products, where the model has an int8 file.
         token_file: file with one bearer token per line; the environment variable MIEN_TOKEN may hold another. Without
             any token, every client that can connect has access.
         allow_origin: origins (https://example.org) of web pages that may call the server, besides its own page.
@@ -71,6 +74,8 @@ class ServerSettings:
     host: Annotated[str, Parameter(group=ACCESS, metavar="ADDRESS")] = "127.0.0.1"
     port: Annotated[int, Parameter(group=ACCESS, metavar="N")] = 8000
     model: Annotated[tuple[str, ...], Parameter(group=BATCHES, metavar="NAME...")] = ()
+    device: Annotated[str, Parameter(group=BATCHES, metavar="NAME")] = "auto"
+    precision: Annotated[Precision, Parameter(group=BATCHES)] = "auto"
     token_file: Annotated[Path | None, Parameter(group=ACCESS, metavar="FILE")] = None
     allow_origin: Annotated[tuple[str, ...], Parameter(group=ACCESS, metavar="ORIGIN...")] = ()
     workers: Count = 0

@@ -25,7 +25,7 @@ class FrozenLayers:
         self.model = model
         self.session = None
         if device.type == "cpu":
-            self.session = open_session(trace_graph(_FrozenModule(model), size, "features"), threads)
+            self.session = open_session(trace_graph(_FrozenModule(model), size, "features"), threads, device="cpu")
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the features of crops (batch, 3, size, size) with values 0..255."""

@@ -40,7 +40,7 @@ class Teacher:
     def __init__(self, model: str, names: tuple[str, ...], *, flip_tta: bool, threads: int) -> None:
         self.model = model
         self.flip_tta = flip_tta
-        self.classifier = ExpressionClassifier(model, threads)
+        self.classifier = ExpressionClassifier(model, threads, precision="float32")
         labels = self.classifier.manifest.labels
         if not set(names) <= set(labels):
             raise ConfigError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mien.devices import Precision
 from mien.inference.analyzer import Analyzer
 from mien.results import VideoFrame
 from mien.runtime import DEFAULT_MODEL
@@ -28,6 +29,8 @@ def analyze_video(
     *,
     model: str | Path = DEFAULT_MODEL,
     analyzer: Analyzer | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
     detect_every: int | None = None,
     smoothing_s: float = TIME_CONSTANT_S,
     fps: float | None = None,
@@ -40,6 +43,8 @@ def analyze_video(
             a file, as bytes or as an open binary file; an iterable of images, or of pairs (seconds, image).
         model: name of a shipped model or path of an `.onnx` file; ignored when an analyzer is given.
         analyzer: an analyzer with other options, such as `color="bgr"` for images from OpenCV.
+        device: see `Analyzer`; ignored when an analyzer is given.
+        precision: see `Analyzer`; ignored when an analyzer is given.
         detect_every: detect and classify faces in every Nth frame and track them in between; by default every 0.09 s or
             in the next frame, and for a live source less often where the machine does not keep up.
         smoothing_s: time constant of the filter of the probabilities, in seconds.
@@ -60,7 +65,7 @@ def analyze_video(
         >>> for frame in analyze_video("clip.mp4"):  # doctest: +SKIP
         ...     print(frame.timestamp_s, [(face.track_id, face.smoothed.label) for face in frame.faces])
     """
-    analyzer = analyzer or Analyzer(model)
+    analyzer = analyzer or Analyzer(model, device=device, precision=precision)
     with VideoAnalysis(
         source, analyzer, detect_every=detect_every, smoothing_s=smoothing_s, fps=fps, keep_images=keep_images
     ) as analysis:

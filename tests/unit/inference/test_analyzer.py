@@ -168,6 +168,20 @@ def test_detector_size_of_one_call_equals_that_of_the_analyzer(tiny_model, analy
         analyzer.analyze(group, detector_size=9000)
 
 
+def test_networks_state_device_and_precision(tiny_model, group):
+    analyzer = Analyzer(tiny_model, threads=1, device="cpu", precision="float32", pose=False)
+    assert set(analyzer.networks) == {"face detector", "expression"}
+    assert {(one.device, one.precision) for one in analyzer.networks.values()} == {("cpu", "float32")}
+    analyzer.analyze(group, action_units=True, pose=True)
+    assert set(analyzer.networks) == {"face detector", "expression", "landmark mesh", "blendshapes"}
+
+
+@pytest.mark.parametrize("arguments", [{"device": "cudda"}, {"precision": "int4"}, {"device": 1}])
+def test_rejects_unknown_devices_and_precisions(tiny_model, arguments):
+    with pytest.raises(InputError, match=r"unknown (device|precision)"):
+        Analyzer(tiny_model, **arguments)
+
+
 def test_with_options_changes_defaults_and_shares_the_networks(analyzer, group):
     other = analyzer.with_options(max_faces=1, pose=False)
     [face] = other.analyze(group)

@@ -38,6 +38,13 @@ def test_options_of_with_options_are_kept(analyzer):
     assert other.options.max_faces == 1
 
 
+def test_device_and_precision_are_kept(tiny_model):
+    other = pickle.loads(pickle.dumps(Analyzer(tiny_model, pose=False, threads=1, device="cpu", precision="float32")))
+    arguments = other.__reduce__()[0].keywords
+    assert (arguments["device"], arguments["precision"], arguments["threads"]) == ("cpu", "float32", 1)
+    assert "device='cpu', precision='float32'" in repr(other)
+
+
 def test_relative_paths_of_models_are_kept_in_another_folder(tiny_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tiny_model.parent)
     data = pickle.dumps(Analyzer(tiny_model.name, pose=False))

@@ -1,0 +1,71 @@
+"""The networks of an analyzer, opened on one device."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from mien.devices import Precision
+from mien.faces import LandmarkMesh
+from mien.faces.blendshapes import BlendshapeModel
+from mien.faces.detection import FaceDetector
+from mien.inference.classifier import ExpressionClassifier
+from mien.runtime import LoadedModel
+
+
+class Networks:
+    """Detector, expression model, landmark mesh and blendshapes; the last two are opened on first use. Thread-safe.
+
+    Args:
+        model: name of a shipped expression model, or path of an `.onnx` file.
+        threads: threads of every network; 0 lets ONNX Runtime choose.
+        device: see `mien.runtime.open_session`.
+        precision: see `mien.runtime.load_model`.
+        with_mesh: open the landmark mesh now.
+
+    Raises:
+        InputError: if the device or the precision is unknown.
+        DeviceError: if the device is not available.
+        ModelError: if the model is unknown or broken.
+    """
+
+    def __init__(self, model: str | Path, *, threads: int, device: str, precision: Precision, with_mesh: bool) -> None:
+        self.arguments: dict[str, Any] = {"threads": threads, "device": device, "precision": precision}
+        self._lock = threading.Lock()
+        self._mesh: LandmarkMesh | None = None
+        self._blendshapes: BlendshapeModel | None = None
+        # ONNX Runtime loads files side by side: half the time to start
+        with ThreadPoolExecutor(3) as pool:
+            detector = pool.submit(FaceDetector, **self.arguments)
+            classifier = pool.submit(ExpressionClassifier, model, **self.arguments)
+            mesh = pool.submit(self.mesh) if with_mesh else None
+        self.detector = detector.result()
+        self.classifier = classifier.result()
+        if mesh is not None:
+            mesh.result()
+
+    def mesh(self) -> LandmarkMesh:
+        """Return the landmark mesh."""
+        with self._lock:
+            if self._mesh is None:
+                self._mesh = LandmarkMesh(**self.arguments)
+            return self._mesh
+
+    def blendshapes(self) -> BlendshapeModel:
+        """Return the blendshape model."""
+        with self._lock:
+            if self._blendshapes is None:
+                self._blendshapes = BlendshapeModel(**self.arguments)
+            return self._blendshapes
+
+    def loaded(self) -> dict[str, LoadedModel]:
+        """Return the open networks by their role."""
+        parts = {
+            "face detector": self.detector,
+            "landmark mesh": self._mesh,
+            "expression": self.classifier,
+            "blendshapes": self._blendshapes,
+        }
+        return {role: part.network for role, part in parts.items() if part is not None}

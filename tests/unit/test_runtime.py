@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from mien import devices, runtime
+from mien.devices import Device
+from mien.errors import DeviceError, InputError, ModelError, UnknownModelError
+from mien.runtime import choose_file, find_model, load_model, open_session, shipped_models
+from support.models import make_model
+
+GRAY = np.full((1, 3, 48, 48), 127, dtype=np.float32)
+
+
+@pytest.fixture
+def assets(tmp_path, monkeypatch):
+    """A folder of shipped models: `pair` has an int8 file with other weights, `single` has none."""
+    folder = tmp_path / "assets"
+    folder.mkdir()
+    make_model(folder / "pair.onnx", name="pair")
+    make_model(folder / "pair.int8.onnx", name="pair", temperature=3.0)
+    make_model(folder / "single.onnx")
+    monkeypatch.setattr(runtime, "ASSETS", folder)
+    return folder
+
+
+@pytest.fixture(params=[True, False], ids=["vnni", "plain"])
+def has_products(request, monkeypatch):
+    """Pretend that the CPU has int8 dot products, or not."""
+    monkeypatch.setattr(runtime, "has_int8_products", lambda: request.param)
+    return request.param
+
+
+def test_variants_are_not_listed(assets):
+    assert shipped_models() == ["pair", "single"]
+
+
+def test_variant_is_not_a_name(assets):
+    with pytest.raises(UnknownModelError, match="pair, single"):
+        find_model("pair.int8")
+
+
+def test_auto_takes_int8_where_the_cpu_has_dot_products(assets, has_products):
+    model = load_model("pair", device="cpu")
+    assert model.precision == ("int8" if has_products else "float32")
+    assert model.path.name == ("pair.int8.onnx" if has_products else "pair.onnx")
+    assert model.manifest.temperature == (3.0 if has_products else 1.5)
+    assert model.device == "cpu"
+
+
+def test_auto_takes_float32_of_a_model_without_int8(assets, has_products):
+    assert load_model("single", device="cpu").precision == "float32"
+
+
+def test_auto_takes_a_path_as_it_is(assets, has_products):
+    assert load_model(assets / "pair.onnx", device="cpu").precision == "float32"
+    assert load_model(assets / "pair.int8.onnx", device="cpu").precision == "int8"
+
+
+def test_auto_takes_float32_on_other_devices(assets, monkeypatch):
+    monkeypatch.setattr(runtime, "has_int8_products", lambda: True)
+    path = assets / "pair.onnx"
+    assert choose_file(path, "auto", is_shipped=True, device=Device("cuda")) == path
+    assert choose_file(path, "int8", is_shipped=True, device=Device("cuda")).name == "pair.int8.onnx"
+
+
+@pytest.mark.parametrize("model", ["pair", "pair.onnx"])
+def test_named_precision_is_followed(assets, has_products, model):
+    model = assets / model if model.endswith(".onnx") else model
+    assert load_model(model, device="cpu", precision="int8").path.name == "pair.int8.onnx"
+    assert load_model(model, device="cpu", precision="float32").path.name == "pair.onnx"
+
+
+@pytest.mark.parametrize("model", ["single", "single.onnx"])
+def test_missing_int8_file_is_an_error(assets, model):
+    model = assets / model if model.endswith(".onnx") else model
+    with pytest.raises(ModelError, match=r'single.int8.onnx is missing beside it; use precision "float32"'):
+        load_model(model, device="cpu", precision="int8")
+
+
+def test_float32_of_an_int8_file_is_an_error(assets):
+    with pytest.raises(ModelError, match="computes in int8"):
+        load_model(assets / "pair.int8.onnx", precision="float32")
+
+
+def test_shipped_networks_around_the_model_may_lack_int8():
+    path = Path("face-detector.onnx")
+    assert choose_file(path, "int8", is_shipped=True, is_optional=True) == path
+    with pytest.raises(ModelError, match="has no int8 file"):
+        choose_file(path, "int8", is_shipped=False, is_optional=True)
+
+
+def test_variant_needs_a_manifest_of_the_same_task(assets):
+    make_model(assets / "pair.int8.onnx", task="face-detection", labels=(), alignment=None)
+    with pytest.raises(ModelError, match=r"pair.int8.onnx is a model for face-detection; expected one for expression"):
+        load_model("pair", device="cpu", precision="int8")
+
+
+@pytest.mark.parametrize("arguments", [{"precision": "int4"}, {"device": "gpu"}, {"device": "cuda:one"}])
+def test_rejects_unknown_choices(assets, arguments):
+    with pytest.raises(InputError, match="unknown"):
+        load_model("pair", **arguments)
+
+
+def test_absent_device_is_an_error_and_not_the_cpu(assets):
+    absent = next(kind for kind in ("migraphx", "directml", "cuda") if kind not in devices.available_devices())
+    with pytest.raises(DeviceError, match=f'device "{absent}"'):
+        load_model("pair", device=absent)
+
+
+class Broken:
+    """A session whose provider did not start: ONNX Runtime continues on the CPU."""
+
+    tried: tuple[str, ...] = ()
+
+    def __init__(self, model, options, providers, enable_fallback):
+        assert not enable_fallback
+        self.providers = [name for name, _ in providers]
+        Broken.tried += tuple(self.providers)
+
+    def get_providers(self):
+        return ["CPUExecutionProvider"]
+
+
+@pytest.fixture
+def broken_cuda(monkeypatch):
+    """Pretend that CUDA is available and that its library cannot be loaded."""
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Broken)
+    monkeypatch.setattr(Broken, "tried", ())
+    monkeypatch.setattr(devices, "_failed", set())
+
+
+def test_provider_that_does_not_start_is_an_error(assets, broken_cuda):
+    with pytest.raises(DeviceError, match='device "cuda:0" cannot start'):
+        load_model("single", device="cuda:0")
+
+
+def test_auto_continues_on_the_cpu_and_remembers_the_failure(assets, broken_cuda, monkeypatch):
+    monkeypatch.setattr(runtime, "has_int8_products", lambda: True)
+    for _ in range(2):
+        model = load_model("pair")
+        assert (model.device, model.precision) == ("cpu", "int8")
+    assert Broken.tried == ("CUDAExecutionProvider", "CPUExecutionProvider", "CPUExecutionProvider")
+
+
+def test_broken_file_is_an_error_of_the_model(tmp_path):
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(b"no graph")
+    with pytest.raises(ModelError, match="ONNX Runtime cannot read it") as error:
+        open_session(path)
+    assert type(error.value) is ModelError
+
+
+def test_session_of_a_graph_in_memory(tiny_model):
+    outputs = open_session(tiny_model.read_bytes(), 1, device="cpu").run(None, {"images": GRAY})
+    np.testing.assert_array_equal(outputs[0], open_session(tiny_model, 1).run(None, {"images": GRAY})[0])
+
+
+def test_directml_runs_one_call_at_a_time(tiny_model):
+    session = open_session(tiny_model, 1, device="cpu")
+    expected = session.run(None, {"images": GRAY})[0]
+    runtime._serialize(session)
+    np.testing.assert_array_equal(session.run(None, {"images": GRAY})[0], expected)
+    np.testing.assert_array_equal(session.run(["logits"], input_feed={"images": GRAY})[0], expected)
+
+
+def test_copied_assets_are_paths(tmp_path, assets, has_products):
+    """A user's copy of a shipped file is not shipped: it is taken as it is."""
+    for name in ("pair.onnx", "pair.json", "pair.int8.onnx", "pair.int8.json"):
+        shutil.copy(assets / name, tmp_path / name)
+    assert load_model(tmp_path / "pair.onnx").precision == "float32"
