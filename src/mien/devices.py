@@ -44,7 +44,7 @@ PROVIDERS = {
 AUTOMATIC = ("cuda", "migraphx", "directml", "cpu")
 """Order in which "auto" tries devices. The others compile a network for seconds or minutes: they are used by name."""
 NUMBERED = ("cuda", "tensorrt", "directml", "migraphx")
-"""Devices of which a machine may have several, such as "cuda:1"."""
+"""Devices with a number, such as "cuda:1", where a machine has several."""
 
 _failed: set[str] = set()
 """Devices that "auto" tried in vain in this process."""
