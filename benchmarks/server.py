@@ -46,7 +46,7 @@ Record: TypeAlias = dict[str, Any]
 
 CLIENTS = (1, 8, 64)
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-UNBATCHED = ("--batch-images", "1", "--batch-window-ms", "0")
+UNBATCHED = ("--batch-images", "1")
 ARMS: dict[str, tuple[str, ...]] = {
     "batched": (),
     "unbatched": UNBATCHED,

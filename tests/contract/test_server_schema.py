@@ -28,7 +28,7 @@ def client(tiny_model):
 
 @pytest.fixture(scope="module")
 def api(tiny_model):
-    app = create_app(ServerSettings(model=(str(tiny_model),), batch_window_ms=0))
+    app = create_app(ServerSettings(model=(str(tiny_model),)))
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 

@@ -7,8 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple, TypeVar
 
@@ -36,18 +35,17 @@ class _Job:
     key: BatchKey
     data: bytes
     result: asyncio.Future[Result]
-    arrived_s: float = field(default_factory=time.monotonic)
 
 
 class Batcher:
     """Queue of images and the workers that process it in batches, each in its own thread.
 
-    An idle worker takes an even share of the queue: a short queue spreads over all cores, and a long one is processed
-    in large batches. When a batch fails, its images are retried one by one, so that only the image that caused the
-    failure fails.
+    An idle worker starts at once with its share of the queue, 1 / number of workers: a short queue spreads over all
+    cores, a long one is processed in large batches, and no worker is idle while an image waits. When a batch fails,
+    its images are retried one by one, so that only the image that caused the failure fails.
 
     Args:
-        settings: number of workers, size of a batch, and the time that an image waits for it to fill.
+        settings: number of workers and maximum size of a batch.
         analyze: analyzes images with the same key, in order; called from several threads.
         on_batch: called with the number of images and the seconds of every batch.
     """
@@ -59,13 +57,11 @@ class Batcher:
         on_batch: Callable[[int, float], None],
     ) -> None:
         self._workers = settings.worker_count
-        self._window_s = settings.batch_window_ms / 1e3
         self._batch_images = settings.batch_images
         self._analyze = analyze
         self._on_batch = on_batch
         self._queue: deque[_Job] = deque()
         self._arrived = asyncio.Event()
-        self._idle = 0
         self._image_s = 0.05
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -103,11 +99,7 @@ class Batcher:
 
     async def _run_worker(self) -> None:
         while True:
-            self._idle += 1
-            try:
-                batch = await self._next_batch()
-            finally:
-                self._idle -= 1
+            batch = await self._next_batch()
             started_s = time.monotonic()
             outcomes = await self.run(lambda batch=batch: self._analyze_batch(batch))
             for job, outcome in zip(batch, outcomes, strict=True):
@@ -122,26 +114,17 @@ class Batcher:
             self._on_batch(len(batch), seconds)
 
     async def _next_batch(self) -> list[_Job]:
-        """Wait until the queue fills a batch or its oldest image has waited long enough, and return the batch."""
+        """Wait for images, and remove a share of the queue: images with the key of the oldest one."""
         while True:
             self._queue = deque(job for job in self._queue if not job.result.cancelled())
-            timeout_s = None
             if self._queue:
-                timeout_s = self._queue[0].arrived_s + self._window_s - time.monotonic()
-                if timeout_s <= 0 or len(self._queue) >= self._batch_images * self._idle:
-                    return self._pop_batch()
+                size = min(ceil(len(self._queue) / self._workers), self._batch_images)
+                key = self._queue[0].key
+                batch = [job for job in self._queue if job.key == key][:size]
+                self._queue = deque(job for job in self._queue if job not in batch)
+                return batch
             self._arrived.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._arrived.wait()
-
-    def _pop_batch(self) -> list[_Job]:
-        """Remove an even share of the queue, all with the key of the oldest image, and return it."""
-        size = min(ceil(len(self._queue) / self._idle), self._batch_images)
-        key = self._queue[0].key
-        batch = [job for job in self._queue if job.key == key][:size]
-        self._queue = deque(job for job in self._queue if job not in batch)
-        return batch
+            await self._arrived.wait()
 
     def _analyze_batch(self, batch: list[_Job]) -> list[Result | Exception]:
         """Return the result or the error of every image; runs in a worker thread."""

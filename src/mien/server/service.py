@@ -58,12 +58,14 @@ class Service:
         """
         query = request.query_params.multi_items()
         # before the body is read
-        self.pool.resolve(parse(query, AnalyzeParameters))
+        parameters = parse(query, AnalyzeParameters)
+        key = self.pool.resolve(parameters)
         media_type = accepted_image(request.headers.get("accept", ""))
         with self.admission.reserve() as reservation:
             images, fields, is_single = await read_body(request, self.settings, reservation)
-            parameters = parse([*query, *fields], AnalyzeParameters, also=("image", "images"))
-            key = self.pool.resolve(parameters)
+            if fields:
+                parameters = parse([*query, *fields], AnalyzeParameters, also=("image", "images"))
+                key = self.pool.resolve(parameters)
             if media_type and len(images) > 1:
                 message = f"{media_type} is available for one image; accept application/json with annotated=true."
                 raise HTTPProblem(406, "accept", message)

@@ -14,7 +14,7 @@ from mien.errors import InputError
 from mien.runtime import usable_cores
 
 LogFormat = Literal["auto", "text", "json"]
-_ZERO_ALLOWED = frozenset({"port", "workers", "batch_window_ms", "shutdown_grace_s"})
+_ZERO_ALLOWED = frozenset({"port", "workers", "shutdown_grace_s"})
 
 
 ACCESS = Group("Address and access", sort_key=10)
@@ -43,8 +43,8 @@ class ServerSettings:
         token_file: file with one bearer token per line; the environment variable MIEN_TOKEN may hold another. Without
             any token, every client that can connect has access.
         allow_origin: origins (https://example.org) of web pages that may call the server, besides its own page.
-        workers: batches that are processed in parallel; 0: one per core, or a single one when --batch-images is 1.
-        batch_window_ms: maximum time that an image waits for a batch to fill, in milliseconds.
+        workers: batches that are processed in parallel; 0: one per core. They share the cores: a single worker runs
+            the networks on all of them.
         batch_images: maximum number of images per batch; 1 turns batching off.
         batch_faces: maximum number of faces per run of the expression network.
         max_waiting: maximum number of images that are admitted and not yet answered; further ones are answered 429.
@@ -79,7 +79,6 @@ class ServerSettings:
     token_file: Annotated[Path | None, Parameter(group=ACCESS, metavar="FILE")] = None
     allow_origin: Annotated[tuple[str, ...], Parameter(group=ACCESS, metavar="ORIGIN...")] = ()
     workers: Count = 0
-    batch_window_ms: Annotated[float, Parameter(group=BATCHES, metavar="MS")] = 4.0
     batch_images: Count = 8
     batch_faces: Count = 32
     max_waiting: Limit = 128
@@ -123,7 +122,7 @@ class ServerSettings:
     @property
     def worker_count(self) -> int:
         """Number of batches that are processed in parallel."""
-        return self.workers or (1 if self.batch_images == 1 else usable_cores())
+        return self.workers or usable_cores()
 
     @property
     def network_threads(self) -> int:

@@ -52,7 +52,10 @@ async def read_body(request: Request, settings: ServerSettings, reservation: Res
                 body = await _read_form(request, stream, settings)
             else:
                 data = b"".join([chunk async for chunk in stream])
-                body = await asyncio.to_thread(_parse, content_type, data, settings)
+                if content_type == "application/json":
+                    body = await asyncio.to_thread(_parse_json, data, settings)
+                else:
+                    body = Body([Upload("image 0", data)] if data else [], [], is_single=True)
     except TimeoutError:
         limit = f"{settings.body_timeout_s:g} s ({flag('body_timeout_s')})"
         raise HTTPProblem(408, "body_slow", f"the body was not received within {limit}.") from None
@@ -63,10 +66,7 @@ async def read_body(request: Request, settings: ServerSettings, reservation: Res
     return body
 
 
-def _parse(content_type: str, data: bytes, settings: ServerSettings) -> Body:
-    """Parse a JSON body, or one that is an image."""
-    if content_type != "application/json":
-        return Body([Upload("image 0", data)] if data else [], [], is_single=True)
+def _parse_json(data: bytes, settings: ServerSettings) -> Body:
     texts, parameters, is_single = read_json(data)
     if len(texts) > settings.max_images:
         raise _too_many_images(settings)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from mien.errors import InputError
+from mien.inference.result import Result
 from mien.server.app import create_app
+from mien.server.model_pool import ModelPool
 from mien.server.settings import ServerSettings
 from support.server import BAD, JPEG, TOKEN, create_client, error_code, form, jpeg
 
@@ -56,8 +60,9 @@ def test_waiting_bytes_are_limited(tiny_model):
         assert client.post("/v1/analyze", content=jpeg(), headers=JPEG).status_code == 200
 
 
-def test_request_timeout_answers_503(tiny_model):
-    with create_client(model=(str(tiny_model),), batch_window_ms=60_000, request_timeout_s=0.05) as client:
+def test_request_timeout_answers_503(tiny_model, monkeypatch):
+    monkeypatch.setattr(ModelPool, "analyze", lambda *_: time.sleep(0.3) or [Result(source="")])
+    with create_client(model=(str(tiny_model),), request_timeout_s=0.05) as client:
         response = client.post("/v1/analyze", content=jpeg(), headers=JPEG)
         assert error_code(response, 503) == "slow"
         assert int(response.headers["Retry-After"]) >= 1
@@ -178,17 +183,15 @@ def test_rejects_settings_out_of_range():
         {"max_images": 200},
         {"max_body_bytes": 2**30},
         {"body_timeout_s": float("nan")},
-        {"batch_window_ms": float("inf")},
     ):
         with pytest.raises(InputError, match=next(iter(settings))):
             ServerSettings(**settings)
 
 
-def test_without_batching_one_worker_uses_all_threads():
-    unbatched = ServerSettings(batch_images=1)
-    batched = ServerSettings(workers=1)
-    assert unbatched.worker_count == batched.worker_count == 1
-    assert unbatched.network_threads == batched.network_threads >= 1
+def test_workers_share_the_cores(monkeypatch):
+    monkeypatch.setattr("mien.server.settings.usable_cores", lambda: 4)
+    threads = {workers: ServerSettings(workers=workers).network_threads for workers in (0, 1, 2, 3, 8)}
+    assert threads == {0: 1, 1: 4, 2: 2, 3: 1, 8: 1}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import gzip
 import json
 import logging
 import re
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -53,7 +52,7 @@ def test_form_images_are_answered_in_order(client):
     ]
 
 
-def test_faces_of_concurrent_requests_are_classified_in_one_batch(tiny_model, monkeypatch):
+def test_faces_of_several_images_are_classified_in_one_batch(tiny_model, monkeypatch):
     batch_sizes = []
     logits = ExpressionClassifier.logits
     monkeypatch.setattr(
@@ -61,18 +60,13 @@ def test_faces_of_concurrent_requests_are_classified_in_one_batch(tiny_model, mo
         "logits",
         lambda self, crops, **options: batch_sizes.append(len(crops)) or logits(self, crops, **options),
     )
-    names = ["astronaut", "obama", "biden"]
-    with create_client(model=(str(tiny_model),), workers=1, batch_window_ms=5000, batch_images=3) as client:
-
-        def post(name):
-            return client.post("/v1/analyze", content=jpeg(name), headers=JPEG).json()["results"][0]
-
-        with ThreadPoolExecutor(3) as pool:
-            results = list(pool.map(post, names))
+    images = [jpeg(name) for name in ("astronaut", "obama", "biden")]
+    with create_client(model=(str(tiny_model),), workers=1) as client:
+        results = client.post("/v1/analyze", files=form(*images)).json()["results"]
     assert batch_sizes == [3]
     analyzer = Analyzer(tiny_model, threads=1)
-    for name, result in zip(names, results, strict=True):
-        (face,) = analyzer.analyze(jpeg(name))
+    for image, result in zip(images, results, strict=True):
+        (face,) = analyzer.analyze(image)
         assert result["faces"][0]["bbox_xyxy"] == face.to_dict()["bbox_xyxy"]
 
 

@@ -38,11 +38,11 @@ class FakeModel:
         ]
 
 
-def run(model, scenario, *, workers=1, window_s=0.1, batch_images=8):
+def run(model, scenario, *, workers=1, batch_images=8):
     """Return the result of `scenario(batcher)`."""
 
     async def run_scenario():
-        settings = ServerSettings(workers=workers, batch_window_ms=window_s * 1e3, batch_images=batch_images)
+        settings = ServerSettings(workers=workers, batch_images=batch_images)
         batcher = Batcher(settings, model, lambda *_: None)
         batcher.start()
         try:
@@ -73,47 +73,42 @@ def test_images_of_several_callers_share_a_batch():
     assert model.batches == [(KEY, [b"a", b"b", b"c"])]
 
 
-def test_single_image_waits_for_the_batch_window():
-    async def scenario(batcher):
-        started = time.monotonic()
-        await batcher.analyze(KEY, [b"a"])
-        return time.monotonic() - started
-
-    assert run(FakeModel(), scenario, window_s=0.2) >= 0.2
-    assert run(FakeModel(), scenario, window_s=0) < 5
-
-
-def test_full_batch_does_not_wait_for_the_window():
-    async def scenario(batcher):
-        async def analyze_later():
-            await asyncio.sleep(0.05)
-            return await batcher.analyze(KEY, [b"c"])
-
-        return await asyncio.gather(batcher.analyze(KEY, [b"a", b"b"]), analyze_later())
-
-    started = time.monotonic()
-    first, second = run(FakeModel(), scenario, window_s=10, batch_images=3)
-    assert (sources(first), sources(second)) == (["a", "b"], ["c"])
-    assert time.monotonic() - started < 8
-
-
 def test_batch_size_is_limited():
     async def scenario(batcher):
         return await batcher.analyze(KEY, [bytes([letter]) for letter in b"abcdefg"])
 
     model = FakeModel()
-    assert sources(run(model, scenario, window_s=0, batch_images=3)) == list("abcdefg")
+    assert sources(run(model, scenario, batch_images=3)) == list("abcdefg")
     assert max(len(images) for _, images in model.batches) == 3
 
 
-def test_idle_workers_share_the_queue_evenly():
+def test_worker_takes_its_share_of_the_queue():
     async def scenario(batcher):
         await batcher.analyze(KEY, [b"a", b"b", b"c", b"d"])
 
     model = FakeModel(seconds=0.05)
     run(model, scenario, workers=2)
-    assert sorted(len(images) for _, images in model.batches) == [2, 2]
+    assert sorted(len(images) for _, images in model.batches) == [1, 1, 2]
     assert len(model.threads) == 2
+
+
+def test_no_worker_is_idle_while_an_image_waits():
+    both_work = threading.Barrier(2, timeout=10)
+
+    def analyze(key, images):
+        both_work.wait()
+        return [Result(source=data.decode()) for data in images]
+
+    async def scenario(batcher):
+        async def analyze_later():
+            await asyncio.sleep(0.05)
+            return await batcher.analyze(KEY, [b"b"])
+
+        return await asyncio.gather(batcher.analyze(KEY, [b"a"]), analyze_later())
+
+    # each worker waits until the other one has an image
+    first, second = run(analyze, scenario, workers=2)
+    assert (sources(first), sources(second)) == (["a"], ["b"])
 
 
 def test_different_keys_do_not_share_a_batch():
@@ -156,7 +151,7 @@ def test_cancelled_caller_does_not_block_later_images():
             await asyncio.wait_for(batcher.analyze(KEY, [b"a"]), 0.02)
         return await batcher.analyze(KEY, [b"b"])
 
-    assert sources(run(FakeModel(seconds=0.1), scenario, window_s=0)) == ["b"]
+    assert sources(run(FakeModel(seconds=0.1), scenario)) == ["b"]
 
 
 def test_other_functions_run_in_the_worker_threads():
@@ -177,4 +172,4 @@ def test_estimated_time_per_image_follows_the_batches():
         return batcher.wait_s(100)
 
     # the initial estimate is 5 s
-    assert run(FakeModel(seconds=0.001), scenario, window_s=0) < 2.5
+    assert run(FakeModel(seconds=0.001), scenario) < 2.5

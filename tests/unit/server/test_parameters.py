@@ -178,7 +178,7 @@ def test_concurrent_requests_with_other_options_do_not_share_a_batch(tiny_model)
     from concurrent.futures import ThreadPoolExecutor
 
     queries = ["pose=false", "pose=true", "min_confidence=0.999", "max_faces=1", "detector_size=128", "flip_tta=true"]
-    with create_client(model=(str(tiny_model),), workers=1, batch_window_ms=200, batch_images=8) as client:
+    with create_client(model=(str(tiny_model),), workers=1) as client:
 
         def post(query):
             return faces(client.post(f"/v1/analyze?{query}", content=jpeg(), headers=JPEG))
