@@ -46,6 +46,12 @@ class VideoReadError(InputError):
     code = "video_unreadable"
 
 
+class AudioReadError(InputError):
+    """An audio file or the sound of a video is missing, empty, corrupt or not audio."""
+
+    code = "audio_unreadable"
+
+
 class DatasetError(MienError):
     """A data set is invalid."""
 

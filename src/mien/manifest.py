@@ -23,10 +23,18 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 """Version of the format that is written. Schema 1, with the key `licence` for `license`, is still read."""
-TASKS = ("expression", "face-detection", "face-landmarks", "face-blendshapes")
+_IMAGE = (("RGB", "BGR"), ("NCHW", "NHWC"))
+INPUTS = {
+    "expression": _IMAGE,
+    "face-detection": _IMAGE,
+    "face-landmarks": _IMAGE,
+    "face-blendshapes": (("XY",), ("NPC",)),
+    "voice-activity": (("SAMPLES",), ("TN",)),
+    "voice-expression": (("LOG_MEL",), ("NMT",)),
+}
+"""Channels and layouts of the input of each task."""
+TASKS = tuple(INPUTS)
 """Tasks of a model."""
-INPUTS = {"image": (("RGB", "BGR"), ("NCHW", "NHWC")), "points": (("XY",), ("NPC",))}
-"""Channels and layouts of an input, by its kind."""
 OPTIONAL_KEYS = ("quality_temperature", "risk_coverage", "regions")
 """Keys that are left out of the JSON when empty."""
 UNSTATED_LICENSE = "not stated"
@@ -40,10 +48,11 @@ class InputSpec:
     """Input tensor of a model: `(N, channels, size, size)` for layout NCHW, `(N, size, channels)` for layout NPC.
 
     Attributes:
-        size: height and width in pixels; 0 when both are dynamic. For layout NPC the number of mesh points.
-        channels: "RGB" or "BGR"; "XY" for points.
-        layout: "NCHW" or "NHWC"; "NPC" for points.
-        range: values of black and white.
+        size: height and width in pixels; 0 when both are dynamic. For layout NPC the number of mesh points, for NMT
+            that of mel bands, for TN that of samples per frame.
+        channels: "RGB" or "BGR"; "XY" for points; "LOG_MEL" and "SAMPLES" for sound.
+        layout: "NCHW" or "NHWC"; "NPC" for points; "NMT" (mel bands, time) and "TN" (frames, samples) for sound.
+        range: values of black and white, or of the quietest and the loudest sound.
     """
 
     size: int
@@ -237,20 +246,20 @@ def _rename_licence(record: dict[str, Any]) -> dict[str, Any]:
 def _check_values(manifest: Manifest) -> None:
     if manifest.task not in TASKS:
         raise ValueError(f"task is {manifest.task!r}; expected one of: {', '.join(TASKS)}.")
-    channels, layouts = INPUTS["points" if manifest.task == "face-blendshapes" else "image"]
+    channels, layouts = INPUTS[manifest.task]
     if manifest.input.channels not in channels or manifest.input.layout not in layouts:
         raise ValueError(f"input: expected channels {' or '.join(channels)} and layout {' or '.join(layouts)}.")
     if not 0 <= manifest.input.size <= 4096 or len(manifest.input.range) != 2:
         raise ValueError("input: expected a size of 0..4096 and a range of two numbers.")
-    if manifest.task == "expression":
-        _check_expression(manifest)
+    if manifest.task == "expression" and (manifest.alignment is None or manifest.input.size == 0):
+        raise ValueError("an expression model needs alignment and input.size.")
+    if manifest.task in ("expression", "voice-expression"):
+        _check_classes(manifest)
 
 
-def _check_expression(manifest: Manifest) -> None:
+def _check_classes(manifest: Manifest) -> None:
     if len(manifest.labels) < 2 or len(set(manifest.labels)) != len(manifest.labels):
         raise ValueError("labels: expected at least two, all different.")
-    if manifest.alignment is None or manifest.input.size == 0:
-        raise ValueError("an expression model needs alignment and input.size.")
     if not 0 < manifest.temperature < 1000:
         raise ValueError(f"temperature is {manifest.temperature}; expected a number within (0, 1000).")
     if not 0 <= manifest.abstain_below <= 1:
