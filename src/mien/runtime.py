@@ -40,6 +40,17 @@ def usable_cores() -> int:
         return cores
 
 
+def count_workers(workers: int) -> int:
+    """Return a number of parallel workers: one per usable core for 0.
+
+    Raises:
+        InputError: when it is negative or not an integer.
+    """
+    from mien.arguments import check_integer
+
+    return check_integer("workers", workers, 0, meaning="(0 is one per usable core)") or usable_cores()
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """Thread-safe ONNX Runtime session with the manifest of its model file.

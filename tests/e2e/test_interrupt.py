@@ -13,9 +13,9 @@ import time
 import pytest
 from PIL import Image
 
-import mien.inference.prefetch as prefetch
 from mien.cli.main import main
 from mien.errors import ImageReadError
+from mien.inference import analyzer
 from support.datasets import write_image
 from support.shell import Shell, read_table
 
@@ -27,7 +27,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals reach a
 
 @pytest.fixture
 def shell(tiny_model, capsys):
-    return Shell("predict", tiny_model, capsys)
+    # with more workers all images are read before the first result
+    return Shell("predict", tiny_model, capsys, "--workers", "2")
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def stop(monkeypatch):
     """Return a function that sends a signal when the image of a number is read, and undoes it."""
 
     def stop_at(name, number=signal.SIGINT, times=1):
-        original = prefetch.read_image
+        original = analyzer.read_image
 
         def read(image, **options):
             if str(image).endswith(name):
@@ -56,7 +57,7 @@ def stop(monkeypatch):
             return original(image, **options)
 
         patch = pytest.MonkeyPatch()
-        patch.setattr(prefetch, "read_image", read)
+        patch.setattr(analyzer, "read_image", read)
         return patch
 
     return stop_at
@@ -286,9 +287,12 @@ def test_commands_on_data_sets_say_where_they_stopped(
     for index in range(40):
         write_image(tmp_path / "faces" / "happy" / f"{index:02}.png")
 
+    signals = iter([number])
+
     def stop(*_, **__):
-        os.kill(os.getpid(), number)
         time.sleep(0.05)
+        for one in signals:
+            os.kill(os.getpid(), one)
         raise ImageReadError("stopped")
 
     monkeypatch.setattr(target, stop)

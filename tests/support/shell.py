@@ -20,16 +20,18 @@ class Shell:
         command: predict, video, ...
         model: default model file.
         capsys: pytest's fixture.
+        options: added to every run.
     """
 
-    def __init__(self, command: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, command: str, model: Path, capsys: pytest.CaptureFixture[str], *options: str) -> None:
+        self.options = options
         self.command = command
         self.model = model
         self.capsys = capsys
 
     def __call__(self, *arguments: object, model: Path | None = None) -> int:
         """Run the command and return its exit code."""
-        options = ("--model", str(model or self.model), "--threads", "1")
+        options = ("--model", str(model or self.model), "--threads", "1", *self.options)
         self.code = main([self.command, *map(str, arguments), *options])
         self.out, self.err = self.capsys.readouterr()
         assert "Traceback" not in self.err

@@ -69,7 +69,7 @@ def adapt(
     """
     output = Path(output)
     check_last_layer(find_model(model))
-    classifier = ExpressionClassifier(model, precision="float32")
+    classifier = ExpressionClassifier(model, threads=1, precision="float32")
     samples = tuple(sample for sample in index.samples if sample.split != "test")
     faces, basis, skipped = extract_features(
         classifier, select_labeled(replace(index, samples=samples)), group, progress

@@ -5,8 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from mien.cli.options import OUTPUT_FOLDER, Arithmetic, Device, EvaluationData, FlipTta, Json, Quiet, Threads
+from mien.cli.options import (
+    OUTPUT_FOLDER,
+    Arithmetic,
+    Device,
+    EvaluationData,
+    FlipTta,
+    Json,
+    Quiet,
+    Threads,
+    Workers,
+    network_threads,
+)
 from mien.cli.progress import NOTHING_WRITTEN, progress_bar
+from mien.runtime import count_workers
 
 
 def compare(
@@ -20,6 +32,7 @@ def compare(
     quiet: Quiet = False,
     flip_tta: FlipTta = False,
     threads: Threads = 0,
+    workers: Workers = 0,
     device: Device = "auto",
     precision: Arithmetic = "auto",
 ) -> int:
@@ -43,12 +56,12 @@ def compare(
     from mien.reports.comparison import verdict, write_comparison
 
     check_report(output)
-    models = [
-        ExpressionClassifier(model, threads=threads, device=device, precision=precision) for model in (first, second)
-    ]
+    workers = count_workers(workers)
+    options = {"threads": network_threads(threads, workers), "device": device, "precision": precision}
+    models = [ExpressionClassifier(model, **options) for model in (first, second)]
     index = data.read_split(quiet=quiet)
     with progress_bar("evaluating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
-        comparison = compare_models(models[0], models[1], index, flip_tta=flip_tta, progress=progress)
+        comparison = compare_models(models[0], models[1], index, flip_tta=flip_tta, workers=workers, progress=progress)
     names = distinct_names(first, second)
     for key, name in zip(("first", "second"), names, strict=True):
         comparison.summary[key]["name"] = name

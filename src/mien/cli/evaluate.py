@@ -7,9 +7,21 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mien.cli.options import OUTPUT_FOLDER, Arithmetic, Device, EvaluationData, FlipTta, Json, Model, Quiet, Threads
+from mien.cli.options import (
+    OUTPUT_FOLDER,
+    Arithmetic,
+    Device,
+    EvaluationData,
+    FlipTta,
+    Json,
+    Model,
+    Quiet,
+    Threads,
+    Workers,
+    network_threads,
+)
 from mien.cli.progress import NOTHING_WRITTEN, progress_bar
-from mien.runtime import DEFAULT_MODEL
+from mien.runtime import DEFAULT_MODEL, count_workers
 
 
 def evaluate(
@@ -22,6 +34,7 @@ def evaluate(
     model: Model = DEFAULT_MODEL,
     flip_tta: FlipTta = False,
     threads: Threads = 0,
+    workers: Workers = 0,
     device: Device = "auto",
     precision: Arithmetic = "auto",
 ) -> int:
@@ -45,10 +58,14 @@ def evaluate(
     from mien.reports.evaluation import write_report
 
     check_report(output)
+    workers = count_workers(workers)
+    threads = network_threads(threads, workers)
     classifier = ExpressionClassifier(model, threads=threads, device=device, precision=precision)
     index = data.read_split(quiet=quiet)
     with progress_bar("evaluating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
-        evaluation = evaluate_model(classifier, index, flip_tta=flip_tta, by_group=groups, progress=progress)
+        evaluation = evaluate_model(
+            classifier, index, flip_tta=flip_tta, by_group=groups, workers=workers, progress=progress
+        )
     name = classifier.manifest.name
     subject = {"model": f"{name} {classifier.manifest.version}", **data.describe(index, flip_tta=flip_tta)}
     if as_json:

@@ -54,7 +54,10 @@ Model = Annotated[
     str, _analysis("name of a shipped model (see mien models) or path of an .onnx file with its manifest.", "NAME")
 ]
 FlipTta = Annotated[bool, _analysis("average the predictions for a face and its mirror image: more accurate, slower.")]
-Threads = Annotated[int, _analysis("CPU threads per network; 0: automatic.", "N")]
+Threads = Annotated[
+    int, _analysis("CPU threads per network; 0: automatic, one if several images are analyzed in parallel.", "N")
+]
+Workers = Annotated[int, _analysis("images analyzed in parallel, each by one thread; 0: one per usable core.", "N")]
 Device = Annotated[
     str,
     _analysis(
@@ -187,6 +190,11 @@ class EvaluationData(DatasetOptions):
         """Return the data set, split and test-time augmentation as a report shows them."""
         split = f"{index.split}, without duplicates" if self.without_duplicates else index.split
         return {"dataset": index.name, "split": split, "flip_tta": "on" if flip_tta else "off"}
+
+
+def network_threads(threads: int, workers: int) -> int:
+    """Return the number of threads of every network: one by default if several workers share the cores."""
+    return threads or int(workers > 1)
 
 
 def _only_split(index: Index) -> str:

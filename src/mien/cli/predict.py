@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mien.cli.image_run import Counts, ImageRun
-from mien.cli.options import DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, File, Json, Quiet
+from mien.cli.options import DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, File, Json, Quiet, Workers, network_threads
 from mien.cli.progress import ProgressBar, print_message, progress_bar
 from mien.cli.signals import deferred_stop
 from mien.errors import ImageReadError, InputError, MienError
 from mien.number_format import count
+from mien.runtime import count_workers
 
 if TYPE_CHECKING:
     from mien.cli.inputs import ImageInput
@@ -36,6 +37,7 @@ def predict(
     resume: bool = False,
     as_json: Json = False,
     quiet: Quiet = False,
+    workers: Workers = 0,
     options: AnalyzerOptions = DEFAULTS,
 ) -> int:
     """Detect the faces in images and predict their perceived expression.
@@ -69,7 +71,8 @@ def predict(
     found = find_images(path, skip=output)
     if not found.images:
         raise InputError(" ".join(str(error) for _, error in found.failures))
-    analyzer = options.open_analyzer()
+    workers = min(count_workers(workers), len(found.images))
+    analyzer = replace(options, threads=network_threads(options.threads, workers)).open_analyzer()
     total = len(found.images) + len(found.failures)
     with ExitStack() as stack:
         outputs = _open_outputs(stack, analyzer, found.images, table, output, resume=resume, quiet=quiet)
@@ -78,7 +81,7 @@ def predict(
         # no progress bar between the tables on a terminal
         is_interleaved = not as_json and sys.stdout.isatty()
         bar = progress_bar("images", is_shown=len(found.images) > 1 and not quiet and not is_interleaved)
-        results = _analyze(analyzer, outputs.remaining, found.failures, is_stopped)
+        results = _analyze(analyzer, outputs.remaining, found.failures, workers, is_stopped)
         _run(results, outputs, _open_printer(as_json=as_json), bar, total)
     if options.action_units and not (as_json or table or output or quiet):
         print_message("action units are not in this table; give --json, --table or --output")
@@ -171,6 +174,7 @@ def _analyze(
     analyzer: Analyzer,
     images: Sequence[ImageInput],
     failures: Sequence[tuple[str, MienError]],
+    workers: int,
     is_stopped: Callable[[], bool],
 ) -> Iterator[tuple[ImageInput | None, Result]]:
     """Yield the results under the names on the command line, arguments without images first.
@@ -190,7 +194,7 @@ def _analyze(
             pending.append(image)
             yield image.source
 
-    for result in analyzer.analyze_many(sources()):
+    for result in analyzer.analyze_many(sources(), workers=workers):
         image = pending.popleft()
         yield image, replace(result, source=image.name)
 

@@ -74,6 +74,7 @@ def compare(
     index: Index,
     *,
     flip_tta: bool = False,
+    workers: int = 0,
     progress: Progress | None = None,
 ) -> Comparison:
     """Compare the accuracy of two models on the labeled images of a data set.
@@ -86,6 +87,7 @@ def compare(
         second: likewise.
         index: the data set, one split of it.
         flip_tta: average the logits with those of the mirrored crop.
+        workers: see `mien.evaluation.predictions.predict_dataset`.
         progress: called with the number of finished predictions of both models and their total.
 
     Raises:
@@ -104,7 +106,9 @@ def compare(
         check_classes(classifier.manifest, index)
     labeled = select_labeled(index)
     predictions = [
-        predict_dataset(classifier, labeled, flip_tta=flip_tta, progress=_half_progress(progress, number))
+        predict_dataset(
+            classifier, labeled, flip_tta=flip_tta, workers=workers, progress=_half_progress(progress, number)
+        )
         for number, classifier in enumerate(classifiers)
     ]
     return compare_predictions(classifiers[0].manifest, classifiers[1].manifest, predictions[0], predictions[1])

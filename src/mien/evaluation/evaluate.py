@@ -62,6 +62,7 @@ def evaluate(
     *,
     flip_tta: bool = False,
     by_group: bool = True,
+    workers: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a model on the labeled images of a data set.
@@ -76,6 +77,7 @@ def evaluate(
         index: the data set, one split of it.
         flip_tta: average the logits with those of the mirrored crop.
         by_group: add the results of each group (gender, age ...) of the images.
+        workers: see `mien.evaluation.predictions.predict_dataset`.
         progress: called with the number of finished images and their total.
 
     Returns:
@@ -96,7 +98,8 @@ def evaluate(
         0.891216
     """
     classifier = as_classifier(model)
-    predictions = predict_dataset(classifier, select_labeled(index), flip_tta=flip_tta, progress=progress)
+    labeled = select_labeled(index)
+    predictions = predict_dataset(classifier, labeled, flip_tta=flip_tta, workers=workers, progress=progress)
     evaluation = evaluate_predictions(classifier.manifest, predictions)
     if by_group:
         evaluation.summary.update(_evaluate_groups(classifier.manifest, predictions))
@@ -104,8 +107,8 @@ def evaluate(
 
 
 def as_classifier(model: str | Path | ExpressionClassifier) -> ExpressionClassifier:
-    """Return a loaded classifier unchanged, and load one given by name or path."""
-    return model if isinstance(model, ExpressionClassifier) else ExpressionClassifier(model)
+    """Return a loaded classifier unchanged, and load one given by name or path with one thread."""
+    return model if isinstance(model, ExpressionClassifier) else ExpressionClassifier(model, threads=1)
 
 
 def evaluate_predictions(manifest: Manifest, predictions: DatasetPredictions) -> Evaluation:

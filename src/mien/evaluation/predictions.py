@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,11 +17,12 @@ from mien.faces.alignment import letterbox
 from mien.faces.detection import FaceDetector
 from mien.imaging import read_image
 from mien.inference.classifier import ExpressionClassifier
+from mien.parallel import map_in_order
 from mien.progress import Progress
-from mien.runtime import usable_cores
+from mien.runtime import count_workers
 
-BATCH_SIZE = 64
-"""Images whose crops are in memory at a time."""
+BATCH_SIZE = 8
+"""Images whose faces are classified together; larger batches gain no time on a CPU and stop later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +53,17 @@ def predict_dataset(
     *,
     flip_tta: bool = False,
     with_embeddings: bool = False,
+    workers: int = 0,
     progress: Progress | None = None,
 ) -> DatasetPredictions:
     """Detect, crop and classify the labeled face of every image, including images without a label.
 
     Args:
-        classifier: the model.
+        classifier: the model; with several workers it should have one thread.
         index: the data set.
         flip_tta: average the logits with those of the mirrored crop.
         with_embeddings: return the embeddings too.
+        workers: number of batches that are processed in parallel; 0 is one per usable core.
         progress: called before the first and after each batch of images.
 
     Raises:
@@ -73,23 +76,27 @@ def predict_dataset(
     embeddings = np.full((count, classifier.embedding_width if with_embeddings else 0), np.nan, dtype=np.float32)
     is_found = np.zeros(count, dtype=bool)
     is_readable = np.ones(count, dtype=bool)
+
+    def predict_batch(start: int) -> int:
+        """Fill the rows of the batch that begins at `start`; return the number of images that are done after it."""
+        samples = index.samples[start : start + BATCH_SIZE]
+        rows = np.arange(start, start + len(samples))
+        crops, is_found[rows], is_readable[rows] = zip(*map(crop_face, samples), strict=True)
+        used = rows[[crop is not None for crop in crops]]
+        if len(used):
+            batch = np.stack([crop for crop in crops if crop is not None])
+            if with_embeddings:
+                logits[used], embeddings[used] = classifier.features(batch, flip_tta=flip_tta)
+            else:
+                logits[used] = classifier.logits(batch, flip_tta=flip_tta)
+        return start + len(samples)
+
     if progress:
         progress(0, count)
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for start in range(0, count, BATCH_SIZE):
-            samples = index.samples[start : start + BATCH_SIZE]
-            rows = np.arange(start, start + len(samples))
-            crops, is_found[rows], is_readable[rows] = zip(*pool.map(crop_face, samples), strict=True)
-            has_crop = [crop is not None for crop in crops]
-            if any(has_crop):
-                batch = np.stack([crop for crop in crops if crop is not None])
-                used = rows[has_crop]
-                if with_embeddings:
-                    logits[used], embeddings[used] = classifier.features(batch, flip_tta=flip_tta)
-                else:
-                    logits[used] = classifier.logits(batch, flip_tta=flip_tta)
+    with closing(map_in_order(predict_batch, range(0, count, BATCH_SIZE), count_workers(workers))) as batches:
+        for done in batches:
             if progress:
-                progress(start + len(samples), count)
+                progress(done, count)
 
     size = classifier.manifest.input.size
 

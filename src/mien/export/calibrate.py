@@ -55,7 +55,7 @@ def calibrate(model: Path, index: Index, *, abstain: float = 0.02, progress: Pro
     """
     if not 0 <= abstain < 1:
         raise InputError(f"abstain is {abstain}; expected a fraction from 0 to below 1.")
-    classifier = ExpressionClassifier(model)
+    classifier = ExpressionClassifier(model, threads=1)
     index = select_labeled(index)
     predictions = predict_dataset(classifier, index, progress=progress)
     labels = official_labels(classifier.manifest, index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from os import PathLike, fsdecode
 from pathlib import Path
@@ -23,14 +23,14 @@ from mien.faces.movements import estimate_movements
 from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, is_array, read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.inference.hints import find_hints
+from mien.inference.inputs import InputImage, check_images, read_inputs, without_frames
 from mien.inference.networks import Networks
 from mien.inference.options import AnalysisOptions, OptionOverrides
-from mien.inference.prefetch import DecodedImage, check_images, without_frames
-from mien.inference.prefetch import decode_ahead as decode_in_background
 from mien.inference.result import Result
 from mien.manifest import Manifest
+from mien.parallel import map_in_order
 from mien.results import Face, with_expression
-from mien.runtime import DEFAULT_MODEL, LoadedModel
+from mien.runtime import DEFAULT_MODEL, LoadedModel, count_workers
 
 
 class Analyzer:
@@ -182,72 +182,79 @@ class Analyzer:
             ModelError: if a network fails.
         """
         options = self._override(**overrides)
-        pixels = read_image(image, max_pixels=options.max_pixels, color=options.color)
-        detected = self._detect(pixels, options)
-        hints = find_hints(self._detector, pixels, detected, options, is_array=is_array(image))
-        faces, crops = self._prepare(pixels, detected, options)
-        is_path = isinstance(image, str | PathLike)
-        result = Result(
-            source=fsdecode(image) if is_path else "image 0",
-            width=pixels.shape[1],
-            height=pixels.shape[0],
-            faces=tuple(self._classify(faces, crops, options)),
-            warnings=hints,
-            image=image if is_path else pixels,
-        )
+        result = self._analyze(image, options, options.color, is_array=is_array(image))
+        if isinstance(image, str | PathLike):
+            result = replace(result, source=fsdecode(image), image=image)
         result.warn(stacklevel=2)
         return result
 
     def analyze_many(
-        self,
-        images: Iterable[ImageSource],
-        *,
-        batch_faces: int = 32,
-        decode_ahead: int = 4,
-        **overrides: Unpack[OptionOverrides],
+        self, images: Iterable[ImageSource], *, workers: int = 0, **overrides: Unpack[OptionOverrides]
     ) -> Iterator[Result]:
         """Yield the result of each image in order; an unreadable image has `Result.error`.
 
-        Images are decoded in background threads, and faces of several images are classified in one batch. At most
-        about `decode_ahead` + 1 images and `batch_faces` crops are in memory. Mutable inputs are copied before the next
-        item is requested. If the iterable itself raises, the results of all items before are yielded first.
+        Images are analyzed in parallel, each by one thread: with several workers and `threads=0` the networks are
+        loaded a second time with one thread each. At most `workers` images are decoded at a time, and at most
+        2 x `workers` are taken from the iterable before their results are requested. Mutable inputs are copied before
+        the next item is requested. If the iterable itself raises, the results of all items before are yielded first.
+        Results do not depend on the number of workers.
 
         Args:
             images: read lazily; see `analyze` for what an image may be.
-            batch_faces: number of faces, or of images, that are collected before results are yielded.
-            decode_ahead: number of images decoded before they are needed; 0 decodes each when it is needed.
+            workers: number of images analyzed at a time; 0 is one per usable core, 1 uses no other thread than those
+                of the networks.
             overrides: options of `Analyzer`, from `detector_size` on, for this call.
 
         Raises:
-            InputError: if an option or `batch_faces` or `decode_ahead` is out of range, or a single image is passed.
+            InputError: if an option or `workers` is out of range, or a single image is passed.
             ModelError: if a network fails.
         """
         options = self._override(**overrides)
-        batch_faces = check_integer("batch_faces", batch_faces, 1)
-        decode_ahead = check_integer("decode_ahead", decode_ahead, 0)
+        workers = count_workers(workers)
         check_images(images)
-        return self._analyze_many(images, batch_faces, decode_ahead, options)
+        return self._analyze_many(images, workers, options)
 
-    def _analyze_many(
-        self, images: Iterable[ImageSource], batch_faces: int, decode_ahead: int, options: AnalysisOptions
-    ) -> Iterator[Result]:
-        batch = _Batch(self, options)
-        with closing(decode_in_background(images, decode_ahead, options)) as decoded:
-            while True:
-                try:
-                    item = next(decoded)
-                except StopIteration:
-                    break
-                except Exception:
-                    # the caller's own iterable failed: results of the images before it are complete
-                    yield from batch.finish()
-                    raise
-                batch.add(item)
-                # only the crops are needed from here on
-                del item
-                if len(batch) >= batch_faces:
-                    yield from batch.finish()
-        yield from batch.finish()
+    def _analyze_many(self, images: Iterable[ImageSource], workers: int, options: AnalysisOptions) -> Iterator[Result]:
+        analyzer = self if workers == 1 else self._with_networks(self._networks.with_one_thread())
+        items = read_inputs(images, options, copy=workers > 1)
+        with closing(map_in_order(partial(analyzer._analyze_item, options), items, workers)) as results:
+            for result in results:
+                result.warn(stacklevel=2)
+                yield result
+
+    def _with_networks(self, networks: Networks) -> Analyzer:
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), _networks=networks)
+        other._detector = networks.detector
+        other._classifier = networks.classifier
+        return other
+
+    def _analyze_item(self, options: AnalysisOptions, item: InputImage) -> Result:
+        """Return the result of one image of several, or why it cannot be read."""
+        error = item.source
+        if not isinstance(error, MienError):
+            try:
+                result = self._analyze(error, options, item.color, is_array=item.is_array)
+                return replace(result, source=item.name, image=item.path)
+            except ModelError:
+                raise
+            except MienError as raised:
+                error = without_frames(raised)
+        return Result(source=item.name, image=item.path, error=error)
+
+    def _analyze(self, image: ImageSource, options: AnalysisOptions, color: Color, *, is_array: bool) -> Result:
+        pixels = read_image(image, max_pixels=options.max_pixels, color=color)
+        detected = self._detect(pixels, options)
+        hints = find_hints(self._detector, pixels, detected, options, is_array=is_array)
+        faces, crops = self._prepare(pixels, detected, options)
+        return Result(
+            source="image 0",
+            width=pixels.shape[1],
+            height=pixels.shape[0],
+            faces=tuple(self._classify(faces, crops, options)),
+            warnings=hints,
+            image=pixels,
+        )
 
     def detect(self, image: np.ndarray, *, rotated: bool = True) -> list[Face]:
         """Detect the faces of an image, largest first: the first half of `analyze`.
@@ -334,47 +341,3 @@ class Analyzer:
             max_error=options.max_error,
         )
         return [with_expression(face, one) for face, one in zip(faces, expressions, strict=True)]
-
-
-@dataclass
-class _Batch:
-    """Images whose faces are detected, measured and cropped, and wait to be classified together."""
-
-    analyzer: Analyzer
-    options: AnalysisOptions
-    results: list[Result] = field(default_factory=list)
-    crops: list[np.ndarray] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return max(len(self.crops), len(self.results))
-
-    def add(self, item: DecodedImage) -> None:
-        """Detect and crop the faces of one image, or record why it has no pixels."""
-        result = Result(source=item.name, image=item.path)
-        pixels = item.pixels
-        if isinstance(pixels, MienError):
-            self.results.append(replace(result, error=pixels))
-            return
-        analyzer = self.analyzer
-        try:
-            detected = analyzer._detect(pixels, self.options)
-            hints = find_hints(analyzer._detector, pixels, detected, self.options, is_array=item.is_array)
-            faces, crops = analyzer._prepare(pixels, detected, self.options)
-        except ModelError:
-            raise
-        except MienError as error:
-            self.results.append(replace(result, error=without_frames(error)))
-            return
-        self.crops += crops
-        height, width = pixels.shape[:2]
-        self.results.append(replace(result, width=width, height=height, faces=tuple(faces), warnings=hints))
-
-    def finish(self) -> Iterator[Result]:
-        """Classify all faces, empty the batch and yield the results in order."""
-        results, crops = self.results, self.crops
-        self.results, self.crops = [], []
-        faces = [face for result in results for face in result.faces]
-        predicted = iter(self.analyzer._classify(faces, crops, self.options))
-        for result in results:
-            result.warn(stacklevel=3)
-            yield replace(result, faces=tuple(next(predicted) for _ in result.faces))

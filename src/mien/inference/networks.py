@@ -33,7 +33,9 @@ class Networks:
 
     def __init__(self, model: str | Path, *, threads: int, device: str, precision: Precision, with_mesh: bool) -> None:
         self.arguments: dict[str, Any] = {"threads": threads, "device": device, "precision": precision}
+        self._model = model
         self._lock = threading.Lock()
+        self._single_threaded: Networks | None = None
         self._mesh: LandmarkMesh | None = None
         self._blendshapes: BlendshapeModel | None = None
         # ONNX Runtime loads files side by side: half the time to start
@@ -45,6 +47,19 @@ class Networks:
         self.classifier = classifier.result()
         if mesh is not None:
             mesh.result()
+
+    def with_one_thread(self) -> Networks:
+        """Return networks with one thread each, for parallel calls; opened on first use.
+
+        The same networks if their number of threads was set, or if they do not run on the CPU.
+        """
+        if self.arguments["threads"] or self.classifier.network.device != "cpu":
+            return self
+        with self._lock:
+            if self._single_threaded is None:
+                arguments = {**self.arguments, "threads": 1}
+                self._single_threaded = Networks(self._model, **arguments, with_mesh=self._mesh is not None)
+            return self._single_threaded
 
     def mesh(self) -> LandmarkMesh:
         """Return the landmark mesh."""

@@ -88,14 +88,13 @@ class ModelPool:
             return self._analyzers[name]
 
     def analyze(self, key: BatchKey, images: Sequence[bytes]) -> list[Result]:
-        """Analyze encoded images; the expression network processes their faces together.
+        """Analyze encoded images one by one.
 
         Raises:
             ModelError: when a network fails.
         """
         analyzer = self.analyzer(key.model)
-        batch_faces = self._settings.batch_faces
-        return list(analyzer.analyze_many(images, batch_faces=batch_faces, decode_ahead=0, **vars(key.options)))
+        return list(analyzer.analyze_many(images, workers=1, **vars(key.options)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the name of the default model and the descriptions of all models, as JSON values."""

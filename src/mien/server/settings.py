@@ -46,7 +46,6 @@ class ServerSettings:
         workers: batches that are processed in parallel; 0: one per core. They share the cores: a single worker runs
             the networks on all of them.
         batch_images: maximum number of images per batch; 1 turns batching off.
-        batch_faces: maximum number of faces per run of the expression network.
         max_waiting: maximum number of images that are admitted and not yet answered; further ones are answered 429.
         max_waiting_bytes: maximum total size in bytes of the bodies of waiting requests; further ones are answered 429.
         max_images: maximum number of images per request.
@@ -80,7 +79,6 @@ class ServerSettings:
     allow_origin: Annotated[tuple[str, ...], Parameter(group=ACCESS, metavar="ORIGIN...")] = ()
     workers: Count = 0
     batch_images: Count = 8
-    batch_faces: Count = 32
     max_waiting: Limit = 128
     max_waiting_bytes: Bytes = 256 * 2**20
     max_images: Limit = 16
