@@ -1,115 +1,52 @@
-"""Throughput and latency of `mien serve`, overload, shutdown and restart.
+"""Throughput and latency of `mien serve` beside `mien predict` on one core, overload, shutdown and restart.
 
-python benchmarks/server.py [--seconds 8] [--rounds 3] [--model NAME|FILE] [--json]
+python benchmarks/server.py [--part speed overload stops] [--cores 2] [--seconds 8] [--rounds 3] [--json]
 
-The clients run in another process (benchmarks/server_load.py). They post one image repeatedly over kept connections of
-the loopback interface: a 640x480 JPEG with one face, or a 160x160 JPEG that the face fills. Three servers run at the
-same time and take turns, so that other load on the machine affects all of them:
-  batched                   default settings
-  unbatched                 --batch-images 1 --batch-window-ms 0: one image at a time, with all cores per network
-  unbatched, worker/core    the same, with one image per core
-`cpu ms` is the CPU time of the server per image, which other load hardly affects.
-Then the batched server receives four times the requests that it can answer, and is stopped and killed under load. A
-response is lost when the server counts it and no client received it, or when a client got no response.
+Server and clients share `--cores` cores; `mien predict` has one of them. The clients run in another process
+(benchmarks/server_load.py) and post one image repeatedly over kept connections of the loopback interface: a 640x480
+JPEG with one face, or a 160x160 JPEG that the face fills. Three servers and `mien predict` take turns, so that other
+load on the machine affects all of them:
+  default              one worker per core, batches of at most 8 images
+  --batch-images 1     one worker per core, one image at a time
+  --workers 1          one batch at a time, with all cores per network
+`ratio` is the images per second of the server divided by those of `mien predict` on one core in the same rounds.
+`possible` is the ratio if server and clients kept all cores busy: from CPU times, which other load hardly affects.
+`busy` is the number of cores that server and clients used.
+Then the server receives four times the requests that it can answer, and is stopped and killed under load. A response
+is lost when the server counts it and no client received it, or when a client got no response.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeAlias
-from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from latency import example_photo
+from server_processes import Predict, Record, Server, finish_load, load, pinned_to_cores, start_load
 
 from mien.runtime import DEFAULT_MODEL
 from mien.server.settings import ServerSettings
 from support.images import bust, encoded, scaled
-from support.server import ServerProcess
-
-Record: TypeAlias = dict[str, Any]
 
 CLIENTS = (1, 8, 64)
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-UNBATCHED = ("--batch-images", "1")
+PARTS = ("speed", "overload", "stops")
 ARMS: dict[str, tuple[str, ...]] = {
-    "batched": (),
-    "unbatched": UNBATCHED,
-    "unbatched, worker/core": (*UNBATCHED, "--workers", str(CORES)),
+    "default": (),
+    "--batch-images 1": ("--batch-images", "1"),
+    "--workers 1": ("--workers", "1"),
 }
 WARM_UP_S = 1.0
-TICKS = os.sysconf("SC_CLK_TCK")
-OPEN = build_opener(ProxyHandler({})).open
-
-
-class Server(ServerProcess):
-    """`mien serve` in its own process, with its resource use and counters.
-
-    Args:
-        folder: folder for the log.
-        options: command-line options.
-        port: port to listen on; 0 chooses a free one.
-    """
-
-    def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
-        started_s = time.perf_counter()
-        super().__init__(None, *options, log=folder / f"{time.time_ns()}.log", port=port)
-        while not self.is_ready():
-            time.sleep(0.005)
-        self.ready_s = time.perf_counter() - started_s
-
-    def is_ready(self) -> bool:
-        try:
-            return b"ready" in self.get("/readyz")
-        except URLError:
-            return False
-
-    def get(self, path: str) -> bytes:
-        with OPEN(f"http://127.0.0.1:{self.port}{path}", timeout=60) as response:
-            return response.read()
-
-    def cpu_s(self) -> float:
-        """Return the CPU time of all threads, in seconds."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-    def memory_mb(self, key: str = "VmRSS") -> float:
-        """Return the resident memory, or the peak with `VmHWM`."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        match = re.search(rf"{key}:\s+(\d+) kB", status)
-        assert match is not None
-        return int(match[1]) / 1024
-
-    def response_counts(self) -> dict[str, int]:
-        """Return the number of responses of /v1/analyze by status, from the server's metrics."""
-        text = self.get("/metrics").decode()
-        lines = re.findall(r'mien_requests_total\{.*path="/v1/analyze",status="(\d+)"\} (\d+)', text)
-        return {status: int(count) for status, count in lines}
-
-    def response_counts_since(self, before: dict[str, int]) -> dict[str, int]:
-        """Return the responses since an earlier call of `response_counts`."""
-        counts = {status: count - before.get(status, 0) for status, count in self.response_counts().items()}
-        return {status: count for status, count in counts.items() if count}
-
-    def logged_successes(self) -> int:
-        """Return the number of responses with status 200 in the server's log."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
-        return sum(line.get("path") == "/v1/analyze" and line.get("status") == 200 for line in lines)
 
 
 def face_photo() -> bytes:
@@ -120,49 +57,30 @@ def face_photo() -> bytes:
     return encoded(head[top : top + 160, :160], "JPEG", quality=90)
 
 
-def start_load(server: Server, image: Path, seconds: float, **options: float) -> subprocess.Popen[str]:
-    """Start the clients."""
-    values = {"image": image, "port": server.port, "seconds": seconds, **options}
-    script = str(Path(__file__).with_name("server_load.py"))
-    command = [sys.executable, script, *(f"--{name}={value}" for name, value in values.items())]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def finish_load(run: subprocess.Popen[str]) -> Record:
-    """Wait for the clients and return their results."""
-    out, _ = run.communicate(timeout=300)
-    assert run.returncode == 0, f"the clients exited with {run.returncode}"
-    return json.loads(out)
-
-
-def load(server: Server, image: Path, seconds: float, **options: float) -> Record:
-    """Run one load, and add the lost responses and the CPU time per image to its results."""
-    cpu_before_s = server.cpu_s()
-    counts_before = server.response_counts()
-    results = finish_load(start_load(server, image, seconds, **options))
-    received = {status: len(times) for status, times in results["latencies_ms"].items()}
-    # a client may have its response before the server has counted it
-    deadline_s = time.perf_counter() + 2
-    while (sent := server.response_counts_since(counts_before)) != received and time.perf_counter() < deadline_s:
-        time.sleep(0.05)
-    missing = sum(max(0, sent.get(status, 0) - count) for status, count in received.items())
-    results["lost"] = max(missing, results["unanswered"])
-    results["cpu_ms"] = 1e3 * (server.cpu_s() - cpu_before_s) / max(1, received.get("200", 0))
-    return results
-
-
 def quantile_ms(rounds: list[Record], status: str, share: float) -> float:
     times = [time_ms for results in rounds for time_ms in results["latencies_ms"].get(status, ())]
     return round(float(np.quantile(times, share)), 1) if times else float("nan")
 
 
-def summary(rounds: list[Record]) -> Record:
-    """Summarize all rounds of one server and one number of clients."""
+def median(rounds: list[Record], key: str) -> float:
+    return statistics.median(results[key] for results in rounds)
+
+
+def summary(rounds: list[Record], predictions: list[Record], cores: int) -> Record:
+    """Summarize all rounds of one server and one number of clients, and compare them with those of `mien predict`."""
+    cpu_ms = median(rounds, "cpu_ms")
+    client_cpu_ms = median(rounds, "client_cpu_ms")
+    p50_ms, p99_ms = (quantile_ms(rounds, "200", share) for share in (0.5, 0.99))
     return {
-        "images_per_s": round(statistics.median(results["images_per_s"] for results in rounds), 1),
-        "p50_ms": quantile_ms(rounds, "200", 0.5),
-        "p99_ms": quantile_ms(rounds, "200", 0.99),
-        "cpu_ms": round(statistics.median(results["cpu_ms"] for results in rounds), 1),
+        "images_per_s": round(median(rounds, "images_per_s"), 1),
+        "ratio": round(median(rounds, "images_per_s") / median(predictions, "images_per_s"), 2),
+        "possible_ratio": round(cores * median(predictions, "cpu_ms") / (cpu_ms + client_cpu_ms), 2),
+        "p50_ms": round(p50_ms, 1),
+        "p99_ms": round(p99_ms, 1),
+        "p99_relative": round(p99_ms / p50_ms, 2),
+        "cpu_ms": round(cpu_ms, 2),
+        "client_cpu_ms": round(client_cpu_ms, 2),
+        "busy_cores": round(median(rounds, "busy_cores"), 2),
         "answers": sum(len(times) for results in rounds for times in results["latencies_ms"].values()),
         "not_200": sum(
             len(times) for results in rounds for code, times in results["latencies_ms"].items() if code != "200"
@@ -173,25 +91,26 @@ def summary(rounds: list[Record]) -> Record:
 
 def measure_speed(folder: Path, images: dict[str, Path], options: argparse.Namespace) -> Record:
     """Measure every server, image and number of clients; the order of the servers is reversed in every other round."""
-    result: Record = {}
+    speed: Record = {}
     with ExitStack() as stack:
         model = ("--model", options.model)
         servers = {name: stack.enter_context(Server(folder, *arm, *model)) for name, arm in ARMS.items()}
         for kind, image in images.items():
+            predict = Predict(image, options.model, options.images)
             for server in servers.values():
                 load(server, image, WARM_UP_S, clients=8)
             for clients in CLIENTS:
+                predictions: list[Record] = []
                 rounds: dict[str, list[Record]] = {name: [] for name in ARMS}
                 for turn in range(options.rounds):
+                    predictions.append(predict.run())
                     for name in list(ARMS)[:: -1 if turn % 2 else 1]:
                         rounds[name].append(load(servers[name], image, options.seconds, clients=clients))
-                arms = {name: summary(results) for name, results in rounds.items()}
-                speedups = {
-                    name: round(arms["batched"]["images_per_s"] / max(arms[name]["images_per_s"], 0.1), 2)
-                    for name in list(ARMS)[1:]
-                }
-                result.setdefault(kind, {})[str(clients)] = {"arms": arms, "speedup": speedups}
-    return result
+                point = {name: summary(results, predictions, options.cores) for name, results in rounds.items()}
+                one_core = {key: round(median(predictions, key), 2) for key in ("images_per_s", "cpu_ms")}
+                speed.setdefault(kind, {})[str(clients)] = {"predict": one_core, "servers": point}
+        peak_mb = {name: round(server.memory_mb("VmHWM")) for name, server in servers.items()}
+    return {"images": speed, "peak_memory_mb": peak_mb}
 
 
 def measure_overload(folder: Path, image: Path, options: argparse.Namespace) -> Record:
@@ -267,41 +186,55 @@ def measure_stops(folder: Path, image: Path, options: argparse.Namespace) -> Rec
     }
 
 
-def show(results: Record) -> None:
-    """Print the results as a table."""
-    row = "{:10s} {:>7s}  {:28s} {:>9s} {:>8s} {:>8s} {:>7s} {:>6s} {:>8s}"
-    print(row.format("image", "clients", "server", "images/s", "p50 ms", "p99 ms", "cpu ms", "lost", "batched"))
-    for kind, by_clients in results["speed"].items():
+def show_speed(speed: Record) -> None:
+    row = "{:8s} {:>7s}  {:24s} {:>8s} {:>6s} {:>8s} {:>8s} {:>8s} {:>7s} {:>7s} {:>7s} {:>5s} {:>5s}"
+    titles = ("images/s", "ratio", "possible", "p50 ms", "p99 ms", "p99/p50", "cpu ms", "client", "busy", "lost")
+    keys = ("ratio", "possible_ratio", "p50_ms", "p99_ms", "p99_relative", "cpu_ms", "client_cpu_ms", "busy_cores")
+    print(row.format("image", "clients", "", *titles))
+    for kind, by_clients in speed["images"].items():
         for clients, point in by_clients.items():
-            for name, arm in point["arms"].items():
-                speedup = point["speedup"].get(name)
-                numbers = [f"{arm[key]:.1f}" for key in ("images_per_s", "p50_ms", "p99_ms", "cpu_ms")]
-                ratio = "" if speedup is None else f"{speedup:.2f} x"
-                print(row.format(kind, clients, name, *numbers, str(arm["lost"]), ratio))
+            predict = point["predict"]
+            blank = [""] * 4
+            numbers = [f"{predict['images_per_s']:.1f}", "", *blank, f"{predict['cpu_ms']:.2f}", "", "", ""]
+            print(row.format(kind, "", "mien predict, one core", *numbers))
+            for name, server in point["servers"].items():
+                numbers = [f"{server['images_per_s']:.1f}", *(f"{server[key]:.2f}" for key in keys)]
+                print(row.format(kind, clients, f"mien serve {name}", *numbers, str(server["lost"])))
+    for name, megabytes in speed["peak_memory_mb"].items():
+        print(f"peak memory, mien serve {name}: {megabytes} MiB")
+
+
+def show(results: Record) -> None:
+    """Print the results as tables."""
+    if "speed" in results:
+        show_speed(results["speed"])
     for part in ("overload", "stops"):
-        print(part)
-        for key, value in results[part].items():
-            print(f"  {key:28s} {value}")
+        for key, value in results.get(part, {}).items():
+            print(f"{part:9s} {key:28s} {value}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
     parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--cores", type=int, default=2, help="cores that server and clients share")
     parser.add_argument("--seconds", type=float, default=8.0, help="duration of every load")
+    parser.add_argument("--images", type=int, default=200, help="images of a run of mien predict")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, pinned_to_cores(options.cores):
         folder = Path(name)
         images = {"640x480": folder / "photo.jpg", "160x160": folder / "face.jpg"}
         images["640x480"].write_bytes(example_photo())
         images["160x160"].write_bytes(face_photo())
-        results = {
-            "cores": CORES,
-            "speed": measure_speed(folder, images, options),
-            "overload": measure_overload(folder, images["640x480"], options),
-            "stops": measure_stops(folder, images["640x480"], options),
-        }
+        results: Record = {"cores": options.cores}
+        if "speed" in options.part:
+            results["speed"] = measure_speed(folder, images, options)
+        if "overload" in options.part:
+            results["overload"] = measure_overload(folder, images["640x480"], options)
+        if "stops" in options.part:
+            results["stops"] = measure_stops(folder, images["640x480"], options)
     if options.json:
         print(json.dumps(results))
     else:

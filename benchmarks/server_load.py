@@ -33,16 +33,17 @@ class Tally:
     not_sent: int = 0
     without_retry_after: int = 0
 
-    def to_dict(self, started_s: float) -> dict[str, Any]:
+    def to_dict(self, started_s: float, started_cpu_s: float) -> dict[str, Any]:
         """Return the latencies by status, and the images per second until the last success."""
         successes = len(self.latencies_ms[200])
         return {
             "images_per_s": successes / (self.last_s - started_s) if successes else 0.0,
+            "seconds": time.perf_counter() - started_s,
             "latencies_ms": {str(status): times for status, times in self.latencies_ms.items() if times},
             "unanswered": self.unanswered,
             "not_sent": self.not_sent,
             "without_retry_after": self.without_retry_after,
-            "client_cpu_s": time.process_time(),
+            "client_cpu_s": time.process_time() - started_cpu_s,
         }
 
 
@@ -122,13 +123,14 @@ async def load(options: argparse.Namespace) -> dict[str, Any]:
     head += f"Content-Length: {len(image)}\r\n\r\n"
     request, tally = head.encode() + image, Tally()
     started_s = time.perf_counter()
+    started_cpu_s = time.process_time()
     end_s = started_s + options.seconds
     if options.rate:
         await run_open_loop(options.port, request, tally, options.rate, end_s)
     else:
         clients = [Client(options.port, request, tally) for _ in range(options.clients)]
         await asyncio.gather(*(run_closed_loop(client, end_s) for client in clients))
-    return tally.to_dict(started_s)
+    return tally.to_dict(started_s, started_cpu_s)
 
 
 def main() -> None:
