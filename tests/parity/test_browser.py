@@ -65,7 +65,7 @@ def engine(chromium):
 
 @pytest.fixture(scope="module")
 def analyzer():
-    return Analyzer()
+    return Analyzer(precision="float32")
 
 
 @needs_browser
@@ -89,7 +89,7 @@ def test_close_up_large_and_blank_images_match_python(engine, analyzer, examples
 def test_other_models_match_python(chromium, examples, model):
     with open_engine(chromium) as engine:
         assert engine.open(model)["type"] == "opened"
-        assert_images_match(engine, Analyzer(model), read_image(examples / "group.jpg"))
+        assert_images_match(engine, Analyzer(model, precision="float32"), read_image(examples / "group.jpg"))
 
 
 def assert_images_match(engine, analyzer, image):

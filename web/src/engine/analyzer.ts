@@ -1,14 +1,15 @@
 /** Face analysis of single images: port of `mien/inference/analyzer.py`. */
 
 import type { Expression, Face, HeadPose, Quality } from '../backend';
+import { alignFace } from './alignment';
 import { type Detection, detect } from './detection';
-import { type ExpressionManifest, predictExpression } from './expression';
+import { type ExpressionManifest, predictExpressions } from './expression';
 import type { Point } from './geometry';
 import type { Pixels } from './imaging';
 import { landmarksOf, type MeshOptions, SINGLE_IMAGE, searchMesh } from './landmarks';
 import type { Network } from './network';
 import { type FaceGeometry, headPose } from './pose';
-import { faceQuality } from './quality';
+import { faceQuality, isSharpnessCrop } from './quality';
 import type { Stopwatch } from './stopwatch';
 
 /** Minimum rotation between mesh and detector landmarks above which the mesh landmarks are used for alignment. */
@@ -39,6 +40,15 @@ export interface Prediction {
   expression: Expression;
 }
 
+type Fit = Pick<Prediction, 'pose' | 'isDoubtful' | 'landmarks'>;
+
+/** A face to predict. Its mesh is fitted only when `pose` is null. */
+export interface PredictionRequest {
+  face: Detection;
+  pose: HeadPose | null;
+  options: MeshOptions;
+}
+
 export class Analyzer {
   constructor(
     private readonly models: Models,
@@ -51,37 +61,58 @@ export class Analyzer {
 
   /** Analyze the faces of a single image, largest first. */
   async analyze(image: Pixels): Promise<Face[]> {
-    const faces: Face[] = [];
-    for (const [index, detection] of (await this.detect(image, true)).entries()) {
-      const options = { ...SINGLE_IMAGE, tryRotations: index < MAX_ROTATED_FACES };
-      const prediction = await this.predict(image, detection, null, options);
-      faces.push(toFaceRecord({ ...detection, landmarks: prediction.landmarks }, prediction));
-    }
-    return faces;
+    const detections = await this.detect(image, true);
+    const requests = detections.map((face, index) => ({
+      face,
+      pose: null,
+      options: { ...SINGLE_IMAGE, tryRotations: index < MAX_ROTATED_FACES },
+    }));
+    const predictions = await this.predict(image, requests);
+    return predictions.map((prediction, index) =>
+      toFaceRecord({ ...detections[index], landmarks: prediction.landmarks }, prediction),
+    );
   }
 
   detect(image: Pixels, tryRotations: boolean): Promise<Detection[]> {
     return this.stopwatch.time('detect', () => detect(this.models.detector, image, tryRotations));
   }
 
-  /** Predict pose, quality and expression of one face. The mesh is fitted only when `pose` is null. */
-  async predict(image: Pixels, face: Detection, pose: HeadPose | null, options: MeshOptions): Promise<Prediction> {
+  /** Predict pose, quality and expression of faces; the expressions in one pass. */
+  async predict(image: Pixels, requests: readonly PredictionRequest[]): Promise<Prediction[]> {
     const { expression: network, manifest } = this.models;
-    const fit = pose
-      ? { pose, isDoubtful: false, landmarks: face.landmarks }
-      : await this.stopwatch.time('mesh and pose', () => this.fitPose(image, face, options));
-    const quality = await this.stopwatch.time('quality', () => faceQuality(image, face.box, fit.landmarks, fit.pose));
-    const expression = await this.stopwatch.time('expression', () =>
-      predictExpression(network, manifest, image, fit.landmarks, quality),
+    const fits: Fit[] = [];
+    for (const { face, pose, options } of requests) {
+      fits.push(
+        pose
+          ? { pose, isDoubtful: false, landmarks: face.landmarks }
+          : await this.stopwatch.time('mesh and pose', () => this.fitPose(image, face, options)),
+      );
+    }
+    const crops = await this.stopwatch.time('crop', () =>
+      fits.map(({ landmarks }) => alignFace(image, landmarks, manifest.input.size, manifest.alignment)),
     );
-    return { ...fit, quality, expression: fit.isDoubtful ? { ...expression, label: null } : expression };
+    const qualities = await this.stopwatch.time('quality', () =>
+      fits.map(({ landmarks, pose }, index) =>
+        faceQuality(
+          image,
+          requests[index].face.box,
+          landmarks,
+          pose,
+          isSharpnessCrop(manifest) ? crops[index] : undefined,
+        ),
+      ),
+    );
+    const expressions = await this.stopwatch.time('expression', () =>
+      predictExpressions(network, manifest, crops, qualities),
+    );
+    return fits.map((fit, index) => ({
+      ...fit,
+      quality: qualities[index],
+      expression: fit.isDoubtful ? { ...expressions[index], label: null } : expressions[index],
+    }));
   }
 
-  private async fitPose(
-    image: Pixels,
-    face: Detection,
-    options: MeshOptions,
-  ): Promise<Pick<Prediction, 'pose' | 'isDoubtful' | 'landmarks'>> {
+  private async fitPose(image: Pixels, face: Detection, options: MeshOptions): Promise<Fit> {
     const { mesh: fit, bestLogit } = await searchMesh(this.models.landmarks, image, face, options);
     if (!fit) {
       const isDoubtful = bestLogit < DOUBTFUL_LOGIT && face.confidence < DOUBTFUL_CONFIDENCE;

@@ -2,8 +2,7 @@
 
 import type { Expression, Quality } from '../backend';
 import { VALENCE_AROUSAL } from '../generated/affect';
-import { type Alignment, alignFace } from './alignment';
-import type { Point } from './geometry';
+import type { Alignment } from './alignment';
 import type { Pixels } from './imaging';
 import type { Network } from './network';
 
@@ -27,29 +26,41 @@ export interface ExpressionManifest {
 
 /** Maximum number of size halvings that raise the temperature. */
 const MAX_HALVINGS = 3;
+/** Maximum number of faces in one pass, which bounds its memory. */
+const MAX_BATCH = 16;
 
-/** Predict the perceived expression of one face, calibrated for its quality. */
-export async function predictExpression(
+/** Predict the perceived expressions of aligned faces, calibrated for their qualities. */
+export async function predictExpressions(
   network: Network,
   manifest: ExpressionManifest,
-  image: Pixels,
-  landmarks: readonly Point[],
-  quality: Quality,
-): Promise<Expression> {
-  const size = manifest.input.size;
-  const crop = alignFace(image, landmarks, size, manifest.alignment);
-  const [logits] = await network.run(toInput(crop), [1, 3, size, size], ['logits']);
-  return calibrate(logits, manifest, quality);
+  crops: readonly Pixels[],
+  qualities: readonly Quality[],
+): Promise<Expression[]> {
+  const { size } = manifest.input;
+  const count = manifest.labels.length;
+  const expressions: Expression[] = [];
+  for (let start = 0; start < crops.length; start += MAX_BATCH) {
+    const batch = crops.slice(start, start + MAX_BATCH);
+    const [logits] = await network.run(toInput(batch, size), [batch.length, 3, size, size], ['logits']);
+    for (let face = 0; face < batch.length; face++) {
+      const row = logits.subarray(count * face, count * (face + 1));
+      expressions.push(calibrate(row, manifest, qualities[start + face]));
+    }
+  }
+  return expressions;
 }
 
-/** Return (1, 3, S, S) RGB, 0..255. */
-function toInput({ width, height, data }: Pixels): Float32Array {
-  const plane = width * height;
-  const input = new Float32Array(3 * plane);
-  for (let from = 0, to = 0; to < plane; from += 4, to++) {
-    input[to] = data[from];
-    input[to + plane] = data[from + 1];
-    input[to + 2 * plane] = data[from + 2];
+/** Return (N, 3, S, S) RGB, 0..255. */
+function toInput(crops: readonly Pixels[], size: number): Float32Array {
+  const plane = size * size;
+  const input = new Float32Array(3 * plane * crops.length);
+  for (const [index, { data }] of crops.entries()) {
+    const start = 3 * plane * index;
+    for (let from = 0, to = start; to < start + plane; from += 4, to++) {
+      input[to] = data[from];
+      input[to + plane] = data[from + 1];
+      input[to + 2 * plane] = data[from + 2];
+    }
   }
   return input;
 }

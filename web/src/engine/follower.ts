@@ -86,21 +86,24 @@ export class FaceFollower {
   private async analyze(image: Pixels, time_s: number): Promise<Face[]> {
     const detections = await this.analyzer.detect(image, false);
     const tracked = await this.stopwatch.time('track', () => this.track(image, detections, time_s));
+    const current = tracked.map((face) => this.currentState(face, time_s));
+    const predictions = await this.analyzer.predict(
+      image,
+      tracked.map((face, index) => ({ face, pose: current[index].pose, options: VIDEO_FRAME })),
+    );
     const states = new Map<number, FaceState>();
-    const faces: Face[] = [];
-    for (const face of tracked) {
-      const state = this.currentState(face, time_s);
-      const prediction = await this.analyzer.predict(image, face, state.pose, VIDEO_FRAME);
-      const { pose, quality, isDoubtful, expression } = prediction;
-      const next = { ...state, pose, quality, isDoubtful, hadPose: state.hadPose || pose !== null };
-      states.set(face.number, next);
+    const faces = tracked.map((face, index): Face => {
+      const { pose, quality, isDoubtful, expression } = predictions[index];
+      const hadPose = current[index].hadPose || pose !== null;
+      const state = { ...current[index], pose, quality, isDoubtful, hadPose };
+      states.set(face.number, state);
       const smoothed = this.smoother.add(face.number, time_s, expression, predictionWeight(quality));
-      faces.push({
+      return {
         track_id: face.number,
-        ...toFaceRecord(face, prediction),
-        smoothed: toExpressionRecord(labeled(smoothed, next)),
-      });
-    }
+        ...toFaceRecord(face, predictions[index]),
+        smoothed: toExpressionRecord(labeled(smoothed, state)),
+      };
+    });
     this.smoother.retain(this.tracker.numbers);
     this.states = states;
     return faces;

@@ -88,29 +88,36 @@ function addRow(sums: Uint32Array, image: Pixels, y: number, x1: number, x2: num
 
 /** Sample an image at the positions given by a target-to-source transform, with bilinear interpolation. */
 function sample(image: Pixels, [a, b, c, d, e, f]: number[], width: number, height: number): Pixels {
-  const { data } = image;
+  const output = blank(width, height);
+  const from = image.data;
+  const to = output.data;
   const right = image.width - 1;
   const bottom = image.height - 1;
-  const output = blank(width, height);
   for (let row = 0, index = 0; row < height; row++) {
     for (let column = 0; column < width; column++, index += 4) {
       const x = a * (column + 0.5) + b * (row + 0.5) + c - 0.5;
       const y = d * (column + 0.5) + e * (row + 0.5) + f - 0.5;
-      const x0 = Math.floor(x);
-      const y0 = Math.floor(y);
-      const row0 = image.width * clip(y0, 0, bottom);
-      const row1 = image.width * clip(y0 + 1, 0, bottom);
-      const column0 = clip(x0, 0, right);
-      const column1 = clip(x0 + 1, 0, right);
+      const x0 = Math.floor(x) | 0;
+      const y0 = Math.floor(y) | 0;
+      const dx = x - x0;
+      const dy = y - y0;
+      const column0 = 4 * clipIndex(x0, right);
+      const column1 = 4 * clipIndex(x0 + 1, right);
+      const row0 = 4 * image.width * clipIndex(y0, bottom);
+      const row1 = 4 * image.width * clipIndex(y0 + 1, bottom);
       for (let channel = 0; channel < 3; channel++) {
-        const upper = mix(data[4 * (row0 + column0) + channel], data[4 * (row0 + column1) + channel], x - x0);
-        const lower = mix(data[4 * (row1 + column0) + channel], data[4 * (row1 + column1) + channel], x - x0);
-        output.data[index + channel] = Math.floor(mix(upper, lower, y - y0));
+        const upper = mix(from[row0 + column0 + channel], from[row0 + column1 + channel], dx);
+        const lower = mix(from[row1 + column0 + channel], from[row1 + column1 + channel], dx);
+        to[index + channel] = mix(upper, lower, dy) | 0;
       }
-      output.data[index + 3] = 255;
+      to[index + 3] = 255;
     }
   }
   return output;
+}
+
+function clipIndex(index: number, last: number): number {
+  return index < 0 ? 0 : Math.min(index, last);
 }
 
 function mix(a: number, b: number, fraction: number): number {

@@ -29,8 +29,8 @@ interface PendingFiles {
   geometry: Promise<FaceGeometry>;
 }
 
-/** Fraction of the progress bar for downloads; the rest is session creation. */
-const DOWNLOAD_FRACTION = 0.9;
+/** Share of opening a network in the progress, in bytes of a download. */
+const OPENING_BYTES = 4e6;
 
 /** Load all models from a folder URL. Rejects with a message for the user. */
 export async function loadModels(
@@ -39,7 +39,8 @@ export async function loadModels(
   report: (fraction: number) => void,
   stopwatch: Stopwatch,
 ): Promise<{ models: Models; runtime: string }> {
-  const progress = new Progress((fraction) => report(DOWNLOAD_FRACTION * fraction));
+  const progress = new Progress(report);
+  const countOpened = progress.add(3 * OPENING_BYTES);
   const files = {
     detector: load(folder, 'face-detector', 'face-detection', progress),
     landmarks: load(folder, 'face-landmarks', 'face-landmarks', progress),
@@ -49,9 +50,10 @@ export async function loadModels(
   const open = async () => {
     const openRuntime = () => openWebGpu(progress).catch(() => openWebAssembly(progress));
     const runtime = await stopwatch.time('runtime', openRuntime);
-    return openModels(runtime, files, stopwatch).catch(async (error: unknown) => {
+    const openAll = (each: Runtime) => openModels(each, files, stopwatch, () => countOpened(OPENING_BYTES));
+    return openAll(runtime).catch(async (error: unknown) => {
       if (runtime.name !== 'WebGPU') throw error;
-      return openModels(await openWebAssembly(progress), files, stopwatch);
+      return openAll(await openWebAssembly(progress));
     });
   };
   const downloads = stopwatch.time('files', () => Promise.all(Object.values(files)));
@@ -80,9 +82,13 @@ async function openModels(
   runtime: Runtime,
   files: PendingFiles,
   stopwatch: Stopwatch,
+  onOpened: () => void,
 ): Promise<{ models: Models; runtime: string }> {
-  const open = async (stage: string, { bytes }: ModelFile, dims: readonly number[], generate: InputGenerator) =>
-    stopwatch.time(stage, () => openTested(runtime, bytes, dims, generate));
+  const open = async (stage: string, { bytes }: ModelFile, dims: readonly number[], generate: InputGenerator) => {
+    const network = await stopwatch.time(stage, () => openTested(runtime, bytes, dims, generate));
+    onOpened();
+    return network;
+  };
   const detector = await open('detector', await files.detector, [1, 160, 160, 3], testPixels);
   const landmarks = await open('landmarks', await files.landmarks, [1, 256, 256, 3], testPixels);
   const { manifest } = await files.expression;

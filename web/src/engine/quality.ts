@@ -2,6 +2,7 @@
 
 import type { HeadPose, Quality } from '../backend';
 import { alignFace } from './alignment';
+import type { ExpressionManifest } from './expression';
 import { type Box, boxArea, clip, type Point } from './geometry';
 import type { Pixels } from './imaging';
 
@@ -9,10 +10,22 @@ const SHARPNESS_SIZE = 64;
 /** Normalized Laplacian energy at which the sharpness is 0.5. */
 const HALF_SHARP = 0.05;
 
-export function faceQuality(image: Pixels, box: Box, landmarks: readonly Point[], pose: HeadPose | null): Quality {
+/** Return whether the crops of an expression model are those on which sharpness is measured. */
+export function isSharpnessCrop({ input, alignment }: ExpressionManifest): boolean {
+  return input.size === SHARPNESS_SIZE && alignment.template === 'ferplus' && alignment.margin === 0;
+}
+
+/** Return the quality of a face; `crop` is the aligned face on which sharpness is measured, where there is one already. */
+export function faceQuality(
+  image: Pixels,
+  box: Box,
+  landmarks: readonly Point[],
+  pose: HeadPose | null,
+  crop = alignFace(image, landmarks, SHARPNESS_SIZE),
+): Quality {
   return {
     size_px: Math.max(0, Math.min(box[2] - box[0], box[3] - box[1])),
-    sharpness: sharpness(alignFace(image, landmarks, SHARPNESS_SIZE)),
+    sharpness: sharpness(crop),
     frontality: pose && frontality(pose),
     visible: visibleFraction(box, image),
   };
@@ -20,14 +33,14 @@ export function faceQuality(image: Pixels, box: Box, landmarks: readonly Point[]
 
 /** Return the sharpness of an aligned face, 0 (blurred) .. 1 (sharp): Laplacian variance relative to gray-level variance. */
 function sharpness({ width, height, data }: Pixels): number {
-  const gray = Float32Array.from(
-    { length: width * height },
-    (_, index) => 0.299 * data[4 * index] + 0.587 * data[4 * index + 1] + 0.114 * data[4 * index + 2],
-  );
-  const laplacian = [];
-  for (let y = 1; y < height - 1; y++) {
+  const gray = new Float32Array(width * height);
+  for (let index = 0; index < gray.length; index++) {
+    gray[index] = 0.299 * data[4 * index] + 0.587 * data[4 * index + 1] + 0.114 * data[4 * index + 2];
+  }
+  const laplacian = new Float64Array((width - 2) * (height - 2));
+  for (let y = 1, to = 0; y < height - 1; y++) {
     for (let index = y * width + 1; index < (y + 1) * width - 1; index++) {
-      laplacian.push(gray[index - width] + gray[index + width] + gray[index - 1] + gray[index + 1] - 4 * gray[index]);
+      laplacian[to++] = gray[index - width] + gray[index + width] + gray[index - 1] + gray[index + 1] - 4 * gray[index];
     }
   }
   const spread = variance(gray);
@@ -52,7 +65,7 @@ function visibleFraction(box: Box, { width, height }: Pixels): number {
   return area > 0 ? boxArea(inside) / area : 0;
 }
 
-function variance(values: ArrayLike<number>): number {
+function variance(values: Float32Array | Float64Array): number {
   let sum = 0;
   let squares = 0;
   for (let index = 0; index < values.length; index++) sum += values[index];

@@ -9,14 +9,16 @@ import { blank, type Pixels } from './imaging';
 const REDUCING_GAP = 2;
 /** Weights are fixed-point numbers in units of 2 ** -BITS. */
 const BITS = 22;
+/** One half, for rounding. */
+const HALF = 1 << (BITS - 1);
 
 export function resize(image: Pixels, width: number, height: number): Pixels {
   if (image.width === width && image.height === height) return image;
   const factorX = Math.max(1, Math.trunc(image.width / width / REDUCING_GAP));
   const factorY = Math.max(1, Math.trunc(image.height / height / REDUCING_GAP));
   const reduced = factorX > 1 || factorY > 1 ? reduce(image, factorX, factorY) : image;
-  const columns = filterWeights(reduced.width, Math.fround(image.width / factorX), width);
-  const rows = filterWeights(reduced.height, Math.fround(image.height / factorY), height);
+  const columns = triangleFilters(reduced.width, Math.fround(image.width / factorX), width);
+  const rows = triangleFilters(reduced.height, Math.fround(image.height / factorY), height);
   return resizeVertically(resizeHorizontally(reduced, columns), rows);
 }
 
@@ -61,17 +63,20 @@ function averageBlock(
   to[index + 3] = 255;
 }
 
-/** Fixed-point weights of consecutive source pixels, from index `first`, for one target pixel. */
-interface FilterWeights {
-  first: number;
+/** Triangle filters of all target pixels: fixed-point weights, `taps` per target, of the source pixels from `firsts` on. */
+interface Filters {
+  taps: number;
+  firsts: Int32Array;
   weights: Int32Array;
 }
 
 /** Return the triangle filter of every target pixel, over `span` of `size` source pixels. */
-function filterWeights(size: number, span: number, target: number): FilterWeights[] {
+function triangleFilters(size: number, span: number, target: number): Filters {
   const scale = span / target;
   const support = Math.max(1, scale);
-  return Array.from({ length: target }, (_, index) => {
+  const taps = 2 * Math.ceil(support) + 1;
+  const filters = { taps, firsts: new Int32Array(target), weights: new Int32Array(target * taps) };
+  for (let index = 0; index < target; index++) {
     const center = (index + 0.5) * scale;
     const first = Math.max(0, Math.trunc(center - support + 0.5));
     const last = Math.min(size, Math.trunc(center + support + 0.5));
@@ -79,53 +84,54 @@ function filterWeights(size: number, span: number, target: number): FilterWeight
       Math.max(0, 1 - Math.abs((first + step - center + 0.5) / support)),
     );
     const sum = triangle.reduce((total, value) => total + value, 0);
-    return {
-      first,
-      weights: Int32Array.from(triangle, (value) => Math.trunc(0.5 + (value / sum) * 2 ** BITS)),
-    };
-  });
+    filters.firsts[index] = first;
+    filters.weights.set(
+      triangle.map((value) => Math.trunc(0.5 + (value / sum) * 2 ** BITS)),
+      index * taps,
+    );
+  }
+  return filters;
 }
 
-function resizeHorizontally(image: Pixels, columns: FilterWeights[]): Pixels {
-  const output = blank(columns.length, image.height);
+function resizeHorizontally(image: Pixels, { taps, firsts, weights }: Filters): Pixels {
+  const output = blank(firsts.length, image.height);
+  const from = image.data;
+  const to = output.data;
   for (let y = 0, index = 0; y < image.height; y++) {
-    for (const { first, weights } of columns) {
-      weightedSum(image.data, 4 * (y * image.width + first), 4, weights, output.data, index);
-      index += 4;
+    for (let x = 0; x < firsts.length; x++, index += 4) {
+      let red = HALF;
+      let green = HALF;
+      let blue = HALF;
+      let at = 4 * (y * image.width + firsts[x]);
+      for (let tap = x * taps, end = tap + taps; tap < end && weights[tap] > 0; tap++, at += 4) {
+        const weight = weights[tap];
+        red = (red + Math.imul(from[at], weight)) | 0;
+        green = (green + Math.imul(from[at + 1], weight)) | 0;
+        blue = (blue + Math.imul(from[at + 2], weight)) | 0;
+      }
+      to[index] = red >> BITS;
+      to[index + 1] = green >> BITS;
+      to[index + 2] = blue >> BITS;
+      to[index + 3] = 255;
     }
   }
   return output;
 }
 
-function resizeVertically(image: Pixels, rows: FilterWeights[]): Pixels {
-  const output = blank(image.width, rows.length);
-  let index = 0;
-  for (const { first, weights } of rows) {
-    for (let x = 0; x < image.width; x++, index += 4) {
-      weightedSum(image.data, 4 * (first * image.width + x), 4 * image.width, weights, output.data, index);
+function resizeVertically(image: Pixels, { taps, firsts, weights }: Filters): Pixels {
+  const output = blank(image.width, firsts.length);
+  const stride = 4 * image.width;
+  const sums = new Int32Array(stride);
+  for (let y = 0; y < firsts.length; y++) {
+    sums.fill(HALF);
+    for (let tap = 0; tap < taps; tap++) {
+      const weight = weights[y * taps + tap];
+      if (weight === 0) continue;
+      const start = (firsts[y] + tap) * stride;
+      for (let x = 0; x < stride; x++) sums[x] += Math.imul(image.data[start + x], weight);
     }
+    const end = y * stride;
+    for (let x = 0; x < stride; x++) output.data[end + x] = sums[x] >> BITS;
   }
   return output;
-}
-
-function weightedSum(
-  data: Uint8ClampedArray,
-  from: number,
-  step: number,
-  weights: Int32Array,
-  to: Uint8ClampedArray,
-  index: number,
-): void {
-  let red = 1 << (BITS - 1);
-  let green = 1 << (BITS - 1);
-  let blue = 1 << (BITS - 1);
-  for (let tap = 0, at = from; tap < weights.length; tap++, at += step) {
-    red += data[at] * weights[tap];
-    green += data[at + 1] * weights[tap];
-    blue += data[at + 2] * weights[tap];
-  }
-  to[index] = red >> BITS;
-  to[index + 1] = green >> BITS;
-  to[index + 2] = blue >> BITS;
-  to[index + 3] = 255;
 }
