@@ -4,11 +4,10 @@ python benchmarks/server.py [--part speed overload stops] [--cores 2] [--seconds
 
 Server and clients share `--cores` cores; `mien predict` has one of them. The clients run in another process
 (benchmarks/server_load.py) and post one image repeatedly over kept connections of the loopback interface: a 640x480
-JPEG with one face, or a 160x160 JPEG that the face fills. Three servers and `mien predict` take turns, so that other
+JPEG with one face, or a 160x160 JPEG that the face fills. Two servers and `mien predict` take turns, so that other
 load on the machine affects all of them:
-  default              one worker per core, batches of at most 8 images
-  --batch-images 1     one worker per core, one image at a time
-  --workers 1          one batch at a time, with all cores per network
+  default         one worker per core, each with one thread per network
+  --workers 1     one image at a time, with all cores per network
 `ratio` is the images per second of the server divided by those of `mien predict` on one core in the same rounds.
 `possible` is the ratio if server and clients kept all cores busy: from CPU times, which other load hardly affects.
 `busy` is the number of cores that server and clients used.
@@ -41,11 +40,7 @@ from support.images import bust, encoded, scaled
 
 CLIENTS = (1, 8, 64)
 PARTS = ("speed", "overload", "stops")
-ARMS: dict[str, tuple[str, ...]] = {
-    "default": (),
-    "--batch-images 1": ("--batch-images", "1"),
-    "--workers 1": ("--workers", "1"),
-}
+ARMS: dict[str, tuple[str, ...]] = {"default": (), "--workers 1": ("--workers", "1")}
 WARM_UP_S = 1.0
 
 

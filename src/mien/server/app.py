@@ -62,9 +62,9 @@ def create_app(settings: ServerSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(service.pool.analyzer, service.pool.default)
-        service.batcher.start()
+        service.workers.start()
         yield
-        await service.batcher.stop()
+        await service.workers.stop()
 
     app = _App(
         title="mien",

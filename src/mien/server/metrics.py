@@ -5,7 +5,6 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_SIZES = (1, 2, 4, 8, 16, 32)
 
 
 class Metrics:
@@ -26,19 +25,13 @@ class Metrics:
         self.images = Counter("mien_images", "Images processed.", ["outcome"], registry=registry)
         self.faces = Counter("mien_faces", "Faces analyzed.", registry=registry)
         self.waiting = Gauge("mien_waiting_images", "Images admitted and not yet answered.", registry=registry)
-        self.batch_images = Histogram("mien_batch_images", "Images per batch.", registry=registry, buckets=_SIZES)
-        self.batch_seconds = Histogram(
-            "mien_batch_seconds", "Duration of a batch.", registry=registry, buckets=_SECONDS
+        self.image_seconds = Histogram(
+            "mien_image_seconds", "Duration of the analysis of an image.", registry=registry, buckets=_SECONDS
         )
         self.streams = Gauge("mien_streams", "Open WebSocket connections.", registry=registry)
         self.frames = Counter(
             "mien_stream_frames", "Images received over WebSocket connections.", ["outcome"], registry=registry
         )
-
-    def observe_batch(self, images: int, seconds: float) -> None:
-        """Record the size and the duration of a batch."""
-        self.batch_images.observe(images)
-        self.batch_seconds.observe(seconds)
 
     def to_text(self) -> bytes:
         """Return all metrics in the Prometheus text format."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET
@@ -18,11 +17,17 @@ from mien.inference.result import Result
 from mien.manifest import read_manifest
 from mien.records import convert
 from mien.runtime import DEFAULT_MODEL, find_model, shipped_models
-from mien.server.batching import BatchKey
 from mien.server.errors import HTTPProblem
 from mien.server.parameters import StreamParameters
 from mien.server.schemas import ModelDescription, ModelsResponse
 from mien.server.settings import ServerSettings, flag
+
+
+class Selection(NamedTuple):
+    """The model and the options of a request."""
+
+    model: str
+    options: AnalysisOptions
 
 
 class ModelPool:
@@ -50,7 +55,7 @@ class ModelPool:
         self.manifests = {name: read_manifest(path) for name, path in self.paths.items()}
         self.default = next(iter(self.paths))
 
-    def resolve(self, parameters: StreamParameters) -> BatchKey:
+    def resolve(self, parameters: StreamParameters) -> Selection:
         """Return the model and the options of a request; absent ones have their defaults.
 
         Raises:
@@ -68,7 +73,7 @@ class ModelPool:
         if "max_error" in given and not self.manifests[name].risk_coverage:
             raise HTTPProblem(422, "parameter", f"the model {name} has no error rates; leave max_error out.")
         defaults = {"max_faces": self._settings.max_faces, "max_pixels": self._settings.max_pixels}
-        return BatchKey(name, AnalysisOptions(**{**defaults, **given}))
+        return Selection(name, AnalysisOptions(**{**defaults, **given}))
 
     def analyzer(self, name: str) -> Analyzer:
         """Return the analyzer of a model; it is loaded on first use.
@@ -87,14 +92,14 @@ class ModelPool:
                 )
             return self._analyzers[name]
 
-    def analyze(self, key: BatchKey, images: Sequence[bytes]) -> list[Result]:
-        """Analyze encoded images one by one.
+    def analyze(self, selection: Selection, image: bytes) -> Result:
+        """Analyze an encoded image; the result of an unreadable one has an `error`.
 
         Raises:
             ModelError: when a network fails.
         """
-        analyzer = self.analyzer(key.model)
-        return list(analyzer.analyze_many(images, workers=1, **vars(key.options)))
+        (result,) = self.analyzer(selection.model).analyze_many([image], workers=1, **vars(selection.options))
+        return result
 
     def to_dict(self) -> dict[str, Any]:
         """Return the name of the default model and the descriptions of all models, as JSON values."""

@@ -16,14 +16,14 @@ from mien.errors import MienError
 from mien.inference.result import Result
 from mien.server.admission import Admission, Reservation
 from mien.server.annotated import accepted_image, annotate
-from mien.server.batching import Batcher, BatchKey
 from mien.server.errors import HTTPProblem, to_problem
 from mien.server.metrics import Metrics
-from mien.server.model_pool import ModelPool
+from mien.server.model_pool import ModelPool, Selection
 from mien.server.parameters import AnalyzeParameters, parse
 from mien.server.settings import ServerSettings, flag
 from mien.server.uploads import Upload, read_body
 from mien.server.websocket import Streams
+from mien.server.workers import Workers
 
 T = TypeVar("T")
 
@@ -38,10 +38,10 @@ class Service:
         self.settings = settings
         self.pool = ModelPool(settings)
         self.metrics = Metrics()
-        self.batcher = Batcher(settings, self.pool.analyze, self.metrics.observe_batch)
-        self.admission = Admission(settings, self.batcher.wait_s)
+        self.workers = Workers(settings, self.pool.analyze, self.metrics.image_seconds.observe)
+        self.admission = Admission(settings, self.workers.wait_s)
         self.metrics.waiting.set_function(lambda: self.admission.images)
-        self.streams = Streams(settings, self.pool, self.batcher, self.metrics)
+        self.streams = Streams(settings, self.pool, self.workers, self.metrics)
 
     async def drain(self) -> None:
         """Reject new requests, close the WebSocket connections, and wait until all admitted images are answered."""
@@ -59,20 +59,21 @@ class Service:
         query = request.query_params.multi_items()
         # before the body is read
         parameters = parse(query, AnalyzeParameters)
-        key = self.pool.resolve(parameters)
+        selection = self.pool.resolve(parameters)
         media_type = accepted_image(request.headers.get("accept", ""))
         with self.admission.reserve() as reservation:
             images, fields, is_single = await read_body(request, self.settings, reservation)
             if fields:
                 parameters = parse([*query, *fields], AnalyzeParameters, also=("image", "images"))
-                key = self.pool.resolve(parameters)
+                selection = self.pool.resolve(parameters)
             if media_type and len(images) > 1:
                 message = f"{media_type} is available for one image; accept application/json with annotated=true."
                 raise HTTPProblem(406, "accept", message)
             if parameters.max_faces is UNSET:
                 # one more than the limit shows that faces are left out
-                key = key._replace(options=replace(key.options, max_faces=self.settings.max_faces + 1))
-            results = await self._within_time(self._analyze(key, images))
+                options = replace(selection.options, max_faces=self.settings.max_faces + 1)
+                selection = selection._replace(options=options)
+            results = await self._within_time(self._analyze(selection, images))
             request.state.fields["images"] = len(results)
             if (is_single or media_type) and (error := results[0].error):
                 raise to_problem(error)
@@ -83,10 +84,10 @@ class Service:
             if parameters.annotated:
                 for record, result, image in zip(records, results, images, strict=True):
                     record["annotated"] = await self._annotated_url(result, image, reservation)
-            return JSONResponse({"model": key.model, "results": records})
+            return JSONResponse({"model": selection.model, "results": records})
 
-    async def _analyze(self, key: BatchKey, images: list[Upload]) -> list[Result]:
-        results = await self.batcher.analyze(key, [image.data for image in images])
+    async def _analyze(self, selection: Selection, images: list[Upload]) -> list[Result]:
+        results = await self.workers.analyze(selection, [image.data for image in images])
         for result in results:
             self.metrics.images.labels("unreadable" if result.error else "read").inc()
             self.metrics.faces.inc(len(result.faces))
@@ -109,7 +110,7 @@ class Service:
 
     async def _annotate(self, result: Result, image: Upload, media_type: str, reservation: Reservation) -> bytes:
         """Draw in a worker thread; the annotated image counts as waiting bytes."""
-        data = await self._within_time(self.batcher.run(lambda: annotate(result, image.data, media_type)))
+        data = await self._within_time(self.workers.run(lambda: annotate(result, image.data, media_type)))
         reservation.add(size=len(data))
         return data
 

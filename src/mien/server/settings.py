@@ -1,4 +1,4 @@
-"""Server configuration: address, models, batching and limits."""
+"""Server configuration: address, models, workers and limits."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _ZERO_ALLOWED = frozenset({"port", "workers", "shutdown_grace_s"})
 
 
 ACCESS = Group("Address and access", sort_key=10)
-BATCHES = Group("Models and batches", sort_key=11)
+MODELS = Group("Models and workers", sort_key=11)
 LIMITS = Group("Limits", sort_key=12)
 TIME_LIMITS = Group("Time limits", sort_key=13)
 """Sections of the help of `mien serve`."""
 
-Count = Annotated[int, Parameter(group=BATCHES, metavar="N")]
+Count = Annotated[int, Parameter(group=MODELS, metavar="N")]
 Limit = Annotated[int, Parameter(group=LIMITS, metavar="N")]
 Bytes = Annotated[int, Parameter(group=LIMITS, metavar="BYTES")]
 Seconds = Annotated[float, Parameter(group=TIME_LIMITS, metavar="SECONDS")]
@@ -43,9 +43,8 @@ class ServerSettings:
         token_file: file with one bearer token per line; the environment variable MIEN_TOKEN may hold another. Without
             any token, every client that can connect has access.
         allow_origin: origins (https://example.org) of web pages that may call the server, besides its own page.
-        workers: batches that are processed in parallel; 0: one per core. They share the cores: a single worker runs
-            the networks on all of them.
-        batch_images: maximum number of images per batch; 1 turns batching off.
+        workers: number of images that are analyzed at a time; 0: one per core. Workers share the cores: a single one
+            runs the networks on all of them.
         max_waiting: maximum number of images that are admitted and not yet answered; further ones are answered 429.
         max_waiting_bytes: maximum total size in bytes of the bodies of waiting requests; further ones are answered 429.
         max_images: maximum number of images per request.
@@ -72,13 +71,12 @@ class ServerSettings:
 
     host: Annotated[str, Parameter(group=ACCESS, metavar="ADDRESS")] = "127.0.0.1"
     port: Annotated[int, Parameter(group=ACCESS, metavar="N")] = 8000
-    model: Annotated[tuple[str, ...], Parameter(group=BATCHES, metavar="NAME...")] = ()
-    device: Annotated[str, Parameter(group=BATCHES, metavar="NAME")] = "auto"
-    precision: Annotated[Precision, Parameter(group=BATCHES)] = "auto"
+    model: Annotated[tuple[str, ...], Parameter(group=MODELS, metavar="NAME...")] = ()
+    device: Annotated[str, Parameter(group=MODELS, metavar="NAME")] = "auto"
+    precision: Annotated[Precision, Parameter(group=MODELS)] = "auto"
     token_file: Annotated[Path | None, Parameter(group=ACCESS, metavar="FILE")] = None
     allow_origin: Annotated[tuple[str, ...], Parameter(group=ACCESS, metavar="ORIGIN...")] = ()
     workers: Count = 0
-    batch_images: Count = 8
     max_waiting: Limit = 128
     max_waiting_bytes: Bytes = 256 * 2**20
     max_images: Limit = 16
@@ -119,7 +117,7 @@ class ServerSettings:
 
     @property
     def worker_count(self) -> int:
-        """Number of batches that are processed in parallel."""
+        """Number of images that are analyzed at a time."""
         return self.workers or usable_cores()
 
     @property

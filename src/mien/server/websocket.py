@@ -19,12 +19,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from mien.errors import InputError, MienError
 from mien.imaging import read_image
 from mien.inference.analyzer import Analyzer
-from mien.server.batching import Batcher, BatchKey
 from mien.server.errors import HTTPProblem, to_problem
 from mien.server.metrics import Metrics
-from mien.server.model_pool import ModelPool
+from mien.server.model_pool import ModelPool, Selection
 from mien.server.parameters import StreamParameters, parse
 from mien.server.settings import ServerSettings, flag
+from mien.server.workers import Workers
 from mien.video.follower import FaceFollower
 from mien.video.io.sources import DecodedFrame
 
@@ -35,31 +35,31 @@ MAX_UNSENT = 64
 
 
 class Streams:
-    """All WebSocket connections of a server; their images are queued with the batches of the HTTP requests."""
+    """All WebSocket connections of a server; their images are analyzed before those of HTTP requests."""
 
-    def __init__(self, settings: ServerSettings, pool: ModelPool, batcher: Batcher, metrics: Metrics) -> None:
+    def __init__(self, settings: ServerSettings, pool: ModelPool, workers: Workers, metrics: Metrics) -> None:
         self._settings = settings
         self._pool = pool
-        self._batcher = batcher
+        self._workers = workers
         self._metrics = metrics
         self._open: set[_Stream] = set()
         metrics.streams.set_function(lambda: len(self._open))
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one connection until either side closes it; errors of the client are answered in the protocol."""
-        stream = _Stream(websocket, self._settings, self._batcher, self._metrics)
+        stream = _Stream(websocket, self._settings, self._workers, self._metrics)
         try:
-            key = self._check(websocket)
+            model, options = self._check(websocket)
             # before the first await, so that the limit counts this connection
             self._open.add(stream)
-            analyzer = await self._batcher.run(lambda: self._pool.analyzer(key.model).with_options(**vars(key.options)))
-            await stream.serve(key.model, analyzer, PROTOCOL if websocket.scope.get("subprotocols") else None)
+            analyzer = await self._workers.run(lambda: self._pool.analyzer(model).with_options(**vars(options)))
+            await stream.serve(model, analyzer, PROTOCOL if websocket.scope.get("subprotocols") else None)
         except MienError as error:
             await websocket.send_denial_response(to_problem(error).to_response())
         finally:
             self._open.discard(stream)
 
-    def _check(self, websocket: WebSocket) -> BatchKey:
+    def _check(self, websocket: WebSocket) -> Selection:
         """Return the requested model and options, or raise a MienError when the connection is refused."""
         offers = websocket.scope.get("subprotocols")
         if offers and PROTOCOL not in offers:
@@ -90,10 +90,10 @@ class _Frame:
 class _Stream:
     """One connection: a task receives messages, one analyzes the newest image, and one sends the answers."""
 
-    def __init__(self, websocket: WebSocket, settings: ServerSettings, batcher: Batcher, metrics: Metrics) -> None:
+    def __init__(self, websocket: WebSocket, settings: ServerSettings, workers: Workers, metrics: Metrics) -> None:
         self._websocket = websocket
         self._settings = settings
-        self._batcher = batcher
+        self._workers = workers
         self._metrics = metrics
         self._answers: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._has_work = asyncio.Event()
@@ -195,7 +195,7 @@ class _Stream:
                 source = _Source(FaceFollower(analyzer))
                 self._answers.put_nowait({"type": "reset"})
             if self._pending is not None and (
-                answer := await self._batcher.run(lambda source=source: self._analyze_pending(source))
+                answer := await self._workers.run(lambda source=source: self._analyze_pending(source))
             ):
                 self._metrics.frames.labels("read" if answer["type"] == "frame" else "unreadable").inc()
                 self._answers.put_nowait(answer)

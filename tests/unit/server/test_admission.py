@@ -61,7 +61,7 @@ def test_waiting_bytes_are_limited(tiny_model):
 
 
 def test_request_timeout_answers_503(tiny_model, monkeypatch):
-    monkeypatch.setattr(ModelPool, "analyze", lambda *_: time.sleep(0.3) or [Result(source="")])
+    monkeypatch.setattr(ModelPool, "analyze", lambda *_: time.sleep(0.3) or Result(source=""))
     with create_client(model=(str(tiny_model),), request_timeout_s=0.05) as client:
         response = client.post("/v1/analyze", content=jpeg(), headers=JPEG)
         assert error_code(response, 503) == "slow"
@@ -178,7 +178,7 @@ def test_rejects_settings_out_of_range():
         {"port": -1},
         {"port": 65536},
         {"max_waiting": 0},
-        {"batch_images": 0},
+        {"workers": -1},
         {"body_timeout_s": 0},
         {"max_images": 200},
         {"max_body_bytes": 2**30},

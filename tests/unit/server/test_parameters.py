@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -174,11 +175,9 @@ def test_faces_left_out_by_the_limit_are_noted(tiny_model):
     assert "note" not in one
 
 
-def test_concurrent_requests_with_other_options_do_not_share_a_batch(tiny_model):
-    from concurrent.futures import ThreadPoolExecutor
-
+def test_concurrent_requests_keep_their_own_options(tiny_model):
     queries = ["pose=false", "pose=true", "min_confidence=0.999", "max_faces=1", "detector_size=128", "flip_tta=true"]
-    with create_client(model=(str(tiny_model),), workers=1) as client:
+    with create_client(model=(str(tiny_model),), workers=2) as client:
 
         def post(query):
             return faces(client.post(f"/v1/analyze?{query}", content=jpeg(), headers=JPEG))
