@@ -1,6 +1,6 @@
-"""How long one 640x480 image with one face takes, stage by stage, and how long the command takes to start.
+"""CPU time of one 640x480 image with one face, stage by stage, the networks' share, and the start of the command.
 
-python benchmarks/latency.py [--model NAME|FILE] [--threads 1] [--repeats 40] [--json]
+python benchmarks/latency.py [--model NAME|FILE] [--no-pose] [--threads 1] [--repeats 40] [--json]
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from mien.faces import FaceDetector, LandmarkMesh, face_quality, head_pose
+from mien.faces import face_quality
+from mien.faces.attributes import pose_faces
+from mien.faces.quality import SHARPNESS_CROP
 from mien.imaging import read_image
 from mien.inference.analyzer import Analyzer
-from mien.inference.classifier import ExpressionClassifier
 from mien.runtime import DEFAULT_MODEL
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 WIDTH, HEIGHT = 640, 480
+WHOLE = "whole image"
 
 
 def example_photo() -> bytes:
@@ -41,45 +41,64 @@ def example_photo() -> bytes:
     return buffer.getvalue()
 
 
-def stages_ms(model: str, threads: int, repeats: int) -> dict[str, float]:
-    """Median milliseconds of every stage; the stages take turns, so that a busy moment hits all alike."""
+class NetworkClock:
+    """CPU time inside networks: it replaces the `run` of their ONNX Runtime sessions."""
+
+    def __init__(self, *networks: Any) -> None:
+        self.seconds = 0.0
+        for network in networks:
+            network._session.run = self._timed(network._session.run)
+
+    def _timed(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            start = time.process_time()
+            outputs = run(*arguments)
+            self.seconds += time.process_time() - start
+            return outputs
+
+        return timed
+
+
+def stages_ms(model: str, threads: int, repeats: int, *, pose: bool) -> dict[str, tuple[float, float]]:
+    """Median CPU milliseconds of every stage, and those inside its networks.
+
+    The stages take turns, so that a busy moment hits all alike.
+    """
     data = example_photo()
     image = read_image(data)
-    detector, mesh = FaceDetector(threads=threads), LandmarkMesh(threads=threads)
-    classifier = ExpressionClassifier(model, threads=threads)
+    analyzer = Analyzer(model, threads=threads, pose=pose)
+    detector, mesh, classifier = analyzer._detector, analyzer._networks.mesh(), analyzer.classifier
+    analyzer._networks._mesh = mesh
+    clock = NetworkClock(detector, mesh, classifier)
     faces = detector.detect(image)
-    assert len(faces) == 1, f"the benchmark wants one face, found {len(faces)}"
-    fit = mesh.fit(image, faces)[0]
-    assert fit is not None, "no mesh on the example"
-    face = replace(faces[0], mesh_xyz=fit.mesh_xyz, head_pose=head_pose(fit.mesh_xyz))
+    assert len(faces) == 1, f"the benchmark needs one face, found {len(faces)}"
+    [face] = pose_faces(image, faces, mesh)
+    crop = classifier.crop(image, face)
+    aligned = crop if classifier.framing == SHARPNESS_CROP else None
     stages: dict[str, Callable[[], object]] = {
-        "decode": lambda: read_image(data),
+        "decode JPEG": lambda: read_image(data),
         "detect": lambda: detector.detect(image),
-        "mesh + pose": lambda: [head_pose(fit.mesh_xyz) for fit in mesh.fit(image, faces) if fit],
-        "quality": lambda: face_quality(image, face),
-        "align + expression": lambda: classifier.classify(np.stack([classifier.crop(image, face)])),
+        "mesh + pose": lambda: pose_faces(image, faces, mesh),
+        "align": lambda: classifier.crop(image, face),
+        "quality": lambda: face_quality(image, face, crop=aligned),
+        "expression": lambda: classifier.classify(crop[None]),
+        WHOLE: lambda: analyzer.analyze(image),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in stages}
+    if not pose:
+        del stages["mesh + pose"]
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in stages}
     for turn in range(repeats + 3):
         for name, stage in stages.items():
-            start = time.perf_counter()
+            clock.seconds = 0.0
+            start = time.process_time()
             stage()
             if turn >= 3:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: 1000 * statistics.median(values) for name, values in seconds.items()}
-
-
-def whole_ms(model: str, threads: int, repeats: int) -> float:
-    """Median milliseconds of `Analyzer.analyze` on the encoded image."""
-    data = example_photo()
-    analyzer = Analyzer(model, threads=threads)
-    seconds = []
-    for turn in range(repeats + 3):
-        start = time.perf_counter()
-        analyzer.analyze(data)
-        if turn >= 3:
-            seconds.append(time.perf_counter() - start)
-    return 1000 * statistics.median(seconds)
+                seconds[name].append((time.process_time() - start, clock.seconds))
+    return {
+        name: (1000 * statistics.median(all_s), 1000 * statistics.median(network_s))
+        for name, values in seconds.items()
+        for all_s, network_s in [zip(*values, strict=True)]
+    }
 
 
 def process_s(arguments: list[str], repeats: int) -> float:
@@ -109,29 +128,32 @@ def startup_s(model: str, repeats: int) -> dict[str, float]:
         }
 
 
-def measure(model: str, threads: int, repeats: int) -> dict[str, Any]:
+def measure(model: str, threads: int, repeats: int, *, pose: bool) -> dict[str, Any]:
     """Everything, as one plain record."""
-    stages, whole = stages_ms(model, threads, repeats), whole_ms(model, threads, repeats)
-    total = sum(stages.values())
+    stages = stages_ms(model, threads, repeats, pose=pose)
+    whole, networks = stages[WHOLE]
     return {
         "image": f"{WIDTH}x{HEIGHT}, one face",
         "model": model,
+        "pose": pose,
         "threads": threads,
         "repeats": repeats,
-        "stages_ms": {name: round(value, 2) for name, value in stages.items()},
-        "shares": {name: round(value / total, 3) for name, value in stages.items()},
-        "whole_ms": round(whole, 2),
+        "stages_ms": {name: round(all_ms, 2) for name, (all_ms, _) in stages.items()},
+        "networks_ms": {name: round(network_ms, 2) for name, (_, network_ms) in stages.items()},
+        "networks_share": round(networks / whole, 3),
         "images_per_s": round(1000 / whole, 1),
-        "images_per_s_without_decode": round(1000 / (total - stages["decode"]), 1),
+        "images_per_s_from_jpeg": round(1000 / (whole + stages["decode JPEG"][0]), 1),
         "startup_s": {name: round(value, 3) for name, value in startup_s(model, max(3, repeats // 4)).items()},
     }
 
 
 def show(record: dict[str, Any]) -> None:
-    print(f"{record['image']}, {record['threads']} thread(s), medians of {record['repeats']}")
+    kind = "with" if record["pose"] else "without"
+    print(f"{record['image']}, {record['model']} {kind} pose, {record['threads']} thread(s)")
+    print(f"medians of {record['repeats']}; the whole image is an array    CPU ms   in networks")
     for name, value in record["stages_ms"].items():
-        print(f"  {name:<20} {value:8.2f} ms  {record['shares'][name]:5.0%}")
-    print(f"  {'whole image':<20} {record['whole_ms']:8.2f} ms  {record['images_per_s']:.1f} images/s")
+        print(f"  {name:<40} {value:16.2f} {record['networks_ms'][name]:12.2f}")
+    print(f"networks: {record['networks_share']:.0%} of the whole; {record['images_per_s']} arrays per second")
     print("processes, start to end")
     for name, value in record["startup_s"].items():
         print(f"  {name:<34} {value:6.3f} s")
@@ -140,11 +162,12 @@ def show(record: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--no-pose", action="store_true", help="without mesh and head pose")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=40)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    record = measure(arguments.model, arguments.threads, arguments.repeats)
+    record = measure(arguments.model, arguments.threads, arguments.repeats, pose=not arguments.no_pose)
     if arguments.json:
         print(json.dumps(record, indent=2))
     else:

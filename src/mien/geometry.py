@@ -12,6 +12,7 @@ import numpy as np
 
 _SUPPRESSION_BLOCK = 128
 """Number of boxes that are compared at once; bounds memory."""
+_TO_COMPLEX = np.array([1, 1j])
 
 
 def bbox_area(bbox_xyxy: np.ndarray) -> np.ndarray:
@@ -27,17 +28,32 @@ def bbox_iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
     return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
 
 
-def bbox_containment(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
-    """Return the share (N, M) of the area of boxes (N, 4) inside boxes (M, 4); 0 where the first are empty."""
-    intersection = _intersection_area(a_xyxy, b_xyxy)
-    area = bbox_area(a_xyxy)[:, None]
-    return np.divide(intersection, area, out=np.zeros_like(intersection), where=area > 0)
-
-
 def _intersection_area(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
-    top_left = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
-    bottom_right = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
-    return bbox_area(np.concatenate([top_left, bottom_right], axis=-1))
+    width = np.minimum(a_xyxy[:, None, 2], b_xyxy[:, 2]) - np.maximum(a_xyxy[:, None, 0], b_xyxy[:, 0])
+    height = np.minimum(a_xyxy[:, None, 3], b_xyxy[:, 3]) - np.maximum(a_xyxy[:, None, 1], b_xyxy[:, 1])
+    return np.maximum(width, 0) * np.maximum(height, 0)
+
+
+def duplicates(
+    a_xyxy: np.ndarray,
+    b_xyxy: np.ndarray,
+    max_iou: float,
+    max_containment: float = 1.0,
+    max_area_ratio: float = math.inf,
+) -> np.ndarray:
+    """Return (N, M) whether boxes (N, 4) show the same object as boxes (M, 4), or a fragment of it.
+
+    Args:
+        a_xyxy: (N, 4).
+        b_xyxy: (M, 4).
+        max_iou: IoU above which two boxes show the same object.
+        max_containment: share of a box inside a box of `b_xyxy` above which it is a fragment.
+        max_area_ratio: ratio of the two areas above which a contained box is not a fragment.
+    """
+    intersection = _intersection_area(a_xyxy, b_xyxy)
+    a_area, b_area = bbox_area(a_xyxy)[:, None], bbox_area(b_xyxy)
+    is_fragment = (intersection > max_containment * a_area) & (b_area / max_area_ratio <= a_area)
+    return (intersection > max_iou * (a_area + b_area - intersection)) | is_fragment
 
 
 def non_maximum_suppression(
@@ -58,7 +74,13 @@ def non_maximum_suppression(
     """
     order = np.argsort(-confidences, kind="stable")
     boxes = bbox_xyxy[order]
-    areas = bbox_area(boxes)
+    if len(order) <= _SUPPRESSION_BLOCK:
+        is_duplicate = duplicates(boxes, boxes, max_iou, max_containment, max_area_ratio)
+        is_kept = np.ones(len(order), dtype=bool)
+        for index in range(len(order)):
+            if is_kept[index]:
+                is_kept[index + 1 :] &= ~is_duplicate[index + 1 :, index]
+        return order[is_kept]
     stronger: list[np.ndarray] = [np.empty(0, dtype=np.intp)] * len(order)
     by_position = np.argsort(boxes[:, 0], kind="stable")
     # only boxes that overlap horizontally are compared: a crowd has tens of thousands
@@ -66,10 +88,8 @@ def non_maximum_suppression(
         block = by_position[start : start + _SUPPRESSION_BLOCK]
         overlaps = (boxes[:, 0] < boxes[block, 2].max()) & (boxes[:, 2] > boxes[block, 0].min())
         near = np.flatnonzero(overlaps)
-        is_contained = bbox_containment(boxes[block], boxes[near]) > max_containment
-        is_fragment = is_contained & (areas[near][None] / max_area_ratio <= areas[block][:, None])
-        is_redundant = (bbox_iou(boxes[block], boxes[near]) > max_iou) | is_fragment
-        for index, row in zip(block, is_redundant, strict=True):
+        is_duplicate = duplicates(boxes[block], boxes[near], max_iou, max_containment, max_area_ratio)
+        for index, row in zip(block, is_duplicate, strict=True):
             stronger[index] = near[row & (near < index)]
     is_kept = np.zeros(len(order), dtype=bool)
     for index, others in enumerate(stronger):
@@ -86,26 +106,32 @@ def similarity_transform(source_xy: np.ndarray, target_xy: np.ndarray) -> np.nda
         Umeyama (1991), "Least-squares estimation of transformation parameters between two point patterns".
     """
     source_mean, target_mean = source_xy.mean(axis=0), target_xy.mean(axis=0)
-    source, target = source_xy - source_mean, target_xy - target_mean
-    variance = float((source**2).sum())
-    if variance == 0:
-        linear = np.eye(2)
-    else:
-        cos = float((source * target).sum()) / variance
-        sin = float((source[:, 0] * target[:, 1] - source[:, 1] * target[:, 0]).sum()) / variance
-        linear = np.array([[cos, -sin], [sin, cos]])
+    # as complex numbers the transform is one factor
+    source = (source_xy - source_mean) @ _TO_COMPLEX
+    target = (target_xy - target_mean) @ _TO_COMPLEX
+    variance = float(np.vdot(source, source).real)
+    factor = complex(np.vdot(source, target)) / variance if variance else 1 + 0j
+    linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
     return np.column_stack([linear, target_mean - linear @ source_mean])
 
 
-def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """Return the (2, 3) transform that applies `first`, then `second`."""
-    return np.column_stack([second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2] + second[:, 2]])
+def determinant(matrix: np.ndarray) -> float:
+    """Return the determinant of the linear part of a (2, 3) transform: the factor of areas."""
+    (a, b, _), (c, d, _) = matrix.tolist()
+    return a * d - b * c
 
 
 def invert(matrix: np.ndarray) -> np.ndarray:
-    """Return the inverse of a (2, 3) transform."""
-    linear = np.linalg.inv(matrix[:, :2])
-    return np.column_stack([linear, -linear @ matrix[:, 2]])
+    """Return the inverse of a (2, 3) transform.
+
+    Raises:
+        ZeroDivisionError: when it has none.
+    """
+    (a, b, x), (c, d, y) = matrix.tolist()
+    scale = 1 / (a * d - b * c)
+    return np.array(
+        [[d * scale, -b * scale, (b * y - d * x) * scale], [-c * scale, a * scale, (c * x - a * y) * scale]]
+    )
 
 
 def transform_points(matrix: np.ndarray, points_xy: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 
 from mien.addresses import path_problem
 from mien.errors import ImageReadError, InputError
-from mien.geometry import compose, invert, transform_points
+from mien.geometry import determinant, invert
 from mien.image_decoding import decode_file, decode_pillow
 from mien.image_formats import IMAGE_SUFFIXES
 from mien.pixels import to_8_bits
@@ -222,39 +222,50 @@ def warp(image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> np.
     from PIL import Image
 
     height, width = size_hw
-    if not math.sqrt(abs(np.linalg.det(matrix[:, :2]))) * max(image.shape[:2]) >= 1:
+    if not math.sqrt(abs(determinant(matrix))) * max(image.shape[:2]) >= 1:
         raise InputError("the transform shrinks the image to less than one pixel; check the landmarks.")
-    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
-    source_corners = transform_points(invert(matrix), corners)
-    patch, to_patch = _reduced_patch(image, source_corners, reduction_factor(matrix))
-    to_source = invert(compose(matrix, invert(to_patch)))
+    k = reduction_factor(matrix)
+    (a, b, x), (c, d, y) = invert(matrix).tolist()
+    corners_x = [x, a * width + x, a * width + b * height + x, b * height + x]
+    corners_y = [y, c * width + y, c * width + d * height + y, d * height + y]
+    patch, (left, top) = _reduced_patch(image, corners_x, corners_y, k)
+    to_patch = (a / k, b / k, x / k - left, c / k, d / k, y / k - top)
     warped = Image.fromarray(patch).transform(
-        (width, height), Image.Transform.AFFINE, to_source.ravel().tolist(), Image.Resampling.BILINEAR
+        (width, height), Image.Transform.AFFINE, to_patch, Image.Resampling.BILINEAR
     )
     return np.array(warped)
 
 
 def reduction_factor(matrix: np.ndarray) -> int:
     """Return the side k of the pixel blocks that `warp` averages before it applies a (2, 3) transform."""
-    return max(1, round(1 / math.sqrt(abs(np.linalg.det(matrix[:, :2])))))
+    return max(1, round(1 / math.sqrt(abs(determinant(matrix)))))
 
 
-def _reduced_patch(image: np.ndarray, corners_xy: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _reduced_patch(
+    image: np.ndarray, corners_x: list[float], corners_y: list[float], k: int
+) -> tuple[np.ndarray, tuple[int, int]]:
     """Crop the part of an image that the corners span, averaged by k x k and padded outside the image.
 
-    Returns the patch (h, w, 3) uint8 and the (2, 3) transform from image to patch pixels.
+    Returns the patch (h, w, 3) uint8 and its left and top edge in blocks of the image.
     """
-    limit = np.array(image.shape[1::-1])
-    low, high = np.floor(corners_xy.min(axis=0)) - k, np.ceil(corners_xy.max(axis=0)) + k
-    x1, y1 = np.clip(low, 0, limit - 1).astype(int) // k * k
-    x2, y2 = np.clip(high, [x1 + 1, y1 + 1], np.maximum(limit, [x1 + 1, y1 + 1])).astype(int)
+    height, width = image.shape[:2]
+    x1, x2, before_x, after_x = _block_range(corners_x, width, k)
+    y1, y2, before_y, after_y = _block_range(corners_y, height, k)
     patch = _average_blocks(image[y1:y2, x1:x2], k)
-    before = np.maximum(np.ceil((np.array([x1, y1]) - low) / k), 0).astype(int)
-    after = np.maximum(np.ceil((high - [x1, y1]) / k) - patch.shape[1::-1], 0).astype(int)
-    if before.any() or after.any():
-        patch = np.pad(patch, ((before[1], after[1]), (before[0], after[0]), (0, 0)), mode="edge")
-    shift = before - np.array([x1, y1]) / k
-    return patch, np.array([[1 / k, 0, shift[0]], [0, 1 / k, shift[1]]])
+    if before_x or after_x or before_y or after_y:
+        patch = np.pad(patch, ((before_y, after_y), (before_x, after_x), (0, 0)), mode="edge")
+    return patch, (x1 // k - before_x, y1 // k - before_y)
+
+
+def _block_range(corners: list[float], limit: int, k: int) -> tuple[int, int, int, int]:
+    """Return start and end of the pixels in the image, and the numbers of blocks outside it before and after."""
+    low = math.floor(min(corners)) - k
+    high = math.ceil(max(corners)) + k
+    start = min(max(low, 0), limit - 1) // k * k
+    end = min(max(high, start + 1), max(limit, start + 1))
+    before = max(math.ceil((start - low) / k), 0)
+    after = max(math.ceil((high - start) / k) - math.ceil((end - start) / k), 0)
+    return start, end, before, after
 
 
 def _average_blocks(image: np.ndarray, k: int) -> np.ndarray:
@@ -266,13 +277,17 @@ def _average_blocks(image: np.ndarray, k: int) -> np.ndarray:
         image = np.pad(image, ((0, -height % k), (0, -width % k), (0, 0)), mode="edge")
     # 16 * 16 * 255 plus rounding fits 16 bits, which is faster.
     kind = np.uint16 if k <= 16 else np.uint32
-    rows = np.zeros((image.shape[0] // k, image.shape[1], 3), dtype=kind)
-    for offset in range(k):
+    rows = image[::k].astype(kind)
+    for offset in range(1, k):
         rows += image[offset::k]
-    sums = np.full((rows.shape[0], rows.shape[1] // k, 3), k * k // 2, dtype=kind)
-    for offset in range(k):
-        sums += rows[:, offset::k]
-    return (sums // (k * k)).astype(np.uint8)
+    averages = np.empty((rows.shape[0], rows.shape[1] // k, 3), dtype=np.uint8)
+    # a channel at a time, because loops over long rows are faster
+    for channel in range(3):
+        sums = np.full(averages.shape[:2], k * k // 2, dtype=kind)
+        for offset in range(k):
+            sums += rows[:, offset::k, channel]
+        averages[:, :, channel] = sums // (k * k)
+    return averages
 
 
 def resize(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:

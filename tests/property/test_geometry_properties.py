@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mien.faces import TEMPLATES, align_face, alignment_matrix
-from mien.geometry import bbox_iou, compose, invert, non_maximum_suppression, similarity_transform, transform_points
+from mien.geometry import bbox_iou, invert, non_maximum_suppression, similarity_transform, transform_points
 
 coordinates = st.floats(-2000, 2000)
 points = arrays(np.float64, (5, 2), elements=coordinates)
@@ -27,12 +27,6 @@ def similarities(draw: st.DrawFn) -> np.ndarray:
 @given(similarities(), points)
 def test_inverse_restores_the_points(matrix: np.ndarray, xy: np.ndarray):
     np.testing.assert_allclose(transform_points(invert(matrix), transform_points(matrix, xy)), xy, atol=1e-6)
-
-
-@given(similarities(), similarities(), points)
-def test_compose_equals_applying_in_sequence(second: np.ndarray, first: np.ndarray, xy: np.ndarray):
-    in_sequence = transform_points(second, transform_points(first, xy))
-    np.testing.assert_allclose(transform_points(compose(second, first), xy), in_sequence, rtol=1e-9, atol=1e-6)
 
 
 @given(similarities())

@@ -28,7 +28,7 @@ describe('detection', () => {
 
   test('decoded candidates equal those of Python', () => {
     const [confidences, cells] = [unpack(python.confidences), unpack(python.cells)] as Float32Array[];
-    expectClose(decode(confidences, cells, python.shape), python.candidates.map(toDetection), 3);
+    expectClose(decode(confidences, cells, python.shape, 0.6), python.candidates.map(toDetection), 3);
   });
 
   test('detections after suppression equal those of Python', () => {
@@ -49,6 +49,27 @@ describe('detection', () => {
       [1, 384, 640, 3],
       [1, 192, 256, 3],
     ]);
+  });
+
+  test.each([
+    ['explained by a confident face', 1, 0],
+    ['with a weak large candidate elsewhere', 2, 0.1],
+  ])('an image %s is searched %i times', async (_, searches, weak) => {
+    let runs = 0;
+    const network = {
+      async run(_: Input, dims: readonly number[]) {
+        const [confidences, cells] = emptyCells(dims);
+        if (runs++ === 0) {
+          confidences[0] = 0.9;
+          cells.set([0, 0, 4, 4, Math.log(8), Math.log(8)], 0);
+          confidences[confidences.length - 1] = weak;
+          cells.set([0, 0, -5, -3, Math.log(8), Math.log(8)], cells.length - 16);
+        }
+        return [confidences, cells];
+      },
+    };
+    expect(await detect(network, blank(640, 480), false)).toHaveLength(1);
+    expect(runs).toBe(searches);
   });
 
   test('a rotated image is searched both ways, with results in pixels of the original', async () => {

@@ -6,6 +6,8 @@ trained on.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from mien.errors import InputError
@@ -21,6 +23,15 @@ face fills its crop as in the data set's own framing (measured by `benchmarks/te
 
 MARGINS = (-0.2, 2.0)
 """Smallest and largest crop margin of a model; outside this range a crop shows hardly any face."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framing:
+    """Arguments of `align_face` that determine which part of a face a crop shows, and at which size."""
+
+    size: int
+    template: str = "ferplus"
+    margin: float = 0.0
 
 
 def alignment_matrix(

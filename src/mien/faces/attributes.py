@@ -1,4 +1,4 @@
-"""Face attributes other than expression: mesh, head pose and quality."""
+"""Mesh and head pose of detected faces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from mien.faces.landmarks import MAX_TILT_DEG, LandmarkMesh, MeshSearch
 from mien.faces.pose import head_pose
-from mien.faces.quality import face_quality
 from mien.results import Face
 
 MAX_LANDMARK_ROTATION_DEG = 15.0
@@ -21,7 +20,7 @@ DOUBTFUL_LOGIT = 4.0
 """Presence logit of a rotated crop from which such a face is not doubtful. False faces reach 3.3, rotated ones 8."""
 
 
-def measure_faces(
+def pose_faces(
     image: np.ndarray,
     faces: Sequence[Face],
     mesh: LandmarkMesh | None,
@@ -29,7 +28,7 @@ def measure_faces(
     max_tilt_deg: float = MAX_TILT_DEG,
     rotated: bool = True,
 ) -> list[Face]:
-    """Return the faces with head pose and quality, in order; some are marked as doubtful.
+    """Return the faces with mesh and head pose, in order; some are marked as doubtful.
 
     A face that is rotated against its landmarks by more than `MAX_LANDMARK_ROTATION_DEG` gets those of its mesh.
 
@@ -43,16 +42,22 @@ def measure_faces(
     unposed = [face for face in faces if face.head_pose is None] if mesh else []
     searches = mesh.search(image, unposed, max_tilt_deg=max_tilt_deg, rotated=rotated) if mesh else []
     search_by_id = {id(face): search for face, search in zip(unposed, searches, strict=True)}
-    measured = []
+    posed = []
     for face in faces:
         search = search_by_id.get(id(face))
-        is_doubtful = search is not None and _is_doubtful(face, search)
         if search and (fit := search.mesh):
-            face = replace(face, mesh_xyz=fit.mesh_xyz, head_pose=head_pose(fit.mesh_xyz))
-            if rotated and abs(fit.rotation_deg) > MAX_LANDMARK_ROTATION_DEG:
-                face = replace(face, landmarks_xy=fit.landmarks_xy)
-        measured.append(replace(face, quality=face_quality(image, face), is_face_doubtful=is_doubtful))
-    return measured
+            is_rotated = rotated and abs(fit.rotation_deg) > MAX_LANDMARK_ROTATION_DEG
+            face = replace(
+                face,
+                mesh_xyz=fit.mesh_xyz,
+                head_pose=head_pose(fit.mesh_xyz),
+                landmarks_xy=fit.landmarks_xy if is_rotated else face.landmarks_xy,
+                is_face_doubtful=False,
+            )
+        else:
+            face = replace(face, is_face_doubtful=search is not None and _is_doubtful(face, search))
+        posed.append(face)
+    return posed
 
 
 def _is_doubtful(face: Face, search: MeshSearch) -> bool:

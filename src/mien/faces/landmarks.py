@@ -217,13 +217,12 @@ class LandmarkMesh:
 
 def mesh_crop_matrix(bbox_xyxy: np.ndarray, eyes_xy: np.ndarray, size: int) -> np.ndarray:
     """Return the (2, 3) similarity from image to crop pixels: centered on the box, with the eyes (2, 2) level."""
-    box = bbox_xyxy.astype(np.float64)
+    x1, y1, x2, y2 = bbox_xyxy.tolist()
     angle = _tilt(eyes_xy)
-    scale = size / (CROP_SCALE * max(box[2] - box[0], box[3] - box[1], 1.0))
+    scale = size / (CROP_SCALE * max(x2 - x1, y2 - y1, 1.0))
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-    linear = np.array([[cos, sin], [-sin, cos]])
-    center = (box[:2] + box[2:]) / 2
-    return np.column_stack([linear, size / 2 - linear @ center])
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    return np.array([[cos, sin, size / 2 - (cos * x + sin * y)], [-sin, cos, size / 2 - (cos * y - sin * x)]])
 
 
 def _tilt(eyes_xy: np.ndarray) -> float:
@@ -247,5 +246,7 @@ def _angle_between(first_xy: np.ndarray, second_xy: np.ndarray) -> float:
 def _to_image(xyz: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Map crop points (N, 3) to image pixels; depth is scaled like the plane."""
     to_image = invert(matrix)
-    depth = xyz[:, 2] * math.hypot(to_image[0, 0], to_image[1, 0])
-    return np.column_stack([transform_points(to_image, xyz[:, :2]), depth]).astype(np.float32)
+    mapped = np.empty(xyz.shape, dtype=np.float32)
+    mapped[:, :2] = transform_points(to_image, xyz[:, :2])
+    mapped[:, 2] = xyz[:, 2] * math.hypot(to_image[0, 0], to_image[1, 0])
+    return mapped

@@ -87,5 +87,5 @@ def fit_rotation(source_xyz: np.ndarray, target_xyz: np.ndarray, weights: np.nda
     source = source_xyz - (share * source_xyz).sum(axis=0)
     target = target_xyz - (share * target_xyz).sum(axis=0)
     left, _, right = np.linalg.svd(target.T @ (share * source))
-    handedness = np.sign(np.linalg.det(left) * np.linalg.det(right))
+    handedness = np.sign(np.linalg.det(left @ right))
     return left @ np.diag([1.0, 1.0, handedness]) @ right

@@ -6,12 +6,11 @@ import math
 
 import numpy as np
 
-from mien.faces.alignment import align_face
-from mien.geometry import bbox_area
+from mien.faces.alignment import Framing, align_face
 from mien.results import Face, HeadPose, Quality
 
-SHARPNESS_SIZE = 64
-"""Side, in pixels, of the aligned face on which sharpness is measured, whatever the face's own size."""
+SHARPNESS_CROP = Framing(size=64)
+"""Aligned face on which sharpness is measured, whatever the face's own size."""
 HALF_SHARPNESS_ENERGY = 0.05
 """Energy of the Laplacian, as a share of the face's variance, at which sharpness is 1/2."""
 
@@ -21,12 +20,20 @@ MIN_VARIANCE = 1e6
 """Variance of such gray values from which on a crop is not uniform; one step of 8 bits."""
 
 
-def face_quality(image: np.ndarray, face: Face) -> Quality:
-    """Return the quality of a face in an image (H, W, 3) uint8 RGB; frontality needs the face's `head_pose`."""
+def face_quality(image: np.ndarray, face: Face, *, crop: np.ndarray | None = None) -> Quality:
+    """Return the quality of a face; frontality needs the face's `head_pose`.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        face: a face of that image.
+        crop: its `SHARPNESS_CROP` where there is one already, (64, 64, 3) uint8 RGB.
+    """
+    if crop is None:
+        crop = align_face(image, face.landmarks_xy, **vars(SHARPNESS_CROP))
     box = face.bbox_xyxy.astype(np.float64)
     return Quality(
         size_px=float(max(0.0, (box[2:] - box[:2]).min())),
-        sharpness=sharpness(align_face(image, face.landmarks_xy, size=SHARPNESS_SIZE)),
+        sharpness=sharpness(crop),
         frontality=None if face.head_pose is None else frontality(face.head_pose),
         visible=visible_share(box, image.shape[:2]),
     )
@@ -58,7 +65,9 @@ def frontality(pose: HeadPose) -> float:
 
 def visible_share(bbox_xyxy: np.ndarray, size_hw: tuple[int, ...]) -> float:
     """Return the share of a box (4,) inside an image of height and width `size_hw`, 0..1; 0 for an empty box."""
+    x1, y1, x2, y2 = bbox_xyxy.tolist()
+    area = max(x2 - x1, 0.0) * max(y2 - y1, 0.0)
     height, width = size_hw
-    area = float(bbox_area(bbox_xyxy))
-    clipped = np.clip(bbox_xyxy, 0, [width, height, width, height])
-    return float(bbox_area(clipped)) / area if area > 0 else 0.0
+    inside_x = max(min(x2, width) - max(x1, 0.0), 0.0)
+    inside_y = max(min(y2, height) - max(y1, 0.0), 0.0)
+    return inside_x * inside_y / area if area > 0 else 0.0

@@ -16,10 +16,11 @@ from mien.action_units import ACTION_UNIT_NAMES
 from mien.arguments import check_integer
 from mien.devices import Precision
 from mien.errors import MienError, ModelError
-from mien.faces.attributes import measure_faces
+from mien.faces.attributes import pose_faces
 from mien.faces.detection import DETECTOR_SIZE
 from mien.faces.landmarks import MAX_TILT_DEG
 from mien.faces.movements import estimate_movements
+from mien.faces.quality import SHARPNESS_CROP, face_quality
 from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, is_array, read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.inference.hints import find_hints
@@ -326,10 +327,13 @@ class Analyzer:
         rotated: bool = True,
     ) -> tuple[list[Face], list[np.ndarray]]:
         mesh = self._networks.mesh() if options.pose and faces else None
-        measured = measure_faces(image, faces, mesh, max_tilt_deg=max_tilt_deg, rotated=rotated)
-        if options.action_units and measured:
-            measured = estimate_movements(measured, self._networks.blendshapes())
-        return measured, [self._classifier.crop(image, face) for face in measured]
+        posed = pose_faces(image, faces, mesh, max_tilt_deg=max_tilt_deg, rotated=rotated)
+        if options.action_units and posed:
+            posed = estimate_movements(posed, self._networks.blendshapes())
+        crops = [self._classifier.crop(image, face) for face in posed]
+        aligned = crops if self._classifier.framing == SHARPNESS_CROP else [None] * len(crops)
+        qualities = [face_quality(image, face, crop=crop) for face, crop in zip(posed, aligned, strict=True)]
+        return [replace(face, quality=quality) for face, quality in zip(posed, qualities, strict=True)], crops
 
     def _classify(self, faces: Sequence[Face], crops: Sequence[np.ndarray], options: AnalysisOptions) -> list[Face]:
         if not crops:

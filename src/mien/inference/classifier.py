@@ -11,7 +11,7 @@ import numpy as np
 from mien.arguments import check_share
 from mien.devices import Precision
 from mien.errors import InputError, ModelError
-from mien.faces.alignment import MARGINS, TEMPLATES, align_face
+from mien.faces.alignment import MARGINS, TEMPLATES, Framing, align_face
 from mien.inference.occlusion import face_regions, hide_region
 from mien.manifest import Manifest
 from mien.metrics import softmax
@@ -59,6 +59,14 @@ class ExpressionClassifier:
         """The model's manifest: labels, input size, alignment, temperature."""
         return self._manifest
 
+    @property
+    def framing(self) -> Framing:
+        """Framing of the model's crops."""
+        alignment = self._manifest.alignment
+        # read_manifest rejects an expression manifest without one
+        assert alignment is not None
+        return Framing(size=self._manifest.input.size, template=alignment.template, margin=alignment.margin)
+
     def crop(self, image: np.ndarray, face: Face, *, size: int | None = None) -> np.ndarray:
         """Return the aligned crop of a face, (S, S, 3) uint8 RGB.
 
@@ -67,11 +75,9 @@ class ExpressionClassifier:
             face: a face of that image.
             size: side S in pixels; by default the model's input size. Other sizes show the same part of the image.
         """
-        alignment = self._manifest.alignment
-        # read_manifest rejects an expression manifest without one
-        assert alignment is not None
-        size = size or self._manifest.input.size
-        return align_face(image, face.landmarks_xy, size=size, template=alignment.template, margin=alignment.margin)
+        framing = self.framing
+        size = size or framing.size
+        return align_face(image, face.landmarks_xy, size=size, template=framing.template, margin=framing.margin)
 
     def logits(self, crops: np.ndarray, *, flip_tta: bool = False) -> np.ndarray:
         """Return the unnormalized scores (N, C) float32, before the temperature.

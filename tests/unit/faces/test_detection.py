@@ -127,6 +127,42 @@ def test_detects_a_small_face_beside_one_that_fills_the_image(name: str, max_sid
     assert 130 < small.bbox_xyxy[3] - small.bbox_xyxy[1] < 300
 
 
+def scan_sizes(image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the long sides at which an image is scanned."""
+    detector = FaceDetector(threads=1)
+    scan = detector._scan
+    sizes = []
+
+    def record(scaled: np.ndarray, *arguments: object) -> np.ndarray:
+        sizes.append(max(scaled.shape))
+        return scan(scaled, *arguments)
+
+    monkeypatch.setattr(detector, "_scan", record)
+    detector.detect(image)
+    return sizes
+
+
+@pytest.mark.parametrize("image", [portrait("obama"), photo_wall(), filling("biden", 600)])
+def test_scans_once_where_confident_faces_explain_the_image(image: np.ndarray, monkeypatch: pytest.MonkeyPatch):
+    assert len(scan_sizes(image, monkeypatch)) == 1
+
+
+def test_scans_at_a_small_size_too_without_a_face(monkeypatch: pytest.MonkeyPatch):
+    assert scan_sizes(no_face((480, 640)), monkeypatch) == [640, 160]
+    assert scan_sizes(no_face((100, 150)), monkeypatch) == [160]
+
+
+def test_scans_at_a_small_size_too_beside_a_confident_face_for_a_weak_large_candidate(monkeypatch: pytest.MonkeyPatch):
+    face = filling("astronaut", 800)
+    image = np.ascontiguousarray(face[80:-80, 64:-64])
+    other = scaled_to_face("obama", 80, room=0.3)
+    image[: other.shape[0], : other.shape[1]] = other
+    assert scan_sizes(image, monkeypatch) == [640, 160]
+    large, small = FaceDetector(threads=1).detect(image)
+    assert large.bbox_xyxy[3] - large.bbox_xyxy[1] > 640
+    assert 70 < small.bbox_xyxy[3] - small.bbox_xyxy[1] < 90
+
+
 @pytest.mark.parametrize("quarter_turns", [1, 3])
 def test_detects_faces_in_images_rotated_by_90_degrees(quarter_turns: int):
     detector = FaceDetector(min_confidence=0.85, threads=1)

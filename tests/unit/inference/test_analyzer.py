@@ -221,10 +221,10 @@ def test_analyze_many_keeps_order_and_skips_bad_images(analyzer, examples, portr
     assert str(broken) in record["error"]["message"]
 
 
-@pytest.mark.parametrize("stage", ["measure_faces", "crop"])
+@pytest.mark.parametrize("stage", ["pose_faces", "crop"])
 def test_analyze_many_continues_after_error_of_one_image(tiny_model, portrait, group, monkeypatch, stage):
     analyzer = Analyzer(tiny_model, threads=1)
-    owner = mien.inference.analyzer if stage == "measure_faces" else analyzer._classifier
+    owner = mien.inference.analyzer if stage == "pose_faces" else analyzer._classifier
     original = getattr(owner, stage)
 
     def refuse(image, *rest, **options):
@@ -381,7 +381,7 @@ def test_analyze_many_raises_model_errors(tiny_model, portrait, monkeypatch):
     def fail(*_, **_options):
         raise ModelError("the network fails")
 
-    monkeypatch.setattr(mien.inference.analyzer, "measure_faces", fail)
+    monkeypatch.setattr(mien.inference.analyzer, "pose_faces", fail)
     with pytest.raises(ModelError):
         list(analyzer.analyze_many([portrait]))
 

@@ -27,6 +27,12 @@ const COARSE_BORDER = 40;
 const COARSE_MIN_AREA = 0.25;
 /** Fraction of a box inside a more confident box above which it is dropped as a fragment of that face. */
 const MAX_CONTAINMENT = 0.7;
+/** Confidence from which a candidate of the first scan may be a face that only the coarse scan finds. */
+const WEAK_CONFIDENCE = 0.05;
+/** Minimum area of such a candidate, as a fraction of the image's area. */
+const WEAK_MIN_AREA = 0.1;
+/** Minimum confidence of a face that explains such a candidate, as a duplicate or fragment of it. */
+const EXPLAINING_CONFIDENCE = 0.8;
 /** Ratio of the two areas above which a contained box is kept: it is a person in the background. */
 const MAX_FRAGMENT_RATIO = 16;
 /** Minimum confidence of a face in an image rotated by 90 degrees. */
@@ -64,12 +70,27 @@ function maxConfidence(detections: Detection[]): number {
 
 async function search(network: Network, image: Pixels): Promise<Detection[]> {
   const size = Math.max(image.width, image.height);
+  const area = image.width * image.height;
   const scaled = resizeTo(image, Math.min(size, DETECTOR_SIZE));
-  const detections = size > COARSE_SIZE ? await scan(network, scaled, 0, image) : [];
-  const coarse = await scan(network, resizeTo(scaled, COARSE_SIZE), COARSE_BORDER, image);
-  const minArea = detections.length > 0 ? COARSE_MIN_AREA * image.width * image.height : -1;
-  detections.push(...coarse.filter(({ box }) => boxArea(box) > minArea));
+  const candidates = size > COARSE_SIZE ? await scan(network, scaled, 0, image, WEAK_CONFIDENCE) : [];
+  const detections = candidates.filter(({ confidence }) => confidence >= MIN_CONFIDENCE);
+  if (isUnexplained(candidates, detections, area)) {
+    const coarse = await scan(network, resizeTo(scaled, COARSE_SIZE), COARSE_BORDER, image, MIN_CONFIDENCE);
+    const minArea = detections.length > 0 ? COARSE_MIN_AREA * area : -1;
+    detections.push(...coarse.filter(({ box }) => boxArea(box) > minArea));
+  }
   return suppressNonMaxima(detections).sort((a, b) => boxArea(b.box) - boxArea(a.box));
+}
+
+/** Return whether the coarse scan may find a face that the first scan missed. */
+function isUnexplained(candidates: Detection[], detections: Detection[], area: number): boolean {
+  if (detections.length === 0) return true;
+  const faces = detections.filter(({ confidence }) => confidence >= EXPLAINING_CONFIDENCE);
+  return candidates
+    .filter(({ box }) => boxArea(box) > WEAK_MIN_AREA * area)
+    .some((weak) =>
+      faces.every(({ box }) => boxIou(weak.box, box) <= NMS_IOU && boxInside(weak.box, box) <= MAX_CONTAINMENT),
+    );
 }
 
 /** Apply non-maximum suppression, and drop fragments of more confident detections. */
@@ -95,14 +116,20 @@ function resizeTo(image: Pixels, longSide: number): Pixels {
 }
 
 /** Return the faces found in the scaled image, before suppression, in pixels of the image. */
-async function scan(network: Network, scaled: Pixels, border: number, image: Pixels): Promise<Detection[]> {
+async function scan(
+  network: Network,
+  scaled: Pixels,
+  border: number,
+  image: Pixels,
+  minConfidence: number,
+): Promise<Detection[]> {
   const { pixels, dims } = toInput(scaled, border);
   const [confidences, cells] = await network.run(pixels, dims, OUTPUTS);
   const toImage = ([x, y]: Point): Point => [
     ((x - border) * image.width) / scaled.width,
     ((y - border) * image.height) / scaled.height,
   ];
-  return decode(confidences, cells, dims).map(({ box, landmarks, confidence }) => ({
+  return decode(confidences, cells, dims, minConfidence).map(({ box, landmarks, confidence }) => ({
     box: [...toImage([box[0], box[1]]), ...toImage([box[2], box[3]])],
     landmarks: landmarks.map(toImage),
     confidence,
@@ -125,8 +152,13 @@ export function toInput(image: Pixels, border: number): { pixels: Uint8Array; di
   return { pixels, dims: [1, height, width, 3] };
 }
 
-/** Decode candidates above the minimum confidence, in pixels of the input of shape `dims`. */
-export function decode(confidences: Float32Array, cells: Float32Array, dims: readonly number[]): Detection[] {
+/** Decode candidates above a minimum confidence, in pixels of the input of shape `dims`. */
+export function decode(
+  confidences: Float32Array,
+  cells: Float32Array,
+  dims: readonly number[],
+  minConfidence: number,
+): Detection[] {
   const [, height, width] = dims;
   const candidates: Detection[] = [];
   let first = 0;
@@ -134,7 +166,7 @@ export function decode(confidences: Float32Array, cells: Float32Array, dims: rea
     const columns = width / stride;
     const end = first + columns * (height / stride);
     for (let cell = first; cell < end; cell++) {
-      if (confidences[cell] < MIN_CONFIDENCE) continue;
+      if (confidences[cell] < minConfidence) continue;
       const corner: Point = [(cell - first) % columns, Math.floor((cell - first) / columns)];
       const values = cells.subarray(CELL_VALUES * cell, CELL_VALUES * (cell + 1));
       candidates.push({ ...decodeCell(values, corner, stride), confidence: confidences[cell] });
