@@ -65,7 +65,7 @@ class FaceDetector:
     Source:
         Wu, Peng, Yu (2023), "YuNet: A Tiny Millisecond-level Face Detector"; decoding as in OpenCV's FaceDetectorYN.
         Added here: scans at smaller scales, because YuNet misses huge faces or detects their fragments. The smallest is
-        skipped where the others explain the image; on 7,983 images, most with a face that fills them or that was put
+        skipped where the others explain the image; on 8,165 images, most with a face that fills them or that was put
         beside one that does, this changed no face (benchmarks/coarse_scan.py).
     """
 
