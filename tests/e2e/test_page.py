@@ -160,6 +160,8 @@ def test_image_results_match_python(session: PageSession, mode: str) -> None:
     assert probabilities(page) == pytest.approx(expected, abs=0.01 if mode == "device" else 0.001)
     expect(page.locator("#faces .attributes")).to_contain_text("turned 11° to their left, tilted 11° to their left")
     expect(page.locator("#announcements")).to_contain_text(f"One face found; face 1: {face.expression.label}")
+    runtime = r"^(WebGPU|WebAssembly, \d threads?)$" if mode == "device" else "^server 127"
+    expect(page.locator("#runtime")).to_have_text(re.compile(runtime))
     assert any("/v1/" in url for url in session.requests) == (mode == "server")
 
 
