@@ -10,6 +10,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from mien.atomic import write_atomic
+from mien.errors import ModelError
 from mien.export.simplify import simplify
 from mien.manifest import Manifest, read_manifest, write_manifest
 
@@ -30,9 +31,7 @@ def store_weights(graph: bytes, kind: WeightType) -> bytes:
     per output channel and change by at most 1/254 of the channel's largest weight; other tensors are stored as float16,
     and tensors get short names, which take a tenth of a small file.
     """
-    model = onnx.load_from_string(graph)
-    _expand(model)
-    simplify(model)
+    model = read_graph(graph)
     kernels = _large_kernels(model) if kind == "int8" else set()
     casts: list[NodeProto] = []
     for tensor in list(model.graph.initializer):
@@ -42,16 +41,45 @@ def store_weights(graph: bytes, kind: WeightType) -> bytes:
         if tensor.name in kernels:
             casts += _store_int8(model, tensor, values)
         elif values.size >= MIN_VALUES and np.abs(values).max() <= np.finfo(np.float16).max:
-            name = tensor.name
-            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-            casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+            casts.append(_store_float16(tensor, values))
+    _prepend(model, casts)
     if kind == "int8":
-        _shorten_names(model)
+        shorten_names(model)
     onnx.checker.check_model(model)
     return model.SerializeToString()
+
+
+def read_graph(graph: bytes) -> ModelProto:
+    """Parse an ONNX graph, with weights of any type as float32, and simplify it.
+
+    Raises:
+        ModelError: if the graph computes in int8.
+    """
+    model = onnx.load_from_string(graph)
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        raise ModelError("the model computes in int8 already; export the float32 model that it was made from.")
+    _expand(model)
+    simplify(model)
+    return model
+
+
+def halve_kernels(model: ModelProto) -> None:
+    """Store the float32 weights of convolutions and linear layers as float16, but no scales of a quantized graph."""
+    kernels = {node.input[1] for node in model.graph.node if node.op_type in ("Conv", "Gemm")}
+    tensors = [tensor for tensor in model.graph.initializer if tensor.name in kernels]
+    _prepend(model, [_store_float16(tensor, numpy_helper.to_array(tensor)) for tensor in tensors])
+
+
+def _store_float16(tensor: TensorProto, values: np.ndarray) -> NodeProto:
+    name = tensor.name
+    tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+    return helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT)
+
+
+def _prepend(model: ModelProto, nodes: list[NodeProto]) -> None:
+    nodes = [*nodes, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def restore_model(model: Path, output: Path, kind: WeightType) -> Manifest:
@@ -123,7 +151,7 @@ def _store_int8(model: ModelProto, tensor: TensorProto, values: np.ndarray) -> l
     ]
 
 
-def _shorten_names(model: ModelProto) -> None:
+def shorten_names(model: ModelProto) -> None:
     """Give all tensors but inputs and outputs short names; drop the names of nodes and the shapes of tensors."""
     graph = model.graph
     names = {value.name: value.name for value in (*graph.input, *graph.output)}
