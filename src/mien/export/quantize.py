@@ -27,7 +27,7 @@ OPERATORS = (
     "Add", "Clip", "Concat", "Conv", "GlobalAveragePool", "Mul", "Pad", "Relu", "Reshape", "Sigmoid",
     "Slice", "Sum", "Unsqueeze",
 )  # fmt: skip
-"""Operators that are computed in int8. Others stay in float32, as do the last layers; MaxPool is slower in int8."""
+"""Operators that are computed in int8; others stay in float32, as do the last layers."""
 FLOAT_LAYERS = (1, 3, 5, 9, 13)
 """Numbers of first convolutions that stay in float32; the smallest is taken that keeps `MIN_AGREEMENT`."""
 MIN_AGREEMENT = 0.99
