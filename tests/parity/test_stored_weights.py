@@ -20,7 +20,7 @@ def test_stored_weights_predict_nearly_the_same(name, kind, tmp_path):
     path = tmp_path / f"{name}.onnx"
     manifest = weights.restore_model(find_model(name), path, kind)
     crops = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
-    stored, shipped = ExpressionClassifier(path, threads=1), ExpressionClassifier(name, threads=1)
+    stored, shipped = ExpressionClassifier(path, threads=1), ExpressionClassifier(find_model(name), threads=1)
     difference = np.abs(stored.logits(crops) - shipped.logits(crops)).max()
     assert difference <= MAX_DIFFERENCE[kind] + 1e-4
     assert manifest.temperature == read_manifest(ASSETS / f"{name}.onnx").temperature

@@ -144,7 +144,7 @@ def expression() -> dict[str, Any]:
         Quality(size_px=size, sharpness=sharpness, frontality=0.9, visible=1.0)
         for size, sharpness in ((80.0, 0.9), (30.0, 0.5), (2.0, 0.0))
     ]
-    classifier = ExpressionClassifier()
+    classifier = ExpressionClassifier(precision="float32")
     manifest = replace(classifier.manifest, labels=LABELS, temperature=0.7, abstain_below=0.5, quality_temperature=spec)
     classifier._manifest = manifest
     expressions = classifier._expressions(logits, qualities, manifest.abstain_below)
