@@ -4,7 +4,7 @@ import type { Backend, Face, Frame, OpenBackend, Quality } from '../backend';
 import type { ResultRecord } from '../generated/results';
 import { encodeFrame, encodeImage } from './encode';
 import { authorization, endpoint } from './endpoints';
-import { request } from './errors';
+import { BusyError, request } from './errors';
 import { listServedModels } from './health';
 import { Stream } from './stream';
 
@@ -50,8 +50,8 @@ class ServerBackend implements Backend {
     const { bytes, scale } = await encodeFrame(image);
     const message = await this.stream.request(JSON.stringify({ type: 'frame', timestamp_s }), bytes);
     if (message.type === 'error') throw new Error(message.message);
-    // The server drops frames only while another one is in progress, and this client sends one at a time.
-    if (message.type !== 'frame') throw new Error('The server skipped a frame.');
+    // This client sends one frame at a time, which the server drops only when it stops.
+    if (message.type !== 'frame') throw new BusyError('The server skipped a frame.');
     const faces = message.faces.map((face) => scaleFace(face, scale));
     const { frame_index } = message;
     return { frame_index, timestamp_s, ...size, faces, latency_ms: performance.now() - start };
