@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mien._version import __version__
 from mien.emotions import EXPRESSIONS
 from mien.errors import (
+    AudioReadError,
     ConfigError,
     DatasetError,
     ImageReadError,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from mien.inference.result import Result, to_pandas
     from mien.results import Expression, Face, HeadPose, Quality, VideoFrame
     from mien.video.analysis import analyze_video
+    from mien.voice.analyzer import VoiceAnalyzer
+    from mien.voice.result import VoiceResult, VoiceSegment
 
 _MODULES = {
     "mien.adaptation.adapt": ("adapt",),
@@ -56,12 +59,15 @@ _MODULES = {
     "mien.inference.result": ("Result", "to_pandas"),
     "mien.results": ("Expression", "Face", "HeadPose", "Quality", "VideoFrame"),
     "mien.video.analysis": ("analyze_video",),
+    "mien.voice.analyzer": ("VoiceAnalyzer",),
+    "mien.voice.result": ("VoiceResult", "VoiceSegment"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "EXPRESSIONS",
     "Analyzer",
+    "AudioReadError",
     "ConfigError",
     "DatasetError",
     "Expression",
@@ -78,6 +84,9 @@ __all__ = [
     "UnknownModelError",
     "VideoFrame",
     "VideoReadError",
+    "VoiceAnalyzer",
+    "VoiceResult",
+    "VoiceSegment",
     "__version__",
     "adapt",
     "analyze_video",

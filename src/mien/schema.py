@@ -120,8 +120,41 @@ class VideoFrameRecord(Record, frozen=True, kw_only=True):
     faces: list[FaceRecord]
 
 
+class ProsodyRecord(Record, frozen=True, kw_only=True):
+    """Measured properties of a speech segment; they describe the sound and are not predictions."""
+
+    pitch_hz: Annotated[float | None, Meta(description="median of the voiced frames; null without them")]
+    pitch_range_semitones: Annotated[float | None, Meta(description="from the 10th to the 90th percentile")]
+    voiced: Annotated[Share, Meta(description="share of the frames with a pitch")]
+    level_dbfs: Annotated[float, Meta(description="level (RMS) in decibels below full scale")]
+    syllables_per_s: Annotated[float, Meta(ge=0, description="estimated rate of syllables")]
+    clipped: Annotated[Share, Meta(description="share of samples at full scale")]
+
+
+class VoiceSegmentRecord(Record, frozen=True, kw_only=True):
+    """How a speech segment sounds to listeners, not what the speaker feels."""
+
+    start_s: Annotated[float, Meta(ge=0, description="seconds since the start of the sound")]
+    end_s: Annotated[float, Meta(ge=0, description="seconds since the start of the sound")]
+    arousal: Annotated[float, Meta(ge=-1, le=1, description="-1 (calm) to 1 (excited)")]
+    label: Annotated[str | None, Meta(description="experimental: most probable class; null when the model abstains")]
+    confidence: Annotated[Share, Meta(description="probability of the most probable class")]
+    probabilities: Annotated[dict[str, float], Meta(description="experimental: probability of every class; sum 1")]
+    prosody: ProsodyRecord
+
+
+class VoiceRecord(Record, frozen=True, kw_only=True):
+    """The speech of one file: a line of `mien voice --json`."""
+
+    audio: Annotated[str, Meta(description="path or name of the file")]
+    duration_s: Annotated[float, Meta(ge=0, description="of the sound; 0 when it could not be read")]
+    segments: Annotated[list[VoiceSegmentRecord], Meta(description="in the order of time; empty without speech")]
+    warnings: Annotated[list[str], Meta(description="what makes predictions unreliable; mostly empty")]
+    error: ErrorRecord | None
+
+
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of all records, by name, under `$defs`."""
+    """Return the JSON Schema of the records that the server returns, by name, under `$defs`."""
     _, components = msgspec.json.schema_components((ResultRecord, VideoFrameRecord), ref_template="#/$defs/{name}")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": components}
 
@@ -182,6 +215,30 @@ def flatten_result(result: ResultRecord) -> list[dict[str, Any]]:
     if result.error is not None:
         shared |= {"error": result.error.code, "message": result.error.message}
     rows = [{**shared, "face": number, **flatten_face(face)} for number, face in enumerate(result.faces, start=1)]
+    return rows or [shared]
+
+
+def voice_columns(labels: Sequence[str]) -> dict[str, type]:
+    """Return the columns of a voice table and their types; `p_NAME` is the probability of a class."""
+    return {
+        **{"audio": str, "segment": int, "start_s": float, "end_s": float, "arousal": float},
+        **{"label": str, "confidence": float},
+        **{f"p_{name}": float for name in labels},
+        **dict.fromkeys(ProsodyRecord.__struct_fields__, float),
+        **{"error": str, "message": str},
+    }
+
+
+def flatten_voice(record: VoiceRecord) -> list[dict[str, Any]]:
+    """Return the table rows of a file, one per segment; a file without speech has one row."""
+    shared: dict[str, Any] = {"audio": record.audio}
+    if record.error is not None:
+        shared |= {"error": record.error.code, "message": record.error.message}
+    rows = []
+    for number, segment in enumerate(record.segments, start=1):
+        row = {name: getattr(segment, name) for name in ("start_s", "end_s", "arousal", "label", "confidence")}
+        row |= {f"p_{name}": value for name, value in segment.probabilities.items()}
+        rows.append({**shared, "segment": number, **row, **msgspec.structs.asdict(segment.prosody)})
     return rows or [shared]
 
 

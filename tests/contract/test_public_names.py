@@ -12,6 +12,7 @@ from mien.cli.main import COMMANDS, build_app, main
 NAMES = {
     "EXPRESSIONS",
     "Analyzer",
+    "AudioReadError",
     "ConfigError",
     "DatasetError",
     "Expression",
@@ -28,6 +29,9 @@ NAMES = {
     "UnknownModelError",
     "VideoFrame",
     "VideoReadError",
+    "VoiceAnalyzer",
+    "VoiceResult",
+    "VoiceSegment",
     "__version__",
     "adapt",
     "analyze_video",

@@ -12,7 +12,7 @@ from rich.text import Text
 from mien.cli.outputs import shorten
 from mien.cli.table import Column, FittedTable, numbers_table
 from mien.evaluation.summary import describe_missed_faces
-from mien.number_format import decimal, interval, percent, points, signed_points, whole_percent
+from mien.number_format import clock, decimal, interval, percent, points, signed_points, whole_percent
 from mien.schema import valid_text
 from mien.theme import class_color
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mien.inference.result import Result
     from mien.results import Expression, Face, HeadPose, Quality
     from mien.video.timeline import Track
+    from mien.voice.result import VoiceResult
 
 BAR_WIDTH = 8
 """Characters of a confidence bar."""
@@ -125,6 +126,35 @@ def print_tracks(tracks: tuple[Track, ...]) -> None:
         times = (f"{track.first_s:.1f} s", f"{track.last_s:.1f} s", f"{track.seconds:.1f} s")
         table.add_row(str(track.track_id), *times, parts)
     open_console().print(table)
+
+
+def print_voice(result: VoiceResult) -> None:
+    """Print one line per speech segment of a file: its times, arousal, class and pitch."""
+    console = open_console()
+    number = {0: "no speech", 1: "1 speech segment"}.get(len(result), f"{len(result)} speech segments")
+    facts = f"  {clock(result.duration_s, result.duration_s, decimals=1)}, {number}"
+    console.print(Text.assemble((valid_text(result.source), "bold"), (facts, "dim")), soft_wrap=True)
+    if not result.segments:
+        return
+    columns = [Column(name) for name in ("segment", "from", "to", "arousal")]
+    table = FittedTable(
+        *columns,
+        *(Column("class (experimental)", "text"), Column("probability"), Column("pitch")),
+        drop=("pitch", "to"),
+    )
+    for number, segment in enumerate(result, start=1):
+        times = (clock(time_s, result.duration_s, decimals=1) for time_s in (segment.start_s, segment.end_s))
+        label = segment.label or "not sure"
+        pitch_hz = segment.prosody.pitch_hz
+        table.add_row(
+            str(number),
+            *times,
+            Text(f"{segment.arousal:+.2f}", style="bold"),
+            Text(label, style=class_color(label) if segment.label else ""),
+            whole_percent(segment.confidence),
+            f"{pitch_hz:.0f} Hz" if pitch_hz else "",
+        )
+    console.print(table, "")
 
 
 def print_check(report: CheckReport) -> None:

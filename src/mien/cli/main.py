@@ -30,6 +30,7 @@ COMMANDS = {
     "predict": ("mien.cli.predict:predict", ANALYZE, "[OPTIONS] PATH..."),
     "video": ("mien.cli.video:video", ANALYZE, "[OPTIONS] SOURCE..."),
     "camera": ("mien.cli.camera:camera", ANALYZE, "[OPTIONS] [SOURCE]"),
+    "voice": ("mien.cli.voice:voice", ANALYZE, "[OPTIONS] FILE..."),
     "explain": ("mien.cli.explain:explain", ANALYZE, None),
     "convert": ("mien.cli.convert:convert", ANALYZE, None),
     "models": ("mien.cli.models:models", EVALUATE, "[OPTIONS] [NAME...]"),

@@ -1,0 +1,146 @@
+"""Speech segments of audio and how they sound to listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mien.arguments import check_integer
+from mien.manifest import Manifest
+from mien.voice.activity import SpeechAudio, SpeechDetector, SpeechSegmenter
+from mien.voice.audio import SAMPLE_RATE_HZ, AudioInput, AudioReader
+from mien.voice.classifier import DEFAULT_VOICE_MODEL, VoiceClassifier
+from mien.voice.prosody import measure_prosody
+from mien.voice.result import ENVELOPE_S, VoiceResult, VoiceSegment
+
+MAX_CLIPPED = 0.001
+"""Share of clipped samples of a segment from which its result is doubtful."""
+MIN_FILE_RATE_HZ = 16000
+
+OnProgress = Callable[[float, float | None], None]
+"""Called with the seconds that are done and the duration of the file, None when it is unknown."""
+
+
+class VoiceAnalyzer:
+    """Finds speech in audio and predicts how it sounds to listeners; thread-safe.
+
+    Args:
+        model: name of a shipped voice model, or path of an `.onnx` file with its manifest beside it.
+        threads: threads per network; 0: automatic.
+
+    Raises:
+        InputError: if an argument is out of its range.
+        ModelError: if a model is unknown or broken.
+
+    Example:
+        >>> result = VoiceAnalyzer().analyze("interview.mp3")  # doctest: +SKIP
+        >>> [(segment.start_s, segment.arousal) for segment in result]  # doctest: +SKIP
+        [(0.32, -0.81), (2.53, 0.64)]
+    """
+
+    def __init__(self, model: str | Path = DEFAULT_VOICE_MODEL, *, threads: int = 0) -> None:
+        threads = check_integer("threads", threads, 0, meaning="(0 is automatic)")
+        self._classifier = VoiceClassifier(model, threads)
+        self._detector = SpeechDetector(threads)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the voice model."""
+        return self._classifier.manifest
+
+    def analyze(self, source: AudioInput, *, on_progress: OnProgress | None = None) -> VoiceResult:
+        """Return the speech segments of an audio file, or of the sound of a video.
+
+        The file is decoded in blocks; memory does not grow with its length, but for the results.
+
+        Args:
+            source: path, content, or open binary file.
+            on_progress: called after every block.
+
+        Raises:
+            AudioReadError: if the file cannot be read, or has no sound.
+            InputError: if the source is of another type.
+            MissingExtraError: if PyAV is not installed.
+        """
+        with AudioReader(source) as reader:
+            envelope = _Envelope()
+            segments = list(self.segments(envelope.watch(reader, on_progress, reader.info.duration_s)))
+            warnings = _warnings(segments, reader.info.sample_rate_hz, reader.broken)
+        return VoiceResult(
+            source=reader.info.source,
+            duration_s=envelope.count / SAMPLE_RATE_HZ,
+            segments=tuple(segments),
+            envelope=envelope.values(),
+            warnings=warnings,
+        )
+
+    def segments(self, blocks: Iterable[np.ndarray]) -> Iterator[VoiceSegment]:
+        """Yield the speech segments of a stream of audio as they end.
+
+        Args:
+            blocks: consecutive samples (N,) float32, mono at 16 kHz.
+        """
+        segmenter = SpeechSegmenter()
+        for frames, probabilities in self._detector.probabilities(blocks):
+            yield from map(self._predict, segmenter.push(frames, probabilities))
+        yield from map(self._predict, segmenter.finish())
+
+    def _predict(self, audio: SpeechAudio) -> VoiceSegment:
+        prediction = self._classifier.predict(audio.samples)
+        manifest = self.manifest
+        best = int(prediction.probabilities.argmax())
+        is_sure = prediction.probabilities[best] >= manifest.abstain_below
+        return VoiceSegment(
+            start_s=audio.start / SAMPLE_RATE_HZ,
+            end_s=(audio.start + len(audio.samples)) / SAMPLE_RATE_HZ,
+            arousal=prediction.arousal,
+            labels=manifest.labels,
+            probabilities=prediction.probabilities,
+            label=manifest.labels[best] if is_sure else None,
+            prosody=measure_prosody(audio.samples),
+            embedding=prediction.embedding,
+        )
+
+
+class _Envelope:
+    """Peaks of a stream of samples, one per `ENVELOPE_S`."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._peaks: list[np.ndarray] = []
+        self._rest = np.zeros(0, dtype=np.float32)
+
+    def watch(
+        self, blocks: Iterable[np.ndarray], on_progress: OnProgress | None, duration_s: float | None
+    ) -> Iterator[np.ndarray]:
+        """Yield the blocks unchanged."""
+        step = round(ENVELOPE_S * SAMPLE_RATE_HZ)
+        for block in blocks:
+            self.count += len(block)
+            self._rest = np.concatenate([self._rest, np.abs(block)])
+            whole = len(self._rest) // step * step
+            self._peaks.append(self._rest[:whole].reshape(-1, step).max(axis=1))
+            self._rest = self._rest[whole:]
+            yield block
+            if on_progress is not None:
+                on_progress(self.count / SAMPLE_RATE_HZ, duration_s)
+
+    def values(self) -> np.ndarray:
+        """Return the peaks (T,) float32."""
+        last = [self._rest.max(keepdims=True)] if len(self._rest) else []
+        return np.concatenate([np.zeros(0, dtype=np.float32), *self._peaks, *last])
+
+
+def _warnings(segments: list[VoiceSegment], file_rate_hz: int, broken: int) -> tuple[str, ...]:
+    """Return what makes the predictions for a file unreliable."""
+    warnings = []
+    if broken:
+        warnings.append(f"{broken} damaged parts of the sound were left out")
+    if segments and 0 < file_rate_hz < MIN_FILE_RATE_HZ:
+        warnings.append(f"{file_rate_hz} Hz sound, such as over a telephone: predictions are less accurate")
+    clipped = sum(segment.prosody.clipped > MAX_CLIPPED for segment in segments)
+    if clipped:
+        warnings.append(f"{clipped} of {len(segments)} segments are clipped (too loud for the recording)")
+    return tuple(warnings)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.cli.main import main
+from mien.voice.audio import SAMPLE_RATE_HZ, read_audio
+from support.clips import write_clip
+from support.sounds import RECORDINGS, music, noise, write_audio
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory):
+    """Return a file with an angry utterance between two seconds of silence."""
+    pause = np.zeros(2 * SAMPLE_RATE_HZ, dtype=np.float32)
+    samples = np.concatenate([pause, read_audio(RECORDINGS / "03a01Wa.flac"), pause])
+    return write_audio(tmp_path_factory.mktemp("voice") / "talk.mp3", samples, codec="mp3", rate_hz=44100, channels=2)
+
+
+def test_prints_a_table_of_segments(talk, capsys):
+    assert main(["voice", str(talk)]) == 0
+    shown = capsys.readouterr()
+    assert "1 speech segment" in shown.out
+    assert "class (experimental)" in shown.out
+    row = next(line.split() for line in shown.out.splitlines() if "anger" in line)
+    assert float(row[1]) == pytest.approx(2.0, abs=0.3)
+    assert float(row[5]) > 0.5
+    assert shown.err == ""
+
+
+def test_writes_picture_and_table(tmp_path, talk, capsys):
+    picture, table = tmp_path / "new/voice.png", tmp_path / "voice.csv"
+    assert main(["voice", str(talk), "-o", str(picture), "--table", str(table)]) == 0
+    assert f"mien: wrote {picture}" in capsys.readouterr().err
+    with Image.open(picture) as image:
+        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    assert len(np.unique(pixels, axis=0)) > 20
+    with table.open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert row["label"] == "anger"
+    assert float(row["arousal"]) > 0.5
+    assert float(row["p_anger"]) > 0.5
+    assert 100 < float(row["pitch_hz"]) < 400
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [np.zeros(32000, dtype=np.float32), noise(2.0), music(4.0), np.clip(20 * music(4.0), -1, 1)],
+    ids=["silence", "noise", "music", "clipped music"],
+)
+def test_sound_without_speech_is_not_an_error(tmp_path, samples, capsys):
+    path = write_audio(tmp_path / "a.wav", samples)
+    assert main(["voice", str(path), "-o", str(tmp_path / "a.png")]) == 0
+    assert "no speech" in capsys.readouterr().out
+    assert (tmp_path / "a.png").is_file()
+
+
+def test_prints_json_and_continues_after_a_broken_file(tmp_path, talk, capsys):
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF nothing")
+    assert main(["voice", str(broken), str(talk), "--json"]) == 1
+    shown = capsys.readouterr()
+    first, second = map(json.loads, shown.out.splitlines())
+    assert first["error"]["code"] == "audio_unreadable"
+    assert second["segments"][0]["label"] == "anger"
+    assert "broken.wav is not a readable audio or video file" in shown.err
+    assert "2 files, 1 could not be read" in shown.err
+
+
+def test_video_without_sound_is_one_line(tmp_path, capsys):
+    path = write_clip(tmp_path / "a.mp4", times_s=[0.0, 0.1])
+    assert main(["voice", str(path)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == f"mien: {path} is a video without sound; expected an audio file, or a video with sound.\n"
+
+
+def test_reads_the_sound_of_a_video(tmp_path, capsys):
+    path = write_clip(tmp_path / "a.mp4", sound="aac")
+    assert main(["voice", str(path)]) == 0
+    assert "3.0 s, no speech" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no file given"),
+        (["a.wav", "-o", "a.jpg"], "must end in .png"),
+        (["a.wav", "b.wav", "-o", "a.png"], "--output takes one file"),
+        (["a.wav", "--table", "a.txt"], "unknown table format"),
+        (["a.wav", "--model", "nothing"], "unknown model 'nothing'"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments, message, capsys):
+    assert main(["voice", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+
+
+def test_a_narrow_terminal_leaves_columns_out(talk, monkeypatch, capsys):
+    monkeypatch.setattr("mien.cli.console.PIPE_WIDTH", 60)
+    assert main(["voice", str(talk)]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert max(map(len, lines)) <= 60
+    assert any("Left out at 60 columns: pitch" in line for line in lines)
+
+
+def test_help_says_what_a_voice_cannot_show(capsys):
+    assert main(["voice", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "not what the speaker feels" in shown
+    assert "experimental" in shown
