@@ -1,4 +1,4 @@
-"""The commands of development: `nox -s tests`, `lint`, `coverage`, `page`, `lock`."""
+"""The commands of development: `nox -s tests`, `lint`, `coverage`, `openvino`, `page`, `lock`."""
 
 import nox
 
@@ -29,6 +29,16 @@ def coverage(session: nox.Session) -> None:
     session.install(*DEVELOPMENT)
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "report")
+
+
+@nox.session
+def openvino(session: nox.Session) -> None:
+    """Compare OpenVINO with the CPU provider, in an environment with its build of ONNX Runtime only."""
+    session.install(".", "pytest", "hypothesis", "beartype", "jaxtyping", "onnx")
+    session.run("pip", "uninstall", "--yes", "onnxruntime")
+    session.install("--force-reinstall", "--no-deps", "onnxruntime-openvino")
+    session.run("mien", "doctor", "--device", "openvino")
+    session.run("pytest", "tests/parity/test_devices.py", "-q", *session.posargs)
 
 
 @nox.session(python=False)

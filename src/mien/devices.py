@@ -119,11 +119,24 @@ def mark_failed(device: Device) -> None:
     _failed.add(device.kind)
 
 
-def available_devices() -> list[str]:
-    """Return the names of the devices that the installed build of ONNX Runtime supports."""
-    import onnxruntime as ort
+def failed_devices() -> list[str]:
+    """Return the devices that "auto" tried in vain in this process."""
+    return sorted(_failed)
 
-    names: list[str] = ort.get_available_providers()  # pyright: ignore[reportAttributeAccessIssue]
+
+def available_devices() -> list[str]:
+    """Return the names of the devices that the installed build of ONNX Runtime supports.
+
+    Raises:
+        DeviceError: when ONNX Runtime cannot be imported, as after the removal of one of two builds.
+    """
+    try:
+        import onnxruntime as ort
+
+        names: list[str] = ort.get_available_providers()  # pyright: ignore[reportAttributeAccessIssue]
+    except (ImportError, AttributeError) as error:
+        package = next(iter(installed_builds()), "onnxruntime")
+        raise DeviceError(f"ONNX Runtime cannot start ({error}): pip install --force-reinstall {package}") from None
     return [kind for kind, provider in PROVIDERS.items() if provider.name in names]
 
 

@@ -1,22 +1,18 @@
-"""Model files and ONNX Runtime sessions."""
+"""Model files: shipped models, their int8 files, and sessions for them."""
 
 from __future__ import annotations
 
 import os
-import sys
-import threading
-from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mien.cpu_features import has_int8_products
-from mien.devices import CPU, Device, Precision, check_precision, find_devices, mark_failed, provider_options
-from mien.errors import DeviceError, InputError, ModelError, UnknownModelError
+from mien.devices import CPU, Device, Precision, check_precision
+from mien.errors import InputError, ModelError, UnknownModelError
 from mien.manifest import Manifest, read_manifest
+from mien.sessions import open_first
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -135,7 +131,7 @@ def load_model(
     def choose(device: Device) -> Path:
         return choose_file(path, precision, is_shipped=is_shipped, is_optional=task != "expression", device=device)
 
-    session, used = _open_first(choose, threads, device)
+    session, used = open_first(choose, threads, device)
     file = choose(used)
     return LoadedModel(session, _read_manifest(file, task), file, str(used))
 
@@ -199,83 +195,4 @@ def open_session(model: Path | bytes, threads: int = 0, *, device: str = "auto")
         DeviceError: when the device is not available or cannot run the network.
         ModelError: when ONNX Runtime cannot read it.
     """
-    return _open_first(lambda device: model, threads, device)[0]
-
-
-def _open_first(choose: Callable[[Device], Path | bytes], threads: int, device: str) -> tuple[InferenceSession, Device]:
-    """Open the model chosen for a device on the named device, or on the first that works for "auto"."""
-    *others, last = find_devices(device)
-    for candidate in others:
-        try:
-            return _open(choose(candidate), threads, candidate), candidate
-        except DeviceError:
-            mark_failed(candidate)
-    return _open(choose(last), threads, last), last
-
-
-def _open(model: Path | bytes, threads: int, device: Device) -> InferenceSession:
-    # Some builds of ONNX Runtime send telemetry; mien works offline.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if device.kind == "directml":
-        options.enable_mem_pattern = False
-    kinds = {"tensorrt": ("cuda",)}.get(device.kind, ())
-    providers: list[Any] = [
-        (item.provider.name, provider_options(item, threads))
-        for item in (device, *(Device(kind, device.unit) for kind in kinds))
-    ]
-    if device.kind in ("cuda", "tensorrt"):
-        _load_cuda()
-    name = "the graph" if isinstance(model, bytes) else model
-    try:
-        source = model if isinstance(model, bytes) else str(model)
-        # by default ONNX Runtime prints a failure and continues on the CPU
-        session = ort.InferenceSession(source, options, providers=providers, enable_fallback=0)
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        if device == CPU:
-            raise ModelError(f"{name}: ONNX Runtime cannot read it: {reason}") from None
-        raise DeviceError(f'{name}: device "{device}" cannot run it: {reason}') from None
-    if session.get_providers()[0] != device.provider.name:
-        raise DeviceError(
-            f'device "{device}" cannot start: ONNX Runtime found no such device, or a library of it is missing. '
-            "See docs/devices.md."
-        )
-    if device.kind == "directml":
-        _serialize(session)
-    return session
-
-
-def _serialize(session: InferenceSession) -> None:
-    """Make `session.run` wait for the run of another thread: DirectML does not support two at once."""
-    lock = threading.Lock()
-    run = session.run
-
-    def run_alone(*arguments: Any, **options: Any) -> Any:
-        with lock:
-            return run(*arguments, **options)
-
-    session.run = run_alone
-
-
-_cuda_lock = threading.Lock()
-
-
-def _load_cuda() -> None:
-    """Load CUDA and cuDNN from the packages of `mien[gpu]`, once; messages go to standard error."""
-    with _cuda_lock:
-        _preload()
-
-
-@cache
-def _preload() -> None:
-    import onnxruntime as ort
-
-    with redirect_stdout(sys.stderr):
-        # available from ONNX Runtime 1.21 on
-        getattr(ort, "preload_dlls", lambda: None)()
+    return open_first(lambda device: model, threads, device)[0]

@@ -15,6 +15,7 @@ NAMES = {
     "AudioReadError",
     "ConfigError",
     "DatasetError",
+    "DeviceError",
     "Expression",
     "Face",
     "HeadPose",

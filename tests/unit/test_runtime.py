@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from mien import devices, runtime
@@ -112,44 +111,6 @@ def test_absent_device_is_an_error_and_not_the_cpu(assets):
         load_model("pair", device=absent)
 
 
-class Broken:
-    """A session whose provider did not start: ONNX Runtime continues on the CPU."""
-
-    tried: tuple[str, ...] = ()
-
-    def __init__(self, model, options, providers, enable_fallback):
-        assert not enable_fallback
-        self.providers = [name for name, _ in providers]
-        Broken.tried += tuple(self.providers)
-
-    def get_providers(self):
-        return ["CPUExecutionProvider"]
-
-
-@pytest.fixture
-def broken_cuda(monkeypatch):
-    """Pretend that CUDA is available and that its library cannot be loaded."""
-    monkeypatch.setattr(
-        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    )
-    monkeypatch.setattr(onnxruntime, "InferenceSession", Broken)
-    monkeypatch.setattr(Broken, "tried", ())
-    monkeypatch.setattr(devices, "_failed", set())
-
-
-def test_provider_that_does_not_start_is_an_error(assets, broken_cuda):
-    with pytest.raises(DeviceError, match='device "cuda:0" cannot start'):
-        load_model("single", device="cuda:0")
-
-
-def test_auto_continues_on_the_cpu_and_remembers_the_failure(assets, broken_cuda, monkeypatch):
-    monkeypatch.setattr(runtime, "has_int8_products", lambda: True)
-    for _ in range(2):
-        model = load_model("pair")
-        assert (model.device, model.precision) == ("cpu", "int8")
-    assert Broken.tried == ("CUDAExecutionProvider", "CPUExecutionProvider", "CPUExecutionProvider")
-
-
 def test_broken_file_is_an_error_of_the_model(tmp_path):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no graph")
@@ -161,14 +122,6 @@ def test_broken_file_is_an_error_of_the_model(tmp_path):
 def test_session_of_a_graph_in_memory(tiny_model):
     outputs = open_session(tiny_model.read_bytes(), 1, device="cpu").run(None, {"images": GRAY})
     np.testing.assert_array_equal(outputs[0], open_session(tiny_model, 1).run(None, {"images": GRAY})[0])
-
-
-def test_directml_runs_one_call_at_a_time(tiny_model):
-    session = open_session(tiny_model, 1, device="cpu")
-    expected = session.run(None, {"images": GRAY})[0]
-    runtime._serialize(session)
-    np.testing.assert_array_equal(session.run(None, {"images": GRAY})[0], expected)
-    np.testing.assert_array_equal(session.run(["logits"], input_feed={"images": GRAY})[0], expected)
 
 
 def test_copied_assets_are_paths(tmp_path, assets, has_products):

@@ -41,6 +41,7 @@ COMMANDS = {
     "train": ("mien.cli.train:train", TRAIN, "[OPTIONS] RECIPE [SECTION.KEY=VALUE...]"),
     "export": ("mien.cli.export:export", TRAIN, None),
     "serve": ("mien.cli.serve:serve", SERVE, None),
+    "doctor": ("mien.cli.doctor:doctor", OTHER, None),
 }
 """Import path, help section and usage of each command; commands are imported on first use."""
 

@@ -420,8 +420,8 @@ def test_analyze_many_rejects_negative_workers(analyzer):
 @pytest.mark.parametrize("threads", [0, 1, 2])
 def test_parallel_images_have_networks_with_one_thread_by_default(tiny_model, portrait, monkeypatch, threads):
     opened = []
-    original = mien.runtime._open_first
-    monkeypatch.setattr(mien.runtime, "_open_first", lambda *args: opened.append(args[1]) or original(*args))
+    original = mien.runtime.open_first
+    monkeypatch.setattr(mien.runtime, "open_first", lambda *args: opened.append(args[1]) or original(*args))
     analyzer = Analyzer(tiny_model, threads=threads, device="cpu")
     for _ in range(2):
         results = analyzer.analyze_many([portrait] * 3, workers=2)
