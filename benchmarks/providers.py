@@ -75,7 +75,7 @@ def measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str
     notes: list[str] = []
     opened: dict[tuple[str, str, int], float] = {}
     for device in options.devices.split(","):
-        for precision in ("float32", "int8") if device == "cpu" else ("float32",):
+        for precision in ("float32", "int8") if device in ("cpu", "openvino") else ("float32",):
             started = time.perf_counter()
             try:
                 added = network_runs(device, precision, options) | analysis_runs(device, precision, options)
