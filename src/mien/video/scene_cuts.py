@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -57,20 +58,14 @@ class CutDetector:
         Args:
             image: (H, W, 3) uint8 RGB; all frames in order.
         """
-        # Pixels spread evenly over the image, SAMPLES x SAMPLES of each cell.
-        rows, columns = (
-            ((np.arange(cells * SAMPLES) + 0.5) * side / (cells * SAMPLES)).astype(np.intp)
-            for cells, side in zip(CELLS_HW, image.shape[:2], strict=True)
-        )
-        samples = image[rows[:, None], columns].astype(np.float64)
-        blocks = samples.reshape(CELLS_HW[0], SAMPLES, CELLS_HW[1], SAMPLES, 3)
-        cells = blocks.mean(axis=(1, 3))
-        if _is_blank(cells, blocks):
+        samples = _sample(image)
+        cells = _mean_blocks(samples, SAMPLES)
+        if _is_blank(cells, samples):
             return False
         # A unit vector with zero mean, independent of brightness and contrast.
         layout = (cells - cells.mean(axis=(0, 1))).ravel()
         layout /= np.sqrt((layout**2).sum())
-        details = _details(samples.mean(axis=2))
+        details = _details(samples)
         last, self._last = self._last, (layout, details)
         if last is None or 1 - float((layout * last[0]).sum()) <= MAX_LAYOUT_CHANGE:
             return False
@@ -87,21 +82,40 @@ class CutDetector:
         self._last = (np.array(state["layout"]), np.array(state["details"])) if state else None
 
 
-def _is_blank(cells: np.ndarray, blocks: np.ndarray) -> bool:
+def _sample(image: np.ndarray) -> np.ndarray:
+    """Return pixels spread evenly over an image, SAMPLES x SAMPLES of each cell, (48, 64, 3) float64."""
+    rows, columns = (
+        ((np.arange(cells * SAMPLES) + 0.5) * side / (cells * SAMPLES)).astype(np.intp)
+        for cells, side in zip(CELLS_HW, image.shape[:2], strict=True)
+    )
+    return image[rows[:, None], columns].astype(np.float64)
+
+
+def _mean_blocks(values: np.ndarray, size: int) -> np.ndarray:
+    """Average values (H, W, C) in blocks of `size` x `size`."""
+    height, width, channels = values.shape
+    # rows first: numpy adds long rows fast
+    rows = values.reshape(height // size, size, width * channels).sum(axis=1)
+    return rows.reshape(height // size, width // size, size, channels).sum(axis=2) / size**2
+
+
+def _is_blank(cells: np.ndarray, samples: np.ndarray) -> bool:
     """Return True for a black, white or plain frame, with or without noise."""
     deviation = float(cells.std(axis=(0, 1)).max())
-    noise = float(np.sqrt(blocks.var(axis=(1, 3)).mean())) / SAMPLES
+    # the variance within the cells
+    noise = math.sqrt(max(float((samples**2).mean() - (cells**2).mean()), 0.0)) / SAMPLES
     return deviation < max(MIN_DEVIATION, MIN_CONTRAST * float(cells.mean()), MIN_SIGNAL * noise)
 
 
-def _details(luminance: np.ndarray) -> np.ndarray:
+def _details(samples: np.ndarray) -> np.ndarray:
     """Return the logarithm of the luminance without its local mean, (24, 32): edges and texture in any light."""
-    size = len(luminance) // DETAILS_HW[0]
-    means = luminance.reshape(DETAILS_HW[0], size, DETAILS_HW[1], size).mean(axis=(1, 3))
+    means = _mean_blocks(samples, SAMPLES * CELLS_HW[0] // DETAILS_HW[0]).sum(axis=2) / 3
     logs = np.log(means + DARK_SHARE * means.mean())
-    window = 2 * BLUR + 1
+    height, width = DETAILS_HW
     padded = np.pad(logs, BLUR, mode="edge")
-    return logs - np.lib.stride_tricks.sliding_window_view(padded, (window, window)).mean(axis=(2, 3))
+    window = range(2 * BLUR + 1)
+    rows = sum(padded[offset : offset + height] for offset in window)
+    return logs - sum(rows[:, offset : offset + width] for offset in window) / len(window) ** 2
 
 
 def _best_match(before: np.ndarray, after: np.ndarray) -> float:

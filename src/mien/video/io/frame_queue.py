@@ -11,6 +11,8 @@ from mien.video.io.sources import DecodedFrame
 
 PREFETCH = 6
 """Maximum number of decoded frames of a file that wait for the analysis."""
+MAX_WAITING_PIXELS = 12_000_000
+"""Maximum number of pixels of the frames that wait, unless it is one frame: 36 MB."""
 
 
 class FrameQueue:
@@ -18,7 +20,8 @@ class FrameQueue:
 
     Args:
         frames: a reader; its exceptions are raised by the iterator.
-        newest: keep only the newest frame, for a live source; otherwise the reader pauses while `PREFETCH` frames wait.
+        newest: keep only the newest frame, for a live source; otherwise the reader pauses while `PREFETCH` frames, or
+            `MAX_WAITING_PIXELS` of a large video, wait.
 
     Attributes:
         dropped: number of frames of a live source that were replaced by newer ones.
@@ -82,9 +85,13 @@ class FrameQueue:
             if self._newest:
                 self.dropped += len(self._frames)
                 self._frames.clear()
-            while len(self._frames) >= PREFETCH and not self._is_closed:
+            while self._is_full(frame) and not self._is_closed:
                 self._changed.wait()
             if not self._is_closed:
                 self._frames.append(frame)
                 self._changed.notify_all()
             return not self._is_closed
+
+    def _is_full(self, frame: DecodedFrame) -> bool:
+        pixels = sum(waiting.image.shape[0] * waiting.image.shape[1] for waiting in (*self._frames, frame))
+        return len(self._frames) >= PREFETCH or (bool(self._frames) and pixels > MAX_WAITING_PIXELS)

@@ -15,9 +15,9 @@ from mien.video.io.sources import DecodedFrame
 IMAGE = np.zeros((2, 2, 3), dtype=np.uint8)
 
 
-def numbered(count):
+def numbered(count, image=IMAGE):
     for index in range(count):
-        yield DecodedFrame(index, index / 25, IMAGE)
+        yield DecodedFrame(index, index / 25, image)
 
 
 def wait_until(is_true):
@@ -30,8 +30,8 @@ def wait_until(is_true):
 class Counted:
     """Counts the frames read from it."""
 
-    def __init__(self, length):
-        self.count, self._frames = 0, numbered(length)
+    def __init__(self, length, image=IMAGE):
+        self.count, self._frames = 0, numbered(length, image)
 
     def __iter__(self):
         return self
@@ -70,6 +70,17 @@ def test_reader_prefetches_up_to_the_limit():
         assert next(stream).index == 0
         wait_until(lambda: source.count == PREFETCH + 2)
         stream.close()
+
+
+@pytest.mark.parametrize(("side", "waiting"), [(2000, 3), (5000, 1)])
+def test_fewer_large_frames_wait(side, waiting):
+    # a view of one pixel: no memory for the pixels
+    source = Counted(100, np.broadcast_to(IMAGE[:1, :1], (side, side, 3)))
+    with FrameQueue(source, newest=False) as frames:
+        wait_until(lambda: source.count > waiting)
+        time.sleep(0.05)
+        assert source.count == waiting + 1  # one waits to be queued
+        assert next(iter(frames)).index == 0
 
 
 def test_live_source_keeps_newest_frame_and_counts_dropped_ones():
