@@ -79,7 +79,7 @@ def test_output_must_be_a_model_file(photographs, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["compact", "expression", "mobile", "open"])
 def test_every_shipped_model_takes_a_correction(name, tmp_path):
-    classifier = ExpressionClassifier(name, threads=1)
+    classifier = ExpressionClassifier(name, threads=1, precision="float32")
     crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     embeddings = classifier.embeddings(crops)
     rng = np.random.default_rng(1)
