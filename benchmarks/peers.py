@@ -227,19 +227,19 @@ def cpu_name() -> str:
 
 
 def show(results: dict[str, Any], *, markdown: bool) -> None:
-    """Print the results as a table."""
-    header = ["package", "variant", "CPU ms", "x `expression`", "x `mobile`"]
-    if results["images"]:
-        header += ["accuracy", "mean recall", "faces found"]
-    table = [header]
+    """Print a table of CPU times, and one of accuracy if it was measured."""
+    speed = [["package", "variant", "CPU ms", "x `expression`", "x `mobile`"]]
+    accuracy = [["package", "variant", "accuracy", "mean recall", "faces found"]]
     for row in results["rows"]:
-        cells = [f"{row['package']} {row['version']}", row["variant"], f"{row['cpu_ms']:.1f}"]
-        cells += [f"{row['expression']:.1f}", f"{row['mobile']:.1f}"]
+        name = [f"{row['package']} {row['version']}", row["variant"]]
+        speed.append([*name, f"{row['cpu_ms']:.1f}", f"{row['expression']:.1f}", f"{row['mobile']:.1f}"])
         if results["images"]:
-            cells += [f"{row[name]:.1%}" for name in ("accuracy", "mean_recall", "faces_found")]
-        table.append(cells)
+            accuracy.append([*name, *(f"{row[key]:.1%}" for key in ("accuracy", "mean_recall", "faces_found"))])
     print(f"{WIDTH}x{HEIGHT}, one face, one thread of {results['cpu']}; {results['rounds']} rounds of 3 images\n")
-    print(format_table(table, markdown=markdown))
+    print(format_table(speed, markdown=markdown))
+    if results["images"]:
+        print(f"\n{results['images']} labeled images\n")
+        print(format_table(accuracy, markdown=markdown))
 
 
 def main() -> None:
@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("--env", action="append", default=[], metavar="PACKAGE=FOLDER", help=", ".join(PEERS))
     parser.add_argument("--data", type=Path, help="folder or ZIP archive with labels.csv and images")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--log", type=Path, default=Path("peers.log"), help="messages of the packages")
+    parser.add_argument("--log", type=Path, default=Path(tempfile.gettempdir(), "peers.log"))
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
