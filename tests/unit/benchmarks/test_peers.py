@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
@@ -45,3 +46,24 @@ def test_variants_are_compared_with_the_models_of_their_kind():
         worker.cpu_s, worker.wall_s = [seconds], [seconds]
     slowest = peers.report(workers, [])["rows"][-1]
     assert (slowest["package"], slowest["expression"], slowest["mobile"]) == ("other", 3.0, 6.0)
+
+
+class StubWorker:
+    """Finds a happy face in the first image only."""
+
+    def __init__(self) -> None:
+        self.labels: list[str | None] = []
+        self.sizes: list[tuple[int, int]] = []
+
+    def predict(self, path):
+        with Image.open(path) as opened:
+            self.sizes.append(opened.size)
+        return {"label": "Happy" if len(self.sizes) == 1 else None}
+
+
+def test_labeled_images_get_a_border_and_labels_common_names(tmp_path):
+    Image.new("L", (20, 30)).save(tmp_path / "face.jpg")
+    worker = StubWorker()
+    peers.measure_accuracy([worker], [tmp_path / "face.jpg"] * 2, tmp_path)
+    assert worker.labels == ["happiness", None]
+    assert worker.sizes == [(50, 60), (50, 60)]
