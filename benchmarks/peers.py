@@ -17,6 +17,7 @@ import csv
 import json
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -156,18 +157,20 @@ def measure_speed(workers: list[Worker], images: list[Path], rounds: int) -> Non
                     worker.wall_s.append(answer["wall_s"])
 
 
-def read_labels(data: Path, folder: Path) -> tuple[list[Path], list[str]]:
-    """Return images and labels of the seven classes; a ZIP archive is unpacked into `folder`."""
+def read_labels(data: Path, folder: Path, sample: int | None = None) -> tuple[list[Path], list[str]]:
+    """Return images and labels of the seven classes, or a random sample; a ZIP archive is unpacked into `folder`."""
     if data.suffix == ".zip":
         with zipfile.ZipFile(data) as archive:
             archive.extractall(folder)
         data = folder
     with (data / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["label"] in CLASSES]
+    random.Random(0).shuffle(rows)
+    rows = rows[:sample]
     return [data / row["image"] for row in rows], [row["label"] for row in rows]
 
 
-def measure_accuracy(workers: list[Worker], images: list[Path], folder: Path) -> None:
+def measure_accuracy(workers: list[Worker], images: list[Path], folder: Path, border: float = BORDER) -> None:
     """Predict the label of every image, with a border, with every worker."""
     path = folder / "bordered.png"
     for number, image in enumerate(images):
@@ -175,7 +178,7 @@ def measure_accuracy(workers: list[Worker], images: list[Path], folder: Path) ->
             print(f"{number} of {len(images)} labeled images", file=sys.stderr)
         with Image.open(image) as opened:
             pixels = opened.convert("RGB")
-        ImageOps.expand(pixels, round(BORDER * max(pixels.size)), (128, 128, 128)).save(path, compress_level=1)
+        ImageOps.expand(pixels, round(border * max(pixels.size)), (128, 128, 128)).save(path, compress_level=1)
         for worker in workers:
             label = worker.predict(path)["label"]
             worker.labels.append(None if label is None else SYNONYMS.get(label.lower(), label.lower()))
@@ -253,6 +256,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", action="append", default=[], metavar="PACKAGE=FOLDER", help=", ".join(PEERS))
     parser.add_argument("--data", type=Path, help="folder or ZIP archive with labels.csv and images")
+    parser.add_argument("--sample", type=int, help="number of labeled images, drawn at random; default: all")
+    parser.add_argument("--border", type=float, default=BORDER, help="border of labeled images / their long side")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--log", type=Path, default=Path(tempfile.gettempdir(), "peers.log"))
     parser.add_argument("--markdown", action="store_true")
@@ -273,8 +278,8 @@ def main() -> None:
             if (worker := stack.enter_context(start(package, variant, environment, options.log)))
         ]
         measure_speed(workers, portraits(folder), options.rounds)
-        images, labels = read_labels(options.data, folder) if options.data else ([], [])
-        measure_accuracy(workers, images, folder)
+        images, labels = read_labels(options.data, folder, options.sample) if options.data else ([], [])
+        measure_accuracy(workers, images, folder, options.border)
         results = report(workers, labels)
     if options.json:
         print(json.dumps(results, indent=2))

@@ -23,6 +23,13 @@ def test_images_of_other_classes_are_skipped(tmp_path):
     assert peers.read_labels(tmp_path, tmp_path) == ([tmp_path / "a.png"], ["fear"])
 
 
+def test_sample_has_the_requested_size_and_is_repeatable(tmp_path):
+    (tmp_path / "labels.csv").write_text("image,label\n" + "".join(f"{number}.png,fear\n" for number in range(9)))
+    first, _ = peers.read_labels(tmp_path, tmp_path, 4)
+    assert len(first) == 4
+    assert peers.read_labels(tmp_path, tmp_path, 4)[0] == first
+
+
 def test_runner_of_mien_answers_with_label_and_seconds(tmp_path):
     with peers.start("mien", "mobile without pose", None, tmp_path / "log") as worker:
         assert worker is not None
