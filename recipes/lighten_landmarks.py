@@ -13,8 +13,8 @@ so that it converts the layout before and after each. Changes:
   stays in the blocked layout, and relu and addition are fused. The operator PRelu is slower than the four operators
   outside the browser; BatchNormalization in place of the convolutions is as fast there, and slower in the browser.
 - In blocks of 8 channels, half a block of the layout, PReLU is folded: one convolution returns relu(x) and relu(-x),
-  the next filters the first by its kernels and the second by -a times them, the last adds both. With AVX-512 the network
-  takes 11 % less time by it; in the browser, which has no blocked layout, 13 % more.
+  the next filters the first by its kernels and the second by -a times them, the last adds both. With AVX-512 it
+  takes 11 % off the network's time; in the browser, which has no blocked layout, it adds 13 %.
 - Zero padding of channels becomes a convolution with ones on the diagonal, for the same reason.
 - Unused outputs are removed, and tensors get short names. Weights are unchanged, stored as before (fp16); ONNX Runtime
   computes the folded ones when it opens the file.
