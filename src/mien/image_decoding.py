@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,35 +34,60 @@ _MAX_HIGH_BYTE = FULL_SCALES[-2] // 256
 """Largest high byte of 16-bit color below which its low bytes matter."""
 
 
-def decode_file(data: bytes, name: str, max_pixels: int) -> np.ndarray:
+_JPEG_SCALES = (8, 4, 2)
+"""Reductions that libjpeg computes from the coefficients of a JPEG, in less time than the whole image."""
+_COPIED_ROWS = 256
+"""Rows of a Pillow image that are copied at a time; Pillow holds them three times."""
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """Pixels of an image, perhaps at a reduced size.
+
+    Attributes:
+        pixels: (h, w, 3) uint8 RGB, upright.
+        size_hw: height and width of the whole upright image in pixels.
+        scale: reduction: the coordinates of `pixels` times the scale are those of the image, within scale - 1 pixels.
+    """
+
+    pixels: np.ndarray
+    size_hw: tuple[int, int]
+    scale: int = 1
+
+
+def decode_file(data: bytes, name: str, max_pixels: int, min_side: int | None = None) -> DecodedImage:
     """Decode the bytes of an image file; if they cannot be decoded, again without large or invalid metadata.
 
-    Returns:
-        (H, W, 3) uint8 RGB, upright.
+    Args:
+        data: encoded image.
+        name: start of the messages of errors.
+        max_pixels: maximum width x height of the whole image.
+        min_side: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if its long side keeps this many pixels; by default
+            at its full size.
 
     Raises:
-        ImageReadError: when the data are not an image, or are corrupt or too large; the message starts with `name`.
+        ImageReadError: when the data are not an image, or are corrupt or too large.
     """
     if data.startswith(b"\xff\xd8") and _count_jpeg_scans(data) > MAX_JPEG_SCANS:
         raise ImageReadError(f"{name} is a JPEG with more than {MAX_JPEG_SCANS} scans; save it again.")
     try:
-        return _decode(data, name, max_pixels)
+        return _decode(data, name, max_pixels, min_side)
     except ImageReadError as error:
         bare = without_metadata(data)
         if bare == data:
             raise
         try:
-            return _decode(bare, name, max_pixels)
+            return _decode(bare, name, max_pixels, min_side)
         except ImageReadError:
             raise error from None
 
 
 def decode_pillow(image: Image, name: str, max_pixels: int) -> np.ndarray:
     """Convert a Pillow image; see `decode_file`."""
-    return _decode(image, name, max_pixels)
+    return _decode(image, name, max_pixels).pixels
 
 
-def _decode(source: Image | bytes, name: str, max_pixels: int) -> np.ndarray:
+def _decode(source: Image | bytes, name: str, max_pixels: int, min_side: int | None = None) -> DecodedImage:
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -71,6 +97,8 @@ def _decode(source: Image | bytes, name: str, max_pixels: int) -> np.ndarray:
         ):
             _check(opened, name, max_pixels)
             raw_mode = _raw_mode(opened)
+            full_size = opened.size
+            scale = _reduce(opened, min_side) if min_side else 1
             pixels = _to_rgb(opened)
             # Pillow rotates TIFF files while it decodes them, and reads the EXIF block of some PNG files last.
             orientation = _orientation(opened)
@@ -93,7 +121,22 @@ def _decode(source: Image | bytes, name: str, max_pixels: int) -> np.ndarray:
                 f"{name} is a Pillow image whose file is closed; use it in its `with` block or call load() there."
             ) from None
         raise ImageReadError(f"{name} is corrupt: {problem}.") from None
-    return _upright(pixels, orientation)
+    pixels = _upright(pixels, orientation)
+    if scale == 1:
+        return DecodedImage(pixels, pixels.shape[:2])
+    width, height = full_size if orientation < 5 else reversed(full_size)
+    return DecodedImage(pixels, (height, width), scale)
+
+
+def _reduce(opened: Any, min_side: int) -> int:
+    """Let Pillow decode a JPEG at a reduced size; return the reduction, 1 if there is none."""
+    if opened.format not in ("JPEG", "MPO"):
+        return 1
+    width, height = opened.size
+    scale = next((scale for scale in _JPEG_SCALES if max(width, height) >= scale * min_side), 1)
+    if scale > 1:
+        opened.draft(None, (width // scale, height // scale))
+    return round(max(width, height) / max(opened.size))
 
 
 def _check(opened: Image, name: str, max_pixels: int) -> None:
@@ -123,7 +166,18 @@ def _to_rgb(image: Image) -> np.ndarray:
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return np.array(image.convert("RGB"))
+    return _to_array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _to_array(image: Image) -> np.ndarray:
+    """Return the pixels (H, W, 3) uint8 of an RGB image, copied in parts to save memory."""
+    image.load()
+    width, height = image.size
+    pixels = np.empty((height, width, 3), dtype=np.uint8)
+    for top in range(0, height, _COPIED_ROWS):
+        rows = slice(top, top + _COPIED_ROWS)
+        pixels[rows] = np.asarray(image.crop((0, top, width, min(height, rows.stop))))
+    return pixels
 
 
 def _raw_mode(opened: Image) -> str:

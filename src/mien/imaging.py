@@ -19,7 +19,7 @@ import numpy as np
 from mien.addresses import path_problem
 from mien.errors import ImageReadError, InputError
 from mien.geometry import determinant, invert
-from mien.image_decoding import decode_file, decode_pillow
+from mien.image_decoding import DecodedImage, decode_file, decode_pillow
 from mien.image_formats import IMAGE_SUFFIXES
 from mien.pixels import to_8_bits
 
@@ -60,11 +60,27 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, color: Colo
         ImageReadError: when the file is missing, empty, corrupt, too large or not an image.
         InputError: on pixels of another shape or type, or a source of another type.
     """
+    return read_reduced(source, None, max_pixels=max_pixels, color=color).pixels
+
+
+def read_reduced(
+    source: ImageSource, min_side: int | None, *, max_pixels: int = MAX_PIXELS, color: Color = "rgb"
+) -> DecodedImage:
+    """Read an image as `read_image` does, a large JPEG at a reduced size.
+
+    Args:
+        source: see `read_image`.
+        min_side: minimum long side of the pixels of a reduced JPEG; None reads the whole image.
+        max_pixels: see `read_image`.
+        color: see `read_image`.
+    """
     check_color(color)
     if is_pillow(source):
-        return check_image(decode_pillow(source, "the image", max_pixels))
+        pixels = check_image(decode_pillow(source, "the image", max_pixels))
+        return DecodedImage(pixels, pixels.shape[:2])
     if is_array(source):
-        return _read_array(source, color)
+        pixels = _read_array(source, color)
+        return DecodedImage(pixels, pixels.shape[:2])
     try:
         name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else "the image"
     except Exception as error:
@@ -75,7 +91,7 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, color: Colo
     # by the name, because the existence of a file is not for a client of a server to learn
     if isinstance(source, bytes) and len(data) < _MAX_PATH_BYTES and data.lower().endswith(_SUFFIX_BYTES):
         raise InputError(f"bytes are read as the content of a file, got a path; pass os.fsdecode({data!r}).")
-    return decode_file(data, name, max_pixels)
+    return decode_file(data, name, max_pixels, min_side)
 
 
 def check_color(color: object) -> None:

@@ -48,16 +48,16 @@ def stop(monkeypatch):
     """Return a function that sends a signal when the image of a number is read, and undoes it."""
 
     def stop_at(name, number=signal.SIGINT, times=1):
-        original = analyzer.read_image
+        original = analyzer.read_reduced
 
-        def read(image, **options):
+        def read(image, *rest, **options):
             if str(image).endswith(name):
                 for _ in range(times):
                     os.kill(os.getpid(), number)
-            return original(image, **options)
+            return original(image, *rest, **options)
 
         patch = pytest.MonkeyPatch()
-        patch.setattr(analyzer, "read_image", read)
+        patch.setattr(analyzer, "read_reduced", read)
         return patch
 
     return stop_at

@@ -21,12 +21,13 @@ from mien.faces.detection import DETECTOR_SIZE
 from mien.faces.landmarks import MAX_TILT_DEG
 from mien.faces.movements import estimate_movements
 from mien.faces.quality import SHARPNESS_CROP, face_quality
-from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, is_array, read_image
+from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, is_array, read_reduced
 from mien.inference.classifier import ExpressionClassifier
 from mien.inference.hints import find_hints
 from mien.inference.inputs import InputImage, check_images, read_inputs, without_frames
 from mien.inference.networks import Networks
 from mien.inference.options import AnalysisOptions, OptionOverrides
+from mien.inference.reduced import REDUCED_SIDE, enlarge_face, has_detail
 from mien.inference.result import Result
 from mien.manifest import Manifest
 from mien.parallel import map_in_order
@@ -244,17 +245,25 @@ class Analyzer:
         return Result(source=item.name, image=item.path, error=error)
 
     def _analyze(self, image: ImageSource, options: AnalysisOptions, color: Color, *, is_array: bool) -> Result:
-        pixels = read_image(image, max_pixels=options.max_pixels, color=color)
-        detected = self._detect(pixels, options)
-        hints = find_hints(self._detector, pixels, detected, options, is_array=is_array)
-        faces, crops = self._prepare(pixels, detected, options)
+        # other sources cannot be read twice, or are decoded already
+        is_encoded = isinstance(image, str | PathLike | bytes)
+        min_side = REDUCED_SIDE * options.detector_size if is_encoded else None
+        decoded = read_reduced(image, min_side, max_pixels=options.max_pixels, color=color)
+        detected = self._detect(decoded.pixels, options)
+        if decoded.scale > 1 and not has_detail(detected):
+            decoded = read_reduced(image, None, max_pixels=options.max_pixels, color=color)
+            detected = self._detect(decoded.pixels, options)
+        hints = find_hints(self._detector, decoded.pixels, detected, options, is_array=is_array)
+        measured, crops = self._prepare(decoded.pixels, detected, options)
+        faces = [enlarge_face(face, decoded.scale) for face in measured]
+        height, width = decoded.size_hw
         return Result(
             source="image 0",
-            width=pixels.shape[1],
-            height=pixels.shape[0],
+            width=width,
+            height=height,
             faces=tuple(self._classify(faces, crops, options)),
             warnings=hints,
-            image=pixels,
+            image=decoded.pixels if decoded.scale == 1 else image,
         )
 
     def detect(self, image: np.ndarray, *, rotated: bool = True) -> list[Face]:
