@@ -114,8 +114,8 @@ def _details(samples: np.ndarray) -> np.ndarray:
     height, width = DETAILS_HW
     padded = np.pad(logs, BLUR, mode="edge")
     window = range(2 * BLUR + 1)
-    rows = sum(padded[offset : offset + height] for offset in window)
-    return logs - sum(rows[:, offset : offset + width] for offset in window) / len(window) ** 2
+    rows = np.sum([padded[offset : offset + height] for offset in window], axis=0)
+    return logs - np.sum([rows[:, offset : offset + width] for offset in window], axis=0) / len(window) ** 2
 
 
 def _best_match(before: np.ndarray, after: np.ndarray) -> float:

@@ -48,7 +48,7 @@ def test_help_has_no_generated_negatives(command, monkeypatch, capsys):
 
 def test_help_of_serve_is_grouped(monkeypatch, capsys):
     shown = run_help("serve", monkeypatch, capsys)
-    names = ("─ Options", "─ Address and access", "│ --host", "─ Models and batches", "─ Limits", "─ Time limits")
+    names = ("─ Options", "─ Address and access", "│ --host", "─ Models and workers", "─ Limits", "─ Time limits")
     positions = [shown.index(name) for name in names]
     assert positions == sorted(positions)
 
