@@ -129,6 +129,21 @@ def measure_detector(utterances: list[Utterance]) -> dict[str, float]:
     }
 
 
+def evaluate_unseen_texts(
+    variants: dict[str, np.ndarray], labels: np.ndarray, speakers: np.ndarray, texts: np.ndarray, shrinkage: float
+) -> float:
+    """Return the recall when the heads have heard neither the speaker nor the sentence."""
+    predictions = np.zeros_like(labels)
+    for text in np.unique(texts):
+        kept = texts != text
+        folds = SpeakerFolds({name: x[kept] for name, x in variants.items()}, labels[kept], list(speakers[kept]))
+        for speaker in folds.speakers:
+            rows = (texts == text) & (speakers == speaker)
+            head = folds.fit(shrinkage, frozenset({speaker}))
+            predictions[rows] = head.logits(variants["clean"][rows]).argmax(axis=1)
+    return balanced_accuracy(labels, predictions, int(labels.max()) + 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -163,6 +178,10 @@ def main() -> None:
             print(f"{name:26}{recall}{row['accuracy']:11.1%}{row['ece']:8.3f}", flush=True)
         if task == "classes":
             print_classes(names, labels, logits["recorded"].argmax(axis=1))
+    texts = np.array([utterance.text for utterance in utterances])
+    shrinkage = classifier.manifest.source["shrinkage"]
+    recall = evaluate_unseen_texts(variants, labels, speakers, texts, shrinkage)
+    print(f"\nneither speaker nor sentence heard, shrinkage {shrinkage}: {recall:.1%}", flush=True)
     print("\nvoice activity detection:", json.dumps(measure_detector(utterances)))
     if options.write:
         metrics = {"emodb/leave-one-speaker-out": results}

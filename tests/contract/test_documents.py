@@ -14,6 +14,8 @@ DOCUMENTS = (
     "docs/training.md",
     "docs/reliability.md",
     "docs/video.md",
+    "docs/voice.md",
+    "docs/models/voice.md",
     "docs/performance.md",
     "docs/server.md",
     "docs/models/expression.md",

@@ -103,13 +103,19 @@ class AudioReader:
         self._container.close()
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        decoded = 0
+        step = round(BLOCK_S * SAMPLE_RATE_HZ)
+        is_empty = True
+        pending: list[np.ndarray] = []
         for samples in self._resampled():
-            decoded += len(samples)
-            step = round(BLOCK_S * SAMPLE_RATE_HZ)
-            for start in range(0, len(samples), step):
-                yield samples[start : start + step]
-        if not decoded:
+            pending.append(samples)
+            if sum(map(len, pending)) >= step:
+                joined = np.concatenate(pending)
+                whole = len(joined) // step * step
+                yield from joined[:whole].reshape(-1, step)
+                is_empty, pending = False, [joined[whole:]]
+        if any(map(len, pending)):
+            yield np.concatenate(pending)
+        elif is_empty:
             raise AudioReadError(f"{self.info.source}: none of its sound ({self.info.codec}) can be decoded.")
 
     def _resampled(self) -> Iterator[np.ndarray]:

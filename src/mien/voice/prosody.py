@@ -24,6 +24,8 @@ _JUMP_COST = 0.35
 _VOICING_COST = 0.14
 """Cost of a change between voiced and unvoiced."""
 _CANDIDATES = 6
+_SMOOTHING = np.array([1, 3, 3, 1]) / 8
+"""Weights of the level of four hops, as long as the pitch window."""
 CLIPPED = 0.999
 """Absolute value from which a sample counts as clipped."""
 
@@ -153,9 +155,9 @@ def _syllable_rate(samples: np.ndarray, pitch_hz: np.ndarray) -> float:
     """
     if not len(pitch_hz):
         return 0.0
-    power = np.convolve(samples.astype(np.float64) ** 2, np.hanning(960) / np.hanning(960).sum(), "same")
-    starts = np.arange(len(pitch_hz)) * PITCH_HOP + _WINDOW // 2
-    level_db = 10 * np.log10(np.maximum(power[starts], 1e-12))
+    hops = samples[: len(samples) // PITCH_HOP * PITCH_HOP].reshape(-1, PITCH_HOP).astype(np.float64)
+    power = np.convolve(np.mean(hops**2, axis=1), _SMOOTHING, "valid")
+    level_db = 10 * np.log10(np.maximum(power, 1e-12))
     threshold_db = level_db.max() - 25
     count, dip = 0, -np.inf
     for t in range(1, len(level_db) - 1):
