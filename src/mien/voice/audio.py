@@ -30,6 +30,8 @@ BLOCK_S = 1.0
 """Maximum duration of a block in seconds."""
 MAX_GAP_S = 0.1
 """Longest gap between timestamps that is not filled with silence."""
+_MIN_MIXED_SHARE = 0.01
+"""Minimum power of the mean of the channels relative to theirs; below it they cancel out."""
 MAX_SILENCE_S = 3600.0
 """Longest gap that is filled with silence; a longer one is an error of the file."""
 
@@ -42,7 +44,7 @@ class AudioInfo:
         source: name for messages.
         codec: name of the codec, such as "pcm_s16le" or "aac".
         sample_rate_hz: of the file.
-        channels: of the file; they are averaged.
+        channels: of the file; they are averaged, or the first one is taken where they cancel out.
         start_s: time of the first sample on the clock of the file, where a video has its own start.
         duration_s: as the file states it; None when it does not.
     """
@@ -125,7 +127,7 @@ class AudioReader:
         for frame in self._frames():
             current = (frame.format.name, frame.layout.name, frame.sample_rate)
             if resampler is None or current != form:
-                resampler = self._av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+                resampler = self._av.AudioResampler(format="fltp", layout=frame.layout, rate=SAMPLE_RATE_HZ)
                 form = current
             missing = self._missing_samples(frame, position)
             while missing > 0:
@@ -234,9 +236,13 @@ def _describe(stream: AudioStream, name: str) -> AudioInfo:
 
 
 def _to_mono(frame: AudioFrame) -> np.ndarray:
-    """Return the samples of a resampled frame, (N,) float32; values that are not finite become 0."""
-    samples = frame.to_ndarray().reshape(-1)
-    return np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    """Return the mean of the channels of a resampled frame, (N,) float32; values that are not finite become 0.
+
+    The first channel is returned where the channels cancel out, as with a microphone of inverted polarity.
+    """
+    channels = np.nan_to_num(frame.to_ndarray(), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    mean = channels.mean(axis=0)
+    return channels[0] if np.mean(mean**2) < _MIN_MIXED_SHARE * np.mean(channels**2) else mean
 
 
 def _open_error(name: str, error: Exception) -> str:
