@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=10, help="take every Nth utterance")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    sounds = [read_audio(utterance.data) for utterance in read_emodb(options.data)[:: options.every]]
+    sounds = [read_audio(utterance.read()) for utterance in read_emodb(options.data)[:: options.every]]
     pairs = [(track_pitch(sound), praat_pitch(sound)) for sound in sounds]
     print(compare(*(np.concatenate(values) for values in zip(*pairs, strict=True))))
     for path in sorted(options.write.glob("*.flac")) if options.write else ():

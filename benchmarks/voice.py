@@ -64,7 +64,7 @@ CONDITIONS: dict[str, Callable[[np.ndarray, np.random.Generator, Sounds], np.nda
 
 def embed(utterances: list[Utterance], classifier: VoiceClassifier) -> dict[str, np.ndarray]:
     """Return embeddings (N, D) by variant for fitting, and by condition for evaluation."""
-    sounds = [read_audio(utterance.data) for utterance in utterances]
+    sounds = [read_audio(utterance.read()) for utterance in utterances]
     result = {}
     for name in (*VARIANTS, *CONDITIONS):
         rows = []
@@ -114,7 +114,7 @@ def measure_detector(utterances: list[Utterance]) -> dict[str, float]:
     found, covered, total = 0, 0, 0
     started = time.process_time()
     for utterance in utterances:
-        samples = read_audio(utterance.data)
+        samples = read_audio(utterance.read())
         segmenter = SpeechSegmenter()
         segments = [part for frames in detector.probabilities([samples]) for part in segmenter.push(*frames)]
         segments += segmenter.finish()

@@ -3,6 +3,8 @@
     pip download --no-deps pipecat-ai==1.14.0 && unzip pipecat_ai-1.14.0-*.whl 'pipecat/audio/turn/smart_turn/data/*'
     python recipes/emodb_voice.py emodb.zip pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx -o voice.onnx
 
+`--corpus crema-d` and `--corpus ravdess` fit the heads on your copy of these corpora instead.
+
 The heads are linear and have a closed form (linear discriminant analysis with a shrunk covariance), so that this is a
 script and not a recipe of `mien train`: there is no loop, checkpoint or graphics card to manage. It takes some minutes
 on one core, nearly all of it for the embeddings of the augmented utterances. `benchmarks/voice.py` evaluates it.
@@ -23,20 +25,31 @@ from mien.metrics import risk_coverage, softmax
 from mien.runtime import open_session
 from mien.voice.audio import read_audio
 from mien.voice.augmentation import VARIANTS, augment
-from mien.voice.corpora import EMODB_CLASSES, HIGH_AROUSAL, Utterance, read_emodb
+from mien.voice.corpora import HIGH_AROUSAL, READERS, VOICE_CLASSES, Utterance
 from mien.voice.features import MELS, log_mel
 from mien.voice.fitting import Choice, SpeakerFolds
 
 EMBEDDING = 1536
 MAX_SAMPLES = 8 * 16000
+MAX_GROUPS = 10
+"""Maximum number of groups of speakers; more would cost memory and time."""
 COVERAGES = np.linspace(1.0, 0.5, 11)
 ABSTAIN_BELOW_COVERAGE = 0.9
 """Share of the held-out utterances that get a label."""
-TRAINED_ON = (
-    TrainingSource(
+CORPORA = {
+    "emodb": TrainingSource(
         name="EmoDB (Burkhardt et al. 2005): 535 utterances of ten German actors in seven acted expressions",
         license="CC0",
     ),
+    "crema-d": TrainingSource(
+        name="CREMA-D (Cao et al. 2014): utterances of 91 actors in six acted expressions, English", license="ODbL 1.0"
+    ),
+    "ravdess": TrainingSource(
+        name="RAVDESS (Livingstone and Russo 2018): utterances of 24 actors in eight acted expressions, English",
+        license="CC BY-NC-SA 4.0",
+    ),
+}
+ENCODER_SOURCES = (
     TrainingSource(
         name="Smart Turn v3.2 (Daily): Whisper Tiny's encoder, fine-tuned to find the end of a turn in 23 languages",
         license="BSD-2-Clause; from the PyPI wheel pipecat-ai 1.14.0",
@@ -52,7 +65,7 @@ TRAINED_ON = (
 def embed_variants(utterances: list[Utterance], encoder: bytes) -> dict[str, np.ndarray]:
     """Return the embeddings (N, D) of every augmented variant of the utterances."""
     session = open_session(encoder, 1)
-    sounds = [read_audio(utterance.data) for utterance in utterances]
+    sounds = [read_audio(utterance.read()) for utterance in utterances]
     embeddings = {}
     for variant in VARIANTS:
         rows = []
@@ -72,6 +85,14 @@ def load_embeddings(utterances: list[Utterance], encoder: bytes, cache: Path) ->
         np.savez(cache, **embed_variants(utterances, encoder))
     with np.load(cache) as file:
         return {variant: file[variant] for variant in VARIANTS}
+
+
+def group_speakers(speakers: list[str]) -> list[str]:
+    """Return the group of every utterance that is left out at once: its speaker, or one of `MAX_GROUPS` groups."""
+    names = sorted(set(speakers))
+    if len(names) <= MAX_GROUPS:
+        return speakers
+    return [f"group {names.index(speaker) % MAX_GROUPS}" for speaker in speakers]
 
 
 def risk_points(probabilities: np.ndarray, labels: np.ndarray) -> tuple[RiskPoint, ...]:
@@ -112,19 +133,22 @@ def main() -> None:
     """Fit and calibrate the heads and write the model file with its manifest."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="emodb.zip or its folder")
+    parser.add_argument("--corpus", choices=READERS, default="emodb")
     parser.add_argument("encoder", type=Path, help="smart-turn-v3.2-cpu.onnx")
     parser.add_argument("--output", "-o", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, default=Path("runs/emodb-voice/embeddings.npz"))
+    parser.add_argument("--cache", type=Path, help="file for the embeddings")
     options = parser.parse_args()
-    utterances = read_emodb(options.data)
+    utterances = READERS[options.corpus](options.data)
     builder = GraphBuilder()
     add_encoder(builder, options.encoder)
     encoder = make_graph(builder, {"embedding": ["N", EMBEDDING]})
-    embeddings = load_embeddings(utterances, encoder, options.cache)
-    names = tuple(EMODB_CLASSES.values())
+    embeddings = load_embeddings(
+        utterances, encoder, options.cache or Path(f"runs/{options.corpus}-voice/embeddings.npz")
+    )
+    names = tuple(name for name in VOICE_CLASSES if name in {utterance.label for utterance in utterances})
     labels = np.array([names.index(utterance.label) for utterance in utterances])
     is_high = np.array([int(utterance.label in HIGH_AROUSAL) for utterance in utterances])
-    speakers = [utterance.speaker for utterance in utterances]
+    speakers = group_speakers([utterance.speaker for utterance in utterances])
     classes = SpeakerFolds(embeddings, labels, speakers)
     choice = classes.choose()
     print(f"classes: {choice}")
@@ -145,8 +169,8 @@ def main() -> None:
         temperature=round(choice.temperature, 4),
         abstain_below=kept.confidence,
         risk_coverage=points,
-        trained_on=TRAINED_ON,
-        source={"recipe": "recipes/emodb_voice.py", "shrinkage": choice.shrinkage},
+        trained_on=(CORPORA[options.corpus], *ENCODER_SOURCES),
+        source={"recipe": "recipes/emodb_voice.py", "corpus": options.corpus, "shrinkage": choice.shrinkage},
     )
     write_manifest(manifest, options.output)
     print(f"wrote {options.output}")
