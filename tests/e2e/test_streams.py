@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mien.cli.main import main
-from mien.inference import analyzer as analyzer_module
+from mien.inference import networks
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="needs POSIX shells and signals")
 
@@ -28,7 +28,7 @@ def test_closed_streams_do_not_lose_the_table(examples, tiny_model, tmp_path, cl
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_signal_while_networks_load_waits_for_them(examples, tiny_model, monkeypatch, capsys, number):
     loaded = []
-    original = analyzer_module.ExpressionClassifier
+    original = networks.ExpressionClassifier
 
     def load(*arguments, **options):
         os.kill(os.getpid(), number)
@@ -36,7 +36,7 @@ def test_a_signal_while_networks_load_waits_for_them(examples, tiny_model, monke
         loaded.append(classifier)
         return classifier
 
-    monkeypatch.setattr(analyzer_module, "ExpressionClassifier", load)
+    monkeypatch.setattr(networks, "ExpressionClassifier", load)
     assert main(["predict", str(examples / "biden.jpg"), "--model", str(tiny_model)]) == 128 + number
     assert len(loaded) == 1
     assert not capsys.readouterr().out
