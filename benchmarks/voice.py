@@ -184,7 +184,11 @@ def main() -> None:
     print(f"\nneither speaker nor sentence heard, shrinkage {shrinkage}: {recall:.1%}", flush=True)
     print("\nvoice activity detection:", json.dumps(measure_detector(utterances)))
     if options.write:
-        metrics = {"emodb/leave-one-speaker-out": results}
+        split = "emodb/leave-one-speaker-out"
+        metrics = {
+            split + (f" ({name})" if name != "recorded" else ""): {task: results[task][name] for task in tasks}
+            for name in CONDITIONS
+        }
         write_manifest(replace(classifier.manifest, metrics=metrics), Path(f"src/mien/assets/{options.model}.onnx"))
 
 

@@ -51,7 +51,7 @@ CORPORA = {
 }
 ENCODER_SOURCES = (
     TrainingSource(
-        name="Smart Turn v3.2 (Daily): Whisper Tiny's encoder, fine-tuned to find the end of a turn in 23 languages",
+        name="Smart Turn v3.2 (Daily): Whisper Tiny's encoder, fine-tuned to find the end of a turn",
         license="BSD-2-Clause; from the PyPI wheel pipecat-ai 1.14.0",
     ),
     TrainingSource(name="Whisper Tiny (OpenAI), weights of the encoder", license="MIT"),

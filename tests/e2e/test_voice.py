@@ -115,3 +115,26 @@ def test_help_says_what_a_voice_cannot_show(capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert "not what the speaker feels" in shown
     assert "experimental" in shown
+
+
+def test_models_lists_the_voice_model(capsys):
+    assert main(["models", "voice"]) == 0
+    shown = capsys.readouterr().out
+    assert "emodb/leave-one-speaker-out, classes" in shown
+    assert "BSD-2-Clause" in shown
+
+
+def test_the_card_states_the_numbers_of_the_manifest(root):
+    from mien.manifest import read_manifest
+
+    card = (root / "docs/models/voice.md").read_text(encoding="utf-8")
+    metrics = read_manifest(root / "src/mien/assets/voice.onnx").metrics
+    assert len(metrics) == 8
+    for protocols in metrics.values():
+        for scores in protocols.values():
+            assert f"{100 * scores['balanced_accuracy']:.1f} %" in card
+            assert f"{scores['ece']:.3f}" in card
+    recorded = metrics["emodb/leave-one-speaker-out"]
+    assert recorded["classes"]["balanced_accuracy"] >= 0.84
+    assert recorded["classes"]["ece"] <= 0.06
+    assert recorded["arousal"]["balanced_accuracy"] >= 0.95
