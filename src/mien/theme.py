@@ -74,7 +74,7 @@ def class_color(name: str) -> str:
         >>> class_color("anger") == CLASS_COLORS["anger"]
         True
     """
-    return CLASS_COLORS.get(name, _COLORS["other_class"])
+    return CLASS_COLORS.get(name) or _COLORS["voice_classes"].get(name, _COLORS["other_class"])
 
 
 def rgb(color: str) -> tuple[int, int, int]:

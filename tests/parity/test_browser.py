@@ -113,7 +113,7 @@ def test_video_frames_match_python(engine, analyzer, examples):
         response = engine.analyze_frame(image, float(timestamp_s))
         # The machine's speed decides in which frames the page detects faces; Python follows.
         if has_detected := "detect" in response["timings_ms"]:
-            follower._frames_since_detection = 0
+            follower.schedule.restart()
         detections += has_detected
         frame = DecodedFrame(index=index, timestamp_s=float(timestamp_s), image=image)
         expected = [face.to_dict() for face in follower.step(frame).faces]

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 WIDTH = 11.0
 """Width of the figure in inches."""
 _HEIGHT = 6.2
-_COLORS = {"boredom": "#8d6e4f"}
-"""Colors of classes that only voices have."""
 _MAX_POINTS = 4000
 """Maximum number of points of the waveform; more are not visible."""
 _NOTE = "How the voice sounds to listeners, not what the speaker feels. Classes are experimental."
@@ -91,15 +89,11 @@ def _draw_classes(axes: Axes, result: VoiceResult, theme: Theme) -> None:
     for segment in result.segments:
         bottom, width = 0.0, segment.end_s - segment.start_s
         for name, share in zip(segment.labels, segment.probabilities, strict=True):
-            axes.bar(segment.start_s, share, width, bottom, align="edge", color=_color(name), lw=0)
+            axes.bar(segment.start_s, share, width, bottom, align="edge", color=class_color(name), lw=0)
             bottom += float(share)
     names = result.segments[0].labels if result.segments else ()
     for row, name in enumerate(reversed(names)):
         y = (row + 0.5) / len(names)
         style = {"transform": axes.transAxes, "clip_on": False}
-        axes.plot([1.02], [y], marker="s", ms=7, color=_color(name), mew=0, **style)
+        axes.plot([1.02], [y], marker="s", ms=7, color=class_color(name), mew=0, **style)
         axes.text(1.04, y, printable_name(name), color=theme.ink, fontsize=9, va="center", transform=axes.transAxes)
-
-
-def _color(name: str) -> str:
-    return _COLORS.get(name) or class_color(name)
