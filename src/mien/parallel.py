@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-ITEMS_PER_WORKER = 2
+ITEMS_PER_WORKER = 4
 """Items per worker that are taken from the iterable before their results are requested."""
 
 Item = TypeVar("Item")

@@ -27,7 +27,7 @@ from mien.inference.hints import find_hints
 from mien.inference.inputs import InputImage, check_images, read_inputs, without_frames
 from mien.inference.networks import Networks
 from mien.inference.options import AnalysisOptions, OptionOverrides
-from mien.inference.reduced import REDUCED_SIDE, enlarge_face, has_detail
+from mien.inference.reduced import REDUCED_SIDE, enlarge_face, has_detail, sufficient_side
 from mien.inference.result import Result
 from mien.manifest import Manifest
 from mien.parallel import map_in_order
@@ -197,7 +197,7 @@ class Analyzer:
 
         Images are analyzed in parallel, each by one thread: with several workers and `threads=0` the networks are
         loaded a second time with one thread each. At most `workers` images are decoded at a time, and at most
-        2 x `workers` are taken from the iterable before their results are requested. Mutable inputs are copied before
+        4 x `workers` are taken from the iterable before their results are requested. Mutable inputs are copied before
         the next item is requested. If the iterable itself raises, the results of all items before are yielded first.
         Results do not depend on the number of workers.
 
@@ -247,12 +247,13 @@ class Analyzer:
     def _analyze(self, image: ImageSource, options: AnalysisOptions, color: Color, *, is_array: bool) -> Result:
         # other sources cannot be read twice, or are decoded already
         is_encoded = isinstance(image, str | PathLike | bytes)
-        min_side = REDUCED_SIDE * options.detector_size if is_encoded else None
-        decoded = read_reduced(image, min_side, max_pixels=options.max_pixels, color=color)
-        detected = self._detect(decoded.pixels, options)
-        if decoded.scale > 1 and not has_detail(detected):
-            decoded = read_reduced(image, None, max_pixels=options.max_pixels, color=color)
+        min_side = round(REDUCED_SIDE * options.detector_size) if is_encoded else None
+        while True:
+            decoded = read_reduced(image, min_side, max_pixels=options.max_pixels, color=color)
             detected = self._detect(decoded.pixels, options)
+            if decoded.scale == 1 or has_detail(detected):
+                break
+            min_side = sufficient_side(detected, decoded.pixels.shape)
         hints = find_hints(self._detector, decoded.pixels, detected, options, is_array=is_array)
         measured, crops = self._prepare(decoded.pixels, detected, options)
         faces = [enlarge_face(face, decoded.scale) for face in measured]

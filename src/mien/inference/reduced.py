@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from mien.results import Face
 
-REDUCED_SIDE = 2
+REDUCED_SIDE = 1.5
 """Minimum long side of a reduced image, in long sides of the detector's input."""
 MIN_FACE_PX = 112.0
-"""Minimum longer side of every face in a reduced image, in pixels; below it the whole image is decoded."""
+"""Minimum longer side of every face in a reduced image, in pixels; below it the image is decoded at a larger size."""
 
 
 def has_detail(faces: Sequence[Face]) -> bool:
     """Return whether a reduced image shows faces, and all of them large enough for the networks."""
-    sides = [(face.bbox_xyxy[2:] - face.bbox_xyxy[:2]).max() for face in faces]
-    return bool(sides) and min(sides) >= MIN_FACE_PX
+    return bool(faces) and _min_side(faces) >= MIN_FACE_PX
+
+
+def sufficient_side(faces: Sequence[Face], shape: tuple[int, ...]) -> int | None:
+    """Return the minimum long side at which all faces are large enough; None, the whole image, without faces.
+
+    Args:
+        faces: faces of a reduced image.
+        shape: its height and width come first.
+    """
+    return math.ceil(max(shape[:2]) * MIN_FACE_PX / max(_min_side(faces), 1.0)) if faces else None
+
+
+def _min_side(faces: Sequence[Face]) -> float:
+    """Return the longer side of the smallest face in pixels."""
+    return min(float((face.bbox_xyxy[2:] - face.bbox_xyxy[:2]).max()) for face in faces)
 
 
 def enlarge_face(face: Face, scale: int) -> Face:

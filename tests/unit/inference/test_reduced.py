@@ -92,12 +92,21 @@ def test_the_whole_image_is_decoded_for_small_faces_and_without_faces(analyzer, 
     assert len(result) == (kind == "small face")
 
 
+def test_medium_faces_are_decoded_at_the_size_that_they_need(analyzer, photo, decoded_shapes):
+    image = Image.new("RGB", (4608, 3456), "gray")
+    image.paste(photo.resize((1100, 1060)), (900, 700))
+    data = encode(image)
+    result = analyzer.analyze(data)
+    assert [max(shape) for shape in decoded_shapes] == [4608 // 4, 4608 // 2]
+    assert_agree(result, analyzer.analyze(read_image(data)))
+
+
 def test_only_large_jpegs_are_reduced(analyzer, photo, decoded_shapes):
     analyzer.analyze(encode(photo, "PNG", compress_level=1))
-    analyzer.analyze(encode(photo.resize((2559, 1000))))
+    analyzer.analyze(encode(photo.resize((1919, 750))))
     analyzer.analyze(encode(photo), detector_size=1400)
     analyzer.analyze(BytesIO(encode(photo)))
-    assert [max(shape) for shape in decoded_shapes] == [SIZE[0], 2559, SIZE[0], SIZE[0]]
+    assert [max(shape) for shape in decoded_shapes] == [SIZE[0], 1919, SIZE[0], SIZE[0]]
 
 
 def test_plot_draws_on_the_whole_image(analyzer, photo, tmp_path):
