@@ -10,6 +10,9 @@ from typing import Literal
 
 from mien.errors import DeviceError, InputError
 
+# Some builds of ONNX Runtime send telemetry; mien works offline. It is read when onnxruntime is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 Precision = Literal["auto", "float32", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "int8")
 CACHE_VARIABLE = "MIEN_CACHE"

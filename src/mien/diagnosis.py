@@ -17,7 +17,7 @@ import numpy as np
 from mien._version import __version__
 from mien.cpu_features import cpu_features, cpu_name
 from mien.devices import Precision, available_devices, explain_conflict, failed_devices, installed_builds
-from mien.errors import MienError
+from mien.errors import DeviceError, MienError, ModelError, UnknownModelError
 from mien.imaging import read_image
 from mien.inference.analyzer import Analyzer
 from mien.inference.classifier import ExpressionClassifier
@@ -114,14 +114,24 @@ def diagnose(
     problems = []
     if repair := explain_conflict(builds):
         problems.append(f"{' and '.join(builds)} overwrite each other; keep one: {repair}")
-    started = time.perf_counter()
-    analyzer = Analyzer(model, threads=threads, device=device, precision=precision)
-    timings = {"open": 1000 * (time.perf_counter() - started), **_measure(analyzer)}
+    networks: dict[str, dict[str, str]] = {}
+    timings: dict[str, float] = {}
+    self_test = None
+    try:
+        started = time.perf_counter()
+        analyzer = Analyzer(model, threads=threads, device=device, precision=precision)
+        timings["open"] = 1000 * (time.perf_counter() - started)
+        networks = {
+            role: {"file": network.path.name, "device": network.device, "precision": network.precision}
+            for role, network in analyzer.networks.items()
+        }
+        timings |= _measure(analyzer)
+        self_test = run_self_test(analyzer, model)
+    except (DeviceError, UnknownModelError):
+        raise
+    except ModelError as error:
+        problems.append(str(error))
     problems += [f'device "{kind}" cannot start: see docs/devices.md' for kind in failed_devices()]
-    networks = {
-        role: {"file": network.path.name, "device": network.device, "precision": network.precision}
-        for role, network in analyzer.networks.items()
-    }
     return Diagnosis(
         versions=_versions(builds),
         platform={"system": platform.platform(), "machine": platform.machine(), "cpu": cpu_name()},
@@ -130,7 +140,7 @@ def diagnose(
         devices=tuple(available_devices()),
         extras=installed_extras(),
         networks=networks,
-        self_test=run_self_test(analyzer, model),
+        self_test=self_test,
         timings_ms={stage: round(value, 2) for stage, value in timings.items()},
         problems=tuple(problems),
     )
@@ -142,13 +152,22 @@ def installed_extras() -> dict[str, bool]:
         requirements = requires("mien") or []
     except PackageNotFoundError:
         return {}
-    extras: dict[str, bool] = {}
+    packages: dict[str, list[str]] = {}
     for requirement in requirements:
+        if extra := re.search(r"extra == ['\"]([\w-]+)['\"]", requirement):
+            packages.setdefault(extra[1], []).append(requirement)
+
+    def is_complete(extra: str) -> bool:
+        return all(is_met(requirement) for requirement in packages.get(extra, []))
+
+    def is_met(requirement: str) -> bool:
+        # an extra may contain others: mien[table,pandas]
+        if others := re.match(r"mien\[([\w,\s-]+)\]", requirement):
+            return all(is_complete(other.strip()) for other in others[1].split(","))
         package = re.match(r"[\w.-]+", requirement)
-        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
-        if package and extra:
-            extras[extra[1]] = extras.get(extra[1], True) and _is_installed(package[0])
-    return extras
+        return package is not None and _is_installed(package[0])
+
+    return {extra: is_complete(extra) for extra in packages}
 
 
 def make_test_image() -> np.ndarray:

@@ -135,7 +135,8 @@ def _reduce(opened: Any, min_side: int) -> int:
     width, height = opened.size
     scale = next((scale for scale in _JPEG_SCALES if max(width, height) >= scale * min_side), 1)
     if scale > 1:
-        opened.draft(None, (width // scale, height // scale))
+        # Pillow cannot reduce a side to nothing
+        opened.draft(None, (max(1, width // scale), max(1, height // scale)))
     return round(max(width, height) / max(opened.size))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import threading
 from collections.abc import Callable
@@ -40,23 +39,29 @@ def open_first(choose: Callable[[Device], Path | bytes], threads: int, device: s
         DeviceError: when the device is not available or cannot run the network.
         ModelError: when ONNX Runtime cannot read the model.
     """
+    *others, last = find_devices(device)
     import onnxruntime as ort
 
-    *others, last = find_devices(device)
+    failed: list[Device] = []
     for candidate in others:
         ort.set_default_logger_severity(QUIET)
         try:
-            return _open(choose(candidate), threads, candidate), candidate
+            session = _open(choose(candidate), threads, candidate)
+            break
         except DeviceError:
-            mark_failed(candidate)
+            failed.append(candidate)
         finally:
             ort.set_default_logger_severity(NORMAL)
-    return _open(choose(last), threads, last), last
+    else:
+        candidate = last
+        session = _open(choose(last), threads, last)
+    # the model is sound, since another device has opened it
+    for other in failed:
+        mark_failed(other)
+    return session, candidate
 
 
 def _open(model: Path | bytes, threads: int, device: Device) -> InferenceSession:
-    # Some builds of ONNX Runtime send telemetry; mien works offline.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime as ort
 
     options = ort.SessionOptions()

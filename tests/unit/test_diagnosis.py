@@ -96,11 +96,24 @@ def test_extras_need_all_their_packages(monkeypatch):
         "numpy>=1; extra == 'one'",
         "numpy>=1; extra == 'two'",
         "nothing-of-this-name[x]>=1; python_version > '3' and extra == 'two'",
+        "mien[one,two]; extra == 'three'",
+        "mien[one]; extra == 'four'",
     ]
     monkeypatch.setattr(diagnosis, "requires", lambda name: lines)
-    assert installed_extras() == {"one": True, "two": False}
+    assert installed_extras() == {"one": True, "two": False, "three": False, "four": True}
 
 
 def test_without_self_test_nothing_is_healthy(default):
     assert not replace(default, self_test=None).is_healthy
     assert default.to_dict()["is_healthy"] is True
+
+
+def test_a_broken_model_is_a_problem_beside_the_versions(tiny_model, tmp_path):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no graph")
+    broken.with_suffix(".json").write_bytes(tiny_model.with_suffix(".json").read_bytes())
+    examined = diagnose(broken)
+    assert not examined.is_healthy
+    assert "broken.onnx" in examined.problems[-1]
+    assert examined.versions["onnxruntime"]
+    assert (examined.networks, examined.self_test, examined.timings_ms) == ({}, None, {})

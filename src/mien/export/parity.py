@@ -51,7 +51,7 @@ def measure_parity(original: Path, quantized: Path, index: Index, *, progress: P
         DatasetError: if no labeled face can be read.
     """
     index = select_labeled(index)
-    classifiers = [ExpressionClassifier(path) for path in (original, quantized)]
+    classifiers = [ExpressionClassifier(path, threads=1, device="cpu") for path in (original, quantized)]
     logits = [predict_dataset(classifier, index, progress=progress).logits for classifier in classifiers]
     labels = official_labels(classifiers[0].manifest, index)
     counted = (labels >= 0) & np.isfinite(logits[0]).all(axis=1)

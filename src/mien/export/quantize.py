@@ -56,7 +56,7 @@ def quantize_model(
         raise InputError(f"calibration_faces is {faces}; expected at least 1.")
     rows = np.sort(np.random.default_rng(0).permutation(len(index.samples))[:faces])
     drawn = replace(index, samples=tuple(index.samples[row] for row in rows))
-    predictions = predict_dataset(ExpressionClassifier(model), drawn, progress=progress)
+    predictions = predict_dataset(ExpressionClassifier(model, threads=1, device="cpu"), drawn, progress=progress)
     readable = np.flatnonzero(np.isfinite(predictions.logits).all(axis=1))
     if not len(readable):
         raise DatasetError(f"{index.root}: no training face can be read; check the images with `mien data check`.")
@@ -107,7 +107,7 @@ def _batches(crops: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
 
 
 def _labels(graph: bytes, crops: np.ndarray) -> np.ndarray:
-    session = open_session(graph)
+    session = open_session(graph, device="cpu")
     logits = [np.asarray(session.run(["logits"], batch)[0]) for batch in _batches(crops)]
     return metrics.choose_labels(np.concatenate(logits))
 
@@ -119,7 +119,7 @@ def _ranges(model: ModelProto, crops: np.ndarray) -> TensorsData:
     outputs = {value.name for value in model.graph.output}
     names = [node.output[0] for node in model.graph.node]
     extended.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in outputs)
-    session = open_session(extended.SerializeToString())
+    session = open_session(extended.SerializeToString(), device="cpu")
     lowest = np.full(len(names), np.inf)
     highest = np.full(len(names), -np.inf)
     for batch in _batches(crops):

@@ -67,7 +67,7 @@ def _evaluate(model: ModelProto, names: Sequence[str], batch: int) -> Tensors:
     inner = dict.fromkeys(name for name in names if name not in present)
     extended.graph.output.extend(ValueInfoProto(name=name) for name in inner)
     images = np.zeros((batch, *_image_shape(model)), dtype=np.float32)
-    values = open_session(extended.SerializeToString()).run(list(names), {"images": images})
+    values = open_session(extended.SerializeToString(), device="cpu").run(list(names), {"images": images})
     return dict(zip(names, map(np.asarray, values), strict=True))
 
 
@@ -130,7 +130,7 @@ def _fix_shape(value: ValueInfoProto, shape: tuple[int, ...]) -> None:
 def _check_outputs(original: bytes, model: ModelProto, names: list[str]) -> None:
     images = np.random.default_rng(0).uniform(0, 255, (3, *_image_shape(model))).astype(np.float32)
     for batch in (images[:1], images):
-        sessions = (open_session(graph) for graph in (original, model.SerializeToString()))
+        sessions = (open_session(graph, device="cpu") for graph in (original, model.SerializeToString()))
         before, after = (session.run(names, {"images": batch}) for session in sessions)
         for name, expected, actual in zip(names, map(np.asarray, before), map(np.asarray, after), strict=True):
             difference = np.abs(expected - actual).max() if expected.shape == actual.shape else np.inf

@@ -196,7 +196,7 @@ class Analyzer:
         """Yield the result of each image in order; an unreadable image has `Result.error`.
 
         Images are analyzed in parallel, each by one thread: with several workers and `threads=0` the networks are
-        loaded a second time with one thread each. At most `workers` images are decoded at a time, and at most
+        loaded a second time with one thread each. At most `workers` files are decoded at a time, and at most
         4 x `workers` are taken from the iterable before their results are requested. Mutable inputs are copied before
         the next item is requested. If the iterable itself raises, the results of all items before are yielded first.
         Results do not depend on the number of workers.

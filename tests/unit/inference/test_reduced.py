@@ -120,3 +120,8 @@ def test_plot_draws_on_the_whole_image(analyzer, photo, tmp_path):
 def test_limit_of_pixels_counts_the_whole_image(analyzer, photo):
     (result,) = analyzer.analyze_many([encode(photo)], max_pixels=SIZE[0] * SIZE[1] - 1)
     assert f"{SIZE[0]} x {SIZE[1]} pixels" in str(result.error)
+
+
+def test_thin_jpegs_are_decoded(analyzer):
+    result = analyzer.analyze(encode(Image.new("RGB", (8000, 5), "gray")))
+    assert (result.width, result.height, len(result)) == (8000, 5, 0)
