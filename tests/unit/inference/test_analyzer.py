@@ -20,6 +20,7 @@ from mien.inference.explain import explain
 from mien.inference.options import AnalysisOptions
 from mien.manifest import QualityTemperature
 from mien.metrics import softmax
+from mien.parallel import ITEMS_PER_WORKER
 from support.images import PORTRAITS, bust, rotated
 from support.models import make_explainable
 
@@ -407,7 +408,7 @@ def test_analyze_many_bounds_its_read_ahead(analyzer):
     assert taken == 0
     for _ in range(8):
         next(analyses)
-    assert taken < 8 + 2 * 3
+    assert taken < 8 + ITEMS_PER_WORKER * 3
     analyses.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("mien-worker")]
 
