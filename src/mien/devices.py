@@ -81,7 +81,7 @@ def parse_device(device: str) -> Device | None:
     """Return the device with a name such as "cpu", "cuda:1" or "openvino:gpu"; None for "auto".
 
     Raises:
-        InputError: when there is no such device.
+        InputError: when the device is unknown.
     """
     kind, has_unit, unit = device.partition(":") if isinstance(device, str) else ("", "", "")
     is_unit = unit.isascii() and (unit.isdigit() if kind in NUMBERED else kind == "openvino" and unit.isalnum())
@@ -105,7 +105,7 @@ def find_devices(device: str) -> list[Device]:
     """Return the devices to try, in order: the named one, or the available ones of "auto".
 
     Raises:
-        InputError: when there is no such device.
+        InputError: when the device is unknown.
         DeviceError: when the installed build of ONNX Runtime does not support it.
     """
     named = parse_device(device)
@@ -155,7 +155,7 @@ def installed_builds() -> dict[str, str]:
 
 
 def explain_conflict(builds: dict[str, str], package: str = "") -> str:
-    """Return the command that leaves one build of several; empty when there is no conflict.
+    """Return the command that leaves one build of several; empty for a single build.
 
     Args:
         builds: see `installed_builds`.

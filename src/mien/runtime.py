@@ -149,7 +149,7 @@ def choose_file(
         device: the device in use.
 
     Raises:
-        ModelError: when there is no file with this precision.
+        ModelError: when the file with this precision is missing.
     """
     is_int8 = path.name.endswith(INT8_SUFFIX)
     variant = path if is_int8 else path.with_name(path.stem + INT8_SUFFIX)

@@ -105,9 +105,7 @@ class Analyzer:
         )
         self._model = model
         self._networks = Networks(model, threads=threads, device=device, precision=precision, with_mesh=pose)
-        self._detector = self._networks.detector
-        self._classifier = self._networks.classifier
-        self._classifier.abstention_threshold(max_error)
+        self.classifier.abstention_threshold(max_error)
 
     def __reduce__(self) -> tuple[object, tuple[()]]:
         """Open the analyzer again from its arguments, when it is copied or unpickled in another process."""
@@ -116,7 +114,7 @@ class Analyzer:
         return partial(type(self), model, **self._networks.arguments, **vars(self._options)), ()
 
     def __repr__(self) -> str:
-        network = self._classifier.network
+        network = self.classifier.network
         running = f"device={network.device!r}, precision={network.precision!r}"
         return f"Analyzer({str(self._model)!r}, {running}, options={self._options})"
 
@@ -133,7 +131,7 @@ class Analyzer:
     @property
     def classifier(self) -> ExpressionClassifier:
         """The expression classifier behind the analyzer."""
-        return self._classifier
+        return self._networks.classifier
 
     @property
     def networks(self) -> dict[str, LoadedModel]:
@@ -151,8 +149,8 @@ class Analyzer:
 
         With `max_error`, its `abstain_below` is the threshold in use, not the file's.
         """
-        threshold = self._classifier.abstention_threshold(self._options.max_error)
-        return replace(self._classifier.manifest, abstain_below=threshold)
+        threshold = self.classifier.abstention_threshold(self._options.max_error)
+        return replace(self.classifier.manifest, abstain_below=threshold)
 
     def with_options(self, **overrides: Unpack[OptionOverrides]) -> Analyzer:
         """Return an analyzer with other defaults that shares the networks.
@@ -227,8 +225,6 @@ class Analyzer:
     def _with_networks(self, networks: Networks) -> Analyzer:
         other = object.__new__(type(self))
         vars(other).update(vars(self), _networks=networks)
-        other._detector = networks.detector
-        other._classifier = networks.classifier
         return other
 
     def _analyze_item(self, options: AnalysisOptions, item: InputImage) -> Result:
@@ -254,7 +250,7 @@ class Analyzer:
             if decoded.scale == 1 or has_detail(detected):
                 break
             min_side = sufficient_side(detected, decoded.pixels.shape)
-        hints = find_hints(self._detector, decoded.pixels, detected, options, is_array=is_array)
+        hints = find_hints(self._networks.detector, decoded.pixels, detected, options, is_array=is_array)
         measured, crops = self._prepare(decoded.pixels, detected, options)
         faces = [enlarge_face(face, decoded.scale) for face in measured]
         height, width = decoded.size_hw
@@ -318,11 +314,11 @@ class Analyzer:
     def _override(self, **overrides: Unpack[OptionOverrides]) -> AnalysisOptions:
         options = self._options.override(**overrides)
         if overrides:
-            self._classifier.abstention_threshold(options.max_error)
+            self.classifier.abstention_threshold(options.max_error)
         return options
 
     def _detect(self, image: np.ndarray, options: AnalysisOptions, *, rotated: bool = True) -> list[Face]:
-        faces = self._detector.detect(
+        faces = self._networks.detector.detect(
             image, rotated=rotated, min_confidence=options.min_confidence, max_side=options.detector_size
         )
         return faces[: options.max_faces]
@@ -340,15 +336,15 @@ class Analyzer:
         posed = pose_faces(image, faces, mesh, max_tilt_deg=max_tilt_deg, rotated=rotated)
         if options.action_units and posed:
             posed = estimate_movements(posed, self._networks.blendshapes())
-        crops = [self._classifier.crop(image, face) for face in posed]
-        aligned = crops if self._classifier.framing == SHARPNESS_CROP else [None] * len(crops)
+        crops = [self.classifier.crop(image, face) for face in posed]
+        aligned = crops if self.classifier.framing == SHARPNESS_CROP else [None] * len(crops)
         qualities = [face_quality(image, face, crop=crop) for face, crop in zip(posed, aligned, strict=True)]
         return [replace(face, quality=quality) for face, quality in zip(posed, qualities, strict=True)], crops
 
     def _classify(self, faces: Sequence[Face], crops: Sequence[np.ndarray], options: AnalysisOptions) -> list[Face]:
         if not crops:
             return []
-        expressions = self._classifier.classify(
+        expressions = self.classifier.classify(
             np.stack(crops),
             qualities=[face.quality for face in faces],
             flip_tta=options.flip_tta,

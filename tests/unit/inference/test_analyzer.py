@@ -225,7 +225,7 @@ def test_analyze_many_keeps_order_and_skips_bad_images(analyzer, examples, portr
 @pytest.mark.parametrize("stage", ["pose_faces", "crop"])
 def test_analyze_many_continues_after_error_of_one_image(tiny_model, portrait, group, monkeypatch, stage):
     analyzer = Analyzer(tiny_model, threads=1)
-    owner = mien.inference.analyzer if stage == "pose_faces" else analyzer._classifier
+    owner = mien.inference.analyzer if stage == "pose_faces" else analyzer.classifier
     original = getattr(owner, stage)
 
     def refuse(image, *rest, **options):
