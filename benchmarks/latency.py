@@ -67,7 +67,7 @@ def stages_ms(model: str, threads: int, repeats: int, *, pose: bool) -> dict[str
     data = example_photo()
     image = read_image(data)
     analyzer = Analyzer(model, threads=threads, pose=pose)
-    detector, mesh, classifier = analyzer._detector, analyzer._networks.mesh(), analyzer.classifier
+    detector, mesh, classifier = analyzer._networks.detector, analyzer._networks.mesh(), analyzer.classifier
     analyzer._networks._mesh = mesh
     clock = NetworkClock(detector, mesh, classifier)
     faces = detector.detect(image)
