@@ -27,7 +27,7 @@ from mien.voice.activity import SpeechDetector, SpeechSegmenter
 from mien.voice.audio import SAMPLE_RATE_HZ, read_audio
 from mien.voice.augmentation import VARIANTS, augment, colored_noise, mix, to_telephone
 from mien.voice.classifier import MAX_SECONDS, VoiceClassifier
-from mien.voice.corpora import HIGH_AROUSAL, Utterance, read_emodb
+from mien.voice.corpora import Utterance, read_emodb
 from mien.voice.fitting import SpeakerFolds
 
 BOOTSTRAPS = 2000
@@ -162,7 +162,7 @@ def main() -> None:
             np.savez(options.cache, **embeddings)
     names = classifier.manifest.labels
     labels = np.array([names.index(utterance.label) for utterance in utterances])
-    is_high = np.array([int(utterance.label in HIGH_AROUSAL) for utterance in utterances])
+    is_high = np.array([int(utterance.is_high_arousal) for utterance in utterances])
     speakers = np.array([utterance.speaker for utterance in utterances])
     variants = {name: embeddings[name] for name in VARIANTS}
     conditions = {name: embeddings[name] for name in CONDITIONS}

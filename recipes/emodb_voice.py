@@ -3,7 +3,8 @@
     pip download --no-deps pipecat-ai==1.14.0 && unzip pipecat_ai-1.14.0-*.whl 'pipecat/audio/turn/smart_turn/data/*'
     python recipes/emodb_voice.py emodb.zip pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx -o voice.onnx
 
-`--corpus crema-d` and `--corpus ravdess` fit the heads on your copy of these corpora instead.
+`--corpus crema-d`, ravdess, meld or iemocap fits the heads on your copy of these corpora instead, without the test
+split of MELD.
 
 The heads are linear and have a closed form (linear discriminant analysis with a shrunk covariance), so that this is a
 script and not a recipe of `mien train`: there is no loop, checkpoint or graphics card to manage. It takes some minutes
@@ -25,7 +26,7 @@ from mien.metrics import risk_coverage, softmax
 from mien.runtime import open_session
 from mien.voice.audio import read_audio
 from mien.voice.augmentation import VARIANTS, augment
-from mien.voice.corpora import HIGH_AROUSAL, READERS, VOICE_CLASSES, Utterance
+from mien.voice.corpora import READERS, SOURCES, VOICE_CLASSES, Utterance
 from mien.voice.features import MELS, log_mel
 from mien.voice.fitting import Choice, SpeakerFolds
 
@@ -36,19 +37,6 @@ MAX_GROUPS = 10
 COVERAGES = np.linspace(1.0, 0.5, 11)
 ABSTAIN_BELOW_COVERAGE = 0.9
 """Share of the held-out utterances that get a label."""
-CORPORA = {
-    "emodb": TrainingSource(
-        name="EmoDB (Burkhardt et al. 2005): 535 utterances of ten German actors in seven acted expressions",
-        license="CC0",
-    ),
-    "crema-d": TrainingSource(
-        name="CREMA-D (Cao et al. 2014): utterances of 91 actors in six acted expressions, English", license="ODbL 1.0"
-    ),
-    "ravdess": TrainingSource(
-        name="RAVDESS (Livingstone and Russo 2018): utterances of 24 actors in eight acted expressions, English",
-        license="CC BY-NC-SA 4.0",
-    ),
-}
 ENCODER_SOURCES = (
     TrainingSource(
         name="Smart Turn v3.2 (Daily): Whisper Tiny's encoder, fine-tuned to find the end of a turn",
@@ -138,7 +126,7 @@ def main() -> None:
     parser.add_argument("--output", "-o", type=Path, required=True)
     parser.add_argument("--cache", type=Path, help="file for the embeddings")
     options = parser.parse_args()
-    utterances = READERS[options.corpus](options.data)
+    utterances = [utterance for utterance in READERS[options.corpus](options.data) if utterance.split != "test"]
     builder = GraphBuilder()
     add_encoder(builder, options.encoder)
     encoder = make_graph(builder, {"embedding": ["N", EMBEDDING]})
@@ -147,7 +135,7 @@ def main() -> None:
     )
     names = tuple(name for name in VOICE_CLASSES if name in {utterance.label for utterance in utterances})
     labels = np.array([names.index(utterance.label) for utterance in utterances])
-    is_high = np.array([int(utterance.label in HIGH_AROUSAL) for utterance in utterances])
+    is_high = np.array([int(utterance.is_high_arousal) for utterance in utterances])
     speakers = group_speakers([utterance.speaker for utterance in utterances])
     classes = SpeakerFolds(embeddings, labels, speakers)
     choice = classes.choose()
@@ -169,7 +157,7 @@ def main() -> None:
         temperature=round(choice.temperature, 4),
         abstain_below=kept.confidence,
         risk_coverage=points,
-        trained_on=(CORPORA[options.corpus], *ENCODER_SOURCES),
+        trained_on=(SOURCES[options.corpus], *ENCODER_SOURCES),
         source={"recipe": "recipes/emodb_voice.py", "corpus": options.corpus, "shrinkage": choice.shrinkage},
     )
     write_manifest(manifest, options.output)

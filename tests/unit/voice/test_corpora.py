@@ -1,11 +1,25 @@
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 
 import pytest
 
 from mien.errors import AnnotationError, DatasetError, LayoutError
-from mien.voice.corpora import HIGH_AROUSAL, READERS, VOICE_CLASSES, read_crema_d, read_emodb, read_ravdess
+from mien.voice.audio import read_audio
+from mien.voice.corpora import (
+    HIGH_AROUSAL,
+    READERS,
+    SOURCES,
+    VOICE_CLASSES,
+    read_crema_d,
+    read_emodb,
+    read_iemocap,
+    read_meld,
+    read_ravdess,
+)
+from support.clips import write_clip
+from support.sounds import tone, write_audio
 
 
 def test_reads_speaker_text_and_label(tmp_path):
@@ -87,5 +101,159 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_every_corpus_has_a_reader_and_known_arousal():
-    assert set(READERS) == {"emodb", "crema-d", "ravdess"}
+    assert set(READERS) == set(SOURCES) == {"emodb", "crema-d", "ravdess", "meld", "iemocap"}
     assert set(VOICE_CLASSES) > HIGH_AROUSAL
+
+
+def test_video_of_ravdess_may_be_silent_where_there_is_sound(tmp_path):
+    make_files(
+        tmp_path,
+        "Actor_01/01-01-05-01-02-01-01.mp4",
+        "Actor_01/02-01-05-01-02-01-01.mp4",
+        "Actor_01/03-01-05-01-02-01-01.wav",
+        "Actor_02/02-01-03-01-02-01-02.mp4",
+        "Actor_02/03-01-03-01-02-01-02.wav",
+        "Actor_03/03-01-02-01-02-01-03.wav",
+    )
+    both, silent, sound = sorted(read_ravdess(tmp_path), key=lambda utterance: utterance.speaker)
+    assert both.read_video() == b"Actor_01/01-01-05-01-02-01-01.mp4"
+    assert silent.read_video() == b"Actor_02/02-01-03-01-02-01-02.mp4"
+    assert silent.read() == b"Actor_02/03-01-03-01-02-01-02.wav"
+    assert (sound.video, sound.label) == ("", "calm")
+
+
+VOTES = """"","A","D","F","H","N","S","fileName","numResponses","agreement"
+"100001",0,0,0,8,1,0,"1001_IEO_HAP_HI",9,0.89
+"200001",0,0,0,10,0,0,"1001_IEO_HAP_HI",10,1
+"300001",1,0,0,9,0,0,"1001_IEO_HAP_HI",10,0.9
+"100002",7,0,0,0,3,0,"1001_DFA_ANG_XX",10,0.7
+"""
+
+
+def test_reads_videos_and_votes_of_crema_d(tmp_path):
+    make_files(tmp_path, "AudioWAV/1001_IEO_HAP_HI.wav", "VideoFlash/1001_IEO_HAP_HI.flv")
+    make_files(tmp_path, "VideoFlash/1001_DFA_ANG_XX.flv", "processedResults/tabulatedVotes.csv")
+    (tmp_path / "processedResults/tabulatedVotes.csv").write_text(VOTES)
+    anger, happiness = read_crema_d(tmp_path)
+    assert happiness.read_video() == b"VideoFlash/1001_IEO_HAP_HI.flv"
+    assert anger.path == anger.video
+    assert set(happiness.votes) == {"voice", "face", "both"}
+    assert happiness.votes["voice"] == {
+        "anger": 0, "disgust": 0, "fear": 0, "happiness": 8, "neutral": 1, "sadness": 0
+    }  # fmt: skip
+    assert happiness.votes["both"]["anger"] == 1
+    assert anger.votes == {"voice": {**happiness.votes["voice"], "anger": 7, "happiness": 0, "neutral": 3}}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (VOTES.replace('"100002"', '"900002"'), "line 5: expected a row number"),
+        (VOTES.replace(",7,0", ",x,0"), "line 5: expected a row number"),
+        (VOTES.replace('"S",', ""), "line 1: no column 'S'"),
+        (VOTES + '"100003",1', "line 6: too few values"),
+    ],
+)
+def test_names_the_line_of_a_broken_table_of_votes(tmp_path, table, message):
+    make_files(tmp_path, "AudioWAV/1001_IEO_HAP_HI.wav")
+    (tmp_path / "tabulatedVotes.csv").write_text(table)
+    with pytest.raises(AnnotationError, match=message):
+        read_crema_d(tmp_path)
+
+
+MELD = """Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime
+1,"Well, hello.",Joey,joy,positive,0,0,8,21,"00:16:16,059","00:16:21,731"
+2,No.,The Waiter,neutral,neutral,0,1,8,21,"00:16:21,940","00:16:23,442"
+3,Lost file,Joey,fear,negative,125,3,8,21,"00:16:21,940","00:16:23,442"
+"""
+
+
+def make_meld(root):
+    """Write the published layout, with sound in one of the clips."""
+    make_files(root, "train_splits/dia0_utt1.mp4", "train_splits/._dia0_utt1.mp4", "dev_splits_complete/dia0_utt0.mp4")
+    make_files(root, "output_repeated_splits_test/final_videos_testdia0_utt0.mp4")
+    write_clip(root / "train_splits/dia0_utt0.mp4", sound="aac")
+    (root / "train_sent_emo.csv").write_text(MELD)
+    (root / "dev_sent_emo.csv").write_text(MELD)
+    (root / "test_sent_emo.csv").write_text(MELD)
+
+
+def test_reads_meld_with_splits_and_without_lost_clips(tmp_path):
+    make_meld(tmp_path)
+    utterances = {utterance.name: utterance for utterance in read_meld(tmp_path)}
+    assert sorted(utterances) == ["train_dia0_utt0", "train_dia0_utt1", "valid_dia0_utt0"]
+    first = utterances["train_dia0_utt0"]
+    assert (first.speaker, first.label, first.split, first.text) == ("Joey", "happiness", "train", "Well, hello.")
+    assert utterances["train_dia0_utt1"].speaker == "The Waiter"
+    assert utterances["valid_dia0_utt0"].split == "valid"
+    assert len(read_audio(first.read())) > 16000
+    assert first.read_video() == first.read()
+
+
+def test_reads_a_zip_file_of_meld_with_short_folders(tmp_path):
+    path = tmp_path / "meld.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("MELD.Raw/test_sent_emo.csv", MELD.encode("utf-8-sig"))
+        archive.writestr("MELD.Raw/test/dia0_utt1.mp4", b"clip")
+    (utterance,) = read_meld(path)
+    assert (utterance.name, utterance.split, utterance.read()) == ("test_dia0_utt1", "test", b"clip")
+
+
+def test_names_the_line_of_an_unknown_class_of_meld(tmp_path):
+    make_meld(tmp_path)
+    (tmp_path / "dev_sent_emo.csv").write_text(MELD.replace("neutral,neutral", "bored,neutral"))
+    with pytest.raises(AnnotationError, match=r"dev_sent_emo.csv, line 3: 'bored' is not a class"):
+        read_meld(tmp_path)
+    with pytest.raises(LayoutError, match=r"train_sent_emo\.csv"):
+        read_meld(tmp_path / "train_splits")
+
+
+IEMOCAP = """% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
+
+[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]
+C-E2:\tNeutral;\t()
+A-E3:\tval 3; act 2; dom  2;\t()
+
+[10.0100 - 11.3925]\tSes01F_impro01_M001\texc\t[4.5000, 4.0000, 2.5000]
+[14.8872 - 18.0175]\tSes01F_impro01_F002\txxx\t[2.5000, 2.5000, 2.5000]
+[19.2900 - 20.7875]\tSes01F_impro01_F003\tfru\t[2.5000, 4.0000, 2.5000]
+[21.0000 - 22.0000]\tSes01F_impro01_F004\tsad\t[2.5000, 2.5000, 2.5000]
+"""
+
+
+def make_iemocap(root):
+    evaluation = root / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+    make_files(root, str(evaluation.relative_to(root)), "Session1/dialog/EmoEvaluation/Categorical/Ses01F_impro01.txt")
+    make_files(root, "Session1/dialog/wav/Ses01F_impro01.wav", "Session1/dialog/avi/DivX/Ses01F_impro01.avi")
+    evaluation.write_text(IEMOCAP)
+    folder = root / "Session1/sentences/wav/Ses01F_impro01"
+    folder.mkdir(parents=True)
+    for name in ("F000", "M001", "F002", "F003"):
+        write_audio(folder / f"Ses01F_impro01_{name}.wav", tone(1.0))
+
+
+def test_reads_classes_arousal_and_times_of_iemocap(tmp_path):
+    make_iemocap(tmp_path)
+    neutral, excited = read_iemocap(tmp_path)
+    assert (neutral.name, neutral.speaker, neutral.label) == ("Ses01F_impro01_F000", "01F", "neutral")
+    assert (excited.speaker, excited.label, excited.arousal) == ("01M", "happiness", 0.5)
+    assert (neutral.start_s, neutral.end_s) == (6.2901, 8.2357)
+    assert neutral.read_video() == excited.read_video() == b"Session1/dialog/avi/DivX/Ses01F_impro01.avi"
+    assert len(read_audio(neutral.read())) == 16000
+
+
+def test_iemocap_without_labels_is_another_layout(tmp_path):
+    make_iemocap(tmp_path)
+    (tmp_path / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt").unlink()
+    with pytest.raises(LayoutError, match="EmoEvaluation"):
+        read_iemocap(tmp_path)
+
+
+def test_perceived_arousal_precedes_that_of_the_class(tmp_path):
+    make_iemocap(tmp_path)
+    neutral, excited = read_iemocap(tmp_path)
+    assert not neutral.is_high_arousal
+    assert excited.is_high_arousal
+    assert dataclasses.replace(neutral, arousal=0.2).is_high_arousal
+    assert not dataclasses.replace(neutral, arousal=None).is_high_arousal
+    assert dataclasses.replace(excited, arousal=None).is_high_arousal
