@@ -44,7 +44,7 @@ def measure(model: str, seconds: float, *, threads: bool) -> dict[str, Any]:
         engine.play(image, WARM_UP_S)
         engine.reset()
         responses = engine.play(image, seconds)
-    assert all(len(response["frame"]["faces"]) == 1 for response in responses), "expected one face per frame"
+    assert all(len(response["result"]["faces"]) == 1 for response in responses), "expected one face per frame"
     return {
         "model": model,
         "runtime": opened["runtime"],

@@ -134,7 +134,14 @@ export default defineConfig({
   base: './',
   plugins: [themePlugin(), gzipPlugin(), sourcesHashPlugin(), modelsPlugin()],
   worker: { format: 'es', plugins: () => [gzipPlugin()] },
-  resolve: { conditions: ['onnxruntime-web-use-extern-wasm', ...defaultClientConditions] },
+  resolve: {
+    conditions: ['onnxruntime-web-use-extern-wasm', ...defaultClientConditions],
+    // The page is built from the package's sources.
+    alias: [
+      { find: /^@mien\/browser$/, replacement: resolve(ROOT, 'src/engine/index.ts') },
+      { find: /^@mien\/browser\/custom-worker$/, replacement: resolve(ROOT, 'src/engine/customWorker.ts') },
+    ],
+  },
   build: {
     outDir: '../src/mien/server/page',
     emptyOutDir: true,

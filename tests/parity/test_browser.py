@@ -81,7 +81,7 @@ def test_close_up_large_and_blank_images_match_python(engine, analyzer, examples
     assert_images_match(engine, analyzer, resize(astronaut, (1800, 1801)))
     assert_images_match(engine, analyzer, painted_disk())
     blank = np.full((90, 120, 3), 128, dtype=np.uint8)
-    assert engine.analyze_image(blank)["frame"]["faces"] == []
+    assert engine.analyze_image(blank)["result"]["faces"] == []
 
 
 @needs_browser
@@ -93,7 +93,7 @@ def test_other_models_match_python(chromium, examples, model):
 
 
 def assert_images_match(engine, analyzer, image):
-    frame = engine.analyze_image(image)["frame"]
+    frame = engine.analyze_image(image)["result"]
     assert (frame["height"], frame["width"]) == image.shape[:2]
     expected = [face.to_dict() for face in analyzer.analyze(image)]
     assert len(frame["faces"]) == len(expected) > 0
@@ -117,8 +117,8 @@ def test_video_frames_match_python(engine, analyzer, examples):
         detections += has_detected
         frame = DecodedFrame(index=index, timestamp_s=float(timestamp_s), image=image)
         expected = [face.to_dict() for face in follower.step(frame).faces]
-        faces = response["frame"]["faces"]
-        assert response["frame"]["frame_index"] == index
+        faces = response["result"]["faces"]
+        assert response["result"]["frame_index"] == index
         assert [face["track_id"] for face in faces] == [face["track_id"] for face in expected]
         for face, expected_face in zip(faces, expected, strict=True):
             assert_face_matches(face, expected_face)
@@ -134,7 +134,7 @@ def test_rejects_timestamps_that_go_backwards_until_reset(engine):
     assert engine.analyze_frame(blank, 2.0)["type"] == "frame"
     assert "time must not go back" in engine.analyze_frame(blank, 1.0)["message"]
     assert engine.reset()["type"] == "reset"
-    assert engine.analyze_frame(blank, 1.0)["frame"]["frame_index"] == 0
+    assert engine.analyze_frame(blank, 1.0)["result"]["frame_index"] == 0
 
 
 @needs_browser

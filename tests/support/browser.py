@@ -54,7 +54,7 @@ ANALYZE_IMAGE = """async (png) => {
 }"""
 ANALYZE_FRAME = """async ([png, timestamp_s]) => {
   const image = await decode(png);
-  return request({ type: 'frame', image, timestamp_s }, [image]);
+  return request({ type: 'frame', tracker: 0, image, timestamp_s }, [image]);
 }"""
 PLAY = """async ([png, seconds]) => {
   const still = await decode(png);
@@ -71,7 +71,7 @@ PLAY = """async ([png, seconds]) => {
     context.setTransform(1, 0, 0, 1, 12 * Math.sin(2 * timestamp_s), 6 * Math.sin(3 * timestamp_s));
     context.drawImage(still, 0, 0);
     const image = await createImageBitmap(canvas);
-    const response = await request({ type: 'frame', image, timestamp_s }, [image]);
+    const response = await request({ type: 'frame', tracker: 0, image, timestamp_s }, [image]);
     responses.push({ ...response, wall_ms: performance.now() - now });
   }
   return responses;
@@ -125,7 +125,7 @@ class Engine:
 
     def reset(self) -> dict[str, Any]:
         """Forget all tracks."""
-        return self._page.evaluate("() => request({ type: 'reset' })")
+        return self._page.evaluate("() => request({ type: 'reset', tracker: 0 })")
 
     def play(self, image: np.ndarray, seconds: float) -> list[dict[str, Any]]:
         """Analyze an image that sways at 30 frames per second; after an analysis, the newest frame is next.

@@ -1,22 +1,11 @@
 /** The interface of an analysis backend, on this device or on the server, and the records that it returns. */
 
-import type {
-  ExpressionRecord,
-  FaceRecord,
-  HeadPoseRecord,
-  QualityRecord,
-  VideoFrameRecord,
-} from './generated/results';
+import type { FrameResult } from '@mien/browser';
 
-export type Expression = ExpressionRecord;
-export type Face = FaceRecord;
-export type HeadPose = HeadPoseRecord;
-export type Quality = QualityRecord;
+export type { Expression, Face, HeadPose, Quality } from '@mien/browser';
 
 /** The faces of an image or a video frame, in pixels of the image that was passed in. */
-export interface Frame extends Omit<VideoFrameRecord, 'scene'> {
-  width: number;
-  height: number;
+export interface Frame extends FrameResult {
   /** From submitting the image to receiving its faces, in milliseconds. */
   latency_ms: number;
 }

@@ -6,9 +6,9 @@ const BYTES = Uint8Array.of(1, 2, 3);
 
 afterEach(() => vi.unstubAllGlobals());
 
-test('verify rejects a file that does not match its manifest', async () => {
+test('verify rejects a file that does not match the SHA-256 of its manifest', async () => {
   await verify(BYTES, '039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81', FILE);
-  await expect(verify(BYTES, '00', FILE)).rejects.toThrow('some.onnx does not match its manifest');
+  await expect(verify(BYTES, '00', FILE)).rejects.toThrow('some.onnx does not match the SHA-256 of its manifest');
 });
 
 test('progress is reported and never decreases', () => {

@@ -3,7 +3,7 @@ import { type ExpressionManifest, predictExpressions } from '../src/engine/expre
 import { blank } from '../src/engine/imaging';
 import type { Input } from '../src/engine/network';
 import { isSharpnessCrop } from '../src/engine/quality';
-import { threadCount } from '../src/engine/threads';
+import { threadsFor } from '../src/engine/threads';
 
 const MANIFEST: ExpressionManifest = {
   labels: ['neutral', 'happiness'],
@@ -62,5 +62,5 @@ test.each([
   [8, 4],
   [32, 4],
 ])('%i processors run %i threads', (processors, threads) => {
-  expect(threadCount(processors)).toBe(threads);
+  expect(threadsFor(processors)).toBe(threads);
 });

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test, vi } from 'vitest';
 import geometry from '../../src/mien/assets/face-geometry.json';
-import { Analyzer, type Models } from '../src/engine/analyzer';
+import { ImageAnalyzer, type Models } from '../src/engine/analyzer';
 import { FaceFollower } from '../src/engine/follower';
 import { blank, type Pixels } from '../src/engine/imaging';
 import { Stopwatch } from '../src/engine/stopwatch';
@@ -30,7 +30,7 @@ beforeEach(() => {
   confidence = 0.9;
   presence = 5;
   const stopwatch = new Stopwatch();
-  follower = new FaceFollower(new Analyzer(stubModels(), stopwatch), stopwatch);
+  follower = new FaceFollower(new ImageAnalyzer(stubModels(), stopwatch), stopwatch);
 });
 
 function stubModels(): Models {

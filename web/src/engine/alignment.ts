@@ -1,7 +1,7 @@
 /** Aligned face crops for the expression model: port of `mien/faces/alignment.py`. */
 
-import { type Point, similarityTransform } from './geometry';
-import { type Pixels, warp } from './imaging';
+import { type Point, similarityTransform } from './geometry.ts';
+import { type Pixels, warp } from './imaging.ts';
 
 /** Positions of the five landmarks in a square of side 1, by template. */
 export const TEMPLATES: Record<string, Point[]> = {

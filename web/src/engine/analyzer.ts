@@ -1,16 +1,16 @@
 /** Face analysis of single images: port of `mien/inference/analyzer.py`. */
 
-import type { Expression, Face, HeadPose, Quality } from '../backend';
-import { alignFace } from './alignment';
-import { type Detection, detect } from './detection';
-import { type ExpressionManifest, predictExpressions } from './expression';
-import type { Point } from './geometry';
-import type { Pixels } from './imaging';
-import { landmarksOf, type MeshOptions, SINGLE_IMAGE, searchMesh } from './landmarks';
-import type { Network } from './network';
-import { type FaceGeometry, headPose } from './pose';
-import { faceQuality, isSharpnessCrop } from './quality';
-import type { Stopwatch } from './stopwatch';
+import { alignFace } from './alignment.ts';
+import { type Detection, detect } from './detection.ts';
+import { type ExpressionManifest, predictExpressions } from './expression.ts';
+import type { Point } from './geometry.ts';
+import type { Pixels } from './imaging.ts';
+import { landmarksOf, type MeshOptions, SINGLE_IMAGE, searchMesh } from './landmarks.ts';
+import type { Network } from './network.ts';
+import { type FaceGeometry, headPose } from './pose.ts';
+import { faceQuality, isSharpnessCrop } from './quality.ts';
+import type { Expression, Face, HeadPose, Quality } from './results.ts';
+import type { Stopwatch } from './stopwatch.ts';
 
 /** Minimum rotation between mesh and detector landmarks above which the mesh landmarks are used for alignment. */
 const MIN_REALIGNMENT_DEG = 15;
@@ -49,7 +49,7 @@ export interface PredictionRequest {
   options: MeshOptions;
 }
 
-export class Analyzer {
+export class ImageAnalyzer {
   constructor(
     private readonly models: Models,
     private readonly stopwatch: Stopwatch,

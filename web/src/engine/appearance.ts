@@ -1,9 +1,9 @@
 /** Appearance descriptors that re-identify a face between frames: port of `appearance_descriptor` in `mien/faces/tracking.py`. */
 
-import { alignFace } from './alignment';
-import type { Detection } from './detection';
-import type { Box, Point } from './geometry';
-import { type Pixels, subsample, WarpError } from './imaging';
+import { alignFace } from './alignment.ts';
+import type { Detection } from './detection.ts';
+import type { Box, Point } from './geometry.ts';
+import { type Pixels, subsample, WarpError } from './imaging.ts';
 
 /** Unit vector of 256 numbers, compared by cosine distance. It cannot recognize a person. */
 export type Appearance = number[];

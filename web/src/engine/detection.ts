@@ -1,9 +1,9 @@
 /** Face detection with YuNet: port of `mien/faces/detection.py`. */
 
-import { type Box, boxArea, boxInside, boxIou, type Point, round } from './geometry';
-import { type Pixels, rotateQuarter } from './imaging';
-import type { Network } from './network';
-import { resize } from './resizing';
+import { type Box, boxArea, boxInside, boxIou, type Point, round } from './geometry.ts';
+import { type Pixels, rotateQuarter } from './imaging.ts';
+import type { Network } from './network.ts';
+import { resize } from './resizing.ts';
 
 /** One detected face, in pixels of the image. */
 export interface Detection {

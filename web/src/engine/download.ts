@@ -20,9 +20,19 @@ export class Progress {
   }
 }
 
-/** Download a file of a known size, by default that of the response. Rejects with a message for the user. */
-export async function download(url: string | URL, progress: Progress, size?: number): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await request(url);
+export interface DownloadOptions {
+  /** Size of the file in bytes, by default that of the response. */
+  size?: number;
+  fetch?: typeof fetch;
+}
+
+/** Download a file. Rejects with a message for the user. */
+export async function download(
+  url: string | URL,
+  progress: Progress,
+  { size, fetch = globalThis.fetch }: DownloadOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const response = await request(url, fetch);
   const addBytes = progress.add(size ?? Number(response.headers.get('Content-Length')));
   if (!response.body) return new Uint8Array(await response.arrayBuffer());
   const chunks: Uint8Array<ArrayBuffer>[] = [];
@@ -44,13 +54,17 @@ function concatenate(chunks: Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer>
   return bytes;
 }
 
-export async function downloadJson<T>(url: string | URL): Promise<T> {
-  return (await request(url)).json() as Promise<T>;
+/** Download a JSON file. Rejects with a message for the user. */
+export async function downloadJson<T>(url: string | URL, fetch = globalThis.fetch): Promise<T> {
+  return (await request(url, fetch)).json() as Promise<T>;
 }
 
-async function request(url: string | URL): Promise<Response> {
-  const response = await fetch(url).catch(() => null);
-  if (!response) throw new Error(`${nameOf(url)} could not be loaded: the server cannot be reached.`);
+async function request(url: string | URL, fetch: typeof globalThis.fetch): Promise<Response> {
+  const response = await fetch(url).catch((cause: Error) => {
+    // By its standard, fetch rejects with a TypeError when there is no response.
+    const reason = cause instanceof TypeError ? 'the server cannot be reached' : cause.message;
+    throw new Error(`${nameOf(url)} could not be loaded: ${reason}.`, { cause });
+  });
   if (!response.ok) throw new Error(`${nameOf(url)} could not be loaded: HTTP status ${response.status}.`);
   return response;
 }
@@ -60,7 +74,7 @@ export async function verify(bytes: Uint8Array<ArrayBuffer>, sha256: string, url
   if (!globalThis.crypto.subtle) return;
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
   const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  if (hash !== sha256) throw new Error(`${nameOf(url)} does not match its manifest. Reload the page.`);
+  if (hash !== sha256) throw new Error(`${nameOf(url)} does not match the SHA-256 of its manifest.`);
 }
 
 function nameOf(url: string | URL): string {

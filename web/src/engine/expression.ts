@@ -1,10 +1,10 @@
 /** Calibrated expressions of aligned faces: port of `mien/inference/classifier.py`. */
 
-import type { Expression, Quality } from '../backend';
-import { VALENCE_AROUSAL } from '../generated/affect';
-import type { Alignment } from './alignment';
-import type { Pixels } from './imaging';
-import type { Network } from './network';
+import { VALENCE_AROUSAL } from '../generated/affect.ts';
+import type { Alignment } from './alignment.ts';
+import type { Pixels } from './imaging.ts';
+import type { Network } from './network.ts';
+import type { Expression, Quality } from './results.ts';
 
 /** Temperature increase for small or blurred faces; see `Manifest.quality_temperature` in Python. */
 export interface QualityTemperature {

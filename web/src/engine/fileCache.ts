@@ -3,7 +3,7 @@
  * (insecure context, private window, no space), files are downloaded on every visit.
  */
 
-import type { Progress } from './download';
+import type { Progress } from './download.ts';
 
 const CACHE_NAME = 'mien-files';
 

@@ -1,17 +1,17 @@
 /** Face tracking and smoothed expressions over video frames: port of `mien/video/follower.py`. */
 
-import type { Expression, Face, HeadPose, Quality } from '../backend';
-import { type Analyzer, toExpressionRecord, toFaceRecord } from './analyzer';
-import { type Appearance, appearanceDescriptor } from './appearance';
-import type { Detection } from './detection';
-import { mean } from './geometry';
-import type { Pixels } from './imaging';
-import { VIDEO_FRAME } from './landmarks';
-import { CutDetector } from './sceneCuts';
-import { DetectionSchedule } from './schedule';
-import { predictionWeight, Smoother } from './smoothing';
-import type { Stopwatch } from './stopwatch';
-import { FaceTracker, type TrackedFace } from './tracking';
+import { type ImageAnalyzer, toExpressionRecord, toFaceRecord } from './analyzer.ts';
+import { type Appearance, appearanceDescriptor } from './appearance.ts';
+import type { Detection } from './detection.ts';
+import { mean } from './geometry.ts';
+import type { Pixels } from './imaging.ts';
+import { VIDEO_FRAME } from './landmarks.ts';
+import type { Expression, Face, HeadPose, Quality } from './results.ts';
+import { CutDetector } from './sceneCuts.ts';
+import { DetectionSchedule } from './schedule.ts';
+import { predictionWeight, Smoother } from './smoothing.ts';
+import type { Stopwatch } from './stopwatch.ts';
+import { FaceTracker, type TrackedFace } from './tracking.ts';
 
 /** Maximum time between two pose estimates of a face. */
 const MAX_POSE_AGE_S = 1;
@@ -46,7 +46,7 @@ export class FaceFollower {
   private last_s = -Infinity;
 
   constructor(
-    private readonly analyzer: Analyzer,
+    private readonly analyzer: ImageAnalyzer,
     private readonly stopwatch: Stopwatch,
   ) {
     this.smoother = new Smoother(analyzer.manifest.labels, analyzer.manifest.abstain_below);

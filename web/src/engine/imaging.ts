@@ -4,7 +4,7 @@
  * Images are RGBA, as a canvas returns them; the alpha channel is ignored.
  */
 
-import { clip, determinant, invert, round, type Transform, transformPoint } from './geometry';
+import { clip, determinant, invert, round, type Transform, transformPoint } from './geometry.ts';
 
 export interface Pixels {
   readonly width: number;

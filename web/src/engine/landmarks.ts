@@ -1,9 +1,9 @@
 /** Face landmark mesh with 478 3D points: port of `mien/faces/landmarks.py`. */
 
-import type { Detection } from './detection';
-import { boxCenter, invert, mean, type Point, type Transform, transformPoint } from './geometry';
-import { type Pixels, warp } from './imaging';
-import type { Network } from './network';
+import type { Detection } from './detection.ts';
+import { boxCenter, invert, mean, type Point, type Transform, transformPoint } from './geometry.ts';
+import { type Pixels, warp } from './imaging.ts';
+import type { Network } from './network.ts';
 
 /** x and y in image pixels; z is depth on the same scale, smaller toward the camera. */
 export type Mesh = [number, number, number][];

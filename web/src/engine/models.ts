@@ -1,15 +1,14 @@
 /** Loading and self-test of the models that the engine runs. */
 
-import { TEMPLATES } from './alignment';
-import type { Models } from './analyzer';
-import { download, downloadJson, Progress, verify } from './download';
-import type { ExpressionManifest } from './expression';
-import { loadCached } from './fileCache';
-import type { Input, Network } from './network';
-import type { FaceGeometry } from './pose';
-import { openWebAssembly, openWebGpu, type Runtime } from './runtime';
-import { outputsAgree, testNumbers, testPixels } from './selfTest';
-import type { Stopwatch } from './stopwatch';
+import { TEMPLATES } from './alignment.ts';
+import type { Models } from './analyzer.ts';
+import { download, downloadJson, Progress, verify } from './download.ts';
+import type { ExpressionManifest } from './expression.ts';
+import { loadCached } from './fileCache.ts';
+import type { Input, Network, OpenRuntime, Runtime } from './network.ts';
+import type { FaceGeometry } from './pose.ts';
+import { outputsAgree, testNumbers, testPixels } from './selfTest.ts';
+import type { Stopwatch } from './stopwatch.ts';
 
 interface Manifest extends ExpressionManifest {
   task: string;
@@ -32,49 +31,94 @@ interface PendingFiles {
 /** Share of opening a network in the progress, in bytes of a download. */
 const OPENING_BYTES = 4e6;
 
-/** Load all models from a folder URL. Rejects with a message for the user. */
-export async function loadModels(
-  folder: string,
-  model: string,
-  report: (fraction: number) => void,
-  stopwatch: Stopwatch,
-): Promise<{ models: Models; runtime: string }> {
-  const progress = new Progress(report);
-  const countOpened = progress.add(3 * OPENING_BYTES);
-  const files = {
-    detector: load(folder, 'face-detector', 'face-detection', progress),
-    landmarks: load(folder, 'face-landmarks', 'face-landmarks', progress),
-    expression: load(folder, model, 'expression', progress),
-    geometry: downloadJson<FaceGeometry>(new URL('face-geometry.json', folder)),
-  };
-  const open = async () => {
-    const openRuntime = () => openWebGpu(progress).catch(() => openWebAssembly(progress));
-    const runtime = await stopwatch.time('runtime', openRuntime);
-    const openAll = (each: Runtime) => openModels(each, files, stopwatch, () => countOpened(OPENING_BYTES));
-    return openAll(runtime).catch(async (error: unknown) => {
-      if (runtime.name !== 'WebGPU') throw error;
-      return openAll(await openWebAssembly(progress));
-    });
-  };
-  const downloads = stopwatch.time('files', () => Promise.all(Object.values(files)));
-  const [opened] = await Promise.all([open(), downloads]);
-  report(1);
-  return opened;
+export interface LoadOptions {
+  /** URL of the folder with the models; it ends with a slash. */
+  folder: string | URL;
+  /** Name of the expression model. */
+  model: string;
+  /** Runtimes to try, in order. */
+  runtimes: readonly OpenRuntime[];
+  threads: number | undefined;
+  fetch: typeof fetch;
+  /** Receives the fraction that is loaded, 0..1. */
+  report: (fraction: number) => void;
+  stopwatch: Stopwatch;
 }
 
-async function load(folder: string, name: string, task: string, progress: Progress): Promise<ModelFile> {
-  const manifest = await downloadJson<Manifest>(new URL(`${name}.json`, folder));
-  if (manifest.task !== task) throw new Error(`${name} is a model for ${manifest.task}; expected ${task}.`);
-  if (manifest.alignment && !(manifest.alignment.template in TEMPLATES)) {
-    throw new Error(`${name} uses an unknown alignment template. Reload the page.`);
+export interface LoadedModels {
+  models: Models;
+  runtime: Runtime;
+}
+
+/** Load all models. Rejects with a message for the user. */
+export async function loadModels(options: LoadOptions): Promise<LoadedModels> {
+  const { model, report, stopwatch } = options;
+  const progress = new Progress(report);
+  const countOpened = progress.add(3 * OPENING_BYTES);
+  const loader = new Loader(options, progress);
+  const files = {
+    detector: loader.load('face-detector', 'face-detection'),
+    landmarks: loader.load('face-landmarks', 'face-landmarks'),
+    expression: loader.load(model, 'expression'),
+    geometry: loader.loadJson<FaceGeometry>('face-geometry'),
+  };
+  const open = (runtime: Runtime) => openModels(runtime, files, stopwatch, () => countOpened(OPENING_BYTES));
+  const downloads = stopwatch.time('files', () => Promise.all(Object.values(files)));
+  const [loaded] = await Promise.all([openFirst(options, progress, open), downloads]);
+  report(1);
+  return loaded;
+}
+
+/** Open the models in the first runtime that runs all of them correctly. */
+async function openFirst(
+  { runtimes, threads, stopwatch }: LoadOptions,
+  progress: Progress,
+  openAll: (runtime: Runtime) => Promise<Models>,
+): Promise<LoadedModels> {
+  let failure: unknown;
+  for (const openRuntime of runtimes) {
+    let runtime: Runtime | null = null;
+    try {
+      runtime = await stopwatch.time('runtime', () => openRuntime(progress, threads));
+      return { models: await openAll(runtime), runtime };
+    } catch (error) {
+      failure = error;
+      await runtime?.close();
+    }
   }
-  const url = new URL(`${name}.onnx`, folder);
-  const bytes = await loadCached(url, manifest.sha256, progress, async () => {
-    const file = await download(url, progress);
-    await verify(file, manifest.sha256, url);
-    return file;
-  });
-  return { manifest, bytes };
+  throw failure;
+}
+
+/** Loads models and their manifests from a folder. */
+class Loader {
+  constructor(
+    private readonly options: LoadOptions,
+    private readonly progress: Progress,
+  ) {}
+
+  loadJson<T>(name: string): Promise<T> {
+    return downloadJson<T>(this.urlOf(`${name}.json`), this.options.fetch);
+  }
+
+  /** Load a model for a task; its bytes match the hash in its manifest. */
+  async load(name: string, task: string): Promise<ModelFile> {
+    const manifest = await this.loadJson<Manifest>(name);
+    if (manifest.task !== task) throw new Error(`${name} is a model for ${manifest.task}; expected ${task}.`);
+    if (manifest.alignment && !(manifest.alignment.template in TEMPLATES)) {
+      throw new Error(`${name} uses an alignment template that this version does not know.`);
+    }
+    const url = this.urlOf(`${name}.onnx`);
+    const bytes = await loadCached(url, manifest.sha256, this.progress, async () => {
+      const file = await download(url, this.progress, { fetch: this.options.fetch });
+      await verify(file, manifest.sha256, url);
+      return file;
+    });
+    return { manifest, bytes };
+  }
+
+  private urlOf(file: string): URL {
+    return new URL(file, this.options.folder);
+  }
 }
 
 /** Open and self-test every network as soon as its file has arrived; rejects when the runtime cannot run one of them. */
@@ -83,7 +127,7 @@ async function openModels(
   files: PendingFiles,
   stopwatch: Stopwatch,
   onOpened: () => void,
-): Promise<{ models: Models; runtime: string }> {
+): Promise<Models> {
   const open = async (stage: string, { bytes }: ModelFile, dims: readonly number[], generate: InputGenerator) => {
     const network = await stopwatch.time(stage, () => openTested(runtime, bytes, dims, generate));
     onOpened();
@@ -94,8 +138,7 @@ async function openModels(
   const { manifest } = await files.expression;
   const { size } = manifest.input;
   const expression = await open('expression', await files.expression, [1, 3, size, size], testNumbers);
-  const models = { detector, landmarks, geometry: await files.geometry, expression, manifest };
-  return { models, runtime: runtime.name };
+  return { detector, landmarks, geometry: await files.geometry, expression, manifest };
 }
 
 /** Generates an input of shape `dims` for the self-test. */

@@ -1,4 +1,6 @@
-/** Interface of a neural network. `runtime.ts` opens ONNX models; tests provide stubs. */
+/** Interfaces of a neural network and of the runtime that opens it. `ort.ts` implements them; tests provide stubs. */
+
+import type { Progress } from './download.ts';
 
 /** Pixels, or numbers of another kind. */
 export type Input = Uint8Array | Float32Array;
@@ -7,3 +9,17 @@ export interface Network {
   /** Run one input of shape `dims`; returns the named outputs in order, or all outputs by default. */
   run(input: Input, dims: readonly number[], outputs?: readonly string[]): Promise<Float32Array[]>;
 }
+
+export interface Runtime {
+  /** For display. */
+  name: string;
+  /** Open an ONNX model. */
+  open(model: Uint8Array): Promise<Network>;
+  /** Return all outputs of an ONNX model in a trusted runtime; null when `open` uses that one. */
+  reference: ((model: Uint8Array, input: Input, dims: readonly number[]) => Promise<Float32Array[]>) | null;
+  /** Free all networks. */
+  close(): Promise<void>;
+}
+
+/** Opens a runtime, with `threads` threads where it can; rejects where the device does not support it. */
+export type OpenRuntime = (progress: Progress, threads?: number) => Promise<Runtime>;

@@ -1,7 +1,7 @@
 /** Head pose by fitting the canonical face to a mesh: port of `mien/faces/pose.py`. */
 
-import type { HeadPose } from '../backend';
-import type { Mesh } from './landmarks';
+import type { Mesh } from './landmarks.ts';
+import type { HeadPose } from './results.ts';
 
 /** Content of `models/face-geometry.json`. */
 export interface FaceGeometry {

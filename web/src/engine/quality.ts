@@ -1,10 +1,10 @@
 /** Face quality measures: port of `mien/faces/quality.py`. */
 
-import type { HeadPose, Quality } from '../backend';
-import { alignFace } from './alignment';
-import type { ExpressionManifest } from './expression';
-import { type Box, boxArea, clip, type Point } from './geometry';
-import type { Pixels } from './imaging';
+import { alignFace } from './alignment.ts';
+import type { ExpressionManifest } from './expression.ts';
+import { type Box, boxArea, clip, type Point } from './geometry.ts';
+import type { Pixels } from './imaging.ts';
+import type { HeadPose, Quality } from './results.ts';
 
 const SHARPNESS_SIZE = 64;
 /** Normalized Laplacian energy at which the sharpness is 0.5. */

@@ -4,7 +4,7 @@
  * The horizontal pass runs first. Pillow 13 sometimes runs the vertical pass first; a few values then differ by 1.
  */
 
-import { blank, type Pixels } from './imaging';
+import { blank, type Pixels } from './imaging.ts';
 
 const REDUCING_GAP = 2;
 /** Weights are fixed-point numbers in units of 2 ** -BITS. */

@@ -1,7 +1,7 @@
 /** Scene cut detection at any brightness: port of `mien/video/scene_cuts.py`. */
 
-import { unit } from './appearance';
-import type { Pixels } from './imaging';
+import { unit } from './appearance.ts';
+import type { Pixels } from './imaging.ts';
 
 const ROWS = 12;
 const COLUMNS = 16;

@@ -1,7 +1,7 @@
 /** Temporal smoothing of expressions with label hysteresis: port of `mien/video/smoothing.py`. */
 
-import type { Expression, Quality } from '../backend';
-import { toExpression } from './expression';
+import { toExpression } from './expression.ts';
+import type { Expression, Quality } from './results.ts';
 
 const TIME_CONSTANT_S = 0.2;
 /** Minimum margin of the smoothed probability by which another class replaces the label. */

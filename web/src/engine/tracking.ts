@@ -1,8 +1,8 @@
 /** Face tracking by motion and appearance: port of `mien/faces/tracking.py`. */
 
-import { type Appearance, boxSize, unit } from './appearance';
-import type { Detection } from './detection';
-import { type Box, boxCenter, type Point } from './geometry';
+import { type Appearance, boxSize, unit } from './appearance.ts';
+import type { Detection } from './detection.ts';
+import { type Box, boxCenter, type Point } from './geometry.ts';
 
 /** Maximum appearance distance to a track detected just now. */
 const MAX_APPEARANCE_DISTANCE = 0.9;

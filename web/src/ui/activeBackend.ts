@@ -13,7 +13,7 @@ const LOADERS: Record<Mode, () => Promise<OpenBackend>> = {
 
 async function loadDeviceBackend(): Promise<OpenBackend> {
   try {
-    return (await import('../engine/backend')).openDeviceBackend;
+    return (await import('../device/backend')).openDeviceBackend;
   } catch (error) {
     throw new Error('A part of this page could not be loaded. Reload the page.', { cause: error });
   }

@@ -1,0 +1,32 @@
+/** The backend that analyzes images in a worker on this device; no image data leaves it. */
+
+import type { FrameResult, ImageResult } from '@mien/browser';
+import { type Analyzer, type BrowserImage, connectWorker } from '@mien/browser/custom-worker';
+import type { Backend, Frame, OpenBackend } from '../backend';
+
+/** Open the on-device backend; its models are loaded from models/ next to the page. */
+export const openDeviceBackend: OpenBackend = async ({ model, progress }) => {
+  const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'mien' });
+  return deviceBackend(await connectWorker(worker, { model, ...(progress && { onProgress: progress }) }));
+};
+
+function deviceBackend(analyzer: Analyzer<BrowserImage>): Backend {
+  const { runtime, model, labels } = analyzer;
+  const tracker = analyzer.createTracker();
+  return {
+    mode: 'device',
+    runtime,
+    model,
+    labels,
+    analyzeImage: (image) => timed(() => analyzer.analyze(image)),
+    analyzeFrame: (image, timestamp_s) => timed(() => tracker.analyze(image, timestamp_s)),
+    reset: () => tracker.reset(),
+    close: () => void analyzer.close(),
+  };
+}
+
+async function timed(analyze: () => Promise<ImageResult | FrameResult>): Promise<Frame> {
+  const start = performance.now();
+  const result = await analyze();
+  return { frame_index: 0, timestamp_s: 0, ...result, latency_ms: performance.now() - start };
+}

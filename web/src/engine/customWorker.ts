@@ -1,0 +1,9 @@
+/** The two ends of an analysis worker, for applications that bring their own worker or build of ONNX Runtime. */
+
+export type { Analyzer, AnalyzerOptions, Tracker } from './api.ts';
+export type { BrowserImage } from './browserImages.ts';
+export type { Progress } from './download.ts';
+export type { Network, OpenRuntime, Runtime } from './network.ts';
+export { type OrtModule, type OrtOptions, ortRuntime } from './ort.ts';
+export { connectWorker } from './workerClient.ts';
+export { serveAnalyzer } from './workerServer.ts';

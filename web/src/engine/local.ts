@@ -1,0 +1,79 @@
+/** Analyzer that runs in the calling thread, for any kind of image. */
+
+import { ImageAnalyzer } from './analyzer.ts';
+import type { Analyzer, Tracker } from './api.ts';
+import { FaceFollower } from './follower.ts';
+import type { Pixels } from './imaging.ts';
+import { type LoadedModels, type LoadOptions, loadModels } from './models.ts';
+import { Queue } from './queue.ts';
+import type { Face, FrameResult, ImageResult } from './results.ts';
+import type { Stopwatch } from './stopwatch.ts';
+
+/** Convert an image to pixels. */
+type ToPixels<Image> = (image: Image) => Pixels | Promise<Pixels>;
+
+/** Load the models and open an analyzer. Rejects with a message for the user. */
+export async function openLocalAnalyzer<Image>(
+  options: LoadOptions,
+  toPixels: ToPixels<Image>,
+): Promise<Analyzer<Image>> {
+  return new LocalAnalyzer(options.model, await loadModels(options), options.stopwatch, toPixels);
+}
+
+class LocalAnalyzer<Image> implements Analyzer<Image> {
+  private readonly analyzer: ImageAnalyzer;
+  private readonly queue = new Queue();
+
+  constructor(
+    readonly model: string,
+    private readonly loaded: LoadedModels,
+    private readonly stopwatch: Stopwatch,
+    private readonly toPixels: ToPixels<Image>,
+  ) {
+    this.analyzer = new ImageAnalyzer(loaded.models, stopwatch);
+  }
+
+  get labels(): readonly string[] {
+    return this.loaded.models.manifest.labels;
+  }
+
+  get runtime(): string {
+    return this.loaded.runtime.name;
+  }
+
+  analyze(image: Image): Promise<ImageResult> {
+    return this.run(image, (pixels) => this.analyzer.analyze(pixels));
+  }
+
+  createTracker(): Tracker<Image> {
+    const start = () => ({ follower: new FaceFollower(this.analyzer, this.stopwatch), frames: 0 });
+    let state = start();
+    return {
+      analyze: async (image, timestamp_s = performance.now() / 1000): Promise<FrameResult> => {
+        const { follower } = state;
+        const frame_index = state.frames++;
+        const result = await this.run(image, (pixels) => follower.step(pixels, timestamp_s));
+        return { frame_index, timestamp_s, ...result };
+      },
+      reset: async () => {
+        state = start();
+      },
+    };
+  }
+
+  close(): Promise<void> {
+    return this.queue.run(() => this.loaded.runtime.close());
+  }
+
+  /** Find the faces of an image after all earlier images; its pixels are taken at once. */
+  private run(image: Image, findFaces: (pixels: Pixels) => Promise<Face[]>): Promise<ImageResult> {
+    const conversion = this.stopwatch.time('pixels', () => this.toPixels(image));
+    // A failure is reported when it is the image's turn.
+    conversion.catch(() => undefined);
+    return this.queue.run(async () => {
+      const pixels = await conversion;
+      const { width, height } = pixels;
+      return { width, height, faces: await findFaces(pixels) };
+    });
+  }
+}

@@ -1,0 +1,6 @@
+/** The worker of `worker.ts`. */
+
+import { openWebAssembly } from './webRuntime.ts';
+import { serveAnalyzer } from './workerServer.ts';
+
+serveAnalyzer([openWebAssembly]);
