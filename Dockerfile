@@ -1,9 +1,17 @@
+# docker build -t mien .                                             on the CPU
+# docker build -t mien:gpu --build-arg RUNTIME='onnxruntime-gpu[cuda,cudnn]' .      on NVIDIA GPUs; see docs/containers.md
 FROM python:3.13-slim AS build
+ARG RUNTIME=onnxruntime
 WORKDIR /mien
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY LICENSES LICENSES
 COPY src src
-RUN python -m venv /opt/mien && /opt/mien/bin/pip install --no-cache-dir --compile '.[serve]'
+RUN python -m venv /opt/mien \
+    && /opt/mien/bin/pip install --no-cache-dir --compile '.[serve]' \
+    && if [ "$RUNTIME" != onnxruntime ]; then \
+        /opt/mien/bin/pip uninstall --yes onnxruntime \
+        && /opt/mien/bin/pip install --no-cache-dir --compile "$RUNTIME"; \
+    fi
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home mien
