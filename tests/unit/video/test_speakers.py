@@ -1,0 +1,111 @@
+"""Assignment of speech segments to mouths, on generated series."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mien.video.speakers import STEP_S, MouthSeries, find_speaker
+
+LENGTH_S = 30.0
+SEGMENT_S = 10.0, 13.5
+RATE_HZ = 8.33
+"""Mouths are measured about as often as faces are detected."""
+
+
+def syllables(seed):
+    """Return the envelope of generated speech, one value per `STEP_S`."""
+    generator = np.random.default_rng(seed)
+    times_s = (np.arange(round(LENGTH_S / STEP_S)) + 0.5) * STEP_S
+    envelope = np.zeros(len(times_s))
+    now_s = 0.0
+    while now_s < LENGTH_S:
+        now_s += generator.gamma(9, 0.2 / 9) + (0.3 if generator.random() < 0.15 else 0)
+        envelope += generator.uniform(0.3, 1) * np.exp(-(((times_s - now_s) / 0.07) ** 2) / 2)
+    return envelope
+
+
+def mouth_of(envelope, *, delay_s=0.08, noise=0.25, seed=9):
+    """Return a mouth that moves `delay_s` before the sound, with movements of its own."""
+    times_s = np.arange(0, LENGTH_S, 1 / RATE_HZ)
+    grid_s = (np.arange(len(envelope)) + 0.5) * STEP_S
+    opening = np.interp(times_s + delay_s, grid_s, np.sqrt(np.convolve(envelope, np.ones(3) / 3, mode="same")))
+    own = np.random.default_rng(seed).standard_normal(len(times_s))
+    return MouthSeries(times_s=times_s, openings=0.03 * (opening / opening.std() + noise * own))
+
+
+def still_mouth(seed=3):
+    times_s = np.arange(0, LENGTH_S, 1 / RATE_HZ)
+    return MouthSeries(
+        times_s=times_s, openings=0.01 + 0.001 * np.random.default_rng(seed).standard_normal(len(times_s))
+    )
+
+
+SPEECH = syllables(0)
+TALKING, OTHER = mouth_of(SPEECH), mouth_of(syllables(1))
+
+
+def test_finds_the_mouth_that_moves_with_the_sound():
+    for mouths, index in (([TALKING, OTHER], 0), ([OTHER, still_mouth(), TALKING], 2)):
+        match = find_speaker(SPEECH, mouths, *SEGMENT_S)
+        assert (match.status, match.speaker) == ("assigned", index)
+        assert match.confidence > 0.95
+        assert match.match is not None
+        assert match.match.correlation > 0.7
+
+
+@pytest.mark.parametrize("delay_s", [-0.15, 0.0, 0.15])
+def test_reports_the_delay_of_the_sound(delay_s):
+    match = find_speaker(SPEECH, [mouth_of(SPEECH, delay_s=delay_s)], *SEGMENT_S)
+    assert match.speaker == 0
+    assert match.match is not None
+    assert match.match.delay_s == pytest.approx(delay_s, abs=0.051)
+
+
+def test_sound_may_start_later_than_the_video():
+    match = find_speaker(SPEECH[100:], [OTHER, TALKING], *SEGMENT_S, sound_start_s=100 * STEP_S)
+    assert match.speaker == 1
+
+
+def test_voice_off_screen_belongs_to_nobody():
+    assert find_speaker(SPEECH, [OTHER, still_mouth()], *SEGMENT_S).status == "no_match"
+    assert find_speaker(SPEECH, [], *SEGMENT_S).status == "no_match"
+
+
+@pytest.mark.parametrize("shift_s", [-2.0, 0.6, 1.0, 2.0, 3.0])
+def test_shifted_sound_belongs_to_nobody(shift_s):
+    shifted = np.roll(SPEECH, round(shift_s / STEP_S))
+    assert find_speaker(shifted, [TALKING, OTHER], *SEGMENT_S).status == "no_match"
+
+
+def test_false_assignments_to_unrelated_mouths_are_rare():
+    pairs = [(syllables(seed), mouth_of(syllables(seed + 500))) for seed in range(20)]
+    starts = np.arange(5, 24, 4.0)
+    statuses = [find_speaker(sound, [mouth], s, s + 2.5).status for sound, mouth in pairs for s in starts]
+    assert statuses.count("assigned") <= 0.03 * len(statuses)
+
+
+def test_two_mouths_that_fit_equally_are_ambiguous():
+    match = find_speaker(SPEECH, [TALKING, mouth_of(SPEECH, seed=12)], *SEGMENT_S)
+    assert (match.status, match.speaker) == ("ambiguous", None)
+
+
+def test_still_mouth_does_not_speak():
+    still = MouthSeries(times_s=TALKING.times_s, openings=0.02 * TALKING.openings)
+    assert find_speaker(SPEECH, [still], *SEGMENT_S).status == "no_match"
+
+
+def test_short_segment_is_not_assigned():
+    assert find_speaker(SPEECH, [TALKING], 10.0, 10.9).status == "too_short"
+
+
+def test_mouth_that_is_measured_in_half_of_the_segment_is_no_candidate():
+    is_kept = TALKING.times_s < 11.5
+    half = MouthSeries(times_s=TALKING.times_s[is_kept], openings=TALKING.openings[is_kept])
+    assert find_speaker(SPEECH, [half], *SEGMENT_S).match is None
+
+
+def test_sound_that_ends_before_the_video_is_not_an_error():
+    assert find_speaker(SPEECH[:20], [TALKING], *SEGMENT_S).status == "no_match"
+    assert find_speaker(np.zeros(0), [TALKING], *SEGMENT_S).status == "no_match"
+    assert find_speaker(np.zeros(600), [TALKING], *SEGMENT_S).status == "no_match"
