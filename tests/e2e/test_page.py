@@ -6,7 +6,6 @@ import base64
 import csv
 import io
 import json
-import math
 import re
 import signal
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -23,7 +21,7 @@ from mien.imaging import read_image
 from mien.runtime import ASSETS
 from mien.schema import flatten_result, table_columns
 from mien.theme import CLASS_COLORS
-from support.browser import FLAGS, ROOT, find_chromium, missing_requirement
+from support.browser import missing_requirement
 from support.images import EXAMPLES
 from support.server import ServerProcess
 from support.waiting import wait_until
@@ -32,14 +30,26 @@ if missing := missing_requirement():
     pytest.skip(missing, allow_module_level=True)
 pytest.importorskip("uvicorn", reason="the server needs the extra `serve`")
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from support.page import DESKTOP, TIMEOUT_MS, PageSession, open_page, probabilities, run_server, select, start_camera
+from support.page import (
+    AXE,
+    DESKTOP,
+    PHONE,
+    PageSession,
+    axe_violations,
+    camera_scene,
+    launch_with_devices,
+    open_page,
+    probabilities,
+    run_server,
+    select,
+    start_camera,
+    write_camera,
+)
+from support.page import PORTRAIT as IMAGE
 
-AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
-IMAGE = EXAMPLES / "biden.jpg"
 MODES = ("device", "server")
-PHONE = (360, 740)
 TOKEN = "a-token-for-these-tests-only"
 
 RECORD_CAMERAS = """() => {
@@ -96,38 +106,14 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def camera_image() -> Image.Image:
-    """Return a camera frame of 640x480 pixels with one face."""
-    scene = Image.new("RGB", (640, 480), (178, 170, 160))
-    portrait = Image.open(IMAGE)
-    portrait.thumbnail((480, 480))
-    scene.paste(portrait, (120, 0))
-    return scene
+    return camera_scene()
 
 
 @pytest.fixture(scope="module")
 def browser(camera_image: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Launch a browser with a fake camera that shows a slightly moving face."""
-    video = tmp_path_factory.mktemp("camera") / "face.mjpeg"
-    video.write_bytes(b"".join(_encode_swaying_jpegs(camera_image)))
-    camera = [
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        f"--use-file-for-fake-video-capture={video}",
-    ]
-    expect.set_options(timeout=TIMEOUT_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*FLAGS, *camera])
+    with launch_with_devices(write_camera(tmp_path_factory.mktemp("camera") / "face.mjpeg", camera_image)) as browser:
         yield browser
-        browser.close()
-
-
-def _encode_swaying_jpegs(camera_image: Image.Image) -> Iterator[bytes]:
-    """Yield 30 frames in which the face moves left and right by 4 pixels."""
-    for number in range(30):
-        shift = round(4 * math.sin(2 * math.pi * number / 30))
-        file = io.BytesIO()
-        Image.fromarray(np.roll(np.asarray(camera_image), shift, axis=1)).save(file, "JPEG", quality=95)
-        yield file.getvalue()
 
 
 @pytest.fixture
@@ -308,20 +294,14 @@ def test_axe_reports_no_violations(browser: Browser, url: str, scheme: Any, size
         pytest.skip("axe-core is not installed: npm --prefix web ci")
     with open_page(browser, url, size, color_scheme=scheme) as session:
         page = session.page
-        page.evaluate(AXE.read_text())
-        assert _violations(page) == []
+        assert axe_violations(page) == []
         select(page, "server", "open")
         page.set_input_files("#image-file", IMAGE)
         expect(page.locator("#faces .label")).to_be_visible()
-        assert _violations(page) == []
+        assert axe_violations(page) == []
         page.locator("#use-camera").click()
-        assert _violations(page) == []
+        assert axe_violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
-
-
-def _violations(page: Page) -> list[Any]:
-    violations = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
-    return [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in violations]
 
 
 def test_model_card_lists_training_data(page: Page) -> None:

@@ -21,6 +21,7 @@ from mien.faces.landmarks import mesh_crop_matrix
 from mien.faces.pose import canonical_face, head_pose
 from mien.faces.quality import face_quality
 from mien.faces.tracking import FaceTracker, appearance_descriptor
+from mien.fusion import conflict, face_weight, log_linear_pool, to_face_classes, voice_weight
 from mien.geometry import non_maximum_suppression, similarity_transform
 from mien.imaging import resize, warp
 from mien.inference.classifier import ExpressionClassifier
@@ -29,6 +30,8 @@ from mien.results import Expression, Face, HeadPose, Quality
 from mien.video.follower import compare_shapes, landmark_shape
 from mien.video.scene_cuts import CutDetector
 from mien.video.smoothing import Smoother, prediction_weight
+from mien.voice.activity import FRAME, SpeechSegmenter
+from mien.voice.features import log_mel
 
 ROOT = Path(__file__).parents[2]
 FIXTURE_FOLDER = ROOT / "web/tests/fixtures"
@@ -278,8 +281,80 @@ def video() -> dict[str, Any]:
     }
 
 
+def voice() -> dict[str, Any]:
+    """Return log-mel spectrograms, and the segments of frames with given speech probabilities.
+
+    Every sample of a frame is its number, so that a segment shows which frames it has.
+    """
+    rng = np.random.default_rng(7)
+    sounds = [(rng.integers(-(2**15), 2**15, count) / 2.0**15).astype(np.float32) for count in (3300, 480, 170)]
+    sounds[0][1600:] *= 0.01
+    loud, quiet, pause = [0.9] * 30, [0.4, 0.36, 0.45, 0.7], [0.1] * 12
+    speech = (0.6 + 0.4 * rng.random(450)).round(3).tolist()
+    probabilities = [
+        *pause,
+        *loud,
+        *quiet,
+        *pause,
+        *[0.8] * 5,
+        *pause,
+        *loud,
+        *pause[:8],
+        *loud,
+        *pause,
+        *speech,
+        *pause,
+    ]
+    frames = np.repeat(np.arange(len(probabilities), dtype=np.float32)[:, None], FRAME, axis=1)
+    segments = list(SpeechSegmenter().push(frames, np.array(probabilities)))
+    assert len(segments) > 4
+    return {
+        "sounds": [{"samples": pack(sound), "log_mel": pack(log_mel(sound))} for sound in sounds],
+        "probabilities": probabilities,
+        "segments": [{"start": segment.start, "frames": segment.samples[::FRAME].tolist()} for segment in segments],
+    }
+
+
+def fusion() -> dict[str, Any]:
+    """Return pools, conflicts, classes and weights of face and voice; null is a class that a model lacks."""
+    labels = ("neutral", "happiness", "anger", "contempt")
+    face, other = np.array([0.5, 0.3, 0.15, 0.05]), np.array([0.02, 0.0, 0.9, 0.08])
+    voice, extreme = np.array([0.1, 0.2, 0.7, np.nan]), np.array([0.0, 1.0, 0.0, np.nan])
+    cases = [([face, voice], [0.8, 0.4]), ([face, other, voice], [0.5, 0.9, 0.1]), ([face, voice], [0.0, 0.3])]
+    cases += [([voice, extreme], [0.2, 0.5]), ([face, face], [0.3, 0.7]), ([other, extreme], [0.9, 0.9])]
+    voices = [{"neutral": 0.2, "anger": 0.5, "boredom": 0.3}, {"calm": 0.4, "neutral": 0.1, "happiness": 0.5}]
+    mapped = [(each, *to_face_classes(list(each), np.array(list(each.values())), labels)) for each in voices]
+    faces = [{"frames": 40, "frontality": 0.7, "visible": 0.9}, {"frames": 1, "frontality": None, "visible": 1.0}]
+    speech = [{"speech_s": 2.5, "share": 0.8, "clipped": 0.02}, {"speech_s": 0.4, "share": 1.0, "clipped": 0.0}]
+    return {
+        "labels": list(labels),
+        "pools": [
+            {
+                "distributions": [_with_null(row) for row in rows],
+                "weights": weights,
+                "pooled": log_linear_pool(np.array(rows), np.array(weights)).tolist(),
+            }
+            for rows, weights in cases
+        ],
+        "conflicts": [
+            {"face": _with_null(first), "voice": _with_null(second), "bits": conflict(first, second)}
+            for first, second in ((face, voice), (face, face), (other, extreme), (voice, other))
+        ],
+        "classes": [
+            {"voice": each, "distribution": _with_null(distribution), "share": share}
+            for each, distribution, share in mapped
+        ],
+        "face_weights": [{"face": each, "weight": face_weight(**each)} for each in faces],
+        "voice_weights": [{"voice": each, "weight": voice_weight(**each)} for each in speech],
+    }
+
+
+def _with_null(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
 FIXTURES: dict[str, Callable[[], dict[str, Any]]] = {
-    create.__name__: create for create in (imaging, detection, faces, expression, tracking, video)
+    create.__name__: create for create in (imaging, detection, faces, expression, tracking, video, voice, fusion)
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,11 +12,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, expect
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from support.browser import FLAGS, ROOT, find_chromium
+from support.images import EXAMPLES
 from support.server import ServerProcess
 
+AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
+PORTRAIT = EXAMPLES / "biden.jpg"
 DESKTOP = (1280, 800)
+PHONE = (360, 740)
 TIMEOUT_MS = 30_000
 
 
@@ -62,6 +71,53 @@ def open_page(browser: Browser, url: str, size: tuple[int, int] = DESKTOP, **opt
         ]
         assert foreign == []
         assert context.cookies() == []
+
+
+@contextmanager
+def launch_with_devices(video: Path, sound: Path | None = None) -> Iterator[Browser]:
+    """Launch a browser with a fake camera that repeats an MJPEG file, and a fake microphone that repeats a WAV file.
+
+    It grants access to both without a question; the page's own questions remain.
+    """
+    devices = [
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={video}",
+        *([f"--use-file-for-fake-audio-capture={sound}"] if sound else []),
+    ]
+    expect.set_options(timeout=TIMEOUT_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*FLAGS, *devices])
+        yield browser
+        browser.close()
+
+
+def camera_scene() -> Image.Image:
+    """Return a camera frame of 640x480 pixels with one face."""
+    scene = Image.new("RGB", (640, 480), (178, 170, 160))
+    portrait = Image.open(PORTRAIT)
+    portrait.thumbnail((480, 480))
+    scene.paste(portrait, (120, 0))
+    return scene
+
+
+def write_camera(path: Path, scene: Image.Image) -> Path:
+    """Write 30 frames as MJPEG in which the scene moves left and right by 4 pixels."""
+    with path.open("wb") as file:
+        for number in range(30):
+            shift = round(4 * math.sin(2 * math.pi * number / 30))
+            buffer = io.BytesIO()
+            Image.fromarray(np.roll(np.asarray(scene), shift, axis=1)).save(buffer, "JPEG", quality=95)
+            file.write(buffer.getvalue())
+    return path
+
+
+def axe_violations(page: Page) -> list[Any]:
+    """Return the accessibility rules that the page breaks, with the elements."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.read_text())
+    violations = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    return [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in violations]
 
 
 def select(page: Page, mode: str, model: str) -> None:

@@ -34,7 +34,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
     "connect-src 'self'; img-src 'self' blob: data:; media-src 'self' blob: data:; style-src 'self'; "
     "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Permissions-Policy": "camera=(self), microphone=()",
+    "Permissions-Policy": "camera=(self), microphone=(self)",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -104,7 +104,8 @@ class ModelFiles(StaticFiles):
 
 def model_files(pool: ModelPool) -> dict[str, Path]:
     """Return the files that the page loads: all models with their manifests, and the face geometry, by name."""
-    networks = [*pool.paths.values(), ASSETS / "face-detector.onnx", ASSETS / "face-landmarks.onnx"]
+    shared = ("face-detector", "face-landmarks", "voice-activity", "voice")
+    networks = [*pool.paths.values(), *(ASSETS / f"{name}.onnx" for name in shared)]
     files = [file for path in networks for file in (path, manifest_path(path))]
     return {file.name: file for file in (*files, ASSETS / "face-geometry.json")}
 

@@ -29,9 +29,8 @@ export const openWebGpu: OpenRuntime = async (progress) => {
   return ortRuntime(ort, { provider: 'webgpu', name: 'WebGPU' });
 };
 
-export const openWebAssembly: OpenRuntime = async (progress) => {
+export const openWebAssembly: OpenRuntime = async (progress, threads = threadCount()) => {
   const ort = await import('onnxruntime-web/wasm');
-  const threads = threadCount();
   await initialize(ort, WASM_BUILD, threads, progress);
   return ortRuntime(ort, { provider: 'wasm', threads });
 };

@@ -69,13 +69,18 @@ function toInput(crops: readonly Pixels[], size: number): Float32Array {
 export function calibrate(logits: Float32Array, manifest: ExpressionManifest, quality: Quality): Expression {
   const spec = manifest.quality_temperature;
   const temperature = manifest.temperature * (spec ? temperatureFactor(spec, quality) : 1);
-  const maxLogit = Math.max(...logits);
-  const exponentials = Array.from(logits, (logit) => Math.exp((logit - maxLogit) / temperature));
-  const sum = exponentials.reduce((total, value) => total + value, 0);
-  const probabilities = exponentials.map((value) => value / sum);
+  const probabilities = softmax(logits, temperature);
   const confidence = Math.max(...probabilities);
   const best = manifest.labels[probabilities.indexOf(confidence)];
   return toExpression(manifest.labels, probabilities, confidence >= manifest.abstain_below ? best : null);
+}
+
+/** Return the probabilities of logits divided by a temperature. */
+export function softmax(logits: Float32Array, temperature: number): number[] {
+  const maxLogit = Math.max(...logits);
+  const exponentials = Array.from(logits, (logit) => Math.exp((logit - maxLogit) / temperature));
+  const sum = exponentials.reduce((total, value) => total + value, 0);
+  return exponentials.map((value) => value / sum);
 }
 
 /** Return the temperature factor for a face's quality: 1 for a good face, higher for a small or blurred one. */

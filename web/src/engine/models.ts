@@ -90,9 +90,9 @@ async function openFirst(
 }
 
 /** Loads models and their manifests from a folder. */
-class Loader {
+export class Loader {
   constructor(
-    private readonly options: LoadOptions,
+    private readonly options: Pick<LoadOptions, 'folder' | 'fetch'>,
     private readonly progress: Progress,
   ) {}
 

@@ -5,9 +5,23 @@ import type { Progress } from './download.ts';
 /** Pixels, or numbers of another kind. */
 export type Input = Uint8Array | Float32Array;
 
+/** Numbers of shape `dims`. */
+export interface Tensor {
+  values: Float32Array;
+  dims: readonly number[];
+}
+
 export interface Network {
-  /** Run one input of shape `dims`; returns the named outputs in order, or all outputs by default. */
-  run(input: Input, dims: readonly number[], outputs?: readonly string[]): Promise<Float32Array[]>;
+  /**
+   * Run one input of shape `dims`, with further inputs by name; returns the named outputs in order, or all outputs by
+   * default.
+   */
+  run(
+    input: Input,
+    dims: readonly number[],
+    outputs?: readonly string[],
+    others?: Readonly<Record<string, Tensor>>,
+  ): Promise<Float32Array[]>;
 }
 
 export interface Runtime {

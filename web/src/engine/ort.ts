@@ -71,10 +71,14 @@ function openSession(
 
 function toNetwork(ort: OrtModule, session: InferenceSession): Network {
   return {
-    async run(input, dims, outputs = session.outputNames) {
+    async run(input, dims, outputs = session.outputNames, others = {}) {
       const isPixels = input instanceof Uint8Array;
       const tensor = isPixels ? new ort.Tensor('uint8', input, dims) : new ort.Tensor('float32', input, dims);
-      const results = await session.run({ [session.inputNames[0]]: tensor }, [...outputs]);
+      const feeds = { [session.inputNames[0]]: tensor };
+      for (const [name, { values, dims }] of Object.entries(others)) {
+        feeds[name] = new ort.Tensor('float32', values, dims);
+      }
+      const results = await session.run(feeds, [...outputs]);
       return outputs.map((name) => results[name].data as Float32Array);
     },
   };

@@ -10,6 +10,7 @@ const MAX_FACES = 4;
 export class Announcer {
   private announcedLabels = new Map<number, string>();
   private last_s = -Infinity;
+  private lastVoice_s = -Infinity;
 
   constructor(private readonly region: HTMLElement) {}
 
@@ -38,6 +39,13 @@ export class Announcer {
     this.announcedLabels = labels;
     this.last_s = now_s;
     this.announce(toSentence(parts));
+  }
+
+  /** Announce a segment of speech, at most one per `MIN_INTERVAL_S`. */
+  announceVoice(text: string, now_s: number): void {
+    if (now_s - this.lastVoice_s < MIN_INTERVAL_S) return;
+    this.lastVoice_s = now_s;
+    this.announce(text);
   }
 
   /** Forget the announced faces, before a new source. */

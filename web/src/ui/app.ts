@@ -1,6 +1,7 @@
 /** Application state: source, mode, model, and the analysis loop. */
 
 import type { Backend } from '../backend';
+import type { FaceTurn } from '../fusion/turn';
 import { setToken } from '../server/endpoints';
 import { BusyError, TokenError } from '../server/errors';
 import { ActiveBackend, type Mode } from './activeBackend';
@@ -64,6 +65,11 @@ export class App {
     const frame = viewer.frame;
     const images = source.kind === 'image' ? source.gallery.images.filter(done) : [{ name, frame, error: null }];
     return { model, labels, images, shown: { media, name, frame } };
+  }
+
+  /** The face that the camera showed during a time; null without a camera. */
+  faceDuring(start_s: number, end_s: number): FaceTurn | 'several' | null {
+    return this.source?.kind === 'camera' ? this.results.faceDuring(start_s, end_s) : null;
   }
 
   /** Start a camera after consent. */

@@ -1,21 +1,29 @@
-/** Consent dialog shown before the camera starts, and before an open file is sent to the server. */
+/** Consent dialog shown before camera or microphone start, and before an open file is sent to the server. */
 
 import { byId, setText } from './dom';
 import type { SourceKind } from './sources';
 
 const TEXTS = {
   camera: { title: 'Before the camera starts', yes: 'Start the camera' },
+  microphone: { title: 'Before the microphone starts', yes: 'Start the microphone' },
   image: { title: 'Before images are sent', yes: 'Send' },
   video: { title: 'Before the video is sent', yes: 'Send' },
 };
 
 /** Ask for consent; resolves to true when the user agrees. Escape declines. */
-export function askConsent(kind: SourceKind, modeText: string): Promise<boolean> {
+export function askConsent(kind: SourceKind | 'microphone', modeText: string): Promise<boolean> {
   const dialog = byId('consent', HTMLDialogElement);
   setText(byId('consent-title', HTMLElement), TEXTS[kind].title);
   setText(byId('consent-yes', HTMLElement), TEXTS[kind].yes);
   setText(byId('consent-mode', HTMLElement), modeText);
-  for (const item of dialog.querySelectorAll<HTMLElement>('.camera-only')) item.hidden = kind !== 'camera';
+  const isShown = {
+    '.camera-only': kind === 'camera',
+    '.face-only': kind !== 'microphone',
+    '.voice-only': kind === 'microphone',
+  };
+  for (const [items, shown] of Object.entries(isShown)) {
+    for (const item of dialog.querySelectorAll<HTMLElement>(items)) item.hidden = !shown;
+  }
   return new Promise((resolve) => {
     const close = (agreed: boolean) => {
       listeners.abort();

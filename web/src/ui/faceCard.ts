@@ -1,6 +1,6 @@
 /** Card of one face: label, timeline, probabilities, head pose and quality. */
 
-import type { Expression, Face } from '../backend';
+import type { Face } from '../backend';
 import { create, setText } from './dom';
 import {
   displayedExpression,
@@ -11,6 +11,7 @@ import {
   formatQuality,
   formatQualityValues,
 } from './format';
+import { Meters, StackedBar } from './meters';
 import { labelColor } from './palette';
 import { Timeline } from './timeline';
 
@@ -20,17 +21,6 @@ const THUMBNAIL_PX = 96;
 const THUMBNAIL_SCALE = 1.35;
 /** Upward shift of the thumbnail's crop relative to its side. */
 const THUMBNAIL_SHIFT = 0.05;
-/** Probability below which no bar and no number are shown. */
-const MIN_SHOWN = 0.005;
-/** Probability from which a row is emphasized. */
-const MIN_EMPHASIZED = 0.1;
-
-interface Meter {
-  root: HTMLElement;
-  bar: HTMLElement;
-  value: HTMLElement;
-  segment: HTMLElement;
-}
 
 /** Source of a face's thumbnail. */
 export interface ThumbnailSource {
@@ -49,11 +39,10 @@ export class FaceCard {
   private readonly thumbnail = create('canvas', 'thumbnail');
   private readonly label = create('span', 'label');
   private readonly confidence = create('span', 'confidence');
-  private readonly stackedBar = create('span', 'stacked-bar');
-  private readonly meterList = create('div', 'meters');
+  private readonly stackedBar = new StackedBar();
+  private readonly meters = new Meters();
   private readonly pose = create('dd');
   private readonly quality = create('dd');
-  private readonly meters = new Map<string, Meter>();
   private thumbnail_s = -Infinity;
 
   constructor(
@@ -64,7 +53,6 @@ export class FaceCard {
     this.timeline = new Timeline(number);
     this.thumbnail.width = this.thumbnail.height = THUMBNAIL_PX;
     this.thumbnail.setAttribute('aria-hidden', 'true');
-    this.stackedBar.setAttribute('aria-hidden', 'true');
     const caption = create('span', 'caption', create('h3', '', `Face ${number}`), this.label);
     const attributes = create('dl', 'attributes');
     attributes.append(
@@ -72,8 +60,8 @@ export class FaceCard {
       create('div', '', create('dt', '', 'Quality'), this.quality),
     );
     this.details.append(
-      create('summary', '', this.thumbnail, caption, this.confidence, this.stackedBar),
-      create('div', 'body', this.timeline.root, this.meterList, attributes),
+      create('summary', '', this.thumbnail, caption, this.confidence, this.stackedBar.root),
+      create('div', 'body', this.timeline.root, this.meters.root, attributes),
     );
     this.root.append(this.details);
   }
@@ -86,7 +74,10 @@ export class FaceCard {
     this.root.classList.toggle('unsure', !expression?.label);
     setText(this.label, formatLabel(expression));
     setText(this.confidence, expression ? formatPercent(expression.confidence) : '');
-    if (expression) this.updateMeters(expression);
+    if (expression) {
+      this.meters.update(expression.probabilities);
+      this.stackedBar.update(expression.probabilities);
+    }
     const { head_pose_deg: pose, quality } = face;
     setAttribute(this.pose, formatPose(pose), pose && formatPoseAngles(pose));
     const visibility = face.is_face_doubtful ? 'uncertain: perhaps not a face' : formatQuality(quality);
@@ -107,38 +98,6 @@ export class FaceCard {
     context.setTransform(mirrored ? -1 : 1, 0, 0, 1, mirrored ? size : 0, 0);
     context.clearRect(0, 0, size, size);
     context.drawImage(image, x * scale, y * scale, side * scale, side * scale, 0, 0, size, size);
-  }
-
-  private updateMeters(expression: Expression): void {
-    for (const [label, probability] of Object.entries(expression.probabilities)) {
-      const meter = this.meters.get(label) ?? this.addMeter(label);
-      const text = formatPercent(probability);
-      const isShown = probability >= MIN_SHOWN;
-      meter.root.setAttribute('aria-valuenow', (100 * probability).toFixed(1));
-      meter.root.setAttribute('aria-valuetext', text);
-      meter.root.classList.toggle('strong', probability >= MIN_EMPHASIZED);
-      meter.bar.style.setProperty('--probability', isShown ? probability.toFixed(4) : '0');
-      setText(meter.value, isShown ? text : '');
-      meter.segment.style.setProperty('--probability', probability.toFixed(4));
-    }
-  }
-
-  private addMeter(label: string): Meter {
-    const bar = create('span', 'fill');
-    const value = create('span', 'value');
-    const root = create('div', 'meter', create('span', 'name', label), create('span', 'lane', bar), value);
-    root.setAttribute('role', 'meter');
-    root.setAttribute('aria-label', label);
-    root.setAttribute('aria-valuemin', '0');
-    root.setAttribute('aria-valuemax', '100');
-    root.style.setProperty('--class-color', labelColor(label));
-    this.meterList.append(root);
-    const segment = create('i');
-    segment.style.setProperty('--class-color', labelColor(label));
-    this.stackedBar.append(segment);
-    const meter = { root, bar, value, segment };
-    this.meters.set(label, meter);
-    return meter;
   }
 }
 

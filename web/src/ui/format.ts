@@ -7,6 +7,9 @@ const MAX_LEVEL_DEG = 6;
 /** Quality limits below which a face is described as hard to analyze. */
 const MIN_QUALITY = { visible: 0.9, size_px: 40, sharpness: 0.4, frontality: 0.6 };
 
+/** Arousal from which a voice is described as excited, or below whose negative as calm. */
+const MIN_AROUSAL = 0.33;
+
 /** "97%". */
 export function formatPercent(fraction: number): string {
   return `${Math.round(100 * fraction)}%`;
@@ -71,6 +74,13 @@ export function formatQualityValues({ size_px, sharpness, frontality, visible }:
     `frontality ${frontality === null ? 'unknown' : frontality.toFixed(2)}`,
     `${formatPercent(visible)} in the image`,
   ].join(', ');
+}
+
+/** "excited, +0.63", "calm, −0.80"; close to 0 "in between". */
+export function formatArousal(arousal: number): string {
+  const number = `${arousal < 0 ? '−' : '+'}${Math.abs(arousal).toFixed(2)}`;
+  if (Math.abs(arousal) < MIN_AROUSAL) return `in between, ${number}`;
+  return `${arousal < 0 ? 'calm' : 'excited'}, ${number}`;
 }
 
 /** "no face", "one face", "3 faces". */

@@ -12,6 +12,9 @@ export interface Sample {
   label: string | null;
   /** In the order of the labels. */
   probabilities: number[];
+  /** See `QualityRecord`. */
+  frontality: number | null;
+  visible: number;
 }
 
 /** Samples of every face by track number, at most `SPAN_S` old. */
@@ -29,7 +32,8 @@ export class History {
       if (!expression || face.track_id === undefined) continue;
       const probabilities = this.labels.map((label) => expression.probabilities[label] ?? 0);
       const track = this.tracks.get(face.track_id) ?? [];
-      track.push({ time_s: now_s, label: expression.label, probabilities });
+      const { frontality = null, visible = 1 } = face.quality ?? {};
+      track.push({ time_s: now_s, label: expression.label, probabilities, frontality, visible });
       this.tracks.set(face.track_id, track);
     }
     for (const [number, track] of this.tracks) {

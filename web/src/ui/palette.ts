@@ -2,7 +2,7 @@
 
 import theme from '../../../src/mien/theme.json';
 
-const CLASS_COLORS: Readonly<Record<string, string>> = theme.classes;
+const CLASS_COLORS: Readonly<Record<string, string>> = { ...theme.voice_classes, ...theme.classes };
 
 /** Colors of text and cards drawn over an image, as #rrggbb. */
 export const OVERLAY_COLORS = theme.overlay;

@@ -1,10 +1,12 @@
 /** Display of results: face cards, throughput and announcements. */
 
 import type { Backend, Frame } from '../backend';
+import type { FaceTurn } from '../fusion/turn';
 import { Announcer } from './announcer';
 import { byId, setText } from './dom';
 import { showDownloads } from './downloads';
 import { FaceList } from './faceList';
+import { faceDuring } from './faceTurn';
 import { formatDuration, formatFaceCount } from './format';
 import { History } from './history';
 import { Throughput } from './throughput';
@@ -88,6 +90,11 @@ export class Results {
     }
     if (this.isDue('timelines', now_ms)) this.list.drawTimelines(this.history);
     if (this.isDue('throughput', now_ms)) this.showThroughput();
+  }
+
+  /** The face that the video showed during a time of this page's clock. */
+  faceDuring(start_s: number, end_s: number): FaceTurn | 'several' | null {
+    return faceDuring(this.history, start_s, end_s);
   }
 
   private showThroughput(): void {

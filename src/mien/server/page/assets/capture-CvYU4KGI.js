@@ -1,0 +1,1 @@
+const e=2048;var t=class extends AudioWorkletProcessor{block=new Float32Array(e);filled=0;process([[t]]){return t&&(this.block.set(t,this.filled),this.filled+=t.length,this.filled===e&&(this.port.postMessage(this.block,[this.block.buffer]),this.block=new Float32Array(e),this.filled=0)),!0}};registerProcessor(`capture`,t);

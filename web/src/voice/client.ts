@@ -1,0 +1,57 @@
+/** Client of the voice worker; no sound leaves this device. */
+
+import type { Heard } from './analyzer';
+import type { VoiceRequest, VoiceResponse } from './messages';
+
+/** Maximum number of unanswered blocks, about 10 s; further ones are dropped on a device that is too slow. */
+const MAX_PENDING = 240;
+
+export interface VoiceEvents {
+  /** Loaded fraction of the models, 0..1. */
+  onProgress(fraction: number): void;
+  onOpened(): void;
+  onHeard(heard: Heard): void;
+  /** Called with a message for the user; the client is then of no use. */
+  onError(message: string): void;
+}
+
+export class VoiceClient {
+  private readonly worker = new Worker(new URL('./voiceWorker.ts', import.meta.url), {
+    type: 'module',
+    name: 'mien-voice',
+  });
+  private pending = 0;
+
+  /** Start the worker, which loads the models from models/ next to the page. */
+  constructor(
+    rate_hz: number,
+    private readonly events: VoiceEvents,
+  ) {
+    this.worker.onmessage = ({ data }: MessageEvent<VoiceResponse>) => this.handle(data);
+    this.worker.onerror = ({ message }) => events.onError(message || 'The voice worker could not be started.');
+    const models = new URL('models/', document.baseURI).href;
+    this.worker.postMessage({ type: 'open', models, rate_hz } satisfies VoiceRequest);
+  }
+
+  /** Analyze consecutive mono samples, recorded until now. */
+  push(samples: Float32Array<ArrayBuffer>): void {
+    if (this.pending >= MAX_PENDING) return;
+    this.pending++;
+    const request: VoiceRequest = { type: 'audio', samples, end_s: performance.now() / 1000 };
+    this.worker.postMessage(request, [samples.buffer]);
+  }
+
+  close(): void {
+    this.worker.terminate();
+  }
+
+  private handle(response: VoiceResponse): void {
+    if (response.type === 'progress') this.events.onProgress(response.fraction);
+    else if (response.type === 'error') this.events.onError(response.message);
+    else if (response.type === 'opened') this.events.onOpened();
+    else {
+      this.pending--;
+      this.events.onHeard(response);
+    }
+  }
+}
