@@ -29,6 +29,12 @@ VIDEO_SUFFIXES = (
     *(".mts", ".mxf", ".ogv", ".vob", ".webm", ".wmv"),
 )
 """Lower-case suffixes of videos."""
+AUDIO_SUFFIXES = (
+    *(".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka"),
+    *(".mp2", ".mp3", ".mpga", ".oga", ".ogg", ".opus", ".ra", ".snd", ".spx", ".tta", ".w64", ".wav", ".weba"),
+    *(".wma", ".wv"),
+)
+"""Lower-case suffixes of audio files."""
 
 RAW_PROBLEM = "is a raw camera file; export it as JPEG or TIFF"
 """What a raw camera file is, and what to do, as the end of a sentence."""

@@ -31,6 +31,7 @@ INPUTS = {
     "face-blendshapes": (("XY",), ("NPC",)),
     "voice-activity": (("SAMPLES",), ("TN",)),
     "voice-expression": (("LOG_MEL",), ("NMT",)),
+    "fusion": (("EMBEDDINGS",), ("ND",)),
 }
 """Channels and layouts of the input of each task."""
 TASKS = tuple(INPUTS)
@@ -49,9 +50,10 @@ class InputSpec:
 
     Attributes:
         size: height and width in pixels; 0 when both are dynamic. For layout NPC the number of mesh points, for NMT
-            that of mel bands, for TN that of samples per frame.
-        channels: "RGB" or "BGR"; "XY" for points; "LOG_MEL" and "SAMPLES" for sound.
-        layout: "NCHW" or "NHWC"; "NPC" for points; "NMT" (mel bands, time) and "TN" (frames, samples) for sound.
+            that of mel bands, for TN that of samples per frame; 0 for ND.
+        channels: "RGB" or "BGR"; "XY" for points; "LOG_MEL" and "SAMPLES" for sound; "EMBEDDINGS" of other models.
+        layout: "NCHW" or "NHWC"; "NPC" for points; "NMT" (mel bands, time) and "TN" (frames, samples) for sound; "ND"
+            for embeddings.
         range: values of black and white, or of the quietest and the loudest sound.
     """
 
@@ -253,7 +255,7 @@ def _check_values(manifest: Manifest) -> None:
         raise ValueError("input: expected a size of 0..4096 and a range of two numbers.")
     if manifest.task == "expression" and (manifest.alignment is None or manifest.input.size == 0):
         raise ValueError("an expression model needs alignment and input.size.")
-    if manifest.task in ("expression", "voice-expression"):
+    if manifest.task in ("expression", "voice-expression", "fusion"):
         _check_classes(manifest)
 
 

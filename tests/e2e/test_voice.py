@@ -71,6 +71,36 @@ def test_prints_json_and_continues_after_a_broken_file(tmp_path, talk, capsys):
     assert "2 files, 1 could not be read" in shown.err
 
 
+def test_searches_folders_and_continues_after_broken_files(tmp_path, talk, capsys):
+    folder = tmp_path / "calls/monday"
+    folder.mkdir(parents=True)
+    for name in ("b.wav", ".hidden.wav", "notes.txt"):
+        (folder / name).write_bytes(b"RIFF nothing")
+    write_audio(folder / "A.WAV", noise(0.5))
+    write_clip(folder / "c.mp4", times_s=[0.0, 0.1])
+    (tmp_path / "empty").mkdir()
+    sources = [str(tmp_path / "calls"), str(tmp_path / "empty"), str(tmp_path / "*.ogg"), str(talk)]
+    assert main(["voice", *sources, "--json"]) == 1
+    shown = capsys.readouterr()
+    rows = [json.loads(line) for line in shown.out.splitlines()]
+    names = [str(folder / name) for name in ("A.WAV", "b.wav", "c.mp4")]
+    assert [row["audio"] for row in rows] == [*names, *sources[1:]]
+    assert [row["error"] is None for row in rows] == [True, False, False, False, False, True]
+    assert f"no audio found in {sources[1]}" in shown.err
+    assert f"no files match {sources[2]}" in shown.err
+    assert "c.mp4 is a video without sound" in shown.err
+    assert "6 files, 4 could not be read" in shown.err
+
+
+def test_pattern_selects_sounds(tmp_path, capsys):
+    write_audio(tmp_path / "a.wav", noise(0.5))
+    (tmp_path / "a.txt").write_text("not a sound")
+    assert main(["voice", str(tmp_path / "a.*")]) == 0
+    assert "a.wav" in capsys.readouterr().out
+    assert main(["voice", str(tmp_path / "missing.wav")]) == 2
+    assert "missing.wav" in capsys.readouterr().err
+
+
 def test_video_without_sound_is_one_line(tmp_path, capsys):
     path = write_clip(tmp_path / "a.mp4", times_s=[0.0, 0.1])
     assert main(["voice", str(path)]) == 2

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from mien.cli.options import ANALYSIS, OUTPUT_FILE, File, Json, Quiet, Threads
 from mien.cli.progress import ProgressBar, print_message, progress_bar
 from mien.cli.signals import deferred_stop, stop_code
+from mien.cli.voice_sources import Source, expand_sounds
 from mien.errors import InputError, MienError
 from mien.number_format import count
 from mien.theme import LIGHT
@@ -39,7 +40,7 @@ def voice(
     ] = "voice",
     threads: Threads = 0,
 ) -> int:
-    """Find the speech in audio files and videos and predict how it sounds to listeners.
+    """Find the speech in audio files, videos and folders of them and predict how it sounds to listeners.
 
     The prediction describes how a voice sounds to others, not what the speaker feels. Arousal (calm to excited) is the
     main result; the classes are experimental, because the model has heard ten German actors: see docs/models/voice.md.
@@ -48,7 +49,7 @@ def voice(
     Exit code: 0 if all files could be read (with or without speech), 1 if some could not, 2 if none could.
 
     Args:
-        file: audio files, or videos with sound.
+        file: audio files or videos with sound, folders that are searched with their subfolders, or patterns.
         output: .png file with waveform, arousal and class probabilities over time, for one file
             (pip install 'mien[report]').
         table: .csv, .jsonl or .parquet file for one row per segment (Parquet: pip install 'mien[table]').
@@ -56,13 +57,14 @@ def voice(
     """
     if not file:
         raise InputError("no file given; expected audio files, or videos with sound.")
-    _check_outputs(file, output, table)
+    sources = expand_sounds(file)
+    _check_outputs(sources, output, table)
     analyzer = _open_analyzer(model, threads)
     failures = 0
     with ExitStack() as stack:
         is_stopped = stack.enter_context(deferred_stop())
         write_rows = _open_table(stack, analyzer, table, quiet=quiet)
-        results = _analyze(analyzer, file, is_stopped, quiet=quiet)
+        results = _analyze(analyzer, sources, is_stopped, quiet=quiet)
         for result in results:
             failures += result.error is not None
             _print(result, as_json=as_json, quiet=quiet)
@@ -73,22 +75,22 @@ def voice(
             return stop_code()
     if not quiet and table is not None:
         print_message(f"wrote {table}")
-    if not quiet and len(file) > 1:
+    if not quiet and len(sources) > 1:
         problem = f", {failures} could not be read" if failures else ""
-        print_message(f"{count(len(file), 'file')}{problem}")
+        print_message(f"{count(len(sources), 'file')}{problem}")
     if failures == 0:
         return 0
-    return ALL_FAILED if failures == len(file) else SOME_FAILED
+    return ALL_FAILED if failures == len(sources) else SOME_FAILED
 
 
-def _check_outputs(files: tuple[str, ...], output: Path | None, table: Path | None) -> None:
+def _check_outputs(sources: list[Source], output: Path | None, table: Path | None) -> None:
     """Raise `InputError` for outputs that cannot be written, before the analysis."""
     from mien.cli.outputs import check_report
     from mien.table_files import check_table_path
 
     if output is not None and output.suffix.lower() != ".png":
         raise InputError(f"{output}: the name of the picture must end in .png.")
-    if output is not None and len(files) > 1:
+    if output is not None and len(sources) > 1:
         raise InputError("--output takes one file; give --table or --json for several.")
     check_report(output)
     if table is not None:
@@ -122,13 +124,15 @@ def _open_table(
 
 
 def _analyze(
-    analyzer: VoiceAnalyzer, files: tuple[str, ...], is_stopped: Callable[[], bool], *, quiet: bool
+    analyzer: VoiceAnalyzer, sources: list[Source], is_stopped: Callable[[], bool], *, quiet: bool
 ) -> Iterator[VoiceResult]:
     """Yield the result of every file until a stop signal; an unreadable file has an error."""
     from mien.voice.result import VoiceResult
 
-    for name in files:
+    for name, problem in sources:
         try:
+            if problem is not None:
+                raise problem
             with progress_bar("seconds", is_shown=not quiet) as progress:
                 yield analyzer.analyze(name, on_progress=_progress_callback(progress, is_stopped))
         except MienError as error:

@@ -1,0 +1,63 @@
+"""Sound files on the command line: files, folders and patterns."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mien.errors import AudioReadError
+from mien.image_formats import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+
+Source = tuple[str, AudioReadError | None]
+"""Name of a file, or of an argument without files and the reason."""
+
+
+def expand_sounds(arguments: Sequence[str]) -> list[Source]:
+    """Return the files of the arguments, and an error in place of an argument without files.
+
+    Folders are searched with their subfolders for audio and video files, in the order of their names, without hidden
+    ones. Links to folders are not followed. A file that is given by its path is always included.
+    """
+    return [source for argument in arguments for source in _expand(argument)]
+
+
+def _expand(argument: str) -> Iterator[Source]:
+    """Yield the files of one argument, or errors."""
+    path = Path(argument)
+    is_pattern = bool(argument) and glob.has_magic(argument) and not path.exists()
+    matches = sorted(glob.glob(argument, recursive=True)) if is_pattern else [argument]  # noqa: PTH207
+    if not matches:
+        yield argument, AudioReadError(f"no files match {argument}.")
+    for match in matches:
+        if match and Path(match).is_dir():
+            yield from _search(match)
+        elif not is_pattern or _is_sound(match):
+            yield match, None
+
+
+def _search(folder: str) -> Iterator[Source]:
+    """Yield the audio and video files below a folder, and an error for each folder that cannot be searched."""
+    errors: list[Source] = []
+
+    def fail(error: OSError) -> None:
+        problem = (error.strerror or str(error)).lower()
+        name = str(error.filename)
+        errors.append((name, AudioReadError(f"{name} cannot be searched: {problem}.")))
+
+    is_empty = True
+    for parent, folders, files in os.walk(folder, onerror=fail):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and _is_sound(name):
+                is_empty = False
+                yield str(Path(parent, name)), None
+    yield from errors
+    if is_empty and not errors:
+        expected = "expected WAV, MP3, FLAC or other audio, or videos with sound."
+        yield folder, AudioReadError(f"no audio found in {folder}; {expected}")
+
+
+def _is_sound(name: str) -> bool:
+    return Path(name).suffix.lower() in AUDIO_SUFFIXES + VIDEO_SUFFIXES
