@@ -1,4 +1,4 @@
-"""The commands of development: `nox -s tests`, `lint`, `coverage`, `openvino`, `page`, `lock`."""
+"""The commands of development: `nox -s tests`, `lint`, `coverage`, `openvino`, `formats`, `page`, `lock`."""
 
 import nox
 
@@ -39,6 +39,13 @@ def openvino(session: nox.Session) -> None:
     session.install("--force-reinstall", "--no-deps", "onnxruntime-openvino")
     session.run("mien", "doctor", "--device", "openvino")
     session.run("pytest", "tests/parity/test_devices.py", "-q", *session.posargs)
+
+
+@nox.session
+def formats(session: nox.Session) -> None:
+    """Convert a model to the formats of other runtimes and compare the outputs, with all converters installed."""
+    session.install("-e", ".[train,dev,litert,executorch,coreml]")
+    session.run("pytest", "tests/parity/test_formats.py", "-q", "-rs", *session.posargs)
 
 
 @nox.session(python=False)

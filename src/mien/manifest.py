@@ -178,8 +178,10 @@ class Manifest:
 
 
 def manifest_path(model_path: Path) -> Path:
-    """Return the path of a model file's manifest: the same name, ending in `.json`."""
-    return model_path.with_suffix(".json")
+    """Return the path of a model file's manifest: `a.json` for `a.onnx`, `a.tflite.json` for `a.tflite`."""
+    if model_path.suffix == ".onnx":
+        return model_path.with_suffix(".json")
+    return model_path.with_name(f"{model_path.name}.json")
 
 
 def file_sha256(path: Path) -> str:

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
 
+from mien.cli.export_source import WeightType, calibrate_model, write_float
 from mien.cli.options import DATASET, OUTPUT_FILE, DatasetOptions, Quiet, Share, SplitName
 from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
-from mien.errors import InputError, MissingExtraError
+from mien.errors import InputError
 
 if TYPE_CHECKING:
     from mien.datasets import Index
-    from mien.manifest import Manifest
 
-WeightType = Literal["float32", "float16", "int8"]
+FormatName = Literal["onnx", "litert", "executorch", "coreml"]
+Precision = Literal["float32", "float16", "int8"]
 QUANTIZATION = Group("Quantization", sort_key=3)
 QUANTIZATION_FACES = Parameter(group=QUANTIZATION, metavar="N")
 MAX_LOSS = Parameter(group=QUANTIZATION, metavar="SHARE")
@@ -32,6 +33,8 @@ def export(
     abstain: Annotated[float, Share] = 0.02,
     commit: Annotated[str, Parameter(metavar="HASH")] = "",
     weights: WeightType | None = None,
+    format: FormatName = "onnx",
+    precision: Precision | None = None,
     quantize: Annotated[Literal["int8"] | None, Parameter(group=QUANTIZATION)] = None,
     calibration_faces: Annotated[int, QUANTIZATION_FACES] = 600,
     max_loss: Annotated[float, MAX_LOSS] = 0.003,
@@ -54,13 +57,25 @@ def export(
         weights: type of the stored weights: float32; float16, half the size; or int8, about a quarter, at a small loss
             that --data shows. Inference computes in float32 with all of them and takes the same time
             [default: float16].
+        format: onnx for mien and ONNX Runtime; litert (.tflite), executorch (.pte) and coreml (.mlpackage) for phones,
+            one face per call, compared with the .onnx model in their own runtime: refused below 99.9% equal labels,
+            98% for int8. Each needs the extra of its name.
+        precision: float32, float16 or int8. onnx: of the arithmetic; others: of the weights, and for int8 of the
+            arithmetic too, with --data for ranges from training faces [default: float32].
         quantize: compute in int8, about twice as fast on CPUs with int8 dot products (AVX512-VNNI, AVX-VNNI, Arm
             dotprod); needs --data.
         calibration_faces: number of training faces that give the ranges of feature maps.
         max_loss: largest decrease of the accuracy on validation faces; beyond it no file is written.
     """
+    from mien.cli.export_format import export_format
     from mien.cli.outputs import check_model_path, report_unreadable
 
+    if format != "onnx" or precision == "float16":
+        return export_format(
+            model, output, format, precision or "float32", data=data, split=split, faces=calibration_faces, quiet=quiet
+        )
+    if precision == "int8":
+        quantize = "int8"
     check_model_path(output, model)
     if quantize and weights:
         raise InputError("--weights has no effect on a model that computes in int8; leave out --weights or --quantize.")
@@ -73,12 +88,12 @@ def export(
     with TemporaryDirectory(prefix=".mien-", dir=output.parent) as folder:
         draft = Path(folder) / output.name
         float_model = Path(folder) / "float32.onnx" if quantize else draft
-        origin, manifest = _write_float(model, float_model, "float32" if quantize else weights or "float16", commit)
+        origin, manifest = write_float(model, float_model, "float32" if quantize else weights or "float16", commit)
         state = "uncalibrated" if manifest.temperature == 1 else "numbers of the original weights"
         if index and quantize:
             _quantize(float_model, draft, index.select("train"), calibration_faces, quiet=quiet)
         if index:
-            manifest, unreadable = _calibrate(draft, index.select(split), abstain, quiet=quiet)
+            manifest, unreadable = calibrate_model(draft, index.select(split), abstain, quiet=quiet)
             state = f"temperature {manifest.temperature}, abstains below {manifest.abstain_below}"
         if index and quantize:
             _check_loss(float_model, draft, index.select(split), max_loss, quiet=quiet)
@@ -88,34 +103,6 @@ def export(
         print_message(f"replaced the model that was in {output}")
     print(f"{output}  {output.stat().st_size / 1e6:.1f} MB  {state}  from {origin}")
     return report_unreadable(unreadable)
-
-
-def _write_float(model: Path, output: Path, weights: WeightType, commit: str) -> tuple[str, Manifest]:
-    """Write a model file that computes in float32; return what it was made from, and its manifest."""
-    from mien.runtime import find_model, shipped_models
-
-    try:
-        from mien.export.weights import restore_model
-    except ImportError as error:
-        raise MissingExtraError(f"Export ({error.name} is missing)", "adapt") from None
-    if model.suffix == ".onnx" or (str(model) in shipped_models() and not model.exists()):
-        return str(model), restore_model(find_model(model), output, weights)
-    checkpoint = _find_checkpoint(model)
-    from mien.export.onnx import export_model
-
-    manifest = export_model(checkpoint, output, weights=weights, source={"commit": commit} if commit else None)
-    return f"{checkpoint}, step {manifest.source['step']}", manifest
-
-
-def _calibrate(model: Path, index: Index, abstain: float, *, quiet: bool) -> tuple[Manifest, list[str]]:
-    """Calibrate a model file and print what could not be fitted; return manifest and unreadable images."""
-    from mien.export.calibrate import calibrate
-
-    with progress_bar("calibrating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
-        manifest, unreadable, notes = calibrate(model, index, abstain=abstain, progress=progress)
-    for note in notes:
-        print_message(note)
-    return manifest, unreadable
 
 
 def _quantize(model: Path, output: Path, index: Index, faces: int, *, quiet: bool) -> None:
@@ -133,16 +120,3 @@ def _check_loss(original: Path, quantized: Path, index: Index, max_loss: float, 
         parity = measure_parity(original, quantized, index, progress=progress)
     print_message(f"int8 against float32: {parity.describe()}")
     check_loss(parity, quantized, max_loss)
-
-
-def _find_checkpoint(path: Path) -> Path:
-    """Return the checkpoint of a run.
-
-    Raises:
-        MissingExtraError: torch is not installed.
-    """
-    try:
-        from mien.training.checkpoint import find_checkpoint
-    except ImportError as error:
-        raise MissingExtraError(f"Export ({error.name} is missing)", "train") from None
-    return find_checkpoint(path)

@@ -22,6 +22,20 @@ DTYPES = {1: torch.float32, 6: torch.int32, 7: torch.int64, 10: torch.float16}
 """Types by their number in `onnx.TensorProto`."""
 
 
+def average_pool(
+    x: Tensor,
+    *,
+    kernel_shape: Sequence[int],
+    strides: Sequence[int] = (1, 1),
+    pads: Sequence[int] = (0, 0, 0, 0),
+    ceil_mode: int = 0,
+    count_include_pad: int = 0,
+) -> Tensor:
+    """Return the mean of each window."""
+    padding = list(pads[:2])
+    return F.avg_pool2d(x, list(kernel_shape), list(strides), padding, bool(ceil_mode), bool(count_include_pad))
+
+
 def batch_normalization(
     x: Tensor,
     scale: Tensor,
@@ -203,6 +217,7 @@ def unsqueeze(x: Tensor, axes: list[int]) -> Tensor:
 
 OPERATORS: dict[str, Callable[..., Value]] = {
     "Add": torch.add,
+    "AveragePool": average_pool,
     "BatchNormalization": batch_normalization,
     "Cast": cast,
     "Clip": clip,

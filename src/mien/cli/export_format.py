@@ -1,0 +1,128 @@
+"""`mien export --format`: model files for other runtimes, with a parity report."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from mien.cli.export_source import calibrate_model, write_float
+from mien.cli.progress import NOTHING_WRITTEN, progress_bar
+from mien.errors import InputError, MissingExtraError
+from mien.manifest import manifest_path
+
+if TYPE_CHECKING:
+    from mien.cli.options import DatasetOptions, SplitName
+    from mien.datasets import Index
+    from mien.export.formats import Format, Precision
+
+FORMAT_EXTRAS = {"onnx": "train", "litert": "litert", "executorch": "executorch", "coreml": "coreml"}
+"""Extras that install the packages of each format, torch included."""
+PARITY_FACES = 500
+"""Faces of the data set that the formats are compared on."""
+GENERATED_FACES = 100
+"""Faces that they are compared on without a data set."""
+
+
+def export_format(
+    model: Path,
+    output: Path,
+    format_name: Format,
+    precision: Precision,
+    *,
+    data: DatasetOptions | None,
+    split: SplitName,
+    faces: int,
+    quiet: bool,
+) -> int:
+    """Convert a model, compare the file with it, write file and manifest, and print the report; return the exit code.
+
+    Args:
+        model: run, checkpoint, model file or name of a shipped model.
+        output: file to write.
+        format_name: format of the file.
+        precision: precision of the format.
+        data: data set whose training faces give the ranges of int8, and whose other faces are compared.
+        split: split of the faces to compare.
+        faces: number of training faces.
+        quiet: print no progress.
+    """
+    check_format(output, format_name, precision)
+    if precision == "int8" and not data:
+        raise InputError("int8 needs --data and --dataset: training faces to measure the ranges of feature maps on.")
+    index = data.read() if data else None
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".mien-", dir=output.parent) as folder:
+        original = Path(folder) / "float32.onnx"
+        origin, manifest = write_float(model, original, "float32", "")
+        if index and manifest.temperature == 1:
+            calibrate_model(original, index.select(split), 0.02, quiet=quiet)
+        draft = Path(folder) / output.name
+        training = index.select("train") if index and precision == "int8" else None
+        validation = index.select(split) if index else None
+        report = _convert(original, draft, format_name, precision, training, validation, faces, quiet=quiet)
+        for path in (draft, manifest_path(draft)):
+            _replace(path, output.with_name(path.name))
+    size = sum(file.stat().st_size for file in (output, *output.rglob("*")) if file.is_file())
+    print(f"{output}  {size / 1e6:.2f} MB  {format_name} {precision}  from {origin}")
+    print(report)
+    return 0
+
+
+def check_format(output: Path, format_name: Format, precision: Precision) -> None:
+    """Check the arguments of a conversion before work begins.
+
+    Raises:
+        MissingExtraError: the packages of the format are not installed.
+        InputError: the format does not have the precision, or the name of the file has another suffix.
+    """
+    try:
+        from mien.export.formats import check_packages
+        from mien.export.formats.conversion import check_arguments
+    except ImportError as error:
+        raise MissingExtraError(f"Format {format_name} ({error.name} is missing)", FORMAT_EXTRAS[format_name]) from None
+    check_arguments(format_name, precision, output)
+    check_packages(format_name)
+
+
+def _convert(
+    original: Path,
+    draft: Path,
+    format_name: Format,
+    precision: Precision,
+    training: Index | None,
+    validation: Index | None,
+    faces: int,
+    *,
+    quiet: bool,
+) -> str:
+    """Write a file with its manifest and return the report."""
+    from mien.export.formats.faces import draw_faces, generate_faces
+    from mien.export.formats.model_file import ModelConversion
+    from mien.export.formats.parity import check_agreement
+
+    with progress_bar("cropping", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
+        calibration = draw_faces(original, training, faces, progress=progress) if training else None
+        if validation:
+            compared = draw_faces(original, validation, PARITY_FACES, progress=progress)
+        else:
+            compared = generate_faces(original, GENERATED_FACES)
+    conversion = ModelConversion(
+        original=original, output=draft, format=format_name, precision=precision, calibration=calibration
+    )
+    conversion.write()
+    parity = conversion.measure(compared)
+    if parity:
+        check_agreement(parity, precision)
+    conversion.write_manifest(parity)
+    if parity:
+        return parity.describe()
+    return "converted and saved, but not run: Core ML runs on macOS only, so parity and speed are not measured"
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Move a file or folder to a path, in place of what is there."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    source.replace(target)

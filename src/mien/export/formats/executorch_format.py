@@ -1,0 +1,55 @@
+"""ExecuTorch programs (.pte) for XNNPACK, computing in float32 or int8."""
+
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+from executorch.exir import to_edge_transform_and_lower
+from executorch.runtime import Runtime
+from torch import Tensor, nn
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+from mien.export.formats.conversion import Precision, Runner, Signature
+
+
+def convert(
+    module: nn.Module,
+    examples: tuple[Tensor, ...],
+    path: Path,
+    precision: Precision,
+    signature: Signature,
+    calibration: Sequence[tuple[Tensor, ...]],
+) -> None:
+    """Lower a module to a program with the method `forward`; inputs and outputs are positional, without names."""
+    if precision == "int8":
+        module = _quantize(module, examples, calibration)
+    exported = torch.export.export(module, examples)
+    program = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch()
+    path.write_bytes(program.buffer)
+
+
+def _quantize(module: nn.Module, examples: tuple[Tensor, ...], calibration: Sequence[tuple[Tensor, ...]]) -> nn.Module:
+    """Quantize the operators that XNNPACK computes in int8: weights per channel, feature maps with fixed ranges."""
+    quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+    prepared = prepare_pt2e(torch.export.export(module, examples).module(), quantizer)
+    with torch.no_grad():
+        for values in calibration:
+            prepared(*values)
+    return convert_pt2e(prepared)
+
+
+def open_runner(path: Path, threads: int, signature: Signature) -> Runner:
+    """Open a program in ExecuTorch's Python runtime, which chooses the number of threads itself."""
+    method = Runtime.get().load_program(path).load_method("forward")
+
+    def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        outputs = method.execute([torch.from_numpy(values) for values in inputs])
+        return [output.numpy() for output in outputs]
+
+    return run

@@ -1,0 +1,78 @@
+"""Faces to calibrate and compare converted models on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from mien.datasets.index import Index
+from mien.errors import DatasetError
+from mien.evaluation.predictions import predict_dataset
+from mien.faces import FaceDetector
+from mien.imaging import read_image
+from mien.inference.classifier import ExpressionClassifier
+from mien.progress import Progress
+from mien.runtime import ASSETS
+
+PHOTOGRAPH = ASSETS / "self-test.jpg"
+"""Image of one face that the package contains."""
+MAX_ROTATION_DEG = 20.0
+MAX_SHIFT = 0.1
+"""Maximum shift of a generated face, as a fraction of its width."""
+
+
+class FaceCrops(NamedTuple):
+    """Inputs of a model.
+
+    Attributes:
+        crops: (N, S, S, 3) uint8.
+        origin: where they come from, for reports.
+    """
+
+    crops: np.ndarray
+    origin: str
+
+    def batches(self) -> list[np.ndarray]:
+        """Return one input (1, 3, S, S) float32 per face."""
+        return [np.ascontiguousarray(crop[None].transpose(0, 3, 1, 2), dtype=np.float32) for crop in self.crops]
+
+
+def draw_faces(model: Path, index: Index, count: int, *, progress: Progress | None = None) -> FaceCrops:
+    """Crop faces of a split, drawn at random, at most `count`.
+
+    Raises:
+        DatasetError: if no face can be read.
+    """
+    rows = np.sort(np.random.default_rng(0).permutation(len(index.samples))[:count])
+    drawn = replace(index, samples=tuple(index.samples[row] for row in rows))
+    predictions = predict_dataset(ExpressionClassifier(model, threads=1, device="cpu"), drawn, progress=progress)
+    readable = np.flatnonzero(np.isfinite(predictions.logits).all(axis=1))
+    if not len(readable):
+        raise DatasetError(f"{index.root}: no face can be read; check the images with `mien data check`.")
+    crops = np.stack([predictions.crop(int(row)) for row in readable])
+    return FaceCrops(crops, f"{len(crops)} faces of {index.name}/{index.split}")
+
+
+def generate_faces(model: Path, count: int) -> FaceCrops:
+    """Rotate, shift, mirror, and change the contrast and brightness of the photograph that the package contains."""
+    classifier = ExpressionClassifier(model, threads=1, device="cpu")
+    image = read_image(PHOTOGRAPH)
+    crop = classifier.crop(image, FaceDetector(threads=1, device="cpu").detect(image)[0])
+    rng = np.random.default_rng(0)
+    crops = np.stack([_vary(crop, rng) for _ in range(count)])
+    return FaceCrops(crops, f"{count} variants of one photograph")
+
+
+def _vary(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    size = len(crop)
+    shift = tuple(rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2) * size)
+    rotated = Image.fromarray(crop).rotate(
+        rng.uniform(-MAX_ROTATION_DEG, MAX_ROTATION_DEG), Image.Resampling.BILINEAR, translate=shift
+    )
+    pixels = np.asarray(rotated, dtype=np.float32)[:, :: rng.choice([-1, 1])]
+    changed = (pixels - 128) * rng.uniform(0.5, 1.3) + 128 + rng.uniform(-40, 40)
+    return changed.clip(0, 255).astype(np.uint8)

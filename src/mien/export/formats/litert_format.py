@@ -1,0 +1,85 @@
+"""LiteRT files (.tflite), computing in float32, with float16 weights, or in int8."""
+
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import litert_torch
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from ai_edge_quantizer.quantizer import AlgorithmName, Quantizer, qtyping
+from torch import Tensor, nn
+
+from mien.export.formats.conversion import Precision, Runner, Signature
+
+SIGNATURE = "serving_default"
+"""Name of the only signature of a file."""
+Operator = qtyping.TFLOperationName
+
+
+class _NamedModule(nn.Module):
+    """A module with named inputs and outputs, which a file takes over."""
+
+    def __init__(self, module: nn.Module, outputs: tuple[str, ...]) -> None:
+        super().__init__()
+        self.module = module
+        self.outputs = outputs
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """Return the outputs by name."""
+        outputs = self.module(*inputs.values())
+        return dict(zip(self.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=True))
+
+
+def convert(
+    module: nn.Module,
+    examples: tuple[Tensor, ...],
+    path: Path,
+    precision: Precision,
+    signature: Signature,
+    calibration: Sequence[tuple[Tensor, ...]],
+) -> None:
+    """Convert a module, then quantize the file."""
+    inputs = dict(zip(signature.inputs, examples, strict=True))
+    converted = litert_torch.convert(_NamedModule(module, signature.outputs).eval(), sample_kwargs=inputs)
+    if precision == "float32":
+        converted.export(str(path))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        original = Path(folder) / "float32.tflite"
+        converted.export(str(original))
+        quantizer = Quantizer(str(original))
+        path.write_bytes(_quantize(quantizer, precision, signature, calibration))
+
+
+def _quantize(
+    quantizer: Quantizer, precision: Precision, signature: Signature, calibration: Sequence[tuple[Tensor, ...]]
+) -> bytes:
+    """Store the weights of layers as float16, or compute all operators in int8 with float32 inputs and outputs."""
+    if precision == "float16":
+        for operator in (Operator.CONV_2D, Operator.DEPTHWISE_CONV_2D, Operator.FULLY_CONNECTED):
+            quantizer.add_weight_only_config(".*", operator, 16, algorithm_key=AlgorithmName.FLOAT_CASTING)
+        return bytes(quantizer.quantize().quantized_model or b"")
+    quantizer.add_static_config(".*", Operator.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
+    for operator in (Operator.INPUT, Operator.OUTPUT):
+        quantizer.update_quantization_recipe(".*", operator, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    feeds = [
+        {name: value.numpy() for name, value in zip(signature.inputs, values, strict=True)} for values in calibration
+    ]
+    ranges = quantizer.calibrate({SIGNATURE: feeds}, num_threads=1)
+    return bytes(quantizer.quantize(ranges).quantized_model or b"")
+
+
+def open_runner(path: Path, threads: int, signature: Signature) -> Runner:
+    """Open a file in the LiteRT interpreter, which runs float layers and int8 layers with XNNPACK."""
+    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    runner = interpreter.get_signature_runner(SIGNATURE)
+
+    def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        outputs = runner(**dict(zip(signature.inputs, inputs, strict=True)))
+        return [outputs[name] for name in signature.outputs]
+
+    return run

@@ -1,0 +1,154 @@
+"""Formats of other runtimes: equal to ONNX Runtime, refused beyond tolerance, and missing packages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mien.cli.main import main
+from mien.errors import InputError, MissingExtraError, ParityError
+from mien.manifest import read_manifest
+from support.models import TINY_SIZE
+
+torch = pytest.importorskip("torch")
+formats = pytest.importorskip("mien.export.formats")
+conversion = pytest.importorskip("mien.export.formats.conversion")
+faces = pytest.importorskip("mien.export.formats.faces")
+model_file = pytest.importorskip("mien.export.formats.model_file")
+parity = pytest.importorskip("mien.export.formats.parity")
+
+OTHERS = {"litert": "litert_torch", "executorch": "executorch", "coreml": "coremltools"}
+
+
+class TwoOutputs(torch.nn.Module):
+    """Means and maxima of the color channels."""
+
+    def forward(self, images, offset):
+        return images.mean((2, 3)) + offset, images.amax((2, 3))
+
+
+def convert_two_outputs(path, name, precision="float32"):
+    examples = (torch.zeros(1, 3, 8, 8), torch.zeros(1, 3))
+    signature = {"input_names": ("images", "offset"), "output_names": ("means", "maxima")}
+    inputs = np.random.default_rng(0).uniform(0, 1, (20, 1, 3, 8, 8)).astype(np.float32)
+    offset = np.array([[1, 2, 3]], dtype=np.float32)
+    calibration = [(torch.from_numpy(images), torch.from_numpy(offset)) for images in inputs]
+    formats.convert(
+        TwoOutputs(), examples, path, format=name, precision=precision, calibration=calibration, **signature
+    )
+    if not formats.can_run(name):
+        return
+    outputs = formats.open_runner(path, format=name, **signature)([inputs[0], offset])
+    tolerance = {"float32": 1e-5, "float16": 5e-3, "int8": 0.05}[precision]
+    np.testing.assert_allclose(outputs[0], inputs[0].mean((2, 3)) + offset, atol=tolerance)
+    np.testing.assert_allclose(outputs[1], inputs[0].max((2, 3)), atol=tolerance)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_onnx_returns_named_outputs_in_order(precision, tmp_path):
+    convert_two_outputs(tmp_path / "two.onnx", "onnx", precision)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_formats_return_named_outputs_in_order(name, tmp_path):
+    pytest.importorskip(OTHERS[name], reason=f"needs the extra {name}")
+    convert_two_outputs(tmp_path / f"two{formats.FORMATS[name].suffix}", name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["litert", "executorch"])
+def test_other_formats_compute_in_int8(name, tmp_path):
+    pytest.importorskip(OTHERS[name], reason=f"needs the extra {name}")
+    convert_two_outputs(tmp_path / f"two{formats.FORMATS[name].suffix}", name, "int8")
+
+
+def test_missing_packages_name_the_extra(monkeypatch):
+    def fail(name):
+        raise ModuleNotFoundError("no module", name="litert_torch")
+
+    monkeypatch.setattr(conversion, "import_module", fail)
+    with pytest.raises(MissingExtraError, match=r"litert_torch is missing.*mien\[litert\]"):
+        formats.check_packages("litert")
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "file", "message"),
+    [
+        ("tensorrt", "float32", "a.engine", "expected one of: onnx"),
+        ("executorch", "float16", "a.pte", "expected one of: float32, int8"),
+        ("litert", "float32", "a.onnx", "must end in .tflite"),
+    ],
+)
+def test_refuses_unknown_formats_precisions_and_suffixes(name, precision, file, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        conversion.check_arguments(name, precision, tmp_path / file)
+
+
+def test_int8_needs_calibration_inputs(tmp_path):
+    with pytest.raises(InputError, match="calibration inputs"):
+        formats.convert(
+            TwoOutputs(),
+            (torch.zeros(1, 3, 8, 8), torch.zeros(1, 3)),
+            tmp_path / "a.onnx",
+            format="onnx",
+            precision="int8",
+            input_names=("images", "offset"),
+            output_names=("means", "maxima"),
+        )
+
+
+def test_generated_faces_are_reproducible_and_differ(tiny_model):
+    first, second = (faces.generate_faces(tiny_model, 3) for _ in range(2))
+    assert first.crops.shape == (3, TINY_SIZE, TINY_SIZE, 3)
+    assert np.array_equal(first.crops, second.crops)
+    assert not np.array_equal(first.crops[0], first.crops[1])
+
+
+def test_parity_counts_labels_and_refuses_too_few(tiny_model):
+    crops = faces.generate_faces(tiny_model, 4)
+    same = parity.measure_parity(tiny_model, runner_of(tiny_model), crops)
+    assert (same.agreement, same.max_difference) == (1.0, 0.0)
+    parity.check_agreement(same, "float32")
+
+    def reverse(inputs):
+        return [-runner_of(tiny_model)(inputs)[0]]
+
+    other = parity.measure_parity(tiny_model, reverse, crops)
+    assert other.agreement == 0.0
+    with pytest.raises(ParityError, match=r"0.00% of 4 variants of one photograph, expected at least 98.0%"):
+        parity.check_agreement(other, "int8")
+    with pytest.raises(ParityError, match=r"99.9%"):
+        parity.check_agreement(replace(same, agreement=0.99), "float16")
+
+
+def runner_of(path):
+    return formats.open_runner(path, format="onnx", input_names=("images",), output_names=("logits",))
+
+
+def test_export_writes_a_file_with_a_manifest_that_states_the_parity(tiny_model, tmp_path, capsys):
+    path = tmp_path / "half.onnx"
+    assert main(["export", str(tiny_model), "--format", "onnx", "--precision", "float16", "-o", str(path)]) == 0
+    assert "same label 100.00% of 100 variants of one photograph" in capsys.readouterr().out
+    source = read_manifest(path).source
+    assert (source["format"], source["precision"]) == ("onnx", "float16")
+    assert source["parity"]["agreement"] == 1.0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["half.json", "half.onnx"]
+
+
+def test_export_in_int8_needs_data(tiny_model, tmp_path, capsys):
+    path = tmp_path / "a.onnx"
+    arguments = ["export", str(tiny_model), "--format", "onnx", "--precision", "int8", "-o", str(path)]
+    assert main(arguments) == 2
+    assert "needs --data" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hash_of_a_folder_covers_its_files(tmp_path):
+    package = tmp_path / "a.mlpackage"
+    package.mkdir()
+    (package / "weights").write_bytes(b"1")
+    first = model_file.content_sha256(package)
+    (package / "weights").write_bytes(b"2")
+    assert model_file.content_sha256(package) != first
