@@ -36,12 +36,16 @@ INPUTS = {
 """Channels and layouts of the input of each task."""
 TASKS = tuple(INPUTS)
 """Tasks of a model."""
-OPTIONAL_KEYS = ("quality_temperature", "risk_coverage", "regions")
+OPTIONAL_KEYS = ("quality_temperature", "class_prior", "risk_coverage", "regions")
 """Keys that are left out of the JSON when empty."""
 UNSTATED_LICENSE = "not stated"
 """License of data or weights for which none is known."""
 MAX_HALVINGS = 3
 """Maximum number of halvings of the face size that raise the temperature."""
+
+
+MAX_ROUNDING = 1e-3
+"""Maximum difference of a sum of rounded shares from 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +147,8 @@ class Manifest:
         name: public name of the model, the name of its file; `source` has the recipe.
         temperature: divisor of the logits before the softmax, fitted on validation data.
         quality_temperature: temperature correction for small and blurred faces; None when not measured.
+        class_prior: share of each class for which the probabilities hold, by label; empty when not measured. See
+            docs/class-priors.md.
         abstain_below: largest probability below which no label is given.
         risk_coverage: risk-coverage curve from all faces down; empty when not measured.
         regions: face regions of the graph's output `regions`, in its order; empty when it has none.
@@ -164,6 +170,7 @@ class Manifest:
     alignment: AlignmentSpec | None = None
     temperature: float = 1.0
     quality_temperature: QualityTemperature | None = None
+    class_prior: dict[str, float] = field(default_factory=dict)
     abstain_below: float = 0.0
     risk_coverage: tuple[RiskPoint, ...] = ()
     regions: tuple[RegionSpec, ...] = ()
@@ -270,6 +277,8 @@ def _check_classes(manifest: Manifest) -> None:
         raise ValueError(f"abstain_below is {manifest.abstain_below}; expected a number within [0, 1].")
     if manifest.quality_temperature is not None:
         _check_quality_temperature(manifest.quality_temperature)
+    if manifest.class_prior:
+        _check_class_prior(manifest.class_prior, manifest.labels)
     _check_risk(manifest.risk_coverage)
     if len({region.name for region in manifest.regions}) != len(manifest.regions):
         raise ValueError("regions: expected different names.")
@@ -282,6 +291,13 @@ def _check_quality_temperature(spec: QualityTemperature) -> None:
         raise ValueError("quality_temperature: expected size_px above 0 and sharpness within (0, 1].")
     if not (0 <= spec.per_halving <= 5 and 0 <= spec.per_blur <= 5):
         raise ValueError("quality_temperature: expected per_halving and per_blur within 0..5.")
+
+
+def _check_class_prior(shares: dict[str, float], labels: tuple[str, ...]) -> None:
+    if set(shares) != set(labels):
+        raise ValueError(f"class_prior: expected a share of each of {', '.join(labels)}.")
+    if not all(0 <= share <= 1 for share in shares.values()) or abs(sum(shares.values()) - 1) > MAX_ROUNDING:
+        raise ValueError("class_prior: expected shares within 0..1 that sum to 1.")
 
 
 def _check_risk(points: tuple[RiskPoint, ...]) -> None:

@@ -13,6 +13,7 @@ DOCUMENTS = (
     "docs/data-sets.md",
     "docs/training.md",
     "docs/reliability.md",
+    "docs/class-priors.md",
     "docs/video.md",
     "docs/voice.md",
     "docs/models/voice.md",

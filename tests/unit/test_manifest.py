@@ -86,6 +86,12 @@ def test_omits_empty_regions():
     assert parse_manifest(plain.to_json().encode()) == plain
 
 
+def test_omits_empty_class_prior():
+    shares = {**dict.fromkeys(MANIFEST.labels[1:], 0.0), MANIFEST.labels[0]: 1.0}
+    assert json.loads(replace(MANIFEST, class_prior=shares).to_json())["class_prior"] == shares
+    assert "class_prior" not in json.loads(MANIFEST.to_json())
+
+
 def test_omits_empty_risk_coverage():
     assert "risk_coverage" in json.loads(MANIFEST.to_json())
     plain = replace(MANIFEST, risk_coverage=())
@@ -176,6 +182,9 @@ def test_rejects_values_of_another_type(changes: dict):
         {"regions": [{"name": "eyes", "bbox_xyxy": [0, 0, 1, 1.1]}]},
         {"regions": [{"name": "eyes", "bbox_xyxy": [0.5, 0, 0.5, 1]}]},
         {"regions": [{"name": "eyes", "bbox_xyxy": [0, 0, 1, 1]}] * 2},
+        {"class_prior": {"neutral": 1.0}},
+        {"class_prior": dict.fromkeys(MANIFEST.labels, 0.5)},
+        {"class_prior": {**dict.fromkeys(MANIFEST.labels, 0.0), MANIFEST.labels[0]: -1.0, MANIFEST.labels[1]: 2.0}},
         {"risk_coverage": [point(1, 0.1, 0.5), point(1, 0.1, 0.5)]},
         {"risk_coverage": [point(1, 0.1, 0.5), point(0.5, 0.05, 0.4)]},
         {"risk_coverage": [point(1.1, 0.1, 0.5)]},

@@ -13,6 +13,7 @@ from mien import metrics
 from mien.adaptation.correction import Basis, FaceFeatures, principal_components
 from mien.adaptation.model_file import check_last_layer, write_corrected
 from mien.adaptation.selection import Choice, choose_correction, summarize
+from mien.class_prior import calibration_shares
 from mien.datasets.index import Index
 from mien.errors import DatasetError, InputError
 from mien.evaluation.labels import official_labels, select_labeled
@@ -82,12 +83,14 @@ def adapt(
     title = index.title or index.name
     temperature = fit_temperature(choice.logits, faces.labels)
     after = summarize(choice.logits / temperature, faces.labels)
+    shares = calibration_shares(metrics.softmax(choice.logits, temperature), faces.labels)
     manifest = replace(
         classifier.manifest,
         name=output.stem,
         version="1",
         temperature=temperature,
         quality_temperature=None,
+        class_prior=dict(zip(classifier.manifest.labels, shares.round(6).tolist(), strict=True)),
         abstain_below=min(classifier.manifest.abstain_below, 0.5),
         risk_coverage=(),
         trained_on=(

@@ -15,6 +15,7 @@ from mien.cli.options import (
     FlipTta,
     Json,
     Model,
+    Prior,
     Quiet,
     Threads,
     Workers,
@@ -33,6 +34,7 @@ def evaluate(
     groups: Annotated[bool, Parameter(negative="--no-groups")] = True,
     model: Model = DEFAULT_MODEL,
     flip_tta: FlipTta = False,
+    prior: Prior = None,
     threads: Threads = 0,
     workers: Workers = 0,
     device: Device = "auto",
@@ -64,10 +66,12 @@ def evaluate(
     index = data.read_split(quiet=quiet)
     with progress_bar("evaluating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         evaluation = evaluate_model(
-            classifier, index, flip_tta=flip_tta, by_group=groups, workers=workers, progress=progress
+            classifier, index, flip_tta=flip_tta, by_group=groups, prior=prior, workers=workers, progress=progress
         )
     name = classifier.manifest.name
     subject = {"model": f"{name} {classifier.manifest.version}", **data.describe(index, flip_tta=flip_tta)}
+    if prior is not None:
+        subject["prior"] = prior
     if as_json:
         print_json({**subject, **evaluation.summary})
     else:

@@ -36,6 +36,7 @@ COMMANDS = {
     "models": ("mien.cli.models:models", EVALUATE, "[OPTIONS] [NAME...]"),
     "evaluate": ("mien.cli.evaluate:evaluate", EVALUATE, None),
     "compare": ("mien.cli.compare:compare", EVALUATE, None),
+    "prior": ("mien.cli.prior:prior", EVALUATE, "[OPTIONS] PATH..."),
     "adapt": ("mien.cli.adapt:adapt", TRAIN, None),
     "data": ("mien.cli.data:app", TRAIN, None),
     "train": ("mien.cli.train:train", TRAIN, "[OPTIONS] RECIPE [SECTION.KEY=VALUE...]"),
@@ -45,7 +46,7 @@ COMMANDS = {
 }
 """Import path, help section and usage of each command; commands are imported on first use."""
 
-PATH_OPTIONS = ("--output", "-o", "--table", "--data", "--leaks", "--write-page", "--token-file", "--media")
+PATH_OPTIONS = ("--output", "-o", "--table", "--data", "--leaks", "--write-page", "--token-file", "--media", "--prior")
 """Options that take the path of a file or folder."""
 
 ARGUMENT_NAMES = {"--smoothing": "time_constant_s"}

@@ -57,6 +57,14 @@ FlipTta = Annotated[bool, _analysis("average the predictions for a face and its 
 Threads = Annotated[
     int, _analysis("CPU threads per network; 0: automatic, one if several images are analyzed in parallel.", "N")
 ]
+Prior = Annotated[
+    str | None,
+    _analysis(
+        "class frequencies of your images: uniform, or a .json or .csv file; corrects probabilities and labels for "
+        "them. See docs/class-priors.md.",
+        "FILE",
+    ),
+]
 Workers = Annotated[int, _analysis("images analyzed in parallel, each by one thread; 0: one per usable core.", "N")]
 Device = Annotated[
     str,
@@ -126,6 +134,7 @@ class AnalyzerOptions(DetectionOptions):
     action_units: bool = False
     flip_tta: FlipTta = False
     max_error: Annotated[float | None, Share] = None
+    prior: Prior = None
 
 
 DEFAULTS = AnalyzerOptions()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mien import metrics
+from mien.class_prior import Prior, log_ratios
 from mien.datasets.index import Index
 from mien.evaluation.groups import columns_left_out, group_columns, group_results
 from mien.evaluation.labels import labels_by_protocol, official_labels, select_labeled
@@ -62,6 +63,7 @@ def evaluate(
     *,
     flip_tta: bool = False,
     by_group: bool = True,
+    prior: Prior | None = None,
     workers: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -77,6 +79,7 @@ def evaluate(
         index: the data set, one split of it.
         flip_tta: average the logits with those of the mirrored crop.
         by_group: add the results of each group (gender, age ...) of the images.
+        prior: class frequencies for which the predictions are corrected; see `mien.class_prior`.
         workers: see `mien.evaluation.predictions.predict_dataset`.
         progress: called with the number of finished images and their total.
 
@@ -87,9 +90,9 @@ def evaluate(
         `mien.evaluation.groups.group_results` and `groups_left_out` the columns with too many values, if there are any.
 
     Raises:
-        InputError: the model lacks a class of the labeled images.
+        InputError: the model lacks a class of the labeled images or of the prior.
         DatasetError: no image has a label.
-        ModelError: the model is unknown or cannot be loaded.
+        ModelError: the model is unknown or cannot be loaded, or its manifest has no class frequencies for `prior`.
 
     Example:
         >>> from mien.datasets import read_dataset
@@ -99,7 +102,10 @@ def evaluate(
     """
     classifier = as_classifier(model)
     labeled = select_labeled(index)
+    shift = None if prior is None else classifier.manifest.temperature * log_ratios(classifier.manifest, prior)
     predictions = predict_dataset(classifier, labeled, flip_tta=flip_tta, workers=workers, progress=progress)
+    if shift is not None:
+        predictions = replace(predictions, logits=predictions.logits + shift)
     evaluation = evaluate_predictions(classifier.manifest, predictions)
     if by_group:
         evaluation.summary.update(_evaluate_groups(classifier.manifest, predictions))

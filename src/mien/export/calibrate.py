@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mien import metrics
+from mien.class_prior import calibration_shares
 from mien.datasets.index import Index
 from mien.errors import DatasetError, InputError
 from mien.evaluation.evaluate import evaluate_predictions
@@ -66,6 +67,7 @@ def calibrate(model: Path, index: Index, *, abstain: float = 0.02, progress: Pro
     temperature = fit_temperature(predictions.logits[counted], labels[counted], notes)
     probabilities = metrics.softmax(predictions.logits[counted], temperature)
     threshold = fit_threshold(probabilities.max(axis=1), abstain, notes)
+    shares = calibration_shares(probabilities, labels[counted])
     quality_temperature = measure_quality_temperature(
         classifier, index, np.where(counted, labels, -1), temperature, progress=progress
     )
@@ -75,6 +77,7 @@ def calibrate(model: Path, index: Index, *, abstain: float = 0.02, progress: Pro
         classifier.manifest,
         temperature=temperature,
         quality_temperature=quality_temperature,
+        class_prior=dict(zip(classifier.manifest.labels, shares.round(6).tolist(), strict=True)),
         abstain_below=threshold,
         risk_coverage=risk_points(probabilities, labels[counted]),
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from mien.action_units import ACTION_UNIT_NAMES
 from mien.arguments import check_integer
+from mien.class_prior import Prior, log_ratios
 from mien.devices import Precision
 from mien.errors import MienError, ModelError
 from mien.faces.attributes import pose_faces
@@ -59,14 +60,18 @@ class Analyzer:
         min_confidence: minimum confidence of the face detector, between 0 and 1.
         max_error: abstain unless a label is so confident that at most this share of such labels was wrong on validation
             faces; None uses the model's own `abstain_below`. See docs/reliability.md.
+        prior: class frequencies of your images, for which the probabilities are corrected: shares or counts by class,
+            "uniform", or a .json or .csv file. See docs/class-priors.md.
         max_pixels: maximum width x height of an image; larger images are refused before they are decoded.
         color: order of the channels of arrays; "bgr" for those of OpenCV, so that
             `cv2.cvtColor(image, cv2.COLOR_BGR2RGB)` is not needed. Files and Pillow images state their own.
 
     Raises:
-        InputError: if an argument is out of range or of another type, or the model cannot reach `max_error`.
+        InputError: if an argument is out of range or of another type, or the model cannot reach `max_error` or lacks a
+            class of `prior`.
         DeviceError: if the named device is not available.
-        ModelError: if the model is unknown or broken, or its manifest has no error rates for `max_error`.
+        ModelError: if the model is unknown or broken, or its manifest has no error rates for `max_error`, or no class
+            frequencies for `prior`.
 
     Example:
         >>> analyzer = Analyzer()  # doctest: +SKIP
@@ -88,6 +93,7 @@ class Analyzer:
         max_faces: int | None = None,
         min_confidence: float = 0.6,
         max_error: float | None = None,
+        prior: Prior | None = None,
         max_pixels: int = MAX_PIXELS,
         color: Color = "rgb",
     ) -> None:
@@ -100,12 +106,13 @@ class Analyzer:
             max_faces=max_faces,
             min_confidence=min_confidence,
             max_error=max_error,
+            prior=prior,
             max_pixels=max_pixels,
             color=color,
         )
         self._model = model
         self._networks = Networks(model, threads=threads, device=device, precision=precision, with_mesh=pose)
-        self.classifier.abstention_threshold(max_error)
+        self._check_model(self._options)
 
     def __reduce__(self) -> tuple[object, tuple[()]]:
         """Open the analyzer again from its arguments, when it is copied or unpickled in another process."""
@@ -314,8 +321,14 @@ class Analyzer:
     def _override(self, **overrides: Unpack[OptionOverrides]) -> AnalysisOptions:
         options = self._options.override(**overrides)
         if overrides:
-            self.classifier.abstention_threshold(options.max_error)
+            self._check_model(options)
         return options
+
+    def _check_model(self, options: AnalysisOptions) -> None:
+        """Raise unless the manifest of the model has what the options need."""
+        self.classifier.abstention_threshold(options.max_error)
+        if options.prior is not None:
+            log_ratios(self.classifier.manifest, options.prior)
 
     def _detect(self, image: np.ndarray, options: AnalysisOptions, *, rotated: bool = True) -> list[Face]:
         faces = self._networks.detector.detect(
@@ -349,5 +362,6 @@ class Analyzer:
             qualities=[face.quality for face in faces],
             flip_tta=options.flip_tta,
             max_error=options.max_error,
+            prior=options.prior,
         )
         return [with_expression(face, one) for face, one in zip(faces, expressions, strict=True)]

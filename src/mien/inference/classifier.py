@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.arguments import check_share
+from mien.class_prior import Prior, log_ratios
 from mien.devices import Precision
 from mien.errors import InputError, ModelError
 from mien.faces.alignment import MARGINS, TEMPLATES, Framing, align_face
@@ -138,6 +139,7 @@ class ExpressionClassifier:
         qualities: Sequence[Quality | None] | None = None,
         flip_tta: bool = False,
         max_error: float | None = None,
+        prior: Prior | None = None,
     ) -> list[Expression]:
         """Return the perceived expression of every crop.
 
@@ -147,14 +149,16 @@ class ExpressionClassifier:
                 `quality_temperature`; None, as a whole or for one face, keeps the temperature.
             flip_tta: see `logits`.
             max_error: see `abstention_threshold`.
+            prior: class frequencies of the user's setting; see `mien.class_prior`.
 
         Raises:
             InputError: if the crops have another shape or type, the number of qualities differs, or the model cannot
-                reach `max_error`.
-            ModelError: see `logits` and `abstention_threshold`.
+                reach `max_error` or lacks a class of the prior.
+            ModelError: see `logits`, `abstention_threshold` and `mien.class_prior.log_ratios`.
         """
         threshold = self.abstention_threshold(max_error)
-        return self._expressions(self.logits(crops, flip_tta=flip_tta), qualities, threshold)
+        shift = 0.0 if prior is None else log_ratios(self._manifest, prior)
+        return self._expressions(self.logits(crops, flip_tta=flip_tta), qualities, threshold, shift)
 
     def explain(self, crops: np.ndarray, *, qualities: Sequence[Quality | None] | None = None) -> list[Explanation]:
         """Return the expression and class-activation maps of every crop, and the predictions with hidden regions.
@@ -276,12 +280,17 @@ class ExpressionClassifier:
         return outputs
 
     def _expressions(
-        self, logits: np.ndarray, qualities: Sequence[Quality | None] | None, threshold: float
+        self,
+        logits: np.ndarray,
+        qualities: Sequence[Quality | None] | None,
+        threshold: float,
+        shift: np.ndarray | float = 0.0,
     ) -> list[Expression]:
+        """Return calibrated expressions; `shift` (C,) is added to the log probabilities."""
         spec = self._manifest.quality_temperature
         qualities = self._match_qualities(qualities, len(logits))
         factors = [1.0 if spec is None or quality is None else spec.factor(quality) for quality in qualities]
-        scaled = logits / np.asarray(factors).reshape(-1, 1)
+        scaled = logits / np.asarray(factors).reshape(-1, 1) + self._manifest.temperature * shift
         expressions = []
         for probabilities in softmax(scaled, self._manifest.temperature):
             top = int(probabilities.argmax())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TypedDict, Unpack
 
 from mien.arguments import check_bool, check_integer, check_share
+from mien.class_prior import Prior, read_prior
 from mien.errors import InputError
 from mien.faces.detection import DETECTOR_SIZE, check_detector_size
 from mien.imaging import MAX_PIXELS, Color, check_color
@@ -22,6 +23,7 @@ class OptionOverrides(TypedDict, total=False):
     max_faces: int | None
     min_confidence: float
     max_error: float | None
+    prior: Prior | None
     max_pixels: int
     color: Color
 
@@ -41,6 +43,7 @@ class AnalysisOptions:
     max_faces: int | None = None
     min_confidence: float = 0.6
     max_error: float | None = None
+    prior: Prior | None = None
     max_pixels: int = MAX_PIXELS
     color: Color = "rgb"
 
@@ -57,6 +60,13 @@ class AnalysisOptions:
             values["max_faces"] = check_integer("max_faces", self.max_faces, 1, meaning="(None keeps all faces)")
         if self.max_error is not None:
             values["max_error"] = check_share("max_error", self.max_error, example="0.05")
+        if self.prior is not None:
+            values["prior"] = read_prior(self.prior)
+            if self.max_error is not None:
+                raise InputError(
+                    "max_error cannot be combined with prior: its error rates hold for the class frequencies of the "
+                    "validation faces."
+                )
         check_color(self.color)
         if values["action_units"] and not values["pose"]:
             raise InputError("action_units needs the face mesh; expected pose=True with it.")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET
 
+from mien.class_prior import log_ratios, read_prior
 from mien.errors import InputError
 from mien.faces.detection import check_detector_size
 from mien.inference.analyzer import Analyzer
@@ -34,8 +35,10 @@ class ModelPool:
     """Expression models by name, loaded on first use with the threads of the settings.
 
     Raises:
-        InputError: when two models have the same name, or a setting is out of range.
-        ModelError: when a model is unknown, its manifest is invalid, or it is not an expression model.
+        InputError: when two models have the same name, a setting is out of range, or a model lacks a class of the
+            prior.
+        ModelError: when a model is unknown, its manifest is invalid, it is not an expression model, or it has no class
+            frequencies for the prior.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -54,6 +57,10 @@ class ModelPool:
             self._sources[path.stem] = source
         self.manifests = {name: read_manifest(path) for name, path in self.paths.items()}
         self.default = next(iter(self.paths))
+        self._prior = None if settings.prior is None else read_prior(settings.prior)
+        if self._prior is not None:
+            for manifest in self.manifests.values():
+                log_ratios(manifest, self._prior)
 
     def resolve(self, parameters: StreamParameters) -> Selection:
         """Return the model and the options of a request; absent ones have their defaults.
@@ -72,7 +79,13 @@ class ModelPool:
                 raise HTTPProblem(422, "parameter", message)
         if "max_error" in given and not self.manifests[name].risk_coverage:
             raise HTTPProblem(422, "parameter", f"the model {name} has no error rates; leave max_error out.")
-        defaults = {"max_faces": self._settings.max_faces, "max_pixels": self._settings.max_pixels}
+        if "max_error" in given and self._prior is not None:
+            raise HTTPProblem(422, "parameter", "this server corrects for class frequencies; leave max_error out.")
+        defaults = {
+            "max_faces": self._settings.max_faces,
+            "max_pixels": self._settings.max_pixels,
+            "prior": self._prior,
+        }
         return Selection(name, AnalysisOptions(**{**defaults, **given}))
 
     def analyzer(self, name: str) -> Analyzer:

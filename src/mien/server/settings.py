@@ -40,6 +40,8 @@ class ServerSettings:
             [default: all shipped models].
         device: hardware that runs the networks: auto, cpu, cuda, cuda:1, openvino, ...; see docs/devices.md.
         precision: float32 or int8; auto chooses int8 on CPUs with int8 dot products, where the model has an int8 file.
+        prior: class frequencies for which all predictions of the server are corrected: uniform, or a .json or .csv
+            file; see docs/class-priors.md. What the page predicts in the browser itself is not corrected.
         token_file: file with one bearer token per line; the environment variable MIEN_TOKEN may hold another. Without
             any token, every client that can connect has access.
         allow_origin: origins (https://example.org) of web pages that may call the server, besides its own page.
@@ -74,6 +76,7 @@ class ServerSettings:
     model: Annotated[tuple[str, ...], Parameter(group=MODELS, metavar="NAME...")] = ()
     device: Annotated[str, Parameter(group=MODELS, metavar="NAME")] = "auto"
     precision: Annotated[Precision, Parameter(group=MODELS)] = "auto"
+    prior: Annotated[str | None, Parameter(group=MODELS, metavar="FILE")] = None
     token_file: Annotated[Path | None, Parameter(group=ACCESS, metavar="FILE")] = None
     allow_origin: Annotated[tuple[str, ...], Parameter(group=ACCESS, metavar="ORIGIN...")] = ()
     workers: Count = 0

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from mien.emotions import EXPRESSIONS
+from mien.errors import ModelError
 from mien.inference.analyzer import Analyzer
 from mien.server.errors import HTTPProblem
 from mien.server.parameters import AnalyzeParameters, NoParameters, parse
@@ -152,6 +154,22 @@ def test_max_error_withholds_labels_and_needs_error_rates(client):
     assert sum(withheld) > sum(face["expression"]["label"] is None for face in loose)
     assert error_code(unreachable, 422) == "input"
     assert "at best" in unreachable.json()["detail"]
+
+
+def test_the_prior_of_the_server_corrects_every_answer(tmp_path):
+    model = make_model(tmp_path / "tiny.onnx", class_prior=dict.fromkeys(EXPRESSIONS, 1 / 8))
+    prior = tmp_path / "prior.json"
+    prior.write_text(json.dumps({**dict.fromkeys(EXPRESSIONS, 0), "fear": 1}))
+    with create_client(model=(str(model),), prior=str(prior)) as client:
+        [face] = faces(client.post("/v1/analyze", content=jpeg(), headers=JPEG))
+        refused = client.post("/v1/analyze?max_error=0.05", content=jpeg(), headers=JPEG)
+    assert face["expression"]["probabilities"]["fear"] == pytest.approx(1)
+    assert error_code(refused, 422) == "parameter"
+
+
+def test_a_prior_needs_class_frequencies_of_every_model(tiny_model):
+    with pytest.raises(ModelError, match="no class_prior"), create_client(model=(str(tiny_model),), prior="uniform"):
+        pass
 
 
 def test_limits_name_the_option_that_raises_them(tiny_model):

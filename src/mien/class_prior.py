@@ -1,0 +1,190 @@
+"""Class priors: predictions for a setting with other class frequencies than the calibration faces of a model.
+
+Source:
+    Saerens, Latinne, Decaestecker (Neural Computation 2002), eq. 2.4 (known frequencies) and 2.9 (unlabeled images).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mien.errors import InputError, ModelError
+from mien.manifest import Manifest
+
+UNIFORM: Literal["uniform"] = "uniform"
+"""Prior of a setting in which all classes are equally frequent."""
+
+Prior = Mapping[str, float] | str | Path
+"""Frequency of each class (shares or counts), `UNIFORM`, or a .json or .csv file of frequencies."""
+
+COLUMNS = ("label", "frequency")
+"""Columns of a .csv file."""
+EXCLUDED = -700.0
+"""Log ratio of a class whose frequency is 0: finite, and below every log probability."""
+TOLERANCE = 1e-7
+MAX_ITERATIONS = 10_000
+"""Largest change of a share at which the estimation ends, and maximum number of its steps."""
+
+
+def read_prior(prior: Prior) -> dict[str, float] | Literal["uniform"]:
+    """Return the share of each class, or `UNIFORM`.
+
+    Args:
+        prior: see `Prior`. A .json file holds one object, class to frequency; a .csv file has the `COLUMNS`.
+
+    Raises:
+        InputError: if the file cannot be read, or a frequency is negative, not a number, or all are 0.
+    """
+    if prior == UNIFORM:
+        return UNIFORM
+    place = "prior" if isinstance(prior, Mapping) else str(prior)
+    frequencies = prior if isinstance(prior, Mapping) else _read_file(Path(prior))
+    values: dict[str, float] = {}
+    for name, value in frequencies.items():
+        try:
+            values[str(name)] = float(value)
+        except (TypeError, ValueError):
+            values[str(name)] = math.nan
+        if not 0 <= values[str(name)] < math.inf:
+            raise InputError(f"{place}: the frequency of {name} is {value!r}; expected a number of 0 or more.")
+    total = sum(values.values())
+    if total <= 0:
+        raise InputError(f"{place}: expected at least one class with a frequency above 0.")
+    return {name: value / total for name, value in values.items()}
+
+
+def log_ratios(manifest: Manifest, prior: Prior) -> np.ndarray:
+    """Return what a prior adds to the log probabilities of a model: (C,) log of its share over that in calibration.
+
+    Args:
+        manifest: of the model.
+        prior: frequencies in the user's setting.
+
+    Raises:
+        InputError: if the prior lacks a class, has one that the model lacks, or gives a frequency to a class that no
+            calibration face showed.
+        ModelError: if the manifest has no class prior.
+    """
+    source = source_shares(manifest)
+    shares = read_prior(prior)
+    labels = manifest.labels
+    if shares == UNIFORM:
+        target = np.full(len(labels), 1 / len(labels))
+    else:
+        _check_labels(set(shares), labels, manifest.name)
+        target = np.array([shares[label] for label in labels])
+    for label, before, after in zip(labels, source, target, strict=True):
+        if before == 0 < after:
+            raise InputError(
+                f"no calibration face of {manifest.name} shows {label}, so its probability cannot be corrected; "
+                "give a prior in which its frequency is 0."
+            )
+    is_possible = target > 0
+    ratios = np.divide(target, source, out=np.ones(len(labels)), where=is_possible)
+    return np.where(is_possible, np.log(ratios), EXCLUDED)
+
+
+def source_shares(manifest: Manifest) -> np.ndarray:
+    """Return the shares (C,) of the classes for which the model's probabilities hold.
+
+    Raises:
+        ModelError: if the manifest has no class prior.
+    """
+    if not manifest.class_prior:
+        raise ModelError(
+            f"{manifest.name} has no class_prior in its manifest, so its probabilities cannot be corrected for other "
+            "class frequencies. Export or adapt the model again with this version of mien."
+        )
+    return np.array([manifest.class_prior[label] for label in manifest.labels])
+
+
+def calibration_shares(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the shares (C,) of the classes for which probabilities hold: their mean over the calibration faces.
+
+    The frequency of the labels differs from it where a network was trained for other class weights; with the mean,
+    `estimate_prior` finds no shift on the calibration faces themselves. A class without a face has the share 0.
+
+    Args:
+        probabilities: (N, C), calibrated.
+        labels: (N,) class numbers.
+
+    Source:
+        Alexandari, Kundaje, Shrikumar (ICML 2020), section 3.
+    """
+    classes = probabilities.shape[1]
+    shares = np.where(np.bincount(labels, minlength=classes) > 0, probabilities.mean(axis=0), 0.0)
+    return shares / shares.sum()
+
+
+def estimate_prior(probabilities: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Estimate the shares of the classes among unlabeled faces by expectation-maximization.
+
+    It assumes that faces of a class look like those in calibration and only their number differs; on other images
+    errors of the model become part of the estimate.
+
+    Args:
+        probabilities: (N, C) calibrated probabilities; rows sum to 1.
+        source: (C,) shares of the classes for which they hold. A class with a share of 0 keeps it.
+
+    Returns:
+        (C,) shares, which sum to 1.
+
+    Raises:
+        InputError: if there is no face.
+    """
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    if not len(probabilities):
+        raise InputError("no face: expected faces to estimate class frequencies from.")
+    is_used = source > 0
+    likelihoods = np.where(is_used, probabilities / np.where(is_used, source, 1.0), 0.0)
+    shares = np.where(is_used, source, 0.0)
+    for _ in range(MAX_ITERATIONS):
+        joint = likelihoods * shares
+        updated = (joint / joint.sum(axis=1, keepdims=True)).mean(axis=0)
+        change = float(np.abs(updated - shares).max())
+        shares = updated
+        if change < TOLERANCE:
+            break
+    return shares
+
+
+def _read_file(path: Path) -> Mapping[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}; expected uniform or a file.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not text; expected a .json or .csv file of class frequencies.") from None
+    if path.suffix == ".csv":
+        return _parse_csv(text, path)
+    try:
+        record = json.loads(text)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise InputError(f'{path}: expected a JSON object such as {{"neutral": 0.6, "happiness": 0.4, ...}}.')
+    return record
+
+
+def _parse_csv(text: str, path: Path) -> Mapping[str, str]:
+    rows = list(csv.DictReader(text.splitlines()))
+    if not rows or not set(COLUMNS) <= set(rows[0]):
+        raise InputError(f"{path}: expected the columns {' and '.join(COLUMNS)}.")
+    label, frequency = COLUMNS
+    if len({row[label] for row in rows}) < len(rows):
+        raise InputError(f"{path}: a label occurs twice.")
+    return {row[label]: row[frequency] for row in rows}
+
+
+def _check_labels(names: set[str], labels: tuple[str, ...], model: str) -> None:
+    if unknown := sorted(names - set(labels)):
+        raise InputError(f"prior: {model} has no class {', '.join(unknown)}; it has {', '.join(labels)}.")
+    if missing := [label for label in labels if label not in names]:
+        raise InputError(f"prior: no frequency of {', '.join(missing)}; 0 excludes a class.")

@@ -1,0 +1,101 @@
+"""`mien prior`: class frequencies of unlabeled images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from mien.cli.options import OUTPUT_FILE, DetectionOptions, Quiet, Workers, network_threads
+from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
+from mien.errors import InputError
+from mien.runtime import count_workers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from mien.cli.inputs import ImageInput
+    from mien.inference.analyzer import Analyzer
+
+MIN_FACES = 200
+"""Number of faces below which estimated frequencies are called uncertain."""
+
+
+def prior(
+    *path: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    output: Annotated[Path | None, OUTPUT_FILE] = None,
+    quiet: Quiet = False,
+    workers: Workers = 0,
+    options: DetectionOptions = DetectionOptions(),  # noqa: B008 - it is frozen
+) -> int:
+    """Estimate from unlabeled images how frequent each perceived expression is among their faces.
+
+    Faces of a class must look like those that the model was calibrated on, and only their number may differ. The file
+    is for --prior of predict, video, camera, evaluate and serve: see docs/class-priors.md.
+
+    Exit code: 1 if some images could not be read.
+
+    Args:
+        path: images, folders (searched recursively), or quoted patterns ("photos/**/*.jpg").
+        output: .json file to write.
+    """
+    from mien.class_prior import estimate_prior, source_shares
+    from mien.cli.inputs import find_images
+    from mien.cli.outputs import print_written
+
+    if output is not None and output.suffix != ".json":
+        raise InputError(f"{output}: the name of a file of class frequencies must end in .json.")
+    found = find_images(path)
+    if not found.images:
+        raise InputError(" ".join(str(error) for _, error in found.failures) or "no image given.")
+    workers = min(count_workers(workers), len(found.images))
+    analyzer = replace(options, threads=network_threads(options.threads, workers)).open_analyzer()
+    labels = analyzer.manifest.labels
+    source = source_shares(analyzer.manifest)
+    probabilities, failures = _predict(analyzer, found.images, workers, quiet=quiet)
+    shares = estimate_prior(probabilities, source)
+    _print_shares(labels, source, probabilities, shares)
+    if len(probabilities) < MIN_FACES and not quiet:
+        print_message(f"{len(probabilities)} faces are few; take at least {MIN_FACES}")
+    if output is not None:
+        from mien.atomic import write_atomic
+
+        record = {label: round(float(share), 6) for label, share in zip(labels, shares, strict=True)}
+        write_atomic(output, json.dumps(record, indent=2) + "\n")
+        print_written(output, quiet=quiet)
+    return int(failures > 0 or bool(found.failures))
+
+
+def _predict(analyzer: Analyzer, images: Sequence[ImageInput], workers: int, *, quiet: bool) -> tuple[np.ndarray, int]:
+    """Return the probabilities (N, C) of all faces that are not doubtful, and the number of unreadable images."""
+    import numpy as np
+
+    rows = []
+    failures = 0
+    results = analyzer.analyze_many([image.source for image in images], workers=workers)
+    with progress_bar("images", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
+        for number, (image, result) in enumerate(zip(images, results, strict=True), start=1):
+            if result.error is not None:
+                failures += 1
+                progress.print(f"mien: {image.name}: {result.error}")
+            rows += [
+                face.expression.probabilities for face in result.faces if face.expression and not face.is_face_doubtful
+            ]
+            progress(number, len(images))
+    return np.reshape(rows, (len(rows), len(analyzer.manifest.labels))), failures
+
+
+def _print_shares(labels: Sequence[str], source: np.ndarray, probabilities: np.ndarray, shares: np.ndarray) -> None:
+    from mien.cli.console import open_console
+    from mien.cli.table import numbers_table
+
+    print(f"{len(probabilities)} faces")
+    table = numbers_table("expression", "in calibration", "mean probability", "estimated")
+    for row in zip(labels, source, probabilities.mean(axis=0), shares, strict=True):
+        table.add_row(row[0], *(f"{share:.1%}" for share in row[1:]))
+    open_console().print(table)
