@@ -42,7 +42,7 @@ def simplify(model: ModelProto) -> None:
     constants.update(stored)
     rewriter = Rewriter(nodes, constants, {name: first[name].shape[1] for name in resized})
     nodes = [new for node in nodes for new in rewriter.rewrite(node)]
-    _replace(model, _needed(_without_identities(nodes, outputs), outputs), constants)
+    _replace(model, needed_nodes(_without_identities(nodes, outputs), outputs), constants)
     for value in model.graph.output:
         _fix_shape(value, first[value.name].shape)
     _check_outputs(original, model, outputs)
@@ -101,7 +101,7 @@ def _without_identities(nodes: Sequence[NodeProto], outputs: Sequence[str]) -> l
     return remaining
 
 
-def _needed(nodes: Sequence[NodeProto], outputs: Sequence[str]) -> list[NodeProto]:
+def needed_nodes(nodes: Sequence[NodeProto], outputs: Sequence[str]) -> list[NodeProto]:
     """Return the nodes on which the outputs depend, in order."""
     tensors = set(outputs)
     needed = []

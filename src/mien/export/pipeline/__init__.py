@@ -1,0 +1,1 @@
+"""Graphs for phones: pixels in, faces and calibrated probabilities out. Needs the extra `train`."""
