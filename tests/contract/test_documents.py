@@ -18,6 +18,7 @@ DOCUMENTS = (
     "docs/voice.md",
     "docs/models/voice.md",
     "docs/performance.md",
+    "docs/phones.md",
     "docs/server.md",
     "docs/models/expression.md",
     "docs/models/mobile.md",

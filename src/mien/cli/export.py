@@ -21,13 +21,14 @@ Precision = Literal["float32", "float16", "int8"]
 QUANTIZATION = Group("Quantization", sort_key=3)
 QUANTIZATION_FACES = Parameter(group=QUANTIZATION, metavar="N")
 MAX_LOSS = Parameter(group=QUANTIZATION, metavar="SHARE")
+BUNDLE = Group("Phone bundle", sort_key=4)
 
 
 def export(
     model: Path,
     /,
     *,
-    output: Annotated[Path, OUTPUT_FILE],
+    output: Annotated[Path | None, OUTPUT_FILE] = None,
     data: DatasetOptions | None = None,
     split: Annotated[SplitName, Parameter(group=DATASET)] = "valid",
     abstain: Annotated[float, Share] = 0.02,
@@ -38,6 +39,9 @@ def export(
     quantize: Annotated[Literal["int8"] | None, Parameter(group=QUANTIZATION)] = None,
     calibration_faces: Annotated[int, QUANTIZATION_FACES] = 600,
     max_loss: Annotated[float, MAX_LOSS] = 0.003,
+    bundle: Annotated[Path | None, Parameter(group=BUNDLE, metavar="FOLDER")] = None,
+    canvas: Annotated[int, Parameter(group=BUNDLE, metavar="PX")] = 640,
+    pose: Annotated[bool, Parameter(group=BUNDLE, negative="")] = False,
     quiet: Quiet = False,
 ) -> int:
     """Convert a training run or a model file to an .onnx file with its manifest, verified and calibrated.
@@ -66,10 +70,23 @@ def export(
             dotprod); needs --data.
         calibration_faces: number of training faces that give the ranges of feature maps.
         max_loss: largest decrease of the accuracy on validation faces; beyond it no file is written.
+        bundle: write a folder for phone apps instead of a model file: detector and expression model from pixels to
+            calibrated probabilities, their contract, golden tests and licenses. See docs/phones.md.
+        canvas: maximum side of the images that the bundle takes, in pixels.
+        pose: add the face mesh and the head pose to the bundle.
     """
+    from mien.cli.export_bundle import write_bundle
     from mien.cli.export_format import export_format
     from mien.cli.outputs import check_model_path, report_unreadable
 
+    if output is None or bundle is not None:
+        return write_bundle(
+            model,
+            bundle,
+            canvas,
+            pose=pose,
+            is_only=not (output or data or weights or quantize or precision or format != "onnx"),
+        )
     if format != "onnx" or precision == "float16":
         return export_format(
             model, output, format, precision or "float32", data=data, split=split, faces=calibration_faces, quiet=quiet
@@ -77,10 +94,8 @@ def export(
     if precision == "int8":
         quantize = "int8"
     check_model_path(output, model)
-    if quantize and weights:
-        raise InputError("--weights has no effect on a model that computes in int8; leave out --weights or --quantize.")
-    if quantize and not data:
-        raise InputError("--quantize needs --data and --dataset: faces to measure the ranges of feature maps on.")
+    if quantize:
+        _check_quantization(weights, data)
     index = data.read() if data else None
     output.parent.mkdir(parents=True, exist_ok=True)
     is_replaced = output.exists()
@@ -103,6 +118,13 @@ def export(
         print_message(f"replaced the model that was in {output}")
     print(f"{output}  {output.stat().st_size / 1e6:.1f} MB  {state}  from {origin}")
     return report_unreadable(unreadable)
+
+
+def _check_quantization(weights: WeightType | None, data: DatasetOptions | None) -> None:
+    if weights:
+        raise InputError("--weights has no effect on a model that computes in int8; leave out --weights or --quantize.")
+    if not data:
+        raise InputError("--quantize needs --data and --dataset: faces to measure the ranges of feature maps on.")
 
 
 def _quantize(model: Path, output: Path, index: Index, faces: int, *, quiet: bool) -> None:

@@ -28,6 +28,11 @@ class PipelineGraph:
     inputs: dict[str, Tensor]
     outputs: Sequence[str]
 
+    def example_outputs(self) -> tuple[Tensor, ...]:
+        """Return the outputs for the example inputs."""
+        with torch.no_grad():
+            return self.module(*self.inputs.values())
+
 
 def export_onnx(pipeline: PipelineGraph) -> bytes:
     """Return a pipeline as an ONNX graph with the networks' stored weights."""

@@ -1,0 +1,124 @@
+"""Writing of a phone bundle: graphs, contract, golden tests, manifests and licenses in one folder."""
+
+import json
+import shutil
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mien.atomic import write_atomic
+from mien.errors import InputError, ModelError
+from mien.export.bundle.check import check_bundle
+from mien.export.bundle.contract import build_contract, describe_graph
+from mien.export.bundle.golden import TOLERANCES, draw_images, expected_results
+from mien.export.pipeline.graph import PipelineGraph, export_onnx
+from mien.export.pipeline.network import OnnxNetwork
+from mien.export.pipeline.phone import build_pipelines
+from mien.faces import LandmarkMesh
+from mien.inference.analyzer import Analyzer
+from mien.manifest import manifest_path, read_manifest
+from mien.runtime import find_model
+
+CONTRACT = "contract.json"
+"""File that marks a folder as a phone bundle."""
+CANVAS_STEP = 32
+"""The side of the canvas is a multiple of it, in pixels."""
+CANVAS_SIDES = (320, 2048)
+"""Minimum and maximum side of the canvas in pixels; Pillow resizes larger images in other steps."""
+
+
+def write_bundle(model: str | Path, folder: Path, *, canvas: int = 640, mesh: bool = False) -> dict[str, Any]:
+    """Write a phone bundle and return its contract; an existing bundle is replaced once the new one is complete.
+
+    Args:
+        model: name of a shipped expression model, or its .onnx file, which computes in float32.
+        folder: folder to write.
+        canvas: maximum side of an image in pixels, a multiple of 32.
+        mesh: include the face mesh and the head pose.
+
+    Raises:
+        InputError: if the canvas is out of range, or the folder contains something else than a bundle.
+        ModelError: if the model is unknown, broken or computes in int8.
+        ParityError: if the graphs differ from the Python pipeline on the golden images.
+    """
+    if canvas % CANVAS_STEP or not CANVAS_SIDES[0] <= canvas <= CANVAS_SIDES[1]:
+        low, high = CANVAS_SIDES
+        raise InputError(f"canvas is {canvas}; expected a multiple of {CANVAS_STEP} from {low} to {high}.")
+    check_folder(folder)
+    path = find_model(model)
+    manifest = read_manifest(path)
+    if manifest.task != "expression":
+        raise ModelError(f"{path} is a model for {manifest.task}; expected an expression model.")
+    pipelines = build_pipelines(path, manifest, OnnxNetwork, canvas=canvas, mesh=mesh, has_dynamic_shapes=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".mien-", dir=folder.parent) as temporary:
+        draft = Path(temporary) / folder.name
+        (draft / "golden").mkdir(parents=True)
+        graphs = {name: _write_graph(pipeline, draft / f"{name}.onnx") for name, pipeline in pipelines.items()}
+        contract = build_contract(manifest, "onnx", canvas, graphs)
+        _write_json(draft / CONTRACT, contract)
+        _write_golden(draft / "golden", Analyzer(path, pose=mesh, precision="float32"), canvas, mesh=mesh)
+        _write_papers(draft, path, mesh=mesh)
+        check_bundle(draft)
+        _replace(folder, draft, Path(temporary) / "old")
+    return contract
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `InputError` unless a bundle may be written to a folder."""
+    if folder.is_dir() and (not any(folder.iterdir()) or (folder / CONTRACT).is_file()):
+        return
+    if folder.exists() or folder.is_symlink():
+        raise InputError(f"{folder} is not a phone bundle (it has no {CONTRACT}); choose a new folder for --bundle.")
+
+
+def _write_graph(pipeline: PipelineGraph, path: Path) -> dict[str, Any]:
+    write_atomic(path, export_onnx(pipeline))
+    return describe_graph(pipeline, path)
+
+
+def _write_golden(folder: Path, analyzer: Analyzer, canvas: int, *, mesh: bool) -> None:
+    images = draw_images(canvas)
+    for image in images:
+        write_atomic(folder / f"{image.name}.rgb", image.pixels.tobytes())
+    cases = expected_results(images, analyzer, LandmarkMesh() if mesh else None)
+    _write_json(folder / "golden.json", {"tolerances": TOLERANCES, "cases": cases})
+
+
+def _write_papers(folder: Path, model: Path, *, mesh: bool) -> None:
+    """Write the manifests of the networks and the license texts of the package."""
+    names = ["face-detector", *(["face-landmarks"] if mesh else [])]
+    (folder / "manifests").mkdir()
+    for path in (model, *map(find_model, names)):
+        shutil.copyfile(manifest_path(path), folder / "manifests" / f"{path.stem}.json")
+    (folder / "licenses").mkdir()
+    for path in _license_files():
+        shutil.copyfile(path, folder / "licenses" / path.name)
+
+
+def _license_files() -> list[Path]:
+    """Return the license files of the installed package.
+
+    Raises:
+        InputError: if mien is not installed as a package.
+    """
+    try:
+        listed = files("mien") or []
+    except PackageNotFoundError:
+        listed = []
+    paths = [Path(str(path.locate())) for path in listed if ".dist-info/licenses/" in path.as_posix()]
+    if not paths:
+        raise InputError("the license files of mien are missing; install it as a package: pip install 'mien[train]'.")
+    return paths
+
+
+def _write_json(path: Path, record: dict[str, Any]) -> None:
+    write_atomic(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def _replace(folder: Path, draft: Path, old: Path) -> None:
+    """Move a complete draft to its place; what was there is removed afterwards, with the temporary folder."""
+    if folder.exists():
+        folder.replace(old)
+    draft.replace(folder)

@@ -1,0 +1,118 @@
+"""A phone bundle is complete, and a program in Node that reads nothing else passes its golden tests."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mien.cli.main import main
+from mien.errors import InputError, ParityError
+from mien.export.bundle.check import check_bundle
+from mien.export.bundle.write import write_bundle
+from mien.manifest import file_sha256
+
+CONSUMER = Path(__file__).parents[2] / "examples" / "phone"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phone") / "bundle"
+    write_bundle("mobile", folder, canvas=320, mesh=True)
+    return folder
+
+
+@pytest.fixture
+def copy(bundle, tmp_path):
+    return Path(shutil.copytree(bundle, tmp_path / "copy"))
+
+
+def read(folder, *parts):
+    return json.loads(folder.joinpath(*parts).read_text(encoding="utf-8"))
+
+
+def edit_golden(folder, edit):
+    golden = read(folder, "golden", "golden.json")
+    edit(golden["cases"][1]["faces"][0])
+    (folder / "golden" / "golden.json").write_text(json.dumps(golden), encoding="utf-8")
+
+
+def run_consumer(folder):
+    if shutil.which("node") is None:
+        pytest.skip("Node is not installed")
+    if not (CONSUMER / "node_modules" / "onnxruntime-node").is_dir():
+        pytest.skip("onnxruntime-node is not installed: npm --prefix examples/phone ci --ignore-scripts")
+    return subprocess.run(
+        ["node", str(CONSUMER / "check.mjs"), str(folder)], capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_contract_describes_every_file_and_tensor(bundle):
+    contract = read(bundle, "contract.json")
+    assert sorted(contract["graphs"]) == ["detector", "expression", "mesh"]
+    for graph in contract["graphs"].values():
+        assert file_sha256(bundle / graph["file"]) == graph["sha256"]
+        for tensor in (*graph["inputs"], *graph["outputs"]):
+            assert tensor["shape"]
+            assert tensor["type"] in ("uint8", "int32", "float32")
+            assert tensor["meaning"]
+    assert len(contract["labels"]) == contract["graphs"]["expression"]["outputs"][0]["shape"][0]
+    assert any("mesh" in step for step in contract["steps"])
+    assert {"camera_permission", "notice", "consent", "forbidden"} <= contract["texts"].keys()
+    names = sorted(str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file())
+    assert {"licenses/LICENSE", "licenses/NOTICE", "licenses/Apache-2.0.txt"} <= set(names)
+    assert {"manifests/mobile.json", "manifests/face-detector.json", "manifests/face-landmarks.json"} <= set(names)
+
+
+def test_golden_tests_cover_no_face_and_several(bundle):
+    cases = read(bundle, "golden", "golden.json")["cases"]
+    assert sorted(len(case["faces"]) for case in cases) == [0, 1, 2]
+    # saturated probabilities would not notice an error of the preprocessing
+    assert min(max(face["probabilities"]) for case in cases for face in case["faces"]) < 0.95
+
+
+def test_altered_golden_value_fails(copy):
+    edit_golden(copy, lambda face: face["probabilities"].__setitem__(0, face["probabilities"][0] + 0.02))
+    with pytest.raises(ParityError, match=r"pair\.rgb, face 0: probabilities differ"):
+        check_bundle(copy)
+
+
+def test_consumer_in_node_passes_the_golden_tests(bundle):
+    result = run_consumer(bundle)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "passed: 3 images" in result.stdout
+
+
+def test_consumer_fails_on_a_missing_golden_value(copy):
+    edit_golden(copy, lambda face: face["probabilities"].pop())
+    result = run_consumer(copy)
+    assert result.returncode == 1
+    assert "failed: pair.rgb, face 0: probabilities has 7 golden values, the graph returns 8" in result.stderr
+
+
+def test_consumer_fails_on_an_altered_golden_value(copy):
+    edit_golden(copy, lambda face: face["boxes"].__setitem__(2, face["boxes"][2] + 1))
+    result = run_consumer(copy)
+    assert result.returncode == 1
+    assert "failed: pair.rgb, face 0: boxes[2] is" in result.stderr
+
+
+def test_a_folder_with_other_files_is_not_replaced(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match=r"is not a phone bundle"):
+        write_bundle("mobile", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.parametrize("canvas", [100, 650, 4096])
+def test_refuses_a_canvas_out_of_range(canvas, tmp_path):
+    with pytest.raises(InputError, match=f"canvas is {canvas}"):
+        write_bundle("mobile", tmp_path / "bundle", canvas=canvas)
+
+
+def test_refuses_a_bundle_beside_a_model_file(tmp_path, capsys):
+    code = main(["export", "mobile", "--bundle", str(tmp_path / "a"), "-o", str(tmp_path / "a.onnx")])
+    assert code == 2
+    assert "--bundle" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
