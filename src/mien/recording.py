@@ -22,12 +22,15 @@ from mien.reports.video import write_report
 from mien.results import VideoFrame
 from mien.table_files import check_table_path
 from mien.video.analysis import VideoAnalysis
-from mien.video.annotation import AnnotatedVideoWriter
+from mien.video.annotation import AnnotatedVideoWriter, draw_speakers
 from mien.video.io.reader import frames_at
 from mien.video.io.segments import TIME_BASE, remove_segments
+from mien.video.mouths import MouthMeter
 from mien.video.schedule import DETECTION_INTERVAL_S
+from mien.video.speaking import EXTRA_COLUMNS, SoundTrack, join_turns, speaking_rows
 from mien.video.table import RowFile, frame_rows, read_rows, write_table
 from mien.video.timeline import Timeline, summarize_rows
+from mien.video.turns import SpeakingTurn, write_turns
 
 CHECKPOINT_S = 10.0
 """Seconds between two checkpoints: the work that a kill can lose."""
@@ -36,6 +39,7 @@ _STATE = "run.json"
 _ROWS = "rows.jsonl"
 _VIDEO = "annotated.mp4"
 _REPORT = "report.html"
+_TURNS = "turns.csv"
 
 OnFrame = Callable[[VideoFrame, "Counts"], None]
 
@@ -68,6 +72,7 @@ class Recording:
     Attributes:
         counts: frames and faces.
         timeline: the faces over time.
+        turns: the speaking turns, with a sound track; empty without speech.
         files: the files written.
         was_stopped: true when Ctrl-C ended it before the end of the video.
         is_resumable: true when it was stopped and `record` can continue it.
@@ -76,6 +81,7 @@ class Recording:
 
     counts: Counts
     timeline: Timeline
+    turns: tuple[SpeakingTurn, ...]
     files: tuple[Path, ...]
     was_stopped: bool
     is_resumable: bool
@@ -87,6 +93,7 @@ def record(
     manifest: Manifest,
     folder: Path,
     *,
+    sound: SoundTrack | None = None,
     table: Path | None = None,
     annotate: bool = True,
     report: bool = True,
@@ -104,6 +111,8 @@ def record(
         analysis: opened, before its first frame.
         manifest: of the expression model.
         folder: created when missing.
+        sound: the speech of the video, for `turns.csv`, and for marks of the speakers in the other files; a file that
+            can be read twice. Faces and their table are the same without it.
         table: file of the rows, in the format of its suffix; `faces.csv` in the folder by default.
         annotate: write the annotated copy.
         report: write the report.
@@ -125,14 +134,14 @@ def record(
     if annotate and (file := analysis.file) and file.resolve() == (folder / _VIDEO).resolve():
         raise InputError(f"{file} would be overwritten; give another --output.")
     folder.mkdir(parents=True, exist_ok=True)
-    state = _load_state(folder, _settings(analysis, manifest, annotate), resume=resume)
+    state = _load_state(folder, _settings(analysis, manifest, annotate, sound), resume=resume)
     is_resumable = resumable and not analysis.info.is_live
-    with _Run(analysis, manifest, folder, state, annotate=annotate, is_resumable=is_resumable) as run:
+    with _Run(analysis, manifest, folder, state, sound, annotate=annotate, is_resumable=is_resumable) as run:
         run.analyze(on_frame)
         return run.finish(table, report=report)
 
 
-def _settings(analysis: VideoAnalysis, manifest: Manifest, annotate: bool) -> dict[str, Any]:
+def _settings(analysis: VideoAnalysis, manifest: Manifest, annotate: bool, sound: SoundTrack | None) -> dict[str, Any]:
     """Return everything that has to be equal for a run to be resumed."""
     follower, analyzer = analysis.follower, analysis.follower.analyzer
     return {
@@ -148,6 +157,7 @@ def _settings(analysis: VideoAnalysis, manifest: Manifest, annotate: bool) -> di
         "smoothing_s": follower.smoother.time_constant_s,
         "abstain_below": follower.smoother.abstain_below,
         "annotate": annotate,
+        "voice": sound.manifest.sha256 if sound else None,
     }
 
 
@@ -186,6 +196,7 @@ class _Run(AbstractContextManager["_Run"]):
         manifest: Manifest,
         folder: Path,
         state: dict[str, Any],
+        sound: SoundTrack | None,
         *,
         annotate: bool,
         is_resumable: bool,
@@ -197,6 +208,11 @@ class _Run(AbstractContextManager["_Run"]):
         self._manifest = manifest
         self._action_units = analysis.follower.analyzer.action_unit_names
         self._is_resumable = is_resumable
+        self._sound = sound
+        self._meter = None
+        if sound is not None and sound.voice.segments:
+            self._meter = MouthMeter(analysis.follower.analyzer.mesh, sound.spans_s)
+        self._annotate = annotate
         self._was_stopped = False
         self._broken_before = 0
         resume_at_s = self._resume(state) if "index" in state else None
@@ -209,9 +225,12 @@ class _Run(AbstractContextManager["_Run"]):
             remove_segments(video)
         self._video: AnnotatedVideoWriter | None = None
         with ExitStack() as stack:
-            rows = RowFile(folder / _ROWS, manifest.labels, self._action_units, length=state.get("length", 0))
+            extra = EXTRA_COLUMNS if self._meter else ()
+            length = state.get("length", 0)
+            rows = RowFile(folder / _ROWS, manifest.labels, self._action_units, extra=extra, length=length)
             self._rows = stack.enter_context(rows)
-            if annotate and not self._has_video:
+            # The speaker of a frame is known after its turn: such a copy is drawn in a second pass.
+            if annotate and not self._has_video and not self._meter:
                 self._video = AnnotatedVideoWriter(video, analysis, resume_at_s)
                 stack.callback(self._video.suspend)
             self._files = stack.pop_all()
@@ -254,7 +273,7 @@ class _Run(AbstractContextManager["_Run"]):
         self._counts.dropped = self._analysis.dropped
 
     def _add(self, frame: VideoFrame) -> None:
-        rows = frame_rows(frame)
+        rows = speaking_rows(frame, self._meter) if self._meter else frame_rows(frame)
         self._rows.add(rows)
         if self._video is not None:
             self._video.add(frame)
@@ -293,11 +312,12 @@ class _Run(AbstractContextManager["_Run"]):
         if self._video is not None and self._counts.frames:
             self._video.close(keep_segments=is_resumable)
             self._has_video = True
+        turns = self._join_turns(rows, files)
         if self._has_video:
             files.append(self._folder / _VIDEO)
         timeline = summarize_rows(read_rows(rows), self._manifest.labels)
         if report:
-            self._write_report(timeline)
+            self._write_report(timeline, turns)
             files.append(self._folder / _REPORT)
         if is_resumable:
             write_atomic(state, json.dumps({**json.loads(state.read_bytes()), "was_stopped": True}))
@@ -308,13 +328,29 @@ class _Run(AbstractContextManager["_Run"]):
         return Recording(
             counts=self._counts,
             timeline=timeline,
+            turns=turns,
             files=tuple(files),
             was_stopped=self._was_stopped,
             is_resumable=is_resumable,
             is_truncated=self._analysis.reader.is_truncated,
         )
 
-    def _write_report(self, timeline: Timeline) -> None:
+    def _join_turns(self, rows: Path, files: list[Path]) -> tuple[SpeakingTurn, ...]:
+        """Return the speaking turns of a video with sound; write their table, and the copy with their marks."""
+        if self._sound is None:
+            return ()
+        labels = self._manifest.labels
+        turns = join_turns(read_rows(rows), self._sound, self._manifest)
+        turns = tuple(turn for turn in turns if turn.start_s <= self._counts.end_s)
+        write_turns(self._folder / _TURNS, turns, labels, self._sound.manifest.labels)
+        files.append(self._folder / _TURNS)
+        if self._annotate and self._meter and not self._has_video and self._counts.frames:
+            video = self._folder / _VIDEO
+            draw_speakers(video, self._analysis, read_rows(rows), turns, labels, self._counts.end_s)
+            self._has_video = True
+        return turns
+
+    def _write_report(self, timeline: Timeline, turns: tuple[SpeakingTurn, ...]) -> None:
         info = self._analysis.info
         is_copy = info.is_live or not self._analysis.is_path  # the source cannot be read a second time
         source = self._folder / _VIDEO if is_copy else self._analysis.source
@@ -326,6 +362,7 @@ class _Run(AbstractContextManager["_Run"]):
             facts=self._facts(),
             images=images if self._has_video or not is_copy else None,
             duration_s=self._counts.end_s,
+            turns=turns,
         )
 
     def _facts(self) -> dict[str, str]:

@@ -153,6 +153,33 @@ class VoiceRecord(Record, frozen=True, kw_only=True):
     error: ErrorRecord | None
 
 
+class FusionRecord(Record, frozen=True, kw_only=True):
+    """Face and voice of a speaking turn, each by itself and pooled."""
+
+    face: Annotated[ExpressionRecord, Meta(description="mean of the predictions for the face during the turn")]
+    pooled: Annotated[ExpressionRecord, Meta(description="log-linear pool of face and voice")]
+    face_weight: Annotated[Share, Meta(description="weight of the face in the pool")]
+    voice_weight: Annotated[Share, Meta(description="weight of the voice in the pool")]
+    conflict: Annotated[
+        Share | None, Meta(description="divergence of face and voice; null when they have no class in common")
+    ]
+
+
+class SpeakingTurnRecord(Record, frozen=True, kw_only=True):
+    """A speech segment of a video with the face that speaks: a line of `mien video --voice --json`."""
+
+    start_s: Annotated[float, Meta(description="seconds since the first frame")]
+    end_s: Annotated[float, Meta(description="seconds since the first frame")]
+    status: Annotated[str, Meta(description="assigned, no_match, ambiguous or too_short")]
+    scene: Annotated[int | None, Meta(description="number of the scene of the speaking face; null without one")]
+    track_id: Annotated[int | None, Meta(description="number of the speaking face in its scene; null without one")]
+    speaker_confidence: Annotated[Share, Meta(description="weight of the best face against all other explanations")]
+    correlation: Annotated[float | None, Meta(description="of the mouth of the best face with the sound")]
+    delay_s: Annotated[float | None, Meta(description="delay of the sound against that mouth")]
+    voice: Annotated[VoiceSegmentRecord, Meta(description="the sound; its times are those of the sound")]
+    fusion: Annotated[FusionRecord | None, Meta(description="face and voice together; null without a face")]
+
+
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the records that the server returns, by name, under `$defs`."""
     _, components = msgspec.json.schema_components((ResultRecord, VideoFrameRecord), ref_template="#/$defs/{name}")
@@ -240,6 +267,40 @@ def flatten_voice(record: VoiceRecord) -> list[dict[str, Any]]:
         row |= {f"p_{name}": value for name, value in segment.probabilities.items()}
         rows.append({**shared, "segment": number, **row, **msgspec.structs.asdict(segment.prosody)})
     return rows or [shared]
+
+
+def turn_columns(face_labels: Sequence[str], voice_labels: Sequence[str]) -> dict[str, type]:
+    """Return the columns of a table of speaking turns and their types.
+
+    `label`, `confidence`, `valence` and `arousal` are those of face and voice together, and so are the probabilities
+    `p_NAME`; `face_...` and `voice_...` are those of one modality.
+    """
+    return {
+        **{"start_s": float, "end_s": float, "status": str, "scene": int, "track_id": int},
+        **dict.fromkeys(("speaker_confidence", "correlation", "delay_s"), float),
+        **{"label": str, "confidence": float, "valence": float, "arousal": float, "conflict": float},
+        **{"face_label": str, "face_valence": float, "face_arousal": float, "face_weight": float},
+        **{"voice_label": str, "voice_arousal": float, "voice_weight": float},
+        **{f"p_{name}": float for name in face_labels},
+        **{f"face_p_{name}": float for name in face_labels},
+        **{f"voice_p_{name}": float for name in voice_labels},
+    }
+
+
+def flatten_turn(turn: SpeakingTurnRecord) -> dict[str, Any]:
+    """Return a speaking turn as the cells of a table row; a cell without a value is absent."""
+    names = ("start_s", "end_s", "status", "scene", "track_id", "speaker_confidence", "correlation", "delay_s")
+    row: dict[str, Any] = {name: getattr(turn, name) for name in names}
+    row |= {"voice_label": turn.voice.label, "voice_arousal": turn.voice.arousal}
+    row |= {f"voice_p_{name}": value for name, value in turn.voice.probabilities.items()}
+    if turn.fusion is not None:
+        pooled, face = turn.fusion.pooled, turn.fusion.face
+        row |= {name: getattr(pooled, name) for name in ("label", "confidence", "valence", "arousal")}
+        row |= {f"face_{name}": getattr(face, name) for name in ("label", "valence", "arousal")}
+        row |= {name: getattr(turn.fusion, name) for name in ("conflict", "face_weight", "voice_weight")}
+        row |= {f"p_{name}": value for name, value in pooled.probabilities.items()}
+        row |= {f"face_p_{name}": value for name, value in face.probabilities.items()}
+    return row
 
 
 def valid_text(text: str) -> str:

@@ -69,27 +69,33 @@ def mouth_levels(samples: np.ndarray, fps: float, *, delay_s: float = 0.06) -> n
 
 
 def talking_frames(
-    turns: Sequence[Turn], seconds: float, *, fps: float = 25, size_wh: tuple[int, int] = (640, 480), face: float = 0.36
+    turns: Sequence[Turn],
+    seconds: float,
+    *,
+    fps: float = 25,
+    size_wh: tuple[int, int] = (640, 480),
+    face: float = 0.36,
+    people: Sequence[str] = PEOPLE,
 ) -> Iterator[np.ndarray]:
-    """Yield (H, W, 3) uint8 frames of the two people, who open their mouths while they speak.
+    """Yield (H, W, 3) uint8 frames of people side by side, who open their mouths while they speak.
 
-    Both nod a little, each at another rate; `face` is the height of a face as share of the image.
+    They nod a little, each at another rate; `face` is the height of a face as share of the image.
     """
     count = round(seconds * fps)
-    levels = {name: np.zeros(count) for name in PEOPLE}
+    levels = {name: np.zeros(count) for name in people}
     for turn in turns:
-        if turn.speaker is not None:
+        if turn.speaker in levels:
             start = round(turn.start_s * fps)
             opening = mouth_levels(turn.samples, fps)[: count - start]
             levels[turn.speaker][start : start + len(opening)] = opening
-    heads = {name: talking_head(name, round(face * size_wh[1])) for name in PEOPLE}
+    heads = {name: talking_head(name, round(face * size_wh[1])) for name in people}
     background = room(size_wh)
     for number in range(count):
         frame = Image.fromarray(background)
-        for place, name in enumerate(PEOPLE):
+        for place, name in enumerate(people):
             head = heads[name][round(float(levels[name][number]) * (LEVELS - 1))]
             nod = 3 * np.sin(2 * np.pi * (0.31 + 0.1 * place) * number / fps)
-            x = round(size_wh[0] * (0.25 + 0.5 * place) - head.width / 2 + nod)
+            x = round(size_wh[0] * (place + 0.5) / len(people) - head.width / 2 + nod)
             frame.paste(head, (x, round((size_wh[1] - head.height) / 2 + nod)))
         yield grain(frame, number)
 

@@ -15,12 +15,14 @@ from mien.evaluation.summary import describe_missed_faces
 from mien.number_format import clock, decimal, interval, percent, points, signed_points, whole_percent
 from mien.schema import valid_text
 from mien.theme import class_color
+from mien.video.turns import NO_FACE
 
 if TYPE_CHECKING:
     from mien.datasets import CheckReport
     from mien.inference.result import Result
     from mien.results import Expression, Face, HeadPose, Quality
     from mien.video.timeline import Track
+    from mien.video.turns import SpeakingTurn
     from mien.voice.result import VoiceResult
 
 BAR_WIDTH = 8
@@ -125,6 +127,31 @@ def print_tracks(tracks: tuple[Track, ...]) -> None:
         )
         times = (f"{track.first_s:.1f} s", f"{track.last_s:.1f} s", f"{track.seconds:.1f} s")
         table.add_row(str(track.track_id), *times, parts)
+    open_console().print(table)
+
+
+def print_turns(turns: tuple[SpeakingTurn, ...]) -> None:
+    """Print one line per speaking turn of a video: its times, the face that speaks, and face and voice."""
+    if not turns:
+        return
+    columns = [Column(name) for name in ("from", "to", "speaker")]
+    table = FittedTable(
+        *columns,
+        *(Column("face", "text"), Column("voice (experimental)", "text"), Column("both", "text")),
+        *(Column("conflict"), Column("voice arousal")),
+        drop=("conflict", "to"),
+    )
+    for turn in turns:
+        both = turn.fusion.pooled.label or "not sure" if turn.fusion else ""
+        table.add_row(
+            *(f"{turn.start_s:.1f} s", f"{turn.end_s:.1f} s"),
+            NO_FACE[turn.status] if turn.track_id is None else f"face {turn.track_id}",
+            turn.fusion.face.label or "not sure" if turn.fusion else "",
+            turn.voice.label or "not sure",
+            Text(both, style=class_color(both) if turn.fusion and turn.fusion.pooled.label else ""),
+            f"{turn.fusion.conflict:.2f}" if turn.fusion and turn.fusion.conflict is not None else "",
+            f"{turn.voice.arousal:+.2f}",
+        )
     open_console().print(table)
 
 

@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from mien.cli.options import DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, DetectEvery, File, Json, Quiet
 from mien.cli.progress import ProgressBar, print_message, progress_bar
 from mien.cli.signals import deferred_stop, stop_code
+from mien.cli.video_sound import open_voices, read_sound
 from mien.cli.video_sources import check_source, expand_sources, identify, name_folders
 from mien.errors import InputError, MienError
 from mien.number_format import count
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mien.inference.analyzer import Analyzer
     from mien.recording import Counts, OnFrame, Recording
     from mien.results import VideoFrame
+    from mien.voice.analyzer import VoiceAnalyzer
 
 SOME_FAILED = 1
 ALL_FAILED = 2
@@ -52,6 +54,7 @@ def video(
     annotate: Annotated[bool, Parameter(negative="--no-annotate")] = True,
     report: Annotated[bool, Parameter(negative="--no-report")] = True,
     resume: bool = False,
+    voice: Annotated[bool, Parameter(negative="")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     detect_every: DetectEvery = None,
@@ -76,7 +79,9 @@ def video(
         annotate: write the annotated copy, with the video's sound (default with --output).
         report: write the report (default with --output).
         resume: continue an interrupted run from the files in the output folder.
-        as_json: print one JSON object per frame instead of the summary.
+        voice: also find who speaks when, and join face and voice of each speaking turn; writes turns.csv into the
+            output folder. The classes of a voice are experimental: see docs/voice.md.
+        as_json: print one JSON object per frame instead of the summary; with --voice one per speaking turn after them.
         smoothing: time constant of the probability filter in seconds; 0: no filter [default: 0.2].
         fps: frame rate of an image folder [default: 25], or requested from a camera; other videos are sampled at it.
     """
@@ -97,24 +102,26 @@ def video(
         smoothing_s=TIME_CONSTANT_S if smoothing is None else smoothing,
         fps=fps,
     )
+    voices = open_voices(options.threads) if voice else None
     with deferred_stop() as is_stopped:
         if len(sources) > 1:
-            return _analyze_several(sources, options.open_analyzer(), output, settings, is_stopped)
-        recording = _analyze(sources[0], options.open_analyzer(), output, table, settings, is_stopped)
+            return _analyze_several(sources, options.open_analyzer(), voices, output, settings, is_stopped)
+        recording = _analyze(sources[0], options.open_analyzer(), voices, output, table, settings, is_stopped)
     return stop_code() if recording.was_stopped else 0
 
 
 def _analyze(
     source: str,
     analyzer: Analyzer,
+    voices: VoiceAnalyzer | None,
     output: Path | None,
     table: Path | None,
     settings: _Settings,
     is_stopped: Callable[[], bool],
 ) -> Recording:
     """Analyze one video, print its faces and write its files."""
-    from mien.cli.console import print_tracks
-    from mien.cli.outputs import holds_data
+    from mien.cli.console import print_tracks, print_turns
+    from mien.cli.outputs import holds_data, print_json
     from mien.recording import record
     from mien.video.analysis import VideoAnalysis
 
@@ -127,6 +134,7 @@ def _analyze(
                 source, analyzer, detect_every=settings.detect_every, smoothing_s=settings.smoothing_s, fps=settings.fps
             )
         )
+        sound = read_sound(analysis, voices, is_stopped, quiet=settings.quiet) if voices else None
         places = [] if settings.resume or settings.quiet else [place for place in (table, output) if place]
         overwritten = [place for place in places if holds_data(place)]
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-")))
@@ -135,6 +143,7 @@ def _analyze(
             analysis,
             analyzer.manifest,
             folder,
+            sound=sound,
             table=table,
             annotate=settings.annotate and output is not None,
             report=settings.report and output is not None,
@@ -144,15 +153,24 @@ def _analyze(
                 progress, analysis.info.frames or 0, is_stopped, overwritten, as_json=settings.as_json
             ),
         )
-    if not settings.as_json:
+    if settings.as_json:
+        for turn in recording.turns:
+            print_json(turn.to_dict())
+    else:
         print_tracks(recording.timeline.tracks)
+        print_turns(recording.turns)
     if not settings.quiet or recording.was_stopped:
         print_summary(recording, recording.files if output else filter(None, [table]))
     return recording
 
 
 def _analyze_several(
-    sources: Sequence[str], analyzer: Analyzer, output: Path | None, settings: _Settings, is_stopped: Callable[[], bool]
+    sources: Sequence[str],
+    analyzer: Analyzer,
+    voices: VoiceAnalyzer | None,
+    output: Path | None,
+    settings: _Settings,
+    is_stopped: Callable[[], bool],
 ) -> int:
     """Analyze several videos, each into a folder of its own; a bad one is reported and the others continue."""
     from mien.resume import Journal
@@ -161,14 +179,14 @@ def _analyze_several(
     with ExitStack() as stack:
         done = None
         if output is not None:
-            done = Journal(output / JOURNAL, _journal_settings(analyzer, settings), resume=settings.resume)
+            done = Journal(output / JOURNAL, _journal_settings(analyzer, voices, settings), resume=settings.resume)
             stack.enter_context(done)
         for source, folder in zip(sources, name_folders(sources, output), strict=True):
             if done is not None and source in done and done[source]["file"] == identify(source):
                 continue
             print(f"{valid_text(source)}:", flush=True)
             try:
-                recording = _analyze(source, analyzer, folder, None, settings, is_stopped)
+                recording = _analyze(source, analyzer, voices, folder, None, settings, is_stopped)
             except MienError as error:
                 print_message(str(error))
                 failures += 1
@@ -192,10 +210,11 @@ def _conclude(total: int, failures: int, *, quiet: bool) -> int:
     return ALL_FAILED if failures == total else SOME_FAILED
 
 
-def _journal_settings(analyzer: Analyzer, settings: _Settings) -> dict[str, Any]:
+def _journal_settings(analyzer: Analyzer, voices: VoiceAnalyzer | None, settings: _Settings) -> dict[str, Any]:
     """Return what has to be the same when a run over several videos is resumed."""
     same = asdict(replace(settings, resume=False, quiet=False))
-    return {"model": analyzer.manifest.sha256, **asdict(analyzer.options), **same}
+    voice = voices.manifest.sha256 if voices else None
+    return {"model": analyzer.manifest.sha256, "voice": voice, **asdict(analyzer.options), **same}
 
 
 def _frame_callback(

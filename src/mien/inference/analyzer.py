@@ -19,7 +19,7 @@ from mien.devices import Precision
 from mien.errors import MienError, ModelError
 from mien.faces.attributes import pose_faces
 from mien.faces.detection import DETECTOR_SIZE
-from mien.faces.landmarks import MAX_TILT_DEG
+from mien.faces.landmarks import MAX_TILT_DEG, LandmarkMesh
 from mien.faces.movements import estimate_movements
 from mien.faces.quality import SHARPNESS_CROP, face_quality
 from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, is_array, read_reduced
@@ -139,6 +139,11 @@ class Analyzer:
     def classifier(self) -> ExpressionClassifier:
         """The expression classifier behind the analyzer."""
         return self._networks.classifier
+
+    @property
+    def mesh(self) -> LandmarkMesh:
+        """The landmark mesh; opened on first use with `pose=False`."""
+        return self._networks.mesh()
 
     @property
     def networks(self) -> dict[str, LoadedModel]:

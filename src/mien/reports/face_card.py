@@ -11,9 +11,11 @@ import numpy as np
 
 from mien.number_format import UNDEFINED, clock, duration, whole_percent
 from mien.reports import time_charts
+from mien.reports.speaking import voice_chart
 from mien.reports.time_charts import Chart, Span, Tick, state_css
 from mien.video.face_rows import FaceLocation
 from mien.video.timeline import ABSENT, UNCLASSIFIED, UNSURE, Curve, Track, count_thumbnails
+from mien.video.turns import SpeakingTurn
 
 NOT_SURE = "not sure"
 NOT_CLASSIFIED = "not classified"
@@ -100,7 +102,15 @@ class FaceCard:
 
 
 def make_card(
-    track: Track, curve: Curve, *, name: str, times: str, labels: Sequence[str], length_s: float, thumbnail: Thumbnail
+    track: Track,
+    curve: Curve,
+    *,
+    name: str,
+    times: str,
+    labels: Sequence[str],
+    length_s: float,
+    thumbnail: Thumbnail,
+    turns: Sequence[SpeakingTurn] = (),
 ) -> FaceCard:
     """Return the card of a face in a video of `length_s` seconds; see `FaceCard` for `name` and `times`."""
     span = Span(start_s=track.first_s, end_s=max(track.last_s, track.first_s + 1e-3))
@@ -116,7 +126,7 @@ def make_card(
         columns=columns,
         film=film,
         leaders=leaders,
-        rows=_plot_rows(curve, span),
+        rows=_plot_rows(curve, span, turns),
         ticks=time_charts.make_ticks(span, length_s),
         values=_script_values(curve, span, length_s),
         head=["time", "label", *(f"{label} %" for label in labels), *_TABLE_UNITS],
@@ -188,13 +198,16 @@ def _film(
     return film, time_charts.leader_chart(lines) if lines and columns > 1 else None
 
 
-def _plot_rows(curve: Curve, span: Span) -> list[PlotRow]:
+def _plot_rows(curve: Curve, span: Span, turns: Sequence[SpeakingTurn]) -> list[PlotRow]:
     """Return the charts of a face; values that are never known have no chart."""
     rows = []
     if np.isfinite(curve.probabilities).any():
         chart = time_charts.area_chart(curve, span)
         rows.append(PlotRow(name="probability", css="tall", chart=chart, scale=("100%", "50", "0")))
     rows.append(PlotRow(name="label", css="strip", chart=time_charts.state_chart(curve, span)))
+    if turns:
+        scale = ("excited", "calm")
+        rows.append(PlotRow(name="voice", css="small zero", chart=voice_chart(turns, span), scale=scale))
     size = curve.quality[:, 2]
     limit = _round_up(float(np.nan_to_num(size).max()))
     angles = (-MAX_ANGLE_DEG, MAX_ANGLE_DEG, (f"+{MAX_ANGLE_DEG}°", f"−{MAX_ANGLE_DEG}°"))

@@ -8,14 +8,14 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from mien.atomic import write_atomic
 from mien.number_format import clock
-from mien.reports import face_card, time_charts
+from mien.reports import face_card, speaking, time_charts
 from mien.reports.face_card import NOT_CLASSIFIED, NOT_SURE, Share
 from mien.reports.page import render
 from mien.reports.thumbnails import FrameReader, crop_faces
@@ -23,6 +23,7 @@ from mien.reports.time_charts import Span
 from mien.video.face_rows import FaceLocation
 from mien.video.timeline import UNCLASSIFIED, UNSURE, Timeline, Track
 from mien.video.transitions import Transition
+from mien.video.turns import SpeakingTurn
 
 THUMBNAIL_PX = 88
 CLOSE_UP_PX = 144
@@ -40,6 +41,7 @@ def write_report(
     facts: Mapping[str, str],
     images: FrameReader | None,
     duration_s: float | None = None,
+    turns: Sequence[SpeakingTurn] = (),
 ) -> None:
     """Write the page of a video atomically.
 
@@ -50,12 +52,13 @@ def write_report(
         facts: properties of the video and its analysis as text, in display order.
         images: returns frames of the video by time; None for a stream that was not recorded.
         duration_s: end of the time axis; the end of the last face by default.
+        turns: speaking turns; a voice lane is drawn for each face that speaks.
 
     Raises:
         InputError: a frame is not (H, W, 3) uint8.
         MissingExtraError: Jinja2 is not installed.
     """
-    page = _Page(timeline, images, max(timeline.end_s, duration_s or 0.0, 1e-3))
+    page = _Page(timeline, images, max(timeline.end_s, duration_s or 0.0, 1e-3), turns)
     html = render("video.html", title=title, facts=facts, **page.values())
     # a file name that is not valid Unicode (a lone surrogate) becomes question marks
     write_atomic(path, html.encode("utf-8", errors="replace"))
@@ -64,8 +67,11 @@ def write_report(
 class _Page:
     """Values of the template `video.html`."""
 
-    def __init__(self, timeline: Timeline, images: FrameReader | None, length_s: float) -> None:
+    def __init__(
+        self, timeline: Timeline, images: FrameReader | None, length_s: float, turns: Sequence[SpeakingTurn]
+    ) -> None:
         self._timeline = timeline
+        self._turns = turns
         self._length_s = length_s
         self._shown = [track for track in timeline.tracks if track.curve is not None]
         self._id_counts = Counter(track.track_id for track in timeline.tracks)
@@ -88,6 +94,7 @@ class _Page:
             "legend": self._legend(),
             "total_shares": self._total_shares(),
             "overview": [self._overview_row(track, span) for track in self._shown],
+            "other_voices": self._other_voices(span),
             "overview_ticks": time_charts.make_ticks(span, self._length_s),
             "cuts": cuts if len(cuts) < MAX_SCENE_LINES else [],
             "has_images": self._has_images,
@@ -95,6 +102,7 @@ class _Page:
             "cards": [self._card(track) for track in self._shown],
             "transitions": [self._transition(transition) for transition in timeline.transitions],
             "transition_count": timeline.transition_count,
+            **speaking.table_values(self._turns, self._length_s, self._name),
             "hidden_count": len(hidden),
             "hidden": [self._hidden_row(track) for track in hidden[:MAX_LISTED]],
         }
@@ -161,7 +169,14 @@ class _Page:
             labels=self._timeline.labels,
             length_s=self._length_s,
             thumbnail=self._thumbnail,
+            turns=speaking.turns_of(self._turns, track.scene, track.track_id),
         )
+
+    def _other_voices(self, span: Span) -> dict[str, Any] | None:
+        """Return the lane of the turns without a face; None without such turns."""
+        turns = speaking.turns_without_face(self._turns)
+        seconds = sum(turn.end_s - turn.start_s for turn in turns)
+        return {"chart": speaking.voice_chart(turns, span), "seconds": seconds} if turns else None
 
     def _transition(self, transition: Transition) -> dict[str, Any]:
         name = self._name(transition.scene, transition.track_id)

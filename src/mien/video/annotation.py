@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from mien.drawing.tracks import draw_tracks
-from mien.results import VideoFrame
+from mien.results import Expression, Face, HeadPose, VideoFrame
 from mien.video.analysis import VideoAnalysis
-from mien.video.io.segments import TIME_BASE
+from mien.video.io.reader import VideoReader
+from mien.video.io.segments import TIME_BASE, remove_segments
 from mien.video.io.writer import VideoWriter
+from mien.video.turns import SpeakingTurn
 
 _MAX_PENDING = 4
 
@@ -29,10 +36,10 @@ class AnnotatedVideoWriter:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="mien-draw")
         self._pending: deque[Future[None]] = deque()
 
-    def add(self, frame: VideoFrame) -> None:
-        """Queue a frame; wait while the queue is full."""
+    def add(self, frame: VideoFrame, speakers: Collection[int] = ()) -> None:
+        """Queue a frame with the numbers of the faces that speak; wait while the queue is full."""
         self._wait(_MAX_PENDING - 1)
-        self._pending.append(self._executor.submit(self._write, frame))
+        self._pending.append(self._executor.submit(self._write, frame, speakers))
 
     def checkpoint(self) -> None:
         """Write all frames so far to the disk."""
@@ -54,9 +61,85 @@ class AnnotatedVideoWriter:
         while len(self._pending) > max_pending:
             self._pending.popleft().result()
 
-    def _write(self, frame: VideoFrame) -> None:
+    def _write(self, frame: VideoFrame, speakers: Collection[int]) -> None:
         tick = round(frame.timestamp_s / TIME_BASE)
         # Of two frames within a tick the first is shown.
         if tick > self._last_tick:
             self._last_tick = tick
-            self._writer.add(draw_tracks(frame.image, frame.faces), frame.timestamp_s)
+            self._writer.add(draw_tracks(frame.image, frame.faces, speakers), frame.timestamp_s)
+
+
+def draw_speakers(
+    path: Path,
+    analysis: VideoAnalysis,
+    rows: Iterable[Mapping[str, Any]],
+    turns: Sequence[SpeakingTurn],
+    labels: tuple[str, ...],
+    end_s: float,
+) -> None:
+    """Write an annotated copy with marks at the faces that speak, in a second pass over an analyzed file.
+
+    Args:
+        path: the copy.
+        analysis: of the file.
+        rows: of the analysis, with the extra columns of `mien.video.speaking`.
+        turns: who speaks when.
+        labels: class names in the model's order.
+        end_s: time of the last analyzed frame.
+    """
+    remove_segments(path)
+    writer = AnnotatedVideoWriter(path, analysis, None)
+    try:
+        with VideoReader(analysis.source, fps=analysis.fps) as reader:
+            for frame in _with_faces(reader, rows, labels):
+                if frame.timestamp_s > end_s:
+                    break
+                speakers = {turn.track_id for turn in turns if _speaks(turn, frame) and turn.track_id is not None}
+                writer.add(frame, speakers)
+        writer.close()
+    finally:
+        writer.suspend()
+
+
+def _speaks(turn: SpeakingTurn, frame: VideoFrame) -> bool:
+    return turn.scene == frame.scene and turn.start_s <= frame.timestamp_s < turn.end_s
+
+
+def _with_faces(
+    reader: VideoReader, rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...]
+) -> Iterator[VideoFrame]:
+    """Yield the frames of a video with the faces of their rows."""
+    groups = groupby(rows, key=lambda row: row["frame_index"])
+    number, group = next(groups, (-1, iter(())))
+    scene = 1
+    for index, timestamp_s, image in reader:
+        faces: tuple[Face, ...] = ()
+        if number == index:
+            own = list(group)
+            scene = own[0]["scene"]
+            faces = tuple(_face_of(row, labels) for row in own)
+            number, group = next(groups, (-1, iter(())))
+        yield VideoFrame(index=index, timestamp_s=timestamp_s, scene=scene, image=image, faces=faces)
+
+
+def _face_of(row: Mapping[str, Any], labels: tuple[str, ...]) -> Face:
+    """Return a face with what is drawn of it: box, nose, head pose, number and smoothed expression."""
+    landmarks_xy = np.zeros((5, 2), dtype=np.float32)
+    landmarks_xy[2] = row["nose_x"], row["nose_y"]
+    pose = None
+    if row.get("yaw_deg") is not None:
+        pose = HeadPose(yaw_deg=row["yaw_deg"], pitch_deg=row["pitch_deg"], roll_deg=row["roll_deg"])
+    smoothed = None
+    if row.get(f"s_{labels[0]}") is not None:
+        probabilities = np.array([row[f"s_{name}"] for name in labels])
+        smoothed = Expression(
+            labels=labels, probabilities=probabilities, label=row["label"], confidence=row["confidence"]
+        )
+    return Face(
+        bbox_xyxy=np.array([row[name] for name in ("x1", "y1", "x2", "y2")], dtype=np.float32),
+        landmarks_xy=landmarks_xy,
+        confidence=row["face_confidence"],
+        head_pose=pose,
+        track_id=row["track_id"],
+        smoothed=smoothed,
+    )

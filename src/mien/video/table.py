@@ -47,10 +47,26 @@ def frame_rows(frame: VideoFrame) -> list[dict[str, Any]]:
 
 
 class RowFile(AbstractContextManager["RowFile"]):
-    """A JSON Lines file of rows, readable at any time; keeps `length` bytes of an existing file, 0 for a new one."""
+    """A JSON Lines file of rows, readable at any time.
 
-    def __init__(self, path: Path, labels: Sequence[str], action_units: Sequence[str] = (), *, length: int = 0) -> None:
-        self._columns = row_columns(labels, action_units)
+    Args:
+        path: of the file.
+        labels: class names in the model's order.
+        action_units: names of the estimated action units.
+        extra: columns that only the analysis needs; `write_table` leaves them out.
+        length: bytes of an existing file to keep; 0 for a new one.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        labels: Sequence[str],
+        action_units: Sequence[str] = (),
+        *,
+        extra: Sequence[str] = (),
+        length: int = 0,
+    ) -> None:
+        self._columns = [*row_columns(labels, action_units), *extra]
         self._file = path.open("r+b" if length else "wb")
         self._file.truncate(length)
         self._file.seek(length)
@@ -86,7 +102,8 @@ def write_table(rows: Path, table: Path, labels: Sequence[str], action_units: Se
         InputError: when the table cannot be written.
         MissingExtraError: for Parquet without pyarrow.
     """
-    stream = read_rows(rows)
-    with TableFile(table, row_columns(labels, action_units)) as file:
+    columns = row_columns(labels, action_units)
+    stream = ({name: row[name] for name in columns} for row in read_rows(rows))
+    with TableFile(table, columns) as file:
         while batch := list(islice(stream, _BATCH_ROWS)):
             file.write(batch)

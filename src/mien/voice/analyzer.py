@@ -71,6 +71,7 @@ class VoiceAnalyzer:
         return VoiceResult(
             source=reader.info.source,
             duration_s=envelope.count / SAMPLE_RATE_HZ,
+            offset_s=reader.info.offset_s,
             segments=tuple(segments),
             envelope=envelope.values(),
             warnings=warnings,

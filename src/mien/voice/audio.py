@@ -32,6 +32,8 @@ MAX_GAP_S = 0.1
 """Longest gap between timestamps that is not filled with silence."""
 _MIN_MIXED_SHARE = 0.01
 """Minimum power of the mean of the channels relative to theirs; below it they cancel out."""
+_ATTACHED_IMAGE = 0x400
+"""AV_DISPOSITION_ATTACHED_PIC of libav: the cover of a piece of music."""
 MAX_SILENCE_S = 3600.0
 """Longest gap that is filled with silence; a longer one is an error of the file."""
 
@@ -46,6 +48,7 @@ class AudioInfo:
         sample_rate_hz: of the file.
         channels: of the file; they are averaged, or the first one is taken where they cancel out.
         start_s: time of the first sample on the clock of the file, where a video has its own start.
+        offset_s: time of the first sample after the start of the video in the same file; 0 without a video.
         duration_s: as the file states it; None when it does not.
     """
 
@@ -54,6 +57,7 @@ class AudioInfo:
     sample_rate_hz: int
     channels: int
     start_s: float
+    offset_s: float
     duration_s: float | None
 
 
@@ -86,7 +90,7 @@ class AudioReader:
             raise AudioReadError(_open_error(name, error)) from None
         try:
             self._stream = _audio_stream(self._container, name)
-            self.info = _describe(self._stream, name)
+            self.info = _describe(self._stream, name, _video_start_s(self._container))
         except BaseException:
             self._container.close()
             raise
@@ -223,14 +227,25 @@ def _audio_stream(container: InputContainer, name: str) -> AudioStream:
     raise AudioReadError(f"{name} is {content}; expected an audio file, or a video with sound.")
 
 
-def _describe(stream: AudioStream, name: str) -> AudioInfo:
+def _video_start_s(container: InputContainer) -> float | None:
+    """Return the start of the first video of a file on its clock; None without one, or where it is not stated."""
+    for stream in container.streams.video:
+        is_cover = int(stream.disposition) & _ATTACHED_IMAGE
+        if not is_cover and stream.start_time is not None and stream.time_base is not None:
+            return float(stream.start_time * stream.time_base)
+    return None
+
+
+def _describe(stream: AudioStream, name: str, video_start_s: float | None) -> AudioInfo:
     base = stream.time_base
+    start_s = float(stream.start_time * base) if stream.start_time is not None and base is not None else 0.0
     return AudioInfo(
         source=name,
         codec=stream.codec_context.name,
         sample_rate_hz=stream.codec_context.sample_rate or 0,
         channels=stream.codec_context.channels or 0,
-        start_s=float(stream.start_time * base) if stream.start_time is not None and base is not None else 0.0,
+        start_s=start_s,
+        offset_s=0.0 if video_start_s is None else start_s - video_start_s,
         duration_s=float(stream.duration * base) if stream.duration and base is not None else None,
     )
 

@@ -69,6 +69,7 @@ class VoiceResult:
     Attributes:
         source: name of the file.
         duration_s: seconds of sound; 0 when it could not be read.
+        offset_s: start of the sound after the first frame of the video in the same file; 0 without a video.
         segments: in the order of time; empty without speech.
         envelope: (T,) float32, largest absolute value of every `ENVELOPE_S` of the sound.
         warnings: what makes predictions unreliable, such as clipping; mostly empty.
@@ -77,6 +78,7 @@ class VoiceResult:
 
     source: str
     duration_s: float = 0.0
+    offset_s: float = 0.0
     segments: tuple[VoiceSegment, ...] = ()
     envelope: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32), repr=False)
     warnings: tuple[str, ...] = ()
