@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import av
@@ -15,6 +14,7 @@ from mien.recording import record
 from mien.video.analysis import VideoAnalysis
 from mien.video.mouths import MouthMeter
 from mien.video.speaking import SoundTrack, join_turns, speaking_rows
+from mien.video.table import RowFile, write_table
 from mien.voice.audio import SAMPLE_RATE_HZ, read_audio
 from support import clips
 from support.shell import Shell, read_table
@@ -86,41 +86,49 @@ def test_shifted_sound_belongs_to_nobody(rows, sound, analyzer, shift_s):
     assert {turn.status for turn in join_turns(rows, shifted, analyzer.manifest)} == {"no_match"}
 
 
-def test_writes_turns_report_and_marks(shell, talk, tmp_path):
-    clip, _ = talk
-    assert shell(clip, "--voice", "-o", tmp_path / "out", "--json") == 0
-    lines = [json.loads(line) for line in shell.out.splitlines()]
-    turns = [line for line in lines if "status" in line]
-    assert [turn["status"] for turn in turns] == ["assigned", "assigned", "no_match"]
-    table = read_table(tmp_path / "out/turns.csv")
-    assert [row["track_id"] for row in table] == [str(turn["track_id"] or "") for turn in turns]
-    assert float(table[0]["p_neutral"]) == pytest.approx(turns[0]["fusion"]["pooled"]["probabilities"]["neutral"])
-    assert (table[2]["label"], table[2]["conflict"]) == ("", "")
-    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+def read_talk(clip, analyzer, folder, **options):
+    with VideoAnalysis(clip, analyzer) as analysis:
+        return record(analysis, analyzer.manifest, folder, **options)
+
+
+@pytest.fixture(scope="module")
+def written(talk, sound, analyzer, tmp_path_factory):
+    """Return the folder with the files of the clip."""
+    folder = tmp_path_factory.mktemp("written")
+    read_talk(talk[0], analyzer, folder, sound=sound)
+    return folder
+
+
+def test_writes_turns_report_and_annotated_copy(written, talk):
+    assert sorted(path.name for path in written.iterdir()) == ["annotated.mp4", "faces.csv", "report.html", "turns.csv"]
+    table = read_table(written / "turns.csv")
+    assert [row["status"] for row in table] == ["assigned", "assigned", "no_match"]
+    assert float(table[0]["p_neutral"]) != float(table[0]["face_p_neutral"])
+    assert (table[2]["track_id"], table[2]["label"], table[2]["conflict"]) == ("", "", "")
+    page = (written / "report.html").read_text(encoding="utf-8")
     assert "3 speaking turns" in page
     assert "Voice without a face" in page
-    copy = tmp_path / "out/annotated.mp4"
-    assert image_times(copy) == pytest.approx(image_times(clip))
-    assert audio_seconds(copy) > 9
-    assert shell(clip, "-o", tmp_path / "plain", "--no-report", "--no-annotate") == 0
-    assert (tmp_path / "out/faces.csv").read_bytes() == (tmp_path / "plain/faces.csv").read_bytes()
+    assert image_times(written / "annotated.mp4") == pytest.approx(image_times(talk[0]))
+    assert audio_seconds(written / "annotated.mp4") > 9
 
 
-def test_resumed_run_has_the_same_turns(talk, sound, analyzer, tmp_path):
-    def run(folder, *, stop_at=None, resume=False):
-        def on_frame(frame, counts):
-            if frame.index == stop_at:
-                raise KeyboardInterrupt
+def test_voice_does_not_change_the_faces(written, rows, analyzer, tmp_path):
+    with RowFile(tmp_path / "rows.jsonl", analyzer.manifest.labels) as file:
+        file.add(rows)
+    write_table(tmp_path / "rows.jsonl", tmp_path / "faces.csv", analyzer.manifest.labels)
+    assert (written / "faces.csv").read_bytes() == (tmp_path / "faces.csv").read_bytes()
 
-        with VideoAnalysis(talk[0], analyzer) as analysis:
-            options = {"sound": sound, "annotate": False, "report": False, "on_frame": on_frame}
-            record(analysis, analyzer.manifest, folder, resume=resume, **options)
-        return (folder / "turns.csv").read_bytes()
 
-    stopped = run(tmp_path / "stopped", stop_at=15)
-    whole = run(tmp_path / "whole")
-    assert stopped != whole
-    assert run(tmp_path / "stopped", resume=True) == whole
+def test_resumed_run_has_the_same_turns(written, talk, sound, analyzer, tmp_path):
+    def stop(frame, counts):
+        if frame.index == 50:
+            raise KeyboardInterrupt
+
+    options = {"sound": sound, "annotate": False, "report": False}
+    assert read_talk(talk[0], analyzer, tmp_path, on_frame=stop, **options).was_stopped
+    assert len(read_table(tmp_path / "turns.csv")) < 3
+    assert not read_talk(talk[0], analyzer, tmp_path, resume=True, **options).was_stopped
+    assert (tmp_path / "turns.csv").read_bytes() == (written / "turns.csv").read_bytes()
 
 
 def silent(path, codec="aac"):
@@ -163,24 +171,17 @@ def test_without_speech_the_faces_are_the_same(shell, tmp_path, make, message):
 
 @pytest.mark.parametrize(
     ("name", "codec"),
-    [
-        ("a.mkv", "pcm_u8"),
-        ("a.mkv", "ac3"),
-        ("a.mkv", "flac"),
-        ("a.mov", "pcm_alaw"),
-        ("a.avi", "mp2"),
-        ("a.mp4", "mp3"),
-    ],
+    [("a.mkv", "pcm_u8"), ("a.mkv", "flac"), ("a.mov", "pcm_alaw"), ("a.avi", "mp2"), ("a.mp4", "mp3")],
 )
 def test_finds_speech_in_any_codec(tmp_path, shell, speech, name, codec):
     samples = np.concatenate([np.zeros(SAMPLE_RATE_HZ, dtype=np.float32), speech[1]])
     frames = [clips.numbered(index) for index in range(30)]
     clip = write_talk(tmp_path / name, iter(frames), samples, fps=FPS, codec=codec)
-    assert shell(clip, "--voice", "-o", tmp_path / "out", "--no-annotate", "--no-report") == 0
-    (turn,) = read_table(tmp_path / "out/turns.csv")
-    assert turn["status"] == "no_match"
-    assert float(turn["start_s"]) == pytest.approx(1.0, abs=0.2)
-    assert float(turn["end_s"]) == pytest.approx(2.9, abs=0.2)
+    assert shell(clip, "--voice", "--json") == 0
+    (turn,) = [record for record in shell.records if "status" in record]
+    assert (turn["status"], turn["track_id"], turn["fusion"]) == ("no_match", None, None)
+    assert turn["start_s"] == pytest.approx(1.0, abs=0.2)
+    assert turn["end_s"] == pytest.approx(2.9, abs=0.2)
 
 
 def test_late_sound_is_placed_on_the_clock_of_the_video(tmp_path):

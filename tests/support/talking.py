@@ -150,7 +150,7 @@ def write_talk(
         container.mux(video.encode(None))
         if audio is not None and sound is not None:
             frame = av.AudioFrame.from_ndarray(sound[None].astype(np.float32), format="fltp", layout="mono")
-            frame.sample_rate = SAMPLE_RATE_HZ
+            frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE_HZ, 0, Fraction(1, SAMPLE_RATE_HZ)
             coder = audio.codec_context
             resampler = av.AudioResampler(
                 format=coder.format, layout="mono", rate=SAMPLE_RATE_HZ, frame_size=coder.frame_size

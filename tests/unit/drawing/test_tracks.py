@@ -105,3 +105,12 @@ def test_draws_many_faces_in_any_order(image):
     faces = [face(20 * place, 10 * place, 20 * place + 90, 10 * place + 90, number=10**place) for place in range(12)]
     assert draw_tracks(image, faces).shape == image.shape
     np.testing.assert_array_equal(draw_tracks(image, faces), draw_tracks(image, faces[::-1]))
+
+
+def test_marks_the_faces_that_speak(image):
+    faces = [face(60, 160, 200, 340), face(360, 160, 500, 340, number=2)]
+    silent, marked = draw_tracks(image, faces), draw_tracks(image, faces, {2})
+    rows, columns = np.nonzero((silent != marked).any(axis=2))
+    assert 360 <= columns.min() < columns.max() < 440
+    assert 110 <= rows.min() < rows.max() <= 160
+    np.testing.assert_array_equal(draw_tracks(image, faces, {7}), silent)
