@@ -26,7 +26,8 @@ MAX_GAP_S = 0.3
 """Maximum distance of two measurements between which the mouth opening is interpolated."""
 MIN_SIGNIFICANCE = 3.0
 """Minimum correlation of a speaker, in standard deviations of the correlations with shifted sound."""
-MIN_CORRELATION = 0.3
+MIN_CORRELATION = 0.5
+"""Minimum correlation of a speaker; chance reaches 0.4 to 0.6 in a few seconds."""
 MIN_MOVEMENT = 0.004
 """Minimum standard deviation of a speaker's mouth opening, in face heights; noise of a closed mouth is below it."""
 MAX_RIVAL = 0.75
@@ -69,7 +70,8 @@ class MouthMatch:
         delay_s: delay of the sound against the mouth at that correlation.
         significance: the correlation in standard deviations of those with shifted sound, both after Fisher's
             transformation.
-        is_peak: true when no shift of the sound by up to `MAX_SHIFT_S` fits better.
+        is_peak: true when no shift of the sound by up to `MAX_SHIFT_S` fits better; false at the limit of the delay
+            where a longer one fits better.
         movement: standard deviation of the mouth opening, in face heights.
     """
 
@@ -156,7 +158,7 @@ def _match(
         correlation=float(by_shift[best]),
         delay_s=round((best - margin) * STEP_S, 3),
         significance=float(np.arctanh(by_shift[best])) / max(deviation, 1e-6),
-        is_peak=bool(by_shift[best] >= far.max()),
+        is_peak=bool(by_shift[best] >= max(far.max(), by_shift[best - 1], by_shift[best + 1])),
         movement=float(opening.std()),
     )
 
