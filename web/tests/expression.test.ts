@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
+import { threadsFor } from '../src/device/threads';
 import { type ExpressionManifest, predictExpressions } from '../src/engine/expression';
 import { blank } from '../src/engine/imaging';
 import type { Input } from '../src/engine/network';
 import { isSharpnessCrop } from '../src/engine/quality';
-import { threadsFor } from '../src/engine/threads';
 
 const MANIFEST: ExpressionManifest = {
   labels: ['neutral', 'happiness'],

@@ -8,7 +8,7 @@ import wasmBinary from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?gzip';
 import type * as Ort from 'onnxruntime-web/wasm';
 import { download } from '../engine/download';
 import { loadCached } from '../engine/fileCache';
-import { threadCount } from '../engine/threads';
+import { threadCount } from './threads';
 
 /** A build of ONNX Runtime: the URL of its script, and its WebAssembly file. */
 interface Build {

@@ -8,7 +8,10 @@ export interface AnalyzerOptions {
   model?: string;
   /** URL of the folder with the models. */
   models?: string | URL;
-  /** Number of threads of the runtime; by default it depends on the processor. */
+  /**
+   * Number of threads of the runtime. In browsers by default one, and more only where the page is cross-origin isolated;
+   * in Node.js by default that of ONNX Runtime.
+   */
   threads?: number;
   /** Receives the fraction that is loaded, 0..1. */
   onProgress?: (fraction: number) => void;

@@ -1,7 +1,9 @@
 /** Images of a browser. */
 
 import type { Pixels } from './imaging.ts';
-import { bitmapPixels, type RawImage, rawPixels } from './pixels.ts';
+import { type RawImage, rawPixels } from './pixels.ts';
+
+let context: OffscreenCanvasRenderingContext2D | null = null;
 
 /**
  * An image or video element, canvas, `ImageBitmap`, `VideoFrame`, `Blob` with an image file, `ImageData` or raw pixels.
@@ -15,7 +17,22 @@ export async function toTransferable(image: BrowserImage): Promise<ImageBitmap |
   return createImageBitmap(image);
 }
 
+/** Return the pixels of an image; bitmaps are shown on white, and closed. */
 export async function toPixels(image: BrowserImage): Promise<Pixels> {
   const source = await toTransferable(image);
   return 'data' in source ? rawPixels(source) : bitmapPixels(source);
+}
+
+/** Return the pixels of a bitmap over a white background, and close the bitmap. */
+function bitmapPixels(bitmap: ImageBitmap): Pixels {
+  const { width, height } = bitmap;
+  context ??= new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
+  if (!context) throw new Error('This browser does not support 2D canvas drawing.');
+  const { canvas } = context;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  context.fillStyle = 'white';
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return context.getImageData(0, 0, width, height);
 }

@@ -6,8 +6,7 @@ import { DEFAULT_MODEL, modelFolder } from './defaults.ts';
 import { openLocalAnalyzer } from './local.ts';
 import { ortRuntime } from './ort.ts';
 import { Stopwatch } from './stopwatch.ts';
-import { threadCount } from './threads.ts';
-import { openWebAssembly } from './webRuntime.ts';
+import { allowedThreads, openWebAssembly } from './webRuntime.ts';
 
 export type { AnalyzerOptions, LocalOptions } from './api.ts';
 export type { BrowserImage } from './browserImages.ts';
@@ -27,7 +26,7 @@ export type Tracker = GenericTracker<BrowserImage>;
 export function createAnalyzer(options: LocalOptions = {}): Promise<Analyzer> {
   const { model = DEFAULT_MODEL, threads, runtime, provider = 'wasm' } = options;
   const openRuntime = runtime
-    ? async () => ortRuntime(runtime, { provider, threads: threads ?? threadCount() })
+    ? async () => ortRuntime(runtime, { provider, threads: allowedThreads(threads) })
     : openWebAssembly;
   return openLocalAnalyzer(
     {

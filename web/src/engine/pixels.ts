@@ -1,4 +1,4 @@
-/** Conversion of images to pixels: bitmaps of a browser, and raw RGB or RGBA. */
+/** Raw RGB and RGBA images. */
 
 import { blank, type Pixels } from './imaging.ts';
 
@@ -30,20 +30,4 @@ export function rawPixels({ width, height, data }: RawImage): Pixels {
     image.data[to + 3] = 255;
   }
   return image;
-}
-
-let context: OffscreenCanvasRenderingContext2D | null = null;
-
-/** Return the pixels of a bitmap over a white background, and close the bitmap. */
-export function bitmapPixels(bitmap: ImageBitmap): Pixels {
-  const { width, height } = bitmap;
-  context ??= new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
-  if (!context) throw new Error('This browser does not support 2D canvas drawing.');
-  const { canvas } = context;
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  context.fillStyle = 'white';
-  context.fillRect(0, 0, width, height);
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  return context.getImageData(0, 0, width, height);
 }
