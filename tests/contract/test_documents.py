@@ -8,6 +8,7 @@ import pytest
 DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
+    "docs/browser.md",
     "docs/responsible-use.md",
     "docs/manifest.md",
     "docs/data-sets.md",

@@ -47,7 +47,9 @@ def expected(images):
 
 def assert_same_faces(name, faces, expected):
     assert len(faces) == len(expected) > 0
-    box_px = max(np.abs(np.subtract(a["bbox_xyxy"], b["bbox_xyxy"])).max() for a, b in zip(faces, expected, strict=True))
+    box_px = max(
+        np.abs(np.subtract(a["bbox_xyxy"], b["bbox_xyxy"])).max() for a, b in zip(faces, expected, strict=True)
+    )
     probability = max(
         abs(face["expression"]["probabilities"][label] - value)
         for face, expected_face in zip(faces, expected, strict=True)
@@ -95,13 +97,15 @@ def test_bundle_contains_the_code_but_no_models(site):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["worker and Vite", "script tag"])
 def test_faces_in_chromium_match_python(installation, site, images, expected, tmp_path, kind):
+    # One image suffices for the second way to load the same code.
+    count = 1 if kind == "script tag" else len(EXAMPLES)
     shutil.copy(npm_package.PROGRAMS / "script.html", installation)
     folder, page = (installation, "script.html") if kind == "script tag" else (site, "index.html")
     with npm_package.serve_folder(folder) as url, browser.launch_chromium() as chromium:
         tab = chromium.new_page()
         tab.goto(f"{url}/{page}?model=expression")
         output = tab.locator("output")
-        for name, image, faces in zip(EXAMPLES, images, expected, strict=True):
+        for name, image, faces in list(zip(EXAMPLES, images, expected, strict=True))[:count]:
             tab.wait_for_function("() => /^Ready|^\\[/.test(document.querySelector('output').textContent)")
             output.evaluate("(element) => { element.textContent = ''; }")
             path = tmp_path / f"{name}.png"

@@ -1,4 +1,4 @@
-/** Copy the models and licenses of the repository into packages/browser before it is packed. */
+/** Copy models, licenses and documentation of the repository into packages/browser before it is packed. */
 
 import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -20,6 +20,7 @@ copyFileSync(resolve(ASSETS, 'face-geometry.json'), resolve(MODELS, 'face-geomet
 for (const name of ['LICENSE', 'NOTICE', 'LICENSES']) {
   cpSync(resolve(ROOT, name), resolve(PACKAGE, name), { recursive: true });
 }
+copyFileSync(resolve(ROOT, 'docs/browser.md'), resolve(PACKAGE, 'README.md'));
 
 /** Return the names of the models in float32; in WebAssembly, int8 is not faster. */
 function modelNames() {

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createAnalyzer } from '@mien/browser';
 
 const { runtime, provider, model, images } = JSON.parse(readFileSync(0, 'utf8'));
-const mien = await createAnalyzer({ model, provider, runtime: runtime && (await import(runtime)) });
+const mien = await createAnalyzer({ model, provider, threads: 1, runtime: runtime && (await import(runtime)) });
 const results = [];
 for (const { path, width, height } of images) {
   results.push(await mien.analyze({ data: readFileSync(path), width, height }));
