@@ -1,6 +1,6 @@
 /** Copy models, licenses and documentation of the repository into packages/browser before it is packed. */
 
-import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -20,7 +20,9 @@ copyFileSync(resolve(ASSETS, 'face-geometry.json'), resolve(MODELS, 'face-geomet
 for (const name of ['LICENSE', 'NOTICE', 'LICENSES']) {
   cpSync(resolve(ROOT, name), resolve(PACKAGE, name), { recursive: true });
 }
-copyFileSync(resolve(ROOT, 'docs/browser.md'), resolve(PACKAGE, 'README.md'));
+const text = readFileSync(resolve(ROOT, 'docs/browser.md'), 'utf8');
+// Other documents are not in the package.
+writeFileSync(resolve(PACKAGE, 'README.md'), text.replace(/\[([^\]]+)\]\((?!https?:)[^)]+\)/g, '$1'));
 
 /** Return the names of the models in float32; in WebAssembly, int8 is not faster. */
 function modelNames() {
