@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from mien.evaluation.speech import speaker_interval
 from mien.manifest import write_manifest
 from mien.metrics import balanced_accuracy, expected_calibration_error, precision_recall_f1, softmax
 from mien.voice.activity import SpeechDetector, SpeechSegmenter
@@ -30,7 +31,6 @@ from mien.voice.classifier import MAX_SECONDS, VoiceClassifier
 from mien.voice.corpora import Utterance, read_emodb
 from mien.voice.fitting import SpeakerFolds
 
-BOOTSTRAPS = 2000
 VOICES_OF_BABBLE = 8
 Sounds = list[np.ndarray]
 
@@ -77,25 +77,16 @@ def embed(utterances: list[Utterance], classifier: VoiceClassifier) -> dict[str,
     return result
 
 
-def recall_interval(labels: np.ndarray, predictions: np.ndarray, speakers: np.ndarray) -> list[float]:
-    """Return the 95% interval of the unweighted average recall over resampled speakers."""
-    rng = np.random.default_rng(0)
-    names = np.unique(speakers)
-    rows = {name: np.flatnonzero(speakers == name) for name in names}
-    classes = int(labels.max()) + 1
-    draws = [np.concatenate([rows[name] for name in rng.choice(names, len(names))]) for _ in range(BOOTSTRAPS)]
-    values = [balanced_accuracy(labels[draw], predictions[draw], classes) for draw in draws]
-    return [round(float(value), 4) for value in np.percentile(values, [2.5, 97.5])]
-
-
 def summarize(logits: np.ndarray, labels: np.ndarray, speakers: np.ndarray) -> dict[str, Any]:
     """Return the numbers of one condition."""
     predictions = logits.argmax(axis=1)
     classes = logits.shape[1]
+    interval = speaker_interval(labels, predictions, speakers, classes)
+    assert interval is not None
     return {
         "n": len(labels),
         "balanced_accuracy": round(balanced_accuracy(labels, predictions, classes), 4),
-        "balanced_accuracy_interval": recall_interval(labels, predictions, speakers),
+        "balanced_accuracy_interval": [round(value, 4) for value in interval],
         "accuracy": round(float(np.mean(predictions == labels)), 4),
         "ece": round(expected_calibration_error(softmax(logits), labels), 4),
     }

@@ -28,12 +28,10 @@ from mien.voice.audio import read_audio
 from mien.voice.augmentation import VARIANTS, augment
 from mien.voice.corpora import READERS, SOURCES, VOICE_CLASSES, Utterance
 from mien.voice.features import MELS, log_mel
-from mien.voice.fitting import Choice, SpeakerFolds
+from mien.voice.fitting import Choice, SpeakerFolds, group_speakers
 
 EMBEDDING = 1536
 MAX_SAMPLES = 8 * 16000
-MAX_GROUPS = 10
-"""Maximum number of groups of speakers; more would cost memory and time."""
 COVERAGES = np.linspace(1.0, 0.5, 11)
 ABSTAIN_BELOW_COVERAGE = 0.9
 """Share of the held-out utterances that get a label."""
@@ -73,14 +71,6 @@ def load_embeddings(utterances: list[Utterance], encoder: bytes, cache: Path) ->
         np.savez(cache, **embed_variants(utterances, encoder))
     with np.load(cache) as file:
         return {variant: file[variant] for variant in VARIANTS}
-
-
-def group_speakers(speakers: list[str]) -> list[str]:
-    """Return the group of every utterance that is left out at once: its speaker, or one of `MAX_GROUPS` groups."""
-    names = sorted(set(speakers))
-    if len(names) <= MAX_GROUPS:
-        return speakers
-    return [f"group {names.index(speaker) % MAX_GROUPS}" for speaker in speakers]
 
 
 def risk_points(probabilities: np.ndarray, labels: np.ndarray) -> tuple[RiskPoint, ...]:

@@ -47,6 +47,9 @@ EFFICIENTFACE_CLASSES = AFFECTNET_CLASSES[:7]
 DatasetKind = Literal["ferplus", "rafdb", "affectnet", "affectnet7", "fer2013", "folder", "table", "joined"]
 """Kinds of data set, the keys of `mien.datasets.ADAPTERS`; here so that command-line help does not import numpy."""
 
+CorpusKind = Literal["emodb", "crema-d", "ravdess", "meld", "iemocap"]
+"""Kinds of speech corpus, the keys of `mien.voice.corpora.READERS`."""
+
 _ALIASES = {
     "afraid": "fear",
     "angry": "anger",

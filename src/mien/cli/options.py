@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 from cyclopts import Group, Parameter
 
 from mien.cli.signals import deferred_stop
 from mien.devices import Precision
-from mien.emotions import DatasetKind
+from mien.emotions import CorpusKind, DatasetKind
 from mien.errors import InputError
 from mien.runtime import DEFAULT_MODEL
 
@@ -44,6 +44,8 @@ DetectEvery = Annotated[
     ),
 ]
 SplitName = Literal["train", "valid", "test"]
+DATA_HELP = "folder or .zip file; for --dataset table a .csv or .parquet file; for joined LAYOUT=PATH,LAYOUT=PATH."
+"""Description of the option for the path of a data set."""
 
 
 def _analysis(text: str, metavar: str | None = None) -> Parameter:
@@ -146,12 +148,7 @@ DEFAULTS = AnalyzerOptions()
 class DatasetOptions:
     """Location and layout of a data set."""
 
-    data: Annotated[
-        Path,
-        Parameter(
-            help="folder or .zip file; for --dataset table a .csv or .parquet file; for joined LAYOUT=PATH,LAYOUT=PATH."
-        ),
-    ]
+    data: Annotated[Path, Parameter(help=DATA_HELP)]
     dataset: Annotated[DatasetKind, Parameter(help="layout of the data set; see docs/data-sets.md.")]
 
     def read(self) -> Index:
@@ -163,6 +160,46 @@ class DatasetOptions:
         from mien.datasets import read_dataset
 
         return read_dataset(self.dataset, self.data)
+
+
+@Parameter(name="*", group=DATASET)
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """Labeled faces or voices for an evaluation.
+
+    Attributes:
+        split: split to evaluate; required if the data set has several.
+        without_duplicates: leave out images that are exact duplicates of an image in another split.
+        speaker_independent: for speech corpora: predict every speaker by heads that are fitted to the other speakers.
+    """
+
+    data: Annotated[Path, Parameter(help=DATA_HELP)]
+    dataset: Annotated[
+        DatasetKind | CorpusKind, Parameter(help="layout of the data set or speech corpus; see docs/data-sets.md.")
+    ]
+    split: SplitName | None = None
+    without_duplicates: bool = False
+    speaker_independent: bool = False
+
+    @property
+    def corpus(self) -> CorpusKind | None:
+        """The layout if it is that of a speech corpus."""
+        return cast("CorpusKind", self.dataset) if self.dataset in get_args(CorpusKind) else None
+
+    def faces(self) -> EvaluationData:
+        """Return the options for a data set of faces.
+
+        Raises:
+            InputError: an option for speech corpora is set.
+        """
+        if self.speaker_independent:
+            raise InputError("--speaker-independent is for speech corpora.")
+        return EvaluationData(
+            data=self.data,
+            dataset=cast("DatasetKind", self.dataset),
+            split=self.split,
+            without_duplicates=self.without_duplicates,
+        )
 
 
 @Parameter(name="*", group=DATASET)

@@ -182,11 +182,11 @@ def check_report(folder: Path | None) -> None:
         raise MissingExtraError("A report", "report")
 
 
-def report_unreadable(names: list[str]) -> int:
-    """Print the missing and broken images of an evaluation; return the exit code, 1 if there are any."""
+def report_unreadable(names: list[str], noun: str = "images") -> int:
+    """Print the missing and broken images or sounds of an evaluation; return the exit code, 1 if there are any."""
     if not names:
         return 0
-    print_message(f"{len(names)} missing or broken images count as errors: {shorten(names)}")
+    print_message(f"{len(names)} missing or broken {noun} count as errors: {shorten(names)}")
     return 1
 
 

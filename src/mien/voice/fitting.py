@@ -16,6 +16,16 @@ from mien.voice.discriminant import GroupedDiscriminant, LinearHead
 
 SHRINKAGES = (0.1, 0.2, 0.3, 0.5)
 """Shrinkages to choose from."""
+MAX_GROUPS = 10
+"""Maximum number of groups of speakers; more would cost memory and time."""
+
+
+def group_speakers(speakers: Sequence[str]) -> list[str]:
+    """Return the group of every utterance that is left out at once: its speaker, or one of `MAX_GROUPS` groups."""
+    names = sorted(set(speakers))
+    if len(names) <= MAX_GROUPS:
+        return list(speakers)
+    return [f"group {names.index(speaker) % MAX_GROUPS}" for speaker in speakers]
 
 
 @dataclass(frozen=True)
