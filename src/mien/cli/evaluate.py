@@ -66,8 +66,10 @@ def evaluate(
     from mien.reports.evaluation import write_report
 
     if data.corpus is not None:
-        if output is not None or flip_tta or data.without_duplicates:
-            raise InputError("--output, --flip-tta and --without-duplicates are for faces; voices have --json.")
+        if output is not None or flip_tta or data.without_duplicates or prior is not None:
+            raise InputError(
+                "--output, --flip-tta, --prior and --without-duplicates are for faces; voices have --json."
+            )
         return evaluate_voice(data, data.corpus, model=model, threads=threads, as_json=as_json, quiet=quiet)
     faces = data.faces()
     check_report(output)
