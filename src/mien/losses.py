@@ -1,5 +1,6 @@
 """Training losses, as pure functions of network outputs and targets."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -31,6 +32,16 @@ def adjust_logits(
         Menon et al. (ICLR 2021), "Long-tail learning via logit adjustment", eq. 10.
     """
     return logits + tau * prior.log()
+
+
+def affect_loss(predicted: Float[Tensor, "batch 2"], target: Float[Tensor, "batch 2"]) -> Float[Tensor, ""]:
+    """Return the squared error of valence and arousal, averaged over both and over the batch.
+
+    Faces without values (NaN) add nothing, but count in the mean: so it is the same for a batch in one part or several,
+    which does not hold for a loss of the concordance correlation.
+    """
+    difference = torch.where(target.isfinite(), predicted - target.nan_to_num(), 0.0)
+    return difference.square().mean()
 
 
 def feature_distillation_loss(

@@ -105,7 +105,8 @@ class Expression(Recordable):
         label: the most probable class, or None when its probability is below the model's `abstain_below` or below the
             threshold of `max_error`, and for a doubtful face.
         confidence: probability of the most probable class.
-        valence: derived from the probabilities, see `valence_arousal`.
+        trained_affect: valence and arousal -1..1, predicted by a regression head of the model; None without one.
+        valence: that of `trained_affect`, or derived from the probabilities, see `valence_arousal`.
         arousal: likewise.
 
     Example:
@@ -122,6 +123,7 @@ class Expression(Recordable):
     probabilities: np.ndarray
     label: str | None
     confidence: float
+    trained_affect: tuple[float, float] | None = None
 
     def __getitem__(self, label: str) -> float:
         """Return the probability of a class.
@@ -140,13 +142,20 @@ class Expression(Recordable):
 
     @property
     def valence(self) -> float | None:
-        """Valence -1 (negative) to 1 (positive), derived with the default coordinates; None if a class has none."""
-        return self.valence_arousal()[0] if set(self.labels) <= set(VALENCE_AROUSAL) else None
+        """Valence -1 (negative) to 1 (positive), derived unless trained; None if a class has no coordinates."""
+        affect = self._affect()
+        return None if affect is None else affect[0]
 
     @property
     def arousal(self) -> float | None:
-        """Arousal -1 (calm) to 1 (excited), derived with the default coordinates; None if a class has none."""
-        return self.valence_arousal()[1] if set(self.labels) <= set(VALENCE_AROUSAL) else None
+        """Arousal -1 (calm) to 1 (excited), derived unless trained; None if a class has no coordinates."""
+        affect = self._affect()
+        return None if affect is None else affect[1]
+
+    def _affect(self) -> tuple[float, float] | None:
+        if self.trained_affect is not None:
+            return self.trained_affect
+        return self.valence_arousal() if set(self.labels) <= set(VALENCE_AROUSAL) else None
 
     def valence_arousal(self, coordinates: Mapping[str, tuple[float, float]] = VALENCE_AROUSAL) -> tuple[float, float]:
         """Return valence and arousal, -1..1: the mean of the coordinates of the classes, weighted by probability.
@@ -171,6 +180,7 @@ class Expression(Recordable):
             probabilities={name: round(float(p), 6) for name, p in zip(self.labels, self.probabilities, strict=True)},
             valence=None if self.valence is None else round(self.valence, 4),
             arousal=None if self.arousal is None else round(self.arousal, 4),
+            **({} if self.trained_affect is None else {"affect": "trained"}),
         )
 
 

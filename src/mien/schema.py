@@ -54,8 +54,16 @@ class ExpressionRecord(Record, frozen=True, kw_only=True):
     label: Annotated[str | None, Meta(description="most probable class; null when the model abstains")]
     confidence: Annotated[Share, Meta(description="probability of the most probable class")]
     probabilities: Annotated[dict[str, float], Meta(description="calibrated probability of every class; they sum to 1")]
-    valence: Annotated[float | None, Meta(description="-1 (negative) to 1 (positive), derived from the probabilities")]
-    arousal: Annotated[float | None, Meta(description="-1 (calm) to 1 (excited), derived from the probabilities")]
+    valence: Annotated[
+        float | None, Meta(description="-1 (negative) to 1 (positive), derived from the probabilities unless `affect`")
+    ]
+    arousal: Annotated[
+        float | None, Meta(description="-1 (calm) to 1 (excited), derived from the probabilities unless `affect`")
+    ]
+    affect: Annotated[
+        str | UnsetType,
+        Meta(description="`trained` when valence and arousal are predicted by a regression head of the model"),
+    ] = UNSET
 
 
 class FaceRecord(Record, frozen=True, kw_only=True):

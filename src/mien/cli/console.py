@@ -232,6 +232,8 @@ def print_evaluation(subject: Mapping[str, str], summary: dict[str, Any]) -> Non
         shares = (percent(scores[key]) for key in ("precision", "recall", "f1"))
         classes.add_row(name, f"{scores['n']:,}", *shares)
     console.print(protocols, "", classes, "", sep="\n")
+    if affect := summary.get("affect"):
+        _print_affect(affect, console)
     if groups := summary.get("groups"):
         for name, column in groups.items():
             _print_groups(name, column, console)
@@ -279,6 +281,13 @@ def _scores(part: Mapping[str, Any]) -> tuple[str | Text, ...]:
         percent(part["balanced_accuracy"]),
         percent(part["macro_f1"]),
     )
+
+
+def _print_affect(affect: dict[str, Any], console: Console) -> None:
+    table = numbers_table(f"{affect['source']}, n = {affect['n']:,}", "CCC", "RMSE")
+    for name in ("valence", "arousal"):
+        table.add_row(name, decimal(affect[name]["ccc"]), decimal(affect[name]["rmse"]))
+    console.print(table, "", sep="\n")
 
 
 def _print_groups(name: str, column: dict[str, Any], console: Console) -> None:

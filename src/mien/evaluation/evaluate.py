@@ -11,6 +11,7 @@ import numpy as np
 from mien import metrics
 from mien.class_prior import Prior, log_ratios
 from mien.datasets.index import Index
+from mien.evaluation.affect import summarize_affect
 from mien.evaluation.groups import columns_left_out, group_columns, group_results
 from mien.evaluation.labels import labels_by_protocol, official_labels, select_labeled
 from mien.evaluation.predictions import DatasetPredictions, predict_dataset
@@ -86,7 +87,8 @@ def evaluate(
     Returns:
         The summary has the keys of `mien.evaluation.summary.summarize`, and `missed_faces`, `unreadable_faces` and
         `unreadable`, the ids of missing or broken images, which count as errors. For FER+ these are the results of the
-        official protocol, and `protocols` has those of both. `groups` has the results of
+        official protocol, and `protocols` has those of both. `affect` has the results of
+        `mien.evaluation.affect.summarize_affect`, if the images have valence and arousal. `groups` has the results of
         `mien.evaluation.groups.group_results` and `groups_left_out` the columns with too many values, if there are any.
 
     Raises:
@@ -125,6 +127,8 @@ def evaluate_predictions(manifest: Manifest, predictions: DatasetPredictions) ->
     samples = predictions.index.samples
     unreadable = [samples[row].id for row in np.flatnonzero(~predictions.is_readable)]
     summary = {**summaries[official], "unreadable": unreadable}
+    if affect := summarize_affect(manifest, predictions):
+        summary["affect"] = affect
     if len(summaries) > 1:
         summary["protocols"] = summaries
     return Evaluation(summary=summary, mistakes=_mistakes(manifest, predictions, labels[official]))

@@ -37,6 +37,7 @@ class DatasetPredictions:
         is_found: (N,) bool: whether a face was detected. Face crops are classified without one too.
         is_readable: (N,) bool: whether the image exists and can be decoded.
         embeddings: (N, D) float32, on request; NaN where the logits are.
+        valence_arousal: (N, 2) float32 of a model with a head for them; NaN where the logits are.
     """
 
     index: Index
@@ -45,6 +46,7 @@ class DatasetPredictions:
     is_found: np.ndarray
     is_readable: np.ndarray
     embeddings: np.ndarray | None = None
+    valence_arousal: np.ndarray | None = None
 
 
 def predict_dataset(
@@ -74,6 +76,7 @@ def predict_dataset(
     count = len(index.samples)
     logits = np.full((count, len(classifier.manifest.labels)), np.nan, dtype=np.float32)
     embeddings = np.full((count, classifier.embedding_width if with_embeddings else 0), np.nan, dtype=np.float32)
+    affect = np.full((count, 2), np.nan, dtype=np.float32)
     is_found = np.zeros(count, dtype=bool)
     is_readable = np.ones(count, dtype=bool)
 
@@ -88,7 +91,9 @@ def predict_dataset(
             if with_embeddings:
                 logits[used], embeddings[used] = classifier.features(batch, flip_tta=flip_tta)
             else:
-                logits[used] = classifier.logits(batch, flip_tta=flip_tta)
+                logits[used], values = classifier.predict(batch, flip_tta=flip_tta)
+                if values is not None:
+                    affect[used] = values
         return start + len(samples)
 
     if progress:
@@ -111,6 +116,7 @@ def predict_dataset(
         is_found=is_found,
         is_readable=is_readable,
         embeddings=embeddings if with_embeddings else None,
+        valence_arousal=affect if classifier.has_affect and not with_embeddings else None,
     )
 
 

@@ -81,7 +81,9 @@ def export_model(
 def _build_network(checkpoint: Checkpoint, config: Config, path: Path) -> ExpressionNetwork:
     """Build the network of a checkpoint with its averaged weights."""
     try:
-        network = build_model(config.model.name, len(checkpoint.labels), config.model.options)
+        network = build_model(
+            config.model.name, len(checkpoint.labels), config.model.options, affect=config.target.valence_arousal > 0
+        )
         network.load_state_dict(checkpoint.ema)
     except (ConfigError, ModelError, RuntimeError):
         raise CheckpointError(

@@ -24,6 +24,9 @@ BATCH = 32
 BATCH_BY_DEVICE = {"openvino": 1}
 """Other maxima. OpenVINO 2025.4 computes logits of `expression` in batches that differ from single faces by 0.24."""
 
+AFFECT = "valence_arousal"
+"""Name of the output of a model with a head for valence and arousal, (N, 2)."""
+
 
 class ExpressionClassifier:
     """An expression model with its calibration; thread-safe.
@@ -36,6 +39,7 @@ class ExpressionClassifier:
 
     Attributes:
         network: the loaded model file.
+        has_affect: whether the model predicts valence and arousal.
 
     Raises:
         InputError: if the device or the precision is unknown.
@@ -56,6 +60,7 @@ class ExpressionClassifier:
         self._session = self.network.session
         self._manifest = self.network.manifest
         self._path = self.network.path
+        self.has_affect = any(node.name == AFFECT for node in self._session.get_outputs())
         self._batch = BATCH_BY_DEVICE.get(self.network.device.partition(":")[0], BATCH)
 
     @property
@@ -158,7 +163,21 @@ class ExpressionClassifier:
         """
         threshold = self.abstention_threshold(max_error)
         shift = 0.0 if prior is None else log_ratios(self._manifest, prior)
-        return self._expressions(self.logits(crops, flip_tta=flip_tta), qualities, threshold, shift)
+        logits, affect = self.predict(crops, flip_tta=flip_tta)
+        return self._expressions(logits, qualities, threshold, shift, affect)
+
+    def predict(self, crops: np.ndarray, *, flip_tta: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return logits (N, C), and valence and arousal (N, 2) if the model has a head for them; see `logits`."""
+        if not self.has_affect:
+            return self.logits(crops, flip_tta=flip_tta), None
+        self._check_crops(crops)
+        runs = [self._run(batch, ["logits", AFFECT], flip_tta) for batch in self._batches(crops)]
+        if not runs:
+            return self.logits(crops), np.empty((0, 2), dtype=np.float32)
+        logits, affect = (np.concatenate(outputs) for outputs in zip(*runs, strict=True))
+        if affect.shape[1:] != (2,):
+            raise ModelError(f"{self._path} returned {AFFECT} {affect.shape}; expected two columns. Export it again.")
+        return logits, affect
 
     def explain(self, crops: np.ndarray, *, qualities: Sequence[Quality | None] | None = None) -> list[Explanation]:
         """Return the expression and class-activation maps of every crop, and the predictions with hidden regions.
@@ -216,14 +235,14 @@ class ExpressionClassifier:
         )
 
     def _explain(self, crops: np.ndarray, qualities: Sequence[Quality | None]) -> list[Explanation]:
-        logits, maps = self._run(crops, ["logits", "maps"])
+        logits, maps, *affect = self._run(crops, ["logits", "maps", *((AFFECT,) if self.has_affect else ())])
         if maps.ndim != 4 or maps.shape[:2] != logits.shape:
             raise ModelError(
                 f"{self._path} returned maps {maps.shape} for {len(crops)} crops and {logits.shape[1]} labels. Export "
                 "the model again."
             )
         threshold = self._manifest.abstain_below
-        expressions = self._expressions(logits, qualities, threshold)
+        expressions = self._expressions(logits, qualities, threshold, affect=affect[0] if affect else None)
         alignment = self._manifest.alignment
         assert alignment is not None
         hidden = {
@@ -285,20 +304,26 @@ class ExpressionClassifier:
         qualities: Sequence[Quality | None] | None,
         threshold: float,
         shift: np.ndarray | float = 0.0,
+        affect: np.ndarray | None = None,
     ) -> list[Expression]:
-        """Return calibrated expressions; `shift` (C,) is added to the log probabilities."""
+        """Return calibrated expressions; `shift` (C,) is added to the log probabilities, `affect` is (N, 2)."""
+        values = [None] * len(logits) if affect is None else [(float(v), float(a)) for v, a in affect]
         spec = self._manifest.quality_temperature
         qualities = self._match_qualities(qualities, len(logits))
         factors = [1.0 if spec is None or quality is None else spec.factor(quality) for quality in qualities]
         scaled = logits / np.asarray(factors).reshape(-1, 1) + self._manifest.temperature * shift
         expressions = []
-        for probabilities in softmax(scaled, self._manifest.temperature):
+        for probabilities, trained_affect in zip(softmax(scaled, self._manifest.temperature), values, strict=True):
             top = int(probabilities.argmax())
             confidence = float(probabilities[top])
             label = self._manifest.labels[top] if confidence >= threshold else None
             expressions.append(
                 Expression(
-                    labels=self._manifest.labels, probabilities=probabilities, label=label, confidence=confidence
+                    labels=self._manifest.labels,
+                    probabilities=probabilities,
+                    label=label,
+                    confidence=confidence,
+                    trained_affect=trained_affect,
                 )
             )
         return expressions

@@ -45,12 +45,28 @@ class ExpressionNetwork(nn.Module, ABC):
     """A network from pixels 0..255 to logits, in two parts: frozen layers, then trainable ones.
 
     The last layer of a subclass is named `classifier`; it has a learning rate of its own.
+
+    Attributes:
+        affect: optional layer from the embedding to valence and arousal, before tanh.
     """
 
     classifier: nn.Linear
     has_frozen_layers: bool = False
     regions: tuple[Region, ...] = ()
     """Regions of `NetworkOutput.region_weights`, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.affect: nn.Linear | None = None
+
+    def add_affect_head(self) -> None:
+        """Add a layer that predicts valence and arousal."""
+        self.affect = nn.Linear(self.classifier.in_features, 2)
+
+    def valence_arousal(self, embedding: Float[Tensor, "batch channels"]) -> Float[Tensor, "batch 2"]:
+        """Return valence and arousal, -1..1, of a network with an affect head."""
+        assert self.affect is not None
+        return self.affect(embedding).tanh()
 
     @abstractmethod
     def frozen_features(self, images: Images) -> Tensor:
@@ -87,7 +103,10 @@ class ExpressionNetwork(nn.Module, ABC):
 
 
 class ExportModule(nn.Module):
-    """A network with every output that is exported: logits, activation maps, embedding, region weights if any."""
+    """A network with every output that is exported.
+
+    They are logits, activation maps and embedding, and, if the network has them, region weights, valence and arousal.
+    """
 
     def __init__(self, network: ExpressionNetwork) -> None:
         super().__init__()
@@ -96,14 +115,20 @@ class ExportModule(nn.Module):
     @property
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs of `forward`, in order."""
-        return ("logits", "maps", "embedding", *(("regions",) if self.network.regions else ()))
+        regions = ("regions",) if self.network.regions else ()
+        affect = ("valence_arousal",) if self.network.affect is not None else ()
+        return ("logits", "maps", "embedding", *regions, *affect)
 
     def forward(self, images: Images) -> tuple[Tensor, ...]:
         """Return all outputs for RGB crops with values 0..255."""
         output = self.network.forward_trainable(self.network.frozen_features(images))
         maps = self.network.activation_maps(output.feature_map)
-        outputs = (output.logits, maps, output.embedding, output.region_weights)
-        return outputs[: len(self.output_names)]  # pyright: ignore[reportReturnType]
+        outputs = [output.logits, maps, output.embedding]
+        if output.region_weights is not None:
+            outputs.append(output.region_weights)
+        if self.network.affect is not None:
+            outputs.append(self.network.valence_arousal(output.embedding))
+        return tuple(outputs)
 
 
 def trace_graph(network: nn.Module, size: int, *output_names: str) -> bytes:

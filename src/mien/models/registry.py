@@ -21,22 +21,26 @@ MODELS: dict[str, type[ExpressionNetwork]] = {
 """Network classes by the `model.name` of a recipe."""
 
 
-def build_model(name: str, classes: int, options: Mapping[str, Any]) -> ExpressionNetwork:
+def build_model(name: str, classes: int, options: Mapping[str, Any], *, affect: bool = False) -> ExpressionNetwork:
     """Build a network with random weights.
 
     Args:
         name: a key of `MODELS`.
         classes: number of logits.
         options: keyword arguments of the network's class, as plain values from a recipe.
+        affect: add a head for valence and arousal.
 
     Raises:
         ConfigError: if the network is unknown, or an option is unknown, of another type or out of range.
     """
     options = complete_options(name, options)
     try:
-        return MODELS[name](classes, **options)
+        network = MODELS[name](classes, **options)
     except ValueError as error:  # raised by torch for a number out of range
         raise ConfigError(f"[model] has a value out of range: {error}.") from None
+    if affect:
+        network.add_affect_head()
+    return network
 
 
 def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,6 +85,8 @@ class TargetConfig:
         temperature: divisor of the teachers' logits; replaces the one in their manifests.
         smoothing: share of the mixture that is distributed evenly over the classes.
         teachers: model files (.onnx) or names of shipped models; their probabilities are averaged.
+        valence_arousal: weight of the mean squared error of valence and arousal, predicted by a second head that is
+            added to the network; 0 adds none. Faces without values count for the classes only.
         feature_distillation: weight of the mean squared difference between the pooled features of the network and of
             the feature teacher; 0 disables it.
         feature_teacher: model file (.onnx) with an embedding as wide as the network's.
@@ -99,6 +101,7 @@ class TargetConfig:
     temperature: float = 1.0
     smoothing: float = 0.0
     teachers: tuple[str, ...] = ()
+    valence_arousal: float = 0.0
     feature_distillation: float = 0.0
     feature_teacher: str = ""
     flip_tta: bool = True
@@ -111,7 +114,7 @@ class TargetConfig:
             raise ConfigError("target.votes, teacher and hard: expected 0 or more, and not all 0.")
         if self.teacher > 0 and not self.teachers:
             raise ConfigError("target.teacher is above 0: name the models, target.teachers = ['model.onnx'].")
-        _check("target", self, "0 or more", lambda value: value >= 0, "feature_distillation")
+        _check("target", self, "0 or more", lambda value: value >= 0, "valence_arousal", "feature_distillation")
         if self.feature_distillation > 0 and not self.feature_teacher:
             raise ConfigError(
                 "target.feature_distillation is above 0: name the model, target.feature_teacher = 'model.onnx'."

@@ -1,6 +1,7 @@
 """Training data: selection of faces, and augmented batches as a function of recipe, seed and step."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -36,6 +37,7 @@ class Faces:
         rows: (N,) their rows in the store.
         label_distribution: (N, C) float32; rows sum to 1.
         labels: (N,) int64; -1 for images that do not count in evaluation.
+        valence_arousal: (N, 2) float32, -1..1; NaN for faces without values.
         names: names of the classes, in order.
     """
 
@@ -43,6 +45,7 @@ class Faces:
     rows: np.ndarray
     label_distribution: Tensor
     labels: np.ndarray
+    valence_arousal: Tensor
     names: tuple[str, ...]
 
     @cached_property
@@ -180,6 +183,7 @@ def gather_faces(index: Index, store: FaceStore, rows: Sequence[int]) -> Faces:
         rows=np.array(rows),
         label_distribution=torch.tensor([sample.label_distribution for sample in samples]),
         labels=np.array([-1 if sample.label is None else sample.label for sample in samples]),
+        valence_arousal=torch.tensor([sample.valence_arousal or (math.nan, math.nan) for sample in samples]),
         names=index.labels,
     )
 

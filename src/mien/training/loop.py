@@ -230,7 +230,9 @@ class _Run:
         rows = validation.rows[validation.labels >= 0][group.own_slice(len(self.validation_labels))]
         self.validation_crops = evaluation_crops(validation.store, rows, config.data)
         torch.manual_seed(config.training.seed)
-        self.model = build_model(config.model.name, len(validation.names), config.model.options)
+        self.model = build_model(
+            config.model.name, len(validation.names), config.model.options, affect=config.target.valence_arousal > 0
+        )
         if checkpoint is None:
             self.pretrained = load_pretrained(self.model, config, batches.faces)
         self.trained_on = tuple(run_sources(config, index, batches.faces.rows.tolist(), checkpoint))

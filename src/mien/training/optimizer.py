@@ -14,7 +14,7 @@ def build_optimizer(model: nn.Module, config: Config) -> torch.optim.AdamW:
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((name.startswith("classifier."), parameter.ndim > 1), []).append(parameter)
+            groups.setdefault((name.startswith(("classifier.", "affect.")), parameter.ndim > 1), []).append(parameter)
     return torch.optim.AdamW(
         {
             "params": parameters,

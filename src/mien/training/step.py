@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import TrainingError
-from mien.losses import adjust_logits, attention_consistency_loss, feature_distillation_loss, label_distribution_loss
+from mien.losses import (
+    adjust_logits,
+    affect_loss,
+    attention_consistency_loss,
+    feature_distillation_loss,
+    label_distribution_loss,
+)
 from mien.models import ExpressionNetwork
 from mien.training.checkpoint import Checkpoint
 from mien.training.config import Config, LoopConfig
@@ -47,6 +53,7 @@ class TrainStep:
         self.group = group
         self.options: LoopConfig = config.training
         self.feature_distillation = config.target.feature_distillation
+        self.valence_arousal = config.target.valence_arousal
         self.optimizer = build_optimizer(model, config)
         self.precision = pick_precision(group.device, self.options.amp)
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=self.precision == torch.float16)
@@ -56,7 +63,7 @@ class TrainStep:
 
         Args:
             images: this process's crops, 0..255, in the order of the shards.
-            targets: their target distributions, followed by the teacher's features for feature distillation.
+            targets: their targets; see `mien.training.targets.Targets`.
             shards: this process's shard of every part of the batch.
             seed: seed of dropout.
 
@@ -107,8 +114,13 @@ class TrainStep:
         logits = adjust_logits(output.logits.float(), self.prior, options.logit_adjustment)
         classes = logits.shape[1]
         loss = label_distribution_loss(logits, targets[:, :classes])
+        others = targets[:, classes:]
+        if self.valence_arousal:
+            predicted = self.model.valence_arousal(output.embedding.float())
+            loss = loss + self.valence_arousal * affect_loss(predicted, others[:, :2])
+            others = others[:, 2:]
         if self.feature_distillation:
-            distance = feature_distillation_loss(output.embedding.float(), targets[:, classes:])
+            distance = feature_distillation_loss(output.embedding.float(), others)
             loss = loss + self.feature_distillation * distance
         if options.consistency:
             with self._autocast():

@@ -57,6 +57,7 @@ class Targets:
                 for teacher in teachers:
                     teacher.check_alignment(config.data)
                 self._live = teachers
+        self._valence_arousal = _check_affect(faces) if options.valence_arousal > 0 else None
         self._features: Tensor | None = None
         if options.feature_distillation > 0:
             feature_teacher = FeatureTeacher(
@@ -69,12 +70,15 @@ class Targets:
     ) -> Float[Tensor, "batch columns"]:
         """Return the targets of faces of the split, given their augmented crops (0..255).
 
-        The first columns are the class distribution, followed by the teacher's features for feature distillation.
+        The first columns are the class distribution, followed by valence and arousal if the network has a head for
+        them, and by the teacher's features for feature distillation.
         """
         targets = self._fixed[indices]
         if self._live:
             outputs = [teacher.predict_crops(crops) for teacher in self._live]
             targets = targets + self.teacher_weight * self._average(outputs)
+        if self._valence_arousal is not None:
+            targets = torch.cat([targets, self._valence_arousal[indices]], dim=1)
         if self._features is not None:
             targets = torch.cat([targets, self._features[indices]], dim=1)
         return targets
@@ -97,6 +101,16 @@ class Targets:
     def _average(self, outputs: list[Float[Tensor, "batch classes"]]) -> Float[Tensor, "batch classes"]:
         """Return the mean of the teachers' probabilities at the temperature."""
         return torch.stack([(logits / self.temperature).softmax(1) for logits in outputs]).mean(0)
+
+
+def _check_affect(faces: Faces) -> Float[Tensor, "faces 2"]:
+    """Return valence and arousal of the faces; raise `ConfigError` if none has them."""
+    if not faces.valence_arousal.isfinite().any():
+        raise ConfigError(
+            "target.valence_arousal is above 0, but no training face has valence and arousal; set it to 0, or train on "
+            "AffectNet."
+        )
+    return faces.valence_arousal
 
 
 def _unit_variance(features: Float[Tensor, "faces channels"]) -> Float[Tensor, "faces channels"]:

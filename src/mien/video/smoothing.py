@@ -43,6 +43,7 @@ class _Track:
     timestamp_s: float
     probabilities: np.ndarray
     label: str | None
+    affect: tuple[float, float] | None
 
 
 class Smoother:
@@ -93,12 +94,15 @@ class Smoother:
         """
         track = self._tracks.get(track_id)
         if track is None:
-            self._tracks[track_id] = track = _Track(timestamp_s, expression.probabilities.astype(np.float64), None)
+            self._tracks[track_id] = track = _Track(
+                timestamp_s, expression.probabilities.astype(np.float64), None, expression.trained_affect
+            )
         else:
             gain = 1.0
             if self.time_constant_s > 0:
                 gain = -math.expm1(-max(0.0, timestamp_s - track.timestamp_s) * weight / self.time_constant_s)
             track.probabilities = track.probabilities + gain * (expression.probabilities - track.probabilities)
+            track.affect = _blend(track.affect, expression.trained_affect, gain)
             track.timestamp_s = timestamp_s
         track.label = self._label(track)
         return self._expression(track)
@@ -115,15 +119,17 @@ class Smoother:
     def state(self) -> dict[str, Any]:
         """Return all faces as JSON values, exact."""
         return {
-            str(track_id): [track.timestamp_s, track.probabilities.tolist(), track.label]
+            str(track_id): [track.timestamp_s, track.probabilities.tolist(), track.label, track.affect]
             for track_id, track in self._tracks.items()
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state`."""
         self._tracks = {
-            int(track_id): _Track(timestamp_s, np.array(probabilities, dtype=np.float64), label)
-            for track_id, (timestamp_s, probabilities, label) in state.items()
+            int(track_id): _Track(
+                timestamp_s, np.array(probabilities, dtype=np.float64), label, None if affect is None else tuple(affect)
+            )
+            for track_id, (timestamp_s, probabilities, label, affect) in state.items()
         }
 
     def _label(self, track: _Track) -> str | None:
@@ -143,4 +149,12 @@ class Smoother:
             probabilities=probabilities.astype(np.float32),
             label=track.label,
             confidence=float(confidence),
+            trained_affect=track.affect,
         )
+
+
+def _blend(old: tuple[float, float] | None, new: tuple[float, float] | None, gain: float) -> tuple[float, float] | None:
+    """Return valence and arousal moved by a gain towards new values; the new ones where either is missing."""
+    if old is None or new is None:
+        return new
+    return old[0] + gain * (new[0] - old[0]), old[1] + gain * (new[1] - old[1])

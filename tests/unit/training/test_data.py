@@ -27,6 +27,7 @@ def faces():
         rows=np.arange(10),
         label_distribution=torch.from_numpy(np.stack([grays, 1 - grays], 1)).float(),
         labels=np.zeros(10, dtype=int),
+        valence_arousal=torch.full((10, 2), float("nan")),
         names=("light", "dark"),
     )
 

@@ -33,6 +33,7 @@ def faces():
         rows=np.arange(2, COUNT + 2),
         label_distribution=distribution,
         labels=distribution.argmax(1).numpy(),
+        valence_arousal=torch.full((COUNT, 2), float("nan")),
         names=EXPRESSIONS,
     )
 

@@ -70,10 +70,12 @@ export interface ExpressionRecord {
   confidence: number;
   /** Calibrated probability of every class; they sum to 1. */
   probabilities: Record<string, number>;
-  /** -1 (negative) to 1 (positive), derived from the probabilities. */
+  /** -1 (negative) to 1 (positive), derived from the probabilities unless `affect`. */
   valence: number | null;
-  /** -1 (calm) to 1 (excited), derived from the probabilities. */
+  /** -1 (calm) to 1 (excited), derived from the probabilities unless `affect`. */
   arousal: number | null;
+  /** `trained` when valence and arousal are predicted by a regression head of the model. */
+  affect?: string;
 }
 
 /** Direction of the eyes in the head in degrees; zero when they look straight out of the face. */
