@@ -4,8 +4,9 @@ python benchmarks/priors.py ferplus.zip [--photographs wild_valid.zip] [--write]
 
 Validation faces are resampled to other class frequencies: uniform, and draws from a Dirichlet distribution. For each,
 the accuracy and calibration of the model, of the model corrected with the known frequencies, and with frequencies
-estimated from the unlabeled faces; class shares are measured on one half of the faces and used on the other.
-`--write` adds `class_prior` to the manifests of the shipped models and of their int8 files.
+estimated from the unlabeled faces; class shares are measured on one half of the faces and used on the other, as the
+shares of the labels (as in manifests) and as the mean probabilities. `--write` only adds `class_prior`, the
+shares of the labels, to the manifests of the shipped models and of their int8 files.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from mien import metrics
-from mien.class_prior import calibration_shares, estimate_prior
+from mien.class_prior import estimate_prior, label_shares
 from mien.datasets import read_dataset
 from mien.evaluation.labels import official_labels
 from mien.evaluation.predictions import predict_dataset
 from mien.inference.classifier import ExpressionClassifier
-from mien.manifest import write_manifest
+from mien.manifest import read_manifest, write_manifest
 from mien.runtime import INT8_SUFFIX, find_model, shipped_models
 
 DRAWS = 40
@@ -56,10 +57,9 @@ def simulate(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     classes = logits.shape[1]
     is_measured = rng.permutation(len(labels)) % 2 == 0
-    probabilities = metrics.softmax(logits[is_measured])
     sources = {
-        "shares of labels": np.bincount(labels[is_measured], minlength=classes) / is_measured.sum(),
-        "mean probabilities": calibration_shares(probabilities, labels[is_measured]),
+        "shares of labels": label_shares(labels[is_measured], classes),
+        "mean probabilities": metrics.softmax(logits[is_measured]).mean(axis=0),
     }
     pools = [np.flatnonzero(~is_measured & (labels == number)) for number in range(classes)]
     results: dict[str, list[list[float]]] = {}
@@ -113,9 +113,9 @@ def write(name: str, shares: np.ndarray) -> None:
     path = find_model(name)
     for file in (path, path.with_name(path.stem + INT8_SUFFIX)):
         if file.exists():
-            classifier = ExpressionClassifier(file, precision="float32")
-            prior = dict(zip(classifier.manifest.labels, shares.round(6).tolist(), strict=True))
-            write_manifest(replace(classifier.manifest, class_prior=prior), file)
+            manifest = read_manifest(file)
+            prior = dict(zip(manifest.labels, shares.round(6).tolist(), strict=True))
+            write_manifest(replace(manifest, class_prior=prior), file)
             print(f"{file.name}: {prior}")
 
 
@@ -131,13 +131,14 @@ def main() -> None:
         classifier = ExpressionClassifier(name, threads=1, precision="float32")
         labels = official_labels(classifier.manifest, index)
         rows = labels >= 0
+        shares = label_shares(labels[rows], len(classifier.manifest.labels))
+        if options.write:
+            write(name, shares)
+            continue
         logits = predict_dataset(classifier, index).logits[rows] / classifier.manifest.temperature
-        shares = calibration_shares(metrics.softmax(logits), labels[rows])
         report(name, simulate(logits, labels[rows]))
         if options.photographs:
             photographs(options.photographs, name, shares)
-        if options.write:
-            write(name, shares)
 
 
 if __name__ == "__main__":

@@ -105,22 +105,17 @@ def source_shares(manifest: Manifest) -> np.ndarray:
     return np.array([manifest.class_prior[label] for label in manifest.labels])
 
 
-def calibration_shares(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the shares (C,) of the classes for which probabilities hold: their mean over the calibration faces.
-
-    The frequency of the labels differs from it where a network was trained for other class weights; with the mean,
-    `estimate_prior` finds no shift on the calibration faces themselves. A class without a face has the share 0.
+def label_shares(labels: np.ndarray, classes: int, balance: float = 0.0) -> np.ndarray:
+    """Return the shares (C,) of the classes among calibration faces; 0 for a class without a face.
 
     Args:
-        probabilities: (N, C), calibrated.
-        labels: (N,) class numbers.
-
-    Source:
-        Alexandari, Kundaje, Shrikumar (ICML 2020), section 3.
+        labels: (N,) class numbers, N > 0.
+        classes: number of classes C.
+        balance: the faces have weights of their class's frequency to the power of minus this.
     """
-    classes = probabilities.shape[1]
-    shares = np.where(np.bincount(labels, minlength=classes) > 0, probabilities.mean(axis=0), 0.0)
-    return shares / shares.sum()
+    counts = np.bincount(labels, minlength=classes).astype(np.float64)
+    weights = np.where(counts > 0, counts ** (1 - balance), 0.0)
+    return weights / weights.sum()
 
 
 def estimate_prior(probabilities: np.ndarray, source: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mien.class_prior import UNIFORM, calibration_shares, estimate_prior, log_ratios, read_prior
+from mien.class_prior import UNIFORM, estimate_prior, label_shares, log_ratios, read_prior
 from mien.errors import InputError, ModelError
 from mien.manifest import AlignmentSpec, InputSpec, Manifest
 from mien.metrics import softmax
@@ -90,15 +90,22 @@ def test_estimation_maximizes_the_likelihood():
 
 
 def test_estimation_without_a_shift_stays_at_the_calibration():
-    points, labels = draw(SOURCE, 3000)
+    points, labels = draw(SOURCE, 20_000)
     probabilities = posterior(points, SOURCE)
-    source = calibration_shares(probabilities, labels)
-    np.testing.assert_allclose(estimate_prior(probabilities, source), source, atol=1e-4)
+    source = label_shares(labels, 3)
+    np.testing.assert_allclose(estimate_prior(probabilities, SOURCE), source, atol=0.03)
+
+
+def test_balanced_weights_are_part_of_the_shares():
+    labels = np.repeat([0, 1], [16, 4])
+    np.testing.assert_allclose(label_shares(labels, 3), [0.8, 0.2, 0])
+    np.testing.assert_allclose(label_shares(labels, 3, balance=0.5), [2 / 3, 1 / 3, 0])
+    np.testing.assert_allclose(label_shares(labels, 3, balance=1), [0.5, 0.5, 0])
 
 
 def test_a_class_without_calibration_faces_keeps_a_share_of_zero():
     points, labels = draw([0.7, 0.3, 0.0], 100)
-    source = calibration_shares(posterior(points, SOURCE), labels)
+    source = label_shares(labels, 3)
     assert source[2] == 0
     assert source.sum() == pytest.approx(1)
     assert estimate_prior(posterior(points, SOURCE), source)[2] == 0

@@ -13,7 +13,7 @@ from mien import metrics
 from mien.adaptation.correction import Basis, FaceFeatures, principal_components
 from mien.adaptation.model_file import check_last_layer, write_corrected
 from mien.adaptation.selection import Choice, choose_correction, summarize
-from mien.class_prior import calibration_shares
+from mien.class_prior import label_shares
 from mien.datasets.index import Index
 from mien.errors import DatasetError, InputError
 from mien.evaluation.labels import official_labels, select_labeled
@@ -83,7 +83,7 @@ def adapt(
     title = index.title or index.name
     temperature = fit_temperature(choice.logits, faces.labels)
     after = summarize(choice.logits / temperature, faces.labels)
-    shares = calibration_shares(metrics.softmax(choice.logits, temperature), faces.labels)
+    shares = label_shares(faces.labels, choice.logits.shape[1], choice.setting.balance)
     manifest = replace(
         classifier.manifest,
         name=output.stem,
