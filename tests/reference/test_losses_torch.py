@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from mien.losses import adjust_logits, attention_consistency_loss, label_distribution_loss
+from mien.losses import adjust_logits, affect_loss, attention_consistency_loss, label_distribution_loss
 
 
 def test_label_distribution_loss_matches_torch_cross_entropy():
@@ -47,3 +47,20 @@ def test_attention_consistency_is_the_squared_error_to_the_flipped_map():
     flipped = F.grid_sample(mirrored, F.affine_grid(theta, [4, 3, 5, 5], align_corners=True), align_corners=True)
     torch.testing.assert_close(attention_consistency_loss(maps, mirrored), F.mse_loss(maps, flipped))
     assert attention_consistency_loss(maps, maps.flip(3)) == 0
+
+
+def test_affect_loss_is_the_mean_squared_error_and_its_parts_add_up():
+    generator = torch.Generator().manual_seed(0)
+    predicted, target = (torch.rand(6, 2, generator=generator) for _ in range(2))
+    torch.testing.assert_close(affect_loss(predicted, target), F.mse_loss(predicted, target))
+    target[1] = target[4, 0] = float("nan")
+    parts = sum(affect_loss(predicted[rows], target[rows]) / 2 for rows in (slice(3), slice(3, 6)))
+    torch.testing.assert_close(affect_loss(predicted, target), parts)
+
+
+def test_faces_without_values_have_no_gradient():
+    predicted = torch.zeros(2, 2, requires_grad=True)
+    affect_loss(predicted, torch.tensor([[0.5, -0.5], [float("nan"), float("nan")]])).backward()
+    assert predicted.grad is not None
+    assert predicted.grad[0].abs().min() > 0
+    assert not predicted.grad[1].any()
