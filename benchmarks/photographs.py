@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from skin_tone import is_color
 
 import mien
 from mien import metrics
@@ -25,22 +26,20 @@ from mien.inference.classifier import ExpressionClassifier
 from mien.runtime import shipped_models
 
 MIN_IMAGES = 10
-MIN_CHROMA = 6.0
-"""Mean difference of the largest and smallest channel from which on an image counts as color."""
 
 
 def read_crops(path: Path) -> tuple[np.ndarray, list[str], np.ndarray]:
     """Return the aligned crops (N, S, S, 3), black without a face, the labels, and which images are color (N,)."""
     analyzer = mien.Analyzer(max_faces=1)
-    crops, labels, is_color = [], [], []
+    crops, labels, has_color = [], [], []
     with zipfile.ZipFile(path) as archive:
         for row in csv.DictReader(io.TextIOWrapper(archive.open("labels.csv"), encoding="utf-8")):
             image = mien.read_image(archive.read(row["image"]))
             _, found = analyzer.crop_faces(image, analyzer.detect(image))
             crops.append(found[0] if found else np.zeros((64, 64, 3), dtype=np.uint8))
             labels.append(row["label"])
-            is_color.append(float(np.ptp(image.astype(np.int16), axis=2).mean()) >= MIN_CHROMA)
-    return np.stack(crops), labels, np.array(is_color)
+            has_color.append(is_color(image))
+    return np.stack(crops), labels, np.array(has_color)
 
 
 def measure(classifier: ExpressionClassifier, crops: np.ndarray, labels: list[str]) -> dict[str, Any]:
@@ -67,7 +66,7 @@ def main() -> None:
     parser.add_argument("photographs", type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    crops, labels, is_color = read_crops(options.photographs)
+    crops, labels, has_color = read_crops(options.photographs)
     report = {}
     for name in shipped_models():
         classifier = ExpressionClassifier(name)
@@ -75,8 +74,8 @@ def main() -> None:
             part: measure(classifier, crops[rows], [labels[row] for row in rows])
             for part, rows in (
                 ("all", np.arange(len(labels))),
-                ("gray", np.flatnonzero(~is_color)),
-                ("color", np.flatnonzero(is_color)),
+                ("gray", np.flatnonzero(~has_color)),
+                ("color", np.flatnonzero(has_color)),
             )
         }
     if options.json:
