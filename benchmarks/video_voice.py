@@ -30,20 +30,18 @@ from speakers import make_clip
 
 def repeat(source: Path, target: Path, times: int) -> Path:
     """Copy the packets of a clip several times in a row."""
-    with av.open(str(source)) as first:
-        length = Fraction(first.duration, 1_000_000)
     with av.open(str(target), "w") as output:
-        streams: dict[int, Any] = {}
+        with av.open(str(source)) as first:
+            length = Fraction(first.duration, 1_000_000)
+            streams = {stream.index: output.add_stream_from_template(stream) for stream in first.streams}
         for number in range(times):
             with av.open(str(source)) as container:
                 for packet in container.demux():
                     if packet.dts is None:
                         continue
-                    if packet.stream_index not in streams:
-                        streams[packet.stream_index] = output.add_stream_from_template(packet.stream)
                     shift = round(number * length / packet.time_base)
                     packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-                    packet.stream = streams[packet.stream.index]
+                    packet.stream = streams[packet.stream_index]
                     output.mux(packet)
     return target
 
