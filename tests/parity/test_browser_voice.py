@@ -22,7 +22,7 @@ HEAR = """async ([url, base64, block]) => {
   const segments = [];
   for (let start = 0; start < samples.length; start += block) {
     const part = samples.slice(start, start + block);
-    worker.postMessage({ type: 'audio', samples: part, end_s: (start + part.length) / 16000 });
+    worker.postMessage({ type: 'audio', samples: part, end_s: (start + part.length) / 16000, isAfterGap: false });
   }
   let left = Math.ceil(samples.length / block);
   await new Promise((resolve, reject) => {

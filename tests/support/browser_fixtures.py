@@ -324,7 +324,7 @@ def fusion() -> dict[str, Any]:
     cases += [([voice, extreme], [0.2, 0.5]), ([face, face], [0.3, 0.7]), ([other, extreme], [0.9, 0.9])]
     voices = [{"neutral": 0.2, "anger": 0.5, "boredom": 0.3}, {"calm": 0.4, "neutral": 0.1, "happiness": 0.5}]
     mapped = [(each, *to_face_classes(list(each), np.array(list(each.values())), labels)) for each in voices]
-    faces = [{"frames": 40, "frontality": 0.7, "visible": 0.9}, {"frames": 1, "frontality": None, "visible": 1.0}]
+    faces = [{"frames": 40, "frontality": 0.7, "visible": 0.9}, {"frames": 1, "frontality": 0.1, "visible": 1.0}]
     speech = [{"speech_s": 2.5, "share": 0.8, "clipped": 0.02}, {"speech_s": 0.4, "share": 1.0, "clipped": 0.0}]
     return {
         "labels": list(labels),

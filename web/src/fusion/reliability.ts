@@ -1,4 +1,7 @@
-/** Weights of face and voice in their pool: port of `mien/fusion/reliability.py`. */
+/**
+ * Weights of face and voice in their pool: port of `mien/fusion/reliability.py`, without the calibration errors of the
+ * models. Theirs are so small and similar that the pool hardly depends on them.
+ */
 
 /** Factor of every voice: the classes of the shipped model were never measured on another corpus than EmoDB. */
 const VOICE_TRUST = 0.5;
@@ -7,9 +10,9 @@ const HALF_FRAMES = 2;
 /** Seconds of speech with which the weight of a voice is half of its maximum. */
 const HALF_SPEECH_S = 0.35;
 
-/** Return the reliability of the mean prediction for a face, 0..1; the frontality is null when unknown. */
-export function faceWeight(face: { frames: number; frontality: number | null; visible: number }): number {
-  return (face.frames / (face.frames + HALF_FRAMES)) * (face.frontality ?? 1) * face.visible;
+/** Return the reliability of the mean prediction for a face, 0..1. */
+export function faceWeight(face: { frames: number; frontality: number; visible: number }): number {
+  return (face.frames / (face.frames + HALF_FRAMES)) * face.frontality * face.visible;
 }
 
 /** Return the reliability of a voice, 0..1; `share` is that of the classes that faces have too. */

@@ -11,8 +11,8 @@ export interface FaceTurn {
   probabilities: Distribution;
   /** Number of predictions. */
   frames: number;
-  /** 1 (frontal) to 0 (profile); null when unknown. */
-  frontality: number | null;
+  /** 1 (frontal) to 0 (profile). */
+  frontality: number;
   /** Share of the face inside the image, 0..1. */
   visible: number;
 }

@@ -5,7 +5,7 @@ import type { SourceKind } from './sources';
 
 const TEXTS = {
   camera: { title: 'Before the camera starts', yes: 'Start the camera' },
-  microphone: { title: 'Before the microphone starts', yes: 'Start the microphone' },
+  microphone: { title: 'Before the microphone starts', yes: 'Start microphone' },
   image: { title: 'Before images are sent', yes: 'Send' },
   video: { title: 'Before the video is sent', yes: 'Send' },
 };

@@ -5,7 +5,7 @@ import { create, setText } from './dom';
 import { formatPercent } from './format';
 import { StackedBar } from './meters';
 
-/** Conflict from which face and voice are said to disagree. */
+/** Conflict from which face and voice are said to disagree, and their pool has no label. */
 const MIN_CONFLICT = 0.5;
 const ROWS = [
   ['face', 'Face'],
@@ -19,7 +19,9 @@ export class FusionView {
   private readonly note = create('p', 'hint');
   private readonly rows = ROWS.map(([key, name]) => {
     const row = { key, bar: new StackedBar(), text: create('span') };
-    this.list.append(create('div', key, create('dt', '', name), create('dd', '', row.text, row.bar.root)));
+    this.list.append(
+      create('div', key === 'fused' ? 'fused' : '', create('dt', '', name), create('dd', '', row.text, row.bar.root)),
+    );
     return row;
   });
 
@@ -41,17 +43,16 @@ export class FusionView {
       setText(this.note, turn);
       return;
     }
+    const isDivided = turn.conflict >= MIN_CONFLICT;
     for (const { key, bar, text } of this.rows) {
       const [label, probability] = Object.entries(turn[key]).reduce((best, each) => (each[1] > best[1] ? each : best));
-      setText(text, `${label} ${formatPercent(probability)}`);
+      // The pool of two that disagree can peak at a class that neither of them has.
+      setText(text, key === 'fused' && isDivided ? 'not sure' : `${label} ${formatPercent(probability)}`);
       bar.update(turn[key]);
     }
-    setText(this.note, formatConflict(turn.conflict));
+    setText(
+      this.note,
+      `Face and voice ${isDivided ? 'disagree' : 'agree'}: conflict ${turn.conflict.toFixed(2)} of 1.`,
+    );
   }
-}
-
-/** "Face and voice disagree: conflict 0.83 of 1." */
-function formatConflict(conflict: number): string {
-  const verb = conflict >= MIN_CONFLICT ? 'disagree' : 'agree';
-  return `Face and voice ${verb}: conflict ${conflict.toFixed(2)} of 1.`;
 }

@@ -11,8 +11,7 @@ import { formatArousal, formatPercent } from './format';
 import { VoicePanel } from './voicePanel';
 
 const CONSENT =
-  'The sound of the microphone stays on this device: it is analyzed in this browser and is never sent anywhere, ' +
-  'not even while images are sent to a server.';
+  'Sound stays on this device: it is analyzed in this browser and never sent, even when images go to the server.';
 const DISCONNECTED = 'The microphone was disconnected. Reconnect it and press Microphone.';
 const SEVERAL_FACES = 'Several faces are shown. The voice is not assigned to one of them.';
 
@@ -86,6 +85,7 @@ export class Listening {
       onProgress: (fraction) => this.panel.showStatus(`loading ${formatPercent(fraction)}`),
       onOpened: () => this.panel.showStatus('listening'),
       onHeard: (heard) => this.show(heard),
+      onOverload: () => this.panel.showStatus('this device is too slow: sound is left out'),
       onError: (message) => this.fail(session, message),
     });
     signal.addEventListener('abort', () => client?.close());

@@ -3,7 +3,7 @@
 import type { Heard } from './analyzer';
 import type { VoiceRequest, VoiceResponse } from './messages';
 
-/** Maximum number of unanswered blocks, about 10 s; further ones are dropped on a device that is too slow. */
+/** Maximum number of unanswered blocks, about 10 s. A device that is too slow drops further ones until all are answered. */
 const MAX_PENDING = 240;
 
 export interface VoiceEvents {
@@ -11,6 +11,8 @@ export interface VoiceEvents {
   onProgress(fraction: number): void;
   onOpened(): void;
   onHeard(heard: Heard): void;
+  /** Called when sound is left out, because the device is too slow. */
+  onOverload(): void;
   /** Called with a message for the user; the client is then of no use. */
   onError(message: string): void;
 }
@@ -21,6 +23,7 @@ export class VoiceClient {
     name: 'mien-voice',
   });
   private pending = 0;
+  private isOverloaded = false;
 
   /** Start the worker, which loads the models from models/ next to the page. */
   constructor(
@@ -35,9 +38,15 @@ export class VoiceClient {
 
   /** Analyze consecutive mono samples, recorded until now. */
   push(samples: Float32Array<ArrayBuffer>): void {
-    if (this.pending >= MAX_PENDING) return;
+    if (this.pending >= MAX_PENDING) {
+      this.isOverloaded = true;
+      this.events.onOverload();
+    }
+    if (this.isOverloaded && this.pending > 0) return;
+    const end_s = performance.now() / 1000;
+    const request: VoiceRequest = { type: 'audio', samples, end_s, isAfterGap: this.isOverloaded };
+    this.isOverloaded = false;
     this.pending++;
-    const request: VoiceRequest = { type: 'audio', samples, end_s: performance.now() / 1000 };
     this.worker.postMessage(request, [samples.buffer]);
   }
 

@@ -5,8 +5,8 @@ import type { Heard } from './analyzer';
 export type VoiceRequest =
   /** First request: loads the models from a folder URL, for audio of a sample rate. */
   | { type: 'open'; models: string; rate_hz: number }
-  /** Consecutive mono samples; `end_s` is the time of the last one. */
-  | { type: 'audio'; samples: Float32Array<ArrayBuffer>; end_s: number };
+  /** Mono samples, consecutive but after a gap; `end_s` is the time of the last one. */
+  | { type: 'audio'; samples: Float32Array<ArrayBuffer>; end_s: number; isAfterGap: boolean };
 
 export type VoiceResponse =
   /** Before `opened`: loaded fraction, 0..1. */

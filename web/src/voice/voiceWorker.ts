@@ -4,6 +4,7 @@ import { VoiceAnalyzer } from './analyzer';
 import type { VoiceRequest, VoiceResponse } from './messages';
 import { loadVoiceModels } from './models';
 
+let createAnalyzer: () => VoiceAnalyzer;
 let analyzer: VoiceAnalyzer;
 let last: Promise<void> = Promise.resolve();
 
@@ -16,11 +17,14 @@ addEventListener('message', ({ data: request }: MessageEvent<VoiceRequest>) => {
 
 async function handle(request: VoiceRequest): Promise<VoiceResponse> {
   if (request.type === 'open') return open(request);
+  if (request.isAfterGap) analyzer = createAnalyzer();
   return { type: 'heard', ...(await analyzer.push(request.samples, request.end_s)) };
 }
 
 async function open({ models: folder, rate_hz }: VoiceRequest & { type: 'open' }): Promise<VoiceResponse> {
   const report = (fraction: number) => postMessage({ type: 'progress', fraction } satisfies VoiceResponse);
-  analyzer = new VoiceAnalyzer(await loadVoiceModels(folder, report), rate_hz);
+  const models = await loadVoiceModels(folder, report);
+  createAnalyzer = () => new VoiceAnalyzer(models, rate_hz);
+  analyzer = createAnalyzer();
   return { type: 'opened' };
 }
