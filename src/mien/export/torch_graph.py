@@ -44,19 +44,19 @@ class TorchGraph(nn.Module):
         self.input_names = input_names
         self.output_names = output_names
         self.values: dict[str, Value] = {}
-        self.buffer_names: dict[str, str] = {}
+        self.parameter_names: dict[str, str] = {}
         for name in dict.fromkeys(name for step in steps for name in step.inputs if name in constants):
             value = constants[name]
             if isinstance(value, Tensor):
-                self.buffer_names[name] = f"constant_{len(self.buffer_names)}"
-                self.register_buffer(self.buffer_names[name], value)
+                self.parameter_names[name] = f"constant_{len(self.parameter_names)}"
+                self.register_parameter(self.parameter_names[name], nn.Parameter(value, requires_grad=False))
             else:
                 self.values[name] = value
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs of the graph for its inputs."""
         values: dict[str, Value] = {"": None, **self.values}
-        values.update((name, getattr(self, buffer)) for name, buffer in self.buffer_names.items())
+        values.update((name, getattr(self, parameter)) for name, parameter in self.parameter_names.items())
         values.update(zip(self.input_names, inputs, strict=True))
         for step in self.steps:
             values[step.output] = _apply(step, values)

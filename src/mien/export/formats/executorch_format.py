@@ -11,6 +11,7 @@ import torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
 from executorch.exir import to_edge_transform_and_lower
+from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
 from executorch.runtime import Runtime
 from torch import Tensor, nn
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -45,7 +46,9 @@ def _quantize(module: nn.Module, examples: tuple[Tensor, ...], calibration: Sequ
 
 
 def open_runner(path: Path, threads: int, signature: Signature) -> Runner:
-    """Open a program in ExecuTorch's Python runtime, which chooses the number of threads itself."""
+    """Open a program in ExecuTorch's Python runtime; the threads are those of all programs in the process."""
+    if threads:
+        _unsafe_reset_threadpool(threads)
     method = Runtime.get().load_program(path).load_method("forward")
 
     def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
