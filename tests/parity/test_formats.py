@@ -20,6 +20,8 @@ model_file = pytest.importorskip("mien.export.formats.model_file")
 parity = pytest.importorskip("mien.export.formats.parity")
 
 OTHERS = {"litert": "litert_torch", "executorch": "executorch", "coreml": "coremltools"}
+converters_may_warn = pytest.mark.filterwarnings("ignore")
+"""Converters warn about deprecated calls in themselves and about versions that they have not been tested with."""
 
 
 class TwoOutputs(torch.nn.Module):
@@ -51,6 +53,7 @@ def test_onnx_returns_named_outputs_in_order(precision, tmp_path):
     convert_two_outputs(tmp_path / "two.onnx", "onnx", precision)
 
 
+@converters_may_warn
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_formats_return_named_outputs_in_order(name, tmp_path):
     pytest.importorskip(OTHERS[name], reason=f"needs the extra {name}")
@@ -58,6 +61,7 @@ def test_other_formats_return_named_outputs_in_order(name, tmp_path):
 
 
 @pytest.mark.slow
+@converters_may_warn
 @pytest.mark.parametrize("name", ["litert", "executorch"])
 def test_other_formats_compute_in_int8(name, tmp_path):
     pytest.importorskip(OTHERS[name], reason=f"needs the extra {name}")
