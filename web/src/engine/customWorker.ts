@@ -3,7 +3,7 @@
 export type { Analyzer, AnalyzerOptions, Tracker } from './api.ts';
 export type { BrowserImage } from './browserImages.ts';
 export type { Progress } from './download.ts';
-export type { Network, OpenRuntime, Runtime } from './network.ts';
+export type { Input, Network, OpenRuntime, Runtime, Tensor } from './network.ts';
 export { type OrtModule, type OrtOptions, ortRuntime } from './ort.ts';
 export { connectWorker } from './workerClient.ts';
 export { serveAnalyzer } from './workerServer.ts';

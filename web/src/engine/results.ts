@@ -1,18 +1,13 @@
 /** Results of an analysis: the records of `mien/schema.py`. */
 
-import type {
-  ExpressionRecord,
-  FaceRecord,
-  HeadPoseRecord,
-  QualityRecord,
-  ResultRecord,
-  VideoFrameRecord,
-} from '../generated/results.ts';
+import type { ResultRecord, VideoFrameRecord } from '../generated/results.ts';
 
-export type Expression = ExpressionRecord;
-export type Face = FaceRecord;
-export type HeadPose = HeadPoseRecord;
-export type Quality = QualityRecord;
+export type {
+  ExpressionRecord as Expression,
+  FaceRecord as Face,
+  HeadPoseRecord as HeadPose,
+  QualityRecord as Quality,
+} from '../generated/results.ts';
 
 /** The faces of an image, in pixels of that image. */
 export type ImageResult = Pick<ResultRecord, 'width' | 'height' | 'faces'>;
