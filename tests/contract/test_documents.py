@@ -21,6 +21,7 @@ DOCUMENTS = (
     "docs/performance.md",
     "docs/phones.md",
     "docs/server.md",
+    "docs/models/compression.md",
     "docs/models/expression.md",
     "docs/models/mobile.md",
     "docs/models/open.md",
