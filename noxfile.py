@@ -1,4 +1,7 @@
-"""The commands of development: `nox -s tests`, `lint`, `coverage`, `openvino`, `formats`, `page`, `lock`."""
+"""The commands of development: `nox -s tests`, `lint`, `coverage`, `openvino`, `formats`, `page`, `docs`, `release`, `lock`."""
+
+import shutil
+from pathlib import Path
 
 import nox
 
@@ -54,6 +57,25 @@ def page(session: nox.Session) -> None:
     session.run("npm", "--prefix", "web", "ci")
     for command in ("check", "test", "build"):
         session.run("npm", "--prefix", "web", "run", command)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build the distributions twice, compare and check them, and use the wheel in this otherwise empty environment."""
+    session.install("build", "twine")
+    builds = [Path(session.create_tmp()) / name for name in ("first", "second")]
+    for folder in builds:
+        shutil.rmtree(folder, ignore_errors=True)
+        session.run("python", "-m", "build", "--outdir", str(folder), env={"SOURCE_DATE_EPOCH": "1577836800"})
+    first, second = ([(path.name, path.read_bytes()) for path in sorted(folder.iterdir())] for folder in builds)
+    if first != second:
+        session.error("two builds of one source differ")
+    files = [str(path) for path in sorted(builds[0].iterdir())]
+    session.run("twine", "check", "--strict", *files)
+    (wheel,) = (path for path in files if path.endswith(".whl"))
+    session.install(f"{wheel}[table,pandas,video,voice,serve,report]")
+    session.run("mien", "doctor")
+    session.run("mien", "predict", "examples/group.jpg")
 
 
 @nox.session
