@@ -14,7 +14,7 @@ RUN python -m venv /opt/mien \
     fi
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --no-create-home mien
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin mien
 COPY --from=build /opt/mien /opt/mien
 ENV PATH=/opt/mien/bin:$PATH PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 USER 10001
