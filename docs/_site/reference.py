@@ -1,0 +1,173 @@
+"""Reference pages made from the code: commands, Python names, table columns, HTTP API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+import mien
+from mien import schema
+from mien.cli.main import build_app
+from mien.emotions import EXPRESSIONS
+from mien.video.table import row_columns
+
+TYPES = {str: "text", int: "integer", float: "number", bool: "true or false"}
+NAMES = {
+    "Analyze": ["Analyzer", "Result", "Face", "Expression", "HeadPose", "Quality", "draw_faces", "explain", "read_image"],
+    "Tables": ["predict_frame", "to_pandas"],
+    "Video": ["analyze_video", "VideoFrame"],
+    "Voice": ["VoiceAnalyzer", "VoiceResult", "VoiceSegment"],
+    "Evaluate and adapt": ["evaluate", "compare", "adapt", "read_dataset"],
+}
+"""Public names by section; the errors follow."""
+COLUMNS = {
+    "image": "path or name of the image",
+    "audio": "path or name of the file",
+    "width": "width of the upright image in pixels",
+    "height": "height of the upright image in pixels",
+    "face": "number of the face in its image, from 1, the largest first",
+    "segment": "number of the speech segment, from 1",
+    "x1": "left edge of the box in pixels of the upright image",
+    "y1": "top edge of the box in pixels",
+    "x2": "right edge of the box in pixels",
+    "y2": "bottom edge of the box in pixels",
+    "face_confidence": "confidence of the face detector, 0 to 1",
+    "error": "stable identifier of an error; the image or file has no other values",
+    "message": "explanation of the error",
+}
+"""Meaning of the columns that are not fields of a record of the same name."""
+
+
+def commands() -> str:
+    """Return the help of all commands."""
+    app = build_app()
+    for name in app:
+        app[name]
+    text = app.generate_docs(output_format="markdown")
+    return re.sub(r"^mien (\S+) \1 ", r"mien \1 ", text, flags=re.MULTILINE).replace("# mien\n", "# Commands\n", 1)
+
+
+def python_names() -> str:
+    """Return the public names, documented by their docstrings."""
+    listed = {name for names in NAMES.values() for name in names}
+    errors = sorted(name for name in mien.__all__ if name not in listed and name.endswith(("Error", "Warning")))
+    unlisted = set(mien.__all__) - listed - set(errors) - {"EXPRESSIONS", "__version__"}
+    if unlisted:
+        raise ValueError(f"public names without a section: {', '.join(sorted(unlisted))}")
+    sections = [
+        f"## {title}\n\n" + "\n\n".join(f"::: mien.{name}" for name in names)
+        for title, names in {**NAMES, "Errors": errors}.items()
+    ]
+    classes = ", ".join(f"`{name}`" for name in EXPRESSIONS)
+    head = f"# Python\n\n`mien.EXPRESSIONS` are the classes in their order: {classes}. `mien.__version__` is the version."
+    return "\n\n".join([head, *sections])
+
+
+def columns() -> str:
+    """Return the columns of all tables with type and meaning."""
+    units = ["AU01", "AU12_L"]
+    parts = [
+        "# Table columns",
+        "Columns are the same in .csv, .jsonl and .parquet files and in DataFrames. A value that is not known is empty. "
+        f"`p_NAME` stands for one column per class, `p_{EXPRESSIONS[0]}` and so on; action units and gaze are there with "
+        "`--action-units` only: [action units](../action-units.md).",
+        "## Images",
+        "`mien predict --table`, `Result.to_pandas`: one row per face.",
+        _table(schema.table_columns(["NAME"], units), schema.ExpressionRecord, schema.QualityRecord, schema.FaceRecord),
+        "## Video",
+        "`mien video --table`: one row per face and frame. `label`, `confidence`, `valence` and `arousal` are smoothed "
+        "over time; `p_NAME` are the probabilities of this frame, empty in frames without a prediction.",
+        _table(
+            row_columns(["NAME"], units),
+            *(schema.VideoFrameRecord, schema.ExpressionRecord, schema.QualityRecord, schema.FaceRecord),
+        ),
+        "## Voice",
+        "`mien voice --table`: one row per speech segment.",
+        _table(schema.voice_columns(["NAME"]), schema.VoiceSegmentRecord, schema.ProsodyRecord),
+    ]
+    return "\n\n".join(parts)
+
+
+def http() -> str:
+    """Return the endpoints and the records of the HTTP API."""
+    from mien.server.app import create_app
+    from mien.server.settings import ServerSettings
+
+    description = create_app(ServerSettings(model=("mobile",))).openapi()
+    parts = [
+        "# HTTP API",
+        "What the server answers, from its OpenAPI description (`GET /openapi.json`); how to use it: "
+        "[server](../server.md).",
+    ]
+    for path, methods in description["paths"].items():
+        parts += [_endpoint(path, method, one) for method, one in methods.items()]
+    parts += ["## Records"]
+    parts += [_record(name, one) for name, one in sorted(description["components"]["schemas"].items())]
+    return "\n\n".join(parts)
+
+
+def _table(names: Mapping[str, type], *records: type[schema.Record]) -> str:
+    rows = [f"| `{name}` | {TYPES[kind]} | {_meaning(name, records)} |" for name, kind in names.items()]
+    return "\n".join(["| column | type | |", "|---|---|---|", *rows])
+
+
+def _meaning(name: str, records: Sequence[type[schema.Record]]) -> str:
+    """Return what a column contains, from the first record that has a field of its name."""
+    if name in COLUMNS:
+        return COLUMNS[name]
+    if name.startswith(("p_", "s_")):
+        return "probability of a class" + (", smoothed over time" if name.startswith("s_") else "")
+    if name.startswith("AU"):
+        return "estimated intensity of an action unit, 0 to 1; `_L` and `_R` are the subject's left and right"
+    if match := re.fullmatch(r"(gaze_)?(\w+)_deg", name):
+        record = schema.GazeRecord if match[1] else schema.HeadPoseRecord
+        return f"{'gaze' if match[1] else 'head pose'} in degrees: {_fields(record)[match[2]]}"
+    for record in records:
+        if name in _fields(record):
+            return _fields(record)[name]
+    raise ValueError(f"column {name} has no description")
+
+
+def _fields(record: type[schema.Record]) -> dict[str, str]:
+    """Return the descriptions of the fields of a record."""
+    properties = msgspec.json.schema(record)["$defs"][record.__name__]["properties"]
+    return {name: one["description"] for name, one in properties.items() if "description" in one}
+
+
+def _endpoint(path: str, method: str, operation: Mapping[str, Any]) -> str:
+    parameters = [
+        f"| `{one['name']}` | {_kind(one['schema'])} | {_line(one.get('description', ''))} |"
+        for one in operation.get("parameters", [])
+    ]
+    table = ["| parameter | type | |", "|---|---|---|", *parameters] if parameters else []
+    answers = ", ".join(f"{status} {one['description'].rstrip('.')}" for status, one in operation["responses"].items())
+    text = _line(operation.get("description") or operation.get("summary", ""))
+    return "\n\n".join([f"## {method.upper()} {path}", text, "\n".join(table), f"Answers: {_line(answers)}."])
+
+
+def _record(name: str, one: Mapping[str, Any]) -> str:
+    rows = [
+        f"| `{field}` | {_kind(kind)} | {_line(kind.get('description', ''))} |"
+        for field, kind in one.get("properties", {}).items()
+    ]
+    table = "\n".join(["| field | type | |", "|---|---|---|", *rows]) if rows else ""
+    return "\n\n".join([f"### {name}", _line(one.get("description", "")), table])
+
+
+def _kind(kind: Mapping[str, Any]) -> str:
+    """Return a JSON Schema type in words."""
+    if "$ref" in kind:
+        name = kind["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if variants := kind.get("anyOf") or kind.get("oneOf"):
+        return " or ".join(_kind(variant) for variant in variants)
+    if kind.get("type") == "array":
+        return f"list of {_kind(kind.get('items', {}))}"
+    return str(kind.get("type", "any"))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
