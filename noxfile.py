@@ -60,6 +60,13 @@ def page(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into build/site; `nox -s docs -- serve` shows it and follows changes."""
+    session.install("-e", ".[docs,serve]")
+    session.run("mkdocs", *(session.posargs or ["build"]), env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
 def release(session: nox.Session) -> None:
     """Build the distributions twice, compare and check them, and use the wheel in this otherwise empty environment."""
     session.install("build", "twine")
