@@ -59,5 +59,7 @@ def test_notebooks_are_shown_with_their_output(site):
 @pytest.mark.slow
 def test_pages_load_nothing_from_other_hosts(site):
     for page in site.rglob("*.html"):
-        loaded = re.findall(r"""<(?:script|link|img)[^>]*(?:src|href)="(https?://[^"]+)""", page.read_text(encoding="utf-8"))
+        loaded = re.findall(
+            r"""<(?:script|link|img)[^>]*(?:src|href)="(https?://[^"]+)""", page.read_text(encoding="utf-8")
+        )
         assert loaded == [], page

@@ -20,10 +20,10 @@ TRAINS = "trains for hours; tests/e2e/test_training.py and test_export.py train,
 DATA = "needs a data set that cannot be shipped; tests/e2e/test_evaluate.py and test_training.py use generated ones"
 SERVES = "serves until it is stopped; tests/e2e/test_server.py and test_page.py start it"
 NOT_EXECUTED = {
-    r"(python3 -m venv|pip|source)\b": "installs packages; .ci/run runs README's command, nox -s release installs the wheel",
+    r"(python3 -m venv|pip|source)\b": "installs packages; .ci/run and nox -s release do",
     r"(\w+=\S+ )?(docker|kubectl)\b": "needs a container engine or a cluster; tests/contract/test_containers.py",
     r"(npm|npx|node)\b": "web/ and the packages have tests of their own: .ci/run, tests/e2e/test_npm_package.py",
-    r"curl\b|echo .*base64": "needs a running server; tests/e2e/test_server.py and tests/unit/server send such requests",
+    r"curl\b|echo .*base64": "needs a running server; tests/e2e/test_server.py sends such requests",
     r"mien serve(?! --write-page)": SERVES,
     r"mien camera\b": "needs a camera; tests/e2e/test_streams.py",
     r"mien video rtsp:": "needs a camera on the network; tests/e2e/test_streams.py",
@@ -31,7 +31,7 @@ NOT_EXECUTED = {
     r"mien \w+ .*(ferplus|rafdb|KIND)\b": DATA,
     r"mien .*(mine|fusion)\.onnx": TRAINS,
     r"mien .*--device (cuda|tensorrt|openvino)": "needs the hardware; tests/parity/test_devices.py runs where it is",
-    r"python (benchmarks|recipes)/": "measures or fits on data that cannot be shipped; tests/contract/test_benchmarks.py",
+    r"python (benchmarks|recipes)/": "needs data that cannot be shipped; tests/contract/test_benchmarks.py",
     r"mien video .*--resume": "continues an interrupted run; tests/e2e/test_interrupt.py",
 }
 """Commands that are not executed here, by a pattern of their beginning, and the reason or the test that does it."""

@@ -17,6 +17,12 @@ Fitted to the recall of the shipped model at 1 s and 2 s of speech (docs/models/
 whole utterances.
 """
 
+MAX_CONFLICT = 0.5
+"""Conflict, in bits, from which a pool has no label.
+
+The geometric mean of two confident distributions that contradict each other can favor a class that neither of them has.
+"""
+
 
 def face_weight(frames: int, *, frontality: float | None = None, visible: float = 1.0, ece: float = 0.0) -> float:
     """Return the reliability of the mean prediction for a face during a speaking turn, 0..1.

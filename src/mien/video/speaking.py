@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from mien.fusion import conflict, face_weight, log_linear_pool, to_face_classes, voice_weight
+from mien.fusion import MAX_CONFLICT, conflict, face_weight, log_linear_pool, to_face_classes, voice_weight
 from mien.inference.analyzer import Analyzer
 from mien.manifest import Manifest
 from mien.results import Expression, VideoFrame
@@ -158,13 +158,15 @@ def _fuse(
     face_error, voice_error = calibration_error(face_manifest), calibration_error(voice_manifest)
     on_face_weight = face_weight(count, frontality=max(frontality, MIN_FRONTALITY), visible=visible, ece=face_error)
     in_voice_weight = voice_weight(span_s[1] - span_s[0], share=share, clipped=segment.prosody.clipped, ece=voice_error)
-    pooled = log_linear_pool(np.stack([on_face, in_voice]), np.array([on_face_weight, in_voice_weight]))
+    probabilities = log_linear_pool(np.stack([on_face, in_voice]), np.array([on_face_weight, in_voice_weight]))
+    pooled = _expression(probabilities, face_manifest)
+    bits = conflict(on_face, in_voice) if share > 0 else None
     return FaceVoiceFusion(
         face=_expression(on_face, face_manifest),
-        pooled=_expression(pooled, face_manifest),
+        pooled=pooled if bits is None or bits < MAX_CONFLICT else replace(pooled, label=None),
         face_weight=on_face_weight,
         voice_weight=in_voice_weight,
-        conflict=conflict(on_face, in_voice) if share > 0 else None,
+        conflict=bits,
     )
 
 

@@ -54,6 +54,14 @@ def test_agreement_has_a_low_conflict():
     assert agreeing.fusion.pooled.label == "neutral"
 
 
+def test_contradiction_has_no_label():
+    contradicting = join(segment=voice_segment(10.0, 13.5, (0.01, 0.98, 0.01)))
+    assert contradicting.fusion is not None
+    assert contradicting.fusion.conflict > 0.5
+    assert contradicting.fusion.pooled.label is None
+    assert contradicting.fusion.face.label == "neutral"
+
+
 def test_bored_voice_does_not_change_the_face():
     turn = join(segment=voice_segment(10.0, 13.5, (0.0, 0.0, 1.0)))
     assert turn.fusion is not None
