@@ -16,7 +16,8 @@ from mien.video.table import row_columns
 
 TYPES = {str: "text", int: "integer", float: "number", bool: "true or false"}
 NAMES = {
-    "Analyze": ["Analyzer", "Result", "Face", "Expression", "HeadPose", "Quality", "draw_faces", "explain", "read_image"],
+    "Analyze": ["Analyzer", "Result", "Face", "Expression", "HeadPose", "Quality", "read_image"],
+    "Draw and explain": ["draw_faces", "explain"],
     "Tables": ["predict_frame", "to_pandas"],
     "Video": ["analyze_video", "VideoFrame"],
     "Voice": ["VoiceAnalyzer", "VoiceResult", "VoiceSegment"],
@@ -62,7 +63,7 @@ def python_names() -> str:
         for title, names in {**NAMES, "Errors": errors}.items()
     ]
     classes = ", ".join(f"`{name}`" for name in EXPRESSIONS)
-    head = f"# Python\n\n`mien.EXPRESSIONS` are the classes in their order: {classes}. `mien.__version__` is the version."
+    head = f"# Python\n\n`mien.EXPRESSIONS` are the classes in their order: {classes}."
     return "\n\n".join([head, *sections])
 
 
