@@ -1,4 +1,4 @@
-"""The commands of development: `nox -s tests`, `lint`, `coverage`, `openvino`, `formats`, `page`, `docs`, `release`, `lock`."""
+"""The commands of development: `nox -s tests`, `lint`, `docs` ...; CONTRIBUTING.md lists them."""
 
 import shutil
 from pathlib import Path

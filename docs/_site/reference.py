@@ -72,9 +72,9 @@ def columns() -> str:
     units = ["AU01", "AU12_L"]
     parts = [
         "# Table columns",
-        "Columns are the same in .csv, .jsonl and .parquet files and in DataFrames. A value that is not known is empty. "
-        f"`p_NAME` stands for one column per class, `p_{EXPRESSIONS[0]}` and so on; action units and gaze are there with "
-        "`--action-units` only: [action units](../action-units.md).",
+        "Columns are the same in .csv, .jsonl and .parquet files and in DataFrames. A value that is not known is "
+        f"empty. `p_NAME` stands for one column per class, `p_{EXPRESSIONS[0]}` and so on; action units and gaze are "
+        "there with `--action-units` only: [action units](../action-units.md).",
         "## Images",
         "`mien predict --table`, `Result.to_pandas`: one row per face.",
         _table(schema.table_columns(["NAME"], units), schema.ExpressionRecord, schema.QualityRecord, schema.FaceRecord),
