@@ -207,6 +207,9 @@ class Face(Recordable):
         track_id: in video, the number of the person in this scene, from 1.
         expression: prediction for this image; None in video frames between two predictions.
         smoothed: in video, the expression smoothed over time; see `mien.video.smoothing`.
+        smoothed_action_units: in video with `action_units=True`, the action units smoothed over time and held between
+            two predictions; None when no mesh fitted at the last one.
+        smoothed_gaze: likewise, the gaze, held during blinks; also None while the eyes are closed.
     """
 
     bbox_xyxy: np.ndarray
@@ -222,6 +225,8 @@ class Face(Recordable):
     track_id: int | None = None
     expression: Expression | None = None
     smoothed: Expression | None = None
+    smoothed_action_units: Mapping[str, float] | None = None
+    smoothed_gaze: Gaze | None = None
 
     def to_record(self) -> FaceRecord:
         """Return everything but the mesh; `track_id` and `smoothed` only in video, movements only where estimated."""
@@ -232,6 +237,9 @@ class Face(Recordable):
         if self.action_units is not None:
             optional |= {"action_units": _rounded(self.action_units), "blendshapes": _rounded(self.blendshapes or {})}
             optional["gaze_deg"] = self.gaze.to_record() if self.gaze else None
+        if self.smoothed_action_units is not None:
+            optional["smoothed_action_units"] = _rounded(self.smoothed_action_units)
+            optional["smoothed_gaze_deg"] = self.smoothed_gaze.to_record() if self.smoothed_gaze else None
         return FaceRecord(
             bbox_xyxy=[round(float(v), 1) for v in self.bbox_xyxy],
             confidence=round(float(self.confidence), 6),

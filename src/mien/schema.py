@@ -99,6 +99,12 @@ class FaceRecord(Record, frozen=True, kw_only=True):
     smoothed: Annotated[
         ExpressionRecord | UnsetType | None, Meta(description="expression smoothed over time, video only")
     ] = UNSET
+    smoothed_action_units: Annotated[
+        dict[str, Share] | UnsetType, Meta(description="action units smoothed over time, on request and video only")
+    ] = UNSET
+    smoothed_gaze_deg: Annotated[
+        GazeRecord | UnsetType | None, Meta(description="beside smoothed_action_units; null while the eyes are closed")
+    ] = UNSET
 
 
 class ErrorRecord(Record, frozen=True, kw_only=True):

@@ -46,7 +46,8 @@ def draw_tracks(image: np.ndarray, faces: Sequence[Face], speakers: Collection[i
         draw_axes(canvas, face, unit)
         _draw_number(canvas, face, box, unit, is_speaking=face.track_id in speakers)
         if face.smoothed is not None:
-            _draw_card(canvas, replace(face, expression=face.smoothed), box, unit)
+            shown = replace(face, expression=face.smoothed, action_units=face.smoothed_action_units)
+            _draw_card(canvas, shown, box, unit)
     return np.array(canvas)
 
 

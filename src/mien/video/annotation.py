@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mien.action_units import ACTION_UNIT_NAMES
 from mien.drawing.tracks import draw_tracks
 from mien.results import Expression, Face, HeadPose, VideoFrame
 from mien.video.analysis import VideoAnalysis
@@ -123,7 +124,7 @@ def _with_faces(
 
 
 def _face_of(row: Mapping[str, Any], labels: tuple[str, ...]) -> Face:
-    """Return a face with what is drawn of it: box, nose, head pose, number and smoothed expression."""
+    """Return a face with what is drawn of it: box, nose, head pose, number, smoothed expression and action units."""
     landmarks_xy = np.zeros((5, 2), dtype=np.float32)
     landmarks_xy[2] = row["nose_x"], row["nose_y"]
     pose = None
@@ -135,6 +136,7 @@ def _face_of(row: Mapping[str, Any], labels: tuple[str, ...]) -> Face:
         smoothed = Expression(
             labels=labels, probabilities=probabilities, label=row["label"], confidence=row["confidence"]
         )
+    units = {name: row[name] for name in ACTION_UNIT_NAMES if row.get(name) is not None}
     return Face(
         bbox_xyxy=np.array([row[name] for name in ("x1", "y1", "x2", "y2")], dtype=np.float32),
         landmarks_xy=landmarks_xy,
@@ -142,4 +144,5 @@ def _face_of(row: Mapping[str, Any], labels: tuple[str, ...]) -> Face:
         head_pose=pose,
         track_id=row["track_id"],
         smoothed=smoothed,
+        smoothed_action_units=units or None,
     )

@@ -15,6 +15,7 @@ from mien.inference.analyzer import Analyzer
 from mien.records import convert
 from mien.results import Expression, Face, HeadPose, Quality, VideoFrame
 from mien.video.io.sources import DecodedFrame
+from mien.video.movement_smoothing import SmoothedMovements, smooth_movements
 from mien.video.scene_cuts import CutDetector
 from mien.video.schedule import DetectionSchedule
 from mien.video.smoothing import TIME_CONSTANT_S, Smoother, prediction_weight
@@ -40,6 +41,7 @@ class _Head:
 
     head_pose: HeadPose | None = None
     quality: Quality | None = None
+    movements: SmoothedMovements | None = None
     shape: tuple[float, ...] = ()
     fitted_s: float = 0.0
     is_doubtful: bool = False
@@ -56,7 +58,7 @@ class FaceFollower:
         detect_every: detect and classify faces in every Nth frame and track them in between; 1 for all frames. By
             default by time, see `DetectionSchedule`. When a face changes its appearance in between, faces are detected
             at once.
-        smoothing_s: time constant of the filter of the probabilities, in seconds; 0 for no filter.
+        smoothing_s: time constant of the filter of probabilities and movements, in seconds; 0 for no filter.
 
     Attributes:
         has_detected: true when faces were detected and classified in the last frame.
@@ -143,7 +145,7 @@ class FaceFollower:
         heads = [self._valid_head(face, now) for face in tracked]
         posed = [replace(face, head_pose=head.head_pose) for face, head in zip(tracked, heads, strict=True)]
         predicted = self.analyzer.predict_faces(image, posed, max_tilt_deg=MAX_TILT_DEG, rotated=False)
-        heads = [_update(head, face) for face, head in zip(predicted, heads, strict=True)]
+        heads = [self._update(head, face, now) for face, head in zip(predicted, heads, strict=True)]
         faces = [self._smooth(face, head, now) for face, head in zip(predicted, heads, strict=True)]
         self.smoother.retain(self._tracker.track_ids)
         kept = {track_id: head for track_id, head in self._heads.items() if track_id in self._tracker.track_ids}
@@ -159,9 +161,21 @@ class FaceFollower:
             shift, roll_deg = compare_shapes(head.shape, shape)
             if shift <= POSE_SHIFT and abs(roll_deg) <= POSE_ROLL_DEG:
                 return head
-        return _Head(shape=shape, fitted_s=now, had_pose=head.had_pose)
+        return _Head(shape=shape, fitted_s=now, had_pose=head.had_pose, movements=head.movements)
+
+    def _update(self, head: _Head, face: Face, now: float) -> _Head:
+        """Return the attributes of a head after a prediction."""
+        return replace(
+            head,
+            head_pose=face.head_pose,
+            quality=face.quality,
+            movements=smooth_movements(head.movements, face, now, self.smoother.time_constant_s),
+            is_doubtful=face.is_face_doubtful,
+            had_pose=head.had_pose or face.head_pose is not None,
+        )
 
     def _smooth(self, face: Face, head: _Head, now: float) -> Face:
+        face = _with_movements(face, head)
         if face.expression is None:
             return face
         smoothed = self.smoother.add(_track_id(face), now, face.expression, prediction_weight(face.quality))
@@ -172,7 +186,7 @@ class FaceFollower:
         head = self._heads.get(_track_id(face), _Head())
         smoothed = self.smoother.last(_track_id(face))
         return replace(
-            face,
+            _with_movements(face, head),
             head_pose=head.head_pose,
             quality=head.quality,
             is_face_doubtful=head.is_doubtful,
@@ -190,15 +204,11 @@ def _descriptor(image: np.ndarray, face: Face) -> np.ndarray | None:
         return None
 
 
-def _update(head: _Head, face: Face) -> _Head:
-    """Return the attributes of a head after a prediction."""
-    return replace(
-        head,
-        head_pose=face.head_pose,
-        quality=face.quality,
-        is_doubtful=face.is_face_doubtful,
-        had_pose=head.had_pose or face.head_pose is not None,
-    )
+def _with_movements(face: Face, head: _Head) -> Face:
+    """Return a face with the smoothed movements of its head."""
+    if head.movements is None:
+        return face
+    return replace(face, smoothed_action_units=head.movements.action_units, smoothed_gaze=head.movements.gaze)
 
 
 def _labeled(smoothed: Expression, head: _Head) -> Expression:

@@ -38,6 +38,11 @@ def prediction_weight(quality: Quality | None) -> float:
     return max(MIN_WEIGHT, frontality * quality.visible * min(1.0, quality.size_px / FULL_SIZE_PX))
 
 
+def filter_gain(elapsed_s: float, weight: float, time_constant_s: float) -> float:
+    """Return the share 0..1 by which the filter moves towards a new value; 1 for a time constant of 0."""
+    return -math.expm1(-max(0.0, elapsed_s) * weight / time_constant_s) if time_constant_s > 0 else 1.0
+
+
 @dataclass
 class _Track:
     timestamp_s: float
@@ -98,9 +103,7 @@ class Smoother:
                 timestamp_s, expression.probabilities.astype(np.float64), None, expression.trained_affect
             )
         else:
-            gain = 1.0
-            if self.time_constant_s > 0:
-                gain = -math.expm1(-max(0.0, timestamp_s - track.timestamp_s) * weight / self.time_constant_s)
+            gain = filter_gain(timestamp_s - track.timestamp_s, weight, self.time_constant_s)
             track.probabilities = track.probabilities + gain * (expression.probabilities - track.probabilities)
             track.affect = _blend(track.affect, expression.trained_affect, gain)
             track.timestamp_s = timestamp_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from mien.schema import FACE_COLUMNS, flatten_face, movement_columns
 from mien.table_files import TableFile, json_line
 
 _BATCH_ROWS = 1024
+EYE_CLOSURE = "eye_closure"
+"""Column of the unsmoothed AU43, from which blinks are counted."""
 _SMOOTHED = ("label", "confidence", "valence", "arousal")
 
 
@@ -22,13 +25,14 @@ def row_columns(labels: Sequence[str], action_units: Sequence[str] = ()) -> dict
     """Return names and types of the columns, in order.
 
     `label`, `confidence`, `valence` and `arousal` are smoothed; `p_...` are the probabilities of this frame, empty in
-    frames without a prediction; `s_...` are the smoothed probabilities.
+    frames without a prediction; `s_...` are the smoothed probabilities. Action units and gaze are smoothed;
+    `eye_closure` is AU43 of this frame.
     """
     return {
         "frame_index": int, "timestamp_s": float, "scene": int, "track_id": int,
         **FACE_COLUMNS, "label": str, "confidence": float, "valence": float, "arousal": float,
         **{f"p_{name}": float for name in labels}, **{f"s_{name}": float for name in labels},
-        **movement_columns(action_units),
+        **movement_columns(action_units), **({EYE_CLOSURE: float} if action_units else {}),
     }  # fmt: skip
 
 
@@ -37,7 +41,10 @@ def frame_rows(frame: VideoFrame) -> list[dict[str, Any]]:
     shared = {"frame_index": frame.index, "timestamp_s": round(frame.timestamp_s, 6), "scene": frame.scene}
     rows = []
     for face in frame.faces:
-        row = {**shared, "track_id": face.track_id, **flatten_face(face.to_record()), **dict.fromkeys(_SMOOTHED)}
+        held = replace(face, action_units=face.smoothed_action_units, gaze=face.smoothed_gaze)
+        row = {**shared, "track_id": face.track_id, **flatten_face(held.to_record()), **dict.fromkeys(_SMOOTHED)}
+        if face.action_units is not None:
+            row[EYE_CLOSURE] = round(face.action_units["AU43"], 4)
         if face.smoothed is not None:
             smoothed = face.smoothed.to_dict()
             row |= {name: smoothed[name] for name in _SMOOTHED}

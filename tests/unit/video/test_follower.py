@@ -13,7 +13,7 @@ import pytest
 from mien.errors import InputError, ModelError
 from mien.faces.alignment import TEMPLATES
 from mien.inference.options import AnalysisOptions
-from mien.results import Expression, Face, HeadPose, Quality
+from mien.results import Expression, Face, Gaze, HeadPose, Quality
 from mien.video.follower import POSE_S, FaceFollower
 from mien.video.io.sources import DecodedFrame
 
@@ -50,6 +50,8 @@ class FakeAnalyzer:
                 face,
                 head_pose=face.head_pose or HeadPose(yaw_deg=float(index), pitch_deg=1.5, roll_deg=-2.25),
                 quality=Quality(size_px=60.0, sharpness=0.5, frontality=0.9 if index % 2 else None, visible=1.0),
+                action_units={"AU12": float(glad), "AU43": 0.1},
+                gaze=Gaze(yaw_deg=10 * float(glad), pitch_deg=0.0),
                 expression=Expression(
                     labels=LABELS,
                     probabilities=np.array([1 - glad, glad], dtype=np.float32),
@@ -92,6 +94,18 @@ def test_detects_every_nth_frame_and_tracks_in_between(detect_every):
         assert (face.expression is not None) == (index % detect_every == 0)
         assert face.smoothed is not None
         assert face.bbox_xyxy[0] == pytest.approx(50 + index, abs=detect_every)
+
+
+def test_holds_smoothed_action_units_between_detections():
+    results, _ = follow(12)
+    for index, frame in enumerate(results):
+        face, detected = frame.faces[0], results[index - index % 3].faces[0]
+        assert (face.action_units is None) == (index % 3 > 0)
+        assert face.smoothed_action_units == detected.smoothed_action_units
+        assert face.smoothed_gaze == detected.smoothed_gaze
+    raw = [frame.faces[0].action_units["AU12"] for frame in results[::3]]
+    smoothed = [frame.faces[0].smoothed_action_units["AU12"] for frame in results[::3]]
+    assert np.ptp(smoothed) < np.ptp(raw)
 
 
 def test_keeps_pose_quality_and_smoothed_expression_between_detections():

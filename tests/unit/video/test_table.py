@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from mien.results import Expression, Face, HeadPose, Quality, VideoFrame
+from mien.results import Expression, Face, Gaze, HeadPose, Quality, VideoFrame
 from mien.video.table import RowFile, frame_rows, read_rows, row_columns, write_table
 
 LABELS = ("calm", "glad")
@@ -52,6 +52,16 @@ def test_columns_are_in_order():
     assert list(columns) == COLUMNS
     assert {name for name, kind in columns.items() if kind is int} == {"frame_index", "scene", "track_id"}
     assert {name for name, kind in columns.items() if kind is str} == {"label"}
+
+
+def test_movements_are_smoothed_and_eye_closure_is_not():
+    held = {"smoothed_action_units": {"AU43": 0.25}, "smoothed_gaze": Gaze(yaw_deg=3.14, pitch_deg=0.0)}
+    predicted = face(action_units={"AU43": 0.75}, **held)
+    rows = frame_rows(frame(predicted, face(**held)))
+    assert [row["AU43"] for row in rows] == [0.25, 0.25]
+    assert [row["gaze_yaw_deg"] for row in rows] == [3.1, 3.1]
+    assert [row.get("eye_closure") for row in rows] == [0.75, None]
+    assert list(row_columns(LABELS, ("AU43",)))[-4:] == ["AU43", "gaze_yaw_deg", "gaze_pitch_deg", "eye_closure"]
 
 
 def test_label_and_confidence_are_smoothed():

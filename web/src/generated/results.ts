@@ -38,6 +38,10 @@ export interface FaceRecord {
   gaze_deg?: GazeRecord | null;
   /** Expression smoothed over time, video only. */
   smoothed?: ExpressionRecord | null;
+  /** Action units smoothed over time, on request and video only. */
+  smoothed_action_units?: Record<string, number>;
+  /** Beside smoothed_action_units; null while the eyes are closed. */
+  smoothed_gaze_deg?: GazeRecord | null;
 }
 
 /** Rotation of the head in degrees; all zero for a face that looks into the camera. */
