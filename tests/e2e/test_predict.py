@@ -391,3 +391,19 @@ def test_interrupt_prints_nothing(shell, photo, monkeypatch):
     monkeypatch.setattr("mien.inference.analyzer.read_reduced", interrupt)
     assert shell(photo) == 130
     assert shell.err == ""
+
+
+def test_blur_hides_the_face_in_the_copy(shell, photo, tmp_path):
+    assert shell(photo, "-o", tmp_path / "out", "--blur", "all", "--quiet") == 0
+    assert shell(tmp_path / "out" / "photo.jpg", "--json") == 0
+    assert shell.records[0]["faces"] == []
+    assert shell(photo, "-o", tmp_path / "out", "--blur", "others", "--quiet") == 0
+    assert shell(tmp_path / "out" / "photo.jpg", "--json") == 0
+    assert len(shell.records[0]["faces"]) == 1
+
+
+def test_blur_needs_copies_of_all_faces(shell, photo, tmp_path):
+    assert shell(photo, "--blur", "all") == 2
+    assert "--blur needs the --output folder" in shell.err
+    assert shell(photo, "-o", tmp_path / "out", "--blur", "all", "--max-faces", "1") == 2
+    assert "leave out --max-faces" in shell.err

@@ -17,6 +17,7 @@ from mien.table_files import TableFile, check_table_path
 
 if TYPE_CHECKING:
     from mien.cli.inputs import ImageInput
+    from mien.drawing.blur_mode import BlurMode
     from mien.inference.analyzer import Analyzer
     from mien.inference.result import Result
 
@@ -50,6 +51,7 @@ class ImageRun(AbstractContextManager["ImageRun"]):
         analyzer: its model and options have to be the same when the run is resumed.
         table: file for one row per face, or None.
         output: folder of the annotated copies, or None if there is a table.
+        blur: faces to hide in the copies.
         resume: continue an interrupted run.
 
     Raises:
@@ -58,7 +60,14 @@ class ImageRun(AbstractContextManager["ImageRun"]):
     """
 
     def __init__(
-        self, images: Sequence[ImageInput], analyzer: Analyzer, *, table: Path | None, output: Path | None, resume: bool
+        self,
+        images: Sequence[ImageInput],
+        analyzer: Analyzer,
+        *,
+        table: Path | None,
+        output: Path | None,
+        blur: BlurMode | None = None,
+        resume: bool,
     ) -> None:
         self._images = _with_keys(images)
         self._keys = {id(image): key for key, image in self._images.items()}
@@ -73,6 +82,7 @@ class ImageRun(AbstractContextManager["ImageRun"]):
             "model": analyzer.manifest.sha256,
             **asdict(analyzer.options),
             "output": str(output) if output else None,
+            "blur": blur,
         }
         self._journal = Journal(journal_path(table, output), settings, resume=resume)
         try:

@@ -10,6 +10,7 @@ from cyclopts import Group, Parameter
 
 from mien.cli.signals import deferred_stop
 from mien.devices import Precision
+from mien.drawing.blur_mode import BlurMode, check_blur
 from mien.emotions import CorpusKind, DatasetKind
 from mien.errors import InputError
 from mien.runtime import DEFAULT_MODEL
@@ -41,6 +42,13 @@ DetectEvery = Annotated[
         metavar="N",
         help="detect and classify faces in every Nth frame and track them in between [default: every 0.09 s, or in "
         "every frame below 11 frames per second; live sources: less often where the machine does not keep up].",
+    ),
+]
+Blur = Annotated[
+    BlurMode | None,
+    Parameter(
+        help="hide everyone but the main face (others) or everybody (all) in what is written; not reversible. Faces "
+        " that are not detected stay visible: see docs/responsible-use.md."
     ),
 ]
 SplitName = Literal["train", "valid", "test"]
@@ -236,6 +244,13 @@ class EvaluationData(DatasetOptions):
         """Return the data set, split and test-time augmentation as a report shows them."""
         split = f"{index.split}, without duplicates" if self.without_duplicates else index.split
         return {"dataset": index.name, "split": split, "flip_tta": "on" if flip_tta else "off"}
+
+
+def check_blur_options(blur: BlurMode | None, output: Path | None, options: AnalyzerOptions) -> None:
+    """Raise `InputError` if faces are to be hidden and nothing is written, or not all of them are detected."""
+    if blur is not None and output is None:
+        raise InputError("--blur needs the --output folder of the annotated copies.")
+    check_blur(blur, options.max_faces)
 
 
 def network_threads(threads: int, workers: int) -> int:

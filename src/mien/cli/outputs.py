@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mien.cli.inputs import ImageInput
+    from mien.drawing.blur_mode import BlurMode
     from mien.inference.result import Result
 
 _FORMATS = {
@@ -94,17 +95,21 @@ class ImageWriter:
         folder: created if it is missing.
         images: all inputs.
         copies: copies that an interrupted run has written.
+        blur: faces to hide.
 
     Raises:
         InputError: the folder cannot be created.
     """
 
-    def __init__(self, folder: Path, images: Sequence[ImageInput], copies: Iterable[Path] = ()) -> None:
+    def __init__(
+        self, folder: Path, images: Sequence[ImageInput], copies: Iterable[Path] = (), *, blur: BlurMode | None = None
+    ) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(folder, error) from None
         self._folder = folder
+        self._blur: BlurMode | None = blur
         inputs = (image.source for image in images if isinstance(image.source, Path))
         self._reserved = {_path_key(path) for path in (*inputs, *copies)}
 
@@ -125,7 +130,7 @@ class ImageWriter:
         image = read_image(item.source)
         if image.shape[:2] != (result.height, result.width):
             raise ImageReadError(f"{item.name} was changed during the analysis.")
-        annotated = draw_faces(image, result.faces)
+        annotated = draw_faces(image, result.faces, blur=self._blur)
         path = self._free_path(item.relative, max(annotated.shape[:2]))
         save_image(annotated, path)
         return path

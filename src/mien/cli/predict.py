@@ -13,9 +13,21 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mien.cli.image_run import Counts, ImageRun
-from mien.cli.options import DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, File, Json, Quiet, Workers, network_threads
+from mien.cli.options import (
+    DEFAULTS,
+    OUTPUT_FOLDER,
+    AnalyzerOptions,
+    Blur,
+    File,
+    Json,
+    Quiet,
+    Workers,
+    check_blur_options,
+    network_threads,
+)
 from mien.cli.progress import ProgressBar, print_message, progress_bar
 from mien.cli.signals import deferred_stop
+from mien.drawing.blur_mode import BlurMode
 from mien.errors import ImageReadError, InputError, MienError
 from mien.number_format import count
 from mien.runtime import count_workers
@@ -34,6 +46,7 @@ def predict(
     *path: Annotated[str, Parameter(allow_leading_hyphen=True)],
     output: Annotated[Path | None, OUTPUT_FOLDER] = None,
     table: Annotated[Path | None, File] = None,
+    blur: Blur = None,
     resume: bool = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -64,6 +77,7 @@ def predict(
     # "-" is standard input
     if misspelled := [argument for argument in path if argument.startswith("-") and argument != "-"]:
         raise InputError(f"unknown option {misspelled[0]}. Try: mien predict --help")
+    check_blur_options(blur, output, options)
     if resume and table is None and output is None:
         raise InputError("--resume needs the --table or --output of the interrupted run.")
     if resume and "-" in path:
@@ -75,7 +89,7 @@ def predict(
     analyzer = replace(options, threads=network_threads(options.threads, workers)).open_analyzer()
     total = len(found.images) + len(found.failures)
     with ExitStack() as stack:
-        outputs = _open_outputs(stack, analyzer, found.images, table, output, resume=resume, quiet=quiet)
+        outputs = _open_outputs(stack, analyzer, found.images, table, output, blur, resume=resume, quiet=quiet)
         is_stopped = stack.enter_context(deferred_stop())
         stack.enter_context(_complete_or_keep(outputs, total, is_stopped))
         # no progress bar between the tables on a terminal
@@ -113,6 +127,7 @@ def _open_outputs(
     images: list[ImageInput],
     table: Annotated[Path | None, File],
     output: Path | None,
+    blur: BlurMode | None,
     *,
     resume: bool,
     quiet: bool,
@@ -130,9 +145,9 @@ def _open_outputs(
             print_overwriting(place, quiet=quiet)
         if journal.is_file() and not quiet:
             print_message("starting over; --resume would have continued it")
-    run = stack.enter_context(ImageRun(images, analyzer, table=table, output=output, resume=resume))
+    run = stack.enter_context(ImageRun(images, analyzer, table=table, output=output, blur=blur, resume=resume))
     try:
-        copies = ImageWriter(output, images, run.copies) if output is not None else None
+        copies = ImageWriter(output, images, run.copies, blur=blur) if output is not None else None
     except MienError:
         run.stop()
         raise

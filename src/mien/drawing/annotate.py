@@ -10,6 +10,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
+from mien.drawing.blur import blur_faces
+from mien.drawing.blur_mode import BlurMode
 from mien.drawing.cards import (
     CARD,
     INK,
@@ -44,7 +46,7 @@ MAX_DISTANCE = 0.7
 _AXIS_COLORS = tuple(rgb(OVERLAY_COLORS[name]) for name in ("axis_left", "axis_up", "axis_out"))
 
 
-def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
+def draw_faces(image: np.ndarray, faces: Sequence[Face], *, blur: BlurMode | None = None) -> np.ndarray:
     """Draw each face's box, expression, probabilities and head axes on a copy of an image.
 
     Text has a readable size independent of the size of the faces and is placed next to them. A tiny or crowded image is
@@ -53,6 +55,7 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     Args:
         image: (H, W, 3) uint8 RGB; not modified.
         faces: faces of the image. Faces without an expression have only a box.
+        blur: hide all faces, or with "others" all but the largest one, behind a few flat cells; not reversible.
 
     Returns:
         (H * k, W * k, 3) uint8 RGB, where k is a whole number, 1 for ordinary images; higher with a legend.
@@ -62,7 +65,7 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     """
     check_image(image)
     layout = _choose_layout(image.shape[1::-1], faces)
-    canvas = Image.fromarray(image)
+    canvas = Image.fromarray(blur_faces(image, faces, blur))
     if layout.enlargement > 1:
         size = (canvas.width * layout.enlargement, canvas.height * layout.enlargement)
         canvas = canvas.resize(size, Image.Resampling.BICUBIC)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image
 
+    from mien.drawing.blur_mode import BlurMode
+
 _REPR_FACES = 5
 _NOTEBOOK_SIDE = 960
 
@@ -110,11 +112,12 @@ class Result(Recordable):
         """
         return to_pandas([self])
 
-    def plot(self, image: ImageSource | None = None) -> Image:
+    def plot(self, image: ImageSource | None = None, *, blur: BlurMode | None = None) -> Image:
         """Draw the faces, their labels and probabilities on the image.
 
         Args:
             image: the image to draw on; by default the one that was analyzed. A path is read again.
+            blur: faces to hide, see `mien.draw_faces`.
 
         Returns:
             A Pillow image.
@@ -135,7 +138,7 @@ class Result(Recordable):
         pixels = read_image(image, max_pixels=max(MAX_PIXELS, self.width * self.height))
         if pixels.shape[:2] != (self.height, self.width):
             raise InputError(f"{self.source} was {self.width}x{self.height} when it was analyzed; it has changed.")
-        return PillowImage.fromarray(draw_faces(pixels, self.faces))
+        return PillowImage.fromarray(draw_faces(pixels, self.faces, blur=blur))
 
     def _repr_png_(self) -> bytes | None:
         """Return the annotated image for notebooks, or None when there are no pixels to draw on."""
