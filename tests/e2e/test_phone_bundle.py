@@ -59,6 +59,7 @@ def test_contract_describes_every_file_and_tensor(bundle):
             assert tensor["meaning"]
     assert len(contract["labels"]) == contract["graphs"]["expression"]["outputs"][0]["shape"][0]
     assert any("mesh" in step for step in contract["steps"])
+    assert contract["video"].keys() == {"detection_interval_s", "memory_s", "time_constant_s", "hysteresis", "formula"}
     assert {"camera_permission", "notice", "consent", "forbidden"} <= contract["texts"].keys()
     names = sorted(str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file())
     assert {"licenses/LICENSE", "licenses/NOTICE", "licenses/Apache-2.0.txt"} <= set(names)
@@ -66,7 +67,10 @@ def test_contract_describes_every_file_and_tensor(bundle):
 
 
 def test_golden_tests_cover_no_face_and_several(bundle):
-    cases = read(bundle, "golden", "golden.json")["cases"]
+    golden = read(bundle, "golden", "golden.json")
+    cases = golden["cases"]
+    assert golden["rule"]
+    assert all(face.keys() == golden["tolerances"].keys() for case in cases for face in case["faces"])
     assert sorted(len(case["faces"]) for case in cases) == [0, 1, 2]
     # saturated probabilities would not notice an error of the preprocessing
     assert min(max(face["probabilities"]) for case in cases for face in case["faces"]) < 0.95

@@ -13,11 +13,16 @@ from mien.faces import attributes, detection, landmarks
 from mien.faces.alignment import TEMPLATES
 from mien.faces.quality import GRAY_WEIGHTS, HALF_SHARPNESS_ENERGY, MIN_VARIANCE, SHARPNESS_CROP
 from mien.manifest import MAX_HALVINGS, Manifest, file_sha256
+from mien.video.follower import MEMORY_S
+from mien.video.schedule import DETECTION_INTERVAL_S
+from mien.video.smoothing import HYSTERESIS, TIME_CONSTANT_S
 
 SCHEMA = 1
 """Version of the format of `contract.json`."""
 _TEXTS = json.loads(Path(__file__).with_name("texts.json").read_text(encoding="utf-8"))
 _FORMULAS = _TEXTS["formulas"]
+GOLDEN_RULE: str = _TEXTS["golden"]
+"""How an app compares its results with the golden ones."""
 LANDMARK_NAMES = ("subject's right eye", "subject's left eye", "nose tip", "right mouth corner", "left mouth corner")
 
 
@@ -71,6 +76,7 @@ def build_contract(manifest: Manifest, form: str, canvas: int, graphs: dict[str,
             "risk_coverage": [vars(point) for point in manifest.risk_coverage],
             "meaning": _FORMULAS["risk_coverage"],
         },
+        "video": _video(),
         "limits": _TEXTS["limits"],
         "texts": _TEXTS["notices"],
         "license": manifest.license,
@@ -127,4 +133,14 @@ def _mesh() -> dict[str, Any]:
         "max_tilt_deg": landmarks.MAX_TILT_DEG,
         "max_passes": landmarks.MAX_PASSES,
         "max_landmark_rotation_deg": attributes.MAX_LANDMARK_ROTATION_DEG,
+    }
+
+
+def _video() -> dict[str, Any]:
+    return {
+        "detection_interval_s": DETECTION_INTERVAL_S,
+        "memory_s": MEMORY_S,
+        "time_constant_s": TIME_CONSTANT_S,
+        "hysteresis": HYSTERESIS,
+        "formula": _FORMULAS["video"],
     }

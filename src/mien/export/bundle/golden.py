@@ -17,12 +17,15 @@ TOLERANCES = {
     "landmarks": 0.5,
     "scores": 0.01,
     "probabilities": 0.005,
+    "label": 0.0,
     "sharpness": 0.01,
     "mesh": 1.0,
     "presence": 0.01,
     "pose": 1.0,
 }
-"""Maximum differences, by output; in pixels, degrees or as shares."""
+"""Maximum absolute differences of the compared outputs; in pixels, degrees or as shares."""
+MESH_OUTPUTS = ("mesh", "presence", "pose")
+"""Outputs that are compared in a bundle with the mesh only."""
 MOUTH = (71, 115, 148, 155)
 """Left, top, right, bottom of the mouth in the self-test image, in pixels."""
 BLUR = 5
@@ -82,6 +85,11 @@ def expected_results(images: list[GoldenImage], analyzer: Analyzer, mesh: Landma
         ]
         cases.append({"image": f"{image.name}.rgb", "height": height, "width": width, "faces": entries})
     return cases
+
+
+def tolerances(*, mesh: bool) -> dict[str, float]:
+    """Return the tolerance of every output that is compared."""
+    return {name: value for name, value in TOLERANCES.items() if mesh or name not in MESH_OUTPUTS}
 
 
 def _describe(detected: Face, face: Face) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 from mien.atomic import write_atomic
 from mien.errors import InputError, ModelError
 from mien.export.bundle.check import check_bundle
-from mien.export.bundle.contract import build_contract, describe_graph
-from mien.export.bundle.golden import TOLERANCES, draw_images, expected_results
+from mien.export.bundle.contract import GOLDEN_RULE, build_contract, describe_graph
+from mien.export.bundle.golden import draw_images, expected_results, tolerances
 from mien.export.pipeline.graph import PipelineGraph, export_onnx
 from mien.export.pipeline.network import OnnxNetwork
 from mien.export.pipeline.phone import build_pipelines
@@ -83,7 +83,7 @@ def _write_golden(folder: Path, analyzer: Analyzer, canvas: int, *, mesh: bool) 
     for image in images:
         write_atomic(folder / f"{image.name}.rgb", image.pixels.tobytes())
     cases = expected_results(images, analyzer, LandmarkMesh() if mesh else None)
-    _write_json(folder / "golden.json", {"tolerances": TOLERANCES, "cases": cases})
+    _write_json(folder / "golden.json", {"rule": GOLDEN_RULE, "tolerances": tolerances(mesh=mesh), "cases": cases})
 
 
 def _write_papers(folder: Path, model: Path, *, mesh: bool) -> None:
