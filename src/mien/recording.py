@@ -14,21 +14,24 @@ from typing import Any
 
 from mien._version import __version__
 from mien.atomic import write_atomic
+from mien.drawing.blur_mode import BlurMode, check_blur
 from mien.errors import InputError
 from mien.manifest import Manifest
 from mien.number_format import clock
 from mien.reports.page import check_installed
+from mien.reports.thumbnails import FrameReader, hide_faces
 from mien.reports.video import write_report
 from mien.results import VideoFrame
 from mien.table_files import check_table_path
 from mien.video.analysis import VideoAnalysis
-from mien.video.annotation import AnnotatedVideoWriter, draw_speakers
+from mien.video.annotation import AnnotatedVideoWriter, annotate_again
+from mien.video.hiding import HOLD_S, HiddenFaces
 from mien.video.io.reader import frames_at
 from mien.video.io.segments import TIME_BASE, remove_segments
 from mien.video.mouths import MouthMeter
 from mien.video.schedule import DETECTION_INTERVAL_S
-from mien.video.speaking import EXTRA_COLUMNS, SoundTrack, join_turns, speaking_rows
-from mien.video.table import RowFile, frame_rows, read_rows, write_table
+from mien.video.speaking import MOUTH, SoundTrack, join_turns, speaking_rows
+from mien.video.table import NOSE, RowFile, add_nose, frame_rows, read_rows, write_table
 from mien.video.timeline import Timeline, summarize_rows
 from mien.video.turns import SpeakingTurn, write_turns
 
@@ -97,6 +100,7 @@ def record(
     table: Path | None = None,
     annotate: bool = True,
     report: bool = True,
+    blur: BlurMode | None = None,
     resume: bool = False,
     resumable: bool = True,
     on_frame: OnFrame | None = None,
@@ -116,8 +120,9 @@ def record(
         table: file of the rows, in the format of its suffix; `faces.csv` in the folder by default.
         annotate: write the annotated copy.
         report: write the report.
+        blur: faces to hide in the annotated copy and the report, see `mien.video.hiding`.
         resume: continue an unfinished run in the folder, if there is one.
-        resumable: write checkpoints; live sources have none.
+        resumable: write checkpoints; live sources, and blurred ones that cannot be read twice, have none.
         on_frame: called after every frame; a KeyboardInterrupt that it raises ends the run like Ctrl-C.
 
     Raises:
@@ -127,6 +132,7 @@ def record(
     """
     table = table or folder / "faces.csv"
     check_table_path(table)
+    check_blur(blur, analysis.follower.analyzer.options.max_faces)
     if report:
         check_installed()
     if annotate and not analysis.keep_images:
@@ -134,29 +140,23 @@ def record(
     if annotate and (file := analysis.file) and file.resolve() == (folder / _VIDEO).resolve():
         raise InputError(f"{file} would be overwritten; give another --output.")
     folder.mkdir(parents=True, exist_ok=True)
-    state = _load_state(folder, _settings(analysis, manifest, annotate, sound), resume=resume)
-    is_resumable = resumable and not analysis.info.is_live
-    with _Run(analysis, manifest, folder, state, sound, annotate=annotate, is_resumable=is_resumable) as run:
+    state = _load_state(folder, _settings(analysis, manifest, annotate, blur, sound), resume=resume)
+    is_resumable = resumable and not analysis.info.is_live and (blur is None or analysis.is_repeatable)
+    with _Run(analysis, manifest, folder, state, sound, annotate=annotate, blur=blur, is_resumable=is_resumable) as run:
         run.analyze(on_frame)
         return run.finish(table, report=report)
 
 
-def _settings(analysis: VideoAnalysis, manifest: Manifest, annotate: bool, sound: SoundTrack | None) -> dict[str, Any]:
+def _settings(
+    analysis: VideoAnalysis, manifest: Manifest, annotate: bool, blur: BlurMode | None, sound: SoundTrack | None
+) -> dict[str, Any]:
     """Return everything that has to be equal for a run to be resumed."""
-    follower, analyzer = analysis.follower, analysis.follower.analyzer
     return {
         "version": __version__,
-        "source": str(analysis.source) if analysis.is_path else analysis.info.source,
-        "bytes": analysis.file.stat().st_size if analysis.file else None,
-        "fps": analysis.fps,
-        "size_hw": list(analysis.info.size_hw),
         "model": manifest.sha256,
-        "detector_size": analyzer.detector_size,
-        **asdict(analyzer.options),
-        "detect_every": follower.schedule.every,
-        "smoothing_s": follower.smoother.time_constant_s,
-        "abstain_below": follower.smoother.abstain_below,
+        **analysis.settings(),
         "annotate": annotate,
+        "blur": blur,
         "voice": sound.manifest.sha256 if sound else None,
     }
 
@@ -199,6 +199,7 @@ class _Run(AbstractContextManager["_Run"]):
         sound: SoundTrack | None,
         *,
         annotate: bool,
+        blur: BlurMode | None,
         is_resumable: bool,
     ) -> None:
         self._counts = Counts(**state.get("counts", {}))
@@ -212,7 +213,10 @@ class _Run(AbstractContextManager["_Run"]):
         self._meter = None
         if sound is not None and sound.voice.segments:
             self._meter = MouthMeter(analysis.follower.analyzer.mesh, sound.spans_s)
-        self._annotate = annotate
+        self._blur: BlurMode | None = blur
+        # Who speaks is known after a turn, who is hidden at the end: such a copy is drawn in a second pass.
+        self._is_second_pass = annotate and bool(self._meter or (blur and analysis.is_repeatable))
+        self._hidden = HiddenFaces(blur) if blur and not analysis.is_repeatable else None
         self._was_stopped = False
         self._broken_before = 0
         resume_at_s = self._resume(state) if "index" in state else None
@@ -225,13 +229,13 @@ class _Run(AbstractContextManager["_Run"]):
             remove_segments(video)
         self._video: AnnotatedVideoWriter | None = None
         with ExitStack() as stack:
-            extra = EXTRA_COLUMNS if self._meter else ()
+            extra = (*([MOUTH] if self._meter else []), *(NOSE if self._is_second_pass else []))
             length = state.get("length", 0)
             rows = RowFile(folder / _ROWS, manifest.labels, self._action_units, extra=extra, length=length)
             self._rows = stack.enter_context(rows)
-            # The speaker of a frame is known after its turn: such a copy is drawn in a second pass.
-            if annotate and not self._has_video and not self._meter:
-                self._video = AnnotatedVideoWriter(video, analysis, resume_at_s)
+            if annotate and not self._has_video and not self._is_second_pass:
+                delay_s = HOLD_S if self._hidden else 0.0
+                self._video = AnnotatedVideoWriter(video, analysis, resume_at_s, hidden=self._hidden, delay_s=delay_s)
                 stack.callback(self._video.suspend)
             self._files = stack.pop_all()
         self._checkpoint_s = time.monotonic()
@@ -274,7 +278,11 @@ class _Run(AbstractContextManager["_Run"]):
 
     def _add(self, frame: VideoFrame) -> None:
         rows = speaking_rows(frame, self._meter) if self._meter else frame_rows(frame)
+        if self._is_second_pass:
+            add_nose(frame, rows)
         self._rows.add(rows)
+        if self._hidden is not None:
+            self._hidden.add(frame)
         if self._video is not None:
             self._video.add(frame)
         now = time.monotonic()
@@ -313,6 +321,14 @@ class _Run(AbstractContextManager["_Run"]):
             self._video.close(keep_segments=is_resumable)
             self._has_video = True
         turns = self._join_turns(rows, files)
+        if self._blur and self._hidden is None:
+            self._hidden = HiddenFaces.of_rows(read_rows(rows), self._blur)
+        if self._is_second_pass and not self._has_video and self._counts.frames:
+            video, labels = self._folder / _VIDEO, self._manifest.labels
+            annotate_again(
+                video, self._analysis, read_rows(rows), labels, self._counts.end_s, turns=turns, hidden=self._hidden
+            )
+            self._has_video = True
         if self._has_video:
             files.append(self._folder / _VIDEO)
         timeline = summarize_rows(read_rows(rows), self._manifest.labels)
@@ -336,7 +352,7 @@ class _Run(AbstractContextManager["_Run"]):
         )
 
     def _join_turns(self, rows: Path, files: list[Path]) -> tuple[SpeakingTurn, ...]:
-        """Return the speaking turns of a video with sound; write their table, and the copy with their marks."""
+        """Return the speaking turns of a video with sound; write their table."""
         if self._sound is None:
             return ()
         labels = self._manifest.labels
@@ -344,17 +360,15 @@ class _Run(AbstractContextManager["_Run"]):
         turns = tuple(turn for turn in turns if turn.start_s <= self._counts.end_s)
         write_turns(self._folder / _TURNS, turns, labels, self._sound.manifest.labels)
         files.append(self._folder / _TURNS)
-        if self._annotate and self._meter and not self._has_video and self._counts.frames:
-            video = self._folder / _VIDEO
-            draw_speakers(video, self._analysis, read_rows(rows), turns, labels, self._counts.end_s)
-            self._has_video = True
         return turns
 
     def _write_report(self, timeline: Timeline, turns: tuple[SpeakingTurn, ...]) -> None:
         info = self._analysis.info
-        is_copy = info.is_live or not self._analysis.is_path  # the source cannot be read a second time
+        is_copy = not self._analysis.is_repeatable
         source = self._folder / _VIDEO if is_copy else self._analysis.source
-        images = partial(frames_at, str(source), fps=self._analysis.fps)
+        images: FrameReader = partial(frames_at, str(source), fps=self._analysis.fps)
+        if self._hidden is not None:
+            images = hide_faces(images, self._hidden)
         write_report(
             self._folder / _REPORT,
             timeline,

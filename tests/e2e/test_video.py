@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from itertools import islice
 
 import numpy as np
 import pytest
 
+from mien.imaging import read_image
 from mien.inference.analyzer import Analyzer
 from mien.recording import record
 from mien.video.analysis import VideoAnalysis, analyze_video
+from mien.video.io.reader import VideoReader
 from mien.video.table import row_columns
 from support.images import bust
 from support.shell import Shell, read_table
@@ -344,3 +349,29 @@ def test_output_that_is_a_file_prints_one_line(portrait_clip, shell, tmp_path):
     for output in (tmp_path / "file", tmp_path / "file" / "out"):
         assert shell(portrait_clip, "--output", output) == 2
         assert (shell.out, shell.err.count("\n")) == ("", 1)
+
+
+def detected(analyzer, images):
+    return sum(len(analyzer.detect(image)) for image in images)
+
+
+def test_blur_leaves_no_face_in_the_copy_and_the_report(portrait_clip, analyzer, tmp_path):
+    folder = tmp_path / "out"
+    with VideoAnalysis(portrait_clip, analyzer) as analysis:
+        record(analysis, analyzer.manifest, folder, blur="all")
+    with VideoReader(folder / "annotated.mp4") as frames:
+        assert detected(analyzer, (frame.image for frame in islice(frames, 0, None, 5))) == 0
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    thumbnails = [base64.b64decode(data) for data in re.findall(r"data:image/jpeg;base64,([^\"]+)", report)]
+    assert thumbnails
+    assert detected(analyzer, (read_image(data) for data in thumbnails)) == 0
+
+
+def test_blur_others_keeps_the_same_person_in_every_frame(crossing, analyzer, tmp_path):
+    folder = tmp_path / "out"
+    with VideoAnalysis(crossing[0], analyzer) as analysis:
+        record(analysis, analyzer.manifest, folder, blur="others", report=False)
+    with VideoReader(folder / "annotated.mp4") as frames:
+        counts = [len(analyzer.detect(frame.image)) for frame in islice(frames, 0, None, 5)]
+    assert max(counts) == 1
+    assert sum(counts) > len(counts) / 2

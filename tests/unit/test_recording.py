@@ -212,3 +212,64 @@ def test_rejects_unknown_table_format(tmp_path):
     with pytest.raises(InputError, match=r"\.csv or \.jsonl or \.parquet"):
         run(tmp_path / "out", table=tmp_path / "faces.xlsx")
     assert not (tmp_path / "out").exists()
+
+
+class NoisyReader(FakeReader):
+    """Frames with a face of noise."""
+
+    def __iter__(self):
+        noise = np.random.default_rng(0).integers(100, 120, (120, 160, 3), dtype=np.uint8)
+        noise[20:90, 50:100] = np.random.default_rng(1).integers(0, 256, (70, 50, 3), dtype=np.uint8)
+        for index in range(self._next, FRAMES):
+            noise[0, 0] = 100 + index
+            yield DecodedFrame(index, self.times_s[index], noise.copy())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+
+class MissingAnalyzer(FakeAnalyzer):
+    """Finds the face after 0.4 seconds, and in every second frame."""
+
+    def detect(self, image, *, rotated):
+        index = int(image[0, 0, 0]) - 100
+        return super().detect(image, rotated=rotated) if index >= 4 and index % 2 == 0 else []
+
+
+def roughness(image):
+    """Return the mean difference between neighboring pixels in the middle of the face, where nothing is drawn."""
+    return np.abs(np.diff(image[30:44, 56:64].astype(int), axis=1)).mean()
+
+
+@pytest.mark.parametrize("source", ["clip.mp4", b"content that is read once"])
+def test_blur_hides_a_face_in_every_frame_also_where_it_is_missed(tmp_path, monkeypatch, source):
+    monkeypatch.setattr(analysis_module, "VideoReader", NoisyReader)
+    monkeypatch.setattr("mien.video.annotation.VideoReader", NoisyReader)
+    analyzer = MissingAnalyzer()
+    with VideoAnalysis(source, analyzer, detect_every=1) as analysis:
+        record(analysis, analyzer.manifest, tmp_path / "open", report=False)
+    with VideoAnalysis(source, analyzer, detect_every=1) as analysis:
+        record(analysis, analyzer.manifest, tmp_path / "hidden", report=False, blur="all")
+    with VideoReader(tmp_path / "open" / "annotated.mp4") as frames:
+        assert min(roughness(frame.image) for frame in frames) > 15
+    with VideoReader(tmp_path / "hidden" / "annotated.mp4") as frames:
+        values = [roughness(frame.image) for frame in frames]
+    assert len(values) == FRAMES
+    assert max(values) < 5
+
+
+def test_blur_is_part_of_the_settings_of_a_run(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path, on_frame=kill_at(3))
+    with pytest.raises(InputError, match="another video, model or option"):
+        run(tmp_path, resume=True, blur="all")
+
+
+def test_blur_refuses_a_limited_number_of_faces(tmp_path):
+    limited = FakeAnalyzer()
+    limited.options = AnalysisOptions(max_faces=1)
+    with pytest.raises(InputError, match="--max-faces"):
+        run(tmp_path, analyzer=limited, blur="all")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mien.cli.options import DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, DetectEvery, Quiet
+from mien.cli.options import DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, Blur, DetectEvery, Quiet
 from mien.cli.signals import stop_code, was_signaled
+from mien.drawing.blur_mode import check_blur
 from mien.number_format import whole_percent
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def camera(
     /,
     *,
     output: Annotated[Path | None, OUTPUT_FOLDER] = None,
+    blur: Blur = None,
     window: Annotated[bool, Parameter(negative="--no-window")] = True,
     quiet: Quiet = False,
     detect_every: DetectEvery = None,
@@ -47,9 +49,11 @@ def camera(
         fps: frame rate requested from the camera.
     """
     from mien.cli.window import open_window
+    from mien.drawing.blur import blur_faces
     from mien.drawing.tracks import draw_tracks
     from mien.video.analysis import VideoAnalysis
 
+    check_blur(blur, options.max_faces)
     analyzer = options.open_analyzer()
     with VideoAnalysis(source, analyzer, detect_every=detect_every, fps=fps) as analysis, ExitStack() as stack:
         opened = open_window("mien") if window else None
@@ -61,7 +65,7 @@ def camera(
             if opened is None:
                 text.show(frame)
             # closing the window ends the run like Ctrl-C
-            elif not opened.show(draw_tracks(frame.image, frame.faces)):
+            elif not opened.show(draw_tracks(blur_faces(frame.image, frame.faces, blur), frame.faces)):
                 raise _WindowClosed
 
         if output is None:
@@ -73,7 +77,7 @@ def camera(
         from mien.recording import record
 
         print_overwriting(output, quiet=quiet)
-        recording = record(analysis, analyzer.manifest, output, resumable=False, on_frame=show)
+        recording = record(analysis, analyzer.manifest, output, blur=blur, resumable=False, on_frame=show)
     from mien.cli.console import print_tracks
     from mien.cli.video import print_summary
 

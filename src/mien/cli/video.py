@@ -12,11 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from mien.cli.options import DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, DetectEvery, File, Json, Quiet
+from mien.cli.options import (
+    DEFAULTS,
+    OUTPUT_FOLDER,
+    AnalyzerOptions,
+    Blur,
+    DetectEvery,
+    File,
+    Json,
+    Quiet,
+    check_blur_options,
+)
 from mien.cli.progress import ProgressBar, print_message, progress_bar
 from mien.cli.signals import deferred_stop, stop_code
 from mien.cli.video_sound import open_voices, read_sound
 from mien.cli.video_sources import check_source, expand_sources, identify, name_folders
+from mien.drawing.blur_mode import BlurMode
 from mien.errors import InputError, MienError
 from mien.number_format import count
 from mien.schema import valid_text
@@ -39,6 +50,7 @@ class _Settings:
 
     annotate: bool
     report: bool
+    blur: BlurMode | None
     resume: bool
     as_json: bool
     quiet: bool
@@ -53,6 +65,7 @@ def video(
     table: Annotated[Path | None, File] = None,
     annotate: Annotated[bool, Parameter(negative="--no-annotate")] = True,
     report: Annotated[bool, Parameter(negative="--no-report")] = True,
+    blur: Blur = None,
     resume: bool = False,
     voice: Annotated[bool, Parameter(negative="")] = False,
     as_json: Json = False,
@@ -88,6 +101,7 @@ def video(
     from mien.video.smoothing import TIME_CONSTANT_S
 
     sources = expand_sources(source)
+    check_blur_options(blur, output, options)
     if resume and output is None:
         raise InputError("--resume needs the --output folder of the interrupted run.")
     if len(sources) > 1 and (table is not None or as_json):
@@ -95,6 +109,7 @@ def video(
     settings = _Settings(
         annotate=annotate,
         report=report,
+        blur=blur,
         resume=resume,
         as_json=as_json,
         quiet=quiet,
@@ -147,6 +162,7 @@ def _analyze(
             table=table,
             annotate=settings.annotate and output is not None,
             report=settings.report and output is not None,
+            blur=settings.blur,
             resume=settings.resume,
             resumable=output is not None,
             on_frame=_frame_callback(

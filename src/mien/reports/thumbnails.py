@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
+from mien.drawing.blur import pixelate
 from mien.errors import InputError
 from mien.imaging import check_image
 from mien.video.face_rows import FaceLocation
+from mien.video.hiding import HiddenFaces
 
 FrameReader = Callable[[Sequence[float]], Iterator[tuple[float, np.ndarray | None]]]
 """Returns the frames (H, W, 3) uint8 RGB at ascending times in seconds, one per time; None for an unreadable one."""
@@ -65,6 +67,16 @@ def crop_faces(read_frames: FrameReader, crops: Iterable[Crop]) -> dict[Crop, st
             check_image(frame)
             uris |= {crop: _encode_crop(frame, *crop) for crop in by_time[time_s]}
     return uris
+
+
+def hide_faces(read_frames: FrameReader, hidden: HiddenFaces) -> FrameReader:
+    """Return a reader of the same frames with hidden faces."""
+
+    def read(times_s: Sequence[float]) -> Iterator[tuple[float, np.ndarray | None]]:
+        for time_s, frame in read_frames(times_s):
+            yield time_s, None if frame is None else pixelate(frame, hidden.boxes_at(time_s))
+
+    return read
 
 
 def square_around(location: FaceLocation, size_hw: tuple[int, int]) -> tuple[int, int, int]:

@@ -6,8 +6,9 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -109,6 +110,11 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
         return isinstance(self.source, str | os.PathLike)
 
     @property
+    def is_repeatable(self) -> bool:
+        """True when the same frames can be read a second time: neither a live source nor what is not a path."""
+        return self.is_path and not self.info.is_live
+
+    @property
     def file(self) -> Path | None:
         """The analyzed file; None for a camera, a stream, a folder of images, or what is not a path."""
         if not self.is_path:
@@ -128,6 +134,21 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
                     self.follower.schedule.slow_down(time.perf_counter() - started_s)
                 self.dropped = frames.dropped
                 yield result if self.keep_images else replace(result, image=_NO_IMAGE)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the source and every option, as JSON values; an analysis with equal ones has the same results."""
+        follower, analyzer = self.follower, self.follower.analyzer
+        return {
+            "source": str(self.source) if self.is_path else self.info.source,
+            "bytes": self.file.stat().st_size if self.file else None,
+            "fps": self.fps,
+            "size_hw": list(self.info.size_hw),
+            "detector_size": analyzer.detector_size,
+            **asdict(analyzer.options),
+            "detect_every": follower.schedule.every,
+            "smoothing_s": follower.smoother.time_constant_s,
+            "abstain_below": follower.smoother.abstain_below,
+        }
 
     def close(self) -> None:
         """Close the source."""

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from mien.action_units import ACTION_UNIT_NAMES
+from mien.drawing.blur import pixelate
 from mien.drawing.tracks import draw_tracks
 from mien.results import Expression, Face, HeadPose, VideoFrame
 from mien.video.analysis import VideoAnalysis
+from mien.video.hiding import HiddenFaces
 from mien.video.io.reader import VideoReader
 from mien.video.io.segments import TIME_BASE, remove_segments
 from mien.video.io.writer import VideoWriter
@@ -24,9 +26,25 @@ _MAX_PENDING = 4
 
 
 class AnnotatedVideoWriter:
-    """Draws the faces of analyzed frames and writes them as a video with the audio of the source; see `VideoWriter`."""
+    """Draws the faces of analyzed frames and writes them as a video with the audio of the source; see `VideoWriter`.
 
-    def __init__(self, path: Path, analysis: VideoAnalysis, resume_at_s: float | None) -> None:
+    Args:
+        path: the copy.
+        analysis: of the video.
+        resume_at_s: time from which on frames are to be written, or None.
+        hidden: faces to hide, or None.
+        delay_s: seconds for which frames are held back, until `hidden` has the faces of the frames after them.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        analysis: VideoAnalysis,
+        resume_at_s: float | None,
+        *,
+        hidden: HiddenFaces | None = None,
+        delay_s: float = 0.0,
+    ) -> None:
         self._writer = VideoWriter(
             path,
             size_hw=analysis.info.size_hw,
@@ -36,20 +54,24 @@ class AnnotatedVideoWriter:
         self._last_tick = -1 if resume_at_s is None else round(resume_at_s / TIME_BASE) - 1
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="mien-draw")
         self._pending: deque[Future[None]] = deque()
+        self._hidden = hidden
+        self._delay_s = delay_s
+        self._delayed: deque[tuple[VideoFrame, Collection[int]]] = deque()
 
     def add(self, frame: VideoFrame, speakers: Collection[int] = ()) -> None:
         """Queue a frame with the numbers of the faces that speak; wait while the queue is full."""
-        self._wait(_MAX_PENDING - 1)
-        self._pending.append(self._executor.submit(self._write, frame, speakers))
+        self._delayed.append((frame, speakers))
+        while self._delayed and self._delayed[0][0].timestamp_s <= frame.timestamp_s - self._delay_s:
+            self._submit(*self._delayed.popleft())
 
     def checkpoint(self) -> None:
         """Write all frames so far to the disk."""
-        self._wait()
+        self._flush()
         self._writer.finish_segment()
 
     def close(self, *, keep_segments: bool = False) -> None:
         """Write the queued frames and join the video with its audio; see `VideoWriter.close`."""
-        self._wait()
+        self._flush()
         self._executor.shutdown()
         self._writer.close(keep_segments=keep_segments)
 
@@ -58,38 +80,52 @@ class AnnotatedVideoWriter:
         self._executor.shutdown(cancel_futures=True)
         self._writer.suspend()
 
+    def _flush(self) -> None:
+        while self._delayed:
+            self._submit(*self._delayed.popleft())
+        self._wait()
+
+    def _submit(self, frame: VideoFrame, speakers: Collection[int]) -> None:
+        self._wait(_MAX_PENDING - 1)
+        boxes = None if self._hidden is None else self._hidden.boxes_at(frame.timestamp_s)
+        self._pending.append(self._executor.submit(self._write, frame, speakers, boxes))
+
     def _wait(self, max_pending: int = 0) -> None:
         while len(self._pending) > max_pending:
             self._pending.popleft().result()
 
-    def _write(self, frame: VideoFrame, speakers: Collection[int]) -> None:
+    def _write(self, frame: VideoFrame, speakers: Collection[int], hidden_xyxy: np.ndarray | None) -> None:
         tick = round(frame.timestamp_s / TIME_BASE)
         # Of two frames within a tick the first is shown.
         if tick > self._last_tick:
             self._last_tick = tick
-            self._writer.add(draw_tracks(frame.image, frame.faces, speakers), frame.timestamp_s)
+            image = frame.image if hidden_xyxy is None else pixelate(frame.image, hidden_xyxy)
+            self._writer.add(draw_tracks(image, frame.faces, speakers), frame.timestamp_s)
 
 
-def draw_speakers(
+def annotate_again(
     path: Path,
     analysis: VideoAnalysis,
     rows: Iterable[Mapping[str, Any]],
-    turns: Sequence[SpeakingTurn],
     labels: tuple[str, ...],
     end_s: float,
+    *,
+    turns: Sequence[SpeakingTurn] = (),
+    hidden: HiddenFaces | None = None,
 ) -> None:
-    """Write an annotated copy with marks at the faces that speak, in a second pass over an analyzed file.
+    """Write an annotated copy in a second pass over an analyzed video: who speaks and who is hidden is known then.
 
     Args:
         path: the copy.
-        analysis: of the file.
-        rows: of the analysis, with the extra columns of `mien.video.speaking`.
-        turns: who speaks when.
+        analysis: of the video.
+        rows: of the analysis, with the columns of `mien.video.table.NOSE`.
         labels: class names in the model's order.
         end_s: time of the last analyzed frame.
+        turns: who speaks when.
+        hidden: faces to hide, or None.
     """
     remove_segments(path)
-    writer = AnnotatedVideoWriter(path, analysis, None)
+    writer = AnnotatedVideoWriter(path, analysis, None, hidden=hidden)
     try:
         with VideoReader(analysis.source, fps=analysis.fps) as reader:
             for frame in _with_faces(reader, rows, labels):

@@ -21,8 +21,6 @@ from mien.voice.result import VoiceResult, VoiceSegment
 
 MOUTH = "mouth_opening"
 """Column of the mouth opening in the rows of a video, see `mien.video.mouths`."""
-EXTRA_COLUMNS = (MOUTH, "nose_x", "nose_y")
-"""Columns that `speaking_rows` adds."""
 MIN_FRONTALITY = 0.1
 """Frontality below which the weight of a face does not fall further."""
 
@@ -91,12 +89,11 @@ def find_speaking_turns(
 
 
 def speaking_rows(frame: VideoFrame, meter: MouthMeter) -> list[dict[str, Any]]:
-    """Return the rows of a frame, see `mien.video.table`, with the mouth openings and the position of the nose."""
+    """Return the rows of a frame, see `mien.video.table`, with the mouth openings."""
     openings = meter.measure(frame)
     rows = frame_rows(frame)
-    for face, row in zip(frame.faces, rows, strict=True):
-        x, y = face.landmarks_xy[2].tolist()
-        row |= {MOUTH: openings.get(row["track_id"]), "nose_x": round(x, 1), "nose_y": round(y, 1)}
+    for row in rows:
+        row[MOUTH] = openings.get(row["track_id"])
     return rows
 
 

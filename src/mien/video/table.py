@@ -18,6 +18,8 @@ from mien.table_files import TableFile, json_line
 _BATCH_ROWS = 1024
 EYE_CLOSURE = "eye_closure"
 """Column of the unsmoothed AU43, from which blinks are counted."""
+NOSE = ("nose_x", "nose_y")
+"""Columns of the nose tip in pixels, which only a second pass needs; see `add_nose`."""
 _SMOOTHED = ("label", "confidence", "valence", "arousal")
 
 
@@ -51,6 +53,13 @@ def frame_rows(frame: VideoFrame) -> list[dict[str, Any]]:
             row |= {f"s_{name}": value for name, value in smoothed["probabilities"].items()}
         rows.append(row)
     return rows
+
+
+def add_nose(frame: VideoFrame, rows: Sequence[dict[str, Any]]) -> None:
+    """Add the position of the nose to the rows of a frame."""
+    for face, row in zip(frame.faces, rows, strict=True):
+        x, y = face.landmarks_xy[2].tolist()
+        row |= {"nose_x": round(x, 1), "nose_y": round(y, 1)}
 
 
 class RowFile(AbstractContextManager["RowFile"]):

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mien.video.speaking import EXTRA_COLUMNS, SoundTrack, calibration_error, join_turns
-from mien.video.table import RowFile, read_rows, write_table
+from mien.video.speaking import MOUTH, SoundTrack, calibration_error, join_turns
+from mien.video.table import NOSE, RowFile, read_rows, write_table
 from mien.video.turns import write_turns
 from support.mouths import (
     VOICE_LABELS,
@@ -116,13 +116,13 @@ def test_table_has_both_modalities(tmp_path):
 
 
 def test_extra_columns_stay_out_of_the_table(tmp_path):
-    with RowFile(tmp_path / "rows.jsonl", LABELS, extra=EXTRA_COLUMNS) as file:
+    with RowFile(tmp_path / "rows.jsonl", LABELS, extra=(MOUTH, *NOSE)) as file:
         file.add(ROWS[:2])
     assert [row["mouth_opening"] for row in read_rows(tmp_path / "rows.jsonl")] == [
         row["mouth_opening"] for row in ROWS[:2]
     ]
     write_table(tmp_path / "rows.jsonl", tmp_path / "faces.csv", LABELS)
-    assert not {*EXTRA_COLUMNS} & {*read_table(tmp_path / "faces.csv")[0]}
+    assert not {MOUTH, *NOSE} & {*read_table(tmp_path / "faces.csv")[0]}
 
 
 def test_spans_are_in_time_of_the_video():

@@ -1,0 +1,97 @@
+"""Faces to hide in the frames of a video, also in frames in which a face was missed."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from mien.drawing.blur import box_areas
+from mien.drawing.blur_mode import BlurMode
+from mien.results import VideoFrame
+
+HOLD_S = 0.5
+"""Seconds before and after a face's rows in which its place is hidden: it may be missed, or not yet be detected."""
+_COLUMNS = 6
+
+
+class HiddenFaces:
+    """The boxes to hide at any time of a video.
+
+    Mode "others" hides, in each scene, everyone but the face with the largest box, summed over its frames. This is
+    known at the end of a video: before, it hides everyone but the face with the largest box of each frame.
+
+    Args:
+        mode: faces to hide.
+    """
+
+    def __init__(self, mode: BlurMode) -> None:
+        self._mode = mode
+        self._times_s = array("d")
+        self._values = array("d")
+        self._main_faces: dict[float, float] | None = None
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[Mapping[str, Any]], mode: BlurMode) -> Self:
+        """Return the boxes of a whole video from its rows, see `mien.video.table`."""
+        hidden = cls(mode)
+        areas: dict[float, dict[float, float]] = defaultdict(lambda: defaultdict(float))
+        for row in rows:
+            box = [row[name] for name in ("x1", "y1", "x2", "y2")]
+            hidden._add(row["timestamp_s"], row["scene"], row["track_id"], box)
+            areas[row["scene"]][row["track_id"]] += (box[2] - box[0]) * (box[3] - box[1])
+        hidden._main_faces = {scene: max(faces, key=faces.__getitem__) for scene, faces in areas.items()}
+        return hidden
+
+    def add(self, frame: VideoFrame) -> None:
+        """Add the faces of the next frame."""
+        for face in frame.faces:
+            assert face.track_id is not None  # set by the tracker
+            self._add(frame.timestamp_s, frame.scene, face.track_id, face.bbox_xyxy.tolist())
+
+    def _add(self, timestamp_s: float, scene: int, track_id: int, box: Sequence[float]) -> None:
+        self._times_s.append(round(timestamp_s, 6))
+        self._values.extend((scene, track_id, *box))
+
+    def boxes_at(self, timestamp_s: float) -> np.ndarray:
+        """Return the boxes to hide (N, 4) in the frame at a time.
+
+        A face without a row at that time is hidden where it was before and will be after it, and between the two.
+        """
+        now = round(timestamp_s, 6)
+        start, stop = bisect_left(self._times_s, now - HOLD_S), bisect_right(self._times_s, now + HOLD_S)
+        times_s = np.array(self._times_s[start:stop])
+        rows = np.array(self._values[_COLUMNS * start : _COLUMNS * stop]).reshape(-1, _COLUMNS)
+        current = rows[times_s == now]
+        if len(current):
+            is_same_scene = rows[:, 0] == current[0, 0]
+            times_s, rows = times_s[is_same_scene], rows[is_same_scene]
+        main_faces = self._find_main_faces(current)
+        faces = [face for face in np.unique(rows[:, :2], axis=0).tolist() if main_faces.get(face[0]) != face[1]]
+        boxes = [_box_at(now, times_s, rows, face) for face in faces]
+        return np.array(boxes).reshape(-1, 4)
+
+    def _find_main_faces(self, current: np.ndarray) -> Mapping[float, float]:
+        """Return the face that stays visible by scene."""
+        if self._mode == "all":
+            return {}
+        if self._main_faces is not None:
+            return self._main_faces
+        if not len(current):
+            return {}
+        scene, track_id = current[box_areas(current[:, 2:]).argmax(), :2].tolist()
+        return {scene: track_id}
+
+
+def _box_at(now: float, times_s: np.ndarray, rows: np.ndarray, face: list[float]) -> np.ndarray:
+    """Return the box of a face, or the box around its last one before and its first one after a time."""
+    is_face = (rows[:, :2] == face).all(axis=1)
+    times_s, boxes = times_s[is_face], rows[is_face, 2:]
+    before = boxes[times_s <= now][-1:]
+    after = boxes[times_s >= now][:1]
+    around = np.concatenate([before, after])
+    return np.concatenate([around[:, :2].min(axis=0), around[:, 2:].max(axis=0)])
