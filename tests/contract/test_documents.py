@@ -20,6 +20,8 @@ DOCUMENTS = (
     "docs/models/voice.md",
     "docs/performance.md",
     "docs/phones.md",
+    "docs/phones-android.md",
+    "docs/phones-ios.md",
     "docs/server.md",
     "docs/models/compression.md",
     "docs/models/expression.md",
