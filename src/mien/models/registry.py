@@ -13,7 +13,7 @@ from mien.models.hybrid import HybridNet
 from mien.models.network import ExpressionNetwork
 from mien.records import convert_record
 
-MODELS: dict[str, type[ExpressionNetwork]] = {
+MODELS: dict[str, type[EfficientFace | FaceMobileNet | HybridNet]] = {
     "efficientface": EfficientFace,
     "face-mobilenet": FaceMobileNet,
     "hybrid": HybridNet,
