@@ -367,8 +367,7 @@ class _Run(AbstractContextManager["_Run"]):
         is_copy = not self._analysis.is_repeatable
         source = self._folder / _VIDEO if is_copy else self._analysis.source
         images: FrameReader = partial(frames_at, str(source), fps=self._analysis.fps)
-        if self._hidden is not None:
-            images = hide_faces(images, self._hidden)
+        images = hide_faces(images, self._hidden) if self._hidden else images
         write_report(
             self._folder / _REPORT,
             timeline,
@@ -377,6 +376,7 @@ class _Run(AbstractContextManager["_Run"]):
             images=images if self._has_video or not is_copy else None,
             duration_s=self._counts.end_s,
             turns=turns,
+            clip=_VIDEO if self._has_video else None,
         )
 
     def _facts(self) -> dict[str, str]:

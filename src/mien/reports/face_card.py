@@ -73,6 +73,7 @@ class FaceCard:
         columns: number of images that fit on the film strip.
         film: images of the face over time.
         leaders: lines from the images to their times, or None.
+        span: start and end of the charts in seconds.
         rows: charts over time.
         ticks: labels of the time axis.
         values: values at each time for the page's script.
@@ -89,6 +90,7 @@ class FaceCard:
     columns: int
     film: list[FilmImage]
     leaders: Chart | None
+    span: tuple[float, float]
     rows: list[PlotRow]
     ticks: list[Tick]
     values: dict[str, Any]
@@ -126,6 +128,7 @@ def make_card(
         columns=columns,
         film=film,
         leaders=leaders,
+        span=(round(span.start_s, 3), round(span.end_s, 3)),
         rows=_plot_rows(curve, span, turns),
         ticks=time_charts.make_ticks(span, length_s),
         values=_script_values(curve, span, length_s),

@@ -1,6 +1,6 @@
 """HTML report of an analyzed video.
 
-The page is self-contained: it embeds images, style and a short script.
+The page embeds images, style and a short script; only the annotated copy is a file beside it.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def write_report(
     images: FrameReader | None,
     duration_s: float | None = None,
     turns: Sequence[SpeakingTurn] = (),
+    clip: str | None = None,
 ) -> None:
     """Write the page of a video atomically.
 
@@ -53,13 +54,14 @@ def write_report(
         images: returns frames of the video by time; None for a stream that was not recorded.
         duration_s: end of the time axis; the end of the last face by default.
         turns: speaking turns; a voice lane is drawn for each face that speaks.
+        clip: name of the annotated copy in the same folder, which the page plays; None without one.
 
     Raises:
         InputError: a frame is not (H, W, 3) uint8.
         MissingExtraError: Jinja2 is not installed.
     """
     page = _Page(timeline, images, max(timeline.end_s, duration_s or 0.0, 1e-3), turns)
-    html = render("video.html", title=title, facts=facts, **page.values())
+    html = render("video.html", title=title, facts=facts, clip=clip, **page.values())
     # a file name that is not valid Unicode (a lone surrogate) becomes question marks
     write_atomic(path, html.encode("utf-8", errors="replace"))
 
@@ -83,7 +85,8 @@ class _Page:
 
     def values(self) -> dict[str, Any]:
         timeline = self._timeline
-        script = files("mien.reports").joinpath("templates/video.js").read_text(encoding="utf-8")
+        templates = files("mien.reports").joinpath("templates")
+        script = "".join(templates.joinpath(name).read_text(encoding="utf-8") for name in ("video.js", "viewer.js"))
         hidden = sorted((t for t in timeline.tracks if t.curve is None), key=lambda track: -track.seconds)
         span = Span(start_s=0.0, end_s=self._length_s)
         cuts = [span.position(start_s) for _, start_s in timeline.scenes[1:]]
@@ -95,6 +98,7 @@ class _Page:
             "total_shares": self._total_shares(),
             "overview": [self._overview_row(track, span) for track in self._shown],
             "other_voices": self._other_voices(span),
+            "span": (span.start_s, round(span.end_s, 3)),
             "overview_ticks": time_charts.make_ticks(span, self._length_s),
             "cuts": cuts if len(cuts) < MAX_SCENE_LINES else [],
             "has_images": self._has_images,

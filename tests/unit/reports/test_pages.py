@@ -44,6 +44,7 @@ def write_video(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         facts={"Length": "0:13", **SUBJECT},
         images=reports.frames,
         duration_s=13.0,
+        clip="annotated.mp4",
     )
     return path
 

@@ -213,3 +213,17 @@ def test_ticks_are_few_distinct_and_inside_axis(length):
     assert 1 <= len(ticks) <= 9
     assert len({tick.text for tick in ticks}) == len(ticks)
     assert all(-0.01 <= tick.left <= 100.01 for tick in ticks)
+
+
+def test_page_refers_to_the_clip_and_does_not_embed_it(tmp_path):
+    text = render(tmp_path, TWO_LABELS, clip="annotated.mp4")
+    assert '<video src="annotated.mp4" controls' in text
+    assert "media-src 'self' file:;" in text
+    assert "data:video" not in text
+
+
+def test_page_without_clip_says_so_and_has_no_player(tmp_path):
+    text = render(tmp_path, TWO_LABELS)
+    assert "<video" not in text
+    assert "media-src" not in text
+    assert "no annotated copy to play" in text

@@ -71,6 +71,8 @@
       if (step === undefined) return;
       event.preventDefault();
       show(bin + step);
+      const time = Math.min(data.start + (bin + 0.5) * data.width, data.end);
+      plot.dispatchEvent(new CustomEvent("moment", { detail: time }));
     });
   });
 })();
