@@ -31,6 +31,7 @@ COMMANDS = {
     "video": ("mien.cli.video:video", ANALYZE, "[OPTIONS] SOURCE..."),
     "camera": ("mien.cli.camera:camera", ANALYZE, "[OPTIONS] [SOURCE]"),
     "voice": ("mien.cli.voice:voice", ANALYZE, "[OPTIONS] FILE..."),
+    "batch": ("mien.cli.batch:batch", ANALYZE, "[OPTIONS] SOURCE..."),
     "explain": ("mien.cli.explain:explain", ANALYZE, None),
     "convert": ("mien.cli.convert:convert", ANALYZE, None),
     "models": ("mien.cli.models:models", EVALUATE, "[OPTIONS] [NAME...]"),

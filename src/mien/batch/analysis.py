@@ -1,0 +1,132 @@
+"""Analysis of one shard into a Parquet file in memory: the work of a worker."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from mien.batch.reading import read_images
+from mien.batch.shards import Shard
+from mien.batch.storage import is_url, open_storage
+from mien.errors import InputError, MienError, MienWarning
+from mien.inference.analyzer import Analyzer
+from mien.inference.result import Result
+from mien.schema import flatten_result, table_columns
+from mien.table_files import FORMATS
+from mien.video.analysis import VideoAnalysis
+from mien.video.table import frame_rows, row_columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardOutput:
+    """Output of one shard.
+
+    Attributes:
+        table: Parquet file: of images as `mien predict --table` writes it, of a video as `mien video --table`, with the
+            column `video` before the others.
+        items: number of images or videos.
+        faces: number of faces; those of a video are tracked faces.
+        failures: item, error and message of each input that could not be read.
+    """
+
+    table: bytes
+    items: int
+    faces: int
+    failures: tuple[dict[str, str], ...]
+
+
+class ShardAnalyzer:
+    """Analyzes shards in a worker, which opens the networks once, at its first shard.
+
+    Args:
+        open_analyzer: picklable.
+        workers: number of images that are analyzed at a time, see `Analyzer.analyze_many`.
+    """
+
+    def __init__(self, open_analyzer: Callable[[], Analyzer], workers: int = 1) -> None:
+        self._open_analyzer = open_analyzer
+        self._workers = workers
+
+    @cached_property
+    def _analyzer(self) -> Analyzer:
+        return self._open_analyzer()
+
+    def analyze(self, shard: Shard) -> ShardOutput:
+        """Analyze the inputs of a shard.
+
+        Raises:
+            ModelError: a network fails.
+            MissingExtraError: a package is not installed.
+        """
+        return self._analyze_video(shard) if shard.kind == "video" else self._analyze_images(shard)
+
+    def _analyze_images(self, shard: Shard) -> ShardOutput:
+        table = _Table(table_columns(self._analyzer.manifest.labels, self._analyzer.action_unit_names))
+        items = faces = 0
+        failures = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MienWarning)
+            for result in self._results(shard):
+                table.write(flatten_result(result.to_record()))
+                items += 1
+                faces += len(result.faces)
+                failures += [_failure(result.source, result.error)] if result.error else []
+        return ShardOutput(table=table.close(), items=items, faces=faces, failures=tuple(failures))
+
+    def _results(self, shard: Shard) -> Iterator[Result]:
+        pending: deque[tuple[str, MienError | None]] = deque()
+
+        def contents() -> Iterator[bytes]:
+            for name, content in read_images(shard):
+                is_read = isinstance(content, bytes)
+                pending.append((name, None if is_read else content))
+                yield content if is_read else b""
+
+        for result in self._analyzer.analyze_many(contents(), workers=self._workers):
+            name, error = pending.popleft()
+            if error is None and result.error is not None:
+                error = type(result.error)(str(result.error).replace("the image", name, 1))
+            yield replace(result, source=name, error=error)
+
+    def _analyze_video(self, shard: Shard) -> ShardOutput:
+        (path,) = shard.paths
+        name = shard.address(path)
+        labels, action_units = self._analyzer.manifest.labels, self._analyzer.action_unit_names
+        table = _Table({"video": str, **row_columns(labels, action_units)})
+        tracks = set()
+        failures = []
+        source: Any = open_storage(shard.source)[0].open_input_file(path) if is_url(shard.source) else path
+        try:
+            with VideoAnalysis(source, self._analyzer, keep_images=False) as analysis:
+                for frame in analysis:
+                    rows = [{"video": name, **row} for row in frame_rows(frame)]
+                    table.write(rows)
+                    tracks |= {(row["scene"], row["track_id"]) for row in rows}
+        except (InputError, OSError) as error:
+            failures.append(_failure(name, error))
+        return ShardOutput(table=table.close(), items=1, faces=len(tracks), failures=tuple(failures))
+
+
+class _Table:
+    """Parquet file in memory."""
+
+    def __init__(self, columns: dict[str, type]) -> None:
+        self._buffer = io.BytesIO()
+        self._writer = FORMATS[".parquet"](self._buffer, columns)
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        self._writer.write(rows)
+
+    def close(self) -> bytes:
+        self._writer.close()
+        return self._buffer.getvalue()
+
+
+def _failure(item: str, error: Exception) -> dict[str, str]:
+    code = error.code if isinstance(error, MienError) else "io"
+    return {"item": item, "error": code, "message": " ".join(str(error).split())}

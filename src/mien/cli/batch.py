@@ -1,0 +1,203 @@
+"""`mien batch`: very many images and videos, on all cores or on a Ray cluster."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from mien._version import __version__
+from mien.arguments import check_integer
+from mien.cli.options import ANALYSIS, DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, Number, Quiet
+from mien.cli.progress import print_message, progress_bar
+from mien.errors import InputError
+from mien.number_format import count
+from mien.runtime import usable_cores
+
+if TYPE_CHECKING:
+    from mien.batch.analysis import ShardAnalyzer
+    from mien.batch.pool import WorkerPool
+    from mien.batch.run import BatchRun
+    from mien.batch.shards import Listing, Shard
+    from mien.inference.analyzer import Analyzer
+
+SOME_FAILED = 1
+ALL_FAILED = 2
+LOCAL = "local"
+RAY = "ray"
+
+
+@Parameter(name="*", group=ANALYSIS)
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """Number and place of the workers.
+
+    Attributes:
+        cluster: local (processes on this machine), ray (the cluster of RAY_ADDRESS, or else Ray on this machine), or
+            the address of a Ray cluster.
+        workers: processes, each with its own networks; 0: as many as there is room for.
+        cpus_per_worker: CPU cores of a worker, which analyzes as many images at a time.
+        gpus_per_worker: GPUs of a worker on a Ray cluster, or a share of one (0.25).
+    """
+
+    cluster: Annotated[str, Parameter(metavar="NAME")] = LOCAL
+    workers: Annotated[int, Number] = 0
+    cpus_per_worker: Annotated[int, Number] = 1
+    gpus_per_worker: Annotated[float, Number] = 0.0
+
+    def __post_init__(self) -> None:
+        check_integer("workers", self.workers, 0, meaning="(0 is automatic)")
+        check_integer("cpus_per_worker", self.cpus_per_worker, 1)
+        if not 0 <= self.gpus_per_worker < math.inf:
+            raise InputError(f"gpus_per_worker is {self.gpus_per_worker}; expected a number from 0 on.")
+        if self.gpus_per_worker and self.cluster == LOCAL:
+            raise InputError("--gpus-per-worker places workers on a Ray cluster; give --cluster ray.")
+
+    def open_pool(self, analyzer: ShardAnalyzer) -> WorkerPool:
+        """Return the workers.
+
+        Raises:
+            InputError: the cluster cannot be reached or has no room.
+            MissingExtraError: Ray is not installed.
+        """
+        if self.cluster == LOCAL:
+            from mien.batch.local import LocalPool
+
+            return LocalPool(analyzer, self.workers or max(1, usable_cores() // self.cpus_per_worker))
+        from mien.batch.cluster import RayPool
+
+        return RayPool(
+            analyzer,
+            address=None if self.cluster == RAY else self.cluster,
+            workers=self.workers,
+            cpus=self.cpus_per_worker,
+            gpus=self.gpus_per_worker,
+        )
+
+
+DEFAULT_WORKERS = WorkerOptions()
+
+
+def batch(
+    *source: str,
+    output: Annotated[Path, OUTPUT_FOLDER],
+    shard_size: Annotated[int, Number] = 256,
+    quiet: Quiet = False,
+    placement: WorkerOptions = DEFAULT_WORKERS,
+    options: AnalyzerOptions = DEFAULTS,
+) -> int:
+    """Analyze very many images and videos into Parquet files, on all cores or on a Ray cluster.
+
+    The prediction describes how a face appears to others, not what the person feels. The same command continues an
+    interrupted run; the files are the same for any number of workers. See docs/scale.md.
+
+    Exit code: 0 if all inputs could be read, 1 if some could not, 2 if none could. Ctrl-C (130) and SIGTERM (143) end
+    the run; finished shards are kept.
+
+    Args:
+        source: images, tar files of images (WebDataset), videos, and folders of them, which are searched recursively;
+            paths, or URLs of object stores (s3://bucket/prefix, gs://, or others of fsspec).
+        output: new folder, or that of an interrupted run, for images/, videos/ and errors.parquet.
+        shard_size: images in one Parquet file: the work that is repeated when a worker is lost.
+    """
+    from mien.batch.analysis import ShardAnalyzer
+    from mien.batch.run import BatchRun
+    from mien.batch.shards import list_shards
+    from mien.cli.outputs import print_written
+
+    if not source:
+        raise InputError("no source given; expected files, folders or URLs.")
+    listing = list_shards(source, shard_size=check_integer("shard_size", shard_size, 1))
+    options = replace(options, threads=options.threads or 1)
+    # the machine that only hands out the work may have no GPU
+    analyzer = (replace(options, device="cpu") if placement.gpus_per_worker else options).open_analyzer()
+    with BatchRun(output, _settings(source, listing, shard_size, analyzer), listing.shards) as run:
+        if run.counts.shards and not quiet:
+            print_message(f"resuming after {run.counts.shards} of {count(len(listing.shards), 'shard')}")
+        work = ShardAnalyzer(_analyzer_opener(options, placement, analyzer), placement.cpus_per_worker)
+        lost = _run(run, work, placement, len(listing.shards), quiet=quiet)
+        run.write_errors()
+    if not quiet:
+        _print_summary(run)
+    print_written(output, quiet=quiet)
+    return _conclude(run, lost)
+
+
+def _settings(source: Sequence[str], listing: Listing, shard_size: int, analyzer: Analyzer) -> dict[str, Any]:
+    """Return what has to be the same when a run is continued."""
+    return {
+        "version": __version__,
+        "source": list(source),
+        "inputs": listing.digest,
+        "shard_size": shard_size,
+        "model": analyzer.manifest.sha256,
+        **asdict(analyzer.options),
+    }
+
+
+def _analyzer_opener(options: AnalyzerOptions, placement: WorkerOptions, analyzer: Analyzer) -> partial[Analyzer]:
+    """Return a function that opens the analyzer in a worker: on a CPU with the precision of this machine."""
+    from mien.inference.analyzer import Analyzer
+
+    is_file = Path(options.model).suffix == ".onnx"
+    precision = options.precision if placement.gpus_per_worker else analyzer.classifier.network.precision
+    return partial(
+        Analyzer,
+        str(Path(options.model).resolve()) if is_file else options.model,
+        threads=options.threads,
+        device=options.device,
+        precision=precision,
+        **vars(analyzer.options),
+    )
+
+
+def _run(run: BatchRun, work: ShardAnalyzer, placement: WorkerOptions, total: int, *, quiet: bool) -> list[Shard]:
+    """Analyze the remaining shards; return those that are given up."""
+    from mien.batch.pool import map_shards
+
+    given_up: list[Shard] = []
+    if not run.remaining:
+        return given_up
+    items_before, started_s = run.counts.items, perf_counter()
+    try:
+        with progress_bar("shards", is_shown=not quiet) as progress, placement.open_pool(work) as pool:
+            progress(run.counts.shards, total)
+            for shard, output in map_shards(pool, run.remaining):
+                if output is None:
+                    given_up.append(shard)
+                    continue
+                run.add(shard, output)
+                for failure in output.failures:
+                    progress.print(f"mien: {failure['message']}")
+                rate = (run.counts.items - items_before) / (perf_counter() - started_s)
+                progress(run.counts.shards, total, f"{count(run.counts.items, 'input')}, {rate:.1f}/s")
+    except KeyboardInterrupt:
+        done = f"stopped after {run.counts.shards} of {count(total, 'shard')}"
+        print_message(f"{done}; the same command continues the run")
+        raise
+    return given_up
+
+
+def _print_summary(run: BatchRun) -> None:
+    counts = run.counts
+    problem = f", {counts.failures} could not be read: see errors.parquet" if counts.failures else ""
+    print_message(f"{count(counts.items, 'input')}, {count(counts.faces, 'face')}{problem}")
+
+
+def _conclude(run: BatchRun, given_up: Sequence[Shard]) -> int:
+    """Print the shards that are missing, and return the exit code."""
+    for shard in given_up:
+        first, last = shard.address(shard.paths[0]), shard.address(shard.paths[-1])
+        print_message(f"{shard.name} is missing: its workers were lost; an input from {first} to {last} may kill them")
+    if given_up:
+        print_message("the same command tries the missing shards again")
+    failures = run.counts.failures
+    if not failures and not given_up:
+        return 0
+    return ALL_FAILED if failures >= run.counts.items else SOME_FAILED
