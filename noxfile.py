@@ -51,6 +51,14 @@ def formats(session: nox.Session) -> None:
     session.run("pytest", "tests/parity/test_formats.py", "-q", "-rs", *session.posargs)
 
 
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Run `mien batch` on a Ray cluster of this machine, with lost workers and a killed driver."""
+    session.install("-e", ".[train,dev,ray]")
+    session.run("pytest", "tests/e2e/test_batch_ray.py", "-q", *session.posargs)
+    session.run("python", "benchmarks/batch_faults.py", "--images", "600", "--shard-size", "30")
+
+
 @nox.session(python=False)
 def page(session: nox.Session) -> None:
     """Check, test and build the browser page."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,10 @@ def open_storage(source: str) -> tuple[FileSystem, str]:
 
 
 def list_files(source: str) -> list[FileInfo]:
-    """Return a file, or the files below a folder sorted by path, without hidden files and folders.
+    """Return a file, or the files below a folder sorted by path.
+
+    Hidden files and folders are left out, and links to local folders are not followed. A link to a file that does not
+    exist is included, so that its reading reports it.
 
     Raises:
         InputError: there is no such file or folder, or it cannot be listed.
@@ -69,13 +73,26 @@ def list_files(source: str) -> list[FileInfo]:
             return [root]
         if root.type == fs.FileType.NotFound:
             raise InputError(f"{source}: no such file or folder.")
-        files = system.get_file_info(fs.FileSelector(path, recursive=True))
-    except UnicodeDecodeError:
+        is_local = isinstance(system, fs.LocalFileSystem)
+        files = system.get_file_info(list(_walk(path)) if is_local else fs.FileSelector(path, recursive=True))
+        kinds = (fs.FileType.File, fs.FileType.NotFound)
+        visible = [file for file in files if file.type in kinds and not _is_hidden(file.path, path)]
+        return sorted(visible, key=lambda file: file.path)
+    except UnicodeError:
         raise InputError(f"{source} has file names that are not UTF-8; rename them.") from None
     except OSError as error:
         raise InputError(f"{source} cannot be listed: {_one_line(error)}.") from None
-    visible = [file for file in files if file.type == fs.FileType.File and not _is_hidden(file.path, root.path)]
-    return sorted(visible, key=lambda file: file.path)
+
+
+def _walk(folder: str) -> Iterator[str]:
+    """Yield the paths of the files below a local folder, without those in hidden folders."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for parent, folders, files in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (os.path.join(parent, name) for name in files)  # noqa: PTH118 - millions of names
 
 
 def read_file(source: str, path: str) -> bytes:

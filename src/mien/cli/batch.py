@@ -55,7 +55,7 @@ class WorkerOptions:
         check_integer("workers", self.workers, 0, meaning="(0 is automatic)")
         check_integer("cpus_per_worker", self.cpus_per_worker, 1)
         if not 0 <= self.gpus_per_worker < math.inf:
-            raise InputError(f"gpus_per_worker is {self.gpus_per_worker}; expected a number from 0 on.")
+            raise InputError(f"gpus_per_worker is {self.gpus_per_worker}; expected 0 or more.")
         if self.gpus_per_worker and self.cluster == LOCAL:
             raise InputError("--gpus-per-worker places workers on a Ray cluster; give --cluster ray.")
 
