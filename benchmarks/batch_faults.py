@@ -3,8 +3,9 @@
 python benchmarks/batch_faults.py [--images 20000] [--workers 2] [--shard-size 256] [--rounds 1] [--folder DIR]
 
 The images are random crops of examples/, 160 pixels wide, analyzed without head pose, so that there is little work per
-image. Local and Ray runs take turns, each in new processes, and their times include the start. Then a run on Ray has one of its workers killed after a quarter of the shards and its
-driver after half of them, and is continued. Its files have to be equal to those of the other runs. Needs the extra ray.
+image. Local and Ray runs take turns, each in new processes, and their times include the start. Then a run on Ray has
+one of its workers killed after a quarter of the shards and its driver after half of them, and is continued. Its files
+have to be equal to those of the other runs. Needs the extra ray.
 """
 
 from __future__ import annotations
