@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mien._version import __version__
 from mien.atomic import write_atomic
 from mien.drawing.blur_mode import BlurMode, check_blur
 from mien.errors import InputError
@@ -25,21 +24,22 @@ from mien.results import VideoFrame
 from mien.table_files import check_table_path
 from mien.video.analysis import VideoAnalysis
 from mien.video.annotation import AnnotatedVideoWriter, annotate_again
+from mien.video.baseline import row_reader
 from mien.video.hiding import HOLD_S, HiddenFaces
 from mien.video.io.reader import frames_at
 from mien.video.io.segments import TIME_BASE, remove_segments
 from mien.video.mouths import MouthMeter
+from mien.video.run_state import ROWS, STATE, load_state, run_settings
 from mien.video.schedule import DETECTION_INTERVAL_S
 from mien.video.speaking import MOUTH, SoundTrack, join_turns, speaking_rows
 from mien.video.table import NOSE, RowFile, add_nose, frame_rows, read_rows, write_table
 from mien.video.timeline import Timeline, summarize_rows
+from mien.video.track_summary import write_summaries
 from mien.video.turns import SpeakingTurn, write_turns
 
 CHECKPOINT_S = 10.0
 """Seconds between two checkpoints: the work that a kill can lose."""
 
-_STATE = "run.json"
-_ROWS = "rows.jsonl"
 _VIDEO = "annotated.mp4"
 _REPORT = "report.html"
 _TURNS = "turns.csv"
@@ -101,11 +101,12 @@ def record(
     annotate: bool = True,
     report: bool = True,
     blur: BlurMode | None = None,
+    baseline: bool = False,
     resume: bool = False,
     resumable: bool = True,
     on_frame: OnFrame | None = None,
 ) -> Recording:
-    """Analyze a video into a folder: `faces.csv`, `annotated.mp4` and `report.html`.
+    """Analyze a video into a folder: `faces.csv`, its summaries, `annotated.mp4` and `report.html`.
 
     Rows are collected in `rows.jsonl`, and checkpoints are written to `run.json` every few seconds. After a kill, a
     call with `resume` continues from the last checkpoint; the table is the same as without the kill. Ctrl-C completes
@@ -121,6 +122,8 @@ def record(
         annotate: write the annotated copy.
         report: write the report.
         blur: faces to hide in the annotated copy and the report, see `mien.video.hiding`.
+        baseline: subtract the neutral baseline of each face from its action units, see `mien.video.baseline`; in tables
+            and report, not in the annotated copy.
         resume: continue an unfinished run in the folder, if there is one.
         resumable: write checkpoints; live sources, and blurred ones that cannot be read twice, have none.
         on_frame: called after every frame; a KeyboardInterrupt that it raises ends the run like Ctrl-C.
@@ -135,60 +138,23 @@ def record(
     check_blur(blur, analysis.follower.analyzer.options.max_faces)
     if report:
         check_installed()
+    if baseline and not analysis.follower.analyzer.action_unit_names:
+        raise InputError("baseline needs action_units.")
     if annotate and not analysis.keep_images:
         raise InputError("an annotated copy needs keep_images=True, or pass annotate=False.")
     if annotate and (file := analysis.file) and file.resolve() == (folder / _VIDEO).resolve():
         raise InputError(f"{file} would be overwritten; give another --output.")
     folder.mkdir(parents=True, exist_ok=True)
-    state = _load_state(folder, _settings(analysis, manifest, annotate, blur, sound), resume=resume)
+    settings = run_settings(analysis, manifest, sound, annotate=annotate, blur=blur, baseline=baseline)
+    state = load_state(folder, settings, resume=resume)
     is_resumable = resumable and not analysis.info.is_live and (blur is None or analysis.is_repeatable)
     with _Run(analysis, manifest, folder, state, sound, annotate=annotate, blur=blur, is_resumable=is_resumable) as run:
         run.analyze(on_frame)
         return run.finish(table, report=report)
 
 
-def _settings(
-    analysis: VideoAnalysis, manifest: Manifest, annotate: bool, blur: BlurMode | None, sound: SoundTrack | None
-) -> dict[str, Any]:
-    """Return everything that has to be equal for a run to be resumed."""
-    return {
-        "version": __version__,
-        "model": manifest.sha256,
-        **analysis.settings(),
-        "annotate": annotate,
-        "blur": blur,
-        "voice": sound.manifest.sha256 if sound else None,
-    }
-
-
-def _load_state(folder: Path, settings: dict[str, Any], *, resume: bool) -> dict[str, Any]:
-    """Return the last checkpoint of an unfinished run, or only the settings of a new one."""
-    path = folder / _STATE
-    if not path.is_file():
-        return {"settings": settings}
-    try:
-        state = json.loads(path.read_bytes())
-        was_stopped = bool(state.get("was_stopped"))
-        is_complete = (folder / _ROWS).stat().st_size >= state["length"]
-    except (ValueError, LookupError, TypeError, AttributeError, FileNotFoundError):
-        state, was_stopped, is_complete = {}, False, False
-    if not resume and not was_stopped:
-        raise InputError(f"{folder} holds an unfinished run; give mien video --resume or another --output.")
-    if not resume:
-        path.unlink()
-        return {"settings": settings}
-    if not is_complete:
-        raise InputError(f"{path} is damaged; remove it to start over.")
-    if state.get("settings") != settings:
-        raise InputError(
-            f"{folder} holds an unfinished run of another video, model or option; give the same ones, or another "
-            "--output."
-        )
-    return state
-
-
 class _Run(AbstractContextManager["_Run"]):
-    """An analysis in progress, and its files; see `record` and `_load_state`."""
+    """An analysis in progress, and its files; see `record` and `mien.video.run_state`."""
 
     def __init__(
         self,
@@ -231,7 +197,7 @@ class _Run(AbstractContextManager["_Run"]):
         with ExitStack() as stack:
             extra = (*([MOUTH] if self._meter else []), *(NOSE if self._is_second_pass else []))
             length = state.get("length", 0)
-            rows = RowFile(folder / _ROWS, manifest.labels, self._action_units, extra=extra, length=length)
+            rows = RowFile(folder / ROWS, manifest.labels, self._action_units, extra=extra, length=length)
             self._rows = stack.enter_context(rows)
             if annotate and not self._has_video and not self._is_second_pass:
                 delay_s = HOLD_S if self._hidden else 0.0
@@ -307,16 +273,19 @@ class _Run(AbstractContextManager["_Run"]):
             "counts": asdict(self._counts),
             "follower": self._analysis.follower.state(),
         }
-        write_atomic(self._folder / _STATE, json.dumps(state))
+        write_atomic(self._folder / STATE, json.dumps(state))
 
     def finish(self, table: Path, *, report: bool) -> Recording:
         """Complete the files, and remove those that only resuming needs unless the run was stopped."""
-        rows = self._folder / _ROWS
-        state = self._folder / _STATE
+        rows = self._folder / ROWS
+        state = self._folder / STATE
         is_resumable = self._was_stopped and state.is_file()
         files = [table]
         self._rows.close()
-        write_table(rows, table, self._manifest.labels, self._action_units)
+        labels = self._manifest.labels
+        read = row_reader(rows, labels, self._action_units, baseline=self._settings["baseline"])
+        write_table(read(), table, labels, self._action_units)
+        files += write_summaries(self._folder, read, labels, self._action_units)
         if self._video is not None and self._counts.frames:
             self._video.close(keep_segments=is_resumable)
             self._has_video = True
@@ -324,14 +293,14 @@ class _Run(AbstractContextManager["_Run"]):
         if self._blur and self._hidden is None:
             self._hidden = HiddenFaces.of_rows(read_rows(rows), self._blur)
         if self._is_second_pass and not self._has_video and self._counts.frames:
-            video, labels = self._folder / _VIDEO, self._manifest.labels
+            video = self._folder / _VIDEO
             annotate_again(
                 video, self._analysis, read_rows(rows), labels, self._counts.end_s, turns=turns, hidden=self._hidden
             )
             self._has_video = True
         if self._has_video:
             files.append(self._folder / _VIDEO)
-        timeline = summarize_rows(read_rows(rows), self._manifest.labels)
+        timeline = summarize_rows(read(), labels)
         if report:
             self._write_report(timeline, turns)
             files.append(self._folder / _REPORT)
@@ -392,6 +361,7 @@ class _Run(AbstractContextManager["_Run"]):
             "Speed": f"{counts.frames / counts.work_s:.0f} frames/s" if counts.work_s > 0 else "",
             "Model": f"{model.name} {model.version}",
             "Detection": interval,
+            "Action units": "above the neutral baseline of each face" if self._settings["baseline"] else "",
             "Label delay": f"about {follower.smoother.delay_ms:.0f} ms",
             "Broken frames": f"{counts.broken:,} left out" if counts.broken else "",
             "Dropped frames": f"{counts.dropped:,}" if counts.dropped else "",

@@ -53,3 +53,24 @@ def test_video_table_has_action_units_of_every_prediction(tiny_model, tmp_path, 
     rows = read_rows(tmp_path / "faces.csv")
     assert len(rows) == 4
     assert all(float(row["AU12"]) > 0.8 and row["gaze_yaw_deg"] for row in rows)
+
+
+def test_video_subtracts_the_neutral_baseline_on_request(tiny_model, tmp_path, examples):
+    pytest.importorskip("av")
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number:02d}.jpg").write_bytes((examples / "obama.jpg").read_bytes())
+    arguments = ["video", str(folder), "--fps", "1", "--model", str(tiny_model), "--action-units", "--quiet"]
+    out = tmp_path / "out"
+    assert main([*arguments, "--baseline", "--no-annotate", "-o", str(out)]) == 0
+    rows = read_rows(out / "faces.csv")
+    assert all(float(row["AU12"]) < 0.01 < float(row["eye_closure"]) for row in rows)
+    (track,) = read_rows(out / "tracks.csv")
+    assert float(track["peak_AU12"]) < 0.01
+    assert "above the neutral baseline of each face" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_baseline_needs_action_units(capsys):
+    assert main(["video", "clip.mp4", "--baseline"]) == 2
+    assert "--action-units" in capsys.readouterr().err

@@ -115,7 +115,9 @@ def test_frames_without_images_are_equal_otherwise(tmp_path, analyzer):
 def test_own_frames_are_recorded(tmp_path, analyzer):
     with VideoAnalysis(seated(count=6), analyzer, fps=5) as analysis:
         recording = record(analysis, analyzer.manifest, tmp_path / "out")
-    assert {path.name for path in recording.files} == {"faces.csv", "annotated.mp4", "report.html"}
+    assert {path.name for path in recording.files} == {
+        *("faces.csv", "tracks.csv", "segments.csv", "annotated.mp4", "report.html")
+    }
     assert "data:image" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     with VideoAnalysis(seated(count=6), analyzer, keep_images=False) as analysis, pytest.raises(InputError):
         record(analysis, analyzer.manifest, tmp_path / "other")

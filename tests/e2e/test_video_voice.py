@@ -14,7 +14,7 @@ from mien.recording import record
 from mien.video.analysis import VideoAnalysis
 from mien.video.mouths import MouthMeter
 from mien.video.speaking import SoundTrack, join_turns, speaking_rows
-from mien.video.table import RowFile, write_table
+from mien.video.table import RowFile, read_rows, write_table
 from mien.voice.audio import SAMPLE_RATE_HZ, read_audio
 from support import clips
 from support.shell import Shell, read_table
@@ -100,7 +100,9 @@ def written(talk, sound, analyzer, tmp_path_factory):
 
 
 def test_writes_turns_report_and_annotated_copy(written, talk):
-    assert sorted(path.name for path in written.iterdir()) == ["annotated.mp4", "faces.csv", "report.html", "turns.csv"]
+    assert sorted(path.name for path in written.iterdir()) == [
+        *("annotated.mp4", "faces.csv", "report.html", "segments.csv", "tracks.csv", "turns.csv")
+    ]
     table = read_table(written / "turns.csv")
     assert [row["status"] for row in table] == ["assigned", "assigned", "no_match"]
     assert float(table[0]["p_neutral"]) != float(table[0]["face_p_neutral"])
@@ -115,7 +117,7 @@ def test_writes_turns_report_and_annotated_copy(written, talk):
 def test_voice_does_not_change_the_faces(written, rows, analyzer, tmp_path):
     with RowFile(tmp_path / "rows.jsonl", analyzer.manifest.labels) as file:
         file.add(rows)
-    write_table(tmp_path / "rows.jsonl", tmp_path / "faces.csv", analyzer.manifest.labels)
+    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.csv", analyzer.manifest.labels)
     assert (written / "faces.csv").read_bytes() == (tmp_path / "faces.csv").read_bytes()
 
 

@@ -134,8 +134,13 @@ def test_resumes_after_the_video_was_joined(tmp_path, monkeypatch):
     joined = (tmp_path / "annotated.mp4").read_bytes()
     recording = run(tmp_path, resume=True)
     assert (tmp_path / "annotated.mp4").read_bytes() == joined
-    assert sorted(path.name for path in recording.files) == ["annotated.mp4", "faces.csv"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["annotated.mp4", "faces.csv"]
+    assert sorted(path.name for path in recording.files) == ["annotated.mp4", "faces.csv", "segments.csv", "tracks.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "annotated.mp4",
+        "faces.csv",
+        "segments.csv",
+        "tracks.csv",
+    ]
 
 
 def test_refuses_to_resume_another_run(tmp_path):
@@ -176,7 +181,7 @@ def test_kill_while_removing_segments_keeps_the_video(tmp_path, monkeypatch):
     assert segments
     segments[-1].unlink()  # removed before the kill
     recording = run(tmp_path, resume=True)
-    assert [path.name for path in recording.files][:2] == ["faces.csv", "annotated.mp4"]
+    assert [path.name for path in recording.files][-1] == "annotated.mp4"
     assert (tmp_path / "annotated.mp4").read_bytes() == video
     assert not list(tmp_path.glob("annotated.mp4.segment-*"))
 
@@ -189,7 +194,7 @@ def test_ctrl_c_before_first_frame_leaves_no_video(tmp_path, monkeypatch):
     monkeypatch.setattr("mien.video.follower.FaceFollower.step", interrupt)
     recording = run(tmp_path)
     assert recording.was_stopped
-    assert [path.name for path in recording.files] == ["faces.csv"]
+    assert [path.name for path in recording.files] == ["faces.csv", "tracks.csv", "segments.csv"]
     assert not (tmp_path / "annotated.mp4").exists()
 
 
@@ -205,7 +210,7 @@ def test_accepts_two_frames_at_nearly_the_same_time(tmp_path, monkeypatch):
 def test_leaves_out_audio_of_a_url(tmp_path, monkeypatch):
     monkeypatch.setattr(FakeReader, "source_info", replace(FakeReader.source_info, has_audio=True))
     recording = run(tmp_path, source="https://example.org/clip.mp4")
-    assert [path.name for path in recording.files] == ["faces.csv", "annotated.mp4"]
+    assert [path.name for path in recording.files] == ["faces.csv", "tracks.csv", "segments.csv", "annotated.mp4"]
 
 
 def test_rejects_unknown_table_format(tmp_path):

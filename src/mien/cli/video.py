@@ -57,6 +57,7 @@ class _Settings:
     detect_every: int | None
     smoothing_s: float
     fps: float | None
+    baseline: bool
 
 
 def video(
@@ -72,6 +73,7 @@ def video(
     quiet: Quiet = False,
     detect_every: DetectEvery = None,
     smoothing: Annotated[float | None, Parameter(metavar="SECONDS")] = None,
+    baseline: Annotated[bool, Parameter(negative="")] = False,
     fps: Annotated[float | None, Parameter(metavar="RATE")] = None,
     options: AnalyzerOptions = DEFAULTS,
 ) -> int:
@@ -86,7 +88,8 @@ def video(
     Args:
         source: files, quoted patterns ("clips/*.mp4"), a URL (rtsp, http), camera ("camera:0"), folder of images, or
             image sequence ("frames/%04d.png").
-        output: folder for faces.csv, annotated.mp4 and report.html; with several videos a folder for each inside it.
+        output: folder for faces.csv, tracks.csv, segments.csv, annotated.mp4 and report.html; with several videos a
+            folder for each inside it.
         table: .csv, .jsonl or .parquet file for one row per face and frame [default: faces.csv in the output folder]
             (Parquet: pip install 'mien[table]').
         annotate: write the annotated copy, with the video's sound (default with --output).
@@ -95,7 +98,8 @@ def video(
         voice: also find who speaks when, and join face and voice of each speaking turn; writes turns.csv into the
             output folder. The classes of a voice are experimental: see docs/voice.md.
         as_json: print one JSON object per frame instead of the summary; with --voice one per speaking turn after them.
-        smoothing: time constant of the probability filter in seconds; 0: no filter [default: 0.2].
+        smoothing: time constant of the filter of probabilities and movements in seconds; 0: no filter [default: 0.2].
+        baseline: subtract the neutral baseline of each face from its action units, see docs/action-units.md.
         fps: frame rate of an image folder [default: 25], or requested from a camera; other videos are sampled at it.
     """
     from mien.video.smoothing import TIME_CONSTANT_S
@@ -104,6 +108,8 @@ def video(
     check_blur_options(blur, output, options)
     if resume and output is None:
         raise InputError("--resume needs the --output folder of the interrupted run.")
+    if baseline and not options.action_units:
+        raise InputError("--baseline needs --action-units.")
     if len(sources) > 1 and (table is not None or as_json):
         raise InputError("--table and --json take one video; with several, --output has a folder for each.")
     settings = _Settings(
@@ -116,6 +122,7 @@ def video(
         detect_every=detect_every,
         smoothing_s=TIME_CONSTANT_S if smoothing is None else smoothing,
         fps=fps,
+        baseline=baseline,
     )
     voices = open_voices(options.threads) if voice else None
     with deferred_stop() as is_stopped:
@@ -163,6 +170,7 @@ def _analyze(
             annotate=settings.annotate and output is not None,
             report=settings.report and output is not None,
             blur=settings.blur,
+            baseline=settings.baseline,
             resume=settings.resume,
             resumable=output is not None,
             on_frame=_frame_callback(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,7 @@ class FaceRows:
         confidences: (N,) of the label, 0..1.
         view_scores: (N,) fitness as a thumbnail: frontal, sharp and unoccluded views score highest.
         values: (N, C + 6) smoothed probabilities, yaw, pitch, roll, sharpness, frontality and size; NaN is unknown.
+        columns: (N, K) other columns of the table, those given to `read_faces`; NaN is unknown.
     """
 
     scene: int
@@ -61,6 +62,7 @@ class FaceRows:
     confidences: np.ndarray
     view_scores: np.ndarray
     values: np.ndarray
+    columns: np.ndarray
 
     @property
     def seconds(self) -> float:
@@ -72,9 +74,21 @@ class FaceRows:
         x1, y1, x2, y2 = self.boxes_xyxy[index].tolist()
         return FaceLocation(timestamp_s=float(self.begin_s[index]), bbox_xyxy=(x1, y1, x2, y2))
 
+    def select(self, rows: np.ndarray) -> FaceRows:
+        """Return some of the rows, by their indices."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: array[rows] for name, array in arrays.items() if isinstance(array, np.ndarray)})
 
-def read_faces(rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...]) -> list[FaceRows]:
+
+def read_faces(
+    rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...], columns: Sequence[str] = ()
+) -> list[FaceRows]:
     """Read the rows of a video, faces in the order of appearance.
+
+    Args:
+        rows: see `mien.video.table`; in time order.
+        labels: class names in the model's order.
+        columns: names of other columns with numbers to read.
 
     Raises:
         InputError: when the rows are not in time order, or a row has an unknown label.
@@ -86,15 +100,17 @@ def read_faces(rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...]) -> li
         label = row.get("label")
         if label not in indices:
             raise InputError(f"a row has the label {label!r}; expected one of {', '.join(labels)}.")
-        return [*(row.get(name) for name in names), indices[label]]
+        return [*(row.get(name) for name in names), indices[label], *(row.get(name) for name in columns)]
 
-    table = np.fromiter(map(numbers, rows), dtype=np.dtype((float, len(names) + 1)))
+    table = np.fromiter(map(numbers, rows), dtype=np.dtype((float, len(names) + 1 + len(columns))))
     steps_s = _usual_steps(table[:, 0])
     _, first, face, counts = np.unique(
         table[:, 1:3], axis=0, return_index=True, return_inverse=True, return_counts=True
     )
     groups = np.split(np.argsort(face.ravel(), kind="stable"), np.cumsum(counts)[:-1])
-    return [_face_rows(table[groups[number]], steps_s[groups[number]], len(labels)) for number in np.argsort(first)]
+    width = len(names) + 1
+    parts = [groups[number] for number in np.argsort(first)]
+    return [_face_rows(table[part, :width], table[part, width:], steps_s[part], len(labels)) for part in parts]
 
 
 def _usual_steps(times_s: np.ndarray) -> np.ndarray:
@@ -108,7 +124,7 @@ def _usual_steps(times_s: np.ndarray) -> np.ndarray:
     return np.median(windows, axis=1)[frame_of_row]
 
 
-def _face_rows(table: np.ndarray, steps_s: np.ndarray, classes: int) -> FaceRows:
+def _face_rows(table: np.ndarray, columns: np.ndarray, steps_s: np.ndarray, classes: int) -> FaceRows:
     begin_s, confidences, visible = table[:, 0], table[:, 7], table[:, 8]
     values, labels = table[:, len(_ROW) : len(_ROW) + classes + len(_POSE) + len(_QUALITY)], table[:, -1]
     is_predicted = ~np.isnan(table[:, -2]) if classes else np.zeros(len(table), dtype=bool)
@@ -131,4 +147,5 @@ def _face_rows(table: np.ndarray, steps_s: np.ndarray, classes: int) -> FaceRows
         confidences=np.nan_to_num(confidences),
         view_scores=(0.1 + frontality) * (0.1 + sharpness) * np.nan_to_num(visible, nan=1.0),
         values=values,
+        columns=columns,
     )

@@ -46,13 +46,16 @@ def label_segments(rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...]) -
     return sorted(segments, key=lambda segment: (segment.start_s, segment.scene, segment.track_id))
 
 
-def _face_segments(face: FaceRows, labels: tuple[str, ...]) -> list[LabelSegment]:
+def steady_stretches(face: FaceRows) -> list[np.ndarray]:
+    """Return the indices of the rows of each stretch in which a face keeps its label without leaving the view."""
     starts = np.flatnonzero((np.diff(face.states) != 0) | face.is_last[:-1]) + 1
+    return [rows for rows in np.split(np.arange(len(face.states)), starts) if face.states[rows[0]] >= 0]
+
+
+def _face_segments(face: FaceRows, labels: tuple[str, ...]) -> list[LabelSegment]:
     segments = []
-    for rows in np.split(np.arange(len(face.states)), starts):
+    for rows in steady_stretches(face):
         state = int(face.states[rows[0]])
-        if state < 0:
-            continue
         seconds = face.end_s[rows] - face.begin_s[rows]
         segments.append(
             LabelSegment(

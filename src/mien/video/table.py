@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import islice
@@ -111,15 +111,17 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     return (row for _, row in read_lines(path))
 
 
-def write_table(rows: Path, table: Path, labels: Sequence[str], action_units: Sequence[str] = ()) -> None:
-    """Write the rows of a `RowFile` as .csv, .jsonl or .parquet.
+def write_table(
+    rows: Iterable[Mapping[str, Any]], table: Path, labels: Sequence[str], action_units: Sequence[str] = ()
+) -> None:
+    """Write rows as .csv, .jsonl or .parquet, without extra columns.
 
     Raises:
         InputError: when the table cannot be written.
         MissingExtraError: for Parquet without pyarrow.
     """
     columns = row_columns(labels, action_units)
-    stream = ({name: row[name] for name in columns} for row in read_rows(rows))
+    stream = ({name: row[name] for name in columns} for row in rows)
     with TableFile(table, columns) as file:
         while batch := list(islice(stream, _BATCH_ROWS)):
             file.write(batch)

@@ -132,7 +132,7 @@ def summarize_rows(
     clearest = sorted(transitions, key=lambda item: (-item.clarity, item.timestamp_s))[:max_transitions]
     longest = sorted(range(len(faces)), key=lambda number: -faces[number].seconds)[:max_curves]
     tracks = tuple(
-        _summarize_face(face, labels, max_bins if number in longest else 0) for number, face in enumerate(faces)
+        summarize_face(face, labels, max_bins if number in longest else 0) for number, face in enumerate(faces)
     )
     scenes: dict[int, float] = {}
     for track in tracks:
@@ -152,7 +152,7 @@ def count_thumbnails(first_s: float, last_s: float) -> int:
     return max(1, min(MAX_THUMBNAILS, int((last_s - first_s) / ABSENT_S)))
 
 
-def _summarize_face(face: FaceRows, labels: tuple[str, ...], max_bins: int) -> Track:
+def summarize_face(face: FaceRows, labels: tuple[str, ...], max_bins: int = 0) -> Track:
     """Return the track of a face, without curve and thumbnails where `max_bins` is 0."""
     # The last two of C + 2 are UNCLASSIFIED and UNSURE, as negative indices.
     states = face.states % (len(labels) + 2)

@@ -79,7 +79,7 @@ def test_closing_the_window_completes_the_recording(shell, clip, tmp_path):
     assert "perceived expression" in out
     assert "stopped early at" in err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        *("annotated.mp4", "faces.csv", "report.html")
+        *("annotated.mp4", "faces.csv", "report.html", "segments.csv", "tracks.csv")
     ]
     rows = (tmp_path / "out" / "faces.csv").read_text(encoding="utf-8").splitlines()
     assert len(rows) == 11

@@ -112,7 +112,7 @@ def test_live_recording_reports_dropped_frames(live, tmp_path):
         recording = record(analysis, analyzer.manifest, tmp_path / "out")
     assert recording.counts.dropped == 60 - recording.counts.frames > 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        *("annotated.mp4", "faces.csv", "report.html")
+        *("annotated.mp4", "faces.csv", "report.html", "segments.csv", "tracks.csv")
     ]
     with VideoReader(tmp_path / "out" / "annotated.mp4") as copy:
         assert sum(1 for _ in copy) == recording.counts.frames

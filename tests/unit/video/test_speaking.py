@@ -121,7 +121,7 @@ def test_extra_columns_stay_out_of_the_table(tmp_path):
     assert [row["mouth_opening"] for row in read_rows(tmp_path / "rows.jsonl")] == [
         row["mouth_opening"] for row in ROWS[:2]
     ]
-    write_table(tmp_path / "rows.jsonl", tmp_path / "faces.csv", LABELS)
+    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.csv", LABELS)
     assert not {MOUTH, *NOSE} & {*read_table(tmp_path / "faces.csv")[0]}
 
 

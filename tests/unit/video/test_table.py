@@ -136,7 +136,7 @@ def test_ignores_incomplete_last_line(tmp_path, cut):
 def test_empty_row_file_gives_empty_table(tmp_path):
     (tmp_path / "rows.jsonl").write_bytes(b"")
     assert list(read_rows(tmp_path / "rows.jsonl")) == []
-    write_table(tmp_path / "rows.jsonl", tmp_path / "faces.csv", LABELS)
+    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.csv", LABELS)
     assert (tmp_path / "faces.csv").read_text(encoding="utf-8").split() == [",".join(COLUMNS)]
 
 
@@ -144,7 +144,7 @@ def test_empty_row_file_gives_empty_table(tmp_path):
 def test_table_has_all_rows_in_order(tmp_path, count):
     with RowFile(tmp_path / "rows.jsonl", LABELS) as file:
         file.add(numbered(*range(count)))
-    write_table(tmp_path / "rows.jsonl", tmp_path / "faces.csv", LABELS)
+    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.csv", LABELS)
     with (tmp_path / "faces.csv").open(encoding="utf-8", newline="") as table:
         assert [int(row["frame_index"]) for row in csv.DictReader(table)] == list(range(count))
 
@@ -152,6 +152,6 @@ def test_table_has_all_rows_in_order(tmp_path, count):
 def test_json_lines_table_equals_row_file(tmp_path):
     with RowFile(tmp_path / "rows.jsonl", LABELS) as file:
         file.add(frame_rows(frame(face(smoothed=expression(0.25)))))
-    write_table(tmp_path / "rows.jsonl", tmp_path / "faces.jsonl", LABELS)
+    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.jsonl", LABELS)
     assert (tmp_path / "faces.jsonl").read_bytes() == (tmp_path / "rows.jsonl").read_bytes()
     assert json.loads((tmp_path / "faces.jsonl").read_text())["p_calm"] is None

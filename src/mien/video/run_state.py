@@ -1,0 +1,70 @@
+"""State of an unfinished recording: its settings and the last checkpoint, in the output folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mien._version import __version__
+from mien.drawing.blur_mode import BlurMode
+from mien.errors import InputError
+from mien.manifest import Manifest
+from mien.video.analysis import VideoAnalysis
+from mien.video.speaking import SoundTrack
+
+STATE = "run.json"
+"""Name of the checkpoint."""
+ROWS = "rows.jsonl"
+"""Name of the file of the rows, see `mien.video.table.RowFile`."""
+
+
+def run_settings(
+    analysis: VideoAnalysis,
+    manifest: Manifest,
+    sound: SoundTrack | None,
+    *,
+    annotate: bool,
+    blur: BlurMode | None,
+    baseline: bool,
+) -> dict[str, Any]:
+    """Return everything that has to be equal for a run to be resumed."""
+    return {
+        "version": __version__,
+        "model": manifest.sha256,
+        **analysis.settings(),
+        "annotate": annotate,
+        "blur": blur,
+        "baseline": baseline,
+        "voice": sound.manifest.sha256 if sound else None,
+    }
+
+
+def load_state(folder: Path, settings: dict[str, Any], *, resume: bool) -> dict[str, Any]:
+    """Return the last checkpoint of an unfinished run, or only the settings of a new one.
+
+    Raises:
+        InputError: when the folder holds another run, or one to be resumed while `resume` is false.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        return {"settings": settings}
+    try:
+        state = json.loads(path.read_bytes())
+        was_stopped = bool(state.get("was_stopped"))
+        is_complete = (folder / ROWS).stat().st_size >= state["length"]
+    except (ValueError, LookupError, TypeError, AttributeError, FileNotFoundError):
+        state, was_stopped, is_complete = {}, False, False
+    if not resume and not was_stopped:
+        raise InputError(f"{folder} holds an unfinished run; give mien video --resume or another --output.")
+    if not resume:
+        path.unlink()
+        return {"settings": settings}
+    if not is_complete:
+        raise InputError(f"{path} is damaged; remove it to start over.")
+    if state.get("settings") != settings:
+        raise InputError(
+            f"{folder} holds an unfinished run of another video, model or option; give the same ones, or another "
+            "--output."
+        )
+    return state
