@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mien.cli.main import main
-from mien.errors import InputError, MissingExtraError, ParityError
+from mien.errors import InputError, MissingExtraError, ModelError, ParityError
 from mien.manifest import read_manifest
 from support.models import TINY_SIZE
 
@@ -74,6 +74,15 @@ def test_missing_packages_name_the_extra(monkeypatch):
 
     monkeypatch.setattr(conversion, "import_module", fail)
     with pytest.raises(MissingExtraError, match=r"litert_torch is missing.*mien\[litert\]"):
+        formats.check_packages("litert")
+
+
+def test_packages_that_cannot_be_loaded_are_not_reported_as_missing(monkeypatch):
+    def fail(name):
+        raise ImportError("cannot import name 'Interpreter' from 'ai_edge_litert'")
+
+    monkeypatch.setattr(conversion, "import_module", fail)
+    with pytest.raises(ModelError, match=r"cannot be loaded: cannot import name 'Interpreter'"):
         formats.check_packages("litert")
 
 

@@ -81,11 +81,7 @@ def export(
 
     if output is None or bundle is not None:
         return write_bundle(
-            model,
-            bundle,
-            canvas,
-            pose=pose,
-            is_only=not (output or data or weights or quantize or precision or format != "onnx"),
+            model, bundle, canvas, format, pose=pose, is_only=not (output or data or weights or quantize or precision)
         )
     if format != "onnx" or precision == "float16":
         return export_format(

@@ -7,22 +7,28 @@ from pathlib import Path
 from mien.errors import InputError, MissingExtraError
 
 
-def write_bundle(model: Path, folder: Path | None, canvas: int, *, pose: bool, is_only: bool) -> int:
+def write_bundle(model: Path, folder: Path | None, canvas: int, format: str, *, pose: bool, is_only: bool) -> int:
     """Write a phone bundle and print its files; return the exit code.
 
     Args:
         model: name or file of an expression model.
         folder: folder to write.
         canvas: maximum side of an image in pixels.
+        format: format of the graphs.
         pose: include the face mesh.
         is_only: whether no option of a model file was given.
 
     Raises:
-        InputError: if there is no folder, or a bundle is wanted together with a model file.
+        InputError: if there is no folder, the format is not ONNX, or a bundle is wanted together with a model file.
         MissingExtraError: torch is not installed.
     """
     if folder is None:
         raise InputError("expected --output FILE, or --bundle FOLDER for phone apps.")
+    if format != "onnx":
+        raise InputError(
+            f"phone bundles have ONNX graphs only; leave out --format, or convert the expression model with "
+            f"--format {format} --output FILE."
+        )
     if not is_only:
         raise InputError(
             "--bundle takes a finished .onnx model and no options of --output; export first, then bundle that file."

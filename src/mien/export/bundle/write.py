@@ -70,7 +70,7 @@ def check_folder(folder: Path) -> None:
     if folder.is_dir() and (not any(folder.iterdir()) or (folder / CONTRACT).is_file()):
         return
     if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder} is not a phone bundle (it has no {CONTRACT}); choose a new folder for --bundle.")
+        raise InputError(f"{folder} contains other files and no {CONTRACT}; choose a new or empty folder.")
 
 
 def _write_graph(pipeline: PipelineGraph, path: Path) -> dict[str, Any]:

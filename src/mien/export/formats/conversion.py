@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
 import numpy as np
 from torch import Tensor, nn
 
-from mien.errors import InputError, MissingExtraError
+from mien.errors import InputError, MissingExtraError, ModelError
 
 Format = Literal["onnx", "litert", "executorch", "coreml"]
 Precision = Literal["float32", "float16", "int8"]
@@ -120,7 +120,12 @@ def can_run(name: Format) -> bool:
 
 
 def check_packages(name: Format) -> None:
-    """Raise `MissingExtraError` if the packages of a format are not installed."""
+    """Load the packages of a format.
+
+    Raises:
+        MissingExtraError: if one is not installed.
+        ModelError: if one is installed and cannot be loaded.
+    """
     _backend(name)
 
 
@@ -149,7 +154,12 @@ def format_spec(name: Format) -> FormatSpec:
 
 
 def _backend(name: Format) -> Backend:
+    extra = FORMATS[name].extra
     try:
         return cast("Backend", import_module(f"mien.export.formats.{name}_format"))
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"Format {name} ({error.name} is missing)", extra) from None
     except ImportError as error:
-        raise MissingExtraError(f"Format {name} ({error.name} is missing)", FORMATS[name].extra) from None
+        raise ModelError(
+            f"the packages of format {name} cannot be loaded: {error}. Reinstall them: pip install 'mien[{extra}]'."
+        ) from error

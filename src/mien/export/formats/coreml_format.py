@@ -28,7 +28,8 @@ def convert(
     """Convert a module to an ML program for iOS 16 and macOS 13 or newer."""
     computing = coremltools.precision.FLOAT32 if precision == "float32" else coremltools.precision.FLOAT16
     with torch.no_grad():
-        traced = torch.jit.trace(module, examples)
+        # an exported module has static shapes; coremltools cannot convert the computation of shapes
+        traced = torch.jit.trace(torch.export.export(module, examples).module(), examples)
     program = coremltools.convert(
         traced,
         convert_to="mlprogram",

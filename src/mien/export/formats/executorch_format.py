@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,13 @@ from executorch.exir import to_edge_transform_and_lower
 from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
 from executorch.runtime import Runtime
 from torch import Tensor, nn
+from torchao.quantization.pt2e.observer import MinMaxObserver
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from mien.export.formats.conversion import Precision, Runner, Signature
+
+MIN_SCALE = 2**-12
+"""Minimum scale of a feature map in int8, the default of the XNNPACK quantizer."""
 
 
 def convert(
@@ -37,7 +42,11 @@ def convert(
 
 def _quantize(module: nn.Module, examples: tuple[Tensor, ...], calibration: Sequence[tuple[Tensor, ...]]) -> nn.Module:
     """Quantize the operators that XNNPACK computes in int8: weights per channel, feature maps with fixed ranges."""
-    quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+    config = get_symmetric_quantization_config(is_per_channel=True)
+    assert config.input_activation is not None
+    # the histograms of the default take a second per face and more
+    ranges = replace(config.input_activation, observer_or_fake_quant_ctr=MinMaxObserver.with_args(eps=MIN_SCALE))
+    quantizer = XNNPACKQuantizer().set_global(replace(config, input_activation=ranges, output_activation=ranges))
     prepared = prepare_pt2e(torch.export.export(module, examples).module(), quantizer)
     with torch.no_grad():
         for values in calibration:
