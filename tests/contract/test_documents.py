@@ -14,6 +14,7 @@ DOCUMENTS = (
     "docs/data-sets.md",
     "docs/training.md",
     "docs/reliability.md",
+    "docs/scale.md",
     "docs/class-priors.md",
     "docs/video.md",
     "docs/voice.md",
