@@ -17,6 +17,7 @@ from mien.drawing.blur_mode import BlurMode, check_blur
 from mien.errors import InputError
 from mien.manifest import Manifest
 from mien.number_format import clock
+from mien.reports.movement_charts import report_columns
 from mien.reports.page import check_installed
 from mien.reports.thumbnails import FrameReader, hide_faces
 from mien.reports.video import write_report
@@ -300,7 +301,7 @@ class _Run(AbstractContextManager["_Run"]):
             self._has_video = True
         if self._has_video:
             files.append(self._folder / _VIDEO)
-        timeline = summarize_rows(read(), labels)
+        timeline = summarize_rows(read(), labels, report_columns(self._action_units))
         if report:
             self._write_report(timeline, turns)
             files.append(self._folder / _REPORT)
@@ -346,6 +347,7 @@ class _Run(AbstractContextManager["_Run"]):
             duration_s=self._counts.end_s,
             turns=turns,
             clip=_VIDEO if self._has_video else None,
+            has_trained_affect=self._analysis.follower.analyzer.classifier.has_affect,
         )
 
     def _facts(self) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mien.reports.movement_charts import AFFECT
 from mien.reports.video import write_report
 from mien.video.io.writer import VideoWriter
 from mien.video.timeline import summarize_rows
@@ -81,10 +82,14 @@ def viewer(tmp_path_factory):
     for index in range(100):
         writer.add(np.full((120, 160, 3), 40 + index, dtype=np.uint8), index / 10)
     writer.close()
-    rows = [face_row(time / 10, "happiness", track=track) for time in range(100) for track in (1, 2)]
+    rows = [
+        face_row(time / 10, "happiness", track=track) | {"valence": time / 100, "arousal": 0.5}
+        for time in range(100)
+        for track in (1, 2)
+    ]
     write_report(
         folder / "report.html",
-        summarize_rows(rows, LABELS),
+        summarize_rows(rows, LABELS, AFFECT),
         title="clip.mp4",
         facts={},
         images=reports.frames,
@@ -204,3 +209,12 @@ def test_report_is_complete_without_a_script(browser, viewer):
     assert page.locator(".legend").inner_text().split() == [*LABELS, "not", "sure"]
     assert page.get_by_role("checkbox").count() == 0
     context.close()
+
+
+def test_dot_in_the_plane_of_valence_and_arousal_follows_the_clip(player):
+    click_at(player, player.locator(".overview a.row .lane").first, 0.75)
+    dot = player.locator(".moment").first
+    assert dot.is_visible()
+    plane, box = player.locator(".plane").first.bounding_box(), dot.bounding_box()
+    assert (box["x"] + box["width"] / 2 - plane["x"]) / plane["width"] == pytest.approx(0.875, abs=0.02)
+    assert (box["y"] + box["height"] / 2 - plane["y"]) / plane["height"] == pytest.approx(0.25, abs=0.02)

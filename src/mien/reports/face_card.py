@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mien.number_format import UNDEFINED, clock, duration, whole_percent
+from mien.number_format import UNDEFINED, clock, decimal, duration, whole_percent
 from mien.reports import time_charts
+from mien.reports.movement_charts import AffectPlane, affect_plane, affect_values, strongest_units
 from mien.reports.speaking import voice_chart
 from mien.reports.time_charts import Chart, Span, Tick, state_css
 from mien.video.face_rows import FaceLocation
@@ -76,6 +77,8 @@ class FaceCard:
         span: start and end of the charts in seconds.
         rows: charts over time.
         ticks: labels of the time axis.
+        movements: names of the action units in the charts, and the rate of blinks, as text; empty without them.
+        affect: the plane of valence and arousal, or None.
         values: values at each time for the page's script.
         head: names of the table's columns.
         table: values at a few times as text.
@@ -93,6 +96,8 @@ class FaceCard:
     span: tuple[float, float]
     rows: list[PlotRow]
     ticks: list[Tick]
+    movements: list[str]
+    affect: AffectPlane | None
     values: dict[str, Any]
     head: list[str]
     table: list[list[str]]
@@ -113,6 +118,7 @@ def make_card(
     length_s: float,
     thumbnail: Thumbnail,
     turns: Sequence[SpeakingTurn] = (),
+    has_trained_affect: bool = False,
 ) -> FaceCard:
     """Return the card of a face in a video of `length_s` seconds; see `FaceCard` for `name` and `times`."""
     span = Span(start_s=track.first_s, end_s=max(track.last_s, track.first_s + 1e-3))
@@ -131,6 +137,8 @@ def make_card(
         span=(round(span.start_s, 3), round(span.end_s, 3)),
         rows=_plot_rows(curve, span, turns),
         ticks=time_charts.make_ticks(span, length_s),
+        movements=_movements(track, curve),
+        affect=affect_plane(curve, span, length_s, is_trained=has_trained_affect),
         values=_script_values(curve, span, length_s),
         head=["time", "label", *(f"{label} %" for label in labels), *_TABLE_UNITS],
         table=_table(curve, labels, length_s),
@@ -211,6 +219,9 @@ def _plot_rows(curve: Curve, span: Span, turns: Sequence[SpeakingTurn]) -> list[
     if turns:
         scale = ("excited", "calm")
         rows.append(PlotRow(name="voice", css="small zero", chart=voice_chart(turns, span), scale=scale))
+    for unit in strongest_units(curve):
+        chart = time_charts.level_chart(curve.columns[unit.name], curve, span)
+        rows.append(PlotRow(name=unit.name, css="unit", chart=chart))
     size = curve.quality[:, 2]
     limit = _round_up(float(np.nan_to_num(size).max()))
     angles = (-MAX_ANGLE_DEG, MAX_ANGLE_DEG, (f"+{MAX_ANGLE_DEG}°", f"−{MAX_ANGLE_DEG}°"))
@@ -224,6 +235,14 @@ def _plot_rows(curve: Curve, span: Span, turns: Sequence[SpeakingTurn]) -> list[
             chart = time_charts.line_chart(values, low, high, curve, span)
             rows.append(PlotRow(name=name, css=css, chart=chart, scale=scale))
     return rows
+
+
+def _movements(track: Track, curve: Curve) -> list[str]:
+    """Return the names of the strongest action units, and the rate of blinks."""
+    texts = [f"{unit.name} {unit.description}" for unit in strongest_units(curve)]
+    if track.blinks_per_minute is not None:
+        texts.append(f"{decimal(track.blinks_per_minute, 1)} blinks per minute")
+    return texts
 
 
 def _table(curve: Curve, labels: Sequence[str], length_s: float) -> list[list[str]]:
@@ -258,6 +277,7 @@ def _script_values(curve: Curve, span: Span, length_s: float) -> dict[str, Any]:
         "pitch": rounded(curve.pose_deg[:, 1]),
         "roll": rounded(curve.pose_deg[:, 2]),
         "sharp": rounded(curve.quality[:, 0] * 100),
+        **affect_values(curve),
     }
 
 

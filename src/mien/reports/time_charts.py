@@ -101,10 +101,10 @@ def area_chart(curve: Curve, span: Span) -> Chart:
     edges /= np.maximum(edges[:, -1:], 1e-9)
     heights = np.rint(_AREA_HEIGHT * (1 - edges)).astype(int)
     paths = [""] * heights.shape[1]
-    for start, stop in _runs(np.isfinite(curve.probabilities.sum(axis=1))):
+    for start, stop in runs(np.isfinite(curve.probabilities.sum(axis=1))):
         peaks = curve.probabilities[start:stop].max(axis=0)
         for index in np.flatnonzero(peaks >= MIN_SHARE):
-            paths[index] += _area_path(heights[start:stop, index], start)
+            paths[index] += _area_path(heights[start:stop, index], start, _AREA_HEIGHT)
     drawn = [(f"c{index}", path) for index, path in enumerate(paths) if path]
     return Chart(css="areas", view_box=f"0 0 {_width(curve, span)} {_AREA_HEIGHT}", paths=tuple(drawn[::-1]))
 
@@ -113,7 +113,7 @@ def line_chart(values: np.ndarray, low: float, high: float, curve: Curve, span: 
     """Return values (T,) over time as a line between two limits, interrupted where they are NaN."""
     height = np.rint(100 * (high - np.clip(values, low, high)) / (high - low))
     path = ""
-    for start, stop in _runs(~np.isnan(values)):
+    for start, stop in runs(~np.isnan(values)):
         if stop - start == 1:
             path += f"M{2 * start} {height[start]:.0f}h2"
         else:
@@ -121,6 +121,13 @@ def line_chart(values: np.ndarray, low: float, high: float, curve: Curve, span: 
             path += f"M{2 * start + 1} {points[0]}{_line_path(points)}"
     view_box = f"0 0 {_width(curve, span)} 100"
     return Chart(css="line", view_box=view_box, paths=(("", path),) if path else ())
+
+
+def level_chart(values: np.ndarray, curve: Curve, span: Span) -> Chart:
+    """Return values (T,) from 0 to 1 over time as an area from the bottom, with gaps where they are NaN."""
+    heights = np.rint(100 * (1 - np.clip(np.nan_to_num(values), 0, 1))).astype(int)
+    path = "".join(_area_path(heights[start:stop], start, 100) for start, stop in runs(~np.isnan(values)))
+    return Chart(css="levels", view_box=f"0 0 {_width(curve, span)} 100", paths=(("", path),) if path else ())
 
 
 def state_chart(curve: Curve, span: Span) -> Chart:
@@ -158,11 +165,17 @@ def state_css(state: int) -> str:
     return {UNSURE: "unsure", UNCLASSIFIED: "unclassified"}.get(state, f"c{state}")
 
 
-def _area_path(edge: np.ndarray, start: int) -> str:
+def runs(mask: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Return start and stop of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
+    return zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+
+
+def _area_path(edge: np.ndarray, start: int, bottom: int) -> str:
     """Return the area between an upper edge and the bottom, in units of half a bin."""
     if len(edge) == 1:
-        return f"M{2 * start} {_AREA_HEIGHT}V{edge[0]}h2V{_AREA_HEIGHT}z"
-    return f"M{2 * start} {_AREA_HEIGHT}V{edge[0]}h1{_line_path(edge)}h1V{_AREA_HEIGHT}z"
+        return f"M{2 * start} {bottom}V{edge[0]}h2V{bottom}z"
+    return f"M{2 * start} {bottom}V{edge[0]}h1{_line_path(edge)}h1V{bottom}z"
 
 
 def _line_path(points: np.ndarray) -> str:
@@ -177,12 +190,6 @@ def _line_path(points: np.ndarray) -> str:
         path += f"l2 {rise}" if rise > 0 else f"l2{rise}"
         level = 0
     return path + (f"h{level}" if level else "")
-
-
-def _runs(mask: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Return start and stop of each run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
-    return zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
 def _width(curve: Curve, span: Span) -> str:

@@ -43,6 +43,7 @@ def write_report(
     duration_s: float | None = None,
     turns: Sequence[SpeakingTurn] = (),
     clip: str | None = None,
+    has_trained_affect: bool = False,
 ) -> None:
     """Write the page of a video atomically.
 
@@ -55,12 +56,13 @@ def write_report(
         duration_s: end of the time axis; the end of the last face by default.
         turns: speaking turns; a voice lane is drawn for each face that speaks.
         clip: name of the annotated copy in the same folder, which the page plays; None without one.
+        has_trained_affect: true when the model predicts valence and arousal; otherwise they are derived.
 
     Raises:
         InputError: a frame is not (H, W, 3) uint8.
         MissingExtraError: Jinja2 is not installed.
     """
-    page = _Page(timeline, images, max(timeline.end_s, duration_s or 0.0, 1e-3), turns)
+    page = _Page(timeline, images, max(timeline.end_s, duration_s or 0.0, 1e-3), turns, has_trained_affect)
     html = render("video.html", title=title, facts=facts, clip=clip, **page.values())
     # a file name that is not valid Unicode (a lone surrogate) becomes question marks
     write_atomic(path, html.encode("utf-8", errors="replace"))
@@ -70,8 +72,14 @@ class _Page:
     """Values of the template `video.html`."""
 
     def __init__(
-        self, timeline: Timeline, images: FrameReader | None, length_s: float, turns: Sequence[SpeakingTurn]
+        self,
+        timeline: Timeline,
+        images: FrameReader | None,
+        length_s: float,
+        turns: Sequence[SpeakingTurn],
+        has_trained_affect: bool,
     ) -> None:
+        self._has_trained_affect = has_trained_affect
         self._timeline = timeline
         self._turns = turns
         self._length_s = length_s
@@ -174,6 +182,7 @@ class _Page:
             length_s=self._length_s,
             thumbnail=self._thumbnail,
             turns=speaking.turns_of(self._turns, track.scene, track.track_id),
+            has_trained_affect=self._has_trained_affect,
         )
 
     def _other_voices(self, span: Span) -> dict[str, Any] | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mien.video.blinks import count_blinks
 from mien.video.face_rows import ABSENT_S, UNCLASSIFIED, UNSURE, FaceLocation, FaceRows, read_faces
+from mien.video.table import EYE_CLOSURE
 from mien.video.time_bins import bin_edges, bin_means, bin_sums
 from mien.video.transitions import Transition, find_transitions
 
@@ -38,6 +40,7 @@ class Curve:
         states: (T,) int, index of the steady label that was held longest, or `UNSURE`, `UNCLASSIFIED`, `ABSENT`.
         pose_deg: (T, 3) mean yaw, pitch and roll, NaN where unknown.
         quality: (T, 3) mean sharpness, frontality and size in pixels, NaN where unknown.
+        columns: (T,) means of the other columns given to `summarize_rows`, by name; NaN where unknown.
     """
 
     start_s: float
@@ -47,6 +50,7 @@ class Curve:
     states: np.ndarray
     pose_deg: np.ndarray
     quality: np.ndarray
+    columns: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,7 @@ class Track:
         shares: share of these seconds by steady label, for every label in order.
         unsure: share without a steady label.
         unclassified: share before the first prediction. All shares sum to 1.
+        blinks_per_minute: None where the eyes were not measured, or too rarely.
         curve: values over time; None for all but the faces that are longest in view.
         thumbnails: frontal and sharp views, spread evenly over time; empty without a curve.
     """
@@ -74,6 +79,7 @@ class Track:
     shares: dict[str, float]
     unsure: float
     unclassified: float
+    blinks_per_minute: float | None
     curve: Curve | None
     thumbnails: tuple[FaceLocation, ...]
 
@@ -110,6 +116,7 @@ class Timeline:
 def summarize_rows(
     rows: Iterable[Mapping[str, Any]],
     labels: tuple[str, ...],
+    columns: Sequence[str] = (),
     *,
     max_bins: int = MAX_BINS,
     max_curves: int = MAX_CURVES,
@@ -120,6 +127,7 @@ def summarize_rows(
     Args:
         rows: see `mien.video.table`; in time order.
         labels: class names in the model's order.
+        columns: names of other columns with numbers, for curves; blinks are counted in `EYE_CLOSURE`.
         max_bins: maximum number of bins of a curve; the bins of a face that is long in view are wider.
         max_curves: number of faces with curves and thumbnails: those longest in view.
         max_transitions: number of transitions to keep: the clearest ones.
@@ -127,12 +135,13 @@ def summarize_rows(
     Raises:
         InputError: when the rows are not in time order, or a row has an unknown label.
     """
-    faces = read_faces(rows, labels)
+    faces = read_faces(rows, labels, columns)
     transitions = [transition for face in faces for transition in find_transitions(face, labels)]
     clearest = sorted(transitions, key=lambda item: (-item.clarity, item.timestamp_s))[:max_transitions]
     longest = sorted(range(len(faces)), key=lambda number: -faces[number].seconds)[:max_curves]
     tracks = tuple(
-        summarize_face(face, labels, max_bins if number in longest else 0) for number, face in enumerate(faces)
+        summarize_face(face, labels, columns, max_bins=max_bins if number in longest else 0)
+        for number, face in enumerate(faces)
     )
     scenes: dict[int, float] = {}
     for track in tracks:
@@ -152,8 +161,8 @@ def count_thumbnails(first_s: float, last_s: float) -> int:
     return max(1, min(MAX_THUMBNAILS, int((last_s - first_s) / ABSENT_S)))
 
 
-def summarize_face(face: FaceRows, labels: tuple[str, ...], max_bins: int = 0) -> Track:
-    """Return the track of a face, without curve and thumbnails where `max_bins` is 0."""
+def summarize_face(face: FaceRows, labels: tuple[str, ...], columns: Sequence[str] = (), *, max_bins: int = 0) -> Track:
+    """Return the track of a face, without curve and thumbnails where `max_bins` is 0; `columns` are its columns."""
     # The last two of C + 2 are UNCLASSIFIED and UNSURE, as negative indices.
     states = face.states % (len(labels) + 2)
     held_s = np.bincount(states, face.end_s - face.begin_s, minlength=len(labels) + 2)
@@ -167,19 +176,30 @@ def summarize_face(face: FaceRows, labels: tuple[str, ...], max_bins: int = 0) -
         shares=dict(zip(labels, shares, strict=False)),
         unsure=shares[UNSURE],
         unclassified=shares[UNCLASSIFIED],
-        curve=_curve(face, len(labels), max_bins) if max_bins else None,
+        blinks_per_minute=_blinks_per_minute(face, columns),
+        curve=_curve(face, len(labels), columns, max_bins) if max_bins else None,
         thumbnails=_thumbnails(face) if max_bins else (),
     )
 
 
-def _curve(face: FaceRows, classes: int, max_bins: int) -> Curve:
+def _blinks_per_minute(face: FaceRows, columns: Sequence[str]) -> float | None:
+    if EYE_CLOSURE not in columns:
+        return None
+    closures = face.columns[:, columns.index(EYE_CLOSURE)]
+    is_known = ~np.isnan(closures)
+    count = count_blinks(face.begin_s[is_known], closures[is_known])
+    return count.per_minute if count is not None and count.seconds > 0 else None
+
+
+def _curve(face: FaceRows, classes: int, columns: Sequence[str], max_bins: int) -> Curve:
     start_s = float(face.begin_s[0])
     begin_s = face.begin_s - start_s
     end_s = face.end_s - start_s
     # The usual row: the first one may be as short or long as no other at a variable frame rate.
     usual_s = float(np.median(end_s - begin_s).round(6))
     edges_s = bin_edges(float(end_s[-1]), max(usual_s, _MIN_BIN_S), max_bins)
-    means = bin_means(begin_s, end_s, face.values, edges_s)
+    means = bin_means(begin_s, end_s, np.hstack([face.values, face.columns]), edges_s)
+    own = face.values.shape[1]
     held_s = bin_sums(begin_s, end_s, np.eye(classes + 2)[face.states], edges_s).round(9)
     seconds = held_s.sum(axis=1)
     longest = held_s.argmax(axis=1)
@@ -191,7 +211,8 @@ def _curve(face: FaceRows, classes: int, max_bins: int) -> Curve:
         probabilities=means[:, :classes],
         states=np.where(seconds > 0, states, ABSENT),
         pose_deg=means[:, classes : classes + 3],
-        quality=means[:, classes + 3 :],
+        quality=means[:, classes + 3 : own],
+        columns=dict(zip(columns, means[:, own:].T, strict=True)),
     )
 
 

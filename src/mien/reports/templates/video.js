@@ -39,6 +39,10 @@
       lines.push(line("yaw " + data.yaw[bin] + "°, pitch " + data.pitch[bin] + "°, roll " + data.roll[bin] + "°", "quiet"));
     }
     if (data.sharp[bin] !== null) lines.push(line("sharpness " + data.sharp[bin] + "%", "quiet"));
+    if (data.valence && data.valence[bin] !== null) {
+      const signed = (value) => (value < 0 ? "−" : "+") + (Math.abs(value) / 100).toFixed(2);
+      lines.push(line("valence " + signed(data.valence[bin]) + ", arousal " + signed(data.arousal[bin]), "quiet"));
+    }
     return lines;
   }
 

@@ -50,6 +50,12 @@
     return head;
   });
 
+  const moments = [...document.querySelectorAll(".face:has(.plane)")].map((card) => {
+    const dot = make("i", { className: "moment", hidden: true });
+    card.querySelector(".plane").append(dot);
+    return { data: JSON.parse(card.querySelector(".plot").dataset.values), dot };
+  });
+
   let used = false, inView = true;
   const close = make("button", { type: "button", className: "close", textContent: "×" });
   close.setAttribute("aria-label", "Close the small player");
@@ -76,6 +82,11 @@
       playheads[index].hidden = now < start || now > end;
       playheads[index].style.left = (100 * (now - start)) / (end - start) + "%";
     });
+    moments.forEach(({ data, dot }) => {
+      const bin = Math.floor((now - data.start) / data.width), valence = data.valence[bin], arousal = data.arousal[bin];
+      dot.hidden = valence === undefined || valence === null || arousal === null;
+      if (!dot.hidden) Object.assign(dot.style, { left: 50 + valence / 2 + "%", top: 50 - arousal / 2 + "%" });
+    });
     position.textContent = text;
     lane.setAttribute("aria-valuenow", now.toFixed(2));
     lane.setAttribute("aria-valuetext", text);
@@ -97,6 +108,7 @@
     figure.classList.add("missing");
     seekRow.remove();
     playheads.forEach((head) => head.remove());
+    moments.forEach(({ dot }) => dot.remove());
     plots.forEach((plot) => plot.classList.remove("seekable"));
   }
 
