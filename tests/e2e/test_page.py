@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from mien import Analyzer
+from mien.action_units import ACTION_UNITS
 from mien.imaging import read_image
 from mien.runtime import ASSETS
 from mien.schema import flatten_result, table_columns
@@ -164,6 +165,29 @@ def test_camera_results_match_python(page: Page, camera_image: Image.Image, mode
         "aria-label", re.compile(r"^Face \d+, share of the last 30 seconds: neutral")
     )
     expect(page.locator("#rate")).to_have_text(re.compile(r"^\d"))
+
+
+def test_server_shows_action_units_on_request(session: PageSession) -> None:
+    page = session.page
+    switch = page.get_by_label("Action units")
+    expect(switch).to_be_hidden()
+    select(page, "server", "open")
+    page.set_input_files("#image-file", IMAGE)
+    expect(page.locator("#faces .meters .meter").first).to_be_visible()
+    expect(page.locator("#faces .movements")).to_be_hidden()
+    switch.check()
+    expect(page.locator("#faces .movements .meter").first).to_be_visible()
+    [face] = Analyzer("open", action_units=True).analyze(IMAGE)
+    assert face.action_units is not None
+    units = {unit.name: face.action_units[unit.name] for unit in ACTION_UNITS}
+    strongest = sorted(units, key=lambda name: -units[name])[:3]
+    names = page.locator("#faces .movements .name").all_inner_texts()
+    assert [name.split()[0] for name in names[:3]] == strongest
+    values = page.locator("#faces .movements .value").all_inner_texts()
+    assert [float(value) for value in values[:3]] == pytest.approx([units[name] for name in strongest], abs=0.02)
+    assert axe_violations(page) == []
+    switch.uncheck()
+    expect(page.locator("#faces .movements")).to_be_hidden()
 
 
 def test_every_face_of_a_group_has_a_card(page: Page) -> None:

@@ -27,4 +27,11 @@ export interface Backend {
 }
 
 /** Open a backend; `progress` receives 0..1 while models load. Rejects with a message for the user. */
-export type OpenBackend = (options: { model: string; progress?: (fraction: number) => void }) => Promise<Backend>;
+export type OpenBackend = (options: OpenOptions) => Promise<Backend>;
+
+export interface OpenOptions {
+  model: string;
+  /** Estimate action units and gaze too, which only the server can. */
+  actionUnits: boolean;
+  progress?: (fraction: number) => void;
+}

@@ -9,12 +9,12 @@ import { listServedModels } from './health';
 import { Stream } from './stream';
 
 /** Open a backend on the server next to the page. Rejects with a `BusyError`, a `TokenError` or a message for the user. */
-export const openServerBackend: OpenBackend = async ({ model, progress }) => {
+export const openServerBackend: OpenBackend = async ({ model, actionUnits, progress }) => {
   const models = await listServedModels();
   const served = models.find(({ name }) => name === model);
   if (!served) throw new Error(`The server has no model “${model}”.`);
   progress?.(1);
-  return new ServerBackend(model, served.labels);
+  return new ServerBackend(model, served.labels, actionUnits);
 };
 
 class ServerBackend implements Backend {
@@ -25,8 +25,9 @@ class ServerBackend implements Backend {
   constructor(
     readonly model: string,
     readonly labels: readonly string[],
+    private readonly actionUnits: boolean,
   ) {
-    this.stream = new Stream(model);
+    this.stream = new Stream(model, actionUnits);
   }
 
   async analyzeImage(image: ImageBitmap): Promise<Frame> {
@@ -35,6 +36,7 @@ class ServerBackend implements Backend {
     const { bytes, scale } = await encodeImage(image);
     const url = endpoint('v1/analyze');
     url.searchParams.set('model', this.model);
+    if (this.actionUnits) url.searchParams.set('action_units', 'true');
     const headers = { ...authorization(), 'Content-Type': bytes.type };
     const response = await request(url, { method: 'POST', headers, body: bytes });
     const { results } = (await response.json()) as { results: ResultRecord[] };

@@ -20,10 +20,11 @@ export function authorization(): Record<string, string> {
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
-/** Return the WebSocket URL and subprotocols for a model. */
-export function streamEndpoint(model: string): { url: URL; protocols: string[] } {
+/** Return the WebSocket URL and subprotocols for a model, with or without action units. */
+export function streamEndpoint(model: string, actionUnits: boolean): { url: URL; protocols: string[] } {
   const url = endpoint('v1/stream');
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   url.searchParams.set('model', model);
+  if (actionUnits) url.searchParams.set('action_units', 'true');
   return { url, protocols: token ? ['mien.v1', `bearer.${token}`] : ['mien.v1'] };
 }

@@ -28,7 +28,10 @@ export class Stream {
   /** Why the connection ended between two requests; reported by the next one. */
   private failure: Error | null = null;
 
-  constructor(private readonly model: string) {}
+  constructor(
+    private readonly model: string,
+    private readonly actionUnits: boolean,
+  ) {}
 
   get isOpen(): boolean {
     return this.socket?.readyState === WebSocket.OPEN;
@@ -58,7 +61,7 @@ export class Stream {
     this.close();
     // Reports why access is denied; a failed WebSocket handshake has no details.
     await listServedModels();
-    const { url, protocols } = streamEndpoint(this.model);
+    const { url, protocols } = streamEndpoint(this.model, this.actionUnits);
     const socket = new WebSocket(url, protocols);
     this.socket = socket;
     socket.addEventListener('message', ({ data }) => {

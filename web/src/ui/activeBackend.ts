@@ -1,6 +1,6 @@
 /** The open backend: at most one, for one mode and model. */
 
-import type { Backend, OpenBackend } from '../backend';
+import type { Backend, OpenBackend, OpenOptions } from '../backend';
 import { openServerBackend } from '../server/backend';
 
 export type Mode = Backend['mode'];
@@ -21,18 +21,22 @@ async function loadDeviceBackend(): Promise<OpenBackend> {
 
 export class ActiveBackend {
   private backend: Backend | null = null;
+  private actionUnits = false;
 
   /** The open backend; null without one. */
   get current(): Backend | null {
     return this.backend;
   }
 
-  /** Return the backend for a mode and model; closes another open one. Rejects with a message for the user. */
-  async open(mode: Mode, model: string, progress: (fraction: number) => void): Promise<Backend> {
-    if (this.backend?.mode === mode && this.backend.model === model) return this.backend;
+  /** Return the backend for a mode and options; closes another open one. Rejects with a message for the user. */
+  async open(mode: Mode, options: OpenOptions): Promise<Backend> {
+    const { model, actionUnits } = options;
+    const isSame = this.backend?.model === model && this.actionUnits === actionUnits;
+    if (this.backend?.mode === mode && isSame) return this.backend;
     this.close();
     const open = await LOADERS[mode]();
-    this.backend = await open({ model, progress });
+    this.backend = await open(options);
+    this.actionUnits = actionUnits;
     return this.backend;
   }
 

@@ -35,6 +35,7 @@ export class App {
   private controller = new AbortController();
   private lastRun: Promise<void> = Promise.resolve();
   private mode: Mode = 'device';
+  private actionUnits = false;
   /** Null selects the default model. */
   private model: string | null = null;
 
@@ -127,6 +128,12 @@ export class App {
 
   async setModel(model: string): Promise<void> {
     this.model = model;
+    await this.restart();
+  }
+
+  /** Switch the action units on or off, which the server estimates. */
+  async setActionUnits(isOn: boolean): Promise<void> {
+    this.actionUnits = isOn;
     await this.restart();
   }
 
@@ -238,7 +245,8 @@ export class App {
     this.viewer.showProgress(text, isDevice ? 0 : null);
     try {
       const model = this.model ?? (await listModels()).default;
-      return await this.backend.open(this.mode, model, (fraction) => this.viewer.showProgress(text, fraction));
+      const progress = (fraction: number) => this.viewer.showProgress(text, fraction);
+      return await this.backend.open(this.mode, { model, actionUnits: this.actionUnits && !isDevice, progress });
     } finally {
       this.viewer.showProgress(null);
     }

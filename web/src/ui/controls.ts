@@ -71,7 +71,7 @@ export function connectSources(app: App): void {
   window.addEventListener('pagehide', () => app.stop());
 }
 
-/** Connect the switch between device and server, and check whether a server is available. */
+/** Connect the switches of the mode and of the action units, and check whether a server is available. */
 export async function connectModes(app: App): Promise<void> {
   const privacy = byId('privacy', HTMLElement);
   const inputs = [...byId('mode', HTMLElement).querySelectorAll('input')];
@@ -79,6 +79,7 @@ export async function connectModes(app: App): Promise<void> {
     for (const input of inputs) input.checked = input.value === mode;
     privacy.classList.toggle('uploads', mode === 'server');
     setText(byId('privacy-text', HTMLElement), privacyText(mode));
+    byId('action-units-option', HTMLElement).hidden = mode === 'device';
     app.results.announcer.announce(privacyText(mode));
   };
   // The user may decline to send the open file.
@@ -86,6 +87,8 @@ export async function connectModes(app: App): Promise<void> {
   for (const input of inputs) {
     input.addEventListener('change', () => input.checked && void select(input.value as Mode));
   }
+  const units = byId('action-units', HTMLInputElement);
+  units.addEventListener('change', () => void app.setActionUnits(units.checked));
   const problem = await serverProblem();
   const reason = byId('server-reason', HTMLElement);
   setText(reason, problem ?? '');

@@ -12,6 +12,7 @@ import {
   formatQualityValues,
 } from './format';
 import { Meters, StackedBar } from './meters';
+import { Movements } from './movements';
 import { labelColor } from './palette';
 import { Timeline } from './timeline';
 
@@ -41,6 +42,7 @@ export class FaceCard {
   private readonly confidence = create('span', 'confidence');
   private readonly stackedBar = new StackedBar();
   private readonly meters = new Meters();
+  private readonly movements = new Movements();
   private readonly pose = create('dd');
   private readonly quality = create('dd');
   private thumbnail_s = -Infinity;
@@ -61,7 +63,7 @@ export class FaceCard {
     );
     this.details.append(
       create('summary', '', this.thumbnail, caption, this.confidence, this.stackedBar.root),
-      create('div', 'body', this.timeline.root, this.meters.root, attributes),
+      create('div', 'body', this.timeline.root, this.meters.root, this.movements.root, attributes),
     );
     this.root.append(this.details);
   }
@@ -78,6 +80,7 @@ export class FaceCard {
       this.meters.update(expression.probabilities);
       this.stackedBar.update(expression.probabilities);
     }
+    this.movements.update(face);
     const { head_pose_deg: pose, quality } = face;
     setAttribute(this.pose, formatPose(pose), pose && formatPoseAngles(pose));
     const visibility = face.is_face_doubtful ? 'uncertain: perhaps not a face' : formatQuality(quality);
