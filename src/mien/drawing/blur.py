@@ -14,7 +14,7 @@ from mien.results import Face
 CELLS = 4
 """Number of cells along the longer side of a hidden area."""
 BLUR_SCALE = 1.6
-"""Side of a hidden area as a multiple of the face's box: hair, ears and chin are hidden too."""
+"""Side of a hidden area as a multiple of the face's box: ears, chin and most of the hair are hidden too."""
 COLOR_STEP = 16
 """Colors of cells are rounded to multiples: the cells of a moving face do not add up to an image."""
 

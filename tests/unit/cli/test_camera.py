@@ -8,6 +8,8 @@ import pytest
 
 from mien.cli import window as window_module
 from mien.cli.main import main
+from mien.inference.analyzer import Analyzer
+from mien.video.io.reader import VideoReader
 from support.images import bust
 from support.video import switching_frames, write_clip
 
@@ -20,13 +22,14 @@ def clip(tmp_path_factory):
 
 
 class FakeWindow:
-    """Records the shapes of its images and closes after `ends_after` of them."""
+    """Records the shapes of its images and the last image, and closes after `ends_after` of them."""
 
     def __init__(self, ends_after=None):
         self.shapes, self.ends_after, self.closed = [], ends_after, 0
 
     def show(self, image):
         self.shapes.append(image.shape)
+        self.last = image
         return self.ends_after is None or len(self.shapes) < self.ends_after
 
     def close(self):
@@ -122,3 +125,21 @@ def test_opens_no_window_without_a_display(monkeypatch):
 
     monkeypatch.setattr(tkinter, "Tk", refuse)
     assert window_module.open_window("mien") is None
+
+
+def test_blur_hides_the_face_in_the_window_and_in_the_recording(shell, clip, tmp_path, tiny_model):
+    window = FakeWindow()
+    shell(clip, "-o", tmp_path, "--blur", "all", "--quiet", window=window)
+    detector = Analyzer(tiny_model, threads=1)
+    with VideoReader(tmp_path / "annotated.mp4") as frames:
+        recorded = [frame.image for frame in frames]
+    with VideoReader(clip) as frames:
+        assert len(detector.detect(next(frames).image)) == 1
+    for image in (window.last, *recorded[::10]):
+        assert detector.detect(image) == []
+
+
+def test_blur_refuses_a_limited_number_of_faces(shell, clip):
+    code, _, err = shell(clip, "--blur", "others", "--max-faces", "2", window=None)
+    assert code == 2
+    assert "leave out --max-faces" in err
