@@ -61,6 +61,8 @@ def test_table_is_that_of_predict(shell, photos, tiny_model, tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in out.glob("images/*")} == files
     assert shell(photos, "-o", out, "--shard-size", "2", "--max-faces", "1") == 2
     assert "another max_faces; give the same as before" in shell.err
+    assert shell(photos, "-o", out, "--shard-size", "2", "--device", "cpu") == 2
+    assert "another device; give the same as before" in shell.err
 
 
 def test_refuses_changed_inputs(shell, photos, tmp_path):

@@ -75,7 +75,9 @@ def list_shards(sources: Sequence[str], *, shard_size: int = SHARD_SIZE) -> List
     groups = []
     for source in sources:
         files = list_files(source)
-        kinds = {kind: [file for file in files if _kind(file.path) == kind] for kind in KINDS}
+        kinds: dict[Kind, list[FileInfo]] = {
+            kind: [file for file in files if _kind(file.path) == kind] for kind in KINDS
+        }
         if not any(kinds.values()):
             raise InputError(f"no images or videos found in {source}; expected JPEG, PNG, tar files, MP4 or others.")
         for kind, members in kinds.items():

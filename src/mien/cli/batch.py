@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mien.batch.analysis import ShardAnalyzer
     from mien.batch.pool import WorkerPool
     from mien.batch.run import BatchRun
-    from mien.batch.shards import Listing, Shard
+    from mien.batch.shards import Shard
     from mien.inference.analyzer import Analyzer
 
 SOME_FAILED = 1
@@ -117,28 +117,27 @@ def batch(
     options = replace(options, threads=options.threads or 1)
     # the machine that only hands out the work may have no GPU
     analyzer = (replace(options, device="cpu") if placement.gpus_per_worker else options).open_analyzer()
-    with BatchRun(output, _settings(source, listing, shard_size, analyzer), listing.shards) as run:
-        if run.counts.shards and not quiet:
-            print_message(f"resuming after {run.counts.shards} of {count(len(listing.shards), 'shard')}")
-        work = ShardAnalyzer(_analyzer_opener(options, placement, analyzer), placement.cpus_per_worker)
-        lost = _run(run, work, placement, len(listing.shards), quiet=quiet)
-        run.write_errors()
-    if not quiet:
-        _print_summary(run)
-    print_written(output, quiet=quiet)
-    return _conclude(run, lost)
-
-
-def _settings(source: Sequence[str], listing: Listing, shard_size: int, analyzer: Analyzer) -> dict[str, Any]:
-    """Return what has to be the same when a run is continued."""
-    return {
+    opener = _analyzer_opener(options, placement, analyzer)
+    settings = {
         "version": __version__,
         "source": list(source),
         "inputs": listing.digest,
         "shard_size": shard_size,
         "model": analyzer.manifest.sha256,
+        "device": options.device,
+        "precision": opener.keywords["precision"],
         **asdict(analyzer.options),
     }
+    with BatchRun(output, settings, listing.shards) as run:
+        if run.counts.shards and not quiet:
+            print_message(f"resuming after {run.counts.shards} of {count(len(listing.shards), 'shard')}")
+        work = ShardAnalyzer(opener, placement.cpus_per_worker)
+        given_up = _run(run, work, placement, len(listing.shards), quiet=quiet)
+        run.write_errors()
+    if not quiet:
+        _print_summary(run)
+    print_written(output, quiet=quiet)
+    return _conclude(run, given_up)
 
 
 def _analyzer_opener(options: AnalyzerOptions, placement: WorkerOptions, analyzer: Analyzer) -> partial[Analyzer]:
