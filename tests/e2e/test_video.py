@@ -26,7 +26,8 @@ from support.shell import Shell, read_table
 from support.video import audio_seconds, crossing_frames, image_times, switching_frames, write_clip
 
 SIZE_WH = 320, 240
-NAMES = ["annotated.mp4", "faces.csv", "report.html"]
+TABLES = ["faces.csv", "segments.csv", "tracks.csv"]
+NAMES = ["annotated.mp4", "faces.csv", "report.html", "segments.csv", "tracks.csv"]
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +219,7 @@ def test_run_killed_twice_equals_uninterrupted_run(crossing, tiny_model, shell, 
     assert (killed / "faces.csv").read_bytes() == (uninterrupted / "faces.csv").read_bytes()
     assert image_times(killed / "annotated.mp4") == image_times(uninterrupted / "annotated.mp4")
     assert audio_seconds(killed / "annotated.mp4") == audio_seconds(uninterrupted / "annotated.mp4")
-    assert sorted(path.name for path in killed.iterdir()) == NAMES[:2]
+    assert sorted(path.name for path in killed.iterdir()) == ["annotated.mp4", *TABLES]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT on Windows")
@@ -251,7 +252,7 @@ def test_resume_needs_a_folder_and_starts_a_new_run(portrait_clip, shell, tmp_pa
     assert shell(portrait_clip, "--resume") == 2
     assert "--output" in shell.err
     assert shell(portrait_clip, "--output", tmp_path, "--resume", "--no-annotate", "--no-report") == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["faces.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == TABLES
 
 
 @pytest.mark.parametrize("state", ["{", "[]", "{}", '{"length": 50}'])

@@ -15,7 +15,7 @@ from support.images import bust
 from support.shell import Shell
 from support.video import image_times, switching_frames, write_clip
 
-NAMES = ["annotated.mp4", "faces.csv"]
+NAMES = ["annotated.mp4", "faces.csv", "segments.csv", "tracks.csv"]
 
 
 @pytest.fixture(scope="module")
