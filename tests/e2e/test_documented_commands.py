@@ -29,6 +29,8 @@ NOT_EXECUTED = {
     r"mien video rtsp:": "needs a camera on the network; tests/e2e/test_streams.py",
     r"mien (train|export|data)\b|torchrun\b": TRAINS,
     r"mien \w+ .*(ferplus|rafdb|KIND)\b": DATA,
+    r"mien evaluate .*(emodb|crema-d|meld)": "needs recordings; tests/e2e/test_evaluate_voice.py uses generated ones",
+    r"mien batch .*--cluster": "needs Ray; tests/e2e/test_batch_ray.py runs where it is installed",
     r"mien .*(mine|fusion)\.onnx": TRAINS,
     r"mien .*--device (cuda|tensorrt|openvino)": "needs the hardware; tests/parity/test_devices.py runs where it is",
     r"python (benchmarks|recipes)/": "needs data that cannot be shipped; tests/contract/test_benchmarks.py",
