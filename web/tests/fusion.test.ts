@@ -79,6 +79,21 @@ describe('the face during a segment of speech', () => {
     expectClose(faceDuring(history, 0.5, 2.5), expected);
   });
 
+  test('leaves out frames without a prediction of their own', () => {
+    const held = new History(['neutral', 'anger']);
+    const predicted = face(1, 0.2);
+    held.add({ ...frame, faces: [predicted] }, 1);
+    held.add({ ...frame, faces: [{ ...predicted, expression: null, smoothed: face(1, 0.9).expression }] }, 1.1);
+    expect(faceDuring(held, 0.5, 2)).toMatchObject({ probabilities: [0.2, 0.8], frames: 1 });
+  });
+
+  test('is unknown where one follows another', () => {
+    const changing = new History(['neutral', 'anger']);
+    changing.add({ ...frame, faces: [face(1, 0.2)] }, 1);
+    changing.add({ ...frame, faces: [face(2, 0.2)] }, 2);
+    expect(faceDuring(changing, 0.5, 2.5)).toBe('several');
+  });
+
   test('is unknown where two are shown at once', () => {
     expect(faceDuring(history, 0.5, 3.5)).toBe('several');
   });

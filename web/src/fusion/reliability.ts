@@ -3,6 +3,8 @@
  * models. Theirs are so small and similar that the pool hardly depends on them.
  */
 
+/** Conflict from which the pool has no label: it can peak at a class that neither face nor voice has. */
+export const MAX_CONFLICT = 0.5;
 /** Factor of every voice: the classes of the shipped model were never measured on another corpus than EmoDB. */
 const VOICE_TRUST = 0.5;
 /** Frames of a face with which its weight is half of its maximum. */

@@ -1,12 +1,11 @@
 /** Distributions of face, voice and both together for the last segment of speech. */
 
+import { MAX_CONFLICT } from '../fusion/reliability';
 import type { FusedTurn } from '../fusion/turn';
 import { create, setText } from './dom';
 import { formatPercent } from './format';
 import { StackedBar } from './meters';
 
-/** Conflict from which face and voice are said to disagree, and their pool has no label. */
-const MIN_CONFLICT = 0.5;
 const ROWS = [
   ['face', 'Face'],
   ['voice', 'Voice'],
@@ -43,7 +42,7 @@ export class FusionView {
       setText(this.note, turn);
       return;
     }
-    const isDivided = turn.conflict >= MIN_CONFLICT;
+    const isDivided = turn.conflict >= MAX_CONFLICT;
     for (const { key, bar, text } of this.rows) {
       const [label, probability] = Object.entries(turn[key]).reduce((best, each) => (each[1] > best[1] ? each : best));
       // The pool of two that disagree can peak at a class that neither of them has.

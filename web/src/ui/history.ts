@@ -1,6 +1,6 @@
 /** Recent expressions of each face in a video. */
 
-import type { Frame } from '../backend';
+import type { Expression, Frame } from '../backend';
 import { displayedExpression } from './format';
 
 export const SPAN_S = 30;
@@ -10,8 +10,10 @@ const MAX_GAP_S = 0.8;
 export interface Sample {
   time_s: number;
   label: string | null;
-  /** In the order of the labels. */
+  /** As displayed, in the order of the labels. */
   probabilities: number[];
+  /** Probabilities of this frame's own prediction; null where the displayed ones are held. */
+  predicted: number[] | null;
   /** See `QualityRecord`. */
   frontality: number | null;
   visible: number;
@@ -30,10 +32,17 @@ export class History {
     for (const face of frame.faces) {
       const expression = displayedExpression(face);
       if (!expression || face.track_id === undefined) continue;
-      const probabilities = this.labels.map((label) => expression.probabilities[label] ?? 0);
+      const inOrder = (one: Expression) => this.labels.map((label) => one.probabilities[label] ?? 0);
       const track = this.tracks.get(face.track_id) ?? [];
       const { frontality = null, visible = 1 } = face.quality ?? {};
-      track.push({ time_s: now_s, label: expression.label, probabilities, frontality, visible });
+      track.push({
+        time_s: now_s,
+        label: expression.label,
+        probabilities: inOrder(expression),
+        predicted: face.expression && inOrder(face.expression),
+        frontality,
+        visible,
+      });
       this.tracks.set(face.track_id, track);
     }
     for (const [number, track] of this.tracks) {
