@@ -22,7 +22,7 @@ class StubWorker {
   }
 
   answer(count: number): void {
-    const data: VoiceResponse = { type: 'heard', segments: [], end_s: 0, speechStart_s: null };
+    const data: VoiceResponse = { type: 'update', segments: [], end_s: 0, speechStart_s: null };
     for (let index = 0; index < count; index++) this.onmessage({ data });
   }
 
@@ -34,7 +34,7 @@ class StubWorker {
 function open() {
   vi.stubGlobal('Worker', StubWorker);
   vi.stubGlobal('document', { baseURI: 'http://localhost/page/' });
-  const events = { onProgress: vi.fn(), onOpened: vi.fn(), onHeard: vi.fn(), onOverload: vi.fn(), onError: vi.fn() };
+  const events = { onProgress: vi.fn(), onOpened: vi.fn(), onUpdate: vi.fn(), onOverload: vi.fn(), onError: vi.fn() };
   const client = new VoiceClient(48000, events);
   const push = (count: number) => {
     for (let index = 0; index < count; index++) client.push(new Float32Array(8));
@@ -72,6 +72,6 @@ test('progress, results and errors are passed on', () => {
   worker.onmessage({ data: { type: 'error', message: 'No model.' } });
   expect(events.onProgress.mock.calls).toEqual([[0.5]]);
   expect(events.onOpened).toHaveBeenCalledOnce();
-  expect(events.onHeard).toHaveBeenCalledOnce();
+  expect(events.onUpdate).toHaveBeenCalledOnce();
   expect(events.onError.mock.calls).toEqual([['No model.']]);
 });

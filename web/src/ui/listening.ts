@@ -1,7 +1,7 @@
 /** The microphone: consent, start and stop, independent of the camera. */
 
 import { type FaceTurn, fuseTurn } from '../fusion/turn';
-import type { Heard, VoiceSegment } from '../voice/analyzer';
+import type { VoiceSegment, VoiceUpdate } from '../voice/analyzer';
 import type { VoiceClient } from '../voice/client';
 import type { Microphone } from '../voice/microphone';
 import type { Announcer } from './announcer';
@@ -16,7 +16,7 @@ const DISCONNECTED = 'The microphone was disconnected. Reconnect it and press Mi
 const SEVERAL_FACES = 'Several faces are shown. The voice is not assigned to one of them.';
 
 /** What the rest of the page does for the microphone. */
-export interface Surroundings {
+export interface ListeningHost {
   announcer: Announcer;
   showNotice(text: string): void;
   /** The face that the camera showed during a time; null without any, "several" where it cannot be known. */
@@ -30,7 +30,7 @@ export class Listening {
   /** Aborted when the microphone is turned off; null while it is off. */
   private session: AbortController | null = null;
 
-  constructor(private readonly page: Surroundings) {
+  constructor(private readonly page: ListeningHost) {
     this.button.addEventListener('click', () => void this.toggle());
     window.addEventListener('pagehide', () => this.stop());
   }
@@ -84,21 +84,21 @@ export class Listening {
     client = new VoiceClient(microphone.rate_hz, {
       onProgress: (fraction) => this.panel.showStatus(`loading ${formatPercent(fraction)}`),
       onOpened: () => this.panel.showStatus('listening'),
-      onHeard: (heard) => this.show(heard),
+      onUpdate: (update) => this.show(update),
       onOverload: () => this.panel.showStatus('this device is too slow: sound is left out'),
       onError: (message) => this.fail(session, message),
     });
     signal.addEventListener('abort', () => client?.close());
   }
 
-  private show(heard: Heard): void {
-    this.panel.add(heard);
-    for (const segment of heard.segments) {
+  private show(update: VoiceUpdate): void {
+    this.panel.add(update);
+    for (const segment of update.segments) {
       const { arousal, label } = segment;
       const sound = label === null ? 'class not sure' : `class ${label}, experimental`;
       this.page.announcer.announceVoice(`Voice: ${formatArousal(arousal)}; ${sound}.`, segment.end_s);
     }
-    const last = heard.segments.at(-1);
+    const last = update.segments.at(-1);
     if (last) this.showFusion(last);
   }
 

@@ -1,6 +1,6 @@
 /** Level and speech segments of the last 30 seconds. */
 
-import type { Heard, VoiceSegment } from '../voice/analyzer';
+import type { VoiceSegment, VoiceUpdate } from '../voice/analyzer';
 import { SPAN_S } from './history';
 
 export interface Peak {
@@ -20,7 +20,7 @@ export class VoiceHistory {
     while (this.peaks[0].time_s < time_s - SPAN_S) this.peaks.shift();
   }
 
-  add({ segments, end_s, speechStart_s }: Heard, now_s: number): void {
+  add({ segments, end_s, speechStart_s }: VoiceUpdate, now_s: number): void {
     this.speech = speechStart_s === null ? null : { start_s: speechStart_s, end_s };
     this.segments.push(...segments);
     while (this.segments.length > 0 && this.segments[0].end_s < now_s - SPAN_S) this.segments.shift();

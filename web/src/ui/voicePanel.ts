@@ -1,7 +1,7 @@
 /** Panel of the voice: level, arousal, timeline, classes, and its fusion with the face. */
 
 import type { FusedTurn } from '../fusion/turn';
-import type { Heard, VoiceSegment } from '../voice/analyzer';
+import type { VoiceSegment, VoiceUpdate } from '../voice/analyzer';
 import { byId, create, setText } from './dom';
 import { formatArousal, formatPercent } from './format';
 import { FusionView } from './fusionView';
@@ -20,7 +20,7 @@ const LEVEL_DECAY = 0.8;
 /** Share of clipped samples of a segment from which its result is doubtful. */
 const MAX_CLIPPED = 0.001;
 const NOTE =
-  'How the voice sounds to listeners, not what the speaker feels. The model of the classes has heard ten German ' +
+  'How the voice sounds to listeners, not what the speaker feels. The model of the classes was trained on ten German ' +
   'actors and nobody else. Sound stays on this device.';
 
 export class VoicePanel {
@@ -85,11 +85,11 @@ export class VoicePanel {
     this.level.show(level_db, `${Math.round(level_db)} dB`.replace('-', '−'));
   }
 
-  /** Show what was heard, and the last segment. */
-  add(heard: Heard): void {
-    this.history.add(heard, performance.now() / 1000);
-    this.showStatus(heard.speechStart_s === null ? 'listening' : 'speech');
-    const segment = heard.segments.at(-1);
+  /** Show the progress of the recognition and the last segment. */
+  add(update: VoiceUpdate): void {
+    this.history.add(update, performance.now() / 1000);
+    this.showStatus(update.speechStart_s === null ? 'listening' : 'speech');
+    const segment = update.segments.at(-1);
     if (segment) this.showSegment(segment);
   }
 

@@ -16,8 +16,8 @@ export interface VoiceSegment extends VoicePrediction {
   clipped: number;
 }
 
-/** What a block of audio led to. */
-export interface Heard {
+/** Result of analyzing a block of audio. */
+export interface VoiceUpdate {
   segments: VoiceSegment[];
   /** Time up to which the sound is analyzed. */
   end_s: number;
@@ -48,7 +48,7 @@ export class VoiceAnalyzer {
   }
 
   /** Add consecutive mono samples; `end_s` is the time of the last one. */
-  async push(samples: Float32Array, end_s: number): Promise<Heard> {
+  async push(samples: Float32Array, end_s: number): Promise<VoiceUpdate> {
     const resampled = this.resampler.push(samples);
     this.count += resampled.length;
     const timeOf = (sample: number) => end_s - (this.count - sample) / SAMPLE_RATE_HZ;

@@ -1,6 +1,6 @@
 /** Client of the voice worker; no sound leaves this device. */
 
-import type { Heard } from './analyzer';
+import type { VoiceUpdate } from './analyzer';
 import type { VoiceRequest, VoiceResponse } from './messages';
 
 /** Maximum number of unanswered blocks, about 10 s. A device that is too slow drops further ones until all are answered. */
@@ -10,7 +10,7 @@ export interface VoiceEvents {
   /** Loaded fraction of the models, 0..1. */
   onProgress(fraction: number): void;
   onOpened(): void;
-  onHeard(heard: Heard): void;
+  onUpdate(update: VoiceUpdate): void;
   /** Called when sound is left out, because the device is too slow. */
   onOverload(): void;
   /** Called with a message for the user; the client is then of no use. */
@@ -60,7 +60,7 @@ export class VoiceClient {
     else if (response.type === 'opened') this.events.onOpened();
     else {
       this.pending--;
-      this.events.onHeard(response);
+      this.events.onUpdate(response);
     }
   }
 }

@@ -1,6 +1,6 @@
 /** Message protocol between the page and the voice worker. Requests are answered in order. */
 
-import type { Heard } from './analyzer';
+import type { VoiceUpdate } from './analyzer';
 
 export type VoiceRequest =
   /** First request: loads the models from a folder URL, for audio of a sample rate. */
@@ -12,5 +12,5 @@ export type VoiceResponse =
   /** Before `opened`: loaded fraction, 0..1. */
   | { type: 'progress'; fraction: number }
   | { type: 'opened' }
-  | ({ type: 'heard' } & Heard)
+  | ({ type: 'update' } & VoiceUpdate)
   | { type: 'error'; message: string };

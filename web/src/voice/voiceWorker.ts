@@ -18,7 +18,7 @@ addEventListener('message', ({ data: request }: MessageEvent<VoiceRequest>) => {
 async function handle(request: VoiceRequest): Promise<VoiceResponse> {
   if (request.type === 'open') return open(request);
   if (request.isAfterGap) analyzer = createAnalyzer();
-  return { type: 'heard', ...(await analyzer.push(request.samples, request.end_s)) };
+  return { type: 'update', ...(await analyzer.push(request.samples, request.end_s)) };
 }
 
 async function open({ models: folder, rate_hz }: VoiceRequest & { type: 'open' }): Promise<VoiceResponse> {
