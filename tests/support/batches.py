@@ -6,7 +6,9 @@ import io
 import os
 import signal
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from PIL import Image
 
@@ -38,6 +40,13 @@ def make_shard(number: int = 0, *paths: str, source: str = "/photos", kind: str 
 def make_output(text: str = "table", *, items: int = 1, failures: int = 0) -> ShardOutput:
     failure = {"item": "a.jpg", "error": "image_unreadable", "message": "a.jpg is corrupt."}
     return ShardOutput(table=text.encode(), items=items, faces=2, failures=(failure,) * failures)
+
+
+class UnstartableAnalyzer:
+    """Ends each process that receives it, before it can work."""
+
+    def __reduce__(self) -> tuple[Callable[[int], NoReturn], tuple[int]]:
+        return os._exit, (3,)
 
 
 class FakeAnalyzer:

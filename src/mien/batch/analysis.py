@@ -6,6 +6,7 @@ import io
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from mien.batch.reading import read_images
 from mien.batch.shards import Shard
 from mien.batch.storage import is_url, open_storage
-from mien.errors import InputError, MienError, MienWarning
+from mien.errors import InputError, MienError, MienWarning, VideoReadError
 from mien.inference.analyzer import Analyzer
 from mien.inference.result import Result
 from mien.schema import flatten_result, table_columns
@@ -31,7 +32,7 @@ class ShardOutput:
             column `video` before the others.
         items: number of images or videos.
         faces: number of faces; those of a video are tracked faces.
-        failures: item, error and message of each input that could not be read.
+        failures: item, error and message of each input that could not be read, or not completely.
     """
 
     table: bytes
@@ -100,13 +101,19 @@ class ShardAnalyzer:
         table = _Table({"video": str, **row_columns(labels, action_units)})
         tracks = set()
         failures = []
-        source: Any = open_storage(shard.source)[0].open_input_file(path) if is_url(shard.source) else path
         try:
-            with VideoAnalysis(source, self._analyzer, keep_images=False) as analysis:
+            with (
+                _open_video(shard.source, path) as source,
+                VideoAnalysis(source, self._analyzer, keep_images=False) as analysis,
+            ):
                 for frame in analysis:
                     rows = [{"video": name, **row} for row in frame_rows(frame)]
                     table.write(rows)
                     tracks |= {(row["scene"], row["track_id"]) for row in rows}
+                if problem := _missing_frames(analysis):
+                    failures.append(
+                        _failure(name, VideoReadError(f"{name} {problem}; its other frames are in the table."))
+                    )
         except (InputError, OSError) as error:
             failures.append(_failure(name, error))
         return ShardOutput(table=table.close(), items=1, faces=len(tracks), failures=tuple(failures))
@@ -125,6 +132,19 @@ class _Table:
     def close(self) -> bytes:
         self._writer.close()
         return self._buffer.getvalue()
+
+
+def _open_video(source: str, path: str) -> AbstractContextManager[Any]:
+    """Open a video of an object store; a local one is opened by its path."""
+    return open_storage(source)[0].open_input_file(path) if is_url(source) else nullcontext(path)
+
+
+def _missing_frames(analysis: VideoAnalysis) -> str:
+    """Describe the frames that a complete pass could not read; empty if there are none."""
+    problems = ["is truncated"] if analysis.reader.is_truncated else []
+    if broken := analysis.reader.broken:
+        problems.append(f"has {broken} broken frame{'s' if broken > 1 else ''}")
+    return " and ".join(problems)
 
 
 def _failure(item: str, error: Exception) -> dict[str, str]:

@@ -7,12 +7,9 @@ import logging
 from typing import Any
 
 from mien.batch.analysis import ShardAnalyzer, ShardOutput
-from mien.batch.pool import WorkerPool
+from mien.batch.pool import MAX_FAILED_STARTS, WorkerPool
 from mien.batch.shards import Shard
 from mien.errors import InputError, MienError, MissingExtraError
-
-MAX_FAILED_STARTS = 3
-"""Number of workers in a row that may be lost before they have started."""
 
 
 class RayPool(WorkerPool):

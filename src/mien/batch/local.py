@@ -9,8 +9,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from mien.batch.analysis import ShardAnalyzer, ShardOutput
-from mien.batch.pool import WorkerPool
+from mien.batch.pool import MAX_FAILED_STARTS, WorkerPool
 from mien.batch.shards import Shard
+from mien.errors import InputError
 
 
 class LocalPool(WorkerPool):
@@ -29,6 +30,8 @@ class LocalPool(WorkerPool):
         self._processes: dict[Connection, BaseProcess] = {}
         self._idle: list[Connection] = []
         self._busy: dict[Connection, Shard] = {}
+        self._starting: set[Connection] = set()
+        self._failed_starts = 0
 
     @property
     def has_idle(self) -> bool:
@@ -45,18 +48,21 @@ class LocalPool(WorkerPool):
 
     def wait(self) -> list[tuple[Shard, ShardOutput | None]]:
         """Wait for at least one process; see `WorkerPool`."""
-        return [
-            self._receive(connection) for connection in wait(list(self._busy)) if isinstance(connection, Connection)
-        ]
+        ready = [connection for connection in wait(list(self._busy)) if isinstance(connection, Connection)]
+        return [ended for connection in ready if (ended := self._receive(connection))]
 
-    def _receive(self, connection: Connection) -> tuple[Shard, ShardOutput | None]:
-        shard = self._busy.pop(connection)
+    def _receive(self, connection: Connection) -> tuple[Shard, ShardOutput | None] | None:
+        """Return the shard that ended; None if the process has just started."""
         try:
             output = connection.recv()
         except (EOFError, OSError):
-            self._processes.pop(connection).join()
-            connection.close()
-            return shard, None
+            self._remove(connection)
+            return self._busy.pop(connection), None
+        if connection in self._starting:
+            self._starting.remove(connection)
+            self._failed_starts = 0
+            return None
+        shard = self._busy.pop(connection)
         if isinstance(output, Exception):
             raise output
         self._idle.append(connection)
@@ -68,7 +74,23 @@ class LocalPool(WorkerPool):
         process.start()
         other_end.close()
         self._processes[connection] = process
+        self._starting.add(connection)
         return connection
+
+    def _remove(self, connection: Connection) -> None:
+        """Remove a lost process.
+
+        Raises:
+            InputError: none can be started.
+        """
+        process = self._processes.pop(connection)
+        process.join()
+        connection.close()
+        if connection in self._starting:
+            self._starting.remove(connection)
+            self._failed_starts += 1
+            if self._failed_starts >= MAX_FAILED_STARTS:
+                raise InputError(f"workers cannot start: their processes ended with exit code {process.exitcode}.")
 
     def __exit__(self, *error: object) -> None:
         for process in self._processes.values():
@@ -79,10 +101,11 @@ class LocalPool(WorkerPool):
 
 
 def _serve(analyzer: ShardAnalyzer, connection: Connection) -> None:
-    """Analyze shards until the connection is closed."""
+    """Report the start, then analyze shards until the connection is closed."""
     # Ctrl-C reaches all processes of a terminal; the main process ends the others
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, OSError):
+        connection.send(None)
         while True:
             shard = connection.recv()
             try:

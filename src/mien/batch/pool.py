@@ -12,6 +12,8 @@ from mien.batch.shards import Shard
 
 MAX_ATTEMPTS = 3
 """Number of lost workers after which a shard is given up: one of its inputs may kill them."""
+MAX_FAILED_STARTS = 3
+"""Number of workers in a row that fail to start, after which a run ends."""
 
 
 class WorkerPool(AbstractContextManager["WorkerPool"], Protocol):

@@ -115,3 +115,33 @@ def test_broken_video_has_no_rows(work, tmp_path):
     assert [(failure["item"], failure["error"]) for failure in output.failures] == [
         (str(tmp_path / "clip.mp4"), "video_unreadable")
     ]
+
+
+def test_video_deleted_after_listing_is_a_failure(work):
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/clips/a.mp4", b"gone soon")
+    (shard,) = list_shards(["memory://clips"]).shards
+    memory.store.clear()
+    output = work.analyze(shard)
+    assert [(failure["item"], failure["error"]) for failure in output.failures] == [("memory://clips/a.mp4", "io")]
+    assert (output.items, output.faces) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "problem"),
+    [("is_truncated", True, "is truncated;"), ("broken", 1, "has 1 broken frame;"), ("broken", 2, "2 broken frames;")],
+)
+def test_incomplete_video_keeps_its_rows_and_is_a_failure(
+    work, portrait, tmp_path, monkeypatch, attribute, value, problem
+):
+    pytest.importorskip("av")
+    from mien.video.io.reader import VideoReader
+    from support.video import write_clip
+
+    monkeypatch.setattr(VideoReader, attribute, value)
+    output, rows = analyze(work, write_clip(tmp_path / "clip.mp4", [portrait] * 2))
+    (failure,) = output.failures
+    assert failure["error"] == "video_unreadable"
+    assert problem in failure["message"]
+    assert rows

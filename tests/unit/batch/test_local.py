@@ -8,7 +8,8 @@ import pytest
 
 from mien.batch.local import LocalPool
 from mien.batch.pool import MAX_ATTEMPTS, map_shards
-from support.batches import FakeAnalyzer, make_shard
+from mien.errors import InputError
+from support.batches import FakeAnalyzer, UnstartableAnalyzer, make_shard
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the tests kill processes by signals")
 
@@ -42,3 +43,11 @@ def test_a_shard_that_kills_its_workers_is_given_up():
 def test_an_exception_ends_the_run():
     with pytest.raises(ValueError, match="a network failed"):
         run(make_shard(0, "fail"))
+
+
+def test_workers_that_cannot_start_end_the_run():
+    with (
+        LocalPool(UnstartableAnalyzer(), workers=1) as pool,
+        pytest.raises(InputError, match=r"workers cannot start: .* exit code 3"),
+    ):
+        list(map_shards(pool, [make_shard(number) for number in range(4)]))
