@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mien.drawing.blur import blur_faces
-from mien.drawing.blur_mode import BlurMode
+from mien.drawing.blur_mode import BlurMode, check_blur
 from mien.drawing.cards import (
     CARD,
     INK,
@@ -55,15 +55,17 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face], *, blur: BlurMode | Non
     Args:
         image: (H, W, 3) uint8 RGB; not modified.
         faces: faces of the image. Faces without an expression have only a box.
-        blur: hide all faces, or with "others" all but the largest one, behind a few flat cells; not reversible.
+        blur: hide all of these faces, or with "others" all but the largest one, behind a few flat cells; not
+            reversible. Faces that are not passed, such as those beyond `max_faces`, stay visible.
 
     Returns:
         (H * k, W * k, 3) uint8 RGB, where k is a whole number, 1 for ordinary images; higher with a legend.
 
     Raises:
-        InputError: the image is not (H, W, 3) uint8.
+        InputError: the image is not (H, W, 3) uint8, or the blur mode is unknown.
     """
     check_image(image)
+    check_blur(blur, None)
     layout = _choose_layout(image.shape[1::-1], faces)
     canvas = Image.fromarray(blur_faces(image, faces, blur))
     if layout.enlargement > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from mien.errors import InputError
 
@@ -11,10 +11,16 @@ BlurMode = Literal["others", "all"]
 
 
 def check_blur(mode: BlurMode | None, max_faces: int | None) -> None:
-    """Check that all faces are detected, so that all can be hidden.
+    """Check the mode, and that all faces are detected, so that all can be hidden.
 
     Raises:
-        InputError: faces are to be hidden, and their number is limited.
+        InputError: the mode is unknown, or faces are to be hidden and their number is limited.
     """
-    if mode is not None and max_faces is not None:
-        raise InputError("faces beyond max_faces would not be blurred; leave out --max-faces or --blur.")
+    if mode is None:
+        return
+    if mode not in get_args(BlurMode):
+        raise InputError(f"blur is {mode!r}; expected 'others', 'all' or None.")
+    if max_faces is not None:
+        raise InputError(
+            "faces beyond max_faces would not be blurred; leave out max_faces (--max-faces) or blur (--blur)."
+        )

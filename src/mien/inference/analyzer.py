@@ -273,6 +273,7 @@ class Analyzer:
             faces=tuple(self._classify(faces, crops, options)),
             warnings=hints,
             image=decoded.pixels if decoded.scale == 1 else image,
+            max_faces=options.max_faces,
         )
 
     def detect(self, image: np.ndarray, *, rotated: bool = True) -> list[Face]:

@@ -39,6 +39,7 @@ class Result(Recordable):
         warnings: what may keep faces from being found, such as a `detector_size` that is too small; mostly empty.
         image: where `plot` finds the pixels: the path, or the image that was passed to `Analyzer.analyze`; None for
             pixels and bytes of `Analyzer.analyze_many`, which are not kept.
+        max_faces: limit of the number of faces in the analysis, or None.
 
     Example:
         >>> result = Analyzer().analyze("photo.jpg")  # doctest: +SKIP
@@ -53,6 +54,7 @@ class Result(Recordable):
     error: MienError | None = None
     warnings: tuple[str, ...] = ()
     image: ImageSource | None = field(default=None, repr=False)
+    max_faces: int | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -124,12 +126,15 @@ class Result(Recordable):
 
         Raises:
             ImageReadError: if the image could not be read, or has changed since.
-            InputError: if the pixels were not kept and no image is passed.
+            InputError: if the pixels were not kept and no image is passed, or faces are to be hidden and the analysis
+                was limited by `max_faces`.
         """
         from PIL import Image as PillowImage
 
         from mien.drawing.annotate import draw_faces
+        from mien.drawing.blur_mode import check_blur
 
+        check_blur(blur, self.max_faces)
         if self.error is not None:
             raise self.error
         image = self.image if image is None else image

@@ -92,3 +92,18 @@ def test_refuses_a_limited_number_of_faces():
     check_blur("all", None)
     with pytest.raises(InputError, match="--max-faces"):
         check_blur("others", 3)
+
+
+def test_refuses_an_unknown_mode():
+    with pytest.raises(InputError, match="blur is 'All'; expected 'others', 'all' or None"):
+        check_blur("All", None)
+    with pytest.raises(InputError, match="blur is 'All'"):
+        draw_faces(noise(), [face(200, 200, 100)], blur="All")
+
+
+def test_plot_refuses_to_hide_the_faces_of_a_limited_analysis(tiny_model, examples):
+    result = Analyzer(tiny_model, threads=1, max_faces=1).analyze(examples / "group.jpg")
+    assert len(result) == 1
+    result.plot()
+    with pytest.raises(InputError, match="max_faces"):
+        result.plot(blur="all")
