@@ -26,7 +26,7 @@ from mien.table_files import check_table_path
 from mien.video.analysis import VideoAnalysis
 from mien.video.annotation import AnnotatedVideoWriter, annotate_again
 from mien.video.baseline import row_reader
-from mien.video.hiding import HOLD_S, HiddenFaces
+from mien.video.hiding import HiddenFaces
 from mien.video.io.reader import frames_at
 from mien.video.io.segments import TIME_BASE, remove_segments
 from mien.video.mouths import MouthMeter
@@ -81,6 +81,7 @@ class Recording:
         was_stopped: true when Ctrl-C ended it before the end of the video.
         is_resumable: true when it was stopped and `record` can continue it.
         is_truncated: true when the video ended early.
+        is_copy_truncated: true when the second pass over the video, for the annotated copy, ended early.
     """
 
     counts: Counts
@@ -90,6 +91,7 @@ class Recording:
     was_stopped: bool
     is_resumable: bool
     is_truncated: bool
+    is_copy_truncated: bool
 
 
 def record(
@@ -185,6 +187,7 @@ class _Run(AbstractContextManager["_Run"]):
         self._is_second_pass = annotate and bool(self._meter or (blur and analysis.is_repeatable))
         self._hidden = HiddenFaces(blur) if blur and not analysis.is_repeatable else None
         self._was_stopped = False
+        self._is_copy_truncated = False
         self._broken_before = 0
         resume_at_s = self._resume(state) if "index" in state else None
         video = folder / _VIDEO
@@ -201,8 +204,7 @@ class _Run(AbstractContextManager["_Run"]):
             rows = RowFile(folder / ROWS, manifest.labels, self._action_units, extra=extra, length=length)
             self._rows = stack.enter_context(rows)
             if annotate and not self._has_video and not self._is_second_pass:
-                delay_s = HOLD_S if self._hidden else 0.0
-                self._video = AnnotatedVideoWriter(video, analysis, resume_at_s, hidden=self._hidden, delay_s=delay_s)
+                self._video = AnnotatedVideoWriter(video, analysis, resume_at_s, hidden=self._hidden)
                 stack.callback(self._video.suspend)
             self._files = stack.pop_all()
         self._checkpoint_s = time.monotonic()
@@ -249,7 +251,7 @@ class _Run(AbstractContextManager["_Run"]):
             add_nose(frame, rows)
         self._rows.add(rows)
         if self._hidden is not None:
-            self._hidden.add(frame)
+            self._hidden.add(frame, self._analysis.follower.schedule)
         if self._video is not None:
             self._video.add(frame)
         now = time.monotonic()
@@ -292,10 +294,11 @@ class _Run(AbstractContextManager["_Run"]):
             self._has_video = True
         turns = self._join_turns(rows, files)
         if self._blur and self._hidden is None:
-            self._hidden = HiddenFaces.of_rows(read_rows(rows), self._blur)
+            max_gap_s = self._analysis.follower.schedule.max_gap_s
+            self._hidden = HiddenFaces.of_rows(read_rows(rows), self._blur, max_gap_s)
         if self._is_second_pass and not self._has_video and self._counts.frames:
             video = self._folder / _VIDEO
-            annotate_again(
+            self._is_copy_truncated = not annotate_again(
                 video, self._analysis, read_rows(rows), labels, self._counts.end_s, turns=turns, hidden=self._hidden
             )
             self._has_video = True
@@ -319,6 +322,7 @@ class _Run(AbstractContextManager["_Run"]):
             was_stopped=self._was_stopped,
             is_resumable=is_resumable,
             is_truncated=self._analysis.reader.is_truncated,
+            is_copy_truncated=self._is_copy_truncated,
         )
 
     def _join_turns(self, rows: Path, files: list[Path]) -> tuple[SpeakingTurn, ...]:
@@ -368,5 +372,6 @@ class _Run(AbstractContextManager["_Run"]):
             "Broken frames": f"{counts.broken:,} left out" if counts.broken else "",
             "Dropped frames": f"{counts.dropped:,}" if counts.dropped else "",
             "Ended early": reason if self._was_stopped or analysis.reader.is_truncated else "",
+            "Annotated copy": "ended early: the second pass did not reach the end" if self._is_copy_truncated else "",
         }
         return {name: value for name, value in facts.items() if value}

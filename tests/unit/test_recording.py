@@ -278,3 +278,35 @@ def test_blur_refuses_a_limited_number_of_faces(tmp_path):
     limited.options = AnalysisOptions(max_faces=1)
     with pytest.raises(InputError, match="--max-faces"):
         run(tmp_path, analyzer=limited, blur="all")
+
+
+class LateAnalyzer(FakeAnalyzer):
+    """Finds the face after a second."""
+
+    def detect(self, image, *, rotated):
+        return super().detect(image, rotated=rotated) if int(image[0, 0, 0]) - 100 >= 10 else []
+
+
+@pytest.mark.parametrize("source", ["clip.mp4", b"content that is read once"])
+def test_blur_hides_a_newcomer_from_the_detection_before_its_first_box(tmp_path, monkeypatch, source):
+    monkeypatch.setattr(analysis_module, "VideoReader", NoisyReader)
+    monkeypatch.setattr("mien.video.annotation.VideoReader", NoisyReader)
+    analyzer = LateAnalyzer()
+    with VideoAnalysis(source, analyzer, detect_every=10) as analysis:
+        record(analysis, analyzer.manifest, tmp_path, report=False, blur="all")
+    with VideoReader(tmp_path / "annotated.mp4") as frames:
+        values = [roughness(frame.image) for frame in frames]
+    assert len(values) == FRAMES
+    assert max(values) < 5
+
+
+def test_reports_an_annotated_copy_that_ends_early(tmp_path, monkeypatch):
+    class ShortReader(NoisyReader):
+        def __iter__(self):
+            return (frame for frame in super().__iter__() if frame.index < 8)
+
+    monkeypatch.setattr(analysis_module, "VideoReader", NoisyReader)
+    for reader, is_truncated in ((NoisyReader, False), (ShortReader, True)):
+        monkeypatch.setattr("mien.video.annotation.VideoReader", reader)
+        assert run(tmp_path, blur="all").is_copy_truncated == is_truncated
+    assert len(times(tmp_path / "annotated.mp4")) == 8

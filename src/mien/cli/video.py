@@ -279,6 +279,8 @@ def print_summary(recording: Recording, files: Iterable[Path]) -> None:
         parts.append(f"stopped early at {counts.end_s:.1f} s")
     elif recording.is_truncated:
         parts.append("the video is truncated")
+    if recording.is_copy_truncated:
+        parts.append("annotated.mp4 ends early: the video could not be read to its end a second time")
     hint = "; continue with the same command and --resume" if recording.is_resumable else ""
     print_message(f"{', '.join(parts)}{hint}")
     print_written(*files)

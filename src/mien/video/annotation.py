@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,18 +33,11 @@ class AnnotatedVideoWriter:
         path: the copy.
         analysis: of the video.
         resume_at_s: time from which on frames are to be written, or None.
-        hidden: faces to hide, or None.
-        delay_s: seconds for which frames are held back, until `hidden` has the faces of the frames after them.
+        hidden: faces to hide, or None; frames are held back until it is ready for them.
     """
 
     def __init__(
-        self,
-        path: Path,
-        analysis: VideoAnalysis,
-        resume_at_s: float | None,
-        *,
-        hidden: HiddenFaces | None = None,
-        delay_s: float = 0.0,
+        self, path: Path, analysis: VideoAnalysis, resume_at_s: float | None, *, hidden: HiddenFaces | None = None
     ) -> None:
         self._writer = VideoWriter(
             path,
@@ -55,13 +49,13 @@ class AnnotatedVideoWriter:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="mien-draw")
         self._pending: deque[Future[None]] = deque()
         self._hidden = hidden
-        self._delay_s = delay_s
         self._delayed: deque[tuple[VideoFrame, Collection[int]]] = deque()
 
     def add(self, frame: VideoFrame, speakers: Collection[int] = ()) -> None:
         """Queue a frame with the numbers of the faces that speak; wait while the queue is full."""
         self._delayed.append((frame, speakers))
-        while self._delayed and self._delayed[0][0].timestamp_s <= frame.timestamp_s - self._delay_s:
+        ready_s = math.inf if self._hidden is None else self._hidden.ready_s
+        while self._delayed and self._delayed[0][0].timestamp_s < ready_s:
             self._submit(*self._delayed.popleft())
 
     def checkpoint(self) -> None:
@@ -112,7 +106,7 @@ def annotate_again(
     *,
     turns: Sequence[SpeakingTurn] = (),
     hidden: HiddenFaces | None = None,
-) -> None:
+) -> bool:
     """Write an annotated copy in a second pass over an analyzed video: who speaks and who is hidden is known then.
 
     Args:
@@ -123,19 +117,25 @@ def annotate_again(
         end_s: time of the last analyzed frame.
         turns: who speaks when.
         hidden: faces to hide, or None.
+
+    Returns:
+        True when the second pass reached `end_s`; otherwise the copy ends early.
     """
     remove_segments(path)
+    last_s = 0.0
     writer = AnnotatedVideoWriter(path, analysis, None, hidden=hidden)
     try:
         with VideoReader(analysis.source, fps=analysis.fps) as reader:
             for frame in _with_faces(reader, rows, labels):
-                if frame.timestamp_s > end_s:
+                last_s = frame.timestamp_s
+                if last_s > end_s:
                     break
                 speakers = {turn.track_id for turn in turns if _speaks(turn, frame) and turn.track_id is not None}
                 writer.add(frame, speakers)
         writer.close()
     finally:
         writer.suspend()
+    return round(last_s, 6) >= round(end_s, 6)
 
 
 def _speaks(turn: SpeakingTurn, frame: VideoFrame) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -11,11 +12,12 @@ from typing import Any, Self
 import numpy as np
 
 from mien.drawing.blur import box_areas
-from mien.drawing.blur_mode import BlurMode
+from mien.drawing.blur_mode import BlurMode, check_blur
 from mien.results import VideoFrame
+from mien.video.schedule import DetectionSchedule
 
 HOLD_S = 0.5
-"""Seconds before and after a face's rows in which its place is hidden: it may be missed, or not yet be detected."""
+"""Minimum time before and after a face's rows, in seconds, in which its place is hidden: it may be missed."""
 _COLUMNS = 6
 
 
@@ -27,18 +29,29 @@ class HiddenFaces:
 
     Args:
         mode: faces to hide.
+        max_gap_s: longest time between two detections; a face is hidden from one before its first row on.
+
+    Attributes:
+        ready_s: time before which the faces of later frames that are to be hidden there are known.
+
+    Raises:
+        InputError: when the mode is unknown.
     """
 
-    def __init__(self, mode: BlurMode) -> None:
+    def __init__(self, mode: BlurMode, max_gap_s: float = 0.0) -> None:
+        check_blur(mode, None)
+        self.ready_s = -math.inf
+        self._hold_s = max(HOLD_S, max_gap_s)
         self._mode = mode
         self._times_s = array("d")
         self._values = array("d")
         self._main_faces: dict[float, float] | None = None
 
     @classmethod
-    def of_rows(cls, rows: Iterable[Mapping[str, Any]], mode: BlurMode) -> Self:
+    def of_rows(cls, rows: Iterable[Mapping[str, Any]], mode: BlurMode, max_gap_s: float = 0.0) -> Self:
         """Return the boxes of a whole video from its rows, see `mien.video.table`."""
-        hidden = cls(mode)
+        hidden = cls(mode, max_gap_s)
+        hidden.ready_s = math.inf
         areas: dict[float, dict[float, float]] = defaultdict(lambda: defaultdict(float))
         for row in rows:
             box = [row[name] for name in ("x1", "y1", "x2", "y2")]
@@ -47,8 +60,11 @@ class HiddenFaces:
         hidden._main_faces = {scene: max(faces, key=faces.__getitem__) for scene, faces in areas.items()}
         return hidden
 
-    def add(self, frame: VideoFrame) -> None:
-        """Add the faces of the next frame."""
+    def add(self, frame: VideoFrame, schedule: DetectionSchedule) -> None:
+        """Add the faces of the next frame; `schedule` has the times of the detections up to it."""
+        assert schedule.detected_s is not None  # faces are detected in the first frame of a scene
+        self._hold_s = max(HOLD_S, schedule.max_gap_s)
+        self.ready_s = min(frame.timestamp_s - HOLD_S, schedule.detected_s)
         for face in frame.faces:
             assert face.track_id is not None  # set by the tracker
             self._add(frame.timestamp_s, frame.scene, face.track_id, face.bbox_xyxy.tolist())
@@ -63,7 +79,8 @@ class HiddenFaces:
         A face without a row at that time is hidden where it was before and will be after it, and between the two.
         """
         now = round(timestamp_s, 6)
-        start, stop = bisect_left(self._times_s, now - HOLD_S), bisect_right(self._times_s, now + HOLD_S)
+        start = bisect_left(self._times_s, round(now - self._hold_s, 6))
+        stop = bisect_right(self._times_s, round(now + self._hold_s, 6))
         times_s = np.array(self._times_s[start:stop])
         rows = np.array(self._values[_COLUMNS * start : _COLUMNS * stop]).reshape(-1, _COLUMNS)
         current = rows[times_s == now]

@@ -23,6 +23,8 @@ class DetectionSchedule:
 
     Attributes:
         every: as given.
+        detected_s: time of the last detection; None before the first one of a scene.
+        max_gap_s: longest time between two detections of a scene so far.
 
     Raises:
         InputError: when `every` is below 1.
@@ -32,7 +34,8 @@ class DetectionSchedule:
         if every is not None and every < 1:
             raise InputError(f"detect_every is {every}; expected 1 (all frames) or more.")
         self.every = every
-        self._detected_s: float | None = None
+        self.detected_s: float | None = None
+        self.max_gap_s = 0.0
         self._frames = 0
         self._duration_s = 0.0
 
@@ -43,17 +46,19 @@ class DetectionSchedule:
 
     def is_due(self, timestamp_s: float) -> bool:
         """Return True when faces are to be detected in the next frame."""
-        if self._detected_s is None:
+        if self.detected_s is None:
             return True
         if self.every is not None:
             return self._frames + 1 >= self.every
-        return timestamp_s - self._detected_s >= self.period_s
+        return timestamp_s - self.detected_s >= self.period_s
 
     def add(self, timestamp_s: float, *, has_detected: bool) -> None:
         """Add a frame, with or without detection."""
         self._frames = 0 if has_detected else self._frames + 1
         if has_detected:
-            self._detected_s = timestamp_s
+            if self.detected_s is not None:
+                self.max_gap_s = max(self.max_gap_s, timestamp_s - self.detected_s)
+            self.detected_s = timestamp_s
 
     def slow_down(self, duration_s: float) -> None:
         """Add the duration of a detection, for a live source: later ones leave time for the frames in between."""
@@ -63,13 +68,14 @@ class DetectionSchedule:
 
     def restart(self) -> None:
         """Make the next frame due."""
-        self._detected_s = None
+        self.detected_s = None
 
     def state(self) -> dict[str, Any]:
-        """Return the time of the last detection and the frames since then as JSON values, exact."""
-        return {"detected_s": self._detected_s, "frames": self._frames}
+        """Return the time of the last detection, the frames since then and the longest gap as JSON values, exact."""
+        return {"detected_s": self.detected_s, "frames": self._frames, "max_gap_s": self.max_gap_s}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state`."""
-        self._detected_s = state["detected_s"]
+        self.detected_s = state["detected_s"]
         self._frames = state["frames"]
+        self.max_gap_s = state["max_gap_s"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mien.errors import InputError
 from mien.results import Face, VideoFrame
 from mien.video.hiding import HOLD_S, HiddenFaces
+from mien.video.schedule import DetectionSchedule
 
 
 def row(time_s, track, left, side=100, scene=1):
@@ -32,6 +34,13 @@ def frame(time_s, *faces):
     ]
     image = np.zeros((2, 2, 3), dtype=np.uint8)
     return VideoFrame(index=0, timestamp_s=time_s, scene=1, image=image, faces=tuple(made))
+
+
+def detections(*times_s):
+    schedule = DetectionSchedule()
+    for time_s in times_s:
+        schedule.add(time_s, has_detected=True)
+    return schedule
 
 
 def test_all_hides_every_face_at_its_own_place():
@@ -79,10 +88,10 @@ def test_faces_of_the_last_scene_are_not_hidden_in_the_next():
 
 
 def test_live_others_keeps_the_largest_face_of_each_frame():
-    hidden = HiddenFaces("others")
-    hidden.add(frame(0.0, (1, 10, 100), (2, 300, 50)))
+    hidden, schedule = HiddenFaces("others"), detections(0.0)
+    hidden.add(frame(0.0, (1, 10, 100), (2, 300, 50)), schedule)
     assert lefts(hidden, 0.0) == [300]
-    hidden.add(frame(0.1, (1, 10, 60), (2, 300, 90)))
+    hidden.add(frame(0.1, (1, 10, 60), (2, 300, 90)), schedule)
     assert lefts(hidden, 0.1) == [10]
     assert lefts(hidden, 0.2) == [10, 300]
 
@@ -90,3 +99,22 @@ def test_live_others_keeps_the_largest_face_of_each_frame():
 def test_video_without_faces_hides_nothing():
     assert HiddenFaces.of_rows([], "others").boxes_at(1.0).shape == (0, 4)
     assert HiddenFaces("all").boxes_at(1.0).shape == (0, 4)
+
+
+def test_place_is_hidden_for_the_longest_time_between_two_detections():
+    hidden = HiddenFaces.of_rows([row(3.0, 1, 10)], "all", max_gap_s=2.0)
+    assert [lefts(hidden, time_s) for time_s in (0.9, 1.0, 5.0, 5.1)] == [[], [10], [10], []]
+
+
+def test_live_faces_are_ready_up_to_the_last_detection():
+    hidden = HiddenFaces("all")
+    hidden.add(frame(2.0), detections(0.0))
+    assert hidden.ready_s == 0.0
+    hidden.add(frame(2.5, (1, 10, 100)), detections(0.0, 2.5))
+    assert hidden.ready_s == 2.5 - HOLD_S
+    assert lefts(hidden, 0.1) == [10]
+
+
+def test_rejects_unknown_mode():
+    with pytest.raises(InputError, match="blur is 'All'"):
+        HiddenFaces("All")

@@ -69,3 +69,13 @@ def test_is_due_after_restart_and_restored_exactly():
 def test_rejects_interval_below_one(every):
     with pytest.raises(InputError, match="detect_every"):
         DetectionSchedule(every)
+
+
+def test_longest_gap_is_within_a_scene():
+    schedule = DetectionSchedule(every=2)
+    for time_s, has_detected in ((0.0, True), (0.5, False), (1.0, True)):
+        schedule.add(time_s, has_detected=has_detected)
+    schedule.restart()
+    schedule.add(9.0, has_detected=True)
+    schedule.add(9.5, has_detected=True)
+    assert schedule.max_gap_s == 1.0
