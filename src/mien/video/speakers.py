@@ -63,7 +63,7 @@ class MouthSeries:
 
 @dataclass(frozen=True, kw_only=True)
 class MouthMatch:
-    """How well a mouth fits the sound of a segment.
+    """Agreement of one mouth with the sound of a segment.
 
     Attributes:
         correlation: highest correlation within `MAX_DELAY_S`, -1..1.
@@ -139,7 +139,7 @@ def find_speaker(
 def _match(
     loudness_times_s: np.ndarray, loudness: np.ndarray, mouth: MouthSeries, start_s: float, end_s: float
 ) -> MouthMatch | None:
-    """Compare one mouth with the sound; None when the mouth was not measured for long enough."""
+    """Compare one mouth with the sound; None when it was not measured for long enough, or one of both is constant."""
     count = round((end_s - start_s) / STEP_S)
     if _coverage(start_s + np.arange(count) * STEP_S, mouth.times_s) < MIN_COVERAGE:
         return None
@@ -148,37 +148,48 @@ def _match(
     opening = _without_trend(np.interp(wide_s, mouth.times_s, mouth.openings))[margin:-margin]
     sound = _without_trend(np.interp(wide_s, loudness_times_s, loudness))
     by_shift = _correlations(opening, sound)
-    near = slice(margin - _MAX_LAG, margin + _MAX_LAG + 1)
-    best = margin - _MAX_LAG + int(by_shift[near].argmax())
+    near = by_shift[margin - _MAX_LAG : margin + _MAX_LAG + 1]
     far = np.concatenate([by_shift[: margin - _MIN_FAR], by_shift[margin + _MIN_FAR + 1 :]])
     rolled = np.concatenate([sound[margin:-margin], sound[margin : -margin - 1]])
     circular = _correlations(opening, rolled)[_MIN_FAR : count - _MIN_FAR + 1]
-    deviation = float(np.sqrt(np.mean(np.arctanh(np.concatenate([far, circular])) ** 2)))
+    shifted = np.concatenate([far, circular])
+    if np.isnan(near).all() or np.isnan(shifted).all():
+        return None
+    best = margin - _MAX_LAG + int(np.nanargmax(near))
+    deviation = float(np.sqrt(np.nanmean(np.arctanh(shifted) ** 2)))
+    rivals = np.array([*far, by_shift[best - 1], by_shift[best + 1]])
     return MouthMatch(
         correlation=float(by_shift[best]),
         delay_s=round((best - margin) * STEP_S, 3),
         significance=float(np.arctanh(by_shift[best])) / max(deviation, 1e-6),
-        is_peak=bool(by_shift[best] >= max(far.max(), by_shift[best - 1], by_shift[best + 1])),
+        is_peak=not np.any(rivals > by_shift[best]),
         movement=float(opening.std()),
     )
 
 
 def _decide(matches: dict[int, MouthMatch]) -> SpeakerMatch:
-    """Return the face that fits, unless another one fits as well."""
-    order = sorted(matches, key=lambda index: -matches[index].significance)
-    if not order:
+    """Return the face with the highest significance among those that fit, unless another one is nearly as significant.
+
+    Without a face that fits, the overall highest significance is reported.
+    """
+    if not matches:
         return SpeakerMatch(status="no_match")
-    best = matches[order[0]]
-    # the likelihood of a correlation z grows with exp(z^2 / 2); an off-screen voice counts as one at the threshold
-    evidence = [0.5 * max(matches[index].significance, 0.0) ** 2 for index in order]
-    others = np.array([*evidence[1:], 0.5 * MIN_SIGNIFICANCE**2])
-    confidence = float(1 / (1 + np.exp(np.minimum(others - evidence[0], 500)).sum()))
+    speaker = max(matches, key=lambda index: (matches[index].fits, matches[index].significance))
+    best = matches[speaker]
+    others = [match for index, match in matches.items() if index != speaker and match.movement >= MIN_MOVEMENT]
+    # an off-screen voice counts as one at the threshold
+    evidence = np.array([*map(_evidence, others), 0.5 * MIN_SIGNIFICANCE**2])
+    confidence = float(1 / (1 + np.exp(np.minimum(evidence - _evidence(best), 500)).sum()))
     if not best.fits:
         return SpeakerMatch(status="no_match", confidence=confidence, match=best)
-    rivals = [matches[index].significance for index in order[1:] if matches[index].movement >= MIN_MOVEMENT]
-    if max(rivals, default=0.0) >= MAX_RIVAL * best.significance:
+    if max((match.significance for match in others), default=0.0) >= MAX_RIVAL * best.significance:
         return SpeakerMatch(status="ambiguous", confidence=confidence, match=best)
-    return SpeakerMatch(status="assigned", speaker=order[0], confidence=confidence, match=best)
+    return SpeakerMatch(status="assigned", speaker=speaker, confidence=confidence, match=best)
+
+
+def _evidence(match: MouthMatch) -> float:
+    """Return the log-likelihood of a match: that of a correlation z grows with z^2 / 2; 0 for a still mouth."""
+    return 0.5 * max(match.significance, 0.0) ** 2 if match.movement >= MIN_MOVEMENT else 0.0
 
 
 def _coverage(times_s: np.ndarray, measured_s: np.ndarray) -> float:
@@ -199,11 +210,11 @@ def _without_trend(values: np.ndarray) -> np.ndarray:
 
 
 def _correlations(values: np.ndarray, longer: np.ndarray) -> np.ndarray:
-    """Return the correlation of a series (N,) with each window (N,) of a longer one; 0 where one is constant."""
+    """Return the correlation of a series (N,) with each window (N,) of a longer one; NaN where one is quiet."""
     windows = np.lib.stride_tricks.sliding_window_view(longer, len(values))
     windows = windows - windows.mean(axis=1, keepdims=True)
     values = values - values.mean()
     scales = np.sqrt((windows**2).sum(axis=1) * (values**2).sum())
     floor = MIN_LEVEL * float(scales.max())
-    is_known = scales > max(floor, 1e-12)
-    return np.where(is_known, windows @ values / np.maximum(scales, 1e-12), 0.0).clip(-0.999, 0.999)
+    is_compared = scales > max(floor, 1e-12)
+    return np.where(is_compared, windows @ values / np.maximum(scales, 1e-12), np.nan).clip(-0.999, 0.999)

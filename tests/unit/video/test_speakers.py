@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,30 @@ def test_two_mouths_that_fit_equally_are_ambiguous():
 def test_still_mouth_does_not_speak():
     still = MouthSeries(times_s=TALKING.times_s, openings=0.02 * TALKING.openings)
     assert find_speaker(SPEECH, [still], *SEGMENT_S).status == "no_match"
+
+
+def test_still_face_does_not_hide_the_speaker():
+    # the noise of a closed mouth that happens to follow the sound more closely than the open one
+    still = MouthSeries(times_s=TALKING.times_s, openings=0.02 * TALKING.openings)
+    speaker = MouthSeries(times_s=TALKING.times_s, openings=TALKING.openings + 0.3 * OTHER.openings)
+    matches = [find_speaker(SPEECH, [mouth], *SEGMENT_S).match for mouth in (still, speaker)]
+    assert matches[0] is not None
+    assert matches[1] is not None
+    assert matches[0].significance > matches[1].significance
+    match = find_speaker(SPEECH, [still, speaker], *SEGMENT_S)
+    assert (match.status, match.speaker) == ("assigned", 1)
+    assert match.confidence == find_speaker(SPEECH, [speaker], *SEGMENT_S).confidence
+
+
+def test_false_assignments_of_short_turns_between_silences_are_rare():
+    times_s = np.arange(600) * STEP_S
+    statuses = []
+    for seed in range(20):
+        sound, mouth = syllables(seed), mouth_of(syllables(seed + 500))
+        for start_s, length_s in itertools.product((5.0, 9.0, 13.0, 17.0, 21.0), (1.2, 1.6, 2.0)):
+            turn = np.where((times_s > start_s) & (times_s < start_s + length_s), sound, 1e-4)
+            statuses.append(find_speaker(turn, [mouth], start_s, start_s + length_s).status)
+    assert statuses.count("assigned") <= 0.05 * len(statuses)
 
 
 def test_short_segment_is_not_assigned():
