@@ -80,6 +80,8 @@ def _cluster(weights: np.ndarray) -> np.ndarray:
     centers = np.linspace(-1, 1, VALUES)
     for _ in range(ITERATIONS):
         nearest = np.searchsorted((centers[1:] + centers[:-1]) / 2, weights)
-        counts = np.maximum(np.bincount(nearest, minlength=VALUES), 1)
-        centers = np.sort(np.bincount(nearest, weights, minlength=VALUES) / counts)
+        counts = np.bincount(nearest, minlength=VALUES)
+        sums = np.bincount(nearest, weights, minlength=VALUES)
+        # an empty cluster keeps its center
+        centers = np.sort(np.where(counts > 0, sums / np.maximum(counts, 1), centers))
     return centers.astype(np.float32)

@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from mien.adaptation.fusion import fit_fusion
-from mien.adaptation.fusion_file import check_packages, write_fusion
+from mien.adaptation.fusion_file import METRICS, check_packages, write_fusion
 from mien.adaptation.utterances import UtteranceReader
 from mien.inference.classifier import ExpressionClassifier
 from mien.runtime import DEFAULT_MODEL
@@ -42,9 +42,7 @@ def main() -> None:
     for reason, count in Counter(skipped.values()).most_common():
         print(f"skipped {count}: {reason}")
     fit = fit_fusion(utterances)
-    print(
-        f"{len(utterances)} utterances; held-out speakers, after {'pool and head' if fit.correction else 'the pool'}:"
-    )
+    print(f"{len(utterances)} utterances, fitted {'pool and head' if fit.correction else 'pool'} ({METRICS}):")
     for name, numbers in fit.numbers.items():
         print(f"{name:7}accuracy {numbers['accuracy']:.1%}  ECE {numbers['ece']:.3f}")
     write_fusion(fit, reader.classifier.manifest, reader.analyzer.manifest, SOURCES[options.corpus], options.output)

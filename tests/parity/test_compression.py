@@ -87,6 +87,11 @@ def test_weights_in_four_bits_are_restored(load, images, is_uniform):
     assert np.corrcoef(logits(graph, images).ravel(), logits(MOBILE, images).ravel())[0, 1] > 0.9
 
 
+def test_shared_values_stay_distinct_without_weights_near_them(load):
+    centers = load("compress_weights")._cluster(np.repeat([-1.0, -0.5, 0.5, 1.0], 10))
+    assert len(np.unique(centers)) == 16
+
+
 def test_multiply_adds_of_a_graph_are_those_of_its_network(load, loaded):
     from mien.models.cost import measure_cost
 

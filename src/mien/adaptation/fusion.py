@@ -40,8 +40,10 @@ class FusionFit:
         temperature: of the corrected logits.
         face_basis: principal components of the embeddings of the faces.
         voice_basis: likewise of the voices.
-        numbers: accuracy, mean recall and calibration error on held-out speakers, of "face", "voice", "pool" and
-            "fusion".
+        numbers: accuracy, mean recall and calibration error on the given utterances, of "face", "voice", "pool" and
+            "fusion". Only the head of "fusion" is cross-validated over speakers: its setting, the factor of the
+            voice, the principal components and the temperature are fitted in sample, so that "pool" and "fusion" are
+            optimistic.
     """
 
     voice_trust: float
@@ -57,7 +59,8 @@ def fit_fusion(
 ) -> FusionFit:
     """Fit the fusion of the face model and the voice model that have measured the utterances.
 
-    Speakers are never in two folds of the cross-validation that chooses the head.
+    Speakers are never in two folds of the cross-validation that chooses the head. The factor of the voice, the
+    principal components and the temperature are fitted to all utterances.
 
     Args:
         utterances: measured utterances.
@@ -83,13 +86,13 @@ def fit_fusion(
         speakers=np.unique([utterance.speaker for utterance in utterances], return_inverse=True)[1],
     )
     choice = choose_correction(_drop_modalities(complete, utterances, seed), seed=seed, progress=progress)
-    held_out = choice.logits[: len(utterances)]
-    temperature = fit_temperature(held_out, labels)
+    fused = choice.logits[: len(utterances)]
+    temperature = fit_temperature(fused, labels)
     logits = {
         "face": _logarithms([utterance.face.probabilities for utterance in utterances]),
         "voice": _logarithms([utterance.voice.probabilities for utterance in utterances]),
         "pool": complete.logits,
-        "fusion": held_out / temperature,
+        "fusion": fused / temperature,
     }
     return FusionFit(
         voice_trust=trust,
@@ -133,10 +136,10 @@ def _drop_modalities(complete: _Components, utterances: Sequence[AudiovisualUtte
     face, voice = complete.face[order], complete.voice[order]
     voice[count : count + len(without_voice)] = 0.0
     face[count + len(without_voice) :] = 0.0
-    alone = [utterances[row].face.probabilities for row in without_voice]
-    alone += [utterances[row].voice.probabilities for row in without_face]
+    single_modality = [utterances[row].face.probabilities for row in without_voice]
+    single_modality += [utterances[row].voice.probabilities for row in without_face]
     return FaceFeatures(
-        logits=np.concatenate([complete.logits, _logarithms(alone).reshape(-1, complete.logits.shape[1])]),
+        logits=np.concatenate([complete.logits, _logarithms(single_modality).reshape(-1, complete.logits.shape[1])]),
         features=combine(face, voice),
         labels=complete.labels[order],
         groups=complete.speakers[order],

@@ -18,6 +18,9 @@ from mien.manifest import InputSpec, Manifest, TrainingSource, file_sha256, writ
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+METRICS = "cross-validated head; trust, components and temperature in sample"
+"""Key of the numbers in the manifest; see `FusionFit`."""
+
 _OPSET = 17
 _IR_VERSION = 8
 
@@ -51,7 +54,7 @@ def write_fusion(fit: FusionFit, face: Manifest, voice: Manifest, data: Training
         labels=face.labels,
         temperature=round(fit.temperature, 4),
         trained_on=(*face.trained_on, *voice.trained_on, replace(data, name=f"{data.name}, fusion")),
-        metrics={"held-out speakers": fit.numbers},
+        metrics={METRICS: fit.numbers},
         source={"face": identify(face), "voice": identify(voice), "voice_trust": fit.voice_trust},
     )
     write_manifest(manifest, output)

@@ -16,9 +16,10 @@ NAMES = ("valence", "arousal")
 
 
 def concordance_correlation(values: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the concordance correlation coefficient (CCC), -1..1; nan without variance or for fewer than two values.
+    """Return the concordance correlation coefficient (CCC), -1..1.
 
-    Unlike Pearson's correlation it is lowered by another mean or scale of the predictions.
+    nan if both are constant and equal, or for fewer than two values; otherwise 0 if one is constant. Unlike Pearson's
+    correlation it is lowered by another mean or scale of the predictions.
 
     Args:
         values: (N,) annotated values.

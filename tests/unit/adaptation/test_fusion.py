@@ -121,7 +121,12 @@ def test_manifest_states_both_models_and_the_data(model):
     assert names[-1] == "generated, fusion"
     assert any("EmoDB" in name for name in names)
     assert any("FER+" in name for name in names)
-    assert set(model.manifest.metrics["held-out speakers"]) == {"face", "voice", "pool", "fusion"}
+
+
+def test_manifest_states_which_part_is_cross_validated(model):
+    ((key, numbers),) = model.manifest.metrics.items()
+    assert key == "cross-validated head; trust, components and temperature in sample"
+    assert set(numbers) == {"face", "voice", "pool", "fusion"}
 
 
 def test_refuses_other_models_than_it_was_fitted_to(model, manifests):

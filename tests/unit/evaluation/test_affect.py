@@ -62,6 +62,8 @@ def test_concordance_falls_with_another_mean_or_scale_unlike_correlation():
 def test_without_variance_or_values_the_scores_are_undefined():
     assert np.isnan(concordance_correlation(VALUES[:1], VALUES[:1]))
     assert np.isnan(concordance_correlation(np.ones(3), np.ones(3)))
+    assert concordance_correlation(VALUES, np.ones(4)) == 0
+    assert concordance_correlation(np.ones(3), np.zeros(3)) == 0
     assert np.isnan(root_mean_squared_error(np.empty(0), np.empty(0)))
     assert root_mean_squared_error([0, 0], [3, -4]) == pytest.approx(12.5**0.5)
 
