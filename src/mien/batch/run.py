@@ -24,7 +24,7 @@ ERROR_COLUMNS = {"item": str, "error": str, "message": str, "shard": str}
 
 @dataclass
 class BatchCounts:
-    """What is done: shards, images and videos, faces, and inputs that could not be read."""
+    """Progress of a run: shards, images and videos, faces, and inputs that could not be read."""
 
     shards: int = 0
     items: int = 0

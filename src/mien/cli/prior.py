@@ -50,14 +50,14 @@ def prior(
 
     if output is not None and output.suffix != ".json":
         raise InputError(f"{output}: the name of a file of class frequencies must end in .json.")
-    found = find_images(path)
-    if not found.images:
-        raise InputError(" ".join(str(error) for _, error in found.failures) or "no image given.")
-    workers = min(count_workers(workers), len(found.images))
+    listing = find_images(path)
+    if not listing.images:
+        raise InputError(" ".join(str(error) for _, error in listing.failures) or "no image given.")
+    workers = min(count_workers(workers), len(listing.images))
     analyzer = replace(options, threads=network_threads(options.threads, workers)).open_analyzer()
     labels = analyzer.manifest.labels
     source = source_shares(analyzer.manifest)
-    probabilities, failures = _predict(analyzer, found.images, workers, quiet=quiet)
+    probabilities, failures = _predict(analyzer, listing.images, workers, quiet=quiet)
     shares = estimate_prior(probabilities, source)
     _print_shares(labels, source, probabilities, shares)
     if len(probabilities) < MIN_FACES and not quiet:
@@ -68,7 +68,7 @@ def prior(
         record = {label: round(float(share), 6) for label, share in zip(labels, shares, strict=True)}
         write_atomic(output, json.dumps(record, indent=2) + "\n")
         print_written(output, quiet=quiet)
-    return int(failures > 0 or bool(found.failures))
+    return int(failures > 0 or bool(listing.failures))
 
 
 def _predict(analyzer: Analyzer, images: Sequence[ImageInput], workers: int, *, quiet: bool) -> tuple[np.ndarray, int]:

@@ -43,8 +43,9 @@ def voice(
     """Find the speech in audio files, videos and folders of them and predict how it sounds to listeners.
 
     The prediction describes how a voice sounds to others, not what the speaker feels. Arousal (calm to excited) is the
-    main result; the classes are experimental, because the model has heard ten German actors: see docs/models/voice.md.
-    Do not use it on people at work or in education. On a narrow terminal "pitch" and "to" are left out, in this order.
+    main result; the classes are experimental, because the model was trained on ten German actors: see
+    docs/models/voice.md. Do not use it on people at work or in education. On a narrow terminal "pitch" and "to" are
+    left out, in this order.
 
     Exit code: 0 if all files could be read (with or without speech), 1 if some could not, 2 if none could.
 

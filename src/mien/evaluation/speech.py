@@ -91,10 +91,10 @@ def evaluate_speech(
     counted = labels >= 0
     summary = _score(labels[counted], logits[counted], speakers[counted], names, temperature)
     scores = _score(is_high, arousal, speakers, AROUSALS, 1.0)
-    kept = ("n", "accuracy", "balanced_accuracy", "balanced_accuracy_interval", "ece")
+    arousal_keys = ("n", "accuracy", "balanced_accuracy", "balanced_accuracy_interval", "ece")
     return {
         **summary,
-        "arousal": {key: scores[key] for key in kept},
+        "arousal": {key: scores[key] for key in arousal_keys},
         "speakers": len(np.unique(speakers)),
         "speaker_independent": speaker_independent,
         "left_out": dict(Counter(item.label for item in utterances if item.label not in names)),

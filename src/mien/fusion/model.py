@@ -18,7 +18,7 @@ TASK = "fusion"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    """What one modality says about a speaking turn.
+    """Prediction of one modality for a speaking turn.
 
     Attributes:
         probabilities: (C,) mean over its frames or segments, in the classes of the face model; NaN for those that the

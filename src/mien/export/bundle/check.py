@@ -35,10 +35,10 @@ class BundleRunner:
         height, width = pixels.shape[:2]
         canvas[:height, :width] = pixels
         image = {"image": canvas, "size": np.array([height, width], dtype=np.int32)}
-        found = self.run("detector", image)
+        detections = self.run("detector", image)
         return [
-            self._describe(image, {name: found[name][index] for name in ("boxes", "landmarks", "scores")})
-            for index in range(int(found["count"][0]))
+            self._describe(image, {name: detections[name][index] for name in ("boxes", "landmarks", "scores")})
+            for index in range(int(detections["count"][0]))
         ]
 
     def _describe(self, image: Values, face: Values) -> Values:

@@ -50,7 +50,7 @@ def suppress(bbox_xyxy: Tensor, is_candidate: Tensor, max_iou: float) -> Tensor:
     is_stronger = torch.ones(count, count).tril(diagonal=-1)
     drops = duplicates(bbox_xyxy, bbox_xyxy, max_iou, MAX_FRAGMENT_RATIO).float() * is_stronger
     candidates = is_candidate.float()
-    kept = candidates
+    survivors = candidates
     for _ in range(ITERATIONS):
-        kept = candidates * ((drops @ kept) < 0.5).float()
-    return kept > 0.5
+        survivors = candidates * ((drops @ survivors) < 0.5).float()
+    return survivors > 0.5

@@ -32,20 +32,20 @@ def read_crema_d(path: Path) -> list[Utterance]:
         Cao, Cooper, Keutmann, Gur, Nenkova, Verma: CREMA-D (IEEE Trans. Affective Computing 2014).
     """
     files = CorpusFiles(path)
-    found = files.named(_NAME, (".wav", *_VIDEOS), "AudioWAV/1001_DFA_ANG_XX.wav")
+    recordings = files.named(_NAME, (".wav", *_VIDEOS), "AudioWAV/1001_DFA_ANG_XX.wav")
     votes = _read_votes(files)
     utterances = []
-    for name in dict.fromkeys(file.stem for file in found.values()):
+    for name in dict.fromkeys(file.stem for file in recordings.values()):
         match = _NAME.fullmatch(name)
         assert match is not None
-        video = next((found[name + suffix] for suffix in _VIDEOS if name + suffix in found), None)
+        video = next((recordings[name + suffix] for suffix in _VIDEOS if name + suffix in recordings), None)
         utterances.append(
             Utterance(
                 name=name,
                 speaker=match["speaker"],
                 text=match["text"],
                 label=_LABELS[match["label"]],
-                path=files.locate(found.get(f"{name}.wav", video)),
+                path=files.locate(recordings.get(f"{name}.wav", video)),
                 video=files.locate(video),
                 archive=files.archive,
                 votes=votes.get(name, {}),

@@ -24,8 +24,8 @@ def read_emodb(path: Path) -> list[Utterance]:
         Burkhardt, Paeschke, Rolfes, Sendlmeier, Weiss: A Database of German Emotional Speech (Interspeech 2005).
     """
     files = CorpusFiles(path)
-    found = files.named(_NAME, (".wav",), "wav/03a01Fa.wav")
-    parts = [(match, file) for file in found.values() if (match := _NAME.fullmatch(file.stem))]
+    recordings = files.named(_NAME, (".wav",), "wav/03a01Fa.wav")
+    parts = [(match, file) for file in recordings.values() if (match := _NAME.fullmatch(file.stem))]
     return [
         Utterance(
             name=file.stem,

@@ -39,8 +39,8 @@ class CorpusFiles:
         except (OSError, zipfile.BadZipFile) as error:
             raise DatasetError(f"{path}: cannot be read: {describe(error)}.") from None
         names = [PurePosixPath(item) for item in paths]
-        kept = [item for item in names if not item.name.startswith("._") and "__MACOSX" not in item.parts]
-        self.paths = sorted(kept, key=lambda item: (item.name, item))
+        entries = [item for item in names if not item.name.startswith("._") and "__MACOSX" not in item.parts]
+        self.paths = sorted(entries, key=lambda item: (item.name, item))
 
     def locate(self, path: PurePosixPath | None) -> str:
         """Return the path of a file as `Utterance` has it; empty for None."""

@@ -40,9 +40,9 @@ def read_ravdess(path: Path) -> list[Utterance]:
         Livingstone, Russo: The Ryerson Audio-Visual Database of Emotional Speech and Song (PLOS ONE 2018).
     """
     files = CorpusFiles(path)
-    found = files.named(_NAME, (".wav", ".mp4"), "Actor_01/03-01-05-01-01-01-01.wav")
+    recordings = files.named(_NAME, (".wav", ".mp4"), "Actor_01/03-01-05-01-01-01-01.wav")
     forms: dict[str, dict[str, PurePosixPath]] = {}
-    for file in found.values():
+    for file in recordings.values():
         modality, channel, rest = file.stem.split("-", 2)
         if channel == _SPEECH:
             forms.setdefault(rest, {})[modality] = file

@@ -53,7 +53,7 @@ class Utterance:
 
     @property
     def is_high_arousal(self) -> bool:
-        """Whether the perceived arousal is above the middle; without a rating, whether the class has high arousal."""
+        """True if the perceived arousal is above the middle; without a rating, if the class has high arousal."""
         return self.label in HIGH_AROUSAL if self.arousal is None else self.arousal > 0
 
     def read(self) -> bytes:
