@@ -46,6 +46,7 @@ class SlowAnalyzer:
     detector_size = 640
     options = AnalysisOptions()
     action_unit_names = ()
+    classifier = SimpleNamespace(has_affect=False)
 
     def __init__(self, seconds=0.02):
         self.seconds, self.detections = seconds, 0
