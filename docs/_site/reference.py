@@ -36,6 +36,7 @@ COLUMNS = {
     "x2": "right edge of the box in pixels",
     "y2": "bottom edge of the box in pixels",
     "face_confidence": "confidence of the face detector, 0 to 1",
+    "eye_closure": "closure of the eyes in this frame, AU43 before smoothing, 0 to 1",
     "error": "stable identifier of an error; the image or file has no other values",
     "message": "explanation of the error",
 }

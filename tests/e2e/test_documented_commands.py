@@ -1,5 +1,6 @@
 """Every command in README and docs/ is valid, and is executed here or listed with the reason why it is not."""
 
+import json
 import os
 import re
 import shlex
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from mien.cli.main import build_app
+from mien.emotions import EXPRESSIONS
 from support.clips import write_clip
 from support.images import portrait
 
@@ -80,7 +82,8 @@ def workspace(tmp_path_factory, root):
         # libav recognizes the content, whatever the name
         write_clip(folder / name, images=images, size_hw=(512, 480), sound="aac", format_name="mp4")
     (folder / "labels.csv").write_text("image,label\na.jpg,happiness\nb.png,happiness\n")
-    (folder / "setting.json").write_text('{"neutral": 0.8, "happiness": 0.2}')
+    frequencies = dict.fromkeys(EXPRESSIONS, 0.0) | {"neutral": 0.8, "happiness": 0.2}
+    (folder / "setting.json").write_text(json.dumps(frequencies))
     return folder
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mien._version import __version__
-from mien.arguments import check_integer
 from mien.cli.options import ANALYSIS, DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, Number, Quiet
 from mien.cli.progress import print_message, progress_bar
 from mien.errors import InputError
@@ -52,8 +51,9 @@ class WorkerOptions:
     gpus_per_worker: Annotated[float, Number] = 0.0
 
     def __post_init__(self) -> None:
-        check_integer("workers", self.workers, 0, meaning="(0 is automatic)")
-        check_integer("cpus_per_worker", self.cpus_per_worker, 1)
+        for name, minimum in (("workers", 0), ("cpus_per_worker", 1)):
+            if getattr(self, name) < minimum:
+                raise InputError(f"{name} is {getattr(self, name)}; expected an integer, {minimum} or more.")
         if not 0 <= self.gpus_per_worker < math.inf:
             raise InputError(f"gpus_per_worker is {self.gpus_per_worker}; expected 0 or more.")
         if self.gpus_per_worker and self.cluster == LOCAL:
@@ -113,7 +113,9 @@ def batch(
 
     if not source:
         raise InputError("no source given; expected files, folders or URLs.")
-    listing = list_shards(source, shard_size=check_integer("shard_size", shard_size, 1))
+    if shard_size < 1:
+        raise InputError(f"shard_size is {shard_size}; expected an integer, 1 or more.")
+    listing = list_shards(source, shard_size=shard_size)
     options = replace(options, threads=options.threads or 1)
     # the machine that only hands out the work may have no GPU
     analyzer = (replace(options, device="cpu") if placement.gpus_per_worker else options).open_analyzer()
