@@ -27,12 +27,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from speakers import make_clip
 
+PAUSE_S = Fraction(1, 5)
+
 
 def repeat(source: Path, target: Path, times: int) -> Path:
-    """Copy the packets of a clip several times in a row."""
+    """Copy the packets of a clip several times in a row, with pauses in which no timestamps overlap."""
     with av.open(str(target), "w") as output:
         with av.open(str(source)) as first:
-            length = Fraction(first.duration, 1_000_000)
+            length = Fraction(first.duration, 1_000_000) + PAUSE_S
             streams = {stream.index: output.add_stream_from_template(stream) for stream in first.streams}
         for number in range(times):
             with av.open(str(source)) as container:
@@ -78,7 +80,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         short = arguments.clip or make_clip(arguments.data, Path(folder) / "short.mp4", people=arguments.people)[0]
         with av.open(str(short)) as container:
-            seconds = container.duration / 1e6
+            seconds = container.duration / 1e6 + float(PAUSE_S)
         times = max(1, round(60 * arguments.minutes / seconds))
         result: dict[str, Any] = {"seconds": round(times * seconds, 1), "people": arguments.people}
         tenth = repeat(short, Path(folder) / "tenth.mp4", max(1, times // 10))

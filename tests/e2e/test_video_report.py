@@ -112,9 +112,14 @@ def player(browser, viewer):
 def wait_until(page, condition):
     """Wait for a condition on the clip; the page's policy forbids Playwright's own waiting, which evaluates text."""
     page.evaluate(
-        f"""() => new Promise((resolve) => {{
+        f"""() => new Promise((resolve, reject) => {{
           const clip = document.querySelector("video");
-          const check = () => ({condition}) ? resolve() : setTimeout(check, 20);
+          const deadline = performance.now() + 20_000;
+          const check = () => {{
+            if ({condition}) resolve();
+            else if (performance.now() > deadline) reject(new Error("not true within 20 s"));
+            else setTimeout(check, 20);
+          }};
           check();
         }})"""
     )
