@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 
 from mien.datasets import read_dataset
 from mien.errors import MienError
+from mien.export.face_crops import FaceCrops, draw_faces
 from mien.export.formats import FORMATS, check_packages
-from mien.export.formats.faces import FaceCrops, draw_faces
 from mien.export.formats.model_file import ModelConversion
 from mien.export.formats.parity import MIN_AGREEMENT
 from mien.runtime import find_model

@@ -15,7 +15,7 @@ from support.models import TINY_SIZE
 torch = pytest.importorskip("torch")
 formats = pytest.importorskip("mien.export.formats")
 conversion = pytest.importorskip("mien.export.formats.conversion")
-faces = pytest.importorskip("mien.export.formats.faces")
+faces = pytest.importorskip("mien.export.face_crops")
 model_file = pytest.importorskip("mien.export.formats.model_file")
 parity = pytest.importorskip("mien.export.formats.parity")
 

@@ -98,7 +98,7 @@ def _convert(
     quiet: bool,
 ) -> str:
     """Write a file with its manifest and return the report."""
-    from mien.export.formats.faces import draw_faces, generate_faces
+    from mien.export.face_crops import draw_faces, generate_faces
     from mien.export.formats.model_file import ModelConversion
     from mien.export.formats.parity import check_agreement
 

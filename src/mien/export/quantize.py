@@ -16,9 +16,8 @@ from mien import metrics
 from mien.atomic import write_atomic
 from mien.datasets.index import Index
 from mien.errors import DatasetError, InputError
-from mien.evaluation.predictions import predict_dataset
+from mien.export.face_crops import draw_crops
 from mien.export.weights import halve_kernels, read_graph, shorten_names
-from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, read_manifest, write_manifest
 from mien.progress import Progress
 from mien.runtime import open_session
@@ -54,13 +53,10 @@ def quantize_model(
     """
     if faces < 1:
         raise InputError(f"calibration_faces is {faces}; expected at least 1.")
-    rows = np.sort(np.random.default_rng(0).permutation(len(index.samples))[:faces])
-    drawn = replace(index, samples=tuple(index.samples[row] for row in rows))
-    predictions = predict_dataset(ExpressionClassifier(model, threads=1, device="cpu"), drawn, progress=progress)
-    readable = np.flatnonzero(np.isfinite(predictions.logits).all(axis=1))
-    if not len(readable):
+    drawn = draw_crops(model, index, faces, progress=progress)
+    if not drawn:
         raise DatasetError(f"{index.root}: no training face can be read; check the images with `mien data check`.")
-    crops = np.stack([predictions.crop(int(row)) for row in readable])
+    crops = np.stack(drawn)
     graph, layers = quantize_graph(model.read_bytes(), crops)
     manifest = read_manifest(model)
     source = {

@@ -10,8 +10,8 @@ import torch
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from mien.errors import InputError
+from mien.export.face_crops import FaceCrops
 from mien.export.formats.conversion import Format, Precision, can_run, convert, open_runner
-from mien.export.formats.faces import FaceCrops
 from mien.export.formats.parity import FormatParity, measure_parity
 from mien.export.quantize import quantize_graph
 from mien.export.torch_graph import load_graph

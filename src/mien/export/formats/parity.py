@@ -11,8 +11,8 @@ import numpy as np
 
 from mien import metrics
 from mien.errors import ParityError
+from mien.export.face_crops import FaceCrops
 from mien.export.formats.conversion import Precision, Runner
-from mien.export.formats.faces import FaceCrops
 from mien.manifest import read_manifest
 from mien.runtime import open_session
 

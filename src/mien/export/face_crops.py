@@ -47,14 +47,18 @@ def draw_faces(model: Path, index: Index, count: int, *, progress: Progress | No
     Raises:
         DatasetError: if no face can be read.
     """
+    crops = draw_crops(model, index, count, progress=progress)
+    if not crops:
+        raise DatasetError(f"{index.root}: no face can be read; check the images with `mien data check`.")
+    return FaceCrops(np.stack(crops), f"{len(crops)} faces of {index.name}/{index.split}")
+
+
+def draw_crops(model: Path, index: Index, count: int, *, progress: Progress | None = None) -> list[np.ndarray]:
+    """Return the crops (S, S, 3) uint8 of at most `count` faces, drawn at random, without unreadable ones."""
     rows = np.sort(np.random.default_rng(0).permutation(len(index.samples))[:count])
     drawn = replace(index, samples=tuple(index.samples[row] for row in rows))
     predictions = predict_dataset(ExpressionClassifier(model, threads=1, device="cpu"), drawn, progress=progress)
-    readable = np.flatnonzero(np.isfinite(predictions.logits).all(axis=1))
-    if not len(readable):
-        raise DatasetError(f"{index.root}: no face can be read; check the images with `mien data check`.")
-    crops = np.stack([predictions.crop(int(row)) for row in readable])
-    return FaceCrops(crops, f"{len(crops)} faces of {index.name}/{index.split}")
+    return [predictions.crop(int(row)) for row in np.flatnonzero(np.isfinite(predictions.logits).all(axis=1))]
 
 
 def generate_faces(model: Path, count: int) -> FaceCrops:
