@@ -26,6 +26,7 @@ HEAR = """async ([url, base64, block]) => {
   }
   let left = Math.ceil(samples.length / block);
   await new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error(`${left} blocks unanswered after 60 s`)), 60_000);
     worker.onerror = reject;
     worker.onmessage = ({ data }) => {
       if (data.type === 'error') reject(new Error(data.message));
