@@ -30,7 +30,7 @@ HEAR = """async ([url, base64, block]) => {
     worker.onerror = reject;
     worker.onmessage = ({ data }) => {
       if (data.type === 'error') reject(new Error(data.message));
-      if (data.type !== 'heard') return;
+      if (data.type !== 'update') return;
       segments.push(...data.segments);
       if (--left === 0) resolve();
     };
