@@ -45,6 +45,11 @@ def pack(array: np.ndarray) -> dict[str, Any]:
     return {"shape": list(array.shape), "kind": kind, "base64": base64.b64encode(array.tobytes()).decode()}
 
 
+def unpack(packed: dict[str, Any]) -> np.ndarray:
+    """Return the array of `pack`."""
+    return np.frombuffer(base64.b64decode(packed["base64"]), packed["kind"]).reshape(packed["shape"])
+
+
 def scene() -> np.ndarray:
     """Return an image of 96 x 80 pixels with smooth patches and noise, computed in integers to be reproducible."""
     rng = np.random.default_rng(2)
