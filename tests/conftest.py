@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,11 @@ from mien.imaging import read_image
 from support.models import make_explainable, make_model
 
 ROOT = Path(__file__).parents[1]
+
+# a shell that starts pytest in the background has them ignored, and so would every command that a test interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("mien", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "mien"))
