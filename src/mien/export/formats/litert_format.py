@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import litert_torch
@@ -18,6 +18,10 @@ from mien.export.formats.conversion import Precision, Runner, Signature
 SIGNATURE = "serving_default"
 """Name of the only signature of a file."""
 Operator = qtyping.TFLOperationName
+FLOAT_OPERATORS = (
+    Operator.INPUT, Operator.OUTPUT, Operator.SUM, Operator.RESIZE_BILINEAR, Operator.SUB, Operator.FULLY_CONNECTED,
+)  # fmt: skip
+"""Operators that stay in float32 in int8 files: the preparation of pixels, and the last layer."""
 
 
 class _NamedModule(nn.Module):
@@ -64,13 +68,26 @@ def _quantize(
             quantizer.add_weight_only_config(".*", operator, 16, algorithm_key=AlgorithmName.FLOAT_CASTING)
         return bytes(quantizer.quantize().quantized_model or b"")
     quantizer.add_static_config(".*", Operator.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
-    for operator in (Operator.INPUT, Operator.OUTPUT):
+    for operator in FLOAT_OPERATORS:
         quantizer.update_quantization_recipe(".*", operator, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    feeds = [
-        {name: value.numpy() for name, value in zip(signature.inputs, values, strict=True)} for values in calibration
-    ]
-    ranges = quantizer.calibrate({SIGNATURE: feeds}, num_threads=1)
-    return bytes(quantizer.quantize(ranges).quantized_model or b"")
+    return bytes(quantizer.quantize(_ranges(quantizer, signature, calibration)).quantized_model or b"")
+
+
+def _ranges(
+    quantizer: Quantizer, signature: Signature, calibration: Sequence[tuple[Tensor, ...]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return the minimum and maximum of every tensor over all examples; the quantizer's own are moving averages."""
+    ranges: dict[str, dict[str, np.ndarray]] = {}
+    for values in calibration:
+        feed = {name: value.numpy() for name, value in zip(signature.inputs, values, strict=True)}
+        for tensor, found in quantizer.calibrate({SIGNATURE: [feed]}, num_threads=1).items():
+            known = ranges.get(tensor)
+            ranges[tensor] = _union(known, found) if known else dict(found)
+    return ranges
+
+
+def _union(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {"min": np.minimum(one["min"], other["min"]), "max": np.maximum(one["max"], other["max"])}
 
 
 def open_runner(path: Path, threads: int, signature: Signature) -> Runner:
