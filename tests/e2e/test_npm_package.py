@@ -67,7 +67,7 @@ def assert_same_faces(name, faces, expected):
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_faces_in_node_match_python(installation, images, expected, runtime):
     if not (installation / "node_modules" / runtime).exists():
-        pytest.skip(f"{runtime} is not installed: npm --prefix web install --no-save {runtime}")
+        pytest.skip(f"{runtime} is not installed: npm --prefix examples/phone ci --ignore-scripts")
     options = {"runtime": runtime, "provider": RUNTIMES[runtime], "model": "expression"}
     results = npm_package.analyze_in_node(installation, images, **options)
     for name, result, faces, image in zip(EXAMPLES, results, expected, images, strict=True):

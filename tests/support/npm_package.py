@@ -20,6 +20,8 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "web/packages/browser"
 MODULES = ROOT / "web/node_modules"
+NATIVE_MODULES = ROOT / "examples/phone/node_modules"
+"""The only folder with `onnxruntime-node`, which the page does not need."""
 PROGRAMS = Path(__file__).parent / "npm"
 
 
@@ -42,9 +44,9 @@ def install_package(folder: Path) -> Path:
         tar.extractall(folder, filter="data")
     installed.parent.mkdir(parents=True)
     (folder / "package").rename(installed)
-    for name in ("onnxruntime-common", "onnxruntime-web", "onnxruntime-node"):
-        if (MODULES / name).is_dir():
-            (folder / "node_modules" / name).symlink_to(MODULES / name)
+    for module in (MODULES / "onnxruntime-common", MODULES / "onnxruntime-web", NATIVE_MODULES / "onnxruntime-node"):
+        if module.is_dir():
+            (folder / "node_modules" / module.name).symlink_to(module)
     return folder
 
 
