@@ -1,7 +1,12 @@
 """The commands of development: `nox -s tests`, `lint`, `docs` ...; CONTRIBUTING.md lists them."""
 
+import re
 import shutil
+import subprocess
+import time
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import nox
 
@@ -76,7 +81,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Build the distributions twice, compare and check them, and use the wheel in this otherwise empty environment."""
+    """Build the distributions twice, compare and check them, and run the tutorial with the wheel alone."""
     session.install("build", "twine")
     builds = [Path(session.create_tmp()) / name for name in ("first", "second")]
     for folder in builds:
@@ -88,9 +93,38 @@ def release(session: nox.Session) -> None:
     files = [str(path) for path in sorted(builds[0].iterdir())]
     session.run("twine", "check", "--strict", *files)
     (wheel,) = (path for path in files if path.endswith(".whl"))
-    session.install(f"{wheel}[table,pandas,video,voice,serve,report]")
-    session.run("mien", "doctor")
-    session.run("mien", "predict", "examples/group.jpg")
+    tutorial = Path("docs/tutorial.md").read_text(encoding="utf-8")
+    (extras,) = re.findall(r"pip install '\.(\[.*\])'", tutorial)
+    session.install(f"{Path(wheel).resolve()}{extras}")
+    folder = Path(session.create_tmp()).resolve() / "tutorial"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree("examples", folder / "examples")
+    with session.chdir(folder):
+        session.run("mien", "doctor")
+        for program, command in re.findall(
+            r"^```python\n(.+?)^```|^    (mien [^\n]+)", tutorial, re.MULTILINE | re.DOTALL
+        ):
+            if command == "mien serve":
+                check_server(session)
+            else:
+                session.run(*(command.split() or ["python", "-c", program]))
+
+
+def check_server(session: nox.Session) -> None:
+    """Start the server, wait until it answers, and end it."""
+    server = subprocess.Popen([f"{session.bin}/mien", "serve"])
+    try:
+        for _ in range(60):
+            time.sleep(0.5)
+            try:
+                session.log(urlopen("http://127.0.0.1:8000/readyz").read().decode())
+            except URLError:
+                continue
+            return
+        session.error("the server does not answer")
+    finally:
+        server.terminate()
+        server.wait()
 
 
 @nox.session
