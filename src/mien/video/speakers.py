@@ -24,9 +24,9 @@ MIN_COVERAGE = 0.8
 """Minimum share of a segment in which the mouth of a face was measured."""
 MAX_GAP_S = 0.3
 """Maximum distance of two measurements between which the mouth opening is interpolated."""
-MIN_SIGNIFICANCE = 3.0
+MIN_SIGNIFICANCE = 2.8
 """Minimum correlation of a speaker, in standard deviations of the correlations with shifted sound."""
-MIN_CORRELATION = 0.5
+MIN_CORRELATION = 0.6
 """Minimum correlation of a speaker; chance reaches 0.4 to 0.6 in a few seconds."""
 MIN_MOVEMENT = 0.004
 """Minimum standard deviation of a speaker's mouth opening, in face heights; noise of a closed mouth is below it."""
