@@ -1,8 +1,9 @@
-"""Milliseconds of one core and memory of the graphs of a phone bundle, in ONNX Runtime.
+"""Milliseconds of one core, memory and largest differences from Python of the graphs of a phone bundle.
 
 python benchmarks/phone.py FOLDER [--repeats 30] [--json]
 
-Times are CPU time of one thread, medians, on `golden/pair.rgb`; memory is what the process gains at its peak.
+Each graph runs in the runtime of its format. Times are CPU time of one thread, medians, on `golden/pair.rgb`; memory is
+what the process gains at its peak. Differences are those from the golden values, over all golden images.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import resource
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mien.runtime import open_session
+from mien.export.bundle.check import largest_differences, open_graph
+from mien.export.formats import check_packages
 
 
 def peak_mb() -> float:
@@ -40,17 +43,21 @@ def example_inputs(folder: Path, side: int) -> dict[str, np.ndarray]:
     }
 
 
-def measure(path: Path, inputs: dict[str, np.ndarray], repeats: int) -> dict[str, float]:
+def measure(
+    folder: Path, contract: dict[str, Any], name: str, inputs: dict[str, np.ndarray], repeats: int
+) -> dict[str, float]:
+    """Return the size of a graph, its time per call and the memory that it adds."""
+    graph = contract["graphs"][name]
     before = peak_mb()
-    session = open_session(path.read_bytes(), 1, device="cpu")
-    feeds = {node.name: inputs[node.name] for node in session.get_inputs()}
+    run = open_graph(folder, contract, name)
+    arguments = [inputs[tensor["name"]] for tensor in graph["inputs"]]
     times = []
     for _ in range(repeats + 2):
         start = time.process_time()
-        session.run(None, feeds)
+        run(arguments)
         times.append((time.process_time() - start) * 1e3)
     return {
-        "megabytes": round(path.stat().st_size / 1e6, 2),
+        "megabytes": round(graph["bytes"] / 1e6, 2),
         "milliseconds": round(statistics.median(times[2:]), 2),
         "peak_mb": round(peak_mb() - before, 1),
     }
@@ -64,15 +71,15 @@ def main() -> None:
     arguments = parser.parse_args()
     contract = json.loads((arguments.folder / "contract.json").read_text())
     inputs = example_inputs(arguments.folder, contract["canvas"]["side"])
-    rows = {
-        name: measure(arguments.folder / graph["file"], inputs, arguments.repeats)
-        for name, graph in contract["graphs"].items()
-    }
+    check_packages(contract["format"])
+    rows = {name: measure(arguments.folder, contract, name, inputs, arguments.repeats) for name in contract["graphs"]}
+    differences = {name: float(f"{value:.2g}") for name, value in largest_differences(arguments.folder).items()}
     if arguments.json:
-        print(json.dumps(rows))
+        print(json.dumps({"format": contract["format"], "graphs": rows, "differences": differences}))
         return
     for name, row in rows.items():
         print(f"{name:<12}{row['megabytes']:6.2f} MB{row['milliseconds']:8.2f} ms{row['peak_mb']:8.1f} MB of memory")
+    print("differences:", ", ".join(f"{name} {value:g}" for name, value in differences.items()))
 
 
 if __name__ == "__main__":

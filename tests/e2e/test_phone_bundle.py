@@ -66,6 +66,8 @@ def test_contract_describes_every_file_and_tensor(bundle):
             assert tensor["shape"]
             assert tensor["type"] in ("uint8", "int32", "float32")
             assert tensor["meaning"]
+    assert contract["call"]["tensors"] == "by name"
+    assert not any("static" in limit for limit in contract["limits"])
     assert len(contract["labels"]) == contract["graphs"]["expression"]["outputs"][0]["shape"][0]
     assert any("mesh" in step for step in contract["steps"])
     assert contract["video"].keys() == {"detection_interval_s", "memory_s", "time_constant_s", "hysteresis", "formula"}
@@ -130,11 +132,4 @@ def test_refuses_a_bundle_beside_a_model_file(tmp_path, capsys):
     code = main(["export", "mobile", "--bundle", str(tmp_path / "a"), "-o", str(tmp_path / "a.onnx")])
     assert code == 2
     assert "--bundle" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("name", ["litert", "executorch"])
-def test_refuses_formats_without_whole_pipelines(name, tmp_path, capsys):
-    assert main(["export", "mobile", "--bundle", str(tmp_path / "a"), "--format", name]) == 2
-    assert "phone bundles have ONNX graphs only" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

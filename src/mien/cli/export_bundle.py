@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mien.cli.export_format import FORMAT_EXTRAS
 from mien.errors import InputError, MissingExtraError
 
+if TYPE_CHECKING:
+    from mien.export.formats import Format
 
-def write_bundle(model: Path, folder: Path | None, canvas: int, format: str, *, pose: bool, is_only: bool) -> int:
+
+def write_bundle(model: Path, folder: Path | None, canvas: int, format: Format, *, pose: bool, is_only: bool) -> int:
     """Write a phone bundle and print its files; return the exit code.
 
     Args:
@@ -19,16 +24,11 @@ def write_bundle(model: Path, folder: Path | None, canvas: int, format: str, *, 
         is_only: whether no option of a model file was given.
 
     Raises:
-        InputError: if there is no folder, the format is not ONNX, or a bundle is wanted together with a model file.
-        MissingExtraError: torch is not installed.
+        InputError: if there is no folder, the format has no bundles, or a bundle is wanted together with a model file.
+        MissingExtraError: torch or the packages of the format are not installed.
     """
     if folder is None:
         raise InputError("expected --output FILE, or --bundle FOLDER for phone apps.")
-    if format != "onnx":
-        raise InputError(
-            f"phone bundles have ONNX graphs only; leave out --format, or convert the expression model with "
-            f"--format {format} --output FILE."
-        )
     if not is_only:
         raise InputError(
             "--bundle takes a finished .onnx model and no options of --output; export first, then bundle that file."
@@ -36,8 +36,8 @@ def write_bundle(model: Path, folder: Path | None, canvas: int, format: str, *, 
     try:
         from mien.export.bundle import write
     except ImportError as error:
-        raise MissingExtraError(f"Export ({error.name} is missing)", "train") from None
-    contract = write.write_bundle(str(model), folder, canvas=canvas, mesh=pose)
+        raise MissingExtraError(f"Export ({error.name} is missing)", FORMAT_EXTRAS[format]) from None
+    contract = write.write_bundle(str(model), folder, canvas=canvas, mesh=pose, format=format)
     sizes = [f"{graph['file']} {graph['bytes'] / 1e6:.1f} MB" for graph in contract["graphs"].values()]
     print(f"{folder}  {', '.join(sizes)}  golden tests passed")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,12 +54,21 @@ class TorchGraph(nn.Module):
             else:
                 self.values[name] = value
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the outputs of the graph for its inputs."""
+    def forward(self, *inputs: Tensor, before_padding: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, ...]:
+        """Return the outputs of the graph for its inputs.
+
+        Args:
+            inputs: tensors in the order of `input_names`.
+            before_padding: function of the feature maps (N, C, h, w) that convolutions pad.
+        """
         values: dict[str, Value] = {"": None, **self.values}
         values.update((name, getattr(self, parameter)) for name, parameter in self.parameter_names.items())
         values.update(zip(self.input_names, inputs, strict=True))
         for step in self.steps:
+            if before_padding and _has_padding(step):
+                features = values[step.inputs[0]]
+                assert isinstance(features, Tensor)
+                values[step.inputs[0]] = before_padding(features)
             values[step.output] = _apply(step, values)
         return tuple(values[name] for name in self.output_names)  # pyright: ignore[reportReturnType]
 
@@ -120,6 +130,12 @@ def _constant(values: np.ndarray, *, is_list: bool) -> Value:
 
 def _apply(step: Step, values: dict[str, Value]) -> Value:
     return OPERATORS[step.operator](*(values[name] for name in step.inputs), **step.attributes)
+
+
+def _has_padding(step: Step) -> bool:
+    """Return whether a step is a convolution that pads its input."""
+    pads = step.attributes.get("pads")
+    return step.operator == "Conv" and isinstance(pads, list) and any(pads)
 
 
 def _symmetric(step: Step, constants: dict[str, Value]) -> Step:

@@ -2,15 +2,31 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mien.errors import ParityError
-from mien.runtime import open_session
+from mien.export.formats import Runner, open_runner
 
 Values = dict[str, np.ndarray]
+
+
+def open_graph(folder: Path, contract: dict[str, Any], name: str) -> Runner:
+    """Open a graph of a bundle in the runtime of its format, with one thread.
+
+    Raises:
+        MissingExtraError: if the packages of the format are not installed.
+    """
+    graph = contract["graphs"][name]
+    return open_runner(
+        folder / graph["file"],
+        format=contract["format"],
+        input_names=_names(graph["inputs"]),
+        output_names=_names(graph["outputs"]),
+    )
 
 
 class BundleRunner:
@@ -18,15 +34,13 @@ class BundleRunner:
 
     def __init__(self, folder: Path, contract: dict[str, Any]) -> None:
         self.contract = contract
-        self.sessions = {
-            name: open_session((folder / graph["file"]).read_bytes(), device="cpu")
-            for name, graph in contract["graphs"].items()
-        }
+        self.runners = {name: open_graph(folder, contract, name) for name in contract["graphs"]}
 
     def run(self, name: str, inputs: Values) -> Values:
         """Return the outputs of a graph by name."""
-        names = [output["name"] for output in self.contract["graphs"][name]["outputs"]]
-        return dict(zip(names, map(np.asarray, self.sessions[name].run(names, inputs)), strict=True))
+        graph = self.contract["graphs"][name]
+        outputs = self.runners[name]([inputs[key] for key in _names(graph["inputs"])])
+        return dict(zip(_names(graph["outputs"]), outputs, strict=True))
 
     def analyze(self, pixels: np.ndarray) -> list[Values]:
         """Return the outputs for every face of an image (H, W, 3) uint8 RGB."""
@@ -44,7 +58,7 @@ class BundleRunner:
     def _describe(self, image: Values, face: Values) -> Values:
         box, landmarks = face["boxes"], face["landmarks"]
         fitted: Values = {}
-        if "mesh" in self.sessions:
+        if "mesh" in self.runners:
             fitted, landmarks = self._fit_mesh(image, box, landmarks)
         expression = self.run("expression", {**image, "box": box, "landmarks": landmarks})
         return {**face, **fitted, **expression}
@@ -65,12 +79,37 @@ class BundleRunner:
         return best, landmarks
 
 
+def _names(tensors: list[dict[str, Any]]) -> list[str]:
+    return [tensor["name"] for tensor in tensors]
+
+
 def check_bundle(folder: Path) -> None:
     """Run the golden tests of a bundle.
 
     Raises:
         ParityError: if a graph differs from the expected values.
+        MissingExtraError: if the packages of the format are not installed.
     """
+    for place, name, difference, tolerance in _differences(folder):
+        if not difference <= tolerance:
+            raise ParityError(f"{place}: {name} differ from Python's by {difference:.3g}; allowed {tolerance:g}.")
+
+
+def largest_differences(folder: Path) -> dict[str, float]:
+    """Return the largest difference of each compared output from its golden values.
+
+    Raises:
+        ParityError: if the number of faces differs.
+        MissingExtraError: if the packages of the format are not installed.
+    """
+    largest: dict[str, float] = {}
+    for _, name, difference, _ in _differences(folder):
+        largest[name] = max(largest.get(name, 0.0), difference)
+    return largest
+
+
+def _differences(folder: Path) -> Iterator[tuple[str, str, float, float]]:
+    """Yield image and face, output, largest difference and tolerance of all comparisons."""
     contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
     golden = json.loads((folder / "golden" / "golden.json").read_text(encoding="utf-8"))
     runner = BundleRunner(folder, contract)
@@ -80,14 +119,9 @@ def check_bundle(folder: Path) -> None:
         if len(faces) != len(case["faces"]):
             raise ParityError(f"{case['image']}: the graphs find {len(faces)} faces, Python {len(case['faces'])}.")
         for number, (face, expected) in enumerate(zip(faces, case["faces"], strict=True)):
-            _compare(f"{case['image']}, face {number}", face, expected, golden["tolerances"])
-
-
-def _compare(place: str, face: Values, expected: dict[str, Any], tolerances: dict[str, float]) -> None:
-    for name, tolerance in tolerances.items():
-        difference = float(np.abs(face[name] - np.array(expected[name])).max())
-        if not difference <= tolerance:
-            raise ParityError(f"{place}: {name} differ from Python's by {difference:.3g}; allowed {tolerance:g}.")
+            for name, tolerance in golden["tolerances"].items():
+                difference = float(np.abs(face[name] - np.array(expected[name])).max())
+                yield f"{case['image']}, face {number}", name, difference, tolerance
 
 
 def _angle_deg(first_xy: np.ndarray, second_xy: np.ndarray) -> float:

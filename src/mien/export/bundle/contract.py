@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from mien._version import __version__
+from mien.export.formats import Format
 from mien.export.pipeline import detector
 from mien.export.pipeline.graph import PipelineGraph
 from mien.faces import attributes, detection, landmarks
@@ -45,19 +46,20 @@ def _describe_tensor(name: str, value: Tensor) -> dict[str, Any]:
     return {"name": name, "shape": list(value.shape), "type": dtype, **_TEXTS["tensors"][name]}
 
 
-def build_contract(manifest: Manifest, form: str, canvas: int, graphs: dict[str, Any]) -> dict[str, Any]:
+def build_contract(manifest: Manifest, format: Format, canvas: int, graphs: dict[str, Any]) -> dict[str, Any]:
     """Return the contract.
 
     Args:
         manifest: manifest of the expression model.
-        form: format of the graphs.
+        format: format of the graphs.
         canvas: side of the canvas in pixels.
         graphs: entries of `describe_graph` by name.
     """
     return {
         "schema": SCHEMA,
         "mien": __version__,
-        "format": form,
+        "format": format,
+        "call": _TEXTS["calls"][format],
         "model": {"name": manifest.name, "version": manifest.version, "sha256": manifest.sha256},
         "predicts": "perceived expression: what most people would see in a face, not what a person feels",
         "canvas": {"side": canvas, "channels": "RGB", "layout": "HWC", "type": "uint8", "range": [0, 255]},
@@ -77,7 +79,7 @@ def build_contract(manifest: Manifest, form: str, canvas: int, graphs: dict[str,
             "meaning": _FORMULAS["risk_coverage"],
         },
         "video": _video(),
-        "limits": _TEXTS["limits"],
+        "limits": [*_TEXTS["limits"], *([] if format == "onnx" else _TEXTS["static_limits"])],
         "texts": _TEXTS["notices"],
         "license": manifest.license,
         "trained_on": [vars(source) for source in manifest.trained_on],

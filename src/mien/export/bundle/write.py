@@ -12,9 +12,11 @@ from mien.errors import InputError, ModelError
 from mien.export.bundle.check import check_bundle
 from mien.export.bundle.contract import GOLDEN_RULE, build_contract, describe_graph
 from mien.export.bundle.golden import draw_images, expected_results, tolerances
+from mien.export.formats import FORMATS, Format, check_packages, convert
 from mien.export.pipeline.graph import PipelineGraph, export_onnx
 from mien.export.pipeline.network import OnnxNetwork
 from mien.export.pipeline.phone import build_pipelines
+from mien.export.torch_graph import TorchGraph, load_graph
 from mien.faces import LandmarkMesh
 from mien.inference.analyzer import Analyzer
 from mien.manifest import manifest_path, read_manifest
@@ -22,41 +24,56 @@ from mien.runtime import find_model
 
 CONTRACT = "contract.json"
 """File that marks a folder as a phone bundle."""
+BUNDLE_FORMATS: tuple[Format, ...] = ("onnx", "litert", "executorch")
+"""Formats of the graphs; Core ML's cannot be tested on the systems of this project."""
 CANVAS_STEP = 32
 """The side of the canvas is a multiple of it, in pixels."""
 CANVAS_SIDES = (320, 2048)
 """Minimum and maximum side of the canvas in pixels; Pillow resizes larger images in other steps."""
 
 
-def write_bundle(model: str | Path, folder: Path, *, canvas: int = 640, mesh: bool = False) -> dict[str, Any]:
+def write_bundle(
+    model: str | Path, folder: Path, *, canvas: int = 640, mesh: bool = False, format: Format = "onnx"
+) -> dict[str, Any]:
     """Write a phone bundle and return its contract; an existing bundle is replaced once the new one is complete.
+
+    ONNX graphs have dynamic shapes inside and the networks' stored weights; those of other formats have static shapes
+    and compute and store float32.
 
     Args:
         model: name of a shipped expression model, or its .onnx file, which computes in float32.
         folder: folder to write.
         canvas: maximum side of an image in pixels, a multiple of 32.
         mesh: include the face mesh and the head pose.
+        format: format of the graphs, one of `BUNDLE_FORMATS`.
 
     Raises:
-        InputError: if the canvas is out of range, or the folder contains something else than a bundle.
+        InputError: if the format has no bundles, the canvas is out of range, or the folder contains something else than
+            a bundle.
+        MissingExtraError: if the packages of the format are not installed.
         ModelError: if the model is unknown, broken or computes in int8.
         ParityError: if the graphs differ from the Python pipeline on the golden images.
     """
+    if format not in BUNDLE_FORMATS:
+        raise InputError(f"format is {format!r}; expected one of {', '.join(BUNDLE_FORMATS)} for a phone bundle.")
     if canvas % CANVAS_STEP or not CANVAS_SIDES[0] <= canvas <= CANVAS_SIDES[1]:
         low, high = CANVAS_SIDES
         raise InputError(f"canvas is {canvas}; expected a multiple of {CANVAS_STEP} from {low} to {high}.")
     check_folder(folder)
+    check_packages(format)
     path = find_model(model)
     manifest = read_manifest(path)
     if manifest.task != "expression":
         raise ModelError(f"{path} is a model for {manifest.task}; expected an expression model.")
-    pipelines = build_pipelines(path, manifest, OnnxNetwork, canvas=canvas, mesh=mesh, has_dynamic_shapes=True)
+    is_onnx = format == "onnx"
+    load = OnnxNetwork if is_onnx else _load_torch
+    pipelines = build_pipelines(path, manifest, load, canvas=canvas, mesh=mesh, has_dynamic_shapes=is_onnx)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".mien-", dir=folder.parent) as temporary:
         draft = Path(temporary) / folder.name
         (draft / "golden").mkdir(parents=True)
-        graphs = {name: _write_graph(pipeline, draft / f"{name}.onnx") for name, pipeline in pipelines.items()}
-        contract = build_contract(manifest, "onnx", canvas, graphs)
+        graphs = {name: _write_graph(pipeline, draft, name, format) for name, pipeline in pipelines.items()}
+        contract = build_contract(manifest, format, canvas, graphs)
         _write_json(draft / CONTRACT, contract)
         _write_golden(draft / "golden", Analyzer(path, pose=mesh, precision="float32"), canvas, mesh=mesh)
         _write_papers(draft, path, mesh=mesh)
@@ -73,8 +90,18 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{folder} contains other files and no {CONTRACT}; choose a new or empty folder.")
 
 
-def _write_graph(pipeline: PipelineGraph, path: Path) -> dict[str, Any]:
-    write_atomic(path, export_onnx(pipeline))
+def _load_torch(model: Path, output_names: tuple[str, ...]) -> TorchGraph:
+    return load_graph(model, *output_names)
+
+
+def _write_graph(pipeline: PipelineGraph, folder: Path, name: str, format: Format) -> dict[str, Any]:
+    """Write the file of a graph and return its entry of the contract."""
+    path = folder / f"{name}{FORMATS[format].suffix}"
+    if format == "onnx":
+        write_atomic(path, export_onnx(pipeline))
+    else:
+        inputs, examples = tuple(pipeline.inputs), tuple(pipeline.inputs.values())
+        convert(pipeline.module, examples, path, format=format, input_names=inputs, output_names=pipeline.outputs)
     return describe_graph(pipeline, path)
 
 

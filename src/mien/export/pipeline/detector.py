@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from mien.export.pipeline.extent import Extent
 from mien.export.pipeline.resampling import Length, resize_image
 from mien.export.pipeline.suppression import box_areas, duplicates, suppress
 from mien.faces.detection import (
@@ -36,10 +37,11 @@ class DetectorPipeline(nn.Module):
     """Find the faces of an image, with the results of `mien.faces.FaceDetector`.
 
     Args:
-        network: from pixels (1, H, W, 3) uint8 to confidences (1, cells) and cells (1, cells, 16).
+        network: from pixels (1, H, W, 3) uint8 to confidences (1, cells) and cells (1, cells, 16); without dynamic
+            shapes a `TorchGraph`.
         canvas: maximum side of an image in pixels, a multiple of `STEP`.
-        has_dynamic_shapes: scan only the part of the canvas that the image fills: in less time and with the results of
-            Python, where the network pads the image's own edges. Not all formats have dynamic shapes.
+        has_dynamic_shapes: scan only the part of the canvas that the image fills, in less time. Not all formats have
+            dynamic shapes; without them the network's feature maps are cleared outside of that part.
     """
 
     def __init__(self, network: nn.Module, canvas: int, *, has_dynamic_shapes: bool) -> None:
@@ -62,7 +64,8 @@ class DetectorPipeline(nn.Module):
         scaled = resize_image(image, size, scaled_hw, self._shape(scaled_hw, self.scan_side), self.max_scale)
         coarse_hw = (scaled_hw * (COARSE_SIZE / scaled_hw.amax())).round().clamp(min=1)
         coarse = self._resize_coarse(scaled, scaled_hw, coarse_hw)
-        candidates = nn.functional.pad(self._scan(scaled, (size / scaled_hw).flip(0), 0), (0, 0, 0, MAX_CANDIDATES[0]))
+        scan = self._scan(scaled, scaled_hw, (size / scaled_hw).flip(0), 0)
+        candidates = nn.functional.pad(scan, (0, 0, 0, MAX_CANDIDATES[0]))
         has_full_scan = long_side > COARSE_SIZE
         area = size[0] * size[1]
         full, confidences = _strongest(candidates, candidates[:, 14] * has_full_scan, MAX_CANDIDATES[0])
@@ -72,7 +75,7 @@ class DetectorPipeline(nn.Module):
         is_explained = duplicates(weak[:, :4], full[:, :4], MAX_IOU) & (confidences >= EXPLAINING_CONFIDENCE)[None]
         is_unexplained = (weak_confidences >= WEAK_CONFIDENCE) & ~is_explained.any(dim=1)
         has_none = ~is_face.any()
-        more = self._scan(coarse, (size / coarse_hw).flip(0), COARSE_BORDER)
+        more = self._scan(coarse, coarse_hw, (size / coarse_hw).flip(0), COARSE_BORDER)
         is_large = (box_areas(more[:, :4]) > COARSE_MIN_AREA * area) & is_unexplained.any()
         more, more_confidences = _strongest(more, more[:, 14] * (is_large | has_none), MAX_CANDIDATES[1])
         return _select(torch.cat([full, more]), torch.cat([confidences, more_confidences]))
@@ -81,7 +84,7 @@ class DetectorPipeline(nn.Module):
         """Return height and width of an input that contains an image; `side` is their static maximum."""
         if not self.has_dynamic_shapes:
             return side, side
-        height, width = ((size_hw / STEP).ceil() * STEP).to(torch.int64).unbind()
+        height, width = _round_up(size_hw).to(torch.int64).unbind()
         return height, width
 
     def _resize_coarse(self, scaled: Tensor, scaled_hw: Tensor, coarse_hw: Tensor) -> Tensor:
@@ -92,16 +95,36 @@ class DetectorPipeline(nn.Module):
         coarse = resize_image(scaled, scaled_hw, coarse_hw, inner, DETECTOR_SIZE / COARSE_SIZE)
         return nn.functional.pad(coarse, (0, 0, COARSE_BORDER, 0, COARSE_BORDER, 0))
 
-    def _scan(self, pixels: Tensor, scale_xy: Tensor, border: int) -> Tensor:
-        """Return all cells (cells, 15) of a scan: box, landmarks, confidence; in pixels of the image."""
-        confidences, cells = self.network(pixels.to(torch.uint8)[None])
+    def _scan(self, pixels: Tensor, size_hw: Tensor, scale_xy: Tensor, border: int) -> Tensor:
+        """Return all cells (cells, 15) of a scan: box, landmarks, confidence; in pixels of the image.
+
+        Args:
+            pixels: (H, W, 3) image of the scan with its border, black outside.
+            size_hw: (2,) float32 height and width of that image, without its border.
+            scale_xy: (2,) from pixels of the scan to pixels of the image.
+            border: width of the border in pixels.
+        """
+        images = pixels.to(torch.uint8)[None]
+        extent = None
+        if self.has_dynamic_shapes:
+            confidences, cells = self.network(images)
+        else:
+            extent = Extent(_round_up(size_hw + 2 * border), pixels.shape[0], pixels.shape[1])
+            confidences, cells = self.network(images, before_padding=extent.clear_outside)
         corner, stride = _cell_grid(pixels.shape[0], pixels.shape[1])
         values = cells[0]
         centers = (corner + values[:, 2:4]) * stride
         half_sizes = values[:, 4:6].exp() * stride / 2
         points = (values[:, 6:] + corner.repeat(1, 5)) * stride
         rows = torch.cat([centers - half_sizes, centers + half_sizes, points], dim=1)
-        return torch.cat([(rows - border) * scale_xy.repeat(7), confidences[0][:, None]], dim=1)
+        rows = (rows - border) * scale_xy.repeat(7)
+        confidence = confidences[0] if extent is None else confidences[0] * extent.contains(corner * stride)
+        return torch.cat([rows, confidence[:, None]], dim=1)
+
+
+def _round_up(size_hw: Tensor) -> Tensor:
+    """Return the sides (2,) of the network's input for an image."""
+    return (size_hw / STEP).ceil() * STEP
 
 
 def _cell_grid(height: int, width: int) -> tuple[Tensor, Tensor]:
