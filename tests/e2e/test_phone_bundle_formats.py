@@ -81,7 +81,9 @@ def test_converted_bundle_passes_its_golden_tests(name, tmp_path, capsys):
     pytest.importorskip(CONVERTERS[name], reason=f"needs the extra {name}")
     folder = tmp_path / "phone"
     assert main(["export", "mobile", "--bundle", str(folder), "--format", name, "--canvas", "320", "--pose"]) == 0
-    assert f"mesh{SUFFIXES[name]}" in capsys.readouterr().out
+    (line,) = capsys.readouterr().out.splitlines()
+    assert f"mesh{SUFFIXES[name]}" in line
+    assert "golden tests passed" in line
     differences = check.largest_differences(folder)
     assert differences["boxes"] < 0.1
     assert differences["probabilities"] < 0.002

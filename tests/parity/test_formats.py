@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,6 +85,15 @@ def test_packages_that_cannot_be_loaded_are_not_reported_as_missing(monkeypatch)
     monkeypatch.setattr(conversion, "import_module", fail)
     with pytest.raises(ModelError, match=r"cannot be loaded: cannot import name 'Interpreter'"):
         formats.check_packages("litert")
+
+
+def test_errors_of_a_converter_name_the_format(monkeypatch, tmp_path):
+    def fail(*arguments):
+        raise RuntimeError("aten.topk has no lowering\nstack of the converter")
+
+    monkeypatch.setattr(conversion, "import_module", lambda name: SimpleNamespace(convert=fail))
+    with pytest.raises(ModelError, match=r"cannot be converted to litert: aten\.topk has no lowering$"):
+        convert_two_outputs(tmp_path / "two.tflite", "litert")
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,12 @@ def convert(
     if precision == "int8" and not calibration:
         raise InputError("int8 needs calibration inputs, which give the ranges of feature maps.")
     signature = Signature(tuple(input_names), tuple(output_names))
-    _backend(format).convert(module.eval(), examples, path, precision, signature, calibration)
+    backend = _backend(format)
+    try:
+        backend.convert(module.eval(), examples, path, precision, signature, calibration)
+    except Exception as error:  # converters raise exceptions of many types
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"the model cannot be converted to {format}: {lines[0]}") from error
 
 
 def open_runner(

@@ -3,6 +3,8 @@
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
+import contextlib
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,13 +50,14 @@ def convert(
 ) -> None:
     """Convert a module, then quantize the file."""
     inputs = dict(zip(signature.inputs, examples, strict=True))
-    converted = litert_torch.convert(_NamedModule(module, signature.outputs).eval(), sample_kwargs=inputs)
-    if precision == "float32":
-        converted.export(str(path))
-        return
     with tempfile.TemporaryDirectory() as folder:
-        original = Path(folder) / "float32.tflite"
-        converted.export(str(original))
+        original = path if precision == "float32" else Path(folder) / "float32.tflite"
+        # the converter prints its progress
+        with contextlib.redirect_stdout(sys.stderr):
+            converted = litert_torch.convert(_NamedModule(module, signature.outputs).eval(), sample_kwargs=inputs)
+            converted.export(str(original))
+        if precision == "float32":
+            return
         quantizer = Quantizer(str(original))
         path.write_bytes(_quantize(quantizer, precision, signature, calibration))
 
