@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,24 @@ def check_share(name: str, value: Any, *, with_ends: bool = True, example: str =
     if number is None or not is_valid:
         bounds = "a share from 0 to 1" if with_ends else "a number between 0 and 1"
         raise InputError(f"{name} is {value!r}; expected {bounds}, such as {example}.")
+    return number
+
+
+def check_number(name: str, value: Any, is_valid: Callable[[float], bool], expected: str) -> float:
+    """Return a finite number as float.
+
+    Args:
+        name: of the argument.
+        value: as it was passed.
+        is_valid: whether the number is in range.
+        expected: words for what is valid, such as "a number above 0".
+
+    Raises:
+        InputError: when the value is not a finite number, or out of range.
+    """
+    number = _as_number(value)
+    if number is None or math.isinf(number) or not is_valid(number):
+        raise InputError(f"{name} is {value!r}; expected {expected}.")
     return number
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien.arguments import check_bool, check_integer, check_share
+from mien.arguments import check_bool, check_integer, check_number, check_share
 from mien.errors import InputError
 
 NOT_NUMBERS = (None, "2", b"2", [], object(), float("nan"))
@@ -40,6 +40,13 @@ def test_ends_of_a_share_may_be_excluded():
     for value in (0, 1):
         with pytest.raises(InputError, match="between 0 and 1"):
             check_share("error", value, with_ends=False)
+
+
+@pytest.mark.parametrize("value", [*NOT_NUMBERS, True, 0, -1.0, float("inf")])
+def test_rejects_other_numbers(value):
+    assert check_number("fps", np.int64(2), lambda number: number > 0, "a number above 0") == 2.0
+    with pytest.raises(InputError, match=r"fps is .*; expected a number above 0"):
+        check_number("fps", value, lambda number: number > 0, "a number above 0")
 
 
 def test_only_bools_are_bools():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mien.errors import InputError
+from mien.arguments import check_integer
 
 DETECTION_INTERVAL_S = 0.09
 """Minimum time between two detections: every third frame at 25 or 30 frames per second, every frame up to 11."""
@@ -27,13 +27,11 @@ class DetectionSchedule:
         max_gap_s: longest time between two detections of a scene so far.
 
     Raises:
-        InputError: when `every` is below 1.
+        InputError: when `every` is not an integer above 0.
     """
 
     def __init__(self, every: int | None = None) -> None:
-        if every is not None and every < 1:
-            raise InputError(f"detect_every is {every}; expected 1 (all frames) or more.")
-        self.every = every
+        self.every = None if every is None else check_integer("detect_every", every, 1, meaning="(1 is all frames)")
         self.detected_s: float | None = None
         self.max_gap_s = 0.0
         self._frames = 0

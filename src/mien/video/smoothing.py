@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mien.arguments import check_number
 from mien.errors import InputError
 from mien.results import Expression, Quality
 
@@ -73,13 +74,13 @@ class Smoother:
         time_constant_s: float = TIME_CONSTANT_S,
         hysteresis: float = HYSTERESIS,
     ) -> None:
-        if not 0 <= time_constant_s <= 60:
-            raise InputError(f"time_constant_s is {time_constant_s}; expected 0 (no filter) to 60 seconds.")
         if not 0 <= hysteresis < 1:
             raise InputError(f"hysteresis is {hysteresis}; expected 0 to below 1.")
         self.labels = tuple(labels)
         self.abstain_below = abstain_below
-        self.time_constant_s = time_constant_s
+        self.time_constant_s = check_number(
+            "time_constant_s", time_constant_s, lambda number: 0 <= number <= 60, "0 (no filter) to 60 seconds"
+        )
         self.hysteresis = hysteresis
         self._tracks: dict[int, _Track] = {}
 

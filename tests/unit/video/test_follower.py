@@ -231,7 +231,13 @@ def test_first_frame_equals_analysis_of_the_image(tiny_model, portrait):
     assert record == expected.to_dict()
 
 
-@pytest.mark.parametrize("options", [{"detect_every": 0}, {"detect_every": -3}, {"smoothing_s": -1.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"detect_every": value} for value in (0, -3, "2", 1.5)),
+        *({"smoothing_s": value} for value in (-1.0, "1", None, float("nan"))),
+    ],
+)
 def test_rejects_options_out_of_range(options):
     with pytest.raises(InputError):
         FaceFollower(FakeAnalyzer(lambda index: []), **options)

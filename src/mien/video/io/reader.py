@@ -10,6 +10,7 @@ from typing import Any, Self, TypeGuard
 
 import numpy as np
 
+from mien.arguments import check_number
 from mien.errors import InputError
 from mien.imaging import Color
 from mien.video.io.decoder import ContainerFrames
@@ -56,8 +57,8 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         timeout_s: float = 10.0,
         color: Color = "rgb",
     ) -> None:
-        if fps is not None and not 0 < fps < float("inf"):
-            raise InputError(f"fps is {fps}; expected a finite number above 0.")
+        if fps is not None:
+            fps = check_number("fps", fps, lambda number: number > 0, "a finite number above 0")
         if max_side is not None and max_side < 1:
             raise InputError(f"max_side is {max_side}; expected 1 pixel or more.")
         self._frames: ImageFrames | OwnFrames | ContainerFrames

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.errors import InputError
 from mien.video.io.reader import VideoReader
 from mien.video.io.sampling import FrameSampler
 
@@ -60,3 +61,9 @@ def test_variable_rate_and_gaps():
 def test_rate_of_the_file_selects_every_frame(fps: float):
     sampler = FrameSampler(fps)
     assert all(sampler.is_due(round(index / fps, 6)) for index in np.arange(200))
+
+
+@pytest.mark.parametrize("fps", ["2", 0, -1, float("inf"), True])
+def test_rejects_other_rates(tmp_path: Path, fps: object):
+    with pytest.raises(InputError, match=r"fps is .*; expected a finite number above 0"):
+        VideoReader(write_clip(tmp_path / "clip.mp4"), fps=fps)  # pyright: ignore[reportArgumentType]
