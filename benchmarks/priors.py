@@ -81,7 +81,7 @@ def simulate(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
 def report(name: str, results: dict[str, np.ndarray]) -> None:
     for kind, (accuracy, loss, ece, error) in results.items():
         distance = "" if np.isnan(error) else f"  {error:.3f}"
-        print(f"{name:12s}{kind:32s}{accuracy:8.1%}  NLL {loss:.3f}  ECE {ece:.3f}{distance}")
+        print(f"{name:18s}{kind:32s}{accuracy:8.1%}  NLL {loss:.3f}  ECE {ece:.3f}{distance}")
 
 
 def photographs(path: Path, name: str, source: np.ndarray) -> None:
