@@ -12,7 +12,7 @@ from mien.faces.pose import head_pose
 from mien.results import Face
 
 MAX_LANDMARK_ROTATION_DEG = 15.0
-"""Rotation between mesh and detector landmarks above which the mesh's landmarks replace the detector's."""
+"""Rotation between mesh and detector landmarks above which the mesh's landmarks replace the detector's in images."""
 
 DOUBTFUL_CONFIDENCE = 0.8
 """Detector confidence below which a face without a mesh is doubtful; see benchmarks/false_faces.py."""
@@ -27,10 +27,9 @@ def pose_faces(
     *,
     max_tilt_deg: float = MAX_TILT_DEG,
     rotated: bool = True,
+    max_landmark_rotation_deg: float = MAX_LANDMARK_ROTATION_DEG,
 ) -> list[Face]:
     """Return the faces with mesh and head pose, in order; some are marked as doubtful.
-
-    A face that is rotated against its landmarks by more than `MAX_LANDMARK_ROTATION_DEG` gets those of its mesh.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -38,6 +37,7 @@ def pose_faces(
         mesh: mesh model; None leaves poses and landmarks unchanged.
         max_tilt_deg: as in `LandmarkMesh.fit`.
         rotated: as in `LandmarkMesh.fit`; False also keeps the detector's landmarks.
+        max_landmark_rotation_deg: rotation of the mesh against the detector's landmarks above which it replaces them.
     """
     unposed = [face for face in faces if face.head_pose is None] if mesh else []
     searches = mesh.search(image, unposed, max_tilt_deg=max_tilt_deg, rotated=rotated) if mesh else []
@@ -46,7 +46,7 @@ def pose_faces(
     for face in faces:
         search = search_by_id.get(id(face))
         if search and (fit := search.mesh):
-            is_rotated = rotated and abs(fit.rotation_deg) > MAX_LANDMARK_ROTATION_DEG
+            is_rotated = rotated and abs(fit.rotation_deg) > max_landmark_rotation_deg
             face = replace(
                 face,
                 mesh_xyz=fit.mesh_xyz,

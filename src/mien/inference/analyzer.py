@@ -17,7 +17,7 @@ from mien.arguments import check_integer
 from mien.class_prior import Prior, log_ratios
 from mien.devices import Precision
 from mien.errors import MienError, ModelError
-from mien.faces.attributes import pose_faces
+from mien.faces.attributes import MAX_LANDMARK_ROTATION_DEG, pose_faces
 from mien.faces.detection import DETECTOR_SIZE
 from mien.faces.landmarks import MAX_TILT_DEG, LandmarkMesh
 from mien.faces.movements import estimate_movements
@@ -293,7 +293,13 @@ class Analyzer:
         return self._detect(image, self._options, rotated=rotated)
 
     def predict_faces(
-        self, image: np.ndarray, faces: Sequence[Face], *, max_tilt_deg: float = MAX_TILT_DEG, rotated: bool = True
+        self,
+        image: np.ndarray,
+        faces: Sequence[Face],
+        *,
+        max_tilt_deg: float = MAX_TILT_DEG,
+        rotated: bool = True,
+        max_landmark_rotation_deg: float = MAX_LANDMARK_ROTATION_DEG,
     ) -> list[Face]:
         """Predict head pose, quality and expression of detected faces: the second half of `analyze`.
 
@@ -303,6 +309,7 @@ class Analyzer:
             max_tilt_deg: see `LandmarkMesh.fit`.
             rotated: see `LandmarkMesh.fit`. The landmarks of a face whose mesh contradicts the detector about its
                 rotation are replaced by those of the mesh.
+            max_landmark_rotation_deg: rotation from which they do.
 
         Returns:
             The faces in the same order.
@@ -312,7 +319,14 @@ class Analyzer:
             ModelError: if a network fails.
         """
         check_image(image)
-        measured, crops = self._prepare(image, faces, self._options, max_tilt_deg=max_tilt_deg, rotated=rotated)
+        measured, crops = self._prepare(
+            image,
+            faces,
+            self._options,
+            max_tilt_deg=max_tilt_deg,
+            rotated=rotated,
+            max_landmark_rotation_deg=max_landmark_rotation_deg,
+        )
         return self._classify(measured, crops, self._options)
 
     def crop_faces(self, image: np.ndarray, faces: Sequence[Face]) -> tuple[list[Face], list[np.ndarray]]:
@@ -350,9 +364,17 @@ class Analyzer:
         *,
         max_tilt_deg: float = MAX_TILT_DEG,
         rotated: bool = True,
+        max_landmark_rotation_deg: float = MAX_LANDMARK_ROTATION_DEG,
     ) -> tuple[list[Face], list[np.ndarray]]:
         mesh = self._networks.mesh() if options.pose and faces else None
-        posed = pose_faces(image, faces, mesh, max_tilt_deg=max_tilt_deg, rotated=rotated)
+        posed = pose_faces(
+            image,
+            faces,
+            mesh,
+            max_tilt_deg=max_tilt_deg,
+            rotated=rotated,
+            max_landmark_rotation_deg=max_landmark_rotation_deg,
+        )
         if options.action_units and posed:
             posed = estimate_movements(posed, self._networks.blendshapes())
         crops = [self.classifier.crop(image, face) for face in posed]

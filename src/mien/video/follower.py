@@ -26,6 +26,13 @@ MAX_TILT_DEG = 12.0
 """Maximum tilt of a face whose mesh is not fitted again upright; 6 in images. Angles change by up to 2 degrees."""
 POSE_S = 1.0
 """Maximum age of a head pose, in seconds."""
+TURNED_DEG = 60.0
+"""Rotation of the mesh against the detector's landmarks from which a head is turned: it is upside down or lies.
+
+Smaller tilts would make crops jump between frames with and without a mesh.
+"""
+FIRST_SEARCHES = 3
+"""Number of the first predictions of a track in which rotated meshes are searched for; one in three fails."""
 POSE_SHIFT = 0.08
 """Maximum shift of a landmark for which the pose is kept, in root mean square distances from the landmarks' mean."""
 POSE_ROLL_DEG = 2.0
@@ -37,6 +44,8 @@ class _Head:
     """Attributes of a face from its last prediction, with time and `landmark_shape` of the fit of its pose.
 
     `had_pose` is true once a mesh has fitted: then the track is a face, also where a single detection is doubtful.
+    `searches` counts searches for a rotated mesh, the last one at `searched_s`; `turned_s` is the time of the last one
+    that found the head turned.
     """
 
     head_pose: HeadPose | None = None
@@ -46,6 +55,17 @@ class _Head:
     fitted_s: float = 0.0
     is_doubtful: bool = False
     had_pose: bool = False
+    searches: int = 0
+    searched_s: float = 0.0
+    turned_s: float | None = None
+
+    def is_turned(self, now: float) -> bool:
+        """Return True when the head was upside down or lay a moment ago."""
+        return self.turned_s is not None and now - self.turned_s < POSE_S
+
+    def may_be_turned(self, now: float) -> bool:
+        """Return True when a rotated mesh has to be searched for: at first, then now and then, always if turned."""
+        return self.searches < FIRST_SEARCHES or now - self.searched_s >= POSE_S or self.is_turned(now)
 
 
 class FaceFollower:
@@ -144,7 +164,12 @@ class FaceFollower:
         tracked = self._tracker.update(now, detections, stacked, (image.shape[0], image.shape[1]))
         heads = [self._valid_head(face, now) for face in tracked]
         posed = [replace(face, head_pose=head.head_pose) for face, head in zip(tracked, heads, strict=True)]
-        predicted = self.analyzer.predict_faces(image, posed, max_tilt_deg=MAX_TILT_DEG, rotated=False)
+        rotated = any(head.head_pose is None and head.may_be_turned(now) for head in heads)
+        predicted = self.analyzer.predict_faces(
+            image, posed, max_tilt_deg=MAX_TILT_DEG, rotated=rotated, max_landmark_rotation_deg=TURNED_DEG
+        )
+        if rotated:
+            heads = [_search_turned(head, *faces, now) for head, *faces in zip(heads, posed, predicted, strict=True)]
         heads = [self._update(head, face, now) for face, head in zip(predicted, heads, strict=True)]
         faces = [self._smooth(face, head, now) for face, head in zip(predicted, heads, strict=True)]
         self.smoother.retain(self._tracker.track_ids)
@@ -156,12 +181,14 @@ class FaceFollower:
         """Return the last head of a face, or one without a pose when the mesh has to be fitted again."""
         shape = landmark_shape(face)
         head = self._heads.get(_track_id(face), _Head())
-        is_kept = not self.analyzer.options.action_units and now - head.fitted_s < POSE_S
+        is_kept = (
+            not self.analyzer.options.action_units and not head.may_be_turned(now) and now - head.fitted_s < POSE_S
+        )
         if head.head_pose is not None and is_kept:
             shift, roll_deg = compare_shapes(head.shape, shape)
             if shift <= POSE_SHIFT and abs(roll_deg) <= POSE_ROLL_DEG:
                 return head
-        return _Head(shape=shape, fitted_s=now, had_pose=head.had_pose, movements=head.movements)
+        return replace(head, head_pose=None, quality=None, shape=shape, fitted_s=now, is_doubtful=False)
 
     def _update(self, head: _Head, face: Face, now: float) -> _Head:
         """Return the attributes of a head after a prediction."""
@@ -178,6 +205,9 @@ class FaceFollower:
         face = _with_movements(face, head)
         if face.expression is None:
             return face
+        if head.turned_s != now and head.is_turned(now) and (last := self.smoother.last(_track_id(face))):
+            # this mesh was not found rotated, so that the crop was upside down
+            return replace(face, smoothed=_labeled(last, head))
         smoothed = self.smoother.add(_track_id(face), now, face.expression, prediction_weight(face.quality))
         return replace(face, smoothed=_labeled(smoothed, head))
 
@@ -202,6 +232,14 @@ def _descriptor(image: np.ndarray, face: Face) -> np.ndarray | None:
         return appearance_descriptor(image, face)
     except InputError:
         return None
+
+
+def _search_turned(head: _Head, before: Face, after: Face, now: float) -> _Head:
+    """Return a head after a search for rotated meshes; a face that turned out to be turned has new landmarks."""
+    if head.head_pose is not None:
+        return head
+    turned_s = head.turned_s if after.landmarks_xy is before.landmarks_xy else now
+    return replace(head, searches=head.searches + 1, searched_s=now, turned_s=turned_s)
 
 
 def _with_movements(face: Face, head: _Head) -> Face:

@@ -14,7 +14,7 @@ from mien.errors import InputError, ModelError
 from mien.faces.alignment import TEMPLATES
 from mien.inference.options import AnalysisOptions
 from mien.results import Expression, Face, Gaze, HeadPose, Quality
-from mien.video.follower import POSE_S, FaceFollower
+from mien.video.follower import FIRST_SEARCHES, POSE_S, FaceFollower
 from mien.video.io.sources import DecodedFrame
 
 LABELS = ("calm", "glad")
@@ -120,7 +120,8 @@ def test_keeps_pose_quality_and_smoothed_expression_between_detections():
 def test_fits_pose_again_when_old_or_head_tilted():
     still, _ = follow(60, positions=lambda index: [50])
     fitted_in = sorted({frame.faces[0].head_pose.yaw_deg for frame in still})
-    assert fitted_in[0] == 0
+    assert fitted_in[:FIRST_SEARCHES] == [0, 3, 6]
+    fitted_in = fitted_in[FIRST_SEARCHES - 1 :]
     assert [later - sooner for sooner, later in pairwise(fitted_in)] == [pytest.approx(POSE_S * FPS, abs=3)] * (
         len(fitted_in) - 1
     )
@@ -133,7 +134,44 @@ def test_fits_pose_again_when_old_or_head_tilted():
         return [replace(face, landmarks_xy=((face.landmarks_xy - middle) @ turn + middle).astype(np.float32))]
 
     tilted, _ = follow(15, positions=tilting)
-    assert [frame.faces[0].head_pose.yaw_deg for frame in tilted] == [0] * 9 + [9] * 6
+    assert [frame.faces[0].head_pose.yaw_deg for frame in tilted] == [0] * 3 + [3] * 3 + [6] * 3 + [9] * 6
+
+
+class UpsideDownAnalyzer(FakeAnalyzer):
+    """An analyzer of a head whose mesh is found upside down in the given frames; only then it looks glad."""
+
+    def __init__(self, found_in):
+        super().__init__(lambda index: [50])
+        self.found_in, self.searched_in = found_in, []
+
+    def predict_faces(self, image, faces, *, rotated, **options):
+        index = int(image[0, 0, 0])
+        self.searched_in += [index] * rotated
+        is_found = rotated and index in self.found_in
+        glad = 0.9 if is_found else 0.1
+        seen = Expression(labels=LABELS, probabilities=np.array([1 - glad, glad]), label=None, confidence=0.9)
+        landmarks = faces[0].landmarks_xy[::-1].copy() if is_found else faces[0].landmarks_xy
+        pose = HeadPose(yaw_deg=0.0, pitch_deg=0.0, roll_deg=180.0)
+        return [replace(faces[0], landmarks_xy=landmarks, head_pose=faces[0].head_pose or pose, expression=seen)]
+
+
+def labels_of(analyzer, count):
+    follower = FaceFollower(analyzer, detect_every=3)
+    return [follower.step(frame).faces[0].smoothed.label for frame in frames(count)]
+
+
+def test_upside_down_head_is_searched_in_every_prediction_and_others_now_and_then():
+    upside_down = UpsideDownAnalyzer(set(range(0, 60)) - {9, 12})
+    assert labels_of(upside_down, 60) == ["glad"] * 60
+    assert upside_down.searched_in == upside_down.detected_in
+    upright = UpsideDownAnalyzer(set())
+    assert labels_of(upright, 60) == ["calm"] * 60
+    assert upright.searched_in == [0, 3, 6, 33]
+
+
+def test_turned_head_that_straightens_counts_again():
+    labels = labels_of(UpsideDownAnalyzer(set(range(20))), 70)
+    assert (labels[0], labels[-1]) == ("glad", "calm")
 
 
 def test_frames_without_faces():
