@@ -6,6 +6,7 @@ without a traceback. `code` is a stable machine-readable identifier.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -92,8 +93,11 @@ class UnknownModelError(ModelError):
     code = "model_unknown"
 
     def __init__(self, name: str, available: Iterable[str]) -> None:
-        choices = ", ".join(sorted(available))
-        super().__init__(f"unknown model {name!r}; expected the path of an .onnx file or one of: {choices}.")
+        choices = sorted(available)
+        nearest = difflib.get_close_matches(name, choices, n=1)
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        expected = f"the path of an .onnx file or one of: {', '.join(choices)}"
+        super().__init__(f"unknown model {name!r}; expected {expected}.{hint}")
         self.name = name
 
 

@@ -56,3 +56,6 @@ def test_reports_an_unknown_model(capsys):
     code, out, err = run(capsys, "nothing")
     assert (code, out) == (2, "")
     assert err.startswith("mien: unknown model 'nothing'; expected the path of an .onnx file or one of: ")
+    assert "Did you mean" not in err
+    assert main(["models", "expresion"]) == 2
+    assert capsys.readouterr().err.endswith("Did you mean expression?\n")

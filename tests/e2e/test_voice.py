@@ -109,6 +109,11 @@ def test_video_without_sound_is_one_line(tmp_path, capsys):
     assert shown.err == f"mien: {path} is a video without sound; expected an audio file, or a video with sound.\n"
 
 
+def test_image_is_called_an_image(examples, capsys):
+    assert main(["voice", str(examples / "obama.jpg")]) == 2
+    assert "obama.jpg is an image; expected an audio file" in capsys.readouterr().err
+
+
 def test_reads_the_sound_of_a_video(tmp_path, capsys):
     path = write_clip(tmp_path / "a.mp4", sound="aac")
     assert main(["voice", str(path)]) == 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from mien.addresses import path_problem
 from mien.errors import AudioReadError, InputError, MissingExtraError
+from mien.image_formats import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -223,7 +224,8 @@ def _audio_stream(container: InputContainer, name: str) -> AudioStream:
             return stream
     if container.streams.audio:
         raise AudioReadError(f"{name}: this build of libav has no decoder for its sound.")
-    content = "a video without sound" if container.streams.video else "not audio"
+    is_image = Path(name).suffix.lower() in IMAGE_SUFFIXES
+    content = "an image" if is_image else "a video without sound" if container.streams.video else "not audio"
     raise AudioReadError(f"{name} is {content}; expected an audio file, or a video with sound.")
 
 
