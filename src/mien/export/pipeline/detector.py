@@ -38,7 +38,7 @@ class DetectorPipeline(nn.Module):
 
     Args:
         network: from pixels (1, H, W, 3) uint8 to confidences (1, cells) and cells (1, cells, 16); without dynamic
-            shapes a `TorchGraph`.
+            shapes a `TorchGraph`, which gets the pixels as float32.
         canvas: maximum side of an image in pixels, a multiple of `STEP`.
         has_dynamic_shapes: scan only the part of the canvas that the image fills, in less time. Not all formats have
             dynamic shapes; without them the network's feature maps are cleared outside of that part.
@@ -104,13 +104,12 @@ class DetectorPipeline(nn.Module):
             scale_xy: (2,) from pixels of the scan to pixels of the image.
             border: width of the border in pixels.
         """
-        images = pixels.to(torch.uint8)[None]
         extent = None
         if self.has_dynamic_shapes:
-            confidences, cells = self.network(images)
+            confidences, cells = self.network(pixels.to(torch.uint8)[None])
         else:
             extent = Extent(_round_up(size_hw + 2 * border), pixels.shape[0], pixels.shape[1])
-            confidences, cells = self.network(images, before_padding=extent.clear_outside)
+            confidences, cells = self.network(pixels[None], before_padding=extent.clear_outside)
         corner, stride = _cell_grid(pixels.shape[0], pixels.shape[1])
         values = cells[0]
         centers = (corner + values[:, 2:4]) * stride

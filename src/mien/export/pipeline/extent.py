@@ -26,7 +26,7 @@ class Extent:
             return features
         is_row = torch.arange(height) * self.height < self.size_hw[0] * height
         is_column = torch.arange(width) * self.width < self.size_hw[1] * width
-        return features * (is_row[:, None] & is_column).float()
+        return features * (is_row[:, None] & is_column).float()[None, None]
 
     def contains(self, points_xy: Tensor) -> Tensor:
         """Return 1 for points (N, 2) inside of the part and 0 for others, as (N,) float32."""

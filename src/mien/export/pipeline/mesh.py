@@ -21,7 +21,8 @@ class MeshPipeline(nn.Module):
     """Fit the mesh of one face in one pass, with the results of `mien.faces.LandmarkMesh`.
 
     Args:
-        network: from crops (1, 256, 256, 3) uint8 RGB to 478 x 3 coordinates and a presence logit.
+        network: from crops (1, 256, 256, 3) uint8 RGB to 478 x 3 coordinates and a presence logit; without dynamic shapes
+            a `TorchGraph`, which gets float32.
         has_dynamic_shapes: see `ExpressionPipeline`.
     """
 
@@ -50,7 +51,8 @@ class MeshPipeline(nn.Module):
         """
         similarity = _crop_similarity(bbox_xyxy, eyes_xy)
         crop = crop_image(image, size_hw.float(), similarity, CROP_SIZE, has_dynamic_shapes=self.has_dynamic_shapes)
-        points, logit = self.network(crop.to(torch.uint8)[None])
+        # other formats take long to convert float32 to uint8, and their networks convert it back
+        points, logit = self.network((crop.to(torch.uint8) if self.has_dynamic_shapes else crop)[None])
         xyz = points.reshape(POINTS, 3)
         mesh = torch.cat([similarity.to_image(xyz[:, :2]), xyz[:, 2:] * similarity.reduction], dim=1)
         rotation = _angle_between(eyes_xy, mesh[OUTER_EYES, :2])

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 Length: TypeAlias = int | Tensor
 """Static size, or one that is computed in the graph."""
@@ -175,6 +176,10 @@ def _interpolate(patch: Tensor, side: int, points_xy: Tensor) -> Tensor:
     column, row = corner.clamp(min=0, max=side - 2).to(torch.int64).unbind(-1)
     x, y = (part[..., None] for part in share.unbind(-1))
     index = column * side + row
-    left = patch[index] * (1 - y) + patch[index + 1] * y
-    right = patch[index + side] * (1 - y) + patch[index + side + 1] * y
+    # indexing a tensor takes four times as long in ExecuTorch
+    upper_left, lower_left, upper_right, lower_right = (
+        functional.embedding(index + offset, patch) for offset in (0, 1, side, side + 1)
+    )
+    left = upper_left * (1 - y) + lower_left * y
+    right = upper_right * (1 - y) + lower_right * y
     return (left * (1 - x) + right * x + 1e-3).floor()
