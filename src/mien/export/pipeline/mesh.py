@@ -21,8 +21,8 @@ class MeshPipeline(nn.Module):
     """Fit the mesh of one face in one pass, with the results of `mien.faces.LandmarkMesh`.
 
     Args:
-        network: from crops (1, 256, 256, 3) uint8 RGB to 478 x 3 coordinates and a presence logit; without dynamic shapes
-            a `TorchGraph`, which gets float32.
+        network: from crops (1, 256, 256, 3) uint8 RGB to 478 x 3 coordinates and a presence logit; without dynamic
+            shapes a `TorchGraph`, which gets float32.
         has_dynamic_shapes: see `ExpressionPipeline`.
     """
 
