@@ -25,7 +25,7 @@ from mien.runtime import find_model
 CONTRACT = "contract.json"
 """File that marks a folder as a phone bundle."""
 BUNDLE_FORMATS: tuple[Format, ...] = ("onnx", "litert", "executorch")
-"""Formats of the graphs; Core ML's cannot be tested on the systems of this project."""
+"""Formats of the graphs; Core ML runs on macOS only, so that its graphs cannot be tested elsewhere."""
 CANVAS_STEP = 32
 """The side of the canvas is a multiple of it, in pixels."""
 CANVAS_SIDES = (320, 2048)
