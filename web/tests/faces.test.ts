@@ -4,7 +4,7 @@ import { appearanceDescriptor } from '../src/engine/appearance';
 import { type Detection, decode, detect, suppressNonMaxima, toInput } from '../src/engine/detection';
 import { calibrate, type ExpressionManifest } from '../src/engine/expression';
 import { blank } from '../src/engine/imaging';
-import { fitMesh, type Mesh, meshCropMatrix, SINGLE_IMAGE, searchMesh } from '../src/engine/landmarks';
+import { fitMesh, type Mesh, meshCropMatrix, SINGLE_IMAGE, searchMesh, VIDEO_FRAME } from '../src/engine/landmarks';
 import type { Input } from '../src/engine/network';
 import { headPose } from '../src/engine/pose';
 import { faceQuality } from '../src/engine/quality';
@@ -158,7 +158,7 @@ describe('faces', () => {
         return [tilted, Float32Array.of(presence)];
       },
     });
-    const options = (maxTilt_deg: number) => ({ maxTilt_deg, tryRotations: false });
+    const options = (maxTilt_deg: number) => ({ ...VIDEO_FRAME, maxTilt_deg });
     expect((await fitMesh(network(9), image, detections[0], options(6)))?.mesh).toHaveLength(478);
     // This stub mesh has the same tilt in every crop.
     expect(runs).toBe(6);

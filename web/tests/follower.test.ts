@@ -17,8 +17,8 @@ let cell: { column: number; row: number } | null;
 let noseOffset: number;
 /** Confidence of the detector. */
 let confidence: number;
-/** Logit of the mesh's presence. */
-let presence: number;
+/** Logit of the mesh's presence, by the number of the run. */
+let presence: (run: number) => number;
 let follower: FaceFollower;
 
 beforeEach(() => {
@@ -28,7 +28,7 @@ beforeEach(() => {
   cell = { column: 18, row: 14 };
   noseOffset = 0;
   confidence = 0.9;
-  presence = 5;
+  presence = () => 9;
   const stopwatch = new Stopwatch();
   follower = new FaceFollower(new ImageAnalyzer(stubModels(), stopwatch), stopwatch);
 });
@@ -43,8 +43,7 @@ function stubModels(): Models {
     },
     landmarks: {
       async run() {
-        runs.landmarks++;
-        return [frontalMesh(), Float32Array.of(presence)];
+        return [frontalMesh(), Float32Array.of(presence(runs.landmarks++))];
       },
     },
     expression: {
@@ -95,7 +94,7 @@ function texturedImage(): Pixels {
 test('predicts every third frame at 30 frames per second and tracks in between', async () => {
   const frames = [];
   for (let frame = 0; frame < 7; frame++) frames.push((await follower.step(texturedImage(), frame / 30))[0]);
-  expect(runs).toEqual({ detector: 3, landmarks: 1, expression: 3 });
+  expect(runs).toEqual({ detector: 3, landmarks: 3, expression: 3 });
   expect(frames.map((face) => face.track_id)).toEqual(Array(7).fill(1));
   expect(frames.map((face) => face.expression?.label ?? null)).toEqual(
     [0, 1, 2, 3, 4, 5, 6].map((frame) => (frame % 3 ? null : 'happiness')),
@@ -105,15 +104,26 @@ test('predicts every third frame at 30 frames per second and tracks in between',
   expect(frames[1].head_pose_deg).toEqual(frames[0].head_pose_deg);
 });
 
-test('reuses a pose until the head turns or one second has passed', async () => {
-  await follower.step(texturedImage(), 0);
-  await follower.step(texturedImage(), 0.6);
-  expect(runs.landmarks).toBe(1);
-  await follower.step(texturedImage(), 1.2);
-  expect(runs.landmarks).toBe(2);
+test('after three predictions, reuses a pose until the head turns or one second has passed', async () => {
+  for (const time_s of [0, 0.2, 0.4]) await follower.step(texturedImage(), time_s);
+  expect(runs.landmarks).toBe(3);
+  await follower.step(texturedImage(), 1);
+  expect(runs.landmarks).toBe(3);
+  await follower.step(texturedImage(), 1.5);
+  expect(runs.landmarks).toBe(4);
   noseOffset = 0.5;
   await follower.step(texturedImage(), 1.8);
-  expect(runs.landmarks).toBe(3);
+  expect(runs.landmarks).toBe(5);
+});
+
+test('searches an upside-down head in every prediction', async () => {
+  // upright, 45 and -45 degrees, then 180 degrees and four others
+  presence = (run) => (run % 8 === 3 ? 14 : 2);
+  for (let frame = 0; frame < 6; frame++) {
+    const [face] = await follower.step(texturedImage(), 0.2 * frame);
+    expect(Math.abs(face.head_pose_deg?.roll ?? 0)).toBeCloseTo(180, 0);
+  }
+  expect(runs.landmarks).toBe(8 * 6);
 });
 
 test('a lost face is not reported and keeps its number when it returns', async () => {
@@ -157,19 +167,19 @@ test('rejects timestamps that go backwards', async () => {
 });
 
 test('an uncertain face without a mesh has no label until a mesh fits its track', async () => {
-  [confidence, presence] = [0.7, -1];
+  [confidence, presence] = [0.7, () => -1];
   for (const time_s of [0, 0.04, 0.1]) {
     const [face] = await follower.step(texturedImage(), time_s);
     expect([face.is_face_doubtful, face.smoothed?.label]).toEqual([true, null]);
   }
-  presence = 5;
+  presence = () => 9;
   const [fitted] = await follower.step(texturedImage(), 1);
   expect([fitted.is_face_doubtful, fitted.expression?.label, fitted.smoothed?.label]).toEqual([
     false,
     'happiness',
     'happiness',
   ]);
-  presence = -1;
+  presence = () => -1;
   noseOffset = 0.5;
   const [doubtful] = await follower.step(texturedImage(), 2);
   expect([doubtful.is_face_doubtful, doubtful.expression?.label, doubtful.smoothed?.label]).toEqual([

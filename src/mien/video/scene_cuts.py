@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,19 @@ MIN_HALF_MATCH = 0.6
 _HALVES = (np.s_[:12], np.s_[12:], np.s_[:, :16], np.s_[:, 16:])
 
 
+@dataclass(frozen=True, eq=False)
+class _View:
+    """What is compared of a frame: its layout, and its samples, from which the details follow when they are needed."""
+
+    layout: np.ndarray
+    samples: np.ndarray
+
+    @cached_property
+    def details(self) -> np.ndarray:
+        """Details (24, 32)."""
+        return _details(self.samples)
+
+
 class CutDetector:
     """Detects the first frame of each scene.
 
@@ -50,7 +65,7 @@ class CutDetector:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._last: _View | None = None
 
     def is_cut(self, image: np.ndarray) -> bool:
         """Return True when a frame begins a new scene; the first frame does not.
@@ -65,21 +80,25 @@ class CutDetector:
         # A unit vector with zero mean, independent of brightness and contrast.
         layout = (cells - cells.mean(axis=(0, 1))).ravel()
         layout /= np.sqrt((layout**2).sum())
-        details = _details(samples)
-        last, self._last = self._last, (layout, details)
-        if last is None or 1 - float((layout * last[0]).sum()) <= MAX_LAYOUT_CHANGE:
+        view = _View(layout, samples)
+        last, self._last = self._last, view
+        if last is None or 1 - float((layout * last.layout).sum()) <= MAX_LAYOUT_CHANGE:
             return False
-        if any(_correlation(last[1][half], details[half]) > MIN_HALF_MATCH for half in _HALVES):
+        if any(_correlation(last.details[half], view.details[half]) > MIN_HALF_MATCH for half in _HALVES):
             return False
-        return _best_match(last[1], details) < MIN_DETAIL_MATCH
+        return _best_match(last.details, view.details) < MIN_DETAIL_MATCH
 
     def state(self) -> dict[str, Any]:
-        """Return layout and details of the last frame as JSON values, exact."""
-        return {"layout": self._last[0].tolist(), "details": self._last[1].tolist()} if self._last else {}
+        """Return layout and samples of the last frame as JSON values, exact."""
+        if self._last is None:
+            return {}
+        return {"layout": self._last.layout.tolist(), "samples": self._last.samples.astype(np.uint8).tolist()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state`."""
-        self._last = (np.array(state["layout"]), np.array(state["details"])) if state else None
+        self._last = None
+        if state:
+            self._last = _View(np.array(state["layout"]), np.array(state["samples"], dtype=np.float64))
 
 
 def _sample(image: np.ndarray) -> np.ndarray:

@@ -12,8 +12,6 @@ import { faceQuality, isSharpnessCrop } from './quality.ts';
 import type { Expression, Face, HeadPose, Quality } from './results.ts';
 import type { Stopwatch } from './stopwatch.ts';
 
-/** Minimum rotation between mesh and detector landmarks above which the mesh landmarks are used for alignment. */
-const MIN_REALIGNMENT_DEG = 15;
 /** Maximum number of faces per image, largest first, for which rotated mesh fits are tried. */
 const MAX_ROTATED_FACES = 16;
 /** Detector confidence below which a face without a mesh is doubtful. */
@@ -118,7 +116,7 @@ export class ImageAnalyzer {
       const isDoubtful = bestLogit < DOUBTFUL_LOGIT && face.confidence < DOUBTFUL_CONFIDENCE;
       return { pose: null, isDoubtful, landmarks: face.landmarks };
     }
-    const isRotated = options.tryRotations && Math.abs(fit.rotation_deg) > MIN_REALIGNMENT_DEG;
+    const isRotated = options.tryRotations && Math.abs(fit.rotation_deg) > options.maxRotation_deg;
     return {
       pose: headPose(fit.mesh, this.models.geometry),
       isDoubtful: false,

@@ -20,6 +20,9 @@ const MAX_POSE_SHIFT = 0.08;
 /** Maximum in-plane rotation of the landmarks before the pose is estimated again. */
 const MAX_POSE_ROTATION_DEG = 2;
 
+/** Number of the first predictions of a track in which rotated meshes are searched for. */
+const FIRST_SEARCHES = 3;
+
 /** Landmarks normalized for position and size, as x1, y1, x2, y2, ...; they change when the head turns or tilts. */
 type Shape = number[];
 
@@ -34,7 +37,25 @@ interface FaceState {
   shape: Shape;
   /** Time of the pose estimate. */
   pose_s: number;
+  /** Number of searches for a rotated mesh. */
+  searches: number;
+  /** Time of the last search. */
+  searched_s: number;
+  /** Time of the last search that found the head upside down or lying; null without one. */
+  turned_s: number | null;
 }
+
+const NEW_FACE: FaceState = {
+  pose: null,
+  quality: null,
+  isDoubtful: false,
+  hadPose: false,
+  shape: [],
+  pose_s: 0,
+  searches: 0,
+  searched_s: 0,
+  turned_s: null,
+};
 
 /** Tracks faces over the frames of one video and smooths their expressions. */
 export class FaceFollower {
@@ -87,20 +108,28 @@ export class FaceFollower {
     const detections = await this.analyzer.detect(image, false);
     const tracked = await this.stopwatch.time('track', () => this.track(image, detections, time_s));
     const current = tracked.map((face) => this.currentState(face, time_s));
+    const tryRotations = current.some((state) => state.pose === null && mayBeTurned(state, time_s));
+    const options = { ...VIDEO_FRAME, tryRotations };
     const predictions = await this.analyzer.predict(
       image,
-      tracked.map((face, index) => ({ face, pose: current[index].pose, options: VIDEO_FRAME })),
+      tracked.map((face, index) => ({ face, pose: current[index].pose, options })),
     );
     const states = new Map<number, FaceState>();
     const faces = tracked.map((face, index): Face => {
-      const { pose, quality, isDoubtful, expression } = predictions[index];
+      const { landmarks, pose, quality, isDoubtful, expression } = predictions[index];
       const hadPose = current[index].hadPose || pose !== null;
-      const state = { ...current[index], pose, quality, isDoubtful, hadPose };
+      const searched =
+        tryRotations && current[index].pose === null
+          ? afterSearch(current[index], landmarks !== face.landmarks, time_s)
+          : current[index];
+      const state = { ...searched, pose, quality, isDoubtful, hadPose };
       states.set(face.number, state);
-      const smoothed = this.smoother.add(face.number, time_s, expression, predictionWeight(quality));
+      // a turned head whose mesh was not found rotated this time had its crop upside down
+      const last = state.turned_s !== time_s && isTurned(state, time_s) ? this.smoother.last(face.number) : null;
+      const smoothed = last ?? this.smoother.add(face.number, time_s, expression, predictionWeight(quality));
       return {
         track_id: face.number,
-        ...toFaceRecord(face, predictions[index]),
+        ...toFaceRecord({ ...face, landmarks }, predictions[index]),
         smoothed: toExpressionRecord(labeled(smoothed, state)),
       };
     });
@@ -125,11 +154,11 @@ export class FaceFollower {
   private currentState(face: TrackedFace, time_s: number): FaceState {
     const shape = shapeOf(face);
     const last = this.states.get(face.number);
-    if (last?.pose && time_s - last.pose_s < MAX_POSE_AGE_S) {
+    if (last?.pose && !mayBeTurned(last, time_s) && time_s - last.pose_s < MAX_POSE_AGE_S) {
       const { shift, rotation_deg } = shapeChange(last.shape, shape);
       if (shift <= MAX_POSE_SHIFT && Math.abs(rotation_deg) <= MAX_POSE_ROTATION_DEG) return last;
     }
-    return { pose: null, quality: null, isDoubtful: false, hadPose: last?.hadPose ?? false, shape, pose_s: time_s };
+    return { ...(last ?? NEW_FACE), pose: null, quality: null, isDoubtful: false, shape, pose_s: time_s };
   }
 
   /** Return the record of a face in a frame without inference, with the last pose and smoothed expression. */
@@ -142,6 +171,23 @@ export class FaceFollower {
       smoothed: smoothed && toExpressionRecord(labeled(smoothed, state)),
     };
   }
+}
+
+/** Return whether a head was upside down or lay a moment ago. */
+function isTurned({ turned_s }: FaceState, time_s: number): boolean {
+  return turned_s !== null && time_s - turned_s < MAX_POSE_AGE_S;
+}
+
+/** Return whether a rotated mesh has to be searched for: at first, then now and then, always for a turned head. */
+function mayBeTurned(state: FaceState, time_s: number): boolean {
+  const { searches, searched_s } = state;
+  return searches < FIRST_SEARCHES || time_s - searched_s >= MAX_POSE_AGE_S || isTurned(state, time_s);
+}
+
+/** Return the state of a face after a search for a rotated mesh. */
+function afterSearch(state: FaceState, wasTurned: boolean, time_s: number): FaceState {
+  const turned_s = wasTurned ? time_s : state.turned_s;
+  return { ...state, searches: state.searches + 1, searched_s: time_s, turned_s };
 }
 
 /** Return a smoothed expression, without its label as long as the track may not be a face. */

@@ -19,10 +19,12 @@ export interface MeshOptions {
   maxTilt_deg: number;
   /** Try rotated crops when no upright mesh fits well. */
   tryRotations: boolean;
+  /** Rotation of the mesh against the detector's landmarks above which a crop is aligned by the mesh. */
+  maxRotation_deg: number;
 }
 
-export const SINGLE_IMAGE: MeshOptions = { maxTilt_deg: 6, tryRotations: true };
-export const VIDEO_FRAME: MeshOptions = { maxTilt_deg: 12, tryRotations: false };
+export const SINGLE_IMAGE: MeshOptions = { maxTilt_deg: 6, tryRotations: true, maxRotation_deg: 15 };
+export const VIDEO_FRAME: MeshOptions = { maxTilt_deg: 12, tryRotations: false, maxRotation_deg: 60 };
 
 /** Side of the network's input, in pixels. */
 const INPUT_SIZE = 256;
