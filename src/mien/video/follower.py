@@ -169,7 +169,10 @@ class FaceFollower:
             image, posed, max_tilt_deg=MAX_TILT_DEG, rotated=rotated, max_landmark_rotation_deg=TURNED_DEG
         )
         if rotated:
-            heads = [_search_turned(head, *faces, now) for head, *faces in zip(heads, posed, predicted, strict=True)]
+            heads = [
+                _search_turned(head, before, after, now)
+                for head, before, after in zip(heads, posed, predicted, strict=True)
+            ]
         heads = [self._update(head, face, now) for face, head in zip(predicted, heads, strict=True)]
         faces = [self._smooth(face, head, now) for face, head in zip(predicted, heads, strict=True)]
         self.smoother.retain(self._tracker.track_ids)
