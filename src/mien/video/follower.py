@@ -33,6 +33,8 @@ Smaller tilts would make crops jump between frames with and without a mesh.
 """
 FIRST_SEARCHES = 3
 """Number of the first predictions of a track in which rotated meshes are searched for; one in three fails."""
+SEARCH_S = 3.0
+"""Time to the next search, in seconds; for a face that is hard to see it takes as long as seven fits."""
 POSE_SHIFT = 0.08
 """Maximum shift of a landmark for which the pose is kept, in root mean square distances from the landmarks' mean."""
 POSE_ROLL_DEG = 2.0
@@ -65,7 +67,7 @@ class _Head:
 
     def may_be_turned(self, now: float) -> bool:
         """Return True when a rotated mesh has to be searched for: at first, then now and then, always if turned."""
-        return self.searches < FIRST_SEARCHES or now - self.searched_s >= POSE_S or self.is_turned(now)
+        return self.searches < FIRST_SEARCHES or now - self.searched_s >= SEARCH_S or self.is_turned(now)
 
 
 class FaceFollower:

@@ -165,8 +165,8 @@ def test_upside_down_head_is_searched_in_every_prediction_and_others_now_and_the
     assert labels_of(upside_down, 60) == ["glad"] * 60
     assert upside_down.searched_in == upside_down.detected_in
     upright = UpsideDownAnalyzer(set())
-    assert labels_of(upright, 60) == ["calm"] * 60
-    assert upright.searched_in == [0, 3, 6, 33]
+    assert labels_of(upright, 90) == ["calm"] * 90
+    assert upright.searched_in == [0, 3, 6, 81]
 
 
 def test_turned_head_that_straightens_counts_again():

@@ -22,6 +22,8 @@ const MAX_POSE_ROTATION_DEG = 2;
 
 /** Number of the first predictions of a track in which rotated meshes are searched for. */
 const FIRST_SEARCHES = 3;
+/** Time to the next search. */
+const SEARCH_INTERVAL_S = 3;
 
 /** Landmarks normalized for position and size, as x1, y1, x2, y2, ...; they change when the head turns or tilts. */
 type Shape = number[];
@@ -181,7 +183,7 @@ function isTurned({ turned_s }: FaceState, time_s: number): boolean {
 /** Return whether a rotated mesh has to be searched for: at first, then now and then, always for a turned head. */
 function mayBeTurned(state: FaceState, time_s: number): boolean {
   const { searches, searched_s } = state;
-  return searches < FIRST_SEARCHES || time_s - searched_s >= MAX_POSE_AGE_S || isTurned(state, time_s);
+  return searches < FIRST_SEARCHES || time_s - searched_s >= SEARCH_INTERVAL_S || isTurned(state, time_s);
 }
 
 /** Return the state of a face after a search for a rotated mesh. */
