@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import nox
@@ -81,7 +80,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Build the distributions twice, compare and check them, and run the tutorial with the wheel alone."""
+    """Build the distributions twice, compare and check them, and run the tutorial with only the wheel."""
     session.install("build", "twine")
     builds = [Path(session.create_tmp()) / name for name in ("first", "second")]
     for folder in builds:
@@ -116,9 +115,11 @@ def check_server(session: nox.Session) -> None:
     try:
         for _ in range(60):
             time.sleep(0.5)
+            if server.poll() is not None:
+                break
             try:
-                session.log(urlopen("http://127.0.0.1:8000/readyz").read().decode())
-            except URLError:
+                session.log(urlopen("http://127.0.0.1:8000/readyz", timeout=5).read().decode())
+            except OSError:
                 continue
             return
         session.error("the server does not answer")

@@ -15,7 +15,7 @@ from support.models import make_explainable, make_model
 
 ROOT = Path(__file__).parents[1]
 
-# a shell that starts pytest in the background has them ignored, and so would every command that a test interrupts
+# a background shell ignores the first one, nohup the second, and so would every command that a test interrupts
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -132,14 +132,16 @@ class LandmarkMesh:
             image: (H, W, 3) uint8 RGB.
             faces: detected faces; their boxes and eyes are used.
             max_tilt_deg: maximum tilt of the mesh's eyes in the crop before the face is fitted again.
-            rotated: also try rotated crops for poor fits among the first `BATCH` faces, the detector's largest.
+            rotated: also try rotated crops for poor fits among the `BATCH` largest faces.
         """
         check_image(image)
-        searches: list[MeshSearch] = []
+        largest_first = sorted(range(len(faces)), key=lambda index: -_side(faces[index]))
+        searches: dict[int, MeshSearch] = {}
         for start in range(0, len(faces), BATCH):
-            batch = faces[start : start + BATCH]
-            searches += self._search_batch(image, batch, max_tilt_deg, rotated and start == 0)
-        return searches
+            batch = largest_first[start : start + BATCH]
+            found = self._search_batch(image, [faces[index] for index in batch], max_tilt_deg, rotated and start == 0)
+            searches.update(zip(batch, found, strict=True))
+        return [searches[index] for index in range(len(faces))]
 
     def _search_batch(
         self, image: np.ndarray, faces: Sequence[Face], max_tilt_deg: float, rotated: bool
@@ -147,8 +149,7 @@ class LandmarkMesh:
         eyes = [face.landmarks_xy[:2].astype(np.float64) for face in faces]
         fits = self._refine(image, faces, self._predict(image, faces, eyes), max_tilt_deg)
         logits = [fit.logit for fit in fits]
-        sides = [face.bbox_xyxy[2:] - face.bbox_xyxy[:2] for face in faces]
-        large = [index for index, side in enumerate(sides) if side.max() >= MIN_ROTATED_SIZE_PX]
+        large = [index for index, face in enumerate(faces) if _side(face) >= MIN_ROTATED_SIZE_PX]
         for min_logit, angles_deg in ROTATIONS if rotated else ():
             unsure = [index for index in large if fits[index].logit < CONFIDENT_LOGIT]
             candidates = [self._best_rotation(image, faces[index], eyes[index], angles_deg) for index in unsure]
@@ -213,6 +214,11 @@ class LandmarkMesh:
             outputs = zip(points.reshape(-1, POINTS, 3), logits.reshape(-1), matrices, batch_eyes, strict=True)
             fits += [_CropFit(_to_image(xyz, matrix), float(logit), eyes_xy) for xyz, logit, matrix, eyes_xy in outputs]
         return fits
+
+
+def _side(face: Face) -> float:
+    """Return the longer side of a face's box."""
+    return float((face.bbox_xyxy[2:] - face.bbox_xyxy[:2]).max())
 
 
 def mesh_crop_matrix(bbox_xyxy: np.ndarray, eyes_xy: np.ndarray, size: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from mien.errors import InputError
+from mien.faces.attributes import DOUBTFUL_CONFIDENCE
 from mien.faces.tracking import FaceTracker, appearance_descriptor
 from mien.inference.analyzer import Analyzer
 from mien.records import convert
@@ -26,15 +27,15 @@ MAX_TILT_DEG = 12.0
 """Maximum tilt of a face whose mesh is not fitted again upright; 6 in images. Angles change by up to 2 degrees."""
 POSE_S = 1.0
 """Maximum age of a head pose, in seconds."""
-TURNED_DEG = 60.0
-"""Rotation of the mesh against the detector's landmarks from which a head is turned: it is upside down or lies.
+ROTATED_DEG = 60.0
+"""Rotation of the mesh against the detector's landmarks above which a head is rotated, by 90 or 180 degrees.
 
 Smaller tilts would make crops jump between frames with and without a mesh.
 """
 FIRST_SEARCHES = 3
-"""Number of the first predictions of a track in which rotated meshes are searched for; one in three fails."""
+"""Number of the first predictions of a track in which rotated meshes are searched for; a single search may fail."""
 SEARCH_S = 3.0
-"""Time to the next search, in seconds; for a face that is hard to see it takes as long as seven fits."""
+"""Seconds from there to the next search; one of a face without a confident mesh takes up to seven more fits."""
 POSE_SHIFT = 0.08
 """Maximum shift of a landmark for which the pose is kept, in root mean square distances from the landmarks' mean."""
 POSE_ROLL_DEG = 2.0
@@ -45,9 +46,9 @@ POSE_ROLL_DEG = 2.0
 class _Head:
     """Attributes of a face from its last prediction, with time and `landmark_shape` of the fit of its pose.
 
-    `had_pose` is true once a mesh has fitted: then the track is a face, also where a single detection is doubtful.
-    `searches` counts searches for a rotated mesh, the last one at `searched_s`; `turned_s` is the time of the last one
-    that found the head turned.
+    `is_face` is true once a mesh has fitted, or nearly in a rotated crop: a later doubtful detection does not count.
+    `searches` counts searches for a rotated mesh, the last one at `searched_s`; `rotated_s` is the time of the last one
+    that found one.
     """
 
     head_pose: HeadPose | None = None
@@ -56,18 +57,24 @@ class _Head:
     shape: tuple[float, ...] = ()
     fitted_s: float = 0.0
     is_doubtful: bool = False
-    had_pose: bool = False
+    is_face: bool = False
     searches: int = 0
     searched_s: float = 0.0
-    turned_s: float | None = None
+    rotated_s: float | None = None
 
-    def is_turned(self, now: float) -> bool:
-        """Return True when the head was upside down or lay a moment ago."""
-        return self.turned_s is not None and now - self.turned_s < POSE_S
+    def was_rotated(self, now: float) -> bool:
+        """Return True when the head was rotated less than a second ago."""
+        return self.rotated_s is not None and now - self.rotated_s < POSE_S
 
-    def may_be_turned(self, now: float) -> bool:
-        """Return True when a rotated mesh has to be searched for: at first, then now and then, always if turned."""
-        return self.searches < FIRST_SEARCHES or now - self.searched_s >= SEARCH_S or self.is_turned(now)
+    def may_be_rotated(self, now: float) -> bool:
+        """Return True when a rotated mesh has to be searched for: at first, every `SEARCH_S`, always after one."""
+        is_rotated = self.rotated_s is not None and self.rotated_s == self.searched_s
+        is_due = self.searches < FIRST_SEARCHES or now - self.searched_s >= SEARCH_S
+        return is_due or is_rotated or self.was_rotated(now)
+
+    def is_missed(self, now: float) -> bool:
+        """Return True when the mesh of a rotated head was fitted upright this time: all of its attributes are wrong."""
+        return self.rotated_s != now and self.was_rotated(now)
 
 
 class FaceFollower:
@@ -166,13 +173,13 @@ class FaceFollower:
         tracked = self._tracker.update(now, detections, stacked, (image.shape[0], image.shape[1]))
         heads = [self._valid_head(face, now) for face in tracked]
         posed = [replace(face, head_pose=head.head_pose) for face, head in zip(tracked, heads, strict=True)]
-        rotated = any(head.head_pose is None and head.may_be_turned(now) for head in heads)
+        rotated = any(head.head_pose is None and head.may_be_rotated(now) for head in heads)
         predicted = self.analyzer.predict_faces(
-            image, posed, max_tilt_deg=MAX_TILT_DEG, rotated=rotated, max_landmark_rotation_deg=TURNED_DEG
+            image, posed, max_tilt_deg=MAX_TILT_DEG, rotated=rotated, max_landmark_rotation_deg=ROTATED_DEG
         )
         if rotated:
             heads = [
-                _search_turned(head, before, after, now)
+                _after_search(head, before, after, now)
                 for head, before, after in zip(heads, posed, predicted, strict=True)
             ]
         heads = [self._update(head, face, now) for face, head in zip(predicted, heads, strict=True)]
@@ -187,7 +194,7 @@ class FaceFollower:
         shape = landmark_shape(face)
         head = self._heads.get(_track_id(face), _Head())
         is_kept = (
-            not self.analyzer.options.action_units and not head.may_be_turned(now) and now - head.fitted_s < POSE_S
+            not self.analyzer.options.action_units and not head.may_be_rotated(now) and now - head.fitted_s < POSE_S
         )
         if head.head_pose is not None and is_kept:
             shift, roll_deg = compare_shapes(head.shape, shape)
@@ -196,22 +203,24 @@ class FaceFollower:
         return replace(head, head_pose=None, quality=None, shape=shape, fitted_s=now, is_doubtful=False)
 
     def _update(self, head: _Head, face: Face, now: float) -> _Head:
-        """Return the attributes of a head after a prediction."""
+        """Return the attributes of a head after a prediction; the last ones if it missed the rotation."""
+        if head.is_missed(now):
+            last = self._heads[_track_id(face)]
+            return replace(last, searches=head.searches, searched_s=head.searched_s)
         return replace(
             head,
             head_pose=face.head_pose,
             quality=face.quality,
             movements=smooth_movements(head.movements, face, now, self.smoother.time_constant_s),
             is_doubtful=face.is_face_doubtful,
-            had_pose=head.had_pose or face.head_pose is not None,
+            is_face=head.is_face or face.head_pose is not None,
         )
 
     def _smooth(self, face: Face, head: _Head, now: float) -> Face:
         face = _with_movements(face, head)
         if face.expression is None:
             return face
-        if head.turned_s != now and head.is_turned(now) and (last := self.smoother.last(_track_id(face))):
-            # this mesh was not found rotated, so that the crop was upside down
+        if head.is_missed(now) and (last := self.smoother.last(_track_id(face))):
             return replace(face, smoothed=_labeled(last, head))
         smoothed = self.smoother.add(_track_id(face), now, face.expression, prediction_weight(face.quality))
         return replace(face, smoothed=_labeled(smoothed, head))
@@ -239,12 +248,13 @@ def _descriptor(image: np.ndarray, face: Face) -> np.ndarray | None:
         return None
 
 
-def _search_turned(head: _Head, before: Face, after: Face, now: float) -> _Head:
-    """Return a head after a search for rotated meshes; a face that turned out to be turned has new landmarks."""
+def _after_search(head: _Head, before: Face, after: Face, now: float) -> _Head:
+    """Return a head after a search for a rotated mesh, which replaces the landmarks where it finds one."""
     if head.head_pose is not None:
         return head
-    turned_s = head.turned_s if after.landmarks_xy is before.landmarks_xy else now
-    return replace(head, searches=head.searches + 1, searched_s=now, turned_s=turned_s)
+    rotated_s = head.rotated_s if after.landmarks_xy is before.landmarks_xy else now
+    is_face = head.is_face or (after.confidence < DOUBTFUL_CONFIDENCE and not after.is_face_doubtful)
+    return replace(head, searches=head.searches + 1, searched_s=now, rotated_s=rotated_s, is_face=is_face)
 
 
 def _with_movements(face: Face, head: _Head) -> Face:
@@ -256,7 +266,7 @@ def _with_movements(face: Face, head: _Head) -> Face:
 
 def _labeled(smoothed: Expression, head: _Head) -> Expression:
     """Return a smoothed expression, without its label as long as the track may not be a face."""
-    return replace(smoothed, label=None) if head.is_doubtful and not head.had_pose else smoothed
+    return replace(smoothed, label=None) if head.is_doubtful and not head.is_face else smoothed
 
 
 def _track_id(face: Face) -> int:

@@ -39,7 +39,7 @@ _HALVES = (np.s_[:12], np.s_[12:], np.s_[:, :16], np.s_[:, 16:])
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """What is compared of a frame: its layout, and its samples, from which the details follow when they are needed."""
+    """Layout and samples of a frame; the details are computed on demand."""
 
     layout: np.ndarray
     samples: np.ndarray

@@ -138,7 +138,7 @@ def test_fits_pose_again_when_old_or_head_tilted():
 
 
 class UpsideDownAnalyzer(FakeAnalyzer):
-    """An analyzer of a head whose mesh is found upside down in the given frames; only then it looks glad."""
+    """An analyzer of a head whose mesh is found upside down in the given frames, and glad only then."""
 
     def __init__(self, found_in):
         super().__init__(lambda index: [50])
@@ -149,10 +149,10 @@ class UpsideDownAnalyzer(FakeAnalyzer):
         self.searched_in += [index] * rotated
         is_found = rotated and index in self.found_in
         glad = 0.9 if is_found else 0.1
-        seen = Expression(labels=LABELS, probabilities=np.array([1 - glad, glad]), label=None, confidence=0.9)
+        expression = Expression(labels=LABELS, probabilities=np.array([1 - glad, glad]), label=None, confidence=0.9)
         landmarks = faces[0].landmarks_xy[::-1].copy() if is_found else faces[0].landmarks_xy
         pose = HeadPose(yaw_deg=0.0, pitch_deg=0.0, roll_deg=180.0)
-        return [replace(faces[0], landmarks_xy=landmarks, head_pose=faces[0].head_pose or pose, expression=seen)]
+        return [replace(faces[0], landmarks_xy=landmarks, head_pose=faces[0].head_pose or pose, expression=expression)]
 
 
 def labels_of(analyzer, count):
@@ -160,7 +160,14 @@ def labels_of(analyzer, count):
     return [follower.step(frame).faces[0].smoothed.label for frame in frames(count)]
 
 
-def test_upside_down_head_is_searched_in_every_prediction_and_others_now_and_then():
+@pytest.mark.parametrize("step_s", [0.9, 1.0, 2.0])
+def test_upside_down_head_keeps_its_label_at_low_frame_rates(step_s):
+    follower = FaceFollower(UpsideDownAnalyzer(range(20)), smoothing_s=0)
+    images = [DecodedFrame(index, index * step_s, image(index)) for index in range(20)]
+    assert {follower.step(frame).faces[0].smoothed.label for frame in images} == {"glad"}
+
+
+def test_upside_down_head_is_searched_in_every_prediction_and_others_every_three_seconds():
     upside_down = UpsideDownAnalyzer(set(range(0, 60)) - {9, 12})
     assert labels_of(upside_down, 60) == ["glad"] * 60
     assert upside_down.searched_in == upside_down.detected_in

@@ -13,9 +13,9 @@ import type { Expression, Face, HeadPose, Quality } from './results.ts';
 import type { Stopwatch } from './stopwatch.ts';
 
 /** Maximum number of faces per image, largest first, for which rotated mesh fits are tried. */
-const MAX_ROTATED_FACES = 16;
+export const MAX_ROTATED_FACES = 16;
 /** Detector confidence below which a face without a mesh is doubtful. */
-const DOUBTFUL_CONFIDENCE = 0.8;
+export const DOUBTFUL_CONFIDENCE = 0.8;
 /** Presence logit of a rotated crop from which such a face is not doubtful. */
 const DOUBTFUL_LOGIT = 4;
 

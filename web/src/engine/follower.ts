@@ -1,6 +1,13 @@
 /** Face tracking and smoothed expressions over video frames: port of `mien/video/follower.py`. */
 
-import { type ImageAnalyzer, toExpressionRecord, toFaceRecord } from './analyzer.ts';
+import {
+  DOUBTFUL_CONFIDENCE,
+  type ImageAnalyzer,
+  MAX_ROTATED_FACES,
+  type Prediction,
+  toExpressionRecord,
+  toFaceRecord,
+} from './analyzer.ts';
 import { type Appearance, appearanceDescriptor } from './appearance.ts';
 import type { Detection } from './detection.ts';
 import { mean } from './geometry.ts';
@@ -20,9 +27,9 @@ const MAX_POSE_SHIFT = 0.08;
 /** Maximum in-plane rotation of the landmarks before the pose is estimated again. */
 const MAX_POSE_ROTATION_DEG = 2;
 
-/** Number of the first predictions of a track in which rotated meshes are searched for. */
+/** Number of the first predictions of a track in which rotated meshes are searched for; a single search may fail. */
 const FIRST_SEARCHES = 3;
-/** Time to the next search. */
+/** Seconds from there to the next search. */
 const SEARCH_INTERVAL_S = 3;
 
 /** Landmarks normalized for position and size, as x1, y1, x2, y2, ...; they change when the head turns or tilts. */
@@ -33,8 +40,8 @@ interface FaceState {
   pose: HeadPose | null;
   quality: Quality | null;
   isDoubtful: boolean;
-  /** True once a mesh has fitted: then the track is a face, also where a single detection is doubtful. */
-  hadPose: boolean;
+  /** True once a mesh has fitted, or nearly in a rotated crop: then a single doubtful detection does not count. */
+  isFace: boolean;
   /** Landmarks at the time of the pose estimate. */
   shape: Shape;
   /** Time of the pose estimate. */
@@ -43,20 +50,20 @@ interface FaceState {
   searches: number;
   /** Time of the last search. */
   searched_s: number;
-  /** Time of the last search that found the head upside down or lying; null without one. */
-  turned_s: number | null;
+  /** Time of the last search that found a rotated mesh; null without one. */
+  rotated_s: number | null;
 }
 
 const NEW_FACE: FaceState = {
   pose: null,
   quality: null,
   isDoubtful: false,
-  hadPose: false,
+  isFace: false,
   shape: [],
   pose_s: 0,
   searches: 0,
   searched_s: 0,
-  turned_s: null,
+  rotated_s: null,
 };
 
 /** Tracks faces over the frames of one video and smooths their expressions. */
@@ -110,25 +117,31 @@ export class FaceFollower {
     const detections = await this.analyzer.detect(image, false);
     const tracked = await this.stopwatch.time('track', () => this.track(image, detections, time_s));
     const current = tracked.map((face) => this.currentState(face, time_s));
-    const tryRotations = current.some((state) => state.pose === null && mayBeTurned(state, time_s));
-    const options = { ...VIDEO_FRAME, tryRotations };
+    const isSearch = current.some((state) => state.pose === null && mayBeRotated(state, time_s));
+    const searched = new Set(isSearch ? largestUnposed(tracked, current) : []);
     const predictions = await this.analyzer.predict(
       image,
-      tracked.map((face, index) => ({ face, pose: current[index].pose, options })),
+      tracked.map((face, index) => ({
+        face,
+        pose: current[index].pose,
+        options: { ...VIDEO_FRAME, tryRotations: searched.has(face) },
+      })),
     );
     const states = new Map<number, FaceState>();
     const faces = tracked.map((face, index): Face => {
       const { landmarks, pose, quality, isDoubtful, expression } = predictions[index];
-      const hadPose = current[index].hadPose || pose !== null;
-      const searched =
-        tryRotations && current[index].pose === null
-          ? afterSearch(current[index], landmarks !== face.landmarks, time_s)
-          : current[index];
-      const state = { ...searched, pose, quality, isDoubtful, hadPose };
+      let state = current[index];
+      if (isSearch && state.pose === null) state = afterSearch(state, face, predictions[index], time_s);
+      const { searches, searched_s } = state;
+      // the attributes of a rotated head whose mesh was fitted upright this time are wrong
+      const last = isMissed(state, time_s) ? this.states.get(face.number) : undefined;
+      state = last
+        ? { ...last, searches, searched_s }
+        : { ...state, pose, quality, isDoubtful, isFace: state.isFace || pose !== null };
       states.set(face.number, state);
-      // a turned head whose mesh was not found rotated this time had its crop upside down
-      const last = state.turned_s !== time_s && isTurned(state, time_s) ? this.smoother.last(face.number) : null;
-      const smoothed = last ?? this.smoother.add(face.number, time_s, expression, predictionWeight(quality));
+      const smoothed =
+        (last && this.smoother.last(face.number)) ??
+        this.smoother.add(face.number, time_s, expression, predictionWeight(quality));
       return {
         track_id: face.number,
         ...toFaceRecord({ ...face, landmarks }, predictions[index]),
@@ -156,7 +169,7 @@ export class FaceFollower {
   private currentState(face: TrackedFace, time_s: number): FaceState {
     const shape = shapeOf(face);
     const last = this.states.get(face.number);
-    if (last?.pose && !mayBeTurned(last, time_s) && time_s - last.pose_s < MAX_POSE_AGE_S) {
+    if (last?.pose && !mayBeRotated(last, time_s) && time_s - last.pose_s < MAX_POSE_AGE_S) {
       const { shift, rotation_deg } = shapeChange(last.shape, shape);
       if (shift <= MAX_POSE_SHIFT && Math.abs(rotation_deg) <= MAX_POSE_ROTATION_DEG) return last;
     }
@@ -175,26 +188,40 @@ export class FaceFollower {
   }
 }
 
-/** Return whether a head was upside down or lay a moment ago. */
-function isTurned({ turned_s }: FaceState, time_s: number): boolean {
-  return turned_s !== null && time_s - turned_s < MAX_POSE_AGE_S;
+/** Return whether a head was rotated less than a second ago. */
+function wasRotated({ rotated_s }: FaceState, time_s: number): boolean {
+  return rotated_s !== null && time_s - rotated_s < MAX_POSE_AGE_S;
 }
 
-/** Return whether a rotated mesh has to be searched for: at first, then now and then, always for a turned head. */
-function mayBeTurned(state: FaceState, time_s: number): boolean {
-  const { searches, searched_s } = state;
-  return searches < FIRST_SEARCHES || time_s - searched_s >= SEARCH_INTERVAL_S || isTurned(state, time_s);
+/** Return whether a rotated mesh has to be searched for: at first, every `SEARCH_INTERVAL_S`, always after one. */
+function mayBeRotated(state: FaceState, time_s: number): boolean {
+  const { searches, searched_s, rotated_s } = state;
+  const isDue = searches < FIRST_SEARCHES || time_s - searched_s >= SEARCH_INTERVAL_S;
+  return isDue || (rotated_s !== null && rotated_s === searched_s) || wasRotated(state, time_s);
 }
 
-/** Return the state of a face after a search for a rotated mesh. */
-function afterSearch(state: FaceState, wasTurned: boolean, time_s: number): FaceState {
-  const turned_s = wasTurned ? time_s : state.turned_s;
-  return { ...state, searches: state.searches + 1, searched_s: time_s, turned_s };
+/** Return whether the mesh of a rotated head was fitted upright this time. */
+function isMissed(state: FaceState, time_s: number): boolean {
+  return state.rotated_s !== time_s && wasRotated(state, time_s);
+}
+
+/** Return the largest faces without a pose, for which rotated fits are tried. */
+function largestUnposed(faces: readonly TrackedFace[], states: readonly FaceState[]): TrackedFace[] {
+  const side = ({ box: [x1, y1, x2, y2] }: TrackedFace) => Math.max(x2 - x1, y2 - y1);
+  const unposed = faces.filter((_, index) => states[index].pose === null);
+  return unposed.sort((one, other) => side(other) - side(one)).slice(0, MAX_ROTATED_FACES);
+}
+
+/** Return the state of a face after a search for a rotated mesh, which replaces the landmarks where it finds one. */
+function afterSearch(state: FaceState, face: TrackedFace, found: Prediction, time_s: number): FaceState {
+  const rotated_s = found.landmarks === face.landmarks ? state.rotated_s : time_s;
+  const isFace = state.isFace || (face.confidence < DOUBTFUL_CONFIDENCE && !found.isDoubtful);
+  return { ...state, searches: state.searches + 1, searched_s: time_s, rotated_s, isFace };
 }
 
 /** Return a smoothed expression, without its label as long as the track may not be a face. */
 function labeled(smoothed: Expression, state?: FaceState): Expression {
-  return state?.isDoubtful && !state.hadPose ? { ...smoothed, label: null } : smoothed;
+  return state?.isDoubtful && !state.isFace ? { ...smoothed, label: null } : smoothed;
 }
 
 /** Normalize landmarks for position and size. */

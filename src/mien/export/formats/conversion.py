@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
 import numpy as np
 from torch import Tensor, nn
 
-from mien.errors import InputError, MissingExtraError, ModelError
+from mien.errors import InputError, MienError, MissingExtraError, ModelError
 
 Format = Literal["onnx", "litert", "executorch", "coreml"]
 Precision = Literal["float32", "float16", "int8"]
@@ -101,6 +101,8 @@ def convert(
     backend = _backend(format)
     try:
         backend.convert(module.eval(), examples, path, precision, signature, calibration)
+    except (MienError, OSError, MemoryError):
+        raise
     except Exception as error:  # converters raise exceptions of many types
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(f"the model cannot be converted to {format}: {lines[0]}") from error

@@ -83,9 +83,9 @@ def _ranges(
     ranges: dict[str, dict[str, np.ndarray]] = {}
     for values in calibration:
         feed = {name: value.numpy() for name, value in zip(signature.inputs, values, strict=True)}
-        for tensor, found in quantizer.calibrate({SIGNATURE: [feed]}, num_threads=1).items():
-            known = ranges.get(tensor)
-            ranges[tensor] = _union(known, found) if known else dict(found)
+        for tensor, new in quantizer.calibrate({SIGNATURE: [feed]}, num_threads=1).items():
+            previous = ranges.get(tensor)
+            ranges[tensor] = _union(previous, new) if previous else dict(new)
     return ranges
 
 

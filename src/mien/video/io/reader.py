@@ -10,7 +10,7 @@ from typing import Any, Self, TypeGuard
 
 import numpy as np
 
-from mien.arguments import check_number
+from mien.arguments import check_integer, check_number
 from mien.errors import InputError
 from mien.imaging import Color
 from mien.video.io.decoder import ContainerFrames
@@ -59,8 +59,8 @@ class VideoReader(AbstractContextManager["VideoReader"]):
     ) -> None:
         if fps is not None:
             fps = check_number("fps", fps, lambda number: number > 0, "a finite number above 0")
-        if max_side is not None and max_side < 1:
-            raise InputError(f"max_side is {max_side}; expected 1 pixel or more.")
+        if max_side is not None:
+            max_side = check_integer("max_side", max_side, 1, meaning="pixels")
         self._frames: ImageFrames | OwnFrames | ContainerFrames
         images = None
         if isinstance(source, str | os.PathLike) and os.fspath(source):
