@@ -24,7 +24,7 @@ def write_bundle(model: Path, folder: Path | None, canvas: int, format: Format, 
         is_only: whether no option of a model file was given.
 
     Raises:
-        InputError: if there is no folder, the format has no bundles, or options of a model file are given too.
+        InputError: if the folder is missing, the format cannot be bundled, or options of a model file are given too.
         MissingExtraError: torch or the packages of the format are not installed.
     """
     if folder is None:
