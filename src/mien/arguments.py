@@ -38,12 +38,10 @@ def check_share(name: str, value: Any, *, with_ends: bool = True, example: str =
     Raises:
         InputError: when the value is not a number, or out of range.
     """
-    number = _as_number(value)
-    is_valid = number is not None and (0 <= number <= 1 if with_ends else 0 < number < 1)
-    if number is None or not is_valid:
-        bounds = "a share from 0 to 1" if with_ends else "a number between 0 and 1"
-        raise InputError(f"{name} is {value!r}; expected {bounds}, such as {example}.")
-    return number
+    bounds = "a share from 0 to 1" if with_ends else "a number between 0 and 1"
+    return check_number(
+        name, value, lambda number: 0 <= number <= 1 and (with_ends or 0 < number < 1), f"{bounds}, such as {example}"
+    )
 
 
 def check_number(name: str, value: Any, is_valid: Callable[[float], bool], expected: str) -> float:

@@ -6,7 +6,6 @@ without a traceback. `code` is a stable machine-readable identifier.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -93,6 +92,8 @@ class UnknownModelError(ModelError):
     code = "model_unknown"
 
     def __init__(self, name: str, available: Iterable[str]) -> None:
+        import difflib  # not on every import of mien
+
         choices = sorted(available)
         nearest = difflib.get_close_matches(name, choices, n=1)
         hint = f" Did you mean {nearest[0]}?" if nearest else ""

@@ -149,13 +149,11 @@ def test_failed_recording_leaves_no_threads(portrait_clip, analyzer, tmp_path):
 
 
 PROCESS = """
-import signal, sys, time
+import sys, time
 import mien.recording as recording
 from mien.cli.main import main
 from mien.video.follower import FaceFollower
 
-# Background jobs of a shell ignore SIGINT.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 checkpoint_s, step_s, *arguments = sys.argv[1:]
 recording.CHECKPOINT_S = float(checkpoint_s)
 original = FaceFollower.step

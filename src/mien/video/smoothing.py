@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from mien.arguments import check_number
-from mien.errors import InputError
 from mien.results import Expression, Quality
 
 TIME_CONSTANT_S = 0.2
@@ -74,14 +73,12 @@ class Smoother:
         time_constant_s: float = TIME_CONSTANT_S,
         hysteresis: float = HYSTERESIS,
     ) -> None:
-        if not 0 <= hysteresis < 1:
-            raise InputError(f"hysteresis is {hysteresis}; expected 0 to below 1.")
         self.labels = tuple(labels)
         self.abstain_below = abstain_below
         self.time_constant_s = check_number(
             "time_constant_s", time_constant_s, lambda number: 0 <= number <= 60, "0 (no filter) to 60 seconds"
         )
-        self.hysteresis = hysteresis
+        self.hysteresis = check_number("hysteresis", hysteresis, lambda number: 0 <= number < 1, "0 to below 1")
         self._tracks: dict[int, _Track] = {}
 
     @property
