@@ -394,7 +394,8 @@ def test_faces_disappear_from_the_camera_when_the_server_ends(browser: Browser, 
         assert page.evaluate(COUNT_DRAWN) == 0
         expect(page.locator("#faces-hint")).to_have_text("The analysis is interrupted.")
         expect(page.get_by_role("alert")).to_contain_text("Trying again")
-        assert any("The server was stopped." in notice for notice in page.evaluate("notices"))
+        notices = page.evaluate("notices")
+        assert any("The server was stopped." in notice for notice in notices), notices
         expect(page.locator("#downloads")).to_be_hidden()
         expect(page.locator("#video")).to_be_visible()
 

@@ -4,7 +4,7 @@ import type { Backend, Face, Frame, OpenBackend, Quality } from '../backend';
 import type { ResultRecord } from '../generated/results';
 import { encodeFrame, encodeImage } from './encode';
 import { authorization, endpoint } from './endpoints';
-import { BusyError, request } from './errors';
+import { request } from './errors';
 import { listServedModels } from './health';
 import { Stream } from './stream';
 
@@ -52,8 +52,7 @@ class ServerBackend implements Backend {
     const { bytes, scale } = await encodeFrame(image);
     const message = await this.stream.request(JSON.stringify({ type: 'frame', timestamp_s }), bytes);
     if (message.type === 'error') throw new Error(message.message);
-    // This client sends one frame at a time, which the server drops only when it stops.
-    if (message.type !== 'frame') throw new BusyError('The server skipped a frame.');
+    if (message.type !== 'frame') throw new Error(`The server answered an image with “${message.type}”.`);
     const faces = message.faces.map((face) => scaleFace(face, scale));
     const { frame_index } = message;
     return { frame_index, timestamp_s, ...size, faces, latency_ms: performance.now() - start };

@@ -18,8 +18,8 @@ type Message =
   | ({ type: 'frame' } & VideoFrameRecord)
   | { type: 'ready'; labels: string[] }
   | { type: 'reset' }
-  | { type: 'dropped'; frame_index: number }
   | ({ type: 'error' } & ErrorRecord);
+type Dropped = { type: 'dropped'; frame_index: number };
 
 /** One connection, reopened by the next request after a failure. */
 export class Stream {
@@ -39,6 +39,7 @@ export class Stream {
 
   /** Send messages and wait for the one response. Rejects with a `BusyError` when the request may be retried. */
   async request(...messages: (string | Blob)[]): Promise<Message> {
+    await this.closed();
     const { failure } = this;
     this.failure = null;
     if (failure) throw failure;
@@ -57,6 +58,13 @@ export class Stream {
     pending?.reject(new Error('The connection was closed.'));
   }
 
+  /** Wait until a connection that the server is closing is closed: only then is its reason known. */
+  private async closed(): Promise<void> {
+    const { socket } = this;
+    if (socket?.readyState !== WebSocket.CLOSING) return;
+    await new Promise((resolve) => socket.addEventListener('close', resolve, { once: true }));
+  }
+
   private async connect(): Promise<void> {
     this.close();
     // Reports why access is denied; a failed WebSocket handshake has no details.
@@ -65,7 +73,7 @@ export class Stream {
     const socket = new WebSocket(url, protocols);
     this.socket = socket;
     socket.addEventListener('message', ({ data }) => {
-      if (socket === this.socket) this.settle(JSON.parse(String(data)) as Message);
+      if (socket === this.socket) this.settle(JSON.parse(String(data)) as Message | Dropped);
     });
     let isReady = false;
     socket.addEventListener('close', ({ code }) => {
@@ -95,7 +103,9 @@ export class Stream {
     });
   }
 
-  private settle(message: Message): void {
+  private settle(message: Message | Dropped): void {
+    // One image at a time is dropped only while the server stops; the reason follows.
+    if (message.type === 'dropped') return;
     const { pending } = this;
     this.pending = null;
     pending?.resolve(message);
