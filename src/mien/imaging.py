@@ -267,7 +267,7 @@ def _reduced_patch(
     height, width = image.shape[:2]
     x1, x2, before_x, after_x = _block_range(corners_x, width, k)
     y1, y2, before_y, after_y = _block_range(corners_y, height, k)
-    patch = _average_blocks(image[y1:y2, x1:x2], k)
+    patch = average_blocks(image[y1:y2, x1:x2], k)
     if before_x or after_x or before_y or after_y:
         patch = _repeat_edges(patch, (before_y, after_y), (before_x, after_x))
     return patch, (x1 // k - before_x, y1 // k - before_y)
@@ -298,7 +298,7 @@ def _repeat_edges(image: np.ndarray, rows: tuple[int, int], columns: tuple[int, 
     return padded
 
 
-def _average_blocks(image: np.ndarray, k: int) -> np.ndarray:
+def average_blocks(image: np.ndarray, k: int) -> np.ndarray:
     """Average blocks of k x k pixels; the last column and row are repeated to whole blocks."""
     if k == 1:
         return np.ascontiguousarray(image)

@@ -17,6 +17,7 @@ from mien.records import convert
 from mien.results import Expression, Face, HeadPose, Quality, VideoFrame
 from mien.video.io.sources import DecodedFrame
 from mien.video.movement_smoothing import SmoothedMovements, smooth_movements
+from mien.video.scanning import FaceScanner
 from mien.video.scene_cuts import CutDetector
 from mien.video.schedule import DetectionSchedule
 from mien.video.smoothing import TIME_CONSTANT_S, Smoother, prediction_weight
@@ -105,6 +106,7 @@ class FaceFollower:
         self.smoother = Smoother(manifest.labels, manifest.abstain_below, time_constant_s=smoothing_s)
         self._tracker = FaceTracker(memory_s=MEMORY_S)
         self._cuts = CutDetector()
+        self._scanner = FaceScanner(analyzer)
         self._heads: dict[int, _Head] = {}
         self._scene = 1
         self.has_detected = False
@@ -134,6 +136,7 @@ class FaceFollower:
             "tracker": self._tracker.state(),
             "smoother": self.smoother.state(),
             "cuts": self._cuts.state(),
+            "scanner": self._scanner.state(),
             "heads": msgspec.to_builtins(self._heads, str_keys=True),
         }
 
@@ -144,12 +147,14 @@ class FaceFollower:
         self._tracker.restore(state["tracker"])
         self.smoother.restore(state["smoother"])
         self._cuts.restore(state["cuts"])
+        self._scanner.restore(state["scanner"])
         self._heads = convert(state["heads"], dict[int, _Head], str_keys=True)
 
     def _begin_scene(self) -> None:
         self._tracker.cut()
         self.smoother.retain()
         self._heads = {}
+        self._scanner.restart()
         self.schedule.restart()
         self._scene += 1
 
@@ -166,7 +171,7 @@ class FaceFollower:
     def _detect(self, frame: DecodedFrame) -> list[Face]:
         """Detect, track and classify the faces of a frame."""
         image, now = frame.image, frame.timestamp_s
-        described = [(face, _descriptor(image, face)) for face in self.analyzer.detect(image, rotated=False)]
+        described = [(face, _descriptor(image, face)) for face in self._scanner.detect(image, now)]
         detections = [face for face, descriptor in described if descriptor is not None]
         descriptors = [descriptor for _, descriptor in described if descriptor is not None]
         stacked = np.stack(descriptors) if descriptors else np.empty((0, 1))

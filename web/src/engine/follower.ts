@@ -14,6 +14,7 @@ import { mean } from './geometry.ts';
 import type { Pixels } from './imaging.ts';
 import { VIDEO_FRAME } from './landmarks.ts';
 import type { Expression, Face, HeadPose, Quality } from './results.ts';
+import { FaceScanner } from './scanning.ts';
 import { CutDetector } from './sceneCuts.ts';
 import { DetectionSchedule } from './schedule.ts';
 import { predictionWeight, Smoother } from './smoothing.ts';
@@ -71,6 +72,7 @@ export class FaceFollower {
   private readonly tracker = new FaceTracker();
   private readonly cuts = new CutDetector();
   private readonly schedule = new DetectionSchedule();
+  private readonly scanner: FaceScanner;
   private readonly smoother: Smoother;
   private states = new Map<number, FaceState>();
   private last_s = -Infinity;
@@ -79,6 +81,7 @@ export class FaceFollower {
     private readonly analyzer: ImageAnalyzer,
     private readonly stopwatch: Stopwatch,
   ) {
+    this.scanner = new FaceScanner((image) => analyzer.detect(image, false));
     this.smoother = new Smoother(analyzer.manifest.labels, analyzer.manifest.abstain_below);
   }
 
@@ -101,6 +104,7 @@ export class FaceFollower {
     this.tracker.cut();
     this.smoother.retain();
     this.states.clear();
+    this.scanner.restart();
     this.schedule.restart();
   }
 
@@ -114,7 +118,7 @@ export class FaceFollower {
 
   /** Detect, track and predict the faces of a frame. */
   private async analyze(image: Pixels, time_s: number): Promise<Face[]> {
-    const detections = await this.analyzer.detect(image, false);
+    const detections = await this.scanner.detect(image, time_s);
     const tracked = await this.stopwatch.time('track', () => this.track(image, detections, time_s));
     const current = tracked.map((face) => this.currentState(face, time_s));
     const isSearch = current.some((state) => state.pose === null && mayBeRotated(state, time_s));

@@ -61,7 +61,7 @@ function sourceRegion(image: Pixels, inverse: Transform, width: number, height: 
 }
 
 /** Average every k x k block of a region to one pixel; the last column and row are replicated. */
-function averageBlocks(image: Pixels, x1: number, y1: number, x2: number, y2: number, k: number): Pixels {
+export function averageBlocks(image: Pixels, x1: number, y1: number, x2: number, y2: number, k: number): Pixels {
   const output = blank(Math.ceil((x2 - x1) / k), Math.ceil((y2 - y1) / k));
   const sums = new Uint32Array(4 * output.width);
   for (let row = 0, index = 0; row < output.height; row++) {
