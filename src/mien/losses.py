@@ -45,17 +45,18 @@ def affect_loss(predicted: Float[Tensor, "batch 2"], target: Float[Tensor, "batc
 
 
 def feature_distillation_loss(
-    embedding: Float[Tensor, "batch channels"], target: Float[Tensor, "batch channels"]
+    embedding: Float[Tensor, "batch channels"], target: Float[Tensor, "batch target_channels"]
 ) -> Float[Tensor, ""]:
     """Return the mean squared difference between a network's pooled features and a teacher's.
 
-    For teacher features of unit variance it is the fraction of variance that the network does not explain.
+    A wider network learns them with its first features; the others are free. For teacher features of unit variance the
+    loss is the fraction of variance that the network does not explain.
 
     Source:
         Chen et al. (CVPR 2022), "Knowledge distillation with the reused teacher classifier", eq. 3, without their
-        projector: both networks need the same width.
+        projector.
     """
-    return (embedding - target).square().mean()
+    return (embedding[:, : target.shape[1]] - target).square().mean()
 
 
 def attention_consistency_loss(

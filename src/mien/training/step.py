@@ -55,7 +55,7 @@ class TrainStep:
         self.feature_distillation = config.target.feature_distillation
         self.valence_arousal = config.target.valence_arousal
         self.optimizer = build_optimizer(model, config)
-        self.precision = pick_precision(group.device, self.options.amp)
+        self.precision = pick_precision(group.device, self.options)
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=self.precision == torch.float16)
 
     def __call__(self, images: Tensor, targets: Tensor, shards: Sequence[Shard], seed: int) -> float:
@@ -141,9 +141,11 @@ class TrainStep:
         return torch.autocast(self.group.device.type, self.precision or torch.bfloat16, enabled=enabled)
 
 
-def pick_precision(device: torch.device, amp: bool) -> torch.dtype | None:
+def pick_precision(device: torch.device, options: LoopConfig) -> torch.dtype | None:
     """Return the type of mixed precision: bfloat16, or float16 on GPUs without it; None for float32."""
-    if not amp or device.type != "cuda":
+    if device.type == "cpu" and options.cpu_amp:
+        return torch.bfloat16
+    if device.type != "cuda" or not options.amp:
         return None
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 

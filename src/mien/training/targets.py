@@ -84,18 +84,18 @@ class Targets:
         return targets
 
     def check_width(self, width: int) -> None:
-        """Check that the feature teacher has as many features as the network.
+        """Check that the feature teacher does not have more features than the network.
 
         Args:
             width: number of pooled features of the network.
 
         Raises:
-            ConfigError: if the numbers differ.
+            ConfigError: if it has more.
         """
-        if self._features is not None and self._features.shape[1] != width:
+        if self._features is not None and self._features.shape[1] > width:
             raise ConfigError(
-                f"target.feature_teacher has {self._features.shape[1]} features per face, the network has {width}. "
-                "Choose a teacher with the same number, or set target.feature_distillation=0."
+                f"target.feature_teacher has {self._features.shape[1]} features per face, the network only {width}. "
+                "Choose a teacher with at most as many, or set target.feature_distillation=0."
             )
 
     def _average(self, outputs: list[Float[Tensor, "batch classes"]]) -> Float[Tensor, "batch classes"]:

@@ -9,7 +9,7 @@ from mien.errors import TrainingError
 from mien.losses import label_distribution_loss
 from mien.models.network import ExpressionNetwork, NetworkOutput
 from mien.training.checkpoint import Checkpoint
-from mien.training.config import config_from_dict
+from mien.training.config import LoopConfig, config_from_dict
 from mien.training.distributed import SINGLE_PROCESS
 from mien.training.step import TrainStep, pick_precision, sam_perturbation
 
@@ -137,6 +137,25 @@ def test_feature_distillation_adds_the_weighted_distance(batch):
     assert torch.isclose(loss, plain + 2.0 * 9.0)
 
 
+def test_features_beyond_the_width_of_the_teacher_are_free(batch):
+    images, targets = batch
+    step = build()
+    step.feature_distillation = 2.0
+    output = step.model.forward_trainable(step.model.frozen_features(images))
+    features = output.embedding.detach()[:, :1] + 3.0
+    loss = step._loss(images, torch.cat([targets, features], dim=1))
+    assert torch.isclose(loss, label_distribution_loss(output.logits, targets) + 2.0 * 9.0)
+
+
+def test_mixed_precision_on_the_cpu_changes_the_loss_only_a_little(batch):
+    loss, gradients = run(build(cpu_amp=True), batch)
+    plain, expected = run(build(), batch)
+    assert loss != plain
+    assert loss == pytest.approx(plain, rel=0.02)
+    assert all(gradient.dtype == torch.float32 for gradient in gradients.values())
+    torch.testing.assert_close(gradients, expected, rtol=0.1, atol=0.02)
+
+
 def test_consistency_changes_the_trunk_and_not_the_classifier(batch):
     loss, gradients = run(build(consistency=5), batch)
     plain, expected = run(build(), batch)
@@ -180,8 +199,9 @@ def test_checkpoint_keeps_the_gradient_scale(batch):
 
 
 def test_precision_depends_on_the_device(monkeypatch):
-    assert pick_precision(torch.device("cpu"), True) is None
-    assert pick_precision(torch.device("cuda"), False) is None
+    assert pick_precision(torch.device("cpu"), LoopConfig(amp=True)) is None
+    assert pick_precision(torch.device("cpu"), LoopConfig(cpu_amp=True)) is torch.bfloat16
+    assert pick_precision(torch.device("cuda"), LoopConfig(amp=False, cpu_amp=True)) is None
     for is_supported, expected in ((True, torch.bfloat16), (False, torch.float16)):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, result=is_supported: result)
-        assert pick_precision(torch.device("cuda"), True) is expected
+        assert pick_precision(torch.device("cuda"), LoopConfig(amp=True)) is expected

@@ -169,11 +169,12 @@ def test_rejects_a_feature_teacher_without_embedding(faces, tmp_path, tiny_model
         build(faces, tmp_path, feature_distillation=1.0, feature_teacher=str(tiny_model))
 
 
-def test_rejects_features_of_another_width(faces, tmp_path):
+def test_rejects_more_features_than_the_network_has(faces, tmp_path):
     model = make_explainable(tmp_path / "m.onnx")
     targets = build(faces, tmp_path, feature_distillation=1.0, feature_teacher=str(model))
     width = targets(INDICES, NO_CROPS).shape[1] - len(EXPRESSIONS)
     targets.check_width(width)
-    with pytest.raises(ConfigError, match=f"has {width} features per face, the network has 7"):
-        targets.check_width(7)
+    targets.check_width(width + 1)
+    with pytest.raises(ConfigError, match=f"has {width} features per face, the network only {width - 1}"):
+        targets.check_width(width - 1)
     build(faces, tmp_path).check_width(7)
