@@ -1,4 +1,4 @@
-"""`mien adapt` on 100, 300 and 700 labeled photographs, measured on photographs of other people.
+"""`mien adapt` on 100, 300, 700 and 1,000 labeled photographs, measured on photographs of other people.
 
 python benchmarks/adaptation.py labels.csv [--group person] [--model expression] [--seeds 5]
 
@@ -21,7 +21,7 @@ from mien.adaptation.selection import choose_correction, scores
 from mien.evaluation.labels import select_labeled
 from mien.inference.classifier import ExpressionClassifier
 
-SIZES = (100, 300, 700)
+SIZES = (100, 300, 700, 1000)
 
 
 def split(faces: FaceFeatures, size: int, seed: int) -> tuple[FaceFeatures, FaceFeatures]:

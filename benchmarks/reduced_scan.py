@@ -1,4 +1,4 @@
-"""Faces found in a full and in a reduced scan of a frame, by size: how many, how steady, and how they are classified.
+"""Detection of faces in full and in reduced frames, by size: share, noise of the landmarks, and accuracy.
 
 python benchmarks/reduced_scan.py wild_valid.zip [--every 3]
 
@@ -43,7 +43,7 @@ def make_frame(photograph: Image.Image, side: int, shift: tuple[int, int]) -> np
 
 def measure(analyzer: Analyzer, photographs: list[tuple[Image.Image, str]], side: int, k: int) -> dict[str, Any]:
     """Scan the frames of all photographs, reduced by k."""
-    found = right = changed = 0
+    detected = correct = changed = 0
     lengths, deviations, seconds = [], [], []
     for photograph, label in photographs:
         predictions, landmarks = [], []
@@ -61,17 +61,19 @@ def measure(analyzer: Analyzer, photographs: list[tuple[Image.Image, str]], side
             predictions.append(int(analyzer.classifier.logits(crop[None])[0].argmax()))
         if len(predictions) < len(SHIFTS):
             continue
-        found += 1
-        right += analyzer.manifest.labels[predictions[0]] == label
+        detected += 1
+        correct += analyzer.manifest.labels[predictions[0]] == label
         changed += len(set(predictions)) > 1
         points = np.array(landmarks)
         deviations.append(float(np.sqrt(((points - points.mean(axis=0)) ** 2).sum(axis=2).mean())) / lengths[-1])
+    if not detected:
+        raise SystemExit(f"no face of {side} pixels is detected in a frame that is reduced by {k}")
     return {
-        "reduced by": k,
+        "reduced_by": k,
         "face_px": round(float(np.median(lengths))),
-        "found": round(found / len(photographs), 3),
-        "accuracy": round(right / found, 3),
-        "labels_that_change": round(changed / found, 3),
+        "detected": round(detected / len(photographs), 3),
+        "accuracy": round(correct / detected, 3),
+        "labels_that_change": round(changed / detected, 3),
         "landmark_noise": round(float(np.mean(deviations)), 4),
         "scan_ms": round(1e3 * float(np.median(seconds)), 2),
     }

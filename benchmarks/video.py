@@ -6,6 +6,7 @@ Three ways through the same frames, in turns, every network on one thread:
   haar    OpenCV's Haar cascade in every frame, the same classifier on the box as it is (OpenCV below 5, or left out)
   yunet   the same detector in every frame, the same alignment and classifier in every frame, no tracking
   mien    `mien.analyze_video`: detection every 0.09 s, tracking, pose, quality, smoothing
+  mobile  the same with the model `mobile`
 Flicker is changes of label a second and face. For the first two a face is the one nearest to it in the frame before.
 Without --clip the clip of the tests is made: 640 x 480, 25 frames a second, two faces that move, cross, leave and turn.
 """
@@ -74,9 +75,11 @@ def read_yunet(clip: Path) -> Iterator[Labels]:
             yield follow(middles, labels)
 
 
-def read_mien(clip: Path, detect_every: int | None, *, pose: bool = True) -> Iterator[Labels]:
+def read_mien(
+    clip: Path, detect_every: int | None, *, model: str = "expression", pose: bool = True
+) -> Iterator[Labels]:
     """The package's own way."""
-    for frame in analyze_video(clip, analyzer=Analyzer(threads=1, pose=pose), detect_every=detect_every):
+    for frame in analyze_video(clip, analyzer=Analyzer(model, threads=1, pose=pose), detect_every=detect_every):
         yield [(face.track_id or 0, face.smoothed.label) for face in frame.faces if face.smoothed]
 
 
@@ -143,6 +146,8 @@ def main() -> None:
             "yunet": lambda: read_yunet(clip),
             f"mien, every {options.detect_every or '0.09 s'}": lambda: read_mien(clip, options.detect_every),
             "mien without pose": lambda: read_mien(clip, options.detect_every, pose=False),
+            "mobile": lambda: read_mien(clip, options.detect_every, model="mobile"),
+            "mobile without pose": lambda: read_mien(clip, options.detect_every, model="mobile", pose=False),
             "mien, every 1": lambda: read_mien(clip, 1),
         }
         found: dict[str, Any] = dict.fromkeys(ways)

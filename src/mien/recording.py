@@ -147,6 +147,9 @@ def record(
         raise InputError("an annotated copy needs keep_images=True, or pass annotate=False.")
     if annotate and (file := analysis.file) and file.resolve() == (folder / _VIDEO).resolve():
         raise InputError(f"{file} would be overwritten; give another --output.")
+    if blur:
+        # hides a small face from its first frame on
+        analysis.follower.scanner.may_reduce = False
     folder.mkdir(parents=True, exist_ok=True)
     settings = run_settings(analysis, manifest, sound, annotate=annotate, blur=blur, baseline=baseline)
     state = load_state(folder, settings, resume=resume)

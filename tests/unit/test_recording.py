@@ -256,8 +256,10 @@ def test_blur_hides_a_face_in_every_frame_also_where_it_is_missed(tmp_path, monk
     analyzer = MissingAnalyzer()
     with VideoAnalysis(source, analyzer, detect_every=1) as analysis:
         record(analysis, analyzer.manifest, tmp_path / "open", report=False)
+        assert analysis.follower.scanner.may_reduce
     with VideoAnalysis(source, analyzer, detect_every=1) as analysis:
         record(analysis, analyzer.manifest, tmp_path / "hidden", report=False, blur="all")
+        assert not analysis.follower.scanner.may_reduce
     with VideoReader(tmp_path / "open" / "annotated.mp4") as frames:
         assert min(roughness(frame.image) for frame in frames) > 15
     with VideoReader(tmp_path / "hidden" / "annotated.mp4") as frames:

@@ -85,3 +85,14 @@ test('after a pause the next request opens another connection', async () => {
   StubSocket.all[1].receive({ type: 'reset' });
   expect(await next).toEqual({ type: 'reset' });
 });
+
+test('a stream that is closed during the close of the server opens no other connection', async () => {
+  const { stream, socket, answer } = await open();
+  socket.receive({ type: 'reset' });
+  await answer;
+  socket.startClosing();
+  const refused = expect(stream.request('frame')).rejects.toThrow('The connection was closed.');
+  stream.close();
+  await refused;
+  expect(StubSocket.all).toEqual([socket]);
+});

@@ -56,6 +56,7 @@ def camera(
     check_blur(blur, options.max_faces)
     analyzer = options.open_analyzer()
     with VideoAnalysis(source, analyzer, detect_every=detect_every, fps=fps) as analysis, ExitStack() as stack:
+        analysis.follower.scanner.may_reduce = blur is None
         opened = open_window("mien") if window else None
         if opened is not None:
             stack.callback(opened.close)

@@ -28,6 +28,7 @@ CHANGEABLE_KEYS = {
     "target.store",
     "training.device",
     "training.amp",
+    "training.cpu_amp",
     "training.threads",
     "training.workers",
     "training.checkpoint_steps",
@@ -35,7 +36,7 @@ CHANGEABLE_KEYS = {
     "training.evaluate_steps",
     "training.tensorboard",
 }
-"""Keys that may differ when a run is resumed. With another device, amp, threads or workers the last bits of the weights
+"""Keys that may differ when a run is resumed. With another device, precision, threads or workers the last bits of the weights
 may differ. Pretrained weights are not loaded again."""
 
 

@@ -23,7 +23,7 @@ from mien.training.optimizer import build_optimizer
 
 DIVERGED = (
     ": the run has diverged. Lower training.lr and training.head_lr and start again, or resume with training.amp=false "
-    "if mixed precision was on."
+    "training.cpu_amp=false if mixed precision was on."
 )
 """End of the message of a run that cannot continue."""
 

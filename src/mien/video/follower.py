@@ -91,6 +91,7 @@ class FaceFollower:
         smoothing_s: time constant of the filter of probabilities and movements, in seconds; 0 for no filter.
 
     Attributes:
+        scanner: finds the faces of a frame.
         has_detected: true when faces were detected and classified in the last frame.
 
     Raises:
@@ -106,7 +107,7 @@ class FaceFollower:
         self.smoother = Smoother(manifest.labels, manifest.abstain_below, time_constant_s=smoothing_s)
         self._tracker = FaceTracker(memory_s=MEMORY_S)
         self._cuts = CutDetector()
-        self._scanner = FaceScanner(analyzer)
+        self.scanner = FaceScanner(analyzer)
         self._heads: dict[int, _Head] = {}
         self._scene = 1
         self.has_detected = False
@@ -136,7 +137,7 @@ class FaceFollower:
             "tracker": self._tracker.state(),
             "smoother": self.smoother.state(),
             "cuts": self._cuts.state(),
-            "scanner": self._scanner.state(),
+            "scanner": self.scanner.state(),
             "heads": msgspec.to_builtins(self._heads, str_keys=True),
         }
 
@@ -147,14 +148,14 @@ class FaceFollower:
         self._tracker.restore(state["tracker"])
         self.smoother.restore(state["smoother"])
         self._cuts.restore(state["cuts"])
-        self._scanner.restore(state["scanner"])
+        self.scanner.restore(state["scanner"])
         self._heads = convert(state["heads"], dict[int, _Head], str_keys=True)
 
     def _begin_scene(self) -> None:
         self._tracker.cut()
         self.smoother.retain()
         self._heads = {}
-        self._scanner.restart()
+        self.scanner.restart()
         self.schedule.restart()
         self._scene += 1
 
@@ -171,7 +172,7 @@ class FaceFollower:
     def _detect(self, frame: DecodedFrame) -> list[Face]:
         """Detect, track and classify the faces of a frame."""
         image, now = frame.image, frame.timestamp_s
-        described = [(face, _descriptor(image, face)) for face in self._scanner.detect(image, now)]
+        described = [(face, _descriptor(image, face)) for face in self.scanner.detect(image, now)]
         detections = [face for face, descriptor in described if descriptor is not None]
         descriptors = [descriptor for _, descriptor in described if descriptor is not None]
         stacked = np.stack(descriptors) if descriptors else np.empty((0, 1))

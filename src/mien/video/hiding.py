@@ -14,10 +14,9 @@ import numpy as np
 from mien.drawing.blur import box_areas
 from mien.drawing.blur_mode import BlurMode, check_blur
 from mien.results import VideoFrame
-from mien.video.scanning import FULL_SCAN_S
 from mien.video.schedule import DetectionSchedule
 
-HOLD_S = FULL_SCAN_S
+HOLD_S = 0.5
 """Minimum time before and after a face's rows, in seconds, in which its place is hidden: it may be missed."""
 _COLUMNS = 6
 

@@ -98,15 +98,15 @@ export function suppressNonMaxima(detections: Detection[]): Detection[] {
   const candidates = [...detections].sort((a, b) => b.confidence - a.confidence);
   const maxima: Detection[] = [];
   for (const face of candidates) {
-    if (!maxima.some((maximum) => isDuplicate(face, maximum))) maxima.push(face);
+    if (maxima.every(({ box }) => boxIou(face.box, box) <= NMS_IOU && !isFragment(face.box, box))) {
+      maxima.push(face);
+    }
   }
   return maxima;
 }
 
-/** Return whether a detection shows the same face as another one, or a fragment of it. */
-export function isDuplicate({ box }: Detection, { box: other }: Detection): boolean {
-  const isFragment = boxInside(box, other) > MAX_CONTAINMENT && boxArea(other) <= MAX_FRAGMENT_RATIO * boxArea(box);
-  return isFragment || boxIou(box, other) > NMS_IOU;
+function isFragment(box: Box, whole: Box): boolean {
+  return boxInside(box, whole) > MAX_CONTAINMENT && boxArea(whole) <= MAX_FRAGMENT_RATIO * boxArea(box);
 }
 
 /** Resize an image to a long side. */

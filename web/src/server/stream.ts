@@ -7,6 +7,7 @@ import { listServedModels } from './health';
 
 const TIMEOUT_S = 20;
 const PAUSED = 1008;
+const CLOSED = 'The connection was closed.';
 const CLOSE_MESSAGES: Record<number, string> = {
   1001: 'The server was stopped.',
   [PAUSED]: 'The server closed the connection after a pause.',
@@ -27,6 +28,7 @@ export class Stream {
   private pending: { resolve: (message: Message) => void; reject: (error: Error) => void } | null = null;
   /** Why the connection ended between two requests; reported by the next one. */
   private failure: Error | null = null;
+  private isClosed = false;
 
   constructor(
     private readonly model: string,
@@ -39,7 +41,7 @@ export class Stream {
 
   /** Send messages and wait for the one response. Rejects with a `BusyError` when the request may be retried. */
   async request(...messages: (string | Blob)[]): Promise<Message> {
-    await this.closed();
+    await this.waitUntilClosed();
     const { failure } = this;
     this.failure = null;
     if (failure) throw failure;
@@ -49,26 +51,33 @@ export class Stream {
     return response;
   }
 
+  /** End the connection for good. */
   close(): void {
+    this.isClosed = true;
+    this.disconnect();
+  }
+
+  private disconnect(): void {
     const { socket, pending } = this;
     this.socket = null;
     this.pending = null;
     this.failure = null;
     socket?.close(1000);
-    pending?.reject(new Error('The connection was closed.'));
+    pending?.reject(new Error(CLOSED));
   }
 
   /** Wait until a connection that the server is closing is closed: only then is its reason known. */
-  private async closed(): Promise<void> {
+  private async waitUntilClosed(): Promise<void> {
     const { socket } = this;
     if (socket?.readyState !== WebSocket.CLOSING) return;
     await new Promise((resolve) => socket.addEventListener('close', resolve, { once: true }));
   }
 
   private async connect(): Promise<void> {
-    this.close();
+    this.disconnect();
     // Reports why access is denied; a failed WebSocket handshake has no details.
     await listServedModels();
+    if (this.isClosed) throw new Error(CLOSED);
     const { url, protocols } = streamEndpoint(this.model, this.actionUnits);
     const socket = new WebSocket(url, protocols);
     this.socket = socket;
