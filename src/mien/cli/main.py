@@ -50,7 +50,7 @@ COMMANDS = {
 PATH_OPTIONS = ("--output", "-o", "--table", "--data", "--leaks", "--write-page", "--token-file", "--media", "--prior")
 """Options that take the path of a file or folder."""
 
-ARGUMENT_NAMES = {"--smoothing": "time_constant_s"}
+ARGUMENT_NAMES = {"--smoothing": "smoothing_s"}
 """Options with another name than their argument in Python, which messages use."""
 
 USAGE_ERROR = 2

@@ -104,7 +104,7 @@ class FaceFollower:
         manifest = analyzer.manifest
         self.analyzer = analyzer
         self.schedule = DetectionSchedule(detect_every)
-        self.smoother = Smoother(manifest.labels, manifest.abstain_below, time_constant_s=smoothing_s)
+        self.smoother = Smoother(manifest.labels, manifest.abstain_below, smoothing_s=smoothing_s)
         self._tracker = FaceTracker(memory_s=MEMORY_S)
         self._cuts = CutDetector()
         self.scanner = FaceScanner(analyzer)

@@ -57,7 +57,7 @@ class Smoother:
     Args:
         labels: class names, in the order of the model's manifest.
         abstain_below: minimum smoothed probability of a label; below it the label is None.
-        time_constant_s: time constant of the filter; 0 for no filter.
+        smoothing_s: time constant of the filter; 0 for no filter.
         hysteresis: margin by which the smoothed probability of another class has to exceed that of the label to
             replace it. A label is dropped without a replacement only below `abstain_below` minus half of this.
 
@@ -70,13 +70,13 @@ class Smoother:
         labels: Sequence[str],
         abstain_below: float = 0.0,
         *,
-        time_constant_s: float = TIME_CONSTANT_S,
+        smoothing_s: float = TIME_CONSTANT_S,
         hysteresis: float = HYSTERESIS,
     ) -> None:
         self.labels = tuple(labels)
         self.abstain_below = abstain_below
         self.time_constant_s = check_number(
-            "time_constant_s", time_constant_s, lambda number: 0 <= number <= 60, "0 (no filter) to 60 seconds"
+            "smoothing_s", smoothing_s, lambda number: 0 <= number <= 60, "0 (no filter) to 60 seconds"
         )
         self.hysteresis = check_number("hysteresis", hysteresis, lambda number: 0 <= number < 1, "0 to below 1")
         self._tracks: dict[int, _Track] = {}

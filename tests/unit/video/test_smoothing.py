@@ -49,9 +49,9 @@ def test_unknown_track_has_no_expression():
 
 
 @pytest.mark.parametrize("fps", [5, 8, 12.5, 25, 30, 60, 240])
-@pytest.mark.parametrize("time_constant_s", [0.1, 0.2, 0.5])
-def test_label_changes_after_the_delay_at_any_frame_rate(fps, time_constant_s):
-    smoother = Smoother(LABELS, time_constant_s=time_constant_s)
+@pytest.mark.parametrize("smoothing_s", [0.1, 0.2, 0.5])
+def test_label_changes_after_the_delay_at_any_frame_rate(fps, smoothing_s):
+    smoother = Smoother(LABELS, smoothing_s=smoothing_s)
     after_s = change_after_s(smoother, fps)
     assert smoother.delay_ms / 1000 <= after_s <= smoother.delay_ms / 1000 + 1 / fps + 1e-9
 
@@ -91,7 +91,7 @@ def test_single_outlier_and_repeated_time_keep_the_label():
 
 
 def test_zero_time_constant_returns_every_prediction():
-    smoother = Smoother(LABELS, time_constant_s=0, hysteresis=0)
+    smoother = Smoother(LABELS, smoothing_s=0, hysteresis=0)
     assert smoother.delay_ms == 0
     for index, prediction in enumerate((CALM, GLAD, CALM)):
         smoothed = smoother.add(1, index / 25, prediction, 0.1)
@@ -101,7 +101,7 @@ def test_zero_time_constant_returns_every_prediction():
 
 @pytest.mark.parametrize(("hysteresis", "changes"), [(0.1, 0), (0.0, 20)])
 def test_hysteresis_prevents_flicker_between_close_classes(hysteresis, changes):
-    smoother = Smoother(LABELS, time_constant_s=0, hysteresis=hysteresis)
+    smoother = Smoother(LABELS, smoothing_s=0, hysteresis=hysteresis)
     labels = []
     for index in range(40):
         lead = 0.04 if index % 2 else -0.04
@@ -111,7 +111,7 @@ def test_hysteresis_prevents_flicker_between_close_classes(hysteresis, changes):
 
 
 def test_confidence_belongs_to_the_label():
-    smoother = Smoother(LABELS, time_constant_s=0)
+    smoother = Smoother(LABELS, smoothing_s=0)
     smoother.add(1, 0.0, predict(0.6, 0.4, 0))
     smoothed = smoother.add(1, 0.1, predict(0.46, 0.54, 0))
     assert smoothed.label == "calm"
@@ -119,7 +119,7 @@ def test_confidence_belongs_to_the_label():
 
 
 def test_abstains_below_threshold_with_hysteresis():
-    smoother = Smoother(LABELS, 0.6, time_constant_s=0)
+    smoother = Smoother(LABELS, 0.6, smoothing_s=0)
     steps = [(0.55, None), (0.59, None), (0.61, "calm"), (0.57, "calm"), (0.56, "calm"), (0.54, None), (0.57, None)]
     for index, (value, label) in enumerate(steps):
         smoothed = smoother.add(1, index / 25, predict(value, 1 - value, 0))
@@ -160,8 +160,8 @@ def test_restored_smoother_continues_exactly():
 
 @pytest.mark.parametrize("value", [-0.1, 61, float("nan"), float("inf")])
 def test_rejects_time_constant_out_of_range(value):
-    with pytest.raises(InputError, match="time_constant_s"):
-        Smoother(LABELS, time_constant_s=value)
+    with pytest.raises(InputError, match="smoothing_s"):
+        Smoother(LABELS, smoothing_s=value)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1, float("nan")])
@@ -189,11 +189,11 @@ def test_weight_is_the_product_of_quality_values():
         min_size=1,
         max_size=30,
     ),
-    time_constant_s=st.floats(0, 60),
+    smoothing_s=st.floats(0, 60),
     abstain_below=st.floats(0, 1),
 )
-def test_smoothed_probabilities_sum_to_one(predictions, time_constant_s, abstain_below):
-    smoother = Smoother(LABELS, abstain_below, time_constant_s=time_constant_s)
+def test_smoothed_probabilities_sum_to_one(predictions, smoothing_s, abstain_below):
+    smoother = Smoother(LABELS, abstain_below, smoothing_s=smoothing_s)
     now = 0.0
     for gap_s, values, weight in predictions:
         now += gap_s
