@@ -36,8 +36,8 @@ CHANGEABLE_KEYS = {
     "training.evaluate_steps",
     "training.tensorboard",
 }
-"""Keys that may differ when a run is resumed. With another device, precision, number of threads or workers the last bits
-of the weights may differ. Pretrained weights are not loaded again."""
+"""Keys that may differ when a run is resumed. With another device, precision, or number of threads or workers the last
+bits of the weights may differ. Pretrained weights are not loaded again."""
 
 
 @dataclass(kw_only=True)
