@@ -2,7 +2,7 @@
 
 python benchmarks/video.py [--clip FILE] [--detect-every N] [--json]
 
-Three ways through the same frames, in turns, every network on one thread:
+Four ways through the same frames, in turns, every network on one thread:
   haar    OpenCV's Haar cascade in every frame, the same classifier on the box as it is (OpenCV below 5, or left out)
   yunet   the same detector in every frame, the same alignment and classifier in every frame, no tracking
   mien    `mien.analyze_video`: detection every 0.09 s, tracking, pose, quality, smoothing

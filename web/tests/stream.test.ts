@@ -41,6 +41,15 @@ async function open() {
   return { stream, socket: StubSocket.all[0], answer };
 }
 
+/** Open a stream whose server begins to close it after the first answer. */
+async function openClosing() {
+  const { stream, socket, answer } = await open();
+  socket.receive({ type: 'reset' });
+  await answer;
+  socket.startClosing();
+  return { stream, socket };
+}
+
 beforeEach(() => {
   StubSocket.all = [];
   vi.stubGlobal('WebSocket', StubSocket);
@@ -57,10 +66,7 @@ test('a request is answered', async () => {
 });
 
 test('a request during the close of the server is refused with its reason', async () => {
-  const { stream, socket, answer } = await open();
-  socket.receive({ type: 'reset' });
-  await answer;
-  socket.startClosing();
+  const { stream, socket } = await openClosing();
   const refused = expect(stream.request('frame')).rejects.toThrow('The server was stopped.');
   socket.close(1001);
   await refused;
@@ -75,10 +81,7 @@ test('an image that the server drops while it stops fails with the reason of the
 });
 
 test('after a pause the next request opens another connection', async () => {
-  const { stream, socket, answer } = await open();
-  socket.receive({ type: 'reset' });
-  await answer;
-  socket.startClosing();
+  const { stream, socket } = await openClosing();
   const next = stream.request('frame');
   socket.close(1008);
   await vi.waitFor(() => expect(StubSocket.all[1]?.sent).toEqual(['frame']));
@@ -87,10 +90,7 @@ test('after a pause the next request opens another connection', async () => {
 });
 
 test('a stream that is closed during the close of the server opens no other connection', async () => {
-  const { stream, socket, answer } = await open();
-  socket.receive({ type: 'reset' });
-  await answer;
-  socket.startClosing();
+  const { stream, socket } = await openClosing();
   const refused = expect(stream.request('frame')).rejects.toThrow('The connection was closed.');
   stream.close();
   await refused;
