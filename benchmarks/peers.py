@@ -45,25 +45,45 @@ SYNONYMS |= {"surprised": "surprise"}
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "TF_NUM_INTRAOP", "TF_NUM_INTEROP")}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a variant does: fit landmarks or a mesh, and predict one face of an image or all."""
+
+    has_mesh: bool = False
+    is_single: bool = False
+
+    def variant_of(self, model: str) -> str:
+        """Return the variant of mien that does the same with a model."""
+        return f"{model}{'' if self.has_mesh else ' without pose'}{', one face' if self.is_single else ''}"
+
+
 @dataclass(frozen=True)
 class Peer:
-    """A package: the runner in `RUNNERS`, and its variants with whether each fits landmarks or a mesh."""
+    """A package: the runner in `RUNNERS`, and its variants."""
 
     runner: str
-    variants: dict[str, bool]
+    variants: dict[str, Work]
 
 
+MODELS = ("expression", "mobile")
+WORKS = [Work(has_mesh=has_mesh, is_single=is_single) for has_mesh in (True, False) for is_single in (False, True)]
 PEERS = {
-    "mien": Peer(
-        "run_mien.py",
-        {"expression": True, "mobile": True, "expression without pose": False, "mobile without pose": False},
+    "mien": Peer("run_mien.py", {work.variant_of(model): work for work in WORKS for model in MODELS}),
+    "human": Peer(
+        "run_human.mjs", {"with mesh": Work(has_mesh=True, is_single=True), "without mesh": Work(is_single=True)}
     ),
-    "human": Peer("run_human.mjs", {"with mesh": True, "without mesh": False}),
-    "face-api": Peer("run_faceapi.mjs", {"tiny with landmarks": True, "tiny": False, "SSD": False}),
-    "fer": Peer("run_fer.py", {"Haar cascade": False, "MTCNN": False}),
-    "deepface": Peer("run_deepface.py", {"opencv": False}),
-    "emotiefflib": Peer("run_emotiefflib.py", {"enet_b0_8_best_vgaf": False}),
-    "py-feat": Peer("run_pyfeat.py", {"resmasknet": True}),
+    "face-api": Peer(
+        "run_faceapi.mjs",
+        {
+            "tiny with landmarks": Work(has_mesh=True, is_single=True),
+            "tiny": Work(is_single=True),
+            "SSD": Work(is_single=True),
+        },
+    ),
+    "fer": Peer("run_fer.py", {"Haar cascade": Work(), "MTCNN": Work()}),
+    "deepface": Peer("run_deepface.py", {"opencv": Work()}),
+    "emotiefflib": Peer("run_emotiefflib.py", {"enet_b0_8_best_vgaf": Work()}),
+    "py-feat": Peer("run_pyfeat.py", {"resmasknet": Work(has_mesh=True)}),
 }
 
 
@@ -73,7 +93,7 @@ class Worker:
 
     package: str
     variant: str
-    has_mesh: bool
+    work: Work
     process: subprocess.Popen[str]
     version: str = ""
     cpu_s: list[float] = field(default_factory=list)
@@ -199,7 +219,7 @@ def scores(predictions: list[str | None], labels: list[str]) -> dict[str, float]
 
 
 def report(workers: list[Worker], labels: list[str]) -> dict[str, Any]:
-    """Return the results of all workers; ratios are to mien's models with a mesh, or without, as the variant."""
+    """Return the results of all workers; ratios are to mien's models doing the same work."""
     medians = {(worker.package, worker.variant): statistics.median(worker.cpu_s) for worker in workers}
     rows = []
     for worker in workers:
@@ -208,12 +228,13 @@ def report(workers: list[Worker], labels: list[str]) -> dict[str, Any]:
             "package": worker.package,
             "version": worker.version,
             "variant": worker.variant,
-            "has_mesh": worker.has_mesh,
+            "has_mesh": worker.work.has_mesh,
+            "is_single": worker.work.is_single,
             "cpu_ms": 1000 * cpu_s,
             "cpu_share": sum(worker.cpu_s) / sum(worker.wall_s),
         }
-        for model in ("expression", "mobile"):
-            row[model] = cpu_s / medians["mien", model if worker.has_mesh else f"{model} without pose"]
+        for model in MODELS:
+            row[model] = cpu_s / medians["mien", worker.work.variant_of(model)]
         rows.append(row | (scores(worker.labels, labels) if labels else {}))
     rows.sort(key=lambda row: row["cpu_ms"])
     return {"cpu": cpu_name(), "rounds": len(workers[0].cpu_s) // len(EXAMPLES), "images": len(labels), "rows": rows}
@@ -238,11 +259,12 @@ def cpu_name() -> str:
 
 def show(results: dict[str, Any], *, markdown: bool) -> None:
     """Print a table of CPU times, and one of accuracy if it was measured."""
-    speed = [["package", "variant", "CPU ms", "x `expression`", "x `mobile`"]]
+    speed = [["package", "variant", "faces", "CPU ms", "x `expression`", "x `mobile`"]]
     accuracy = [["package", "variant", "accuracy", "mean recall", "faces found"]]
     for row in results["rows"]:
         name = [f"{row['package']} {row['version']}", row["variant"]]
-        speed.append([*name, f"{row['cpu_ms']:.1f}", f"{row['expression']:.1f}", f"{row['mobile']:.1f}"])
+        faces = "one" if row["is_single"] else "all"
+        speed.append([*name, faces, f"{row['cpu_ms']:.1f}", f"{row['expression']:.1f}", f"{row['mobile']:.1f}"])
         if results["images"]:
             accuracy.append([*name, *(f"{row[key]:.1%}" for key in ("accuracy", "mean_recall", "faces_found"))])
     print(f"{WIDTH}x{HEIGHT}, one face, one thread of {results['cpu']}; {results['rounds']} rounds of 3 images\n")

@@ -1,4 +1,4 @@
-"""mien: `expression` or `mobile`, with pose or without ("expression", "expression without pose")."""
+"""mien: a model with pose or without, all faces or the largest ("mobile", "mobile without pose, one face")."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from mien import Analyzer
 
 
 def load(variant: str) -> Predict:
-    model, _, without_pose = variant.partition(" ")
-    analyzer = Analyzer(model, threads=1, pose=not without_pose)
+    name, _, one_face = variant.partition(", ")
+    model, _, without_pose = name.partition(" ")
+    analyzer = Analyzer(model, threads=1, pose=not without_pose, max_faces=1 if one_face else None)
 
     def predict(image: np.ndarray) -> str | None:
         faces = analyzer.analyze(image).faces

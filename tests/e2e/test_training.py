@@ -125,6 +125,18 @@ def test_resume_is_bit_identical_with_every_option(stripes, trained, tmp_path, c
     assert eval_losses(tmp_path / "uninterrupted") != eval_losses(tmp_path / "plain")
 
 
+def test_resume_is_bit_identical_in_mixed_precision_with_channels_last(stripes, trained, tmp_path):
+    config = read_recipe(
+        write_recipe(tmp_path, stripes, epochs=1), ["training.cpu_amp=true", "training.channels_last=true"]
+    )
+    uninterrupted = train(config, tmp_path / "uninterrupted")
+    assert_same(uninterrupted, interrupt_and_resume(config, tmp_path / "interrupted", 4))
+    model, plain = load_checkpoint(uninterrupted).model, load_checkpoint(trained[0]).model
+    kernels = [name for name, weight in model.items() if weight.ndim == 4]
+    assert all(model[name].is_contiguous(memory_format=torch.channels_last) for name in kernels)
+    assert any(not torch.equal(model[name], plain[name]) for name in kernels)
+
+
 def test_resumes_a_checkpoint_that_lacks_keys(stripes, tmp_path):
     config = read_recipe(write_recipe(tmp_path, stripes, epochs=2))
     uninterrupted = train(config, tmp_path / "uninterrupted")

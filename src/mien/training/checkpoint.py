@@ -29,6 +29,7 @@ CHANGEABLE_KEYS = {
     "training.device",
     "training.amp",
     "training.cpu_amp",
+    "training.channels_last",
     "training.threads",
     "training.workers",
     "training.checkpoint_steps",

@@ -239,8 +239,9 @@ class _Run:
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
         if checkpoint is not None:
             self._restore(checkpoint)
-        self.model.to(group.device)
-        self.ema.to(group.device)
+        layout = torch.channels_last if config.training.channels_last else torch.preserve_format
+        for network in (self.model, self.ema):
+            network.to(group.device, memory_format=layout)
         self.features = self.model.frozen_features
         if self.model.has_frozen_layers:
             self.features = FrozenLayers(self.model, config.data.size, group.device, config.training.threads)

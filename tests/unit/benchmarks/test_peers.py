@@ -31,7 +31,7 @@ def test_sample_has_the_requested_size_and_is_repeatable(tmp_path):
 
 
 def test_runner_of_mien_answers_with_label_and_seconds(tmp_path):
-    with peers.start("mien", "mobile without pose", None, tmp_path / "log") as worker:
+    with peers.start("mien", "mobile without pose, one face", None, tmp_path / "log") as worker:
         assert worker is not None
         answers = [worker.predict(image) for image in peers.portraits(tmp_path)]
     assert answers[0]["label"] == "happiness"
@@ -39,18 +39,19 @@ def test_runner_of_mien_answers_with_label_and_seconds(tmp_path):
 
 
 def test_package_that_does_not_start_is_left_out(tmp_path, monkeypatch):
-    monkeypatch.setitem(peers.PEERS, "mien", peers.Peer("missing.py", {"any": False}))
+    monkeypatch.setitem(peers.PEERS, "mien", peers.Peer("missing.py", {"any": peers.Work()}))
     with peers.start("mien", "any", None, tmp_path / "log") as worker:
         assert worker is None
     assert "missing.py" in (tmp_path / "log").read_text()
 
 
-def test_variants_are_compared_with_the_models_of_their_kind():
-    cpu_s = {"expression": 4.0, "mobile": 2.0, "expression without pose": 3.0, "mobile without pose": 1.0}
-    workers = [peers.Worker("mien", variant, "pose" not in variant, None, "1") for variant in cpu_s]
-    workers.append(peers.Worker("other", "with mesh", True, None, "1"))
-    for worker, seconds in zip(workers, [*cpu_s.values(), 12.0], strict=True):
-        worker.cpu_s, worker.wall_s = [seconds], [seconds]
+def test_variants_are_compared_with_the_models_that_do_the_same():
+    works = peers.PEERS["mien"].variants
+    workers = [peers.Worker("mien", variant, work, None, "1") for variant, work in works.items()]
+    workers.append(peers.Worker("other", "with mesh", peers.Work(has_mesh=True, is_single=True), None, "1"))
+    cpu_s = dict.fromkeys(works, 5.0) | {"expression, one face": 4.0, "mobile, one face": 2.0, "with mesh": 12.0}
+    for worker in workers:
+        worker.cpu_s = worker.wall_s = [cpu_s[worker.variant]]
     slowest = peers.report(workers, [])["rows"][-1]
     assert (slowest["package"], slowest["expression"], slowest["mobile"]) == ("other", 3.0, 6.0)
 

@@ -127,7 +127,7 @@ def test_detects_a_small_face_beside_one_that_fills_the_image(name: str, max_sid
     assert 130 < small.bbox_xyxy[3] - small.bbox_xyxy[1] < 300
 
 
-def scan_sizes(image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def scan_sizes(image: np.ndarray, monkeypatch: pytest.MonkeyPatch, max_faces: int | None = None) -> list[int]:
     """Return the long sides at which an image is scanned."""
     detector = FaceDetector(threads=1)
     scan = detector._scan
@@ -138,7 +138,7 @@ def scan_sizes(image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return scan(scaled, *arguments)
 
     monkeypatch.setattr(detector, "_scan", record)
-    detector.detect(image)
+    detector.detect(image, max_faces=max_faces)
     return sizes
 
 
@@ -161,6 +161,35 @@ def test_scans_at_a_small_size_too_beside_a_confident_face_for_a_weak_large_cand
     large, small = FaceDetector(threads=1).detect(image)
     assert large.bbox_xyxy[3] - large.bbox_xyxy[1] > 640
     assert 70 < small.bbox_xyxy[3] - small.bbox_xyxy[1] < 90
+
+
+@pytest.mark.parametrize("max_faces", [1, 2, 20])
+def test_max_faces_keeps_the_largest(detector: FaceDetector, max_faces: int):
+    faces = detector.detect(photo_wall())[:max_faces]
+    kept = detector.detect(photo_wall(), max_faces=max_faces)
+    assert len(kept) == len(faces)
+    assert centers(kept) == pytest.approx(centers(faces), abs=5)
+
+
+@pytest.mark.parametrize("name", PORTRAITS)
+@pytest.mark.parametrize("face_px", [130, 300, 900])
+def test_one_large_face_is_found_by_a_quick_scan(name: str, face_px: int, monkeypatch: pytest.MonkeyPatch):
+    image = no_face((960, 1280))
+    head = scaled_to_face(name, face_px, room=0.3)[:960, :1280]
+    image[: head.shape[0], : head.shape[1]] = head
+    other = scaled_to_face(name, 60, room=0.3)
+    image[-other.shape[0] :, -other.shape[1] :] = other
+    is_large = face_px > 0.17 * 1280
+    assert scan_sizes(image, monkeypatch, max_faces=1)[:2] == ([320] if is_large else [320, 640])
+    [face] = FaceDetector(threads=1).detect(image, max_faces=1)
+    expected = FaceDetector(threads=1).detect(image)[0]
+    assert bbox_iou(face.bbox_xyxy[None], expected.bbox_xyxy[None])[0, 0] > 0.8
+    assert np.abs(face.landmarks_xy - expected.landmarks_xy).max() < 0.06 * face_px
+
+
+def test_no_quick_scan_for_several_faces_or_in_a_small_image(monkeypatch: pytest.MonkeyPatch):
+    assert scan_sizes(portrait("obama"), monkeypatch, max_faces=2) == [640]
+    assert scan_sizes(filling("obama", 600), monkeypatch, max_faces=1) == [600]
 
 
 @pytest.mark.parametrize("quarter_turns", [1, 3])
