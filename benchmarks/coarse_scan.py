@@ -5,7 +5,7 @@ python benchmarks/coarse_scan.py wild_valid.zip [--every 2]
 Each photograph is scanned as it is, cut to its face at seven sizes from 0.7 to 2 boxes and enlarged to 640 pixels, with
 a small portrait in the corner of each cut, and beside each on a canvas of twice the width. A face changes when it has
 no counterpart with an IoU above 0.5. First rule: no coarse scan where the other scans explain the image. Second: with
-`max_faces=1`, only a quick scan where it shows a large face.
+`max_faces=1`, only a reduced image where it shows a large face.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def main() -> None:
     with Image.open(EXAMPLE) as opened:
         other = np.array(opened.convert("RGB").crop((150, 30, 300, 210)).resize((100, 120)))
     images, coarse_scans, changed = Counter[str](), Counter[str](), Counter[str]()
-    quick_scans, other_largest = Counter[str](), Counter[str]()
+    reduced_scans, other_largest = Counter[str](), Counter[str]()
     with zipfile.ZipFile(arguments.photographs) as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
         for name in names[:: arguments.every]:
@@ -101,14 +101,14 @@ def main() -> None:
                 coarse_scans[kind] += detector.coarse_scans
                 detector.large_faces = 0
                 largest = detector.detect(image, max_faces=1)
-                quick_scans[kind] += detector.large_faces
+                reduced_scans[kind] += detector.large_faces
                 other_largest[kind] += not are_equal(largest, faces[:1])
                 detector.skips = False
                 changed[kind] += not are_equal(faces, detector.detect(image))
     for kind, count in images.items():
         print(
             f"{kind:<34} {count:6} images, coarse scan of {coarse_scans[kind] / count:4.0%}, other faces without the "
-            f"rule in {changed[kind]}; max_faces=1: quick scan only of {quick_scans[kind] / count:4.0%}, another face "
+            f"rule in {changed[kind]}; max_faces=1: only reduced {reduced_scans[kind] / count:4.0%}, another face "
             f"in {other_largest[kind]}"
         )
 

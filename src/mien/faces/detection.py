@@ -36,12 +36,12 @@ WEAK_MIN_AREA = 0.1
 """Minimum area of such a candidate, as a share of the image's area."""
 EXPLAINING_CONFIDENCE = 0.8
 """Minimum confidence of a face that explains such a candidate, as a duplicate or fragment of it."""
-QUICK_SIZE = 320
-"""Minimum long side, in pixels, of the quick scan for one large face."""
-QUICK_MIN_LENGTH = 0.17
-"""Minimum longer side of such a face, as a share of the image's long side: 54 pixels in a quick scan of 320."""
-QUICK_MIN_CONFIDENCE = 0.8
-"""Minimum confidence of such a face."""
+REDUCED_SIZE = 320
+"""Minimum long side, in pixels, of a reduced image, in which large faces are found in two fifths of the time."""
+LARGE_LENGTH = 0.17
+"""Minimum longer side of a large face, as a share of the image's long side: 54 pixels in a reduced image of 320."""
+CERTAIN_CONFIDENCE = 0.8
+"""Minimum confidence of a large face for which a reduced image suffices."""
 MAX_CONTAINMENT = 0.7
 """Share of a box inside a more confident box above which it is dropped as a fragment of that face."""
 MAX_FRAGMENT_RATIO = 16.0
@@ -72,8 +72,8 @@ class FaceDetector:
         Wu, Peng, Yu (2023), "YuNet: A Tiny Millisecond-level Face Detector"; decoding as in OpenCV's FaceDetectorYN.
         Added here: scans at smaller scales, because YuNet misses huge faces or detects their fragments. The smallest is
         skipped where the others explain the image; on 8,165 images, most with a face that fills them or that was put
-        beside one that does, this changed no face. With `max_faces=1` a quick scan suffices for a large face; on 3,864
-        such images its face is that of the scans in full, or fits better in 9 (benchmarks/coarse_scan.py).
+        beside one that does, this changed no face. With `max_faces=1` a reduced image suffices for a large face; on
+        3,864 such images it is the face of the full scans, or fits better in 9 (benchmarks/coarse_scan.py).
     """
 
     def __init__(
@@ -132,18 +132,18 @@ class FaceDetector:
         ]
 
     def _detect_large_face(self, image: np.ndarray, max_side: int, min_confidence: float) -> np.ndarray:
-        """Return the largest face (1, 15) if a quick scan shows that it is large and certain, otherwise none (0, 15).
+        """Return the largest face (1, 15) if it is large and certain in a reduced image, otherwise none (0, 15).
 
-        A face that the quick scan misses is smaller, so a scan in full would return the same one.
+        A face that is missed there is smaller, so full scans would return the same one.
         """
         long_side = max(image.shape[:2])
-        k = long_side // QUICK_SIZE
-        if min(long_side, max_side) < 2 * QUICK_SIZE:
+        k = long_side // REDUCED_SIZE
+        if min(long_side, max_side) < 2 * REDUCED_SIZE:
             return _NO_ROWS
-        rows = self._detect_multiscale(average_blocks(image, k), QUICK_SIZE, min_confidence)[:1]
+        rows = self._detect_multiscale(average_blocks(image, k), REDUCED_SIZE, min_confidence)[:1]
         rows[:, :14] *= k
         lengths = (rows[:, 2:4] - rows[:, :2]).max(axis=1)
-        return rows[(lengths >= QUICK_MIN_LENGTH * long_side) & (rows[:, 14] >= QUICK_MIN_CONFIDENCE)]
+        return rows[(lengths >= LARGE_LENGTH * long_side) & (rows[:, 14] >= CERTAIN_CONFIDENCE)]
 
     def _detect_rotated(
         self, image: np.ndarray, quarter_turns: int, max_side: int, min_confidence: float

@@ -8,17 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mien.faces.attributes import DOUBTFUL_CONFIDENCE
+from mien.faces.detection import CERTAIN_CONFIDENCE, LARGE_LENGTH, REDUCED_SIZE
 from mien.imaging import average_blocks
 from mien.inference.analyzer import Analyzer
 from mien.results import Face
 
-REDUCED_SIZE = 320
-"""Minimum long side, in pixels, of a reduced frame; its scan takes two fifths of the time of one at 640 pixels."""
-MIN_LENGTH = 0.17
-"""Minimum longer side of a large face, as a share of the frame's long side: 54 pixels in a reduced frame of 320."""
-MIN_LENGTH_AGAIN = 0.15
-"""Minimum longer side of a large face while frames are reduced; lower, so that the kind of scan does not alternate."""
+LARGE_LENGTH_AGAIN = 0.15
+"""`LARGE_LENGTH` while frames are reduced; lower, so that the kind of scan does not alternate."""
 FULL_SCAN_S = 1.0
 """Time from one full scan to the next while frames are reduced, and from a disagreement to the next reduced frame."""
 
@@ -51,7 +47,7 @@ class FaceScanner:
         """
         k = max(image.shape[:2]) // REDUCED_SIZE
         is_reduced = self.may_reduce and k > 1 and self._large_count > 0 and timestamp_s >= self._full_until_s
-        min_length = MIN_LENGTH_AGAIN if is_reduced else MIN_LENGTH
+        min_length = LARGE_LENGTH_AGAIN if is_reduced else LARGE_LENGTH
         quick = self._scan_reduced(image, k) if is_reduced else []
         if not _are_large(quick, image, min_length):
             quick = []
@@ -94,6 +90,6 @@ def _are_large(faces: Iterable[Face], image: np.ndarray, min_length: float) -> b
     """Return whether all faces are certain, and at least as long as a share of the image's long side."""
     min_px = min_length * max(image.shape[:2])
     return all(
-        face.confidence >= DOUBTFUL_CONFIDENCE and float((face.bbox_xyxy[2:] - face.bbox_xyxy[:2]).max()) >= min_px
+        face.confidence >= CERTAIN_CONFIDENCE and float((face.bbox_xyxy[2:] - face.bbox_xyxy[:2]).max()) >= min_px
         for face in faces
     )

@@ -173,7 +173,7 @@ def test_max_faces_keeps_the_largest(detector: FaceDetector, max_faces: int):
 
 @pytest.mark.parametrize("name", PORTRAITS)
 @pytest.mark.parametrize("face_px", [130, 300, 900])
-def test_one_large_face_is_found_by_a_quick_scan(name: str, face_px: int, monkeypatch: pytest.MonkeyPatch):
+def test_one_large_face_is_found_in_a_reduced_image(name: str, face_px: int, monkeypatch: pytest.MonkeyPatch):
     image = no_face((960, 1280))
     head = scaled_to_face(name, face_px, room=0.3)[:960, :1280]
     image[: head.shape[0], : head.shape[1]] = head
@@ -187,7 +187,7 @@ def test_one_large_face_is_found_by_a_quick_scan(name: str, face_px: int, monkey
     assert np.abs(face.landmarks_xy - expected.landmarks_xy).max() < 0.06 * face_px
 
 
-def test_no_quick_scan_for_several_faces_or_in_a_small_image(monkeypatch: pytest.MonkeyPatch):
+def test_image_is_not_reduced_for_several_faces_or_if_small(monkeypatch: pytest.MonkeyPatch):
     assert scan_sizes(portrait("obama"), monkeypatch, max_faces=2) == [640]
     assert scan_sizes(filling("obama", 600), monkeypatch, max_faces=1) == [600]
 

@@ -1,6 +1,5 @@
 /** Detection of the faces of a video, mostly in reduced frames: port of `mien/video/scanning.py`. */
 
-import { DOUBTFUL_CONFIDENCE } from './analyzer.ts';
 import type { Detection } from './detection.ts';
 import type { Box, Point } from './geometry.ts';
 import { averageBlocks, type Pixels } from './imaging.ts';
@@ -8,9 +7,11 @@ import { averageBlocks, type Pixels } from './imaging.ts';
 /** Minimum long side of a reduced frame, in pixels. */
 const REDUCED_SIZE = 320;
 /** Minimum longer side of a large face, as a share of the frame's long side. */
-const MIN_LENGTH = 0.17;
-/** Minimum longer side of a large face while frames are reduced; lower, so that the kind of scan does not alternate. */
-const MIN_LENGTH_AGAIN = 0.15;
+const LARGE_LENGTH = 0.17;
+/** `LARGE_LENGTH` while frames are reduced; lower, so that the kind of scan does not alternate. */
+const LARGE_LENGTH_AGAIN = 0.15;
+/** Minimum confidence of a large face for which a reduced frame suffices. */
+const CERTAIN_CONFIDENCE = 0.8;
 /** Time from one full scan to the next while frames are reduced, and from a disagreement to the next reduced frame. */
 const FULL_SCAN_S = 1;
 
@@ -26,7 +27,7 @@ export class FaceScanner {
   async detect(image: Pixels, time_s: number): Promise<Detection[]> {
     const k = Math.floor(Math.max(image.width, image.height) / REDUCED_SIZE);
     const isReduced = k > 1 && this.largeCount > 0 && time_s >= this.fullUntil_s;
-    const minLength = isReduced ? MIN_LENGTH_AGAIN : MIN_LENGTH;
+    const minLength = isReduced ? LARGE_LENGTH_AGAIN : LARGE_LENGTH;
     let quick = isReduced ? await this.scanReduced(image, k) : [];
     if (!areLarge(quick, image, minLength)) quick = [];
     if (isReduced && quick.length === this.largeCount && time_s < this.full_s + FULL_SCAN_S) return quick;
@@ -62,6 +63,6 @@ function areLarge(faces: readonly Detection[], image: Pixels, minLength: number)
   const min_px = minLength * Math.max(image.width, image.height);
   return faces.every(
     ({ box: [x1, y1, x2, y2], confidence }) =>
-      confidence >= DOUBTFUL_CONFIDENCE && Math.max(x2 - x1, y2 - y1) >= min_px,
+      confidence >= CERTAIN_CONFIDENCE && Math.max(x2 - x1, y2 - y1) >= min_px,
   );
 }
