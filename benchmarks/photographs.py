@@ -69,7 +69,7 @@ def main() -> None:
     crops, labels, has_color = read_crops(options.photographs)
     report = {}
     for name in shipped_models():
-        classifier = ExpressionClassifier(name)
+        classifier = ExpressionClassifier(name, precision="float32")
         report[name] = {
             part: measure(classifier, crops[rows], [labels[row] for row in rows])
             for part, rows in (
