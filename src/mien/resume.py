@@ -29,14 +29,15 @@ def check_settings(place: Path, before: object, now: Mapping[str, Any], hint: st
         )
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield position and value of each line of a JSON Lines file, without an incomplete last line."""
-    position = 0
+def read_lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield start, end and value of each line of a JSON Lines file, without an incomplete last line."""
+    start = 0
     with path.open("rb") as file:
         for line in file:
+            end = start + len(line)
             if line.endswith(b"\n"):
-                yield position, json.loads(line)
-            position += len(line)
+                yield start, end, json.loads(line)
+            start = end
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
@@ -54,6 +55,8 @@ def _lock(file: BinaryIO, path: Path) -> None:
     except BlockingIOError:
         file.close()
         raise InputError(f"{path} is in use by another run; wait for it, or write to another place.") from None
+    except OSError:  # a network file system without locks
+        return
 
 
 class Journal(AbstractContextManager["Journal"]):
@@ -65,13 +68,17 @@ class Journal(AbstractContextManager["Journal"]):
         path: created, or continued with `resume` if it exists.
         settings: JSON values that have to be equal for the run to be resumed.
         resume: continue an existing journal; by default it is replaced.
+        hint: how to start over, for the message when it cannot be continued.
 
     Raises:
         InputError: the settings differ, another run uses the file, or it is damaged or cannot be written.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool = False) -> None:
+    def __init__(
+        self, path: Path, settings: Mapping[str, Any], *, resume: bool = False, hint: str = "remove it to start over"
+    ) -> None:
         self.path = path
+        self._hint = hint
         self._positions: dict[str, int] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,17 +97,20 @@ class Journal(AbstractContextManager["Journal"]):
 
     def _read(self, settings: Mapping[str, Any]) -> int:
         """Read the positions of the items and return the length of the complete lines."""
-        hint = "remove it to start over"
+        length = 0
+        before = None
         try:
-            lines = list(read_lines(self.path))
-            before = lines.pop(0)[1] if lines else None
-            self._positions = {entry["item"]: position for position, entry in lines}
+            for start, end, entry in read_lines(self.path):
+                if start == 0:
+                    before = entry
+                else:
+                    self._positions[entry["item"]] = start
+                length = end
         except (ValueError, LookupError, TypeError):
-            raise InputError(f"{self.path} is damaged; {hint}.") from None
-        if before is None:
-            return 0
-        check_settings(self.path, before, settings, hint)
-        return self.path.read_bytes().rfind(b"\n") + 1
+            raise InputError(f"{self.path} is damaged; {self._hint}.") from None
+        if before is not None:
+            check_settings(self.path, before, settings, self._hint)
+        return length
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -119,13 +129,20 @@ class Journal(AbstractContextManager["Journal"]):
         return entry
 
     def add(self, item: str, entry: Mapping[str, Any]) -> None:
-        """Append a finished item."""
+        """Append a finished item; of two entries of an item the later one counts.
+
+        Raises:
+            InputError: the file cannot be written, for example because the disk is full.
+        """
         self._positions[item] = self._append({"item": item, **entry})
 
     def _append(self, line: Mapping[str, Any]) -> int:
-        position = self._file.tell()
-        self._file.write(json_line(line))
-        self._file.flush()
+        try:
+            position = self._file.tell()
+            self._file.write(json_line(line))
+            self._file.flush()
+        except OSError as error:
+            raise write_error(self.path, error) from None
         return position
 
     def close(self) -> None:

@@ -127,7 +127,7 @@ def _guarded(path: Path, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, A
 
 def _read_csv(path: Path, columns: Mapping[str, type]) -> Iterator[dict[str, Any]]:
     kinds = {str: str, bool: "True".__eq__}
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:  # Excel writes a byte order mark
         for row in csv.DictReader(file, strict=True):
             if None in row or None in row.values():
                 raise ValueError("a row has another number of cells than the header")

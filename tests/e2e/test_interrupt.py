@@ -161,15 +161,16 @@ def test_refuses_another_model(shell, photos, interrupted, explainable_model):
 
 
 @pytest.mark.parametrize("change", ["content", "gone"])
-def test_refuses_changed_images(shell, photos, interrupted, change):
+def test_images_that_have_changed_are_read_again(shell, photos, interrupted, tmp_path, change):
     first = photos / "00.jpg"
     if change == "content":
         Image.new("RGB", (9, 9)).save(first)
     else:
         first.unlink()
-    assert shell(photos, "--table", interrupted, "--resume") == 2
-    assert shell.err.startswith(f"mien: {first} {'has changed' if change == 'content' else 'is not among the images'}")
-    assert shell.err.count("\n") == 1
+    assert shell(photos, "--table", interrupted, "--resume") == 1
+    assert ("1 image changed and will be read again" in shell.err) == (change == "content")
+    assert shell(photos, "--table", tmp_path / "whole.csv") == 1
+    assert interrupted.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def test_a_new_image_takes_its_place_in_the_order(shell, photos, interrupted, tmp_path):

@@ -104,7 +104,18 @@ def test_prior_reports_unreadable_images(model, photo, tmp_path, capsys):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     code, _, err = run(capsys, "prior", photo, tmp_path / "broken.jpg", "--model", model)
     assert code == 1
-    assert "broken.jpg" in err
+    assert err.count("broken.jpg") == 1
+
+
+def test_prior_reports_misspelled_options_and_empty_folders(model, photo, tmp_path, capsys):
+    code, _, err = run(capsys, "prior", photo, "--ouput", tmp_path / "p.json", "--model", model)
+    assert (code, err) == (2, "mien: unknown option --ouput. Try: mien prior --help\n")
+    (tmp_path / "empty").mkdir()
+    output = tmp_path / "new" / "p.json"
+    code, _, err = run(capsys, "prior", photo, tmp_path / "empty", "-o", output, "--model", model)
+    assert code == 1
+    assert f"mien: no images found in {tmp_path / 'empty'}" in err
+    assert output.is_file()
 
 
 @pytest.mark.parametrize("command", [["predict"], ["prior"], ["evaluate"]])

@@ -87,7 +87,7 @@ def test_searches_folders_and_continues_after_broken_files(tmp_path, talk, capsy
     assert [row["audio"] for row in rows] == [*names, *sources[1:]]
     assert [row["error"] is None for row in rows] == [True, False, False, False, False, True]
     assert f"no audio found in {sources[1]}" in shown.err
-    assert f"no files match {sources[2]}" in shown.err
+    assert f"no audio files match {sources[2]}" in shown.err
     assert "c.mp4 is a video without sound" in shown.err
     assert "6 files, 4 could not be read" in shown.err
 

@@ -41,3 +41,10 @@ def test_a_name_of_the_maximum_length_is_written(tmp_path):
     write_atomic(path, "content")
     assert path.read_text() == "content"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_errors_name_the_file_and_not_the_partial_one(tmp_path):
+    path = tmp_path / "missing" / "a.json"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomic(path, "x")
+    assert caught.value.filename == str(path)

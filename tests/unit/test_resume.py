@@ -1,5 +1,7 @@
 """Journals of interrupted runs."""
 
+from unittest.mock import MagicMock
+
 import pytest
 
 from mien.errors import InputError
@@ -44,3 +46,33 @@ def test_other_settings_are_refused_and_the_file_is_free_again(tmp_path):
         Journal(path, {"model": "b"}, resume=True)
     with Journal(path, {"model": "a"}, resume=True):
         pass
+
+
+def test_a_journal_without_locks_is_written(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with Journal(tmp_path / "run.jsonl", {}) as journal:
+        journal.add("1.jpg", {})
+        assert list(journal) == ["1.jpg"]
+
+
+def test_the_later_entry_of_an_item_counts(tmp_path):
+    path = tmp_path / "run.jsonl"
+    with Journal(path, {}) as journal:
+        journal.add("1.jpg", {"faces": 1})
+        journal.add("1.jpg", {"faces": 2})
+    with Journal(path, {}, resume=True) as journal:
+        assert [journal[name]["faces"] for name in journal] == [2]
+
+
+def test_a_full_disk_is_an_error_with_the_name_of_the_journal(tmp_path, monkeypatch):
+    with Journal(tmp_path / "run.jsonl", {}) as journal:
+        full = MagicMock(wraps=journal._file)
+        full.flush.side_effect = OSError(28, "No space left on device")
+        monkeypatch.setattr(journal, "_file", full)
+        with pytest.raises(InputError, match=r"run\.jsonl: cannot be written: no space left on device"):
+            journal.add("1.jpg", {})

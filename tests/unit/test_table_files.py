@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mien.errors import InputError, MissingExtraError
-from mien.table_files import PARQUET_BATCH_ROWS, TableFile, check_table_path, json_line
+from mien.table_files import PARQUET_BATCH_ROWS, TableFile, check_table_path, json_line, read_table
 
 COLUMNS = {"name": str, "count": int, "share": float}
 RECORDS = [
@@ -122,3 +122,9 @@ def test_parquet_needs_its_extra(tmp_path, monkeypatch):
 
 def test_json_line_is_compact_ascii():
     assert json_line({"a": None, "b": "ß", "c": 0.5}) == b'{"a":null,"b":"\\u00df","c":0.5}\n'
+
+
+def test_reads_the_byte_order_mark_of_excel(tmp_path):
+    path = tmp_path / "faces.csv"
+    path.write_text("\ufeffimage,label\na.jpg,anger\n", encoding="utf-8")
+    assert read_table(path, {"image": str, "label": str})[0] == ("image", "label")

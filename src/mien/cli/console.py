@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.text import Text
 
 from mien.cli.outputs import shorten
+from mien.cli.progress import printable
 from mien.cli.table import Column, FittedTable, numbers_table
 from mien.evaluation.summary import describe_missed_faces
 from mien.number_format import clock, decimal, interval, percent, points, signed_points, whole_percent
-from mien.schema import valid_text
 from mien.theme import class_color
 from mien.video.turns import NO_FACE
 
@@ -54,7 +54,7 @@ class ConsolePrinter:
             return
         count = {0: "no face", 1: "1 face"}.get(len(result.faces), f"{len(result.faces)} faces")
         title = Text.assemble(
-            (valid_text(result.source), "bold"), (f"  {result.width} x {result.height}, {count}", "dim")
+            (printable(result.source), "bold"), (f"  {result.width} x {result.height}, {count}", "dim")
         )
         self._console.print(title, soft_wrap=True)
         if result.faces:
@@ -160,7 +160,7 @@ def print_voice(result: VoiceResult) -> None:
     console = open_console()
     number = {0: "no speech", 1: "1 speech segment"}.get(len(result), f"{len(result)} speech segments")
     facts = f"  {clock(result.duration_s, result.duration_s, decimals=1)}, {number}"
-    console.print(Text.assemble((valid_text(result.source), "bold"), (facts, "dim")), soft_wrap=True)
+    console.print(Text.assemble((printable(result.source), "bold"), (facts, "dim")), soft_wrap=True)
     if not result.segments:
         return
     columns = [Column(name) for name in ("segment", "from", "to", "arousal")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mien.cli.options import OUTPUT_FILE, DetectionOptions, Json
-from mien.cli.progress import NOTHING_WRITTEN, progress_bar
+from mien.cli.progress import NOTHING_WRITTEN, printable, progress_bar
 from mien.number_format import whole_percent
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def explain(
     if as_json:
         print_json({"image": str(image), "faces": [face.to_dict() for face in faces]})
     elif not faces:
-        print(f"{image}: no face found")
+        print(printable(f"{image}: no face found"))
     else:
         for number, face in enumerate(faces, start=1):
             print(f"face {number}: {_describe(face)}")

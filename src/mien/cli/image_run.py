@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien._version import __version__
-from mien.errors import InputError, MienError
+from mien.errors import MienError
 from mien.resume import Journal
 from mien.schema import flatten_result, table_columns
 from mien.table_files import TableFile, check_table_path
@@ -54,8 +54,11 @@ class ImageRun(AbstractContextManager["ImageRun"]):
         blur: faces to hide in the copies.
         resume: continue an interrupted run.
 
+    Attributes:
+        changed: number of images that the interrupted run has read, and that have changed since; they are read again.
+
     Raises:
-        InputError: an output cannot be written, or the interrupted run had other images or options.
+        InputError: an output cannot be written, or the interrupted run had other options.
         MissingExtraError: for Parquet without pyarrow.
     """
 
@@ -85,49 +88,33 @@ class ImageRun(AbstractContextManager["ImageRun"]):
             "blur": blur,
         }
         self._journal = Journal(journal_path(table, output), settings, resume=resume)
-        try:
-            self._check_images()
-        except MienError:
-            self._journal.close()
-            raise
+        read = {key for key in self._images if key in self._journal}
+        self._done = {key for key in read if self._journal[key]["file"] == _identify(self._images[key])}
+        self.changed = len(read - self._done)
 
     def __exit__(self, *error: object) -> None:
         self._journal.close()
 
-    def _check_images(self) -> None:
-        """Raise unless the images of the interrupted run are the same as now."""
-        for key in self._journal:
-            image = self._images.get(key)
-            if image is None or self._journal[key]["file"] != _identify(image):
-                problem = (
-                    f"{key.partition(_END)[0]} is not among the images any more"
-                    if image is None
-                    else f"{image.name} has changed"
-                )
-                raise InputError(
-                    f"{problem} since the interrupted run of {self._place}; remove {self._journal.path} to start over."
-                )
-
     @property
     def remaining(self) -> list[ImageInput]:
         """The images that are not done."""
-        return [image for key, image in self._images.items() if key not in self._journal]
+        return [image for key, image in self._images.items() if key not in self._done]
 
     @property
     def copies(self) -> list[Path]:
         """The annotated copies of the images that are done."""
-        return [Path(entry["copy"]) for entry in self._done() if entry["copy"]]
+        return [Path(entry["copy"]) for entry in self._entries() if entry["copy"]]
 
     def counts(self) -> Counts:
         """Return the counts of the images that are done."""
         counts = Counts()
-        for entry in self._done():
+        for entry in self._entries():
             counts.add(entry["faces"], is_failed=entry["is_failed"])
         return counts
 
-    def _done(self) -> Iterator[dict[str, Any]]:
+    def _entries(self) -> Iterator[dict[str, Any]]:
         """Yield the entries of the images that are done, in the order of the run."""
-        return (self._journal[key] for key in self._images if key in self._journal)
+        return (self._journal[key] for key in self._images if key in self._done)
 
     def add(self, item: ImageInput | None, result: Result, *, copy: Path | None, is_failed: bool) -> None:
         """Keep the result of one image; `item` is None for an argument without images."""
@@ -142,7 +129,9 @@ class ImageRun(AbstractContextManager["ImageRun"]):
             "copy": str(copy) if copy else None,
             "rows": rows,
         }
-        self._journal.add(self._keys[id(item)], entry)
+        key = self._keys[id(item)]
+        self._journal.add(key, entry)
+        self._done.add(key)
 
     def finish(self) -> None:
         """Write the table and remove the journal: the run is complete."""
@@ -151,13 +140,13 @@ class ImageRun(AbstractContextManager["ImageRun"]):
 
     def stop(self) -> str:
         """Write the table of the images that are done; return for the user what was kept and how to continue."""
-        if not len(self._journal):
+        if not self._done:
             self._journal.remove()
             return "nothing was written"
         place = self._place
         try:
             self._write_table()
-        except MienError:  # a full disk
+        except (MienError, OSError):  # a full disk
             place = self._journal.path
         return f"{place} has what was read; continue with the same command and --resume"
 
@@ -166,7 +155,7 @@ class ImageRun(AbstractContextManager["ImageRun"]):
             return
         with TableFile(self._table, self._columns) as file:
             file.write(self._other_rows)
-            for entry in self._done():
+            for entry in self._entries():
                 file.write(entry["rows"])
 
 

@@ -47,6 +47,13 @@ class Found:
     videos: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
 
+    def add(self, other: Found) -> None:
+        """Append what was found for another argument."""
+        self.images += other.images
+        self.failures += other.failures
+        self.videos += other.videos
+        self.links += other.links
+
     @property
     def notes(self) -> list[str]:
         """One line for each kind of files that were left out."""
@@ -67,21 +74,30 @@ def find_images(arguments: Iterable[str], *, skip: Path | None = None) -> Found:
     found = Found()
     skip = Path(os.path.realpath(skip)) if skip else None
     for argument in arguments:
-        count, failures = len(found.images), len(found.failures)
+        own = Found()
         try:
-            problem = _expand(argument, skip, found)
+            problem = _expand(argument, skip, own)
+            if not own.images and not own.failures:
+                raise InputError(problem)
         except MienError as error:
-            found.failures.append((argument, error))
-            continue
-        if len(found.images) == count and len(found.failures) == failures:
-            found.failures.append((argument, InputError(problem)))
+            own.failures.append((argument, error))
+        found.add(own)
     return found
+
+
+def check_no_options(arguments: Iterable[str], command: str) -> None:
+    """Raise `InputError` for a misspelled option among the arguments; `-` is standard input."""
+    for argument in arguments:
+        if argument.startswith("-") and argument != "-":
+            raise InputError(f"unknown option {argument}. Try: mien {command} --help")
 
 
 def _expand(argument: str, skip: Path | None, found: Found) -> str:
     """Add the images of an argument; return the error message if there are none."""
     expected = "expected JPEG, PNG, WebP, TIFF or another image format."
     if argument == "-":
+        if sys.stdin is None:
+            raise InputError("standard input is closed; give files.")
         found.images.append(ImageInput("-", sys.stdin.buffer.read(), Path("stdin.png")))
         return ""
     path = Path(argument)

@@ -144,10 +144,13 @@ def _check_paths(tokens: Sequence[str]) -> None:
     Python's `Path` would turn the empty text of an unset shell variable into the current folder.
     """
     for previous, token in zip(("", *tokens), tokens, strict=False):
-        option, _, value = token.partition("=") if token.startswith("-") else (previous, "", token)
-        if not value.strip() and (not token.startswith("-") or token.endswith("=")):
+        is_option = token.startswith("-") and token != "-"
+        option, _, value = token.partition("=") if is_option else (previous, "", token)
+        if not value.strip() and (not is_option or token.endswith("=")):
             place = f" of {option}" if option.startswith("-") else ""
             raise InputError(f"the value{place} is empty; is a shell variable unset?")
+        if option in PATH_OPTIONS and value == "-":
+            raise InputError(f"{option} takes the name of a file, not - (standard output).")
         if option in PATH_OPTIONS and (problem := path_problem(value)) and not Path(value).exists():
             raise InputError(f"{option} {problem}")
 
@@ -156,7 +159,7 @@ def _name_options(message: str, tokens: Sequence[str]) -> str:
     """Replace the names of Python arguments in a message by the options that were given for them."""
     for option in {token.partition("=")[0] for token in tokens if token.startswith("--")}:
         name = ARGUMENT_NAMES.get(option, option.lstrip("-").replace("-", "_"))
-        message = re.sub(rf"(?<![\w./-]){re.escape(name)}(?= is | \()", option, message)
+        message = re.sub(rf"(?<![\w./-]){re.escape(name)}(?= is | \((?!--))", option, message)
     return message
 
 

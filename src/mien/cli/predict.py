@@ -69,14 +69,12 @@ def predict(
             remaining images.
         as_json: print one JSON object per image.
     """
-    from mien.cli.inputs import find_images
+    from mien.cli.inputs import check_no_options, find_images
     from mien.cli.outputs import print_written
 
     if not path:
         raise InputError("no image given; expected files, folders, patterns, or - for standard input.")
-    # "-" is standard input
-    if misspelled := [argument for argument in path if argument.startswith("-") and argument != "-"]:
-        raise InputError(f"unknown option {misspelled[0]}. Try: mien predict --help")
+    check_no_options(path, "predict")
     check_blur_options(blur, output, options)
     if resume and table is None and output is None:
         raise InputError("--resume needs the --table or --output of the interrupted run.")
@@ -153,7 +151,8 @@ def _open_outputs(
         raise
     outputs = _Outputs(run.remaining, run.counts(), run, copies)
     if is_resumed and not quiet:
-        print_message(f"resuming after {outputs.counts.images} of {count(len(images), 'image')}")
+        changed = f"; {count(run.changed, 'image')} changed and will be read again" if run.changed else ""
+        print_message(f"resuming after {outputs.counts.images} of {count(len(images), 'image')}{changed}")
     return outputs
 
 

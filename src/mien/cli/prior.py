@@ -45,14 +45,21 @@ def prior(
         output: .json file to write.
     """
     from mien.class_prior import estimate_prior, source_shares
-    from mien.cli.inputs import find_images
+    from mien.cli.inputs import check_no_options, find_images
     from mien.cli.outputs import print_written
 
     if output is not None and output.suffix != ".json":
         raise InputError(f"{output}: the name of a file of class frequencies must end in .json.")
+    check_no_options(path, "prior")
     listing = find_images(path)
     if not listing.images:
         raise InputError(" ".join(str(error) for _, error in listing.failures) or "no image given.")
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    for _, error in listing.failures:
+        print_message(str(error))
+    for note in () if quiet else listing.notes:
+        print_message(note)
     workers = min(count_workers(workers), len(listing.images))
     analyzer = replace(options, threads=network_threads(options.threads, workers)).open_analyzer()
     labels = analyzer.manifest.labels
@@ -79,10 +86,10 @@ def _predict(analyzer: Analyzer, images: Sequence[ImageInput], workers: int, *, 
     failures = 0
     results = analyzer.analyze_many([image.source for image in images], workers=workers)
     with progress_bar("images", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
-        for number, (image, result) in enumerate(zip(images, results, strict=True), start=1):
+        for number, result in enumerate(results, start=1):
             if result.error is not None:
                 failures += 1
-                progress.print(f"mien: {image.name}: {result.error}")
+                progress.print(f"mien: {result.error}")
             rows += [
                 face.expression.probabilities for face in result.faces if face.expression and not face.is_face_doubtful
             ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
 NOTHING_WRITTEN = "nothing was written; give the command again"
 """Message of a stopped command without files to continue from."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, and characters that change lines or the direction of writing."""
+
+
+def printable(text: str) -> str:
+    """Return text in one line, with control characters as escapes: a file name may contain any of them."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), valid_text(text))
 
 
 class ProgressBar:
@@ -35,7 +44,7 @@ class ProgressBar:
 
     def print(self, line: str) -> None:
         """Print a line to standard error, above the bar if there is one."""
-        line = valid_text(line)
+        line = printable(line)
         if self._display is None:
             print(line, file=sys.stderr)
         else:
@@ -84,4 +93,4 @@ def _draw_bar(task: str, *, is_shown: bool) -> Iterator[ProgressBar]:
 
 def print_message(message: str) -> None:
     """Print one line to standard error, with the name of the program before it."""
-    print(f"mien: {valid_text(message)}", file=sys.stderr)
+    print(f"mien: {printable(message)}", file=sys.stderr)

@@ -28,12 +28,14 @@ def _expand(argument: str) -> Iterator[Source]:
     path = Path(argument)
     is_pattern = bool(argument) and glob.has_magic(argument) and not path.exists()
     matches = sorted(glob.glob(argument, recursive=True)) if is_pattern else [argument]  # noqa: PTH207
+    if is_pattern:
+        matches = [match for match in matches if Path(match).is_dir() or _is_sound(match)]
     if not matches:
-        yield argument, AudioReadError(f"no files match {argument}.")
+        yield argument, AudioReadError(f"no audio files match {argument}.")
     for match in matches:
         if match and Path(match).is_dir():
             yield from _search(match)
-        elif not is_pattern or _is_sound(match):
+        else:
             yield match, None
 
 

@@ -82,7 +82,7 @@ class ModelPool:
         if "max_error" in given and self._prior is not None:
             raise HTTPProblem(422, "parameter", "this server corrects for class frequencies; leave max_error out.")
         defaults = {
-            "max_faces": self._settings.max_faces,
+            "max_faces": self._settings.max_faces + 1,  # one more shows that faces are left out
             "max_pixels": self._settings.max_pixels,
             "prior": self._prior,
         }

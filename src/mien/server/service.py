@@ -8,7 +8,6 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -20,7 +19,7 @@ from mien.server.errors import HTTPProblem, to_problem
 from mien.server.metrics import Metrics
 from mien.server.model_pool import ModelPool, Selection
 from mien.server.parameters import AnalyzeParameters, parse
-from mien.server.settings import ServerSettings, flag
+from mien.server.settings import ServerSettings, flag, left_out_note
 from mien.server.uploads import Upload, read_body
 from mien.server.websocket import Streams
 from mien.server.workers import Workers
@@ -69,10 +68,6 @@ class Service:
             if media_type and len(images) > 1:
                 message = f"{media_type} is available for one image; accept application/json with annotated=true."
                 raise HTTPProblem(406, "accept", message)
-            if parameters.max_faces is UNSET:
-                # one more than the limit shows that faces are left out
-                options = replace(selection.options, max_faces=self.settings.max_faces + 1)
-                selection = selection._replace(options=options)
             results = await self._within_time(self._analyze(selection, images))
             request.state.fields["images"] = len(results)
             if (is_single or media_type) and (error := results[0].error):
@@ -90,17 +85,19 @@ class Service:
         results = await self.workers.analyze(selection, [image.data for image in images])
         for result in results:
             self.metrics.images.labels("unreadable" if result.error else "read").inc()
-            self.metrics.faces.inc(len(result.faces))
+            self.metrics.faces.inc(len(self._within_limit(result).faces))
         return [replace(result, source=image.name) for image, result in zip(images, results, strict=True)]
 
     def _to_dict(self, result: Result) -> dict[str, Any]:
         """Return a result as JSON values; a note states when faces were left out."""
-        limit = self.settings.max_faces
         error: MienError | None = result.error and to_problem(result.error)
-        record = replace(result, faces=result.faces[:limit], error=error).to_dict()
-        if len(result.faces) > limit:
-            record["note"] = f"only the {limit} largest faces were analyzed ({flag('max_faces')})."
+        record = replace(self._within_limit(result), error=error).to_dict()
+        if len(result.faces) > self.settings.max_faces:
+            record["note"] = left_out_note(self.settings.max_faces)
         return record
+
+    def _within_limit(self, result: Result) -> Result:
+        return replace(result, faces=result.faces[: self.settings.max_faces])
 
     async def _annotated_url(self, result: Result, image: Upload, reservation: Reservation) -> str | None:
         if result.error:
@@ -110,7 +107,9 @@ class Service:
 
     async def _annotate(self, result: Result, image: Upload, media_type: str, reservation: Reservation) -> bytes:
         """Draw in a worker thread; the annotated image counts as waiting bytes."""
-        data = await self._within_time(self.workers.run(lambda: annotate(result, image.data, media_type)))
+        data = await self._within_time(
+            self.workers.run(lambda: annotate(self._within_limit(result), image.data, media_type))
+        )
         reservation.add(size=len(data))
         return data
 

@@ -129,6 +129,11 @@ class ServerSettings:
         return max(1, usable_cores() // self.worker_count)
 
 
+def left_out_note(limit: int) -> str:
+    """Return the note of a result without the faces beyond a limit."""
+    return f"only the {limit} largest faces were analyzed ({flag('max_faces')})."
+
+
 def flag(name: str) -> str:
     """Return the option of a setting for the message of its limit, `mien serve --max-images`."""
     return f"mien serve --{name.replace('_', '-')}"

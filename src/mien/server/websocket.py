@@ -17,13 +17,14 @@ from starlette import status
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from mien.errors import InputError, MienError
+from mien.geometry import bbox_area
 from mien.imaging import read_image
 from mien.inference.analyzer import Analyzer
 from mien.server.errors import HTTPProblem, to_problem
 from mien.server.metrics import Metrics
 from mien.server.model_pool import ModelPool, Selection
 from mien.server.parameters import StreamParameters, parse
-from mien.server.settings import ServerSettings, flag
+from mien.server.settings import ServerSettings, flag, left_out_note
 from mien.server.workers import Workers
 from mien.video.follower import FaceFollower
 from mien.video.io.sources import DecodedFrame
@@ -184,7 +185,7 @@ class _Stream:
 
     async def _analyze(self, analyzer: Analyzer) -> None:
         """Analyze the newest image repeatedly until the connection ends."""
-        source = _Source(FaceFollower(analyzer))
+        source = _Source(FaceFollower(analyzer), self._settings.max_faces)
         while True:
             await self._has_work.wait()
             self._has_work.clear()
@@ -192,7 +193,7 @@ class _Stream:
                 return self._replace_pending(None)
             if self._must_reset:
                 self._must_reset = False
-                source = _Source(FaceFollower(analyzer))
+                source = _Source(FaceFollower(analyzer), self._settings.max_faces)
                 self._answers.put_nowait({"type": "reset"})
             if self._pending is not None and (
                 answer := await self._workers.run(lambda source=source: self._analyze_pending(source))
@@ -228,10 +229,16 @@ class _Stream:
 
 
 class _Source:
-    """Images of one video source, in order; used by one thread at a time."""
+    """Images of one video source, in order; used by one thread at a time.
 
-    def __init__(self, follower: FaceFollower) -> None:
+    Args:
+        follower: detects and tracks its faces.
+        max_faces: number of faces in an answer, the largest.
+    """
+
+    def __init__(self, follower: FaceFollower, max_faces: int) -> None:
         self._follower = follower
+        self._max_faces = max_faces
         self._first_s: float | None = None
         self._last_s = -math.inf
 
@@ -247,14 +254,19 @@ class _Source:
             )
         self._last_s = now_s
         result = self._follower.step(DecodedFrame(frame.index, now_s, image))
+        largest_first = sorted(result.faces, key=lambda face: -bbox_area(face.bbox_xyxy))
+        kept = {face.track_id for face in largest_first[: self._max_faces]}
         height, width = image.shape[:2]
-        return {
+        answer: dict[str, Any] = {
             "frame_index": frame.index,
             "timestamp_s": round(now_s, 6),
             "width": width,
             "height": height,
-            "faces": [face.to_dict() for face in result.faces],
+            "faces": [face.to_dict() for face in result.faces if face.track_id in kept],
         }
+        if len(result.faces) > self._max_faces:
+            answer["note"] = left_out_note(self._max_faces)
+        return answer
 
 
 class _Reset(Struct, tag="reset", forbid_unknown_fields=True):

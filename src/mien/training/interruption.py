@@ -5,8 +5,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
-"""Signals that stop a run; SIGHUP exists on Unix (the terminal was closed), SIGBREAK on Windows."""
+from mien.stop_signals import STOP_SIGNALS
 
 
 class DelayedInterruption:
@@ -28,7 +27,7 @@ class DelayedInterruption:
 
     def __enter__(self) -> "DelayedInterruption":
         if threading.current_thread() is threading.main_thread():
-            heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
             self._handlers = {number: signal.signal(number, self._note) for number in heeded}
         return self
 

@@ -108,7 +108,7 @@ class RowFile(AbstractContextManager["RowFile"]):
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a `RowFile`, without an incomplete last line."""
-    return (row for _, row in read_lines(path))
+    return (row for _, _, row in read_lines(path))
 
 
 def write_table(

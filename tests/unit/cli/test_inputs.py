@@ -130,3 +130,14 @@ def test_includes_files_without_permission_so_that_reading_reports_it(folder, mo
     assert names(folder / "a.jpg") == (["a.jpg"], [])
     with pytest.raises(ModelError, match=r"m\.onnx: cannot be read: permission denied"):
         find_model(folder / "m.onnx")
+
+
+def test_notes_of_one_argument_are_not_in_the_error_of_another(folder, tmp_path):
+    (folder / "x.mp4").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    assert "x.mp4" not in names(folder, tmp_path / "empty")[1][0]
+
+
+def test_closed_standard_input_is_reported(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    assert names("-") == ([], ["standard input is closed; give files."])

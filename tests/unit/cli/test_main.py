@@ -96,6 +96,13 @@ def test_empty_values_are_reported_and_nothing_is_written(arguments, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("option", [["--table", "-"], ["-o", "-"], ["--output=-"]])
+def test_standard_output_is_not_a_file(option, capsys):
+    assert main(["predict", "photo.jpg", *option]) == 2
+    name = option[0].partition("=")[0]
+    assert capsys.readouterr().err == f"mien: {name} takes the name of a file, not - (standard output).\n"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mien.cli import train
-from mien.cli.progress import NOTHING_WRITTEN, progress_bar
+from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
 
 
 def stop_after(done, total):
@@ -44,3 +44,12 @@ def test_training_prints_a_line_every_two_minutes(monkeypatch, capsys):
             show(step, 5000, "loss 1.234")
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"{step:,} of 5,000  loss 1.234" for step in (120, 240, 360, 480)]
+
+
+def test_control_characters_of_file_names_are_escaped(capsys):
+    print_message("a\nb\x1b[2J\u202ec.jpg is broken")
+    with progress_bar("reading") as bar:
+        bar.print("a\r.jpg, Bildschirmfoto 10.00\u202fUhr.jpg")
+    assert capsys.readouterr().err == (
+        "mien: a\\nb\\x1b[2J\\u202ec.jpg is broken\na\\r.jpg, Bildschirmfoto 10.00\u202fUhr.jpg\n"
+    )
