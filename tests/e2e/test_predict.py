@@ -406,4 +406,4 @@ def test_blur_needs_copies_of_all_faces(shell, photo, tmp_path):
     assert shell(photo, "--blur", "all") == 2
     assert "--blur needs the --output folder" in shell.err
     assert shell(photo, "-o", tmp_path / "out", "--blur", "all", "--max-faces", "1") == 2
-    assert "leave out max_faces (--max-faces) or blur (--blur)" in shell.err
+    assert "leave out --max-faces or --blur" in shell.err

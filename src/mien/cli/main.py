@@ -159,7 +159,7 @@ def _name_options(message: str, tokens: Sequence[str]) -> str:
     """Replace the names of Python arguments in a message by the options that were given for them."""
     for option in {token.partition("=")[0] for token in tokens if token.startswith("--")}:
         name = ARGUMENT_NAMES.get(option, option.lstrip("-").replace("-", "_"))
-        message = re.sub(rf"(?<![\w./-]){re.escape(name)}(?= is | \((?!--))", option, message)
+        message = re.sub(rf"(?<![\w./-]){re.escape(name)}( \({option}\)|(?= is | \())", option, message)
     return message
 
 
