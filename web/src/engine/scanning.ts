@@ -62,7 +62,6 @@ export class FaceScanner {
 function areLarge(faces: readonly Detection[], image: Pixels, minLength: number): boolean {
   const min_px = minLength * Math.max(image.width, image.height);
   return faces.every(
-    ({ box: [x1, y1, x2, y2], confidence }) =>
-      confidence >= CERTAIN_CONFIDENCE && Math.max(x2 - x1, y2 - y1) >= min_px,
+    ({ box: [x1, y1, x2, y2], confidence }) => confidence >= CERTAIN_CONFIDENCE && Math.max(x2 - x1, y2 - y1) >= min_px,
   );
 }
