@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from mien.atomic import write_atomic
-from mien.drawing.blur_mode import BlurMode, check_blur
 from mien.errors import InputError
 from mien.manifest import Manifest
 from mien.number_format import clock
@@ -30,20 +29,19 @@ from mien.video.hiding import HiddenFaces
 from mien.video.io.reader import frames_at
 from mien.video.io.segments import TIME_BASE, remove_segments
 from mien.video.mouths import MouthMeter
-from mien.video.run_state import ROWS, STATE, load_state, run_settings
+from mien.video.run_state import ROWS, STATE, check_table_name, load_state, mark_stopped, run_settings
 from mien.video.schedule import DETECTION_INTERVAL_S
 from mien.video.speaking import MOUTH, SoundTrack, join_turns, speaking_rows
 from mien.video.table import NOSE, RowFile, add_nose, frame_rows, read_rows, write_table
 from mien.video.timeline import Timeline, summarize_rows
 from mien.video.track_summary import write_summaries
-from mien.video.turns import SpeakingTurn, write_turns
+from mien.video.turns import TURNS, SpeakingTurn, write_turns
 
 CHECKPOINT_S = 10.0
 """Seconds between two checkpoints: the work that a kill can lose."""
 
 _VIDEO = "annotated.mp4"
 _REPORT = "report.html"
-_TURNS = "turns.csv"
 
 OnFrame = Callable[[VideoFrame, "Counts"], None]
 
@@ -78,19 +76,23 @@ class Recording:
         timeline: the faces over time.
         turns: the speaking turns, with a sound track; empty without speech.
         files: the files written.
-        was_stopped: true when Ctrl-C ended it before the end of the video.
+        problems: one line for each reason why images of a sequence are missing.
+        was_stopped: true when Ctrl-C ended it early.
         is_resumable: true when it was stopped and `record` can continue it.
         is_truncated: true when the video ended early.
-        is_copy_truncated: true when the second pass over the video, for the annotated copy, ended early.
+        is_copy_stopped: true when it was stopped in the second pass over the video: there is no annotated copy.
+        is_copy_truncated: true when the second pass ended early by itself.
     """
 
     counts: Counts
     timeline: Timeline
     turns: tuple[SpeakingTurn, ...]
     files: tuple[Path, ...]
+    problems: tuple[str, ...]
     was_stopped: bool
     is_resumable: bool
     is_truncated: bool
+    is_copy_stopped: bool
     is_copy_truncated: bool
 
 
@@ -103,7 +105,6 @@ def record(
     table: Path | None = None,
     annotate: bool = True,
     report: bool = True,
-    blur: BlurMode | None = None,
     baseline: bool = False,
     resume: bool = False,
     resumable: bool = True,
@@ -111,9 +112,12 @@ def record(
 ) -> Recording:
     """Analyze a video into a folder: `faces.csv`, its summaries, `annotated.mp4` and `report.html`.
 
+    In the annotated copy and the report the faces of `analysis.blur` are hidden.
+
     Rows are collected in `rows.jsonl`, and checkpoints are written to `run.json` every few seconds. After a kill, a
     call with `resume` continues from the last checkpoint; the table is the same as without the kill. Ctrl-C completes
-    the files and leaves what resuming needs beside them.
+    the files and leaves what resuming needs beside them; in the second pass over a video, for an annotated copy with
+    speakers or hidden faces, it leaves out the copy.
 
     Args:
         analysis: opened, before its first frame.
@@ -124,21 +128,20 @@ def record(
         table: file of the rows, in the format of its suffix; `faces.csv` in the folder by default.
         annotate: write the annotated copy.
         report: write the report.
-        blur: faces to hide in the annotated copy and the report, see `mien.video.hiding`.
         baseline: subtract the neutral baseline of each face from its action units, see `mien.video.baseline`; in tables
             and report, not in the annotated copy.
         resume: continue an unfinished run in the folder, if there is one.
-        resumable: write checkpoints; live sources, and blurred ones that cannot be read twice, have none.
+        resumable: write checkpoints; live sources, pipes, and blurred ones that cannot be read twice, have none.
         on_frame: called after every frame; a KeyboardInterrupt that it raises ends the run like Ctrl-C.
 
     Raises:
-        InputError: when the folder holds another run, or a file cannot be written.
+        InputError: when the folder holds another run, the table is a file of the run, or a file cannot be written.
         ModelError: when a network fails.
         MissingExtraError: for Parquet without pyarrow, or a report without Jinja2.
     """
     table = table or folder / "faces.csv"
     check_table_path(table)
-    check_blur(blur, analysis.follower.analyzer.options.max_faces)
+    check_table_name(table, folder)
     if report:
         check_installed()
     if baseline and not analysis.follower.analyzer.action_unit_names:
@@ -147,14 +150,11 @@ def record(
         raise InputError("an annotated copy needs keep_images=True, or pass annotate=False.")
     if annotate and (file := analysis.file) and file.resolve() == (folder / _VIDEO).resolve():
         raise InputError(f"{file} would be overwritten; give another --output.")
-    if blur:
-        # hides a small face from its first frame on
-        analysis.follower.scanner.may_reduce = False
     folder.mkdir(parents=True, exist_ok=True)
-    settings = run_settings(analysis, manifest, sound, annotate=annotate, blur=blur, baseline=baseline)
+    settings = run_settings(analysis, manifest, sound, annotate=annotate, baseline=baseline)
     state = load_state(folder, settings, resume=resume)
-    is_resumable = resumable and not analysis.info.is_live and (blur is None or analysis.is_repeatable)
-    with _Run(analysis, manifest, folder, state, sound, annotate=annotate, blur=blur, is_resumable=is_resumable) as run:
+    is_resumable = resumable and analysis.is_resumable
+    with _Run(analysis, manifest, folder, state, sound, annotate=annotate, is_resumable=is_resumable) as run:
         run.analyze(on_frame)
         return run.finish(table, report=report)
 
@@ -171,7 +171,6 @@ class _Run(AbstractContextManager["_Run"]):
         sound: SoundTrack | None,
         *,
         annotate: bool,
-        blur: BlurMode | None,
         is_resumable: bool,
     ) -> None:
         self._counts = Counts(**state.get("counts", {}))
@@ -185,17 +184,20 @@ class _Run(AbstractContextManager["_Run"]):
         self._meter = None
         if sound is not None and sound.voice.segments:
             self._meter = MouthMeter(analysis.follower.analyzer.mesh, sound.spans_s)
-        self._blur: BlurMode | None = blur
         # Who speaks is known after a turn, who is hidden at the end: such a copy is drawn in a second pass.
-        self._is_second_pass = annotate and bool(self._meter or (blur and analysis.is_repeatable))
-        self._hidden = HiddenFaces(blur) if blur and not analysis.is_repeatable else None
+        self._is_second_pass = annotate and bool(self._meter or (analysis.blur and analysis.is_repeatable))
+        self._hidden = HiddenFaces(analysis.blur) if analysis.blur and not analysis.is_repeatable else None
         self._was_stopped = False
+        self._is_copy_stopped = False
         self._is_copy_truncated = False
-        self._broken_before = 0
+        self._broken_before = self._counts.broken
         resume_at_s = self._resume(state) if "index" in state else None
         video = folder / _VIDEO
         if annotate and (resume_at_s is None or state.get("was_stopped")):
             video.unlink(missing_ok=True)
+        if state.pop("was_stopped", False):
+            # A copy is complete again when a later kill leaves one.
+            write_atomic(folder / STATE, json.dumps(state))
         # A complete copy: the run was killed after joining its segments.
         self._has_video = annotate and video.is_file()
         if self._has_video:
@@ -218,18 +220,20 @@ class _Run(AbstractContextManager["_Run"]):
 
     def _resume(self, state: dict[str, Any]) -> float:
         """Continue after the last frame of a checkpoint; return the time from which on images are to be written."""
-        self._broken_before = state["index"] + 1 - self._counts.frames
         self._analysis.follower.restore(state["follower"])
         self._analysis.reader.skip_to(state["index"], state["timestamp_s"])
         return float((round(state["timestamp_s"] / TIME_BASE) + Fraction(3, 4)) * TIME_BASE)
 
     def analyze(self, on_frame: OnFrame | None) -> None:
         """Analyze all frames, or those before Ctrl-C."""
+        frame = None
         try:
             for frame in self._analysis:
                 self._add(frame)
                 if on_frame is not None:
                     self._report(frame, on_frame)
+            if frame is not None and self._is_second_pass and self._is_resumable:
+                self._checkpoint(frame)  # the second pass may be stopped, too
         except KeyboardInterrupt:
             self._was_stopped = True
         finally:
@@ -245,7 +249,7 @@ class _Run(AbstractContextManager["_Run"]):
             raise
 
     def _count_missing(self) -> None:
-        self._counts.broken = self._broken_before + self._analysis.reader.broken
+        self._counts.broken = self._broken_before + self._analysis.broken
         self._counts.dropped = self._analysis.dropped
 
     def _add(self, frame: VideoFrame) -> None:
@@ -284,8 +288,8 @@ class _Run(AbstractContextManager["_Run"]):
     def finish(self, table: Path, *, report: bool) -> Recording:
         """Complete the files, and remove those that only resuming needs unless the run was stopped."""
         rows = self._folder / ROWS
-        state = self._folder / STATE
-        is_resumable = self._was_stopped and state.is_file()
+        # First: resuming must not take the partial copy for a complete one when a kill leaves the rest undone.
+        is_resumable = self._was_stopped and mark_stopped(self._folder)
         files = [table]
         self._rows.close()
         labels = self._manifest.labels
@@ -296,37 +300,52 @@ class _Run(AbstractContextManager["_Run"]):
             self._video.close(keep_segments=is_resumable)
             self._has_video = True
         turns = self._join_turns(rows, files)
-        if self._blur and self._hidden is None:
+        if self._analysis.blur and self._hidden is None:
             max_gap_s = self._analysis.follower.schedule.max_gap_s
-            self._hidden = HiddenFaces.of_rows(read_rows(rows), self._blur, max_gap_s)
+            self._hidden = HiddenFaces.of_rows(read_rows(rows), self._analysis.blur, max_gap_s)
         if self._is_second_pass and not self._has_video and self._counts.frames:
-            video = self._folder / _VIDEO
-            self._is_copy_truncated = not annotate_again(
-                video, self._analysis, read_rows(rows), labels, self._counts.end_s, turns=turns, hidden=self._hidden
-            )
-            self._has_video = True
+            self._has_video = self._annotate_again(turns)
+            is_resumable = is_resumable or (self._is_copy_stopped and mark_stopped(self._folder))
         if self._has_video:
             files.append(self._folder / _VIDEO)
         timeline = summarize_rows(read(), labels, report_columns(self._action_units))
         if report:
             self._write_report(timeline, turns)
             files.append(self._folder / _REPORT)
-        if is_resumable:
-            write_atomic(state, json.dumps({**json.loads(state.read_bytes()), "was_stopped": True}))
-        else:
+        if not is_resumable:
             # The checkpoint first: it needs the rows.
-            state.unlink(missing_ok=True)
+            (self._folder / STATE).unlink(missing_ok=True)
             rows.unlink()
         return Recording(
             counts=self._counts,
             timeline=timeline,
             turns=turns,
             files=tuple(files),
-            was_stopped=self._was_stopped,
+            problems=tuple(self._analysis.reader.problems),
+            was_stopped=self._was_stopped or self._is_copy_stopped,
             is_resumable=is_resumable,
             is_truncated=self._analysis.reader.is_truncated,
+            is_copy_stopped=self._is_copy_stopped,
             is_copy_truncated=self._is_copy_truncated,
         )
+
+    def _annotate_again(self, turns: tuple[SpeakingTurn, ...]) -> bool:
+        """Draw the annotated copy in a second pass; return False when Ctrl-C ended it."""
+        path, rows = self._folder / _VIDEO, read_rows(self._folder / ROWS)
+        labels, end_s = self._manifest.labels, self._counts.end_s
+        # after a stop in the first pass only a second Ctrl-C ends this one
+        stop = None if self._was_stopped else self._analysis.check_stop
+        try:
+            is_whole = annotate_again(
+                path, self._analysis, rows, labels, end_s, turns=turns, hidden=self._hidden, check_stop=stop
+            )
+        except KeyboardInterrupt:
+            if self._was_stopped:
+                raise
+            self._is_copy_stopped = True
+            return False
+        self._is_copy_truncated = not is_whole
+        return True
 
     def _join_turns(self, rows: Path, files: list[Path]) -> tuple[SpeakingTurn, ...]:
         """Return the speaking turns of a video with sound; write their table."""
@@ -335,8 +354,8 @@ class _Run(AbstractContextManager["_Run"]):
         labels = self._manifest.labels
         turns = join_turns(read_rows(rows), self._sound, self._manifest)
         turns = tuple(turn for turn in turns if turn.start_s <= self._counts.end_s)
-        write_turns(self._folder / _TURNS, turns, labels, self._sound.manifest.labels)
-        files.append(self._folder / _TURNS)
+        write_turns(self._folder / TURNS, turns, labels, self._sound.manifest.labels)
+        files.append(self._folder / TURNS)
         return turns
 
     def _write_report(self, timeline: Timeline, turns: tuple[SpeakingTurn, ...]) -> None:
@@ -364,6 +383,7 @@ class _Run(AbstractContextManager["_Run"]):
         pace = "as often as the machine keeps up with" if analysis.info.is_live else f"every {DETECTION_INTERVAL_S:g} s"
         interval = {None: pace, 1: "every frame"}.get(every, f"every {every} frames")
         reason = "stopped by Ctrl-C" if self._was_stopped else "the video is truncated"
+        copy = "ended early: the second pass did not reach the end" if self._is_copy_truncated else ""
         facts = {
             "Length": clock(counts.end_s, max(counts.end_s, 60)),
             "Frames": f"{counts.frames:,}",
@@ -375,6 +395,6 @@ class _Run(AbstractContextManager["_Run"]):
             "Broken frames": f"{counts.broken:,} left out" if counts.broken else "",
             "Dropped frames": f"{counts.dropped:,}" if counts.dropped else "",
             "Ended early": reason if self._was_stopped or analysis.reader.is_truncated else "",
-            "Annotated copy": "ended early: the second pass did not reach the end" if self._is_copy_truncated else "",
+            "Annotated copy": "stopped by Ctrl-C" if self._is_copy_stopped else copy,
         }
         return {name: value for name, value in facts.items() if value}

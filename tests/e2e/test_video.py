@@ -356,8 +356,8 @@ def detected(analyzer, images):
 
 def test_blur_leaves_no_face_in_the_copy_and_the_report(portrait_clip, analyzer, tmp_path):
     folder = tmp_path / "out"
-    with VideoAnalysis(portrait_clip, analyzer) as analysis:
-        record(analysis, analyzer.manifest, folder, blur="all")
+    with VideoAnalysis(portrait_clip, analyzer, blur="all") as analysis:
+        record(analysis, analyzer.manifest, folder)
     with VideoReader(folder / "annotated.mp4") as frames:
         assert detected(analyzer, (frame.image for frame in islice(frames, 0, None, 5))) == 0
     report = (folder / "report.html").read_text(encoding="utf-8")
@@ -368,8 +368,8 @@ def test_blur_leaves_no_face_in_the_copy_and_the_report(portrait_clip, analyzer,
 
 def test_blur_others_keeps_the_same_person_in_every_frame(crossing, analyzer, tmp_path):
     folder = tmp_path / "out"
-    with VideoAnalysis(crossing[0], analyzer) as analysis:
-        record(analysis, analyzer.manifest, folder, blur="others", report=False)
+    with VideoAnalysis(crossing[0], analyzer, blur="others") as analysis:
+        record(analysis, analyzer.manifest, folder, report=False)
     with VideoReader(folder / "annotated.mp4") as frames:
         counts = [len(analyzer.detect(frame.image)) for frame in islice(frames, 0, None, 5)]
     assert max(counts) == 1

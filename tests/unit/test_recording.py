@@ -2,74 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from mien import recording as recording_module
 from mien.errors import InputError
 from mien.inference.options import AnalysisOptions
-from mien.recording import record
-from mien.results import Expression, Face
 from mien.video import analysis as analysis_module
-from mien.video.analysis import VideoAnalysis
-from mien.video.io.reader import VideoReader
-from mien.video.io.sources import DecodedFrame, VideoInfo
-
-LABELS = ("calm", "glad")
-FRAMES = 20
-BROKEN = (5, 6, 13, 19)
-
-
-class FakeReader:
-    """A `VideoReader` of 20 frames, some of them broken."""
-
-    times_s = tuple(index / 10 for index in range(FRAMES))
-    source_info = VideoInfo(
-        source="clip.mp4", size_hw=(120, 160), fps=10, duration_s=2, frames=FRAMES, has_audio=False, is_live=False
-    )  # fmt: skip
-
-    def __init__(self, source, fps=None, color="rgb"):
-        self.info, self.broken, self.is_truncated, self._next = self.source_info, 0, False, 0
-
-    def __iter__(self):
-        for index in range(self._next, FRAMES):
-            if index in BROKEN:
-                self.broken += 1
-            else:
-                image = np.full((120, 160, 3), 100 + index, dtype=np.uint8)
-                yield DecodedFrame(index, self.times_s[index], image)
-
-    def skip_to(self, index, timestamp_s):
-        assert self.times_s[index] == timestamp_s
-        self._next = index + 1
-
-    def close(self):
-        pass
-
-
-class FakeAnalyzer:
-    """An `Analyzer` with one face whose expression changes from calm to glad."""
-
-    detector_size = 640
-    options = AnalysisOptions()
-    manifest = SimpleNamespace(labels=LABELS, abstain_below=0.0, sha256="0", name="none", version="0")
-    action_unit_names = ()
-
-    def detect(self, image, *, rotated):
-        points = np.array([[60, 40], [90, 40], [75, 60], [62, 78], [88, 78]], dtype=np.float32)
-        box = np.array([50, 20, 100, 90], dtype=np.float32)
-        return [Face(bbox_xyxy=box, landmarks_xy=points, confidence=0.9)]
-
-    def predict_faces(self, image, faces, **options):
-        glad = (float(image[0, 0, 0]) - 100) / FRAMES
-        expression = Expression(
-            labels=LABELS, probabilities=np.array([1 - glad, glad]), label="calm", confidence=1 - glad
-        )
-        return [replace(face, expression=expression) for face in faces]
+from support.recording import BROKEN, FakeAnalyzer, FakeReader, Killed, kill_at, run, stop_at, times
 
 
 @pytest.fixture(autouse=True)
@@ -77,29 +21,6 @@ def fake_reader(monkeypatch):
     monkeypatch.setattr(analysis_module, "VideoReader", FakeReader)
     # A checkpoint after every frame.
     monkeypatch.setattr(recording_module, "CHECKPOINT_S", -1.0)
-
-
-def run(folder, *, source="clip.mp4", analyzer=None, **options):
-    analyzer = analyzer or FakeAnalyzer()
-    with VideoAnalysis(source, analyzer, fps=options.pop("fps", None)) as analysis:
-        return record(analysis, analyzer.manifest, folder, **{"report": False, **options})
-
-
-def times(path):
-    with VideoReader(path) as frames:
-        return [round(frame.timestamp_s, 4) for frame in frames]
-
-
-class Killed(BaseException):
-    """A kill."""
-
-
-def kill_at(frames):
-    def on_frame(_, counts):
-        if counts.frames == frames:
-            raise Killed
-
-    return on_frame
 
 
 def test_counts_broken_frames(tmp_path):
@@ -123,10 +44,24 @@ def test_resumed_run_equals_uninterrupted_run(tmp_path, kills):
     assert resumed.timeline.tracks[0].shares == uninterrupted.timeline.tracks[0].shares
 
 
-def test_resumes_after_the_video_was_joined(tmp_path, monkeypatch):
-    def fail(*_):
-        raise Killed
+def fail(*_):
+    raise Killed
 
+
+def test_resumed_run_counts_as_broken_only_broken_frames_of_a_sampled_video(tmp_path, monkeypatch):
+    class SampledReader(FakeReader):
+        def __iter__(self):
+            return (frame for frame in super().__iter__() if frame.index % 4 == 0)
+
+    monkeypatch.setattr(analysis_module, "VideoReader", SampledReader)
+    assert run(tmp_path / "whole", fps=2.5).counts.broken == 4
+    for at in (2, 3):
+        with pytest.raises(Killed):
+            run(tmp_path / "out", fps=2.5, resume=True, on_frame=kill_at(at))
+    assert run(tmp_path / "out", fps=2.5, resume=True).counts.broken == 4
+
+
+def test_resumes_after_the_video_was_joined(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(recording_module, "summarize_rows", fail)
         with pytest.raises(Killed):
@@ -141,6 +76,27 @@ def test_resumes_after_the_video_was_joined(tmp_path, monkeypatch):
         "segments.csv",
         "tracks.csv",
     ]
+
+
+def test_resumes_a_stopped_run_that_was_killed_after_its_partial_copy_was_joined(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(recording_module, "summarize_rows", fail)
+        with pytest.raises(Killed):
+            run(tmp_path, on_frame=stop_at(8))
+    assert len(times(tmp_path / "annotated.mp4")) == 8
+    assert not run(tmp_path, resume=True).was_stopped
+    assert len(times(tmp_path / "annotated.mp4")) == 16
+
+
+def test_resumes_a_resumed_run_that_was_killed_after_its_copy_was_joined(tmp_path, monkeypatch):
+    run(tmp_path, on_frame=stop_at(8))
+    with monkeypatch.context() as patch:
+        patch.setattr(recording_module, "CHECKPOINT_S", 60.0)
+        patch.setattr(recording_module, "summarize_rows", fail)
+        with pytest.raises(Killed):
+            run(tmp_path, resume=True)
+    run(tmp_path, resume=True)
+    assert len(times(tmp_path / "annotated.mp4")) == 16
 
 
 def test_refuses_to_resume_another_run(tmp_path):
@@ -219,96 +175,32 @@ def test_rejects_unknown_table_format(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-class NoisyReader(FakeReader):
-    """Frames with a face of noise."""
-
-    def __iter__(self):
-        noise = np.random.default_rng(0).integers(100, 120, (120, 160, 3), dtype=np.uint8)
-        noise[20:90, 50:100] = np.random.default_rng(1).integers(0, 256, (70, 50, 3), dtype=np.uint8)
-        for index in range(self._next, FRAMES):
-            noise[0, 0] = 100 + index
-            yield DecodedFrame(index, self.times_s[index], noise.copy())
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
+@pytest.mark.parametrize("name", ["rows.jsonl", "tracks.csv", "sub/../segments.csv", "Turns.csv"])
+def test_refuses_a_table_that_is_another_file_of_the_run(tmp_path, name):
+    (tmp_path / "out" / "sub").mkdir(parents=True)
+    with pytest.raises(InputError, match="give the table another name"):
+        run(tmp_path / "out", table=tmp_path / "out" / name)
+    run(tmp_path / "out", table=tmp_path / "tracks.csv")
 
 
-class MissingAnalyzer(FakeAnalyzer):
-    """Finds the face after 0.4 seconds, and in every second frame."""
-
-    def detect(self, image, *, rotated):
-        index = int(image[0, 0, 0]) - 100
-        return super().detect(image, rotated=rotated) if index >= 4 and index % 2 == 0 else []
-
-
-def roughness(image):
-    """Return the mean difference between neighboring pixels in the middle of the face, where nothing is drawn."""
-    return np.abs(np.diff(image[30:44, 56:64].astype(int), axis=1)).mean()
-
-
-@pytest.mark.parametrize("source", ["clip.mp4", b"content that is read once"])
-def test_blur_hides_a_face_in_every_frame_also_where_it_is_missed(tmp_path, monkeypatch, source):
-    monkeypatch.setattr(analysis_module, "VideoReader", NoisyReader)
-    monkeypatch.setattr("mien.video.annotation.VideoReader", NoisyReader)
-    analyzer = MissingAnalyzer()
-    with VideoAnalysis(source, analyzer, detect_every=1) as analysis:
-        record(analysis, analyzer.manifest, tmp_path / "open", report=False)
-        assert analysis.follower.scanner.may_reduce
-    with VideoAnalysis(source, analyzer, detect_every=1) as analysis:
-        record(analysis, analyzer.manifest, tmp_path / "hidden", report=False, blur="all")
-        assert not analysis.follower.scanner.may_reduce
-    with VideoReader(tmp_path / "open" / "annotated.mp4") as frames:
-        assert min(roughness(frame.image) for frame in frames) > 15
-    with VideoReader(tmp_path / "hidden" / "annotated.mp4") as frames:
-        values = [roughness(frame.image) for frame in frames]
-    assert len(values) == FRAMES
-    assert max(values) < 5
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.parametrize("blur", [None, "all"])
+def test_reads_a_named_pipe_only_once(tmp_path, monkeypatch, blur):
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr("mien.video.annotation.VideoReader", None)
+    opened = []
+    monkeypatch.setattr(recording_module, "frames_at", lambda source, *_, **__: opened.append(source) or [])
+    monkeypatch.setattr(FakeAnalyzer, "classifier", SimpleNamespace(has_affect=False), raising=False)
+    recording = run(tmp_path / "out", source=tmp_path / "pipe", blur=blur, report=True, on_frame=stop_at(8))
+    assert len(times(tmp_path / "out" / "annotated.mp4")) == 8
+    assert set(opened) == {str(tmp_path / "out" / "annotated.mp4")}
+    assert not recording.is_resumable
+    assert not list((tmp_path / "out").glob("*.jsonl"))
 
 
-def test_blur_is_part_of_the_settings_of_a_run(tmp_path):
+def test_a_password_is_not_stored_and_the_run_resumes(tmp_path):
+    source = "https://user:pass/word@example.org/clip.mp4"
     with pytest.raises(Killed):
-        run(tmp_path, on_frame=kill_at(3))
-    with pytest.raises(InputError, match="another video, model or option"):
-        run(tmp_path, resume=True, blur="all")
-
-
-def test_blur_refuses_a_limited_number_of_faces(tmp_path):
-    limited = FakeAnalyzer()
-    limited.options = AnalysisOptions(max_faces=1)
-    with pytest.raises(InputError, match="--max-faces"):
-        run(tmp_path, analyzer=limited, blur="all")
-
-
-class LateAnalyzer(FakeAnalyzer):
-    """Finds the face after a second."""
-
-    def detect(self, image, *, rotated):
-        return super().detect(image, rotated=rotated) if int(image[0, 0, 0]) - 100 >= 10 else []
-
-
-@pytest.mark.parametrize("source", ["clip.mp4", b"content that is read once"])
-def test_blur_hides_a_newcomer_from_the_detection_before_its_first_box(tmp_path, monkeypatch, source):
-    monkeypatch.setattr(analysis_module, "VideoReader", NoisyReader)
-    monkeypatch.setattr("mien.video.annotation.VideoReader", NoisyReader)
-    analyzer = LateAnalyzer()
-    with VideoAnalysis(source, analyzer, detect_every=10) as analysis:
-        record(analysis, analyzer.manifest, tmp_path, report=False, blur="all")
-    with VideoReader(tmp_path / "annotated.mp4") as frames:
-        values = [roughness(frame.image) for frame in frames]
-    assert len(values) == FRAMES
-    assert max(values) < 5
-
-
-def test_reports_an_annotated_copy_that_ends_early(tmp_path, monkeypatch):
-    class ShortReader(NoisyReader):
-        def __iter__(self):
-            return (frame for frame in super().__iter__() if frame.index < 8)
-
-    monkeypatch.setattr(analysis_module, "VideoReader", NoisyReader)
-    for reader, is_truncated in ((NoisyReader, False), (ShortReader, True)):
-        monkeypatch.setattr("mien.video.annotation.VideoReader", reader)
-        assert run(tmp_path, blur="all").is_copy_truncated == is_truncated
-    assert len(times(tmp_path / "annotated.mp4")) == 8
+        run(tmp_path, source=source, on_frame=kill_at(3))
+    assert "word" not in (tmp_path / "run.json").read_text()
+    assert run(tmp_path, source=source, resume=True).counts.frames == 16

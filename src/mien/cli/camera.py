@@ -55,8 +55,10 @@ def camera(
 
     check_blur(blur, options.max_faces)
     analyzer = options.open_analyzer()
-    with VideoAnalysis(source, analyzer, detect_every=detect_every, fps=fps) as analysis, ExitStack() as stack:
-        analysis.follower.scanner.may_reduce = blur is None
+    with (
+        VideoAnalysis(source, analyzer, detect_every=detect_every, fps=fps, blur=blur) as analysis,
+        ExitStack() as stack,
+    ):
         opened = open_window("mien") if window else None
         if opened is not None:
             stack.callback(opened.close)
@@ -78,7 +80,7 @@ def camera(
         from mien.recording import record
 
         print_overwriting(output, quiet=quiet)
-        recording = record(analysis, analyzer.manifest, output, blur=blur, resumable=False, on_frame=show)
+        recording = record(analysis, analyzer.manifest, output, resumable=False, on_frame=show)
     from mien.cli.console import print_tracks
     from mien.cli.video import print_summary
 

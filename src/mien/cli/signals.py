@@ -9,10 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
-)
-"""Signals that stop a command; SIGHUP exists on Unix (the terminal was closed), SIGBREAK on Windows."""
+from mien.stop_signals import STOP_SIGNALS
 
 
 class _State:
@@ -54,12 +51,16 @@ def catch_stop_signals() -> Iterator[None]:
 
 @contextmanager
 def deferred_stop() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether a stop signal arrived; in this block only a second one interrupts."""
+    """Yield a function that returns whether a stop signal arrived; in this block only a second one interrupts.
+
+    Such a block may be inside another one.
+    """
+    was_deferred = _State.is_deferred
     _State.is_deferred = True
     try:
         yield lambda: _State.received is not None
     finally:
-        _State.is_deferred = False
+        _State.is_deferred = was_deferred
 
 
 def was_signaled() -> bool:

@@ -23,14 +23,13 @@ from mien.cli.options import (
     Quiet,
     check_blur_options,
 )
-from mien.cli.progress import ProgressBar, print_message, progress_bar
+from mien.cli.progress import ProgressBar, print_message, printable, progress_bar
 from mien.cli.signals import deferred_stop, stop_code
 from mien.cli.video_sound import open_voices, read_sound
-from mien.cli.video_sources import check_source, expand_sources, identify, name_folders
+from mien.cli.video_sources import check_source, expand_sources, identify, name_folders, number_names
 from mien.drawing.blur_mode import BlurMode
 from mien.errors import InputError, MienError
 from mien.number_format import count
-from mien.schema import valid_text
 
 if TYPE_CHECKING:
     from mien.inference.analyzer import Analyzer
@@ -147,13 +146,23 @@ def _analyze(
     from mien.recording import record
     from mien.video.analysis import VideoAnalysis
 
+    def check_stop() -> None:
+        if is_stopped():
+            raise KeyboardInterrupt
+
     check_source(source)
     # no progress bar between the JSON lines on a terminal
     is_interleaved = settings.as_json and sys.stdout.isatty()
     with ExitStack() as stack:
         analysis = stack.enter_context(
             VideoAnalysis(
-                source, analyzer, detect_every=settings.detect_every, smoothing_s=settings.smoothing_s, fps=settings.fps
+                source,
+                analyzer,
+                detect_every=settings.detect_every,
+                smoothing_s=settings.smoothing_s,
+                fps=settings.fps,
+                blur=settings.blur,
+                check_stop=check_stop,
             )
         )
         sound = read_sound(analysis, voices, is_stopped, quiet=settings.quiet) if voices else None
@@ -169,12 +178,11 @@ def _analyze(
             table=table,
             annotate=settings.annotate and output is not None,
             report=settings.report and output is not None,
-            blur=settings.blur,
             baseline=settings.baseline,
             resume=settings.resume,
             resumable=output is not None,
             on_frame=_frame_callback(
-                progress, analysis.info.frames or 0, is_stopped, overwritten, as_json=settings.as_json
+                progress, analysis.info.frames or 0, check_stop, overwritten, as_json=settings.as_json
             ),
         )
     if settings.as_json:
@@ -198,6 +206,7 @@ def _analyze_several(
 ) -> int:
     """Analyze several videos, each into a folder of its own; a bad one is reported and the others continue."""
     from mien.resume import Journal
+    from mien.video.io.sources import public_name
 
     failures = 0
     with ExitStack() as stack:
@@ -205,10 +214,11 @@ def _analyze_several(
         if output is not None:
             done = Journal(output / JOURNAL, _journal_settings(analyzer, voices, settings), resume=settings.resume)
             stack.enter_context(done)
-        for source, folder in zip(sources, name_folders(sources, output), strict=True):
-            if done is not None and source in done and done[source]["file"] == identify(source):
+        items = number_names(map(public_name, sources))
+        for source, item, folder in zip(sources, items, name_folders(sources, output), strict=True):
+            if done is not None and item in done and done[item]["file"] == identify(source):
                 continue
-            print(f"{valid_text(source)}:", flush=True)
+            print(f"{printable(public_name(source))}:", flush=True)
             try:
                 recording = _analyze(source, analyzer, voices, folder, None, settings, is_stopped)
             except MienError as error:
@@ -218,7 +228,7 @@ def _analyze_several(
             if recording.was_stopped:
                 return stop_code()
             if done is not None:
-                done.add(source, {"file": identify(source)})
+                done.add(item, {"file": identify(source)})
         if done is not None:
             done.remove()
     return _conclude(len(sources), failures, quiet=settings.quiet)
@@ -242,7 +252,7 @@ def _journal_settings(analyzer: Analyzer, voices: VoiceAnalyzer | None, settings
 
 
 def _frame_callback(
-    progress: ProgressBar, total: int, is_stopped: Callable[[], bool], overwritten: list[Path], *, as_json: bool
+    progress: ProgressBar, total: int, check_stop: Callable[[], None], overwritten: list[Path], *, as_json: bool
 ) -> OnFrame:
     """Return a function that prints a frame if requested, updates the progress and ends a stopped run.
 
@@ -257,16 +267,17 @@ def _frame_callback(
             print_json(frame.to_dict())
         rate = counts.frames / counts.work_s if counts.work_s > 0 else 0.0
         progress(counts.frames, total, f"{rate:.0f} frames/s")
-        if is_stopped():
-            raise KeyboardInterrupt
+        check_stop()
 
     return on_frame
 
 
 def print_summary(recording: Recording, files: Iterable[Path]) -> None:
-    """Print the counts of a run and the written files to standard error."""
+    """Print the counts of a run, what is missing and the written files to standard error."""
     from mien.cli.outputs import print_written
 
+    for problem in recording.problems:
+        print_message(problem)
     counts = recording.counts
     parts = [count(counts.frames, "frame"), count(len(recording.timeline.tracks), "face")]
     if counts.work_s > 0:
@@ -275,7 +286,9 @@ def print_summary(recording: Recording, files: Iterable[Path]) -> None:
         parts.append(f"{count(counts.broken, 'broken frame')} skipped")
     if counts.dropped:
         parts.append(f"{count(counts.dropped, 'frame')} dropped to keep up")
-    if recording.was_stopped:
+    if recording.is_copy_stopped:
+        parts.append("stopped before annotated.mp4 was complete")
+    elif recording.was_stopped:
         parts.append(f"stopped early at {counts.end_s:.1f} s")
     elif recording.is_truncated:
         parts.append("the video is truncated")

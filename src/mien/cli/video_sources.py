@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mien.errors import InputError
@@ -45,10 +46,12 @@ def name_folders(sources: Sequence[str], output: Path | None) -> list[Path | Non
     """Return a folder in the output folder for each video, named after it; equal names get a number."""
     if output is None:
         return [None] * len(sources)
+    from mien.video.io.sources import public_name
+
     folders: list[Path | None] = []
     used: set[str] = set()
     for source in sources:
-        name = re.sub(r"[^\w.\- ]+", "-", Path(source).stem).strip(" .-") or "video"
+        name = re.sub(r"[^\w.\- ]+", "-", Path(public_name(source)).stem).strip(" .-") or "video"
         number = 1
         unique = name
         while unique.casefold() in used:
@@ -57,6 +60,21 @@ def name_folders(sources: Sequence[str], output: Path | None) -> list[Path | Non
         used.add(unique.casefold())
         folders.append(output / unique)
     return folders
+
+
+def number_names(names: Iterable[str]) -> list[str]:
+    """Return the names, with a number where one is repeated.
+
+    Example:
+        >>> number_names(["a.mp4", "b.mp4", "a.mp4"])
+        ['a.mp4', 'b.mp4', 'a.mp4 (2)']
+    """
+    counts: Counter[str] = Counter()
+    numbered = []
+    for name in names:
+        counts[name] += 1
+        numbered.append(name if counts[name] == 1 else f"{name} ({counts[name]})")
+    return numbered
 
 
 def identify(source: str) -> list[int] | None:

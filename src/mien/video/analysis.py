@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from mien.devices import Precision
+from mien.drawing.blur_mode import BlurMode, check_blur
 from mien.inference.analyzer import Analyzer
 from mien.results import VideoFrame
 from mien.runtime import DEFAULT_MODEL
 from mien.video.follower import FaceFollower
 from mien.video.io.frame_queue import FrameQueue
 from mien.video.io.reader import VideoReader
-from mien.video.io.sources import VideoInfo, VideoInput
+from mien.video.io.sources import VideoInfo, VideoInput, is_pipe, public_name
 from mien.video.smoothing import TIME_CONSTANT_S
 
 _NO_IMAGE = np.empty((0, 0, 3), dtype=np.uint8)
@@ -76,14 +77,35 @@ def analyze_video(
 class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
     """One pass over a video: a context manager, and an iterator over its frames; see `analyze_video`.
 
+    Args:
+        source: see `analyze_video`.
+        analyzer: see `analyze_video`.
+        detect_every: see `analyze_video`.
+        smoothing_s: see `analyze_video`.
+        fps: see `analyze_video`.
+        keep_images: see `analyze_video`.
+        blur: faces that will be hidden in what is shown of the frames, see `mien.video.hiding`; the frames themselves
+            stay as they are. Every detection then scans the full frame, so that a small face is found at once.
+        check_stop: called every half second while no frame arrives, and by `mien.recording.record` between the frames
+            of a second pass; a KeyboardInterrupt that it raises ends the analysis like Ctrl-C.
+
     Attributes:
         source: as given.
         fps: as given.
         keep_images: as given.
+        blur: as given.
+        check_stop: as given.
+        is_pipe: true when the source is the path of a named pipe or a device, which can be read only once.
         reader: the open source.
         info: properties of the video.
         follower: the state between frames.
         dropped: number of frames of a live source that were replaced by newer ones.
+        broken: number of broken frames up to the last frame, which are left out.
+
+    Raises:
+        VideoReadError: when not a single frame can be read.
+        InputError: when an argument is out of range, or faces are to be hidden and their number is limited.
+        MissingExtraError: when PyAV is not installed.
     """
 
     def __init__(
@@ -95,24 +117,39 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
         smoothing_s: float = TIME_CONSTANT_S,
         fps: float | None = None,
         keep_images: bool = True,
+        blur: BlurMode | None = None,
+        check_stop: Callable[[], None] | None = None,
     ) -> None:
+        check_blur(blur, analyzer.options.max_faces)
         self.source = source
         self.fps = fps
         self.keep_images = keep_images
+        self.blur: BlurMode | None = blur
+        self.check_stop = check_stop
+        self.is_pipe = isinstance(source, str | os.PathLike) and is_pipe(source)
         self.follower = FaceFollower(analyzer, detect_every=detect_every, smoothing_s=smoothing_s)
+        self.follower.scanner.may_reduce = blur is None
         self.reader = VideoReader(source, fps=fps, color=analyzer.options.color)
         self.info: VideoInfo = self.reader.info
         self.dropped = 0
+        self.broken = 0
+        self._frames: FrameQueue | None = None
 
     @property
     def is_path(self) -> bool:
-        """True when the source is a path or an address, which can be opened a second time."""
+        """True when the source is a path or an address."""
         return isinstance(self.source, str | os.PathLike)
 
     @property
     def is_repeatable(self) -> bool:
-        """True when the same frames can be read a second time: neither a live source nor what is not a path."""
-        return self.is_path and not self.info.is_live
+        """True when the same frames can be read a second time: a path or an address, but no live source or pipe."""
+        return self.is_path and not self.info.is_live and not self.is_pipe
+
+    @property
+    def is_resumable(self) -> bool:
+        """True when the analysis can be continued after a frame, and the faces to hide are known then."""
+        is_given_again = not self.info.is_live and not self.is_pipe
+        return is_given_again and (self.blur is None or self.is_repeatable)
 
     @property
     def file(self) -> Path | None:
@@ -126,20 +163,23 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
             return None
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        with FrameQueue(self.reader, newest=self.info.is_live) as frames:
+        with FrameQueue(self.reader, newest=self.info.is_live, on_wait=self.check_stop) as frames:
+            self._frames = frames
             for frame in frames:
                 started_s = time.perf_counter()
                 result = self.follower.step(frame)
                 if self.info.is_live and self.follower.has_detected:
                     self.follower.schedule.slow_down(time.perf_counter() - started_s)
                 self.dropped = frames.dropped
+                self.broken = frames.broken
                 yield result if self.keep_images else replace(result, image=_NO_IMAGE)
+        self.broken = self.reader.broken
 
     def settings(self) -> dict[str, Any]:
         """Return the source and every option, as JSON values; an analysis with equal ones has the same results."""
         follower, analyzer = self.follower, self.follower.analyzer
         return {
-            "source": str(self.source) if self.is_path else self.info.source,
+            "source": public_name(str(self.source)) if self.is_path else self.info.source,
             "bytes": self.file.stat().st_size if self.file else None,
             "fps": self.fps,
             "size_hw": list(self.info.size_hw),
@@ -151,8 +191,9 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
         }
 
     def close(self) -> None:
-        """Close the source."""
-        self.reader.close()
+        """Close the source, unless a read in progress still uses it, as of a camera that does not answer."""
+        if self._frames is None or not self._frames.is_reading:
+            self.reader.close()
 
     def __exit__(self, *error: object) -> None:
         self.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -106,6 +106,7 @@ def annotate_again(
     *,
     turns: Sequence[SpeakingTurn] = (),
     hidden: HiddenFaces | None = None,
+    check_stop: Callable[[], None] | None = None,
 ) -> bool:
     """Write an annotated copy in a second pass over an analyzed video: who speaks and who is hidden is known then.
 
@@ -117,6 +118,7 @@ def annotate_again(
         end_s: time of the last analyzed frame.
         turns: who speaks when.
         hidden: faces to hide, or None.
+        check_stop: called after every frame; an exception that it raises ends the pass, and no copy is left.
 
     Returns:
         True when the second pass reached `end_s`; otherwise the copy ends early.
@@ -132,9 +134,13 @@ def annotate_again(
                     break
                 speakers = {turn.track_id for turn in turns if _speaks(turn, frame) and turn.track_id is not None}
                 writer.add(frame, speakers)
+                if check_stop is not None:
+                    check_stop()
         writer.close()
     finally:
         writer.suspend()
+        # This pass is never resumed, only repeated.
+        remove_segments(path)
     return round(last_s, 6) >= round(end_s, 6)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from mien._version import __version__
-from mien.drawing.blur_mode import BlurMode
+from mien.atomic import write_atomic
 from mien.errors import InputError
 from mien.manifest import Manifest
 from mien.video.analysis import VideoAnalysis
 from mien.video.speaking import SoundTrack
+from mien.video.track_summary import SEGMENTS, TRACKS
+from mien.video.turns import TURNS
 
 STATE = "run.json"
 """Name of the checkpoint."""
@@ -19,14 +22,15 @@ ROWS = "rows.jsonl"
 """Name of the file of the rows, see `mien.video.table.RowFile`."""
 
 
+def check_table_name(table: Path, folder: Path) -> None:
+    """Raise `InputError` when the table is another file that a run writes into its folder, in any spelling."""
+    names = (os.path.realpath(folder / name).casefold() for name in (ROWS, TRACKS, SEGMENTS, TURNS))
+    if os.path.realpath(table).casefold() in names:
+        raise InputError(f"{table} is another file of the run and would be overwritten; give the table another name.")
+
+
 def run_settings(
-    analysis: VideoAnalysis,
-    manifest: Manifest,
-    sound: SoundTrack | None,
-    *,
-    annotate: bool,
-    blur: BlurMode | None,
-    baseline: bool,
+    analysis: VideoAnalysis, manifest: Manifest, sound: SoundTrack | None, *, annotate: bool, baseline: bool
 ) -> dict[str, Any]:
     """Return everything that has to be equal for a run to be resumed."""
     return {
@@ -34,7 +38,7 @@ def run_settings(
         "model": manifest.sha256,
         **analysis.settings(),
         "annotate": annotate,
-        "blur": blur,
+        "blur": analysis.blur,
         "baseline": baseline,
         "voice": sound.manifest.sha256 if sound else None,
     }
@@ -68,3 +72,12 @@ def load_state(folder: Path, settings: dict[str, Any], *, resume: bool) -> dict[
             "--output."
         )
     return state
+
+
+def mark_stopped(folder: Path) -> bool:
+    """Mark the last checkpoint as that of a stopped run; return False when there is none."""
+    path = folder / STATE
+    if not path.is_file():
+        return False
+    write_atomic(path, json.dumps({**json.loads(path.read_bytes()), "was_stopped": True}))
+    return True

@@ -12,6 +12,8 @@ from mien.table_files import TableFile
 from mien.video.speakers import SpeakerStatus
 from mien.voice.result import VoiceSegment
 
+TURNS = "turns.csv"
+"""Name of the table in an output folder."""
 NO_FACE = {"no_match": "no visible face", "ambiguous": "several faces fit", "too_short": "too short to tell"}
 """Why a turn has no face, as text."""
 

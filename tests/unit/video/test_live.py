@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from mien.inference.options import AnalysisOptions
 from mien.recording import record
 from mien.video import analysis as analysis_module
 from mien.video.analysis import VideoAnalysis
+from mien.video.io import frame_queue
 from mien.video.io.reader import VideoReader
 from mien.video.io.sources import DecodedFrame, VideoInfo
 from mien.video.schedule import DETECTION_INTERVAL_S
@@ -23,7 +25,7 @@ class LiveReader:
     """A `VideoReader` of a camera, with a frame at regular times."""
 
     def __init__(self, source, fps=None, *, color="rgb", count=60, step_s=0.005):
-        self.broken, self.is_truncated, self.is_closed = 0, False, False
+        self.broken, self.problems, self.is_truncated, self.is_closed = 0, [], False, False
         self.info = VideoInfo(
             source="camera 0", size_hw=(48, 64), fps=1 / step_s, duration_s=None, frames=None,
             has_audio=False, is_live=True,
@@ -120,6 +122,46 @@ def test_live_recording_reports_dropped_frames(live, tmp_path):
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Dropped frames" in page
     assert "every frame" in page
+
+
+def test_a_stalled_source_can_be_stopped(live, monkeypatch):
+    is_over = threading.Event()
+
+    def stall(self):
+        yield DecodedFrame(0, 0.0, np.zeros((48, 64, 3), dtype=np.uint8))
+        is_over.wait(20)
+
+    def stop():
+        is_over.set()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LiveReader, "__iter__", stall)
+    with VideoAnalysis(live, SlowAnalyzer(), check_stop=stop) as analysis, pytest.raises(KeyboardInterrupt):
+        list(analysis)
+    assert analysis.reader.is_closed
+
+
+def test_a_source_that_is_still_read_is_not_closed(live, monkeypatch):
+    monkeypatch.setattr(frame_queue, "CLOSE_TIMEOUT_S", 0.05)
+    is_over = threading.Event()
+
+    def stall(self):
+        yield DecodedFrame(0, 0.0, np.zeros((48, 64, 3), dtype=np.uint8))
+        is_over.wait(20)
+
+    monkeypatch.setattr(LiveReader, "__iter__", stall)
+    with VideoAnalysis(live, SlowAnalyzer()) as analysis:
+        stream = iter(analysis)
+        next(stream)
+        stream.close()
+    assert not analysis.reader.is_closed
+    is_over.set()
+    limit_s = time.monotonic() + 10
+    while any(thread.name == "mien-frames" for thread in threading.enumerate()):
+        assert time.monotonic() < limit_s
+        time.sleep(0.002)
+    analysis.close()
+    assert analysis.reader.is_closed
 
 
 def test_rejects_interval_below_one(live):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,17 +11,21 @@ import numpy as np
 
 from mien.addresses import path_problem
 from mien.errors import ImageReadError, VideoReadError
-from mien.image_formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from mien.image_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
 from mien.imaging import read_image
+from mien.number_format import count as count_nouns
 from mien.video.io.fitting import fit_image, limit_side
 from mien.video.io.sampling import FrameSampler, sampled_info
-from mien.video.io.sources import DecodedFrame, VideoInfo
+from mien.video.io.sources import DecodedFrame, VideoInfo, is_address
 
 DEFAULT_FPS = 25.0
 """Frame rate of an image sequence by default."""
 
 TimedImage: TypeAlias = "tuple[float, float, Callable[[], np.ndarray]]"
 """Start and end of an image in seconds, and a function that reads it."""
+
+MAX_NAMED = 3
+"""Number of files that a message names; the others are counted."""
 
 _NUMBER = re.compile(r"%(0\d+)?d")
 _ANIMATED_FORMATS = ("AVIF", "GIF", "PNG", "WEBP")
@@ -31,32 +35,53 @@ def open_images(source: str | Path, *, fps: float | None, max_side: int | None) 
     """Open a folder of images, a pattern like `frames/%04d.png` or an image; return None for any other source.
 
     Raises:
-        VideoReadError: when no image exists, or none is readable.
+        VideoReadError: when no image exists, none is readable, or the folder cannot be read.
     """
     if not str(source).strip():
         raise VideoReadError(str(path_problem(source)))
+    if is_address(source):
+        return None
     path = Path(source)
     step_s = 1 / (fps or DEFAULT_FPS)
-    if path.is_dir():
-        paths = sorted((item for item in path.iterdir() if _is_image(item)), key=_natural_key)
-        videos = sorted(item.name for item in path.iterdir() if item.suffix.lower() in VIDEO_SUFFIXES)
-        hint = f"{path} holds videos; give them by name: {', '.join(videos[:3])}{', ...' * (len(videos) > 3)}"
-        problem = hint if videos else f"no images found in {path}; expected a video, or a folder of frames."
-    elif _NUMBER.search(path.name) and not path.exists() and "://" not in str(source):
-        paths = _numbered_files(path)
-        problem = f"no image matches {path}."
-    elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-        frames = lambda: _animation_frames(path, step_s)  # noqa: E731
-        return ImageFrames(str(source), frames, count=None, max_side=max_side, fps=fps)
-    else:
-        return None
-    if not paths:
-        raise VideoReadError(problem)
-    return ImageFrames(str(source), lambda: _file_frames(paths, step_s), count=len(paths), max_side=max_side)
+    left_out: list[str] = []
+    try:
+        if path.is_dir():
+            paths, left_out = _folder_files(path)
+        elif _NUMBER.search(path.name) and not path.exists():
+            paths = _numbered_files(path)
+        elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+            frames = lambda: _animation_frames(path, step_s)  # noqa: E731
+            return ImageFrames(str(source), frames, count=None, max_side=max_side, fps=fps)
+        else:
+            return None
+    except OSError as error:
+        problem = f"{path} cannot be read: {(error.strerror or str(error)).lower()}."
+        raise VideoReadError(path_problem(source) or problem) from None
+    return ImageFrames(
+        str(source), lambda: _file_frames(paths, step_s), count=len(paths), max_side=max_side, left_out=left_out
+    )
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _folder_files(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the images of a folder in natural order, and the names of those that are not read.
+
+    Raises:
+        VideoReadError: when it has neither.
+        OSError: when it cannot be read.
+    """
+    files = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_natural_key)
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    left_out = [path.name for path in files if path.suffix.lower() in UNREADABLE_SUFFIXES and path.is_file()]
+    if videos := [path.name for path in files if path.suffix.lower() in VIDEO_SUFFIXES and not images]:
+        raise VideoReadError(f"{folder} holds videos; give them by name: {_first_names(videos)}")
+    if not images and not left_out:
+        raise VideoReadError(f"no images found in {folder}; expected a video, or a folder of frames.")
+    return images, left_out
+
+
+def _first_names(names: Sequence[str]) -> str:
+    """Return some names as the end of a sentence."""
+    return ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else ".")
 
 
 def _natural_key(path: Path) -> list[tuple[int, int, str]]:
@@ -66,14 +91,21 @@ def _natural_key(path: Path) -> list[tuple[int, int, str]]:
 
 
 def _numbered_files(pattern: Path) -> list[Path]:
-    """Return the files of a pattern in the order of their numbers, which may have gaps."""
+    """Return the files of a pattern in the order of their numbers, which may have gaps.
+
+    Raises:
+        VideoReadError: when there are none.
+        OSError: when their folder cannot be read.
+    """
     before, width, after = _NUMBER.split(pattern.name, maxsplit=1)
     digits = r"(\d{%d,})" % int(width or 1)  # noqa: UP031 - braces of the expression
     name = re.compile(re.escape(before) + digits + re.escape(after))
-    if not pattern.parent.is_dir():
-        return []
-    matches = ((name.fullmatch(path.name), path) for path in pattern.parent.iterdir())
-    return [path for _, path in sorted((int(match[1]), path) for match, path in matches if match)]
+    files = pattern.parent.iterdir() if pattern.parent.is_dir() else ()
+    matches = ((name.fullmatch(path.name), path) for path in files)
+    paths = [path for _, path in sorted((int(match[1]), path) for match, path in matches if match)]
+    if not paths:
+        raise VideoReadError(f"no image matches {pattern}.")
+    return paths
 
 
 def _file_frames(paths: list[Path], step_s: float) -> Iterator[TimedImage]:
@@ -107,7 +139,7 @@ def _decode_animation(image: Any, step_s: float) -> Iterator[TimedImage]:
         except EOFError:
             return
         except Exception as error:  # the decoders of Pillow raise many kinds
-            problem = ImageReadError(str(error))
+            problem = ImageReadError(f"{image.filename}: frame {index} cannot be decoded: {error}.")
             yield start_s, start_s + step_s, lambda problem=problem: _raise(problem)
             return
         frame = image.copy()
@@ -130,6 +162,7 @@ class ImageFrames:
         count: number of images, or None.
         max_side: maximum length of the longer side in pixels.
         fps: see `FrameSampler`.
+        left_out: names of images that are not read.
 
     Attributes:
         info: properties of the sequence.
@@ -149,15 +182,18 @@ class ImageFrames:
         count: int | None,
         max_side: int | None,
         fps: float | None = None,
+        left_out: Sequence[str] = (),
     ) -> None:
+        self._name = name
         self._open_frames = open_frames
         self._fps = fps
-        problem = f"{name} has no images."
+        self._left_out = left_out
+        self.skip_to(-1, 0.0)
         for start_s, end_s, read in open_frames():
             try:
                 height, width = read().shape[:2]
             except ImageReadError as error:
-                problem = str(error)
+                self._count_broken(error)
                 continue
             fps = 1 / (end_s - start_s)
             info = VideoInfo(
@@ -172,9 +208,25 @@ class ImageFrames:
             self.info = sampled_info(info, self._fps)
             break
         else:
-            raise VideoReadError(problem)
+            raise VideoReadError(" ".join(self.problems) or f"{name} has no images.")
         self._size_hw = limit_side((height, width), max_side)
         self.skip_to(-1, 0.0)
+
+    @property
+    def problems(self) -> list[str]:
+        """One line for each reason why images are missing among the frames so far."""
+        lines = list(self._errors)
+        if self._left_out:
+            files = count_nouns(len(self._left_out), "file")
+            lines.insert(0, f"left out {files} of {self._name} that cannot be read: {_first_names(self._left_out)}")
+        if more := self.broken - len(self._errors):
+            lines.append(f"{count_nouns(more, 'more image')} could not be read.")
+        return lines
+
+    def _count_broken(self, error: ImageReadError) -> None:
+        if len(self._errors) < MAX_NAMED:
+            self._errors.append(str(error))
+        self.broken += 1
 
     def close(self) -> None:
         """Stop the iteration, which closes an open animation."""
@@ -186,13 +238,14 @@ class ImageFrames:
                 continue
             try:
                 return DecodedFrame(index, start_s, fit_image(read(), self._size_hw))
-            except ImageReadError:
-                self.broken += 1
+            except ImageReadError as error:
+                self._count_broken(error)
         raise StopIteration
 
     def skip_to(self, index: int, timestamp_s: float) -> None:
         """Continue after the image of this index."""
         self.broken = 0
+        self._errors: list[str] = []
         self._last_skipped = index
         self._sampler = FrameSampler(self._fps)
         self._frames = enumerate(self._open_frames())

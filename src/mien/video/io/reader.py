@@ -83,6 +83,11 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         return self._frames.broken
 
     @property
+    def problems(self) -> list[str]:
+        """One line for each reason why images of a sequence are missing so far; empty for other sources."""
+        return self._frames.problems if isinstance(self._frames, ImageFrames) else []
+
+    @property
     def is_truncated(self) -> bool:
         """True when the source ended early; known after the last frame."""
         return self._frames.is_truncated

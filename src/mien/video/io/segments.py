@@ -98,8 +98,9 @@ def _check_size(segment: Path, stream: VideoStream, size_hw: tuple[int, int]) ->
 def _cut_segment(segment: Path, limit: int) -> None:
     av = load_av("writing video")
     with ExitStack() as stack:
-        packets = stack.enter_context(closing(_packets(segment)))
+        # Left last: Windows does not replace a file that is open for reading.
         file = stack.enter_context(open_atomic(finished(segment)))
+        packets = stack.enter_context(closing(_packets(segment)))
         options = {"write_index": "0"}
         target = stack.enter_context(av.open(file, "w", format="nut", container_options=options))
         stream = None

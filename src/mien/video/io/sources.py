@@ -29,6 +29,15 @@ VideoInput: TypeAlias = str | os.PathLike[str] | int | bytes | BinaryIO | Iterab
 STREAM_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "tcp", "udp")
 """URL schemes of network streams."""
 
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_CREDENTIALS = re.compile(
+    r"""(?<=://)(?:
+        [^/?\#@:\[]*:(?!\d*(?:[/?\#]|$))(?:[^?\#]*@|.*@)  # user name and password, unless it is host and port
+        |[^/?\#]*@                                        # user name
+    )""",
+    re.VERBOSE,
+)
+
 _TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})
 """Formats in which libav renders a text file as an image."""
 
@@ -88,6 +97,32 @@ class VideoSource:
     file: BinaryIO | None = None
 
 
+def is_address(source: object) -> bool:
+    """Return whether a source is a URL."""
+    return isinstance(source, str) and _ADDRESS.match(source) is not None
+
+
+def public_name(source: str) -> str:
+    """Return the name of a path, a camera or a URL for messages and files; a URL is without user name and password.
+
+    A password may contain "/" as it is. Only digits between ":" and "/" are a port.
+
+    Example:
+        >>> public_name("rtsp://user:pass/word@host:554/one"), public_name("http://host:80/one@two")
+        ('rtsp://host:554/one', 'http://host:80/one@two')
+    """
+    return _CREDENTIALS.sub("", source, count=1) if is_address(source) else source
+
+
+def is_pipe(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path exists and is neither a file nor a folder, as a named pipe: it can be read only once."""
+    path = Path(path)
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except (OSError, ValueError):  # not a valid file name
+        return False
+
+
 def load_av(capability: str) -> Any:
     """Import PyAV.
 
@@ -120,7 +155,7 @@ def resolve_source(source: VideoInput, fps: float | None = None) -> VideoSource:
         raise VideoReadError(str(path_problem(source)))
     if isinstance(source, str) and source.startswith("camera:"):
         return camera_source(source.removeprefix("camera:"), fps)
-    if isinstance(source, str) and (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source)):
+    if isinstance(source, str) and (scheme := _ADDRESS.match(source)):
         return _stream_source(source, scheme[1].lower())
     return _file_source(Path(source))
 
@@ -163,7 +198,7 @@ def _dshow_name(number: int) -> str:
 
 
 def _stream_source(url: str, scheme: str) -> VideoSource:
-    name = re.sub(r"//[^/]*@", "//", url)
+    name = public_name(url)
     if scheme == "file":
         raise VideoReadError(str(path_problem(url)))
     if scheme not in STREAM_SCHEMES:
@@ -270,11 +305,20 @@ def _open_error(source: VideoSource, error: Exception) -> str:
     return f"{source.name} is not a readable video."
 
 
+def _can_reopen(source: VideoSource) -> bool:
+    """Return whether the file of a source can be read a second time; opening a pipe again would wait for a writer."""
+    return not is_pipe(_path(source)) if source.file is None else source.file.seekable()
+
+
+def _path(source: VideoSource) -> Path:
+    return Path(source.url.removeprefix("file:"))
+
+
 @contextmanager
 def _reopened(source: VideoSource) -> Iterator[BinaryIO]:
     """Open the file of a source; the position of an open file is restored."""
     if source.file is None:
-        with Path(source.url.removeprefix("file:")).open("rb") as file:
+        with _path(source).open("rb") as file:
             yield file
         return
     position = source.file.tell()
@@ -284,6 +328,8 @@ def _reopened(source: VideoSource) -> Iterator[BinaryIO]:
 
 
 def _starts_as_mp4(source: VideoSource) -> bool:
+    if not _can_reopen(source):
+        return False
     try:
         with _reopened(source) as file:
             return file.read(8)[4:] in (b"ftyp", b"moov", b"wide")
@@ -304,8 +350,8 @@ def _camera_error(source: VideoSource, error: Exception, problem: str) -> str:
 
 
 def is_truncated_mp4(source: VideoSource) -> bool:
-    """Return True when the last box of an MP4 is longer than the rest of the file."""
-    if source.file is not None and not source.file.seekable():
+    """Return True when the last box of an MP4 is longer than the rest of the file; False for a pipe."""
+    if not _can_reopen(source):
         return False
     with _reopened(source) as file:
         size = file.seek(0, 2)

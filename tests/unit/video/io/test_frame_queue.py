@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mien.errors import VideoReadError
+from mien.video.io import frame_queue
 from mien.video.io.frame_queue import PREFETCH, FrameQueue
 from mien.video.io.sources import DecodedFrame
 
@@ -138,6 +139,51 @@ def test_closing_stops_reader_of_live_source():
 
     with FrameQueue(endless(), newest=True) as frames:
         next(iter(frames))
+
+
+def test_raises_from_waiting_only_while_no_frame_arrives():
+    is_over = threading.Event()
+
+    def slow():
+        yield from numbered(PREFETCH)
+        is_over.wait(10)
+
+    def stop():
+        is_over.set()
+        raise KeyboardInterrupt
+
+    with FrameQueue(slow(), newest=False, on_wait=stop) as frames:
+        stream = iter(frames)
+        assert [next(stream).index for _ in range(PREFETCH)] == list(range(PREFETCH))
+        with pytest.raises(KeyboardInterrupt):
+            next(stream)
+
+
+def test_counts_broken_frames_before_the_frame_taken():
+    class Broken(Counted):
+        @property
+        def broken(self):
+            return 2 * self.count
+
+    source = Broken(5)
+    with FrameQueue(source, newest=False) as frames:
+        wait_until(lambda: source.count == 5)
+        assert [frames.broken for _ in frames] == [2, 4, 6, 8, 10]
+
+
+def test_reports_a_reader_that_has_not_returned(monkeypatch):
+    monkeypatch.setattr(frame_queue, "CLOSE_TIMEOUT_S", 0.05)
+    is_over = threading.Event()
+
+    def stalled():
+        yield from numbered(1)
+        is_over.wait(10)
+
+    with FrameQueue(stalled(), newest=False) as frames:
+        assert frames.is_reading
+    assert frames.is_reading
+    is_over.set()
+    wait_until(lambda: not frames.is_reading)
 
 
 def test_exception_in_the_block_is_raised():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.server
+import os
 import socket
+import subprocess
 import sys
 import threading
 import zipfile
@@ -22,7 +24,7 @@ from mien.video.io.reader import VideoReader
 
 av = pytest.importorskip("av")
 
-from support.clips import assert_same, difference, numbered, read, steady, write_clip, write_sound  # noqa: E402
+from support.clips import FRAGMENTED, assert_same, cut, difference, numbered, read, steady, write_clip, write_sound  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +152,78 @@ def test_counts_broken_images(tmp_path: Path):
         assert reader.broken == 2
 
 
+def test_names_images_that_are_left_out_or_broken(tmp_path: Path):
+    Image.fromarray(numbered(0)).save(tmp_path / "5.png")
+    for name in ("a.heic", "b.NEF", "c.heic", "d.svg", ".hidden.heic"):
+        (tmp_path / name).touch()
+    for index in (1, 2, 3, 4, 6):
+        (tmp_path / f"{index}.png").write_bytes(b"broken")
+    with VideoReader(tmp_path) as reader:
+        assert [frame.index for frame in reader] == [4]
+        left_out, *broken, others = reader.problems
+        assert left_out == f"left out 4 files of {tmp_path} that cannot be read: a.heic, b.NEF, c.heic, ..."
+        assert broken == [f"{tmp_path / f'{index}.png'} is not an image in a supported format." for index in (1, 2, 3)]
+        assert others == "2 more images could not be read."
+        reader.skip_to(4, 4 / 25)
+        assert reader.problems == [left_out]
+
+
+def test_other_sources_have_no_problems(clip: Path):
+    with VideoReader(clip) as reader:
+        assert reader.problems == []
+
+
+def test_names_broken_frame_of_an_animation(tmp_path: Path):
+    images = [Image.fromarray(numbered(index)) for index in range(5)]
+    images[0].save(tmp_path / "clip.gif", save_all=True, append_images=images[1:])
+    cut(tmp_path / "clip.gif", 0.9)
+    with VideoReader(tmp_path / "clip.gif") as reader:
+        assert len(list(reader)) == 4
+        (problem,) = reader.problems
+    assert problem.startswith(f"{tmp_path / 'clip.gif'}: frame 4 cannot be decoded: ")
+
+
 def test_rejects_folder_of_broken_images(tmp_path: Path):
     (tmp_path / "0.png").write_bytes(b"broken")
     with pytest.raises(VideoReadError, match=r"0.png is not an image"):
         read(tmp_path)
+
+
+def test_rejects_folder_of_images_that_are_not_read(tmp_path: Path):
+    (tmp_path / "a.heic").touch()
+    with pytest.raises(VideoReadError) as caught:
+        read(tmp_path)
+    assert str(caught.value) == f"left out 1 file of {tmp_path} that cannot be read: a.heic."
+
+
+@pytest.mark.parametrize("name", ["", "%04d.png"])
+@pytest.mark.parametrize("method", ["iterdir", "is_dir"])
+def test_rejects_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, method: str):
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, method, refuse)
+    with pytest.raises(VideoReadError, match=r"cannot be read: permission denied\.$"):
+        read(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.parametrize("is_video", [True, False])
+def test_reads_a_named_pipe_once(tmp_path: Path, is_video: bool):
+    source = write_clip(tmp_path / "clip.mp4", container_options=FRAGMENTED)
+    data = source.read_bytes() if is_video else source.read_bytes()[4:12] * 500
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[data], daemon=True)
+    writer.start()
+    # A second open of the pipe would wait for another writer.
+    script = "import sys; from support.clips import read; print(len(read(sys.argv[1])))"
+    command = [sys.executable, "-c", script, str(tmp_path / "pipe")]
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=60)
+    writer.join(10)
+    if is_video:
+        assert done.stdout == "30\n"
+    else:
+        assert done.stderr.endswith("pipe is not a readable video.\n")
 
 
 def test_image_is_one_frame_with_exif_orientation(tmp_path: Path):
@@ -233,6 +303,28 @@ def test_source_name_omits_password():
     assert source.name == "rtsp://host/one"
     assert source.url == "rtsp://user:secret@host/one"
     assert source.options == {"rtsp_transport": "tcp"}
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("rtsp://user:secret@host:554/one", "rtsp://host:554/one"),
+        ("rtsp://user:pass/word@host/one", "rtsp://host/one"),
+        ("rtsp://user:p@ss/word@host/one", "rtsp://host/one"),
+        ("rtsp://user:p?s#w@host/one", "rtsp://host/one"),
+        ("rtsp://user:1234@host/one", "rtsp://host/one"),
+        ("rtsp://:secret@[::1]:554/one", "rtsp://[::1]:554/one"),
+        ("rtsp://user@host/one", "rtsp://host/one"),
+        ("https://user:secret@host/one?mail=a@b", "https://host/one?mail=a@b"),
+        ("https://host:8080/one@two?mail=a@b", "https://host:8080/one@two?mail=a@b"),
+        ("https://host/@one", "https://host/@one"),
+        ("rtsp://[::1]:554/one@two", "rtsp://[::1]:554/one@two"),
+        ("clips//a:b@c.mp4", "clips//a:b@c.mp4"),
+        ("C://clips/a:b@c.mp4", "C://clips/a:b@c.mp4"),
+    ],
+)
+def test_public_name_omits_credentials_only(source: str, name: str):
+    assert sources.public_name(source) == name
 
 
 def test_rejects_unknown_url_scheme():

@@ -7,13 +7,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mien.errors import InputError, VideoReadError
+from mien.video.io import segments
 from mien.video.io import writer as writer_module
 from mien.video.io.segments import TIME_BASE, _all_packets, list_segments
 from mien.video.io.writer import VideoWriter
@@ -269,6 +270,27 @@ def test_resumes_from_segment_truncated_anywhere(tmp_path: Path):
         with VideoWriter(out, size_hw=SIZE_HW, resume_at_s=resume_at_s) as writer:
             add_all(writer, steady(32)[count:], count)
         assert_written(out, steady(32))
+
+
+def test_segment_is_closed_before_it_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Windows does not replace a file that is open."""
+    writer = VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW)
+    add_all(writer, steady(10))
+    writer.suspend()
+    events = []
+    original, replace = segments._packets, Path.replace
+
+    def packets(segment: Path) -> Iterator[object]:
+        try:
+            yield from original(segment)
+        finally:
+            events.append("closed")
+
+    monkeypatch.setattr(segments, "_packets", packets)
+    monkeypatch.setattr(Path, "replace", lambda path, target: (events.append("replaced"), replace(path, target))[1])
+    VideoWriter(tmp_path / "out.mp4", size_hw=SIZE_HW, resume_at_s=0.45)
+    # Closed first by the search for the place to cut, then by the cut.
+    assert events == ["closed", "closed", "replaced"]
 
 
 def test_open_segment_is_readable(tmp_path: Path):
