@@ -10,6 +10,7 @@ import csv
 import json
 import math
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,8 +41,11 @@ def read_prior(prior: Prior) -> dict[str, float] | Literal["uniform"]:
         prior: see `Prior`. A .json file holds one object, class to frequency; a .csv file has the `COLUMNS`.
 
     Raises:
-        InputError: if the file cannot be read, or a frequency is negative, not a number, or all are 0.
+        InputError: if the prior has another type, the file cannot be read, or a frequency is negative, not a number, or
+            all are 0.
     """
+    if not isinstance(prior, Mapping | str | PathLike):
+        raise InputError(f"prior is {prior!r}; expected frequencies by class, 'uniform', or a .json or .csv file.")
     if prior == UNIFORM:
         return UNIFORM
     place = "prior" if isinstance(prior, Mapping) else str(prior)
@@ -157,7 +161,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}; expected uniform or a file.") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is not text; expected a .json or .csv file of class frequencies.") from None
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         return _parse_csv(text, path)
     try:
         record = json.loads(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
@@ -84,14 +85,16 @@ def parse_device(device: str) -> Device | None:
         InputError: when the device is unknown.
     """
     kind, has_unit, unit = device.partition(":") if isinstance(device, str) else ("", "", "")
-    is_unit = unit.isascii() and (unit.isdigit() if kind in NUMBERED else kind == "openvino" and unit.isalnum())
+    pattern = r"[a-zA-Z]+(\.\d+)?" if kind == "openvino" else r"\d+" if kind in NUMBERED else ""
+    is_unit = re.fullmatch(pattern, unit, re.ASCII) is not None
     if kind in PROVIDERS and (is_unit or not has_unit):
         return Device(kind, unit)
     if device == "auto":
         return None
     names = ("auto", *PROVIDERS)
     hint = difflib.get_close_matches(kind, names, n=1)
-    example = f'did you mean "{hint[0]}"?' if hint and hint[0] != kind else 'a number follows as in "cuda:1".'
+    is_other = bool(hint) and hint[0] != kind
+    example = f'did you mean "{hint[0]}"?' if is_other else 'a unit follows as in "cuda:1" and "openvino:gpu.1".'
     raise InputError(f"unknown device {device!r}; expected one of {', '.join(names)}; {example}")
 
 

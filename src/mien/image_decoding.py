@@ -7,7 +7,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -244,22 +244,21 @@ def _count_jpeg_scans(data: bytes) -> int:
 
 _suppression_lock = threading.Lock()
 _suppression_count = 0
-_suppressed_filters = warnings.catch_warnings()
+_suppressing_filter: object = None
 
 
 @contextmanager
 def _suppress_pillow_warnings() -> Iterator[None]:
     """Ignore Pillow's warnings about corrupt EXIF blocks and large images.
 
-    `warnings.catch_warnings` is not thread-safe: of overlapping blocks only the first may save and the last restore the
-    filters.
+    Of overlapping blocks in threads the first adds a filter and the last removes it. `warnings.catch_warnings` is not
+    thread-safe: it would also remove filters that other threads have added meanwhile.
     """
-    global _suppression_count, _suppressed_filters
+    global _suppression_count, _suppressing_filter
     with _suppression_lock:
         if _suppression_count == 0:
-            _suppressed_filters = warnings.catch_warnings()
-            _suppressed_filters.__enter__()
             warnings.filterwarnings("ignore", module=r"PIL\.")
+            _suppressing_filter = warnings.filters[0]
         _suppression_count += 1
     try:
         yield
@@ -267,4 +266,5 @@ def _suppress_pillow_warnings() -> Iterator[None]:
         with _suppression_lock:
             _suppression_count -= 1
             if _suppression_count == 0:
-                _suppressed_filters.__exit__(None, None, None)
+                with suppress(ValueError):  # the filters have been reset
+                    warnings.filters.remove(_suppressing_filter)  # pyright: ignore

@@ -120,6 +120,16 @@ def is_pillow(source: object) -> TypeGuard[Image]:
     return image is not None and isinstance(source, image)
 
 
+def is_repeatable(source: object) -> bool:
+    """Return whether a source is encoded and can be read twice: bytes or a file, but no pipe or open file."""
+    if not isinstance(source, str | os.PathLike):
+        return isinstance(source, bytes)
+    try:
+        return Path(source).is_file()
+    except Exception:  # reading it reports the problem; a path object of others raises anything
+        return False
+
+
 def is_array(source: object) -> TypeGuard[np.ndarray]:
     """Return whether `source` is an array of numpy or one that converts to it, such as a tensor of torch."""
     is_array_like = hasattr(source, "__array__") and hasattr(source, "shape") and not isinstance(source, np.generic)
@@ -175,6 +185,8 @@ def _read_bytes(source: Any, name: str) -> bytes:
     is_path = isinstance(source, str | os.PathLike)
     if is_path and (problem := path_problem(name)) and not os.path.exists(name):  # noqa: PTH110 - any text
         raise ImageReadError(problem)
+    if is_path and os.path.isdir(name):  # noqa: PTH112 - any text
+        raise ImageReadError(f"{name} is a directory; pass the paths of its images to analyze_many.")
     try:
         if is_path:
             return Path(name).read_bytes()
@@ -182,8 +194,6 @@ def _read_bytes(source: Any, name: str) -> bytes:
         data = _read_from_start(source, read) if callable(read) and not isinstance(source, io.TextIOBase) else None
     except FileNotFoundError as error:
         raise ImageReadError(f"{name}: {str(error.strerror).lower()}{_path_hint(name)}.") from None
-    except IsADirectoryError:
-        raise ImageReadError(f"{name} is a directory; pass the paths of its images to analyze_many.") from None
     except Exception as error:
         # ValueError: the path contains a null character, or the file is closed. Files of others raise any exception.
         problem = getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -15,6 +16,7 @@ from mien.manifest import Manifest, read_manifest
 from mien.sessions import open_first
 
 if TYPE_CHECKING:
+    import numpy as np
     from onnxruntime import InferenceSession
 
 ASSETS = Path(__file__).parent / "assets"
@@ -67,6 +69,20 @@ class LoadedModel:
     def precision(self) -> Precision:
         """The arithmetic of the file in use."""
         return "int8" if self.path.name.endswith(INT8_SUFFIX) else "float32"
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Return outputs of the network, by their names, for inputs by their names.
+
+        Raises:
+            ModelError: if the network fails.
+        """
+        import numpy as np
+
+        try:
+            return [np.asarray(output) for output in self.session.run(list(outputs), dict(inputs))]
+        except Exception as error:  # ONNX Runtime's own classes share no public base
+            problem = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{self.path}: {problem}") from None
 
 
 def shipped_models(task: str = "expression") -> list[str]:

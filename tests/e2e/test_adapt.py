@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -54,6 +55,23 @@ def test_adapts_to_a_folder_and_predicts_its_labels(photographs, tmp_path, capsy
     assert manifest["source"]["adapted_from"] == "compact, version 2"
     assert manifest["trained_on"][-1]["name"].endswith("27 faces, adaptation")
     assert set(next(iter(manifest["metrics"].values()))["labels"]) >= {"n", "accuracy", "balanced_accuracy", "ece"}
+
+
+def test_an_adapted_model_is_adapted_again(photographs, tmp_path, capsys):
+    first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
+    assert run_adapt("compact", photographs / "photos", "-o", first) == 0
+    other = tmp_path / "photos"
+    for label, renamed in (("surprise", "sadness"), ("anger", "surprise"), ("happiness", "anger")):
+        shutil.copytree(photographs / "photos" / label, other / renamed)
+    assert run_adapt(first, other, "-o", second) == 0, capsys.readouterr().err
+    result = mien.Analyzer(second, threads=1).analyze(other / "sadness" / "astronaut4.jpg")
+    assert result[0].expression.top(1)[0][0] == "sadness"
+
+
+def test_a_file_that_is_no_model_is_one_clear_error(photographs, tmp_path, capsys):
+    (tmp_path / "broken.onnx").write_text("no model")
+    assert run_adapt(tmp_path / "broken.onnx", photographs / "photos", "-o", tmp_path / "mine.onnx") == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_adapts_to_a_table_with_groups(photographs, tmp_path, capsys):

@@ -172,3 +172,15 @@ def test_names_unknown_and_missing_classes():
         log_ratios(MANIFEST, {"neutral": 1, "happiness": 1, "anger": 1, "fear": 1})
     with pytest.raises(InputError, match="no frequency of happiness, anger; 0 excludes a class"):
         log_ratios(MANIFEST, {"neutral": 1})
+
+
+@pytest.mark.parametrize("prior", [[0.5, 0.5], 0.5, np.array([0.5, 0.5])])
+def test_rejects_other_types(prior):
+    with pytest.raises(InputError, match="expected frequencies by class"):
+        read_prior(prior)
+
+
+def test_suffix_may_be_in_capitals(tmp_path):
+    path = tmp_path / "SETTING.CSV"
+    path.write_text("label,frequency\nneutral,1\n")
+    assert read_prior(path) == {"neutral": 1.0}

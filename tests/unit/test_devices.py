@@ -47,7 +47,8 @@ def test_auto_is_no_particular_device():
         ("cuda:-1", "cuda:1"),
         ("cpu:0", "cuda:1"),
         ("auto:1", "cuda:1"),
-        ("openvino:", "cuda:1"),
+        ("openvino:", "openvino:gpu.1"),
+        ("openvino:gpu.", "openvino:gpu.1"),
         ("", "expected one of auto, cpu, cuda"),
         (None, "unknown device None"),
         (0, "unknown device 0"),
@@ -132,3 +133,7 @@ def test_compiled_networks_are_kept_where_the_variable_says(monkeypatch):
     assert provider_options(Device("openvino"), 0)["cache_dir"] == "networks"
     assert provider_options(Device("tensorrt"), 0)["trt_engine_cache_path"] == "networks"
     assert "networks" not in provider_options(Device("cuda"), 0).values()
+
+
+def test_second_gpu_of_openvino_has_a_name():
+    assert parse_device("openvino:gpu.1") == Device("openvino", "gpu.1")

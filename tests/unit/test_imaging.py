@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, features
 
 from mien.errors import ImageReadError, InputError
+from mien.image_decoding import _suppress_pillow_warnings
 from mien.image_formats import IMAGE_SUFFIXES
 from mien.imaging import check_image, read_image, resize, warp
 from support.images import corrupt_files, encoded, large_png, portrait, stored_rotated
@@ -597,3 +598,14 @@ def test_resize_keeps_the_mean_color(image: np.ndarray, size_hw: tuple[int, int]
     resized = resize(image, size_hw)
     assert resized.shape == (*size_hw, 3)
     assert np.abs(resized.mean(axis=(0, 1)) - image.mean(axis=(0, 1))).max() < 3
+
+
+def test_filters_of_warnings_set_meanwhile_stay():
+    filters = list(warnings.filters)
+    try:
+        with _suppress_pillow_warnings():
+            warnings.filterwarnings("ignore", message="set meanwhile")
+        assert "set meanwhile" in str(warnings.filters[0])
+        assert len(warnings.filters) == len(filters) + 1
+    finally:
+        warnings.filters[:] = filters

@@ -21,6 +21,7 @@ from mien.manifest import (
     manifest_path,
     parse_manifest,
     read_manifest,
+    result_license,
     write_manifest,
 )
 from mien.results import Quality
@@ -279,3 +280,23 @@ def test_quality_temperature_is_optional():
     plain = replace(MANIFEST, quality_temperature=None)
     assert "quality_temperature" not in plain.to_json()
     assert parse_manifest(plain.to_json().encode()) == plain
+
+
+@pytest.mark.parametrize(
+    ("license_name", "is_restricted"),
+    [
+        ("CC BY-NC 4.0", True),
+        ("non-commercial research", True),
+        ("faces for the challenge, for research", True),
+        ("noncommercial", True),
+        ("MIT", False),
+        ("Apache-2.0; announced by NCSA", False),
+        ("not stated", False),
+    ],
+)
+def test_license_of_the_result_names_restrictions(license_name, is_restricted):
+    text = result_license(
+        "MIT", [TrainingSource(name="X", license=license_name), TrainingSource(name="Y", license="CC0")]
+    )
+    assert text == ("MIT" + f"; restricted by its training data: X ({license_name})" * is_restricted)
+    assert result_license("", []) == "not stated"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from mien import devices, runtime
 from mien.devices import Device
 from mien.errors import DeviceError, InputError, ModelError, UnknownModelError
+from mien.faces import FaceDetector
 from mien.runtime import choose_file, find_model, load_model, open_session, shipped_models
 from support.models import make_model
 
@@ -129,3 +131,18 @@ def test_copied_assets_are_paths(tmp_path, assets, has_products):
     for name in ("pair.onnx", "pair.json", "pair.int8.onnx", "pair.int8.json"):
         shutil.copy(assets / name, tmp_path / name)
     assert load_model(tmp_path / "pair.onnx").precision == "float32"
+
+
+@pytest.mark.parametrize("message", ["CUDA out of memory\nat line 3", ""])
+def test_failure_of_a_network_is_a_model_error(message):
+    network = load_model("face-detector", task="face-detection", threads=1)
+
+    class Failing:
+        def run(self, *_):
+            raise RuntimeError(message)
+
+    detector = FaceDetector(threads=1)
+    detector.network = replace(network, session=Failing())
+    expected = message.partition("\n")[0] or "RuntimeError"
+    with pytest.raises(ModelError, match=rf"face-detector\.onnx: {expected}$"):
+        detector.detect(np.zeros((64, 64, 3), dtype=np.uint8))

@@ -11,7 +11,7 @@ import numpy as np
 
 from mien import metrics
 from mien.adaptation.correction import Basis, FaceFeatures, principal_components
-from mien.adaptation.model_file import check_last_layer, write_corrected
+from mien.adaptation.model_file import check_last_layer, check_packages, write_corrected
 from mien.adaptation.selection import Choice, choose_correction, summarize
 from mien.class_prior import label_shares
 from mien.datasets.index import Index
@@ -69,8 +69,9 @@ def adapt(
         MissingExtraError: if SciPy or onnx is not installed.
     """
     output = Path(output)
-    check_last_layer(find_model(model))
+    check_packages()
     classifier = ExpressionClassifier(model, threads=1, precision="float32")
+    check_last_layer(find_model(model))
     samples = tuple(sample for sample in index.samples if sample.split != "test")
     faces, basis, skipped = extract_features(
         classifier, select_labeled(replace(index, samples=samples)), group, progress

@@ -18,16 +18,15 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 
-def check_last_layer(model: Path) -> None:
-    """Raise unless `write_corrected` can change a model, so that nothing is computed in vain.
-
-    Raises:
-        ModelError: if the last layer is not a matrix product of the embedding.
-        MissingExtraError: if onnx or SciPy is not installed.
-    """
+def check_packages() -> None:
+    """Raise `MissingExtraError` if onnx or SciPy is not installed."""
     for package in ("onnx", "scipy"):
         if find_spec(package) is None:
             raise MissingExtraError(f"Adaptation ({package} is missing)", "adapt")
+
+
+def check_last_layer(model: Path) -> None:
+    """Raise `ModelError` unless `write_corrected` can change a model, so that nothing is computed in vain."""
     import onnx
 
     _last_layer(onnx.load(model))
@@ -98,5 +97,10 @@ def _replace_outputs(graph: ModelProto, weight: np.ndarray, bias: np.ndarray) ->
     if maps is not None and maps.op_type == "Conv":
         tensors["adapted.maps"] = weight[:, :, None, None]
         maps.CopyFrom(helper.make_node("Conv", [maps.input[0], "adapted.maps"], ["maps"]))
+    # without the weights of the old layers, which have the same names if the model was adapted before
+    used = {name for node in graph.graph.node for name in node.input}
+    kept = [tensor for tensor in graph.graph.initializer if tensor.name in used and tensor.name not in tensors]
+    del graph.graph.initializer[:]
+    graph.graph.initializer.extend(kept)
     for name, values in tensors.items():
         graph.graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), name))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mien.errors import MienError
+from mien.errors import DatasetError, InputError
 from mien.faces.detection import FaceDetector
 from mien.faces.quality import face_quality
 from mien.fusion.classes import MERGED, to_face_classes
@@ -88,7 +88,7 @@ class UtteranceReader:
         try:
             face = self._measure_face(utterance.read_video())
             voice = self._measure_voice(utterance.read())
-        except MienError as error:
+        except (InputError, DatasetError) as error:
             return str(error)
         if face is None or voice is None:
             return "no face" if face is None else "no speech"

@@ -70,10 +70,12 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a model on the labeled images of a data set.
 
-    Faces are detected, aligned and classified as in `Analyzer`, except that faces rotated by 90 degrees are not
-    searched. In photographs (`index.is_cropped` false) the labeled face is the one around the annotated landmarks, or
-    the largest one without landmarks; an undetected face is an error. In data sets of face crops an image without a
-    detected face is classified whole, and counted in `missed_faces`.
+    Faces are detected, aligned and classified as in `Analyzer` with three exceptions: faces rotated by 90 degrees are
+    not searched, no mesh straightens rotated faces, and the manifest's `quality_temperature` is not applied.
+
+    In photographs (`index.is_cropped` false) the labeled face is the one around the annotated landmarks, or the largest
+    one without landmarks; an undetected face is an error. In data sets of face crops an image without a detected face
+    is classified whole, and counted in `missed_faces`.
 
     Args:
         model: name of a shipped model, path of an `.onnx` file, or a loaded classifier.

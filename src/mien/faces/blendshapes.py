@@ -44,7 +44,7 @@ class BlendshapeModel:
         self.network = load_model(
             "face-blendshapes", task="face-blendshapes", threads=threads, device=device, precision=precision
         )
-        self._session = self.network.session
+        self._outputs = [self.network.session.get_outputs()[0].name]
         labels = self.network.manifest.labels
         self._columns = [index for index, name in enumerate(labels) if name not in CONSTANT_BLENDSHAPES]
         self.names = tuple(labels[index] for index in self._columns)
@@ -57,7 +57,7 @@ class BlendshapeModel:
         outputs = [np.zeros((0, len(self.names)), dtype=np.float32)]
         for start in range(0, len(meshes), BATCH):
             points = np.stack([level(mesh_xyz) for mesh_xyz in meshes[start : start + BATCH]])
-            blendshapes = np.asarray(self._session.run(None, {"mesh": points})[0])
+            (blendshapes,) = self.network.run(self._outputs, {"mesh": points})
             outputs.append(blendshapes[:, self._columns])
         return np.concatenate(outputs)
 

@@ -92,7 +92,6 @@ class FaceDetector:
         self.network = load_model(
             "face-detector", task="face-detection", threads=threads, device=device, precision=precision
         )
-        self._session = self.network.session
 
     def detect(
         self,
@@ -206,8 +205,8 @@ class FaceDetector:
             min_confidence: minimum confidence of a face.
         """
         pixels = _pad(scaled, border)
-        confidences, cells = (np.asarray(output)[0] for output in self._session.run(_OUTPUTS, {"images": pixels}))
-        rows = _decode(confidences, cells, pixels.shape[1:3], min_confidence)
+        confidences, cells = self.network.run(_OUTPUTS, {"images": pixels})
+        rows = _decode(confidences[0], cells[0], pixels.shape[1:3], min_confidence)
         rows[:, :14] -= border
         rows[:, 0:14:2] *= shape[1] / scaled.shape[1]
         rows[:, 1:14:2] *= shape[0] / scaled.shape[0]

@@ -111,10 +111,9 @@ class LandmarkMesh:
         self.network = load_model(
             "face-landmarks", task="face-landmarks", threads=threads, device=device, precision=precision
         )
-        self._session = self.network.session
         self._size = self.network.manifest.input.size
-        self._input = self._session.get_inputs()[0].name
-        self._outputs = [output.name for output in self._session.get_outputs()[:2]]
+        self._input = self.network.session.get_inputs()[0].name
+        self._outputs = [output.name for output in self.network.session.get_outputs()[:2]]
 
     def fit(
         self, image: np.ndarray, faces: Sequence[Face], *, max_tilt_deg: float = MAX_TILT_DEG, rotated: bool = True
@@ -210,7 +209,7 @@ class LandmarkMesh:
                 for face, eyes_xy in zip(faces[start : start + BATCH], batch_eyes, strict=True)
             ]
             crops = np.stack([warp(image, matrix, (self._size, self._size)) for matrix in matrices])
-            points, logits = (np.asarray(output) for output in self._session.run(self._outputs, {self._input: crops}))
+            points, logits = self.network.run(self._outputs, {self._input: crops})
             outputs = zip(points.reshape(-1, POINTS, 3), logits.reshape(-1), matrices, batch_eyes, strict=True)
             fits += [_CropFit(_to_image(xyz, matrix), float(logit), eyes_xy) for xyz, logit, matrix, eyes_xy in outputs]
         return fits

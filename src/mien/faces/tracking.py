@@ -247,7 +247,8 @@ class FaceTracker:
             self._tracks.append(_Track(**{**record, **arrays}))
 
     def _check_time(self, timestamp_s: float) -> None:
-        if not math.isfinite(timestamp_s) or timestamp_s < (self._timestamp_s or -math.inf):
+        last_s = -math.inf if self._timestamp_s is None else self._timestamp_s
+        if not math.isfinite(timestamp_s) or timestamp_s < last_s:
             raise InputError(f"frame at {timestamp_s} s after one at {self._timestamp_s} s: time must not go back.")
 
     def _start_track(self, face: Face, appearance: np.ndarray, *, is_frontal: bool) -> _Track:

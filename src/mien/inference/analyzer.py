@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from os import PathLike, fsdecode
 from pathlib import Path
 from typing import Unpack
 
@@ -22,7 +22,7 @@ from mien.faces.detection import DETECTOR_SIZE
 from mien.faces.landmarks import MAX_TILT_DEG, LandmarkMesh
 from mien.faces.movements import estimate_movements
 from mien.faces.quality import SHARPNESS_CROP, face_quality
-from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, is_array, read_reduced
+from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, is_array, is_repeatable, read_reduced
 from mien.inference.classifier import ExpressionClassifier
 from mien.inference.hints import find_hints
 from mien.inference.inputs import InputImage, check_images, read_inputs, without_frames
@@ -34,6 +34,7 @@ from mien.manifest import Manifest
 from mien.parallel import map_in_order
 from mien.results import Face, with_expression
 from mien.runtime import DEFAULT_MODEL, LoadedModel, count_workers
+from mien.schema import table_columns
 
 
 class Analyzer:
@@ -174,9 +175,7 @@ class Analyzer:
             InputError: if an option is out of range, or the model cannot reach `max_error`.
             ModelError: if the model's manifest has no error rates for `max_error`.
         """
-        other = object.__new__(type(self))
-        vars(other).update(vars(self), _options=self._override(**overrides))
-        return other
+        return self._copy(_options=self._override(**overrides))
 
     def analyze(self, image: ImageSource, **overrides: Unpack[OptionOverrides]) -> Result:
         """Detect the faces of an image and predict their expressions.
@@ -195,8 +194,8 @@ class Analyzer:
         """
         options = self._override(**overrides)
         result = self._analyze(image, options, options.color, is_array=is_array(image))
-        if isinstance(image, str | PathLike):
-            result = replace(result, source=fsdecode(image), image=image)
+        if isinstance(image, str | os.PathLike):
+            result = replace(result, source=os.fsdecode(image), image=image)
         result.warn(stacklevel=2)
         return result
 
@@ -227,16 +226,16 @@ class Analyzer:
         return self._analyze_many(images, workers, options)
 
     def _analyze_many(self, images: Iterable[ImageSource], workers: int, options: AnalysisOptions) -> Iterator[Result]:
-        analyzer = self if workers == 1 else self._with_networks(self._networks.with_one_thread())
+        analyzer = self if workers == 1 else self._copy(_networks=self._networks.with_one_thread())
         items = read_inputs(images, options, copy=workers > 1)
         with closing(map_in_order(partial(analyzer._analyze_item, options), items, workers)) as results:
             for result in results:
                 result.warn(stacklevel=2)
                 yield result
 
-    def _with_networks(self, networks: Networks) -> Analyzer:
+    def _copy(self, **changes: object) -> Analyzer:
         other = object.__new__(type(self))
-        vars(other).update(vars(self), _networks=networks)
+        vars(other).update(vars(self), **changes)
         return other
 
     def _analyze_item(self, options: AnalysisOptions, item: InputImage) -> Result:
@@ -250,12 +249,10 @@ class Analyzer:
                 raise
             except MienError as raised:
                 error = without_frames(raised)
-        return Result(source=item.name, image=item.path, error=error)
+        return Result(source=item.name, image=item.path, error=error, columns=self._columns(options))
 
     def _analyze(self, image: ImageSource, options: AnalysisOptions, color: Color, *, is_array: bool) -> Result:
-        # other sources cannot be read twice, or are decoded already
-        is_encoded = isinstance(image, str | PathLike | bytes)
-        min_side = round(REDUCED_SIDE * options.detector_size) if is_encoded else None
+        min_side = round(REDUCED_SIDE * options.detector_size) if is_repeatable(image) else None
         while True:
             decoded = read_reduced(image, min_side, max_pixels=options.max_pixels, color=color)
             detected = self._detect(decoded.pixels, options)
@@ -264,17 +261,20 @@ class Analyzer:
             min_side = sufficient_side(detected, decoded.pixels.shape)
         hints = find_hints(self._networks.detector, decoded.pixels, detected, options, is_array=is_array)
         measured, crops = self._prepare(decoded.pixels, detected, options)
-        faces = [enlarge_face(face, decoded.scale) for face in measured]
         height, width = decoded.size_hw
         return Result(
             source="image 0",
             width=width,
             height=height,
-            faces=tuple(self._classify(faces, crops, options)),
+            faces=tuple(self._classify([enlarge_face(face, decoded.scale) for face in measured], crops, options)),
             warnings=hints,
             image=decoded.pixels if decoded.scale == 1 else image,
             max_faces=options.max_faces,
+            columns=self._columns(options),
         )
+
+    def _columns(self, options: AnalysisOptions) -> dict[str, type]:
+        return table_columns(self.classifier.manifest.labels, ACTION_UNIT_NAMES if options.action_units else ())
 
     def detect(self, image: np.ndarray, *, rotated: bool = True) -> list[Face]:
         """Detect the faces of an image, largest first: the first half of `analyze`.

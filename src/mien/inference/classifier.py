@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,10 +58,9 @@ class ExpressionClassifier:
     ) -> None:
         self.network = load_model(model, task="expression", threads=threads, device=device, precision=precision)
         _check_graph(self.network)
-        self._session = self.network.session
         self._manifest = self.network.manifest
         self._path = self.network.path
-        self.has_affect = any(node.name == AFFECT for node in self._session.get_outputs())
+        self.has_affect = any(node.name == AFFECT for node in self.network.session.get_outputs())
         self._batch = BATCH_BY_DEVICE.get(self.network.device.partition(":")[0], BATCH)
 
     @property
@@ -179,7 +179,15 @@ class ExpressionClassifier:
             raise ModelError(f"{self._path} returned {AFFECT} {affect.shape}; expected two columns. Export it again.")
         return logits, affect
 
-    def explain(self, crops: np.ndarray, *, qualities: Sequence[Quality | None] | None = None) -> list[Explanation]:
+    def explain(
+        self,
+        crops: np.ndarray,
+        *,
+        qualities: Sequence[Quality | None] | None = None,
+        flip_tta: bool = False,
+        max_error: float | None = None,
+        prior: Prior | None = None,
+    ) -> list[Explanation]:
         """Return the expression and class-activation maps of every crop, and the predictions with hidden regions.
 
         A region is filled with the mean color of the crop.
@@ -187,10 +195,12 @@ class ExpressionClassifier:
         Args:
             crops: (N, S, S, 3) uint8 RGB.
             qualities: see `classify`.
+            flip_tta: see `logits`; the maps are those of the crop alone.
+            max_error: see `abstention_threshold`.
+            prior: see `classify`.
 
         Raises:
-            InputError: if the crops have another shape or type, or the number of qualities differs.
-            ModelError: if the model file has no maps, or the network fails.
+            InputError, ModelError: see `classify`; also if the model file has no maps.
 
         Source:
             Zhou et al. (CVPR 2016). For a head of average pooling and one linear layer Grad-CAM gives the same maps up
@@ -199,10 +209,13 @@ class ExpressionClassifier:
         self._check_crops(crops)
         self._check_outputs("be explained", ["logits", "maps"])
         qualities = self._match_qualities(qualities, len(crops))
+        options = {"flip_tta": flip_tta, "max_error": max_error, "prior": prior}
         return [
             explanation
             for start in range(0, len(crops), self._batch)
-            for explanation in self._explain(crops[start : start + self._batch], qualities[start : start + self._batch])
+            for explanation in self._explain(
+                crops[start : start + self._batch], qualities[start : start + self._batch], options
+            )
         ]
 
     def abstention_threshold(self, max_error: float | None) -> float:
@@ -234,19 +247,20 @@ class ExpressionClassifier:
             f"with a label for {lowest.coverage:.0%} of the faces."
         )
 
-    def _explain(self, crops: np.ndarray, qualities: Sequence[Quality | None]) -> list[Explanation]:
-        logits, maps, *affect = self._run(crops, ["logits", "maps", *((AFFECT,) if self.has_affect else ())])
+    def _explain(
+        self, crops: np.ndarray, qualities: Sequence[Quality | None], options: Mapping[str, Any]
+    ) -> list[Explanation]:
+        logits, maps = self._run(crops, ["logits", "maps"])
         if maps.ndim != 4 or maps.shape[:2] != logits.shape:
             raise ModelError(
                 f"{self._path} returned maps {maps.shape} for {len(crops)} crops and {logits.shape[1]} labels. Export "
                 "the model again."
             )
-        threshold = self._manifest.abstain_below
-        expressions = self._expressions(logits, qualities, threshold, affect=affect[0] if affect else None)
+        expressions = self.classify(crops, qualities=qualities, **options)
         alignment = self._manifest.alignment
         assert alignment is not None
         hidden = {
-            region.name: self._expressions(self.logits(hide_region(crops, region)), qualities, threshold)
+            region.name: self.classify(hide_region(crops, region), qualities=qualities, **options)
             for region in face_regions(alignment.margin)
         }
         return [
@@ -259,7 +273,7 @@ class ExpressionClassifier:
         ]
 
     def _check_outputs(self, action: str, names: list[str]) -> None:
-        present = [node.name for node in self._session.get_outputs()]
+        present = [node.name for node in self.network.session.get_outputs()]
         if missing := [name for name in names if name not in present]:
             raise ModelError(
                 f"{self._path} cannot {action}: it has no output {' or '.join(missing)}. "
@@ -284,10 +298,7 @@ class ExpressionClassifier:
 
     def _run_once(self, crops: np.ndarray, names: list[str]) -> list[np.ndarray]:
         images = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
-        try:
-            outputs = [np.asarray(output) for output in self._session.run(names, {"images": images})]
-        except Exception as error:  # ONNX Runtime's own classes share no public base
-            raise ModelError(f"{self._path}: {str(error).splitlines()[0]}") from None
+        outputs = self.network.run(names, {"images": images})
         if outputs[0].shape != (len(crops), len(self._manifest.labels)):
             raise ModelError(
                 f"{self._path} returned logits {outputs[0].shape} for {len(crops)} crops; its manifest names "

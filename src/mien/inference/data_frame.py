@@ -19,7 +19,7 @@ Frame = TypeVar("Frame", "pd.DataFrame", "pl.DataFrame")
 
 
 def predict_frame(
-    frame: Frame, column: str, analyzer: Analyzer | None = None, *, all_faces: bool = False, prefix: str = ""
+    frame: Frame, column: str | int, analyzer: Analyzer | None = None, *, all_faces: bool = False, prefix: str = ""
 ) -> Frame:
     """Return a data frame with the predictions for a column of images beside its other columns.
 
@@ -47,16 +47,18 @@ def predict_frame(
     if not _is_frame(frame):
         raise InputError(f"frame is a {type(frame).__name__}; expected a data frame of pandas or polars.")
     names = [str(name) for name in frame.columns]
-    if column not in names:
-        raise InputError(f"the frame has no column {column!r}; it has {', '.join(names)}.")
+    if (count := list(frame.columns).count(column)) != 1:
+        problem = "several columns" if count else "no column"
+        raise InputError(f"the frame has {problem} {column!r}; it has {', '.join(names)}.")
     analyzer = analyzer or Analyzer()
     kinds = table_columns(analyzer.manifest.labels, analyzer.action_unit_names)
     kinds = {name: kind for name, kind in kinds.items() if name != "image"}
     if taken := [f"{prefix}{name}" for name in kinds if f"{prefix}{name}" in names]:
         raise InputError(f"the frame already has the columns {', '.join(taken)}; give a prefix, such as 'mien_'.")
+    images: Any = frame[column]
     positions: list[int] = []
     rows: list[dict[str, Any]] = []
-    for position, result in enumerate(analyzer.analyze_many(frame[column].to_list())):
+    for position, result in enumerate(analyzer.analyze_many(images.to_list())):
         faces = _rows(result, all_faces=all_faces)
         positions += [position] * len(faces)
         rows += faces

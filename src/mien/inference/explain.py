@@ -49,8 +49,13 @@ def explain(
     pixels = read_image(image, max_pixels=analyzer.options.max_pixels, color=analyzer.options.color)
     faces, crops = analyzer.crop_faces(pixels, analyzer.detect(pixels))
     size = classifier.manifest.input.size
+    options = analyzer.options
     explanations = classifier.explain(
-        np.array(crops, dtype=np.uint8).reshape(-1, size, size, 3), qualities=[face.quality for face in faces]
+        np.array(crops, dtype=np.uint8).reshape(-1, size, size, 3),
+        qualities=[face.quality for face in faces],
+        flip_tta=options.flip_tta,
+        max_error=options.max_error,
+        prior=options.prior,
     )
     return [
         ExplainedFace(

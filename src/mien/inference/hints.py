@@ -23,10 +23,11 @@ MIN_BLUE_EXCESS = 0.15
 skin has more red in most light, or of the image without faces. RGB photographs: below 0.09 in 95 % of the faces."""
 MIN_CONFIDENCE_GAIN = 0.02
 """Minimum gain of the sum of the detector's confidences when swapped channels are swapped back."""
-BGR_HINT = (
-    "more faces are found with the channels swapped: pass color='bgr' for an array of OpenCV, or convert it by "
-    "cv2.cvtColor(image, cv2.COLOR_BGR2RGB)."
-)
+SWAP_HINTS = {
+    "rgb": "pass color='bgr' for an array of OpenCV, or convert it by cv2.cvtColor(image, cv2.COLOR_BGR2RGB).",
+    "bgr": "the array seems to be RGB; leave out color='bgr'.",
+}
+"""What to do about swapped channels, by the stated order."""
 
 
 def find_hints(
@@ -45,7 +46,7 @@ def find_hints(
     """
     hints = []
     if is_array and is_probably_bgr(detector, image, faces, options):
-        hints.append(BGR_HINT)
+        hints.append(f"more faces are found with the channels swapped: {SWAP_HINTS[options.color]}")
     elif size := larger_detector_size(detector, image, faces, options):
         hints.append(
             f"some faces are too small to be found with a detector size of {options.detector_size}; {size} finds more."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
@@ -40,6 +40,7 @@ class Result(Recordable):
         image: where `plot` finds the pixels: the path, or the image that was passed to `Analyzer.analyze`; None for
             pixels and bytes of `Analyzer.analyze_many`, which are not kept.
         max_faces: limit of the number of faces in the analysis, or None.
+        columns: names and types of the columns of a table; empty derives them from the faces.
 
     Example:
         >>> result = Analyzer().analyze("photo.jpg")  # doctest: +SKIP
@@ -55,6 +56,7 @@ class Result(Recordable):
     warnings: tuple[str, ...] = ()
     image: ImageSource | None = field(default=None, repr=False)
     max_faces: int | None = field(default=None, repr=False)
+    columns: Mapping[str, type] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -125,9 +127,9 @@ class Result(Recordable):
             A Pillow image.
 
         Raises:
-            ImageReadError: if the image could not be read, or has changed since.
-            InputError: if the pixels were not kept and no image is passed, or faces are to be hidden and the analysis
-                was limited by `max_faces`.
+            ImageReadError: if the image could not be read, or cannot be read again.
+            InputError: if the image has changed since, the pixels were not kept and no image is passed, or faces are
+                to be hidden and the analysis was limited by `max_faces`.
         """
         from PIL import Image as PillowImage
 
@@ -147,9 +149,10 @@ class Result(Recordable):
 
     def _repr_png_(self) -> bytes | None:
         """Return the annotated image for notebooks, or None when there are no pixels to draw on."""
-        if self.error is not None or self.image is None:
+        try:
+            drawn = self.plot()
+        except MienError:
             return None
-        drawn = self.plot()
         drawn.thumbnail((_NOTEBOOK_SIDE, _NOTEBOOK_SIDE))
         buffer = io.BytesIO()
         drawn.save(buffer, format="PNG")
@@ -171,13 +174,14 @@ def to_pandas(results: Iterable[Result]) -> pd.DataFrame:
         import pandas as pd
     except ImportError:
         raise MissingExtraError("A DataFrame", "pandas") from None
-    records = [result.to_record() for result in ([results] if isinstance(results, Result) else results)]
+    results = [results] if isinstance(results, Result) else list(results)
+    records = [result.to_record() for result in results]
     expressions = (face.expression for record in records for face in record.faces if face.expression)
     labels = next((tuple(expression.probabilities) for expression in expressions), ())
     rows = [row for record in records for row in flatten_result(record)]
     faces = (face for record in records for face in record.faces)
     action_units = next((tuple(face.action_units) for face in faces if face.action_units is not UNSET), ())
-    columns = table_columns(labels, action_units)
+    columns = next((result.columns for result in results if result.columns), table_columns(labels, action_units))
     table = pd.DataFrame(rows, columns=list(columns))
     kinds: dict[type, Any] = {int: "Int64", float: "float64", bool: "boolean", str: object}
     return table.astype({name: kinds[kind] for name, kind in columns.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +35,7 @@ def plot_voice(result: VoiceResult, theme: Theme, *, envelope_s: float) -> bytes
         MissingExtraError: matplotlib is not installed.
     """
     figure = make_figure(WIDTH, _HEIGHT, theme)
-    write_head(figure, f"Voice: {printable_name(result.source.rpartition('/')[2])}", _NOTE, theme)
+    write_head(figure, f"Voice: {printable_name(PurePath(result.source).name)}", _NOTE, theme)
     places = {"waveform": (0.66, 0.17), "arousal": (0.42, 0.19), "classes": (0.12, 0.25)}
     axes = {name: figure.add_axes((0.085, bottom, 0.76, height)) for name, (bottom, height) in places.items()}
     for name, plot in axes.items():

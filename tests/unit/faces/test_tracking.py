@@ -73,6 +73,13 @@ def test_rejects_decreasing_timestamps():
         tracker.advance(float("nan"))
 
 
+def test_time_does_not_go_back_from_zero():
+    tracker = FaceTracker()
+    track_one(tracker, 0.0, 100)
+    with pytest.raises(InputError, match="back"):
+        track_one(tracker, -5.0, 100)
+
+
 def test_update_keeps_detections_and_sorts_by_track_id():
     tracker = FaceTracker()
     left, right = face_at(100), face_at(400)

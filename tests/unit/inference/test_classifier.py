@@ -298,14 +298,14 @@ def test_explain_needs_maps_in_model_file(classifier):
 def test_classify_does_not_compute_maps(explainable_model):
     """Only the logits are asked of the graph, so the maps cost nothing where nobody wants them."""
     classifier = ExpressionClassifier(explainable_model)
-    asked, session = [], classifier._session
+    asked, session = [], classifier.network.session
 
     class Listening:
         def run(self, names, feeds):
             asked.append(names)
             return session.run(names, feeds)
 
-    classifier._session = Listening()
+    classifier.network = replace(classifier.network, session=Listening())
     classifier.classify(random_crops(1))
     assert asked == [["logits"]]
 

@@ -76,8 +76,15 @@ def test_taken_columns_need_a_prefix(analyzer, paths):
     [
         (["a.jpg"], "frame is a list; expected a data frame"),
         (pd.DataFrame({"file": []}), "no column 'path'; it has file"),
+        (pd.DataFrame([["a.jpg", "b.jpg"]], columns=["path", "path"]), "several columns 'path'"),
+        (pd.DataFrame([["a.jpg"]]), "no column 'path'; it has 0"),
     ],
 )
 def test_rejects_what_is_not_a_frame_with_the_column(analyzer, frame, message):
     with pytest.raises(InputError, match=message):
         predict_frame(frame, "path", analyzer)
+
+
+def test_column_without_a_name(analyzer, paths):
+    frame = pd.DataFrame([[path] for path in paths])
+    assert len(predict_frame(frame, 0, analyzer)) == len(frame)

@@ -40,6 +40,14 @@ def test_explanation_has_same_expression_as_prediction(analyzer, faces, portrait
     assert face.image.shape == (SIDE, SIDE, 3)
 
 
+def test_explanation_has_the_options_of_the_analyzer(analyzer, faces, portrait):
+    changed = analyzer.with_options(flip_tta=True)
+    (face,) = explain(portrait, analyzer=changed)
+    probabilities = face.face.expression.probabilities
+    np.testing.assert_allclose(probabilities, changed.analyze(portrait)[0].expression.probabilities, atol=1e-6)
+    assert np.abs(probabilities - faces[0].face.expression.probabilities).max() > 1e-6
+
+
 def test_explains_requested_class(analyzer, portrait):
     (face,) = explain(portrait, analyzer=analyzer, label="contempt")
     assert (face.label, face.to_dict()["explained"]) == ("contempt", "contempt")

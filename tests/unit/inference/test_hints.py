@@ -89,6 +89,8 @@ def test_bgr_arrays_are_recognized(analyzer, group):
     assert len(result) < len(analyzer.analyze(swapped(group), color="bgr"))
     with pytest.warns(MienWarning, match="cv2.cvtColor"):
         list(analyzer.analyze_many([swapped(group)]))
+    with pytest.warns(MienWarning, match="leave out color='bgr'"):
+        analyzer.analyze(group, color="bgr")
 
 
 def test_other_images_are_not_taken_for_bgr(analyzer, group):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from io import BytesIO
 
 import numpy as np
@@ -125,3 +127,15 @@ def test_limit_of_pixels_counts_the_whole_image(analyzer, photo):
 def test_thin_jpegs_are_decoded(analyzer):
     result = analyzer.analyze(encode(Image.new("RGB", (8000, 5), "gray")))
     assert (result.width, result.height, len(result)) == (8000, 5, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_large_jpeg_from_a_pipe_is_read_once(analyzer, tmp_path):
+    pipe = tmp_path / "photo.jpg"
+    os.mkfifo(pipe)
+    data = encode(Image.new("RGB", (2400, 1500), "gray"))
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,), daemon=True)
+    writer.start()
+    result = analyzer.analyze(pipe)
+    writer.join()
+    assert (result.width, result.height, len(result)) == (2400, 1500, 0)

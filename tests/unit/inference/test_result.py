@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -128,3 +129,18 @@ def test_rejects_option_out_of_range_in_a_call(analyzer, portrait, option):
         analyzer.analyze(portrait, **option)
     with pytest.raises(InputError):
         analyzer.analyze_many([portrait], **option)
+
+
+def test_table_without_faces_has_the_same_columns(analyzer, result):
+    empty = analyzer.analyze(np.zeros((64, 64, 3), np.uint8))
+    assert list(empty.to_pandas().columns) == list(result.to_pandas().columns)
+    (unreadable,) = analyzer.analyze_many([b"no image"])
+    assert list(unreadable.to_pandas().columns) == list(result.to_pandas().columns)
+
+
+def test_notebook_shows_nothing_when_the_image_is_gone(analyzer, examples, tmp_path):
+    path = tmp_path / "photo.jpg"
+    shutil.copy(examples / "astronaut.jpg", path)
+    result = analyzer.analyze(path)
+    path.unlink()
+    assert result._repr_png_() is None
