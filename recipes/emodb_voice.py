@@ -21,7 +21,8 @@ import numpy as np
 from voice_encoder import GraphBuilder, add_encoder, make_graph
 
 from mien.atomic import write_atomic
-from mien.manifest import InputSpec, Manifest, RiskPoint, TrainingSource, file_sha256, write_manifest
+from mien.errors import AudioReadError, DatasetError
+from mien.manifest import InputSpec, Manifest, RiskPoint, TrainingSource, file_sha256, result_license, write_manifest
 from mien.metrics import risk_coverage, softmax
 from mien.runtime import open_session
 from mien.voice.audio import read_audio
@@ -48,15 +49,28 @@ ENCODER_SOURCES = (
 )
 
 
-def embed_variants(utterances: list[Utterance], encoder: bytes) -> dict[str, np.ndarray]:
+def read_sounds(utterances: list[Utterance]) -> dict[str, np.ndarray]:
+    """Return the samples of the readable utterances by name; report the others."""
+    sounds = {}
+    errors = []
+    for utterance in utterances:
+        try:
+            sounds[utterance.name] = read_audio(utterance.read())
+        except (AudioReadError, DatasetError) as error:
+            errors.append(f"{utterance.name}: {error}")
+    if errors:
+        print(f"skipped {len(errors)} unreadable utterances ({errors[0]} ...)", flush=True)
+    return sounds
+
+
+def embed_variants(sounds: dict[str, np.ndarray], encoder: bytes) -> dict[str, np.ndarray]:
     """Return the embeddings (N, D) of every augmented variant of the utterances."""
     session = open_session(encoder, 1)
-    sounds = [read_audio(utterance.read()) for utterance in utterances]
     embeddings = {}
     for variant in VARIANTS:
         rows = []
-        for utterance, samples in zip(utterances, sounds, strict=True):
-            rng = np.random.default_rng(zlib.crc32(f"{variant} {utterance.name}".encode()))
+        for name, samples in sounds.items():
+            rng = np.random.default_rng(zlib.crc32(f"{variant} {name}".encode()))
             values = log_mel(augment(samples, variant, rng)[:MAX_SAMPLES])[None]
             rows.append(np.asarray(session.run(["embedding"], {"log_mel": values})[0])[0])
         embeddings[variant] = np.stack(rows)
@@ -64,13 +78,26 @@ def embed_variants(utterances: list[Utterance], encoder: bytes) -> dict[str, np.
     return embeddings
 
 
-def load_embeddings(utterances: list[Utterance], encoder: bytes, cache: Path) -> dict[str, np.ndarray]:
-    """Return the embeddings of all variants, from a file if it exists."""
-    if not cache.is_file():
+def load_embeddings(
+    utterances: list[Utterance], encoder: bytes, cache: Path
+) -> tuple[list[Utterance], dict[str, np.ndarray]]:
+    """Return the readable utterances and their embeddings of all variants, from a file if it is of these utterances."""
+    names = [utterance.name for utterance in utterances]
+    if not _is_cache_of(names, cache):
         cache.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(cache, **embed_variants(utterances, encoder))
+        sounds = read_sounds(utterances)
+        np.savez(cache, names=names, readable=list(sounds), **embed_variants(sounds, encoder))
     with np.load(cache) as file:
-        return {variant: file[variant] for variant in VARIANTS}
+        readable = set(file["readable"].tolist())
+        embeddings = {variant: file[variant] for variant in VARIANTS}
+    return [utterance for utterance in utterances if utterance.name in readable], embeddings
+
+
+def _is_cache_of(names: list[str], cache: Path) -> bool:
+    if not cache.is_file():
+        return False
+    with np.load(cache) as file:
+        return "names" in file and file["names"].tolist() == names
 
 
 def risk_points(probabilities: np.ndarray, labels: np.ndarray) -> tuple[RiskPoint, ...]:
@@ -120,9 +147,10 @@ def main() -> None:
     builder = GraphBuilder()
     add_encoder(builder, options.encoder)
     encoder = make_graph(builder, {"embedding": ["N", EMBEDDING]})
-    embeddings = load_embeddings(
+    utterances, embeddings = load_embeddings(
         utterances, encoder, options.cache or Path(f"runs/{options.corpus}-voice/embeddings.npz")
     )
+    sources = (SOURCES[options.corpus], *ENCODER_SOURCES)
     names = tuple(name for name in VOICE_CLASSES if name in {utterance.label for utterance in utterances})
     labels = np.array([names.index(utterance.label) for utterance in utterances])
     is_high = np.array([int(utterance.is_high_arousal) for utterance in utterances])
@@ -142,12 +170,12 @@ def main() -> None:
         task="voice-expression",
         input=InputSpec(size=MELS, channels="LOG_MEL", layout="NMT", range=(-1.0, 1.0)),
         sha256=file_sha256(options.output),
-        license="MIT for the heads, BSD-2-Clause and MIT for the encoder: see trained_on",
+        license=result_license("MIT for the heads, BSD-2-Clause and MIT for the encoder: see trained_on", sources),
         labels=names,
         temperature=round(choice.temperature, 4),
         abstain_below=kept.confidence,
         risk_coverage=points,
-        trained_on=(SOURCES[options.corpus], *ENCODER_SOURCES),
+        trained_on=sources,
         source={"recipe": "recipes/emodb_voice.py", "corpus": options.corpus, "shrinkage": choice.shrinkage},
     )
     write_manifest(manifest, options.output)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -40,6 +42,10 @@ OPTIONAL_KEYS = ("quality_temperature", "class_prior", "risk_coverage", "regions
 """Keys that are left out of the JSON when empty."""
 UNSTATED_LICENSE = "not stated"
 """License of data or weights for which none is known."""
+RESTRICTION = "; restricted by its training data: "
+"""Start of the part of a license that `result_license` adds."""
+RESTRICTED = re.compile(r"non-?\s?commercial|\bNC\b|research|academic", re.IGNORECASE)
+"""Words of a license that does not allow every use."""
 MAX_HALVINGS = 3
 """Maximum number of halvings of the face size that raise the temperature."""
 
@@ -182,6 +188,12 @@ class Manifest:
         """Return the manifest as indented JSON that ends in a newline, without empty `OPTIONAL_KEYS`."""
         record = {key: value for key, value in asdict(self).items() if value or key not in OPTIONAL_KEYS}
         return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+
+
+def result_license(stated: str, sources: Iterable[TrainingSource]) -> str:
+    """Return the license of weights: what the user states, and the sources that do not allow every use."""
+    restrictions = [f"{source.name} ({source.license})" for source in sources if RESTRICTED.search(source.license)]
+    return (stated or UNSTATED_LICENSE) + (RESTRICTION + "; ".join(restrictions) if restrictions else "")
 
 
 def manifest_path(model_path: Path) -> Path:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from mien.cli.main import main
 from mien.errors import InputError, ParityError
 from mien.export.bundle.check import check_bundle
+from mien.export.bundle.contract import build_contract
 from mien.export.bundle.write import write_bundle
-from mien.manifest import file_sha256
+from mien.manifest import file_sha256, read_manifest
+from mien.runtime import find_model
 
 CONSUMER = Path(__file__).parents[2] / "examples" / "phone"
 
@@ -120,6 +123,28 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path):
     with pytest.raises(InputError, match=r"contains other files and no contract\.json"):
         write_bundle("mobile", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.parametrize("has_bundle", [False, True])
+def test_the_working_directory_can_be_the_folder(bundle, tmp_path, monkeypatch, has_bundle):
+    folder = tmp_path / "app"
+    shutil.copytree(bundle, folder) if has_bundle else folder.mkdir()
+    if has_bundle:
+        (folder / "mesh.tflite").write_bytes(b"of the earlier bundle")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("mien.export.bundle.write.check_bundle", lambda _: None)
+    write_bundle("mobile", Path(), canvas=320)
+    names = {path.name for path in Path().iterdir()}
+    assert names == {"contract.json", "detector.onnx", "expression.onnx", "golden", "licenses", "manifests"}
+    assert [path.name for path in tmp_path.iterdir()] == ["app"]
+
+
+def test_contract_states_the_data_of_the_calibration():
+    manifest = read_manifest(find_model("mobile"))
+    for metrics, data in (({}, "no data set"), ({"rafdb/valid": {}, "folder/test": {}}, "rafdb/valid, folder/test")):
+        contract = build_contract(replace(manifest, metrics=metrics), "onnx", 320, {})
+        assert any(text.startswith(f"Probabilities are calibrated on {data};") for text in contract["limits"])
+        assert contract["thresholds"]["meaning"].endswith(f"measured on {data}")
 
 
 @pytest.mark.parametrize("canvas", [100, 650, 4096])

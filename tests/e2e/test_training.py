@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -204,6 +205,36 @@ def test_rejects_overwriting_and_other_recipes(stripes, tmp_path):
         with pytest.raises(CheckpointError, match=change.split("=")[0].replace(".", r"\.")):
             train(read_recipe(recipe, [change]), tmp_path / "run", resume=True)
     train(read_recipe(recipe, ["training.evaluate_steps=7"]), tmp_path / "run", resume=True)
+
+
+def test_license_and_card_of_a_finished_run_change_on_resume(stripes, tmp_path):
+    recipe = write_recipe(tmp_path, stripes, epochs=1, frozen=0)
+    run = tmp_path / "run"
+    train(read_recipe(recipe), run)
+    before = {name: weights(run / name) for name in ("last.ckpt", "best.ckpt")}
+    written = (run / "best.ckpt").stat().st_mtime_ns
+    train(read_recipe(recipe), run, resume=True)
+    assert (run / "best.ckpt").stat().st_mtime_ns == written
+    train(read_recipe(recipe, ["data.license=mine", "card.license=MIT", "card.version=2"]), run, resume=True)
+    for name, values in before.items():
+        checkpoint = load_checkpoint(run / name)
+        assert checkpoint.config["card"] == {"version": "2", "license": "MIT"}
+        assert checkpoint.data["license"] == "mine"
+        assert [source.license for source in checkpoint.trained_on] == ["mine (stated by the user)"]
+        assert all(torch.equal(value, values[key]) for key, value in weights(run / name).items())
+
+
+def test_errors_of_licenses_and_weights_precede_the_preparation_of_faces(stripes, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "load_faces", lambda *_: pytest.fail("faces were prepared"))
+    recipe = write_recipe(tmp_path, stripes, frozen=0)
+    (tmp_path / "w.safetensors").write_bytes(b"weights")
+    (tmp_path / "w.json").write_text('{"sha256": "0", "trained_on": []}')
+    with pytest.raises(ConfigError, match=r"w\.json describes another file"):
+        train(read_recipe(recipe, [f"model.pretrained={tmp_path / 'w.safetensors'}"]), tmp_path / "run")
+    index = replace(loop.read_index(read_recipe(recipe).data), license="MIT")
+    monkeypatch.setattr(loop, "read_index", lambda _: index)
+    with pytest.raises(ConfigError, match=r"data\.license is for your own data"):
+        train(read_recipe(recipe), tmp_path / "run")
 
 
 def test_tensorboard_contains_the_log_records(stripes, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from mien.cli.main import main
 from mien.errors import InputError, MissingExtraError, ModelError, ParityError
 from mien.manifest import read_manifest
-from support.models import TINY_SIZE
+from support.models import TINY_SIZE, make_model
 
 torch = pytest.importorskip("torch")
 formats = pytest.importorskip("mien.export.formats")
@@ -158,6 +158,15 @@ def test_export_writes_a_file_with_a_manifest_that_states_the_parity(tiny_model,
     assert (source["format"], source["precision"]) == ("onnx", "float16")
     assert source["parity"]["agreement"] == 1.0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["half.json", "half.onnx"]
+
+
+def test_manifest_of_a_temporary_copy_names_its_original(tmp_path):
+    copy = make_model(tmp_path / "float32.onnx", source={"original_sha256": "1" * 64})
+    conversion = model_file.ModelConversion(
+        original=copy, output=tmp_path / "a.onnx", format="onnx", precision="float32"
+    )
+    conversion.write()
+    assert conversion.write_manifest(None).source["original_sha256"] == "1" * 64
 
 
 def test_export_in_int8_needs_data(tiny_model, tmp_path, capsys):

@@ -54,11 +54,11 @@ def convolution(pads: list[int], strides: list[int]) -> bytes:
     return graph_of(node, [onnx.numpy_helper.from_array(weight, "weight")])
 
 
-def graph_of(node: object, tensors: list[object]) -> bytes:
+def graph_of(node: object, tensors: list[object], size_hw: tuple[int, int] = (9, 10)) -> bytes:
     graph = onnx.helper.make_graph(
         [node],
         "graph",
-        [onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1, 3, 9, 10])],
+        [onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1, 3, *size_hw])],
         [onnx.helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, None)],
         tensors,
     )
@@ -76,6 +76,17 @@ def test_asymmetric_padding_is_put_into_the_kernel(pads, strides):
     padding = module.steps[0].attributes["pads"]
     assert padding[:2] == padding[2:]
     np.testing.assert_allclose(module(torch.from_numpy(images))[0].numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "target"), [(9, 15), (96, 160), (11, 197), (3, 43)])
+def test_resized_images_have_the_sizes_of_onnx_runtime(side, target):
+    """float32 factors such as 160 / 96 are not exact."""
+    factors = np.array([1, 1, target / side, 2], dtype=np.float32)
+    node = onnx.helper.make_node("Resize", ["images", "", "factors"], ["features"], mode="linear")
+    graph = graph_of(node, [onnx.numpy_helper.from_array(factors, "factors")], (side, 10))
+    images = np.random.default_rng(1).normal(size=(1, 3, side, 10)).astype(np.float32)
+    expected = np.asarray(open_session(graph, device="cpu").run(None, {"images": images})[0])
+    assert torch_graph.load_graph(graph)(torch.from_numpy(images))[0].shape == expected.shape
 
 
 def test_refuses_models_that_compute_in_int8():

@@ -12,13 +12,13 @@ from mien.atomic import write_atomic
 from mien.errors import CheckpointError, ConfigError, ModelError, ParityError
 from mien.export.simplify import simplify
 from mien.export.weights import WeightType, store_weights
-from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, write_manifest
+from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, result_license, write_manifest
 from mien.models import build_model
 from mien.models.network import ExportModule, ExpressionNetwork, trace_graph
 from mien.runtime import open_session
 from mien.training.checkpoint import Checkpoint, load_checkpoint, saved_config
 from mien.training.config import Config
-from mien.training.sources import checkpoint_sources, result_license
+from mien.training.sources import checkpoint_sources
 
 TOLERANCE = 1e-4
 """Maximum difference between torch and the exported graph; relative to the maximum for maps and embeddings with values

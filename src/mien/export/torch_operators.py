@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import TypeAlias
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -193,7 +194,8 @@ def resize(
     """Scale height and width: linear between centers of pixels, or nearest from their corners."""
     if (mode, coordinate_transformation_mode) not in ((b"linear", b"half_pixel"), (b"nearest", b"asymmetric")):
         raise ModelError(f"Resize {mode.decode()}, {coordinate_transformation_mode.decode()} cannot be converted.")
-    sizes = [int(size * factor) for size, factor in zip(x.shape[2:], factors[2:], strict=True)]
+    # in float32 as ONNX Runtime: 96 * 1.6666666 is 160 there, and below 160 in Python's float64
+    sizes = [int(np.float32(size) * np.float32(factor)) for size, factor in zip(x.shape[2:], factors[2:], strict=True)]
     if mode == b"nearest":
         return F.interpolate(x, sizes, mode="nearest")
     return F.interpolate(x, sizes, mode="bilinear", align_corners=False)

@@ -195,7 +195,7 @@ class ExpressionClassifier:
         Args:
             crops: (N, S, S, 3) uint8 RGB.
             qualities: see `classify`.
-            flip_tta: see `logits`; the maps are those of the crop alone.
+            flip_tta: see `logits`; the maps are those of the crop, not of its mirror image.
             max_error: see `abstention_threshold`.
             prior: see `classify`.
 

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from mien.errors import ConfigError
 from mien.faces.alignment import MARGINS
@@ -386,6 +386,11 @@ def _apply(record: dict[str, Any], override: str) -> None:
         if not isinstance(record, dict):
             raise ConfigError(f"override {override!r}: {section!r} is a value, not a section.")
     try:
-        record[last] = tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        record[last] = text
+        value = text
+    kind: Any = Config
+    for name in (*sections, last):
+        kind = get_type_hints(kind).get(name) if dataclasses.is_dataclass(kind) else None
+    # text fields take a number or date as it is written: card.version=2
+    record[last] = text if kind is str and not isinstance(value, str) else value

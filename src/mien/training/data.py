@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from mien.datasets import ADAPTERS, ANY_SPLIT, Index, Sample, read_dataset, read_leaks
+from mien.datasets import ADAPTERS, ANY_SPLIT, Index, read_dataset, read_leaks
 from mien.datasets.face_store import FaceStore, prepare_faces
 from mien.errors import ConfigError, DatasetError
 from mien.faces.alignment import alignment_matrix, letterbox_matrix
@@ -101,19 +101,21 @@ def load_faces(
         ConfigError: if the leak list names no training image.
         DatasetError: if a split is empty.
     """
-    leaks = read_excluded(index, config)
+    excluded = read_excluded(index, config)
     folder = Path(config.store or directory / "faces")
     store = prepare_faces(index, folder, patch=config.patch, progress=progress)
     if on_message and (message := describe_skipped(index, store)):
         on_message(f"{message}. To try them again, remove {folder}.")
     unusable = unusable_ids(index, store)
-    training = usable_rows(index, "train", leaks, unusable)
+    training = usable_rows(index, "train", excluded, unusable)
     validation = usable_rows(index, "valid", set(), unusable)
     return gather_faces(index, store, training), gather_faces(index, store, validation)
 
 
 def read_excluded(index: Index, config: DataConfig) -> set[str]:
-    """Return the ids or file names of images that a recipe excludes from training.
+    """Return the ids of training images that a recipe excludes.
+
+    A name in the list that is an id excludes only that image, another name every image with this file name.
 
     Raises:
         ConfigError: if the list names no training image of the data set.
@@ -121,18 +123,16 @@ def read_excluded(index: Index, config: DataConfig) -> set[str]:
     if not config.exclude:
         return set()
     leaks = read_leaks(config.exclude, split="train")
-    training = [sample for sample in index.samples if sample.split == "train"]
-    if not any(_is_named(sample, leaks) for sample in training):
-        example = training[0].id.rsplit("/", 1)[-1] if training else "NAME"
+    training = [sample.id for sample in index.samples if sample.split == "train"]
+    file_names = leaks.difference(training)
+    excluded = {name for name in training if name in leaks or name.rsplit("/", 1)[-1] in file_names}
+    if not excluded:
+        example = training[0].rsplit("/", 1)[-1] if training else "NAME"
         raise ConfigError(
             f"data.exclude={config.exclude} names no training image of {index.root}. Give a list with "
             f"lines like `Training,{example}`, or leave data.exclude empty."
         )
-    return leaks
-
-
-def _is_named(sample: Sample, names: Set[str]) -> bool:
-    return not names.isdisjoint((sample.id, sample.id.rsplit("/", 1)[-1]))
+    return excluded
 
 
 def describe_skipped(index: Index, store: FaceStore) -> str:
@@ -153,7 +153,7 @@ def unusable_ids(index: Index, store: FaceStore) -> set[str]:
     return {*store.unreadable, *(index.samples[row].id for row in faceless)}
 
 
-def usable_rows(index: Index, split: str, leaks: Set[str], unusable: Set[str] = frozenset()) -> list[int]:
+def usable_rows(index: Index, split: str, excluded: Set[str], unusable: Set[str] = frozenset()) -> list[int]:
     """Return the rows of samples of a split that have a target and are neither unusable nor excluded.
 
     Raises:
@@ -165,7 +165,7 @@ def usable_rows(index: Index, split: str, leaks: Set[str], unusable: Set[str] = 
         if sample.split == split
         and sample.label_distribution is not None
         and sample.id not in unusable
-        and not _is_named(sample, leaks)
+        and sample.id not in excluded
     ]
     if not rows:
         raise DatasetError(

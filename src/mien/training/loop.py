@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,8 @@ def train(
     with process_group(config.training.device) as group:
         checkpoint = _open_checkpoint(directory, saved, config)
         index = read_index(config.data)
+        # errors of the recipe are reported before faces are detected and teachers predict
+        run_sources(config, index, [], checkpoint)
         with group.main_first():
             faces, validation = load_faces(index, config.data, directory, on_prepare, on_message)
             check_classes(faces, validation, on_message)
@@ -109,6 +112,8 @@ def train(
         batches = Batches(faces, config, targets, group)
         run = _Run(config, batches, validation, group, checkpoint, index)
         run.best = _best_metrics(directory, config)
+        if checkpoint is not None and group.is_main:
+            _update_origins(run, directory)
         targets.check_width(run.model.classifier.in_features)
         group.barrier()  # with its long timeout; the first all-reduce has a short one
         tensorboard = config.training.tensorboard
@@ -151,6 +156,16 @@ def _best_metrics(directory: Path, config: Config) -> dict[str, float]:
     checkpoint = load_checkpoint(path)
     check_same_recipe(checkpoint.config, config)
     return checkpoint.metrics
+
+
+def _update_origins(run: "_Run", directory: Path) -> None:
+    """Write recipe, data license and sources of a resumed run to its checkpoints, where they have changed."""
+    origin = {"config": run.config.to_dict(), "data": run.data, "trained_on": run.trained_on}
+    for path in (directory / LAST, directory / BEST):
+        if path.exists():
+            checkpoint = load_checkpoint(path)
+            if any(getattr(checkpoint, name) != value for name, value in origin.items()):
+                save_checkpoint(replace(checkpoint, **origin), path)
 
 
 def _loop(
@@ -241,7 +256,7 @@ class _Run:
             self._restore(checkpoint)
         layout = torch.channels_last if config.training.channels_last else torch.preserve_format
         for network in (self.model, self.ema):
-            network.to(group.device, memory_format=layout)
+            network.to(group.device, memory_format=layout)  # pyright: ignore[reportCallIssue]
         self.features = self.model.frozen_features
         if self.model.has_frozen_layers:
             self.features = FrozenLayers(self.model, config.data.size, group.device, config.training.threads)

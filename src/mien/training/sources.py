@@ -1,15 +1,14 @@
 """Training sources: the data sets and models behind the weights of a run, with their licenses."""
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mien.datasets import Index
 from mien.errors import ConfigError
-from mien.manifest import UNSTATED_LICENSE, Manifest, TrainingSource, file_sha256, read_manifest
+from mien.manifest import RESTRICTION, UNSTATED_LICENSE, Manifest, TrainingSource, file_sha256, read_manifest
 from mien.records import convert_record
 from mien.runtime import find_model
 from mien.training.checkpoint import Checkpoint, load_checkpoint
@@ -21,9 +20,8 @@ IMAGENET = (
 )
 """Sources of the weights that `model.pretrained = "imagenet"` downloads."""
 
-RESTRICTION = "; restricted by its training data: "
-RESTRICTED = re.compile(r"non-?\s?commercial|\bNC\b|research|academic", re.IGNORECASE)
-"""Words of a license that does not allow every use."""
+IMAGENET_SHA256 = "11ad3fa6"
+"""Start of the SHA-256 of their file, which torchvision names resnet50-11ad3fa6.pth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +46,17 @@ def run_sources(
         config: the recipe.
         index: the data set that was read.
         rows: rows of its samples that are trained on.
-        checkpoint: checkpoint that the run resumes from; its sources remain.
+        checkpoint: checkpoint that the run resumes from; its initial weights and teachers remain.
 
     Raises:
         ConfigError: if a license is given for data whose license is known, or a weights card does not fit.
         ModelError: if a model file or checkpoint cannot be read.
     """
+    data = list(dict.fromkeys(data_sources(index, rows, config.data.license)))
     earlier = checkpoint.trained_on if checkpoint else ()
-    initial = earlier or initial_sources(config)
-    return list(dict.fromkeys([*data_sources(index, rows, config.data.license), *initial, *teacher_sources(config)]))
+    # its first sources are the same data, perhaps with another name or license
+    initial = earlier[len(data) :] if earlier else initial_sources(config)
+    return list(dict.fromkeys([*data, *initial, *teacher_sources(config)]))
 
 
 def data_sources(index: Index, rows: Sequence[int], own_license: str) -> list[TrainingSource]:
@@ -130,16 +130,11 @@ def checkpoint_sources(checkpoint: Checkpoint, path: Path) -> tuple[TrainingSour
     return sources or (TrainingSource(name=f"initial weights: {path.name}"),)
 
 
-def result_license(stated: str, sources: Iterable[TrainingSource]) -> str:
-    """Return the license of weights: what the user states, and the sources that do not allow every use."""
-    restrictions = [f"{source.name} ({source.license})" for source in sources if RESTRICTED.search(source.license)]
-    return (stated or UNSTATED_LICENSE) + (RESTRICTION + "; ".join(restrictions) if restrictions else "")
-
-
 def _read_card(weights: Path) -> tuple[TrainingSource, ...]:
     path = weights.with_suffix(".json")
     if not path.is_file():
-        return (TrainingSource(name=f"initial weights: {weights.name}"),)
+        is_imagenet = file_sha256(weights).startswith(IMAGENET_SHA256)
+        return IMAGENET if is_imagenet else (TrainingSource(name=f"initial weights: {weights.name}"),)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -60,9 +60,8 @@ class Targets:
         self._valence_arousal = _check_affect(faces) if options.valence_arousal > 0 else None
         self._features: Tensor | None = None
         if options.feature_distillation > 0:
-            feature_teacher = FeatureTeacher(
-                options.feature_teacher, faces.names, flip_tta=options.flip_tta, threads=threads
-            )
+            # its classes do not matter
+            feature_teacher = FeatureTeacher(options.feature_teacher, (), flip_tta=options.flip_tta, threads=threads)
             self._features = _unit_variance(cached_outputs(feature_teacher, faces, folder, progress))
 
     def __call__(

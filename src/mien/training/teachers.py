@@ -25,7 +25,7 @@ class Teacher:
 
     Args:
         model: an `.onnx` file with its manifest, or the name of a shipped model.
-        names: classes of the data, in order; the model may have more.
+        names: classes of the data, in order; the model may have more. Empty for a teacher of features.
         flip_tta: average the outputs for a face and its mirror image.
         threads: threads of ONNX Runtime; 0 uses its default.
 
@@ -40,7 +40,7 @@ class Teacher:
     def __init__(self, model: str, names: tuple[str, ...], *, flip_tta: bool, threads: int) -> None:
         self.model = model
         self.flip_tta = flip_tta
-        self.classifier = ExpressionClassifier(model, threads, precision="float32")
+        self.classifier = ExpressionClassifier(model, threads, precision="float32", device="cpu")
         labels = self.classifier.manifest.labels
         if not set(names) <= set(labels):
             raise ConfigError(

@@ -56,7 +56,7 @@ class SpeechDetector:
     def probabilities(self, blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the frames (T, 512) of consecutive blocks of samples and their speech probabilities (T,).
 
-        The last frame is filled with silence.
+        The last frame is shorter if the samples end in it; the network gets it filled with silence.
         """
         state = np.zeros((2, 1, 1, _STATE), dtype=np.float32)
         context = rest = np.zeros(0, dtype=np.float32)
@@ -69,8 +69,8 @@ class SpeechDetector:
                 yield frames, self._run(frames, context, state)
                 context = frames[-1, -_CONTEXT:]
         if len(rest):
-            frames = np.pad(rest, (0, FRAME - len(rest)))[None]
-            yield frames, self._run(frames, context, state)
+            padded = np.pad(rest, (0, FRAME - len(rest)))[None]
+            yield rest[None], self._run(padded, context, state)
 
     def _run(self, frames: np.ndarray, context: np.ndarray, state: np.ndarray) -> np.ndarray:
         """Return the probabilities of frames and update the state of the network in place."""
@@ -99,7 +99,10 @@ class SpeechSegmenter:
         self._last_speech = 0
 
     def push(self, frames: np.ndarray, probabilities: np.ndarray) -> Iterator[SpeechAudio]:
-        """Add frames (T, 512) with their probabilities (T,); yield the segments that end in them."""
+        """Add frames (T, 512), the last of all perhaps shorter, with their probabilities (T,).
+
+        Yields the segments that end in them.
+        """
         for frame, probability in zip(frames, probabilities, strict=True):
             self._frames.append(frame)
             self._probabilities.append(float(probability))

@@ -20,6 +20,14 @@ def test_overrides_take_precedence_over_the_recipe(tmp_path):
     assert (config.data.path, config.model.options["grayscale"]) == ("some/where.zip", True)
 
 
+@pytest.mark.parametrize("text", ["2", "1.10", "true", "2026-01-31"])
+def test_override_of_text_is_taken_as_written(tmp_path, text):
+    path = tmp_path / "r.toml"
+    path.write_text("")
+    config = read_recipe(path, [f"card.version={text}", f"name='{text}'"])
+    assert (config.card.version, config.name) == (text, text)
+
+
 def test_resolves_paths_relative_to_the_recipe(tmp_path):
     path = tmp_path / "r.toml"
     path.write_text('[model]\npretrained = "./w.safetensors"\n')

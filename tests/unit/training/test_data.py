@@ -3,13 +3,14 @@ import pytest
 import torch
 from PIL import Image
 
+from mien.datasets import Index, Sample
 from mien.datasets.face_store import FaceStore
 from mien.errors import DatasetError
 from mien.faces.alignment import align_face
 from mien.faces.detection import FaceDetector
 from mien.imaging import read_image
 from mien.training.config import AugmentConfig, Config, DataConfig, config_from_dict
-from mien.training.data import Batches, Faces, evaluation_crops, load_faces, read_index
+from mien.training.data import Batches, Faces, evaluation_crops, load_faces, read_excluded, read_index, usable_rows
 from mien.training.distributed import ProcessGroup
 from mien.training.prefetch import prefetch
 from support.training import write_stripes
@@ -155,3 +156,16 @@ def test_rejects_data_with_and_without_splits(tmp_path):
     data = DataConfig(dataset="joined", path=path, patch=32, size=32)
     with pytest.raises(DatasetError, match=r"6 images have no split, others have one: folder-2/"):
         read_index(data)
+
+
+def test_excluded_id_does_not_exclude_other_images_of_that_file_name(tmp_path):
+    ids = ("0.png", "a/0.png", "a/1.png", "b/1.png")
+    samples = tuple(Sample(id=name, split="train").with_label("fear", ("fear",)) for name in ids)
+    index = Index(name="x", root=tmp_path, labels=("fear",), samples=samples, license="", is_cropped=True)
+    leaks = tmp_path / "leaks.csv"
+    leaks.write_text("Training,0.png\n")
+    data = DataConfig(exclude=str(leaks))
+    assert read_excluded(index, data) == {"0.png"}
+    assert [index.samples[row].id for row in usable_rows(index, "train", {"0.png"})] == list(ids[1:])
+    leaks.write_text("Training,0.png\nTraining,1.png\n")
+    assert read_excluded(index, data) == {"0.png", "a/1.png", "b/1.png"}

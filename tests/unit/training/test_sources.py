@@ -13,7 +13,7 @@ from mien.manifest import TrainingSource, file_sha256, read_manifest
 from mien.runtime import find_model, shipped_models
 from mien.training.checkpoint import Checkpoint, save_checkpoint
 from mien.training.config import config_from_dict, read_recipe
-from mien.training.sources import data_sources, result_license, run_sources
+from mien.training.sources import IMAGENET, data_sources, run_sources
 from support.models import make_model
 from support.training import write_stripes
 
@@ -82,10 +82,22 @@ def test_checkpoint_of_an_earlier_version_brings_what_its_recipe_stated(index, t
 
 
 def test_resumed_run_keeps_its_sources(index, tmp_path):
+    first = sources_of(index)
     checkpoint = Checkpoint(
-        step=1, config={}, labels=(), model={}, ema={}, optimizer={}, metrics={}, trained_on=(SECRET,)
+        step=1, config={}, labels=(), model={}, ema={}, optimizer={}, metrics={}, trained_on=(*first, SECRET)
     )
     assert sources_of(index, checkpoint, model={"pretrained": "gone.ckpt"})[1:] == [SECRET]
+
+
+def test_resumed_run_with_another_path_and_license_lists_its_data_once(index, tmp_path):
+    moved = read_dataset("folder", write_stripes(tmp_path / "moved", train=4, valid=1))
+    first = sources_of(index, data={"license": "CC0"})
+    checkpoint = Checkpoint(
+        step=1, config={}, labels=(), model={}, ema={}, optimizer={}, metrics={}, trained_on=(*first, SECRET)
+    )
+    stated = "proprietary (stated by the user)"
+    expected = [TrainingSource(name="folder moved, 12 training faces", license=stated), SECRET]
+    assert sources_of(moved, checkpoint, data={"license": "proprietary"}) == expected
 
 
 @pytest.mark.parametrize("model", ["face-landmarks", *shipped_models()])
@@ -115,6 +127,15 @@ def test_only_teachers_in_use_are_sources(index, tmp_path, weight):
 def test_shipped_weights_have_a_card_that_fits_them(index, root):
     found = sources_of(index, model={"pretrained": str(root / "recipes/faceres.safetensors")})
     assert "VGGFace2" in found[2].name
+
+
+def test_file_of_torchvision_has_the_sources_of_its_download(index, tmp_path, monkeypatch):
+    path = tmp_path / "renamed.pth"
+    path.write_bytes(b"weights")
+    monkeypatch.setattr("mien.training.sources.IMAGENET_SHA256", file_sha256(path)[:8])
+    assert sources_of(index, model={"pretrained": str(path)})[1:] == list(IMAGENET)
+    path.write_bytes(b"others")
+    assert names(sources_of(index, model={"pretrained": str(path)})[1:]) == ["initial weights: renamed.pth"]
 
 
 def test_card_of_weights_is_checked(index, tmp_path):
@@ -156,23 +177,3 @@ def test_joined_data_sets_are_listed_one_by_one_with_their_faces(index, tmp_path
 def test_known_license_cannot_be_replaced(tmp_path):
     with pytest.raises(ConfigError, match=r"data\.license is for your own data.*RAF-DB: research only"):
         data_sources(known_index(tmp_path, "RAF-DB", "research only"), [0], "MIT")
-
-
-@pytest.mark.parametrize(
-    ("license_name", "is_restricted"),
-    [
-        ("CC BY-NC 4.0", True),
-        ("non-commercial research", True),
-        ("faces for the challenge, for research", True),
-        ("noncommercial", True),
-        ("MIT", False),
-        ("Apache-2.0; announced by NCSA", False),
-        ("not stated", False),
-    ],
-)
-def test_license_of_the_result_names_restrictions(license_name, is_restricted):
-    text = result_license(
-        "MIT", [TrainingSource(name="X", license=license_name), TrainingSource(name="Y", license="CC0")]
-    )
-    assert text == ("MIT" + f"; restricted by its training data: X ({license_name})" * is_restricted)
-    assert result_license("", []) == "not stated"

@@ -12,6 +12,7 @@ from mien.metrics import softmax
 from mien.training.config import config_from_dict
 from mien.training.data import Faces
 from mien.training.targets import Targets
+from mien.training.teachers import Teacher
 from support.models import TINY_SIZE, make_explainable, make_model
 
 COUNT = 5
@@ -157,6 +158,25 @@ def test_features_of_unit_variance_follow_the_distribution(faces, tmp_path):
     ratio = targets[:, 8:] / expected
     assert torch.allclose(ratio, ratio[0, 0].expand_as(ratio), rtol=1e-4)
     assert [path.name.split("-")[0] for path in tmp_path.glob("*.npy")] == ["embedding"]
+
+
+def test_feature_teacher_may_have_other_classes(faces, tmp_path):
+    model = make_explainable(tmp_path / "model.onnx")
+    other = replace(faces, names=(*EXPRESSIONS[:7], "boredom"))
+    assert build(other, tmp_path, feature_distillation=1.0, feature_teacher=str(model))(INDICES, NO_CROPS).shape[1] > 8
+
+
+def test_teachers_run_on_the_cpu(tiny_model, monkeypatch):
+    """Also where a GPU is the automatic device."""
+    devices = []
+
+    def load(model, threads, *, precision, device="auto"):
+        devices.append(device)
+        return ExpressionClassifier(model, threads, precision=precision, device="cpu")
+
+    monkeypatch.setattr("mien.training.teachers.ExpressionClassifier", load)
+    Teacher(str(tiny_model), EXPRESSIONS, flip_tta=False, threads=1)
+    assert devices == ["cpu"]
 
 
 def test_feature_distillation_needs_a_teacher():

@@ -68,6 +68,14 @@ def test_size_of_the_blocks_does_not_change_the_segments(detector):
     assert all(np.array_equal(a.samples, b.samples) for a, b in zip(whole, small, strict=True))
 
 
+def test_last_segment_ends_with_the_audio(detector):
+    speech = read_audio(RECORDINGS / "03a01Wa.flac")
+    samples = np.concatenate([np.zeros(SAMPLE_RATE_HZ, dtype=np.float32), speech])[: SAMPLE_RATE_HZ * 2 + 100]
+    segment = segments_of(detector, samples)[-1]
+    assert segment.start + len(segment.samples) == len(samples)
+    assert np.array_equal(segment.samples, samples[segment.start :])
+
+
 def test_segment_has_margins_and_ends_at_a_pause():
     assert segments_from([0.0] * 20 + [0.9] * 30 + [0.0] * 40) == [(20 - MARGIN_FRAMES, 30 + 2 * MARGIN_FRAMES)]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import zipfile
 
 import pytest
@@ -44,7 +45,8 @@ def test_reads_a_zip_file_alike(tmp_path):
 @pytest.mark.parametrize("name", ["03a01Xa", "recording"])
 def test_names_a_file_of_another_corpus(tmp_path, name):
     (tmp_path / f"{name}.wav").write_bytes(b"")
-    with pytest.raises(AnnotationError, match=f"{name}.wav is not a name such as 03a01Fa.wav"):
+    message = f"{tmp_path}: {name}.wav is not a name such as 03a01Fa.wav."
+    with pytest.raises(DatasetError, match=f"^{re.escape(message)}$"):
         read_emodb(tmp_path)
 
 
@@ -143,6 +145,15 @@ def test_reads_videos_and_votes_of_crema_d(tmp_path):
     }  # fmt: skip
     assert happiness.votes["both"]["anger"] == 1
     assert anger.votes == {"voice": {**happiness.votes["voice"], "anger": 7, "happiness": 0, "neutral": 3}}
+
+
+def test_reads_the_clip_of_crema_d_with_a_single_letter_intensity(tmp_path):
+    """`1040_ITH_SAD_X.wav` is `1040_ITH_SAD_XX` in the table of votes."""
+    make_files(tmp_path, "AudioWAV/1040_ITH_SAD_X.wav")
+    (tmp_path / "tabulatedVotes.csv").write_text(VOTES.replace("1001_DFA_ANG_XX", "1040_ITH_SAD_XX"))
+    (utterance,) = read_crema_d(tmp_path)
+    assert (utterance.name, utterance.label) == ("1040_ITH_SAD_X", "sadness")
+    assert utterance.votes["voice"]["anger"] == 7
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ def build_contract(manifest: Manifest, format: Format, canvas: int, graphs: dict
         canvas: side of the canvas in pixels.
         graphs: entries of `describe_graph` by name.
     """
+    data = ", ".join(manifest.metrics) or "no data set"
+    limits = [text.format(data=data) for text in _TEXTS["limits"]]
     return {
         "schema": SCHEMA,
         "mien": __version__,
@@ -76,10 +78,10 @@ def build_contract(manifest: Manifest, format: Format, canvas: int, graphs: dict
         "thresholds": {
             "abstain_below": manifest.abstain_below,
             "risk_coverage": [vars(point) for point in manifest.risk_coverage],
-            "meaning": _FORMULAS["risk_coverage"],
+            "meaning": _FORMULAS["risk_coverage"].format(data=data),
         },
         "video": _video(),
-        "limits": [*_TEXTS["limits"], *([] if format == "onnx" else _TEXTS["static_limits"])],
+        "limits": [*limits, *([] if format == "onnx" else _TEXTS["static_limits"])],
         "texts": _TEXTS["notices"],
         "license": manifest.license,
         "trained_on": [vars(source) for source in manifest.trained_on],

@@ -60,6 +60,8 @@ def write_bundle(
         low, high = CANVAS_SIDES
         raise InputError(f"canvas is {canvas}; expected a multiple of {CANVAS_STEP} from {low} to {high}.")
     check_folder(folder)
+    # "." has no name and no parent
+    folder = folder.resolve()
     check_packages(format)
     path = find_model(model)
     manifest = read_manifest(path)
@@ -145,7 +147,12 @@ def _write_json(path: Path, record: dict[str, Any]) -> None:
 
 
 def _replace(folder: Path, draft: Path, old: Path) -> None:
-    """Move a complete draft to its place; what was there is removed afterwards, with the temporary folder."""
-    if folder.exists():
-        folder.replace(old)
-    draft.replace(folder)
+    """Move the files of a complete draft to its place; earlier ones are removed with the temporary folder.
+
+    An existing folder remains the same, because it may be the working directory.
+    """
+    old.mkdir()
+    folder.mkdir(exist_ok=True)
+    for source, target in ((folder, old), (draft, folder)):
+        for path in list(source.iterdir()):
+            path.replace(target / path.name)

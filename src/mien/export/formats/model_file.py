@@ -91,7 +91,8 @@ class ModelConversion:
             **{key: value for key, value in manifest.source.items() if key != "weights"},
             "format": self.format,
             "precision": self.precision,
-            "original_sha256": manifest.sha256,
+            # `mien export` converts a temporary copy with float32 weights, whose manifest names its original
+            "original_sha256": manifest.source.get("original_sha256", manifest.sha256),
             "parity": asdict(parity) if parity else "not measured: the format cannot run on this system",
         }
         if self.calibration:

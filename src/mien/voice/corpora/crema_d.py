@@ -10,7 +10,7 @@ from mien.errors import AnnotationError
 from mien.voice.corpora.files import CorpusFiles
 from mien.voice.corpora.utterance import Utterance
 
-_NAME = re.compile(r"(?P<speaker>\d{4})_(?P<text>[A-Z]{3})_(?P<label>ANG|DIS|FEA|HAP|NEU|SAD)_[A-Z]{2}")
+_NAME = re.compile(r"(?P<speaker>\d{4})_(?P<text>[A-Z]{3})_(?P<label>ANG|DIS|FEA|HAP|NEU|SAD)_[A-Z]{1,2}")
 _LABELS = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness"}
 _VIDEOS = (".flv", ".mp4")
 _VOTES = "tabulatedVotes.csv"
@@ -48,7 +48,8 @@ def read_crema_d(path: Path) -> list[Utterance]:
                 path=files.locate(recordings.get(f"{name}.wav", video)),
                 video=files.locate(video),
                 archive=files.archive,
-                votes=votes.get(name, {}),
+                # the table names the one file with a single-letter intensity, 1040_ITH_SAD_X, with two letters
+                votes=votes.get(name) or votes.get(f"{name}X", {}),
             )
         )
     return utterances

@@ -67,7 +67,7 @@ class CorpusFiles:
             example: path in the published layout.
 
         Raises:
-            AnnotationError: when a name is not of the pattern.
+            DatasetError: when a name is not of the pattern.
             LayoutError: when there is no file.
         """
         files: dict[str, PurePosixPath] = {}
@@ -76,7 +76,7 @@ class CorpusFiles:
                 continue
             if pattern.fullmatch(path.stem) is None:
                 expected = PurePosixPath(example).name
-                raise AnnotationError(self._path, len(files) + 1, f"{path.name} is not a name such as {expected}.")
+                raise DatasetError(f"{self._path}: {path.name} is not a name such as {expected}.")
             files[path.stem + path.suffix.lower()] = path
         if not files:
             raise LayoutError(self._path, f"a folder or .zip file with {example}")
