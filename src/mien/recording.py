@@ -80,7 +80,7 @@ class Recording:
         was_stopped: true when Ctrl-C ended it early.
         is_resumable: true when it was stopped and `record` can continue it.
         is_truncated: true when the video ended early.
-        is_copy_stopped: true when it was stopped in the second pass over the video: there is no annotated copy.
+        is_copy_stopped: true when it was stopped in the second pass over the video, so that the copy is missing.
         is_copy_truncated: true when the second pass ended early by itself.
     """
 
