@@ -106,11 +106,10 @@ def evaluate(
     """
     classifier = as_classifier(model)
     labeled = select_labeled(index)
-    shift = None if prior is None else classifier.manifest.temperature * log_ratios(classifier.manifest, prior)
+    shift = 0.0 if prior is None else log_ratios(classifier.manifest, prior)
     predictions = predict_dataset(classifier, labeled, flip_tta=flip_tta, workers=workers, progress=progress)
-    if shift is not None:
-        predictions = replace(predictions, logits=predictions.logits + shift)
-    evaluation = evaluate_predictions(classifier.manifest, predictions)
+    predictions = replace(predictions, logits=predictions.logits + classifier.manifest.temperature * shift)
+    evaluation = evaluate_predictions(classifier.manifest, predictions, shift)
     if by_group:
         evaluation.summary.update(_evaluate_groups(classifier.manifest, predictions))
     return evaluation
@@ -121,10 +120,12 @@ def as_classifier(model: str | Path | ExpressionClassifier) -> ExpressionClassif
     return model if isinstance(model, ExpressionClassifier) else ExpressionClassifier(model, threads=1)
 
 
-def evaluate_predictions(manifest: Manifest, predictions: DatasetPredictions) -> Evaluation:
-    """Evaluate existing predictions, without groups; see `evaluate`."""
+def evaluate_predictions(
+    manifest: Manifest, predictions: DatasetPredictions, shift: np.ndarray | float = 0.0
+) -> Evaluation:
+    """Evaluate existing predictions, without groups; see `evaluate`, and `summarize` for their shift."""
     labels = labels_by_protocol(manifest, predictions.index)
-    summaries = {name: _summarize(manifest, predictions, labels[name]) for name in labels}
+    summaries = {name: _summarize(manifest, predictions, labels[name], shift) for name in labels}
     official = next(iter(labels))
     samples = predictions.index.samples
     unreadable = [samples[row].id for row in np.flatnonzero(~predictions.is_readable)]
@@ -149,9 +150,12 @@ def _evaluate_groups(manifest: Manifest, predictions: DatasetPredictions) -> dic
     return results
 
 
-def _summarize(manifest: Manifest, predictions: DatasetPredictions, labels: np.ndarray) -> dict[str, Any]:
+def _summarize(
+    manifest: Manifest, predictions: DatasetPredictions, labels: np.ndarray, shift: np.ndarray | float
+) -> dict[str, Any]:
     counted = labels >= 0
-    summary = summarize(labels[counted], predictions.logits[counted], manifest.labels, manifest.temperature)
+    logits = predictions.logits[counted]
+    summary = summarize(labels[counted], logits, manifest.labels, manifest.temperature, shift=shift)
     is_missed = ~predictions.is_found & predictions.is_readable
     return {
         **summary,

@@ -17,7 +17,12 @@ COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
 
 
 def summarize(
-    labels: np.ndarray, logits: np.ndarray, classes: Sequence[str], temperature: float = 1.0, bins: int = 15
+    labels: np.ndarray,
+    logits: np.ndarray,
+    classes: Sequence[str],
+    temperature: float = 1.0,
+    bins: int = 15,
+    shift: np.ndarray | float = 0.0,
 ) -> dict[str, Any]:
     """Summarize predictions: accuracy, calibration, selective prediction, and scores for each class.
 
@@ -30,6 +35,7 @@ def summarize(
         classes: the C names, in the order of the columns.
         temperature: divisor of the logits before the softmax.
         bins: number of equal-width confidence bins of `ece` and `reliability`.
+        shift: (C,) of `mien.class_prior.log_ratios`, which the logits contain multiplied by the temperature.
 
     Returns:
         Numbers, strings, lists and dicts; None for undefined numbers (every score of no faces). `ece` is computed
@@ -55,7 +61,7 @@ def summarize(
             "accuracy_interval": metrics.accuracy_interval(correct, n),
             "balanced_accuracy": metrics.balanced_accuracy(labels, predictions, len(classes)),
             "macro_f1": metrics.macro_f1(labels, predictions, len(classes)),
-            **_calibration(labels, logits, predictions, temperature, bins),
+            **_calibration(labels, logits, predictions, temperature, bins, shift),
             "classes": list(classes),
             "per_class": _per_class(labels, predictions, classes, confusion),
             "confusion": confusion[:, :-1],
@@ -121,12 +127,17 @@ def _check_logits(logits: np.ndarray, classes: Sequence[str]) -> np.ndarray:
 
 
 def _calibration(
-    labels: np.ndarray, logits: np.ndarray, predictions: np.ndarray, temperature: float, bins: int
+    labels: np.ndarray,
+    logits: np.ndarray,
+    predictions: np.ndarray,
+    temperature: float,
+    bins: int,
+    shift: np.ndarray | float,
 ) -> dict[str, Any]:
     is_answered = predictions != metrics.NO_PREDICTION
     labels = labels[is_answered]
     logits = logits[is_answered]
-    before = metrics.softmax(logits)
+    before = metrics.softmax(logits + (1 - temperature) * shift)
     after = metrics.softmax(logits, temperature)
     return {
         "temperature": temperature,

@@ -108,3 +108,11 @@ def test_json_ready_converts_numpy_and_nan():
 def test_rejects_arrays_of_different_shapes(labels, logits, classes, message):
     with pytest.raises(InputError, match=message):
         summarize(labels, logits, classes)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_a_shift_acts_alike_before_and_after_the_temperature(temperature):
+    shift = np.log([4.0, 1.0])
+    logits = np.zeros((4, 2)) + temperature * shift
+    summary = summarize(np.array([0, 0, 0, 1]), logits, ("neutral", "anger"), temperature, shift=shift)
+    assert summary["ece"] == summary["ece_uncalibrated"] == pytest.approx(0.05)
