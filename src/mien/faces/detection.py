@@ -73,7 +73,7 @@ class FaceDetector:
         Added here: scans at smaller scales, because YuNet misses huge faces or detects their fragments. The smallest is
         skipped where the others explain the image; on 8,165 images, most with a face that fills them or that was put
         beside one that does, this changed no face. With `max_faces=1` a reduced image suffices for a large face; on
-        3,864 such images it shows another face than the full scans in 9, of which 8 were examined: the full scans
+        3,864 such images it shows another face than the full scans in 9. In the 8 that were examined, the full scans
         missed the large face or exceeded it (benchmarks/coarse_scan.py).
     """
 
