@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from mien.faces.attributes import pose_faces
 from mien.faces.quality import SHARPNESS_CROP
 from mien.imaging import read_image
 from mien.inference.analyzer import Analyzer
-from mien.runtime import DEFAULT_MODEL
+from mien.runtime import DEFAULT_MODEL, LoadedModel
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 WIDTH, HEIGHT = 640, 480
@@ -44,10 +44,10 @@ def example_photo() -> bytes:
 class NetworkClock:
     """CPU time inside networks: it replaces the `run` of their ONNX Runtime sessions."""
 
-    def __init__(self, *networks: Any) -> None:
+    def __init__(self, networks: Iterable[LoadedModel]) -> None:
         self.seconds = 0.0
         for network in networks:
-            network._session.run = self._timed(network._session.run)
+            network.session.run = self._timed(network.session.run)
 
     def _timed(self, run: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any) -> Any:
@@ -67,17 +67,16 @@ def stages_ms(model: str, threads: int, repeats: int, *, pose: bool) -> dict[str
     data = example_photo()
     image = read_image(data)
     analyzer = Analyzer(model, threads=threads, pose=pose)
-    detector, mesh, classifier = analyzer._networks.detector, analyzer._networks.mesh(), analyzer.classifier
-    analyzer._networks._mesh = mesh
-    clock = NetworkClock(detector, mesh, classifier)
-    faces = detector.detect(image)
+    mesh, classifier = analyzer.mesh, analyzer.classifier
+    clock = NetworkClock(analyzer.networks.values())
+    faces = analyzer.detect(image)
     assert len(faces) == 1, f"the benchmark needs one face, found {len(faces)}"
     [face] = pose_faces(image, faces, mesh)
     crop = classifier.crop(image, face)
     aligned = crop if classifier.framing == SHARPNESS_CROP else None
     stages: dict[str, Callable[[], object]] = {
         "decode JPEG": lambda: read_image(data),
-        "detect": lambda: detector.detect(image),
+        "detect": lambda: analyzer.detect(image),
         "mesh + pose": lambda: pose_faces(image, faces, mesh),
         "align": lambda: classifier.crop(image, face),
         "quality": lambda: face_quality(image, face, crop=aligned),

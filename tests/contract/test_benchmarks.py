@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
+RECIPES = FOLDER.with_name("recipes")
 OPTIONAL = {"cv2", "torch"}
 """Packages that a script must run without, unless it trains."""
 DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "scipy": "scikit-learn", "httpx": "httpx2"}
@@ -20,7 +21,7 @@ def module_imports(path: Path) -> set[str]:
     nodes = ast.parse(path.read_text(encoding="utf-8")).body
     names = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     names |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    own = {"mien", "support", *(script.stem for script in FOLDER.glob("*.py"))}
+    own = {"mien", "support", *(script.stem for folder in (FOLDER, RECIPES) for script in folder.glob("*.py"))}
     return {name.split(".")[0] for name in names} - own - set(sys.stdlib_module_names)
 
 

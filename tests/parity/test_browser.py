@@ -159,12 +159,13 @@ def test_second_visit_downloads_neither_models_nor_runtime(chromium):
     with serve_page(requests=requests) as url, chromium.new_context() as profile:
         with visit(profile, url) as engine:
             assert engine.open("mobile")["type"] == "opened"
-            wait_until(lambda: len(engine.stored_files()) == 4)
+            wait_until(lambda: len(engine.stored_files()) == 5)
         assert sum(path.endswith((".onnx", ".wasm")) for path in requests) >= 4
         requests.clear()
         with visit(profile, url) as engine:
             assert engine.open("mobile")["type"] == "opened"
-            assert engine.stored_files() == ["face-detector.onnx", "face-landmarks.onnx", "mobile.onnx", "onnxruntime"]
+            models = ["face-detector", "face-landmarks-small", "face-landmarks", "mobile"]
+            assert engine.stored_files() == [*(f"{model}.onnx" for model in models), "onnxruntime-wasm"]
     assert "/models/mobile.json" in requests
     assert not any(path.endswith((".onnx", ".wasm")) for path in requests)
 

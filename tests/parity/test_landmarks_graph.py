@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mien.faces import FaceDetector
-from mien.faces.landmarks import POINTS, mesh_crop_matrix
+from mien.faces.mesh_network import POINTS, mesh_crop_matrix
 from mien.imaging import read_image, warp
 from mien.runtime import ASSETS, open_session
 

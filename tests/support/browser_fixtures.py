@@ -17,7 +17,7 @@ import numpy as np
 
 from mien.faces.alignment import align_face
 from mien.faces.detection import MAX_CONTAINMENT, MAX_FRAGMENT_RATIO, STRIDES, _decode, _pad
-from mien.faces.landmarks import mesh_crop_matrix
+from mien.faces.mesh_network import mesh_crop_matrix
 from mien.faces.pose import canonical_face, head_pose
 from mien.faces.quality import face_quality
 from mien.faces.tracking import FaceTracker, appearance_descriptor

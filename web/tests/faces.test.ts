@@ -9,7 +9,7 @@ import type { Input } from '../src/engine/network';
 import { headPose } from '../src/engine/pose';
 import { faceQuality } from '../src/engine/quality';
 import { predictionWeight } from '../src/engine/smoothing';
-import { expectClose, fixture, type PackedArray, toDetection, toPixels, unpack } from './fixtures';
+import { expectClose, fixture, type PackedArray, toDetection, toPixels, unpack, withDetailed } from './fixtures';
 
 /** Return outputs of the detector without a face for an input of shape `dims`. */
 function emptyCells([, height, width]: readonly number[]): Float32Array[] {
@@ -135,7 +135,7 @@ describe('faces', () => {
 
   test('mesh crops equal those of Python', () => {
     detections.forEach((face, index) => {
-      expectClose(meshCropMatrix(face, face.landmarks.slice(0, 2)), python.mesh_crops[index]);
+      expectClose(meshCropMatrix(face, face.landmarks.slice(0, 2), 256), python.mesh_crops[index]);
     });
   });
 
@@ -159,14 +159,14 @@ describe('faces', () => {
       },
     });
     const options = (maxTilt_deg: number) => ({ ...VIDEO_FRAME, maxTilt_deg });
-    expect((await fitMesh(network(9), image, detections[0], options(6)))?.mesh).toHaveLength(478);
+    expect((await fitMesh(withDetailed(network(9)), image, detections[0], options(6)))?.mesh).toHaveLength(478);
     // This stub mesh has the same tilt in every crop.
     expect(runs).toBe(6);
-    await fitMesh(network(9), image, detections[0], options(60));
+    await fitMesh(withDetailed(network(9)), image, detections[0], options(60));
     expect(runs).toBe(7);
-    expect(await fitMesh(network(-1), image, detections[0], options(6))).toBeNull();
+    expect(await fitMesh(withDetailed(network(-1)), image, detections[0], options(6))).toBeNull();
     expect(runs).toBe(8);
-    expect(await fitMesh(network(-1), image, detections[0], SINGLE_IMAGE)).toBeNull();
+    expect(await fitMesh(withDetailed(network(-1)), image, detections[0], SINGLE_IMAGE)).toBeNull();
     // One upright fit and seven rotations.
     expect(runs).toBe(16);
   });
@@ -178,7 +178,9 @@ describe('faces', () => {
     const rotationOf = async (logits: number[]) => {
       let run = 0;
       const network = { run: async () => [level, Float32Array.of(logits[run++] ?? -9)] };
-      return Math.round((await fitMesh(network, image, detections[0], SINGLE_IMAGE))?.rotation_deg ?? NaN);
+      return Math.round(
+        (await fitMesh(withDetailed(network), image, detections[0], SINGLE_IMAGE))?.rotation_deg ?? NaN,
+      );
     };
     expect(await rotationOf([8, 20, 20])).toBe(0);
     expect(await rotationOf([-3, 6, 4])).toBe(45);
@@ -188,13 +190,26 @@ describe('faces', () => {
     expect(await rotationOf([4, 6.9, 4])).toBe(0);
   });
 
+  test('the small network fits clear faces by itself', async () => {
+    const level = new Float32Array(3 * 478);
+    level.set([30, 64, 0], 3 * 33);
+    level.set([95, 64, 0], 3 * 263);
+    const searchWith = async (logit: number) => {
+      const small = { network: { run: async () => [level, Float32Array.of(logit)] }, size: 128 };
+      const detailed = { network: { run: async () => [level, Float32Array.of(20)] }, size: 256 };
+      return (await searchMesh({ small, detailed }, image, detections[0], SINGLE_IMAGE)).bestLogit;
+    };
+    expect(await searchWith(6.5)).toBe(6.5);
+    expect(await searchWith(5.5)).toBe(20);
+  });
+
   test('the highest presence of all rotations is returned where no mesh fits', async () => {
     const level = new Float32Array(3 * 478);
     level.set([60, 128, 0], 3 * 33);
     level.set([190, 128, 0], 3 * 263);
     let run = 0;
     const network = { run: async () => [level, Float32Array.of([-3, -3, 4, 9][run++] ?? -9)] };
-    const { mesh, bestLogit } = await searchMesh(network, image, detections[0], SINGLE_IMAGE);
+    const { mesh, bestLogit } = await searchMesh(withDetailed(network), image, detections[0], SINGLE_IMAGE);
     expect([mesh, bestLogit]).toEqual([null, 9]);
   });
 });

@@ -5,6 +5,8 @@ import { expect } from 'vitest';
 import type { Detection } from '../src/engine/detection';
 import type { Box, Point } from '../src/engine/geometry';
 import { blank, type Pixels } from '../src/engine/imaging';
+import type { MeshNetworks } from '../src/engine/landmarks';
+import type { Network } from '../src/engine/network';
 
 export interface PackedArray {
   shape: number[];
@@ -33,6 +35,12 @@ export function toPixels(packed: PackedArray): Pixels {
 /** Return the RGB channels of an image, to compare with `unpack`. */
 export function rgb(image: Pixels): Uint8Array {
   return Uint8Array.from(image.data.filter((_, index) => index % 4 < 3));
+}
+
+/** Return mesh networks of which the small one sees no face clearly. */
+export function withDetailed(network: Network): MeshNetworks {
+  const unclear = { run: async () => [new Float32Array(3 * 478), Float32Array.of(-9)] };
+  return { small: { network: unclear, size: 128 }, detailed: { network, size: 256 } };
 }
 
 /** Convert a detector row of Python: box, landmarks, confidence. */

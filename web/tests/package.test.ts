@@ -8,7 +8,10 @@ import { rawPixels } from '../src/engine/pixels';
 import { Queue } from '../src/engine/queue';
 
 const ASSETS = resolve(import.meta.dirname, '../../src/mien/assets');
-const FILES = ['face-detector', 'face-landmarks', 'compact'].flatMap((name) => [`${name}.json`, `${name}.onnx`]);
+const FILES = ['face-detector', 'face-landmarks', 'face-landmarks-small', 'compact'].flatMap((name) => [
+  `${name}.json`,
+  `${name}.onnx`,
+]);
 /** ONNX Runtime that never opens a model. */
 const runtime = {
   env: { wasm: {} },

@@ -27,6 +27,7 @@ def pose_faces(
     *,
     max_tilt_deg: float = MAX_TILT_DEG,
     rotated: bool = True,
+    detailed: bool = False,
     max_landmark_rotation_deg: float = MAX_LANDMARK_ROTATION_DEG,
 ) -> list[Face]:
     """Return the faces with mesh and head pose, in order; some are marked as doubtful.
@@ -37,10 +38,13 @@ def pose_faces(
         mesh: mesh model; None leaves poses and landmarks unchanged.
         max_tilt_deg: as in `LandmarkMesh.fit`.
         rotated: as in `LandmarkMesh.fit`; False also keeps the detector's landmarks.
+        detailed: as in `LandmarkMesh.search`.
         max_landmark_rotation_deg: rotation of the mesh against the detector's landmarks above which it replaces them.
     """
     unposed = [face for face in faces if face.head_pose is None] if mesh else []
-    searches = mesh.search(image, unposed, max_tilt_deg=max_tilt_deg, rotated=rotated) if mesh else []
+    searches: list[MeshSearch] = []
+    if mesh:
+        searches = mesh.search(image, unposed, max_tilt_deg=max_tilt_deg, rotated=rotated, detailed=detailed)
     search_by_id = {id(face): search for face, search in zip(unposed, searches, strict=True)}
     posed = []
     for face in faces:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mien.devices import Precision
-from mien.faces.landmarks import OUTER_EYES, POINTS
+from mien.faces.mesh_network import OUTER_EYES, POINTS
 from mien.runtime import load_model
 
 BATCH = 16

@@ -376,6 +376,7 @@ class Analyzer:
             mesh,
             max_tilt_deg=max_tilt_deg,
             rotated=rotated,
+            detailed=options.action_units,
             max_landmark_rotation_deg=max_landmark_rotation_deg,
         )
         if options.action_units and posed:

@@ -77,10 +77,10 @@ class Networks:
 
     def loaded(self) -> dict[str, LoadedModel]:
         """Return the open networks by their role."""
-        parts = {
-            "face detector": self.detector,
-            "landmark mesh": self._mesh,
-            "expression": self.classifier,
-            "blendshapes": self._blendshapes,
-        }
-        return {role: part.network for role, part in parts.items() if part is not None}
+        networks = {"face detector": self.detector.network}
+        if self._mesh is not None:
+            networks |= self._mesh.loaded
+        networks["expression"] = self.classifier.network
+        if self._blendshapes is not None:
+            networks["blendshapes"] = self._blendshapes.network
+        return networks

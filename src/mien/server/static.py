@@ -104,7 +104,7 @@ class ModelFiles(StaticFiles):
 
 def model_files(pool: ModelPool) -> dict[str, Path]:
     """Return the files that the page loads: all models with their manifests, and the face geometry, by name."""
-    shared = ("face-detector", "face-landmarks", "voice-activity", "voice")
+    shared = ("face-detector", "face-landmarks", "face-landmarks-small", "voice-activity", "voice")
     networks = [*pool.paths.values(), *(ASSETS / f"{name}.onnx" for name in shared)]
     files = [file for path in networks for file in (path, manifest_path(path))]
     return {file.name: file for file in (*files, ASSETS / "face-geometry.json")}

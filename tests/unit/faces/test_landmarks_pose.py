@@ -8,7 +8,7 @@ import pytest
 
 from mien.errors import InputError
 from mien.faces import FaceDetector, FittedMesh, LandmarkMesh, head_pose
-from mien.faces.landmarks import BATCH, mesh_crop_matrix
+from mien.faces.mesh_network import BATCH, mesh_crop_matrix
 from mien.faces.pose import canonical_face, fit_rotation
 from mien.geometry import transform_points
 from mien.results import Face, HeadPose
@@ -130,6 +130,35 @@ def test_rotated_fits_can_be_disabled(detector: FaceDetector, mesh: LandmarkMesh
     image = rotated(bust("astronaut"), 180)
     [face] = detector.detect(image)
     assert mesh.fit(image, [face], rotated=False) == [None]
+
+
+@pytest.mark.parametrize("name", PORTRAITS)
+def test_small_network_suffices_for_the_pose_of_a_clear_face(detector: FaceDetector, mesh: LandmarkMesh, name: str):
+    image = portrait(name)
+    faces = detector.detect(image)
+    only_small = LandmarkMesh(threads=1)
+    [fit] = only_small.fit(image, faces, detailed=False)
+    [detailed] = mesh.fit(image, faces)
+    assert list(only_small.loaded) == ["small mesh"]
+    assert fit is not None
+    assert detailed is not None
+    assert fit.presence > 0.99
+    pose, expected = head_pose(fit.mesh_xyz), head_pose(detailed.mesh_xyz)
+    assert pose.yaw_deg == pytest.approx(expected.yaw_deg, abs=4)
+    assert pose.pitch_deg == pytest.approx(expected.pitch_deg, abs=4)
+    assert pose.roll_deg == pytest.approx(expected.roll_deg, abs=2)
+    size = np.ptp(detailed.mesh_xyz[:, 1])
+    assert np.abs(fit.mesh_xyz - detailed.mesh_xyz)[:, :2].mean() < 0.02 * size
+
+
+def test_unclear_faces_are_fitted_by_the_detailed_network(detector: FaceDetector, mesh: LandmarkMesh):
+    image = rotated(bust("astronaut"), 180)
+    faces = detector.detect(image)
+    [fit], [detailed] = (mesh.search(image, faces, detailed=detailed) for detailed in (False, True))
+    assert fit.mesh is not None
+    assert detailed.mesh is not None
+    np.testing.assert_array_equal(fit.mesh.mesh_xyz, detailed.mesh.mesh_xyz)
+    assert (fit.best_logit, fit.mesh.rotation_deg) == (detailed.best_logit, detailed.mesh.rotation_deg)
 
 
 def test_mesh_crop_is_centered_level_and_1_5_boxes_wide():

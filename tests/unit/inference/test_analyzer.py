@@ -175,7 +175,8 @@ def test_networks_state_device_and_precision(tiny_model, group):
     assert set(analyzer.networks) == {"face detector", "expression"}
     assert {(one.device, one.precision) for one in analyzer.networks.values()} == {("cpu", "float32")}
     analyzer.analyze(group, action_units=True, pose=True)
-    assert set(analyzer.networks) == {"face detector", "expression", "landmark mesh", "blendshapes"}
+    meshes = {"small mesh", "detailed mesh"}
+    assert set(analyzer.networks) == {"face detector", "expression", "blendshapes", *meshes}
 
 
 @pytest.mark.parametrize("arguments", [{"device": "cudda"}, {"precision": "int4"}, {"device": 1}])

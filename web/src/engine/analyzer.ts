@@ -5,7 +5,7 @@ import { type Detection, detect } from './detection.ts';
 import { type ExpressionManifest, predictExpressions } from './expression.ts';
 import type { Point } from './geometry.ts';
 import type { Pixels } from './imaging.ts';
-import { landmarksOf, type MeshOptions, SINGLE_IMAGE, searchMesh } from './landmarks.ts';
+import { landmarksOf, type MeshNetworks, type MeshOptions, SINGLE_IMAGE, searchMesh } from './landmarks.ts';
 import type { Network } from './network.ts';
 import { type FaceGeometry, headPose } from './pose.ts';
 import { faceQuality, isSharpnessCrop } from './quality.ts';
@@ -21,7 +21,7 @@ const DOUBTFUL_LOGIT = 4;
 
 export interface Models {
   detector: Network;
-  landmarks: Network;
+  mesh: MeshNetworks;
   geometry: FaceGeometry;
   expression: Network;
   manifest: ExpressionManifest;
@@ -111,7 +111,7 @@ export class ImageAnalyzer {
   }
 
   private async fitPose(image: Pixels, face: Detection, options: MeshOptions): Promise<Fit> {
-    const { mesh: fit, bestLogit } = await searchMesh(this.models.landmarks, image, face, options);
+    const { mesh: fit, bestLogit } = await searchMesh(this.models.mesh, image, face, options);
     if (!fit) {
       const isDoubtful = bestLogit < DOUBTFUL_LOGIT && face.confidence < DOUBTFUL_CONFIDENCE;
       return { pose: null, isDoubtful, landmarks: face.landmarks };

@@ -1,4 +1,4 @@
-/** Face landmark mesh with 478 3D points: port of `mien/faces/landmarks.py`. */
+/** Face landmark mesh with 478 3D points: port of `mien/faces/landmarks.py` and `mesh_network.py`. */
 
 import type { Detection } from './detection.ts';
 import { boxCenter, invert, mean, type Point, type Transform, transformPoint } from './geometry.ts';
@@ -7,6 +7,20 @@ import type { Network } from './network.ts';
 
 /** x and y in image pixels; z is depth on the same scale, smaller toward the camera. */
 export type Mesh = [number, number, number][];
+
+/** A landmark network and the side of its input, in pixels. */
+export interface MeshNetwork {
+  network: Network;
+  size: number;
+}
+
+/** The two networks that fit meshes. */
+export interface MeshNetworks {
+  /** Suffices for the head pose of a clear face. */
+  small: MeshNetwork;
+  /** MediaPipe's network; it judges the faces that are not clear. */
+  detailed: MeshNetwork;
+}
 
 /** A fitted mesh and its clockwise rotation relative to the detector's eyes. */
 export interface FittedMesh {
@@ -26,8 +40,6 @@ export interface MeshOptions {
 export const SINGLE_IMAGE: MeshOptions = { maxTilt_deg: 6, tryRotations: true, maxRotation_deg: 15 };
 export const VIDEO_FRAME: MeshOptions = { maxTilt_deg: 12, tryRotations: false, maxRotation_deg: 60 };
 
-/** Side of the network's input, in pixels. */
-const INPUT_SIZE = 256;
 /** Mesh indices of the outer corners of the subject's right and left eye. */
 const OUTER_EYES = [33, 263];
 /** Mesh indices of the detector's landmarks: irises, nose tip, mouth corners. */
@@ -38,6 +50,8 @@ const CROP_SCALE = 1.5;
 const MAX_PASSES = 6;
 /** Minimum presence logit of a face. */
 const MIN_LOGIT = 0;
+/** Presence logit of the small network below which the detailed one fits the face again. */
+const CLEAR_LOGIT = 6;
 /** Presence logit from which a mesh is accepted without trying rotations. */
 const CONFIDENT_LOGIT = 8;
 /** Rotations to try, in order, with the minimum presence logit of a mesh rotated that way. */
@@ -61,26 +75,43 @@ interface Candidate {
   fit: Fit;
 }
 
+/** Result of a search: the mesh, null where none fits, and the highest presence of all crops that were tried. */
+interface MeshSearch {
+  mesh: FittedMesh | null;
+  bestLogit: number;
+}
+
 /** Fit the mesh to one face; null when no mesh fits. */
 export async function fitMesh(
-  network: Network,
+  networks: MeshNetworks,
   image: Pixels,
   face: Detection,
   options: MeshOptions,
 ): Promise<FittedMesh | null> {
-  return (await searchMesh(network, image, face, options)).mesh;
+  return (await searchMesh(networks, image, face, options)).mesh;
 }
 
-/** Fit the mesh to one face; `bestLogit` is the highest presence of all crops that were tried. */
+/** Fit the mesh to one face. */
 export async function searchMesh(
-  network: Network,
+  { small, detailed }: MeshNetworks,
+  image: Pixels,
+  face: Detection,
+  options: MeshOptions,
+): Promise<MeshSearch> {
+  const eyes = face.landmarks.slice(0, 2);
+  const fit = await fitUpright(small, image, face, options.maxTilt_deg);
+  return fit.logit >= CLEAR_LOGIT ? toSearch(fit, fit.logit, eyes) : searchDetailed(detailed, image, face, options);
+}
+
+/** Fit the mesh to one face, in rotated crops where the upright one fits poorly. */
+async function searchDetailed(
+  network: MeshNetwork,
   image: Pixels,
   face: Detection,
   { maxTilt_deg, tryRotations }: MeshOptions,
-): Promise<{ mesh: FittedMesh | null; bestLogit: number }> {
+): Promise<MeshSearch> {
   const eyes = face.landmarks.slice(0, 2);
-  const upright = { eyes, fit: await fitOnce(network, image, face, eyes) };
-  let best = await refine(network, image, face, upright, maxTilt_deg);
+  let best = await fitUpright(network, image, face, maxTilt_deg);
   let bestLogit = best.logit;
   const side = Math.max(face.box[2] - face.box[0], face.box[3] - face.box[1]);
   for (const { minLogit, rotations_deg } of tryRotations && side >= MIN_ROTATED_PX ? ROTATIONS : []) {
@@ -90,9 +121,21 @@ export async function searchMesh(
     bestLogit = Math.max(bestLogit, fit.logit);
     if (fit.logit >= Math.max(minLogit, best.logit + MIN_LOGIT_MARGIN)) best = fit;
   }
-  if (best.logit < MIN_LOGIT) return { mesh: null, bestLogit };
-  const rotation_deg = (angleBetween(eyes, eyesOf(best.mesh)) * 180) / Math.PI;
-  return { mesh: { mesh: best.mesh, rotation_deg }, bestLogit };
+  return toSearch(best, bestLogit, eyes);
+}
+
+/** Return the result of a search; without a mesh where the fit shows no face. */
+function toSearch({ mesh, logit }: Fit, bestLogit: number, eyes: readonly Point[]): MeshSearch {
+  if (logit < MIN_LOGIT) return { mesh: null, bestLogit };
+  const rotation_deg = (angleBetween(eyes, eyesOf(mesh)) * 180) / Math.PI;
+  return { mesh: { mesh, rotation_deg }, bestLogit };
+}
+
+/** Fit the mesh in a crop that is leveled by the detector's eyes. */
+async function fitUpright(network: MeshNetwork, image: Pixels, face: Detection, maxTilt_deg: number): Promise<Fit> {
+  const eyes = face.landmarks.slice(0, 2);
+  const upright = { eyes, fit: await fitOnce(network, image, face, eyes) };
+  return refine(network, image, face, upright, maxTilt_deg);
 }
 
 /** Return the mesh points that correspond to the detector's landmarks. */
@@ -102,7 +145,7 @@ export function landmarksOf(mesh: Mesh): Point[] {
 
 /** Fit the mesh at several rotations; return the fit with the highest presence. */
 async function bestRotation(
-  network: Network,
+  network: MeshNetwork,
   image: Pixels,
   face: Detection,
   eyes: Point[],
@@ -118,7 +161,7 @@ async function bestRotation(
 
 /** Repeat a fit until the mesh is upright in its crop or its presence is lost. */
 async function refine(
-  network: Network,
+  network: MeshNetwork,
   image: Pixels,
   face: Detection,
   { eyes, fit }: Candidate,
@@ -135,10 +178,10 @@ async function refine(
   return fit;
 }
 
-async function fitOnce(network: Network, image: Pixels, face: Detection, eyes: Point[]): Promise<Fit> {
-  const matrix = meshCropMatrix(face, eyes);
-  const input = toInput(warp(image, matrix, INPUT_SIZE, INPUT_SIZE));
-  const [points, presence] = await network.run(input, [1, INPUT_SIZE, INPUT_SIZE, 3]);
+async function fitOnce({ network, size }: MeshNetwork, image: Pixels, face: Detection, eyes: Point[]): Promise<Fit> {
+  const matrix = meshCropMatrix(face, eyes, size);
+  const input = toInput(warp(image, matrix, size, size));
+  const [points, presence] = await network.run(input, [1, size, size, 3]);
   return { mesh: toImageMesh(points, matrix), logit: presence[0] };
 }
 
@@ -157,7 +200,7 @@ function rotateEyes(eyes: readonly Point[], rotation_deg: number): Point[] {
   });
 }
 
-/** Return (1, 256, 256, 3) RGB. */
+/** Return (1, height, width, 3) RGB. */
 function toInput({ data }: Pixels): Uint8Array {
   const input = new Uint8Array((data.length / 4) * 3);
   for (let from = 0, to = 0; from < data.length; from += 4) {
@@ -169,12 +212,12 @@ function toInput({ data }: Pixels): Uint8Array {
 }
 
 /** Return the similarity transform from image to crop pixels: centered on the box, eyes level. */
-export function meshCropMatrix({ box }: Detection, eyes: readonly Point[]): Transform {
+export function meshCropMatrix({ box }: Detection, eyes: readonly Point[], size: number): Transform {
   const angle = tilt(eyes);
-  const scale = INPUT_SIZE / (CROP_SCALE * Math.max(box[2] - box[0], box[3] - box[1], 1));
+  const scale = size / (CROP_SCALE * Math.max(box[2] - box[0], box[3] - box[1], 1));
   const [cos, sin] = [scale * Math.cos(angle), scale * Math.sin(angle)];
   const [x, y] = boxCenter(box);
-  return [cos, sin, INPUT_SIZE / 2 - (cos * x + sin * y), -sin, cos, INPUT_SIZE / 2 - (cos * y - sin * x)];
+  return [cos, sin, size / 2 - (cos * x + sin * y), -sin, cos, size / 2 - (cos * y - sin * x)];
 }
 
 /** Return the angle of the line from the subject's right to left eye, in radians, clockwise in the image. */

@@ -5,6 +5,7 @@ import type { Models } from './analyzer.ts';
 import { download, downloadJson, Progress, verify } from './download.ts';
 import type { ExpressionManifest } from './expression.ts';
 import { loadCached } from './fileCache.ts';
+import type { MeshNetwork } from './landmarks.ts';
 import type { Input, Network, OpenRuntime, Runtime } from './network.ts';
 import type { FaceGeometry } from './pose.ts';
 import { outputsAgree, testNumbers, testPixels } from './selfTest.ts';
@@ -23,7 +24,8 @@ interface ModelFile {
 /** Files that are still being loaded, in the order in which their networks are opened. */
 interface PendingFiles {
   detector: Promise<ModelFile>;
-  landmarks: Promise<ModelFile>;
+  smallMesh: Promise<ModelFile>;
+  detailedMesh: Promise<ModelFile>;
   expression: Promise<ModelFile>;
   geometry: Promise<FaceGeometry>;
 }
@@ -54,11 +56,12 @@ export interface LoadedModels {
 export async function loadModels(options: LoadOptions): Promise<LoadedModels> {
   const { model, report, stopwatch } = options;
   const progress = new Progress(report);
-  const countOpened = progress.add(3 * OPENING_BYTES);
+  const countOpened = progress.add(4 * OPENING_BYTES);
   const loader = new Loader(options, progress);
   const files = {
     detector: loader.load('face-detector', 'face-detection'),
-    landmarks: loader.load('face-landmarks', 'face-landmarks'),
+    smallMesh: loader.load('face-landmarks-small', 'face-landmarks'),
+    detailedMesh: loader.load('face-landmarks', 'face-landmarks'),
     expression: loader.load(model, 'expression'),
     geometry: loader.loadJson<FaceGeometry>('face-geometry'),
   };
@@ -134,11 +137,18 @@ async function openModels(
     return network;
   };
   const detector = await open('detector', await files.detector, [1, 160, 160, 3], testPixels);
-  const landmarks = await open('landmarks', await files.landmarks, [1, 256, 256, 3], testPixels);
+  const openMesh = async (stage: string, file: ModelFile): Promise<MeshNetwork> => {
+    const { size } = file.manifest.input;
+    return { network: await open(stage, file, [1, size, size, 3], testPixels), size };
+  };
+  const mesh = {
+    small: await openMesh('small mesh', await files.smallMesh),
+    detailed: await openMesh('detailed mesh', await files.detailedMesh),
+  };
   const { manifest } = await files.expression;
   const { size } = manifest.input;
   const expression = await open('expression', await files.expression, [1, 3, size, size], testNumbers);
-  return { detector, landmarks, geometry: await files.geometry, expression, manifest };
+  return { detector, mesh, geometry: await files.geometry, expression, manifest };
 }
 
 /** Generates an input of shape `dims` for the self-test. */

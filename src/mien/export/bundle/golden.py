@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from mien.faces import LandmarkMesh
+from mien.faces import FittedMesh, LandmarkMesh, head_pose
 from mien.imaging import read_image
 from mien.inference.analyzer import Analyzer
 from mien.results import Face
@@ -80,7 +80,7 @@ def expected_results(images: list[GoldenImage], analyzer: Analyzer, mesh: Landma
         faces = analyzer.predict_faces(image.pixels, detected)
         meshes = mesh.fit(image.pixels, detected, rotated=False) if mesh else [None] * len(faces)
         entries = [
-            {**_describe(found, face), **({} if fit is None else _describe_mesh(fit.mesh_xyz, fit.presence, face))}
+            {**_describe(found, face), **({} if fit is None else _describe_mesh(fit))}
             for found, face, fit in zip(detected, faces, meshes, strict=True)
         ]
         cases.append({"image": f"{image.name}.rgb", "height": height, "width": width, "faces": entries})
@@ -107,11 +107,10 @@ def _describe(detected: Face, face: Face) -> dict[str, Any]:
     }
 
 
-def _describe_mesh(mesh_xyz: np.ndarray, presence: float, face: Face) -> dict[str, Any]:
-    pose = face.head_pose
-    assert pose is not None
+def _describe_mesh(fit: FittedMesh) -> dict[str, Any]:
+    pose = head_pose(fit.mesh_xyz)
     angles = np.array([pose.yaw_deg, pose.pitch_deg, pose.roll_deg])
-    return {"mesh": _round(mesh_xyz, 2), "presence": round(presence, 5), "pose": _round(angles, 3)}
+    return {"mesh": _round(fit.mesh_xyz, 2), "presence": round(fit.presence, 5), "pose": _round(angles, 3)}
 
 
 def _round(values: np.ndarray, digits: int) -> list[Any]:

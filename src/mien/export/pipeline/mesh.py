@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.export.pipeline.resampling import Similarity, crop_image
-from mien.faces.landmarks import CROP_SCALE, OUTER_EYES, POINTS
+from mien.faces.mesh_network import CROP_SCALE, OUTER_EYES, POINTS
 from mien.faces.pose import canonical_face
 
 DEGREES = 180 / math.pi
@@ -18,7 +18,7 @@ ROTATION_ITERATIONS = 12
 
 
 class MeshPipeline(nn.Module):
-    """Fit the mesh of one face in one pass, with the results of `mien.faces.LandmarkMesh`.
+    """Fit the mesh of one face in one pass, with the results of the detailed network of `mien.faces.LandmarkMesh`.
 
     Args:
         network: from crops (1, 256, 256, 3) uint8 RGB to 478 x 3 coordinates and a presence logit; without dynamic
@@ -70,7 +70,7 @@ class MeshPipeline(nn.Module):
 
 
 def _crop_similarity(bbox_xyxy: Tensor, eyes_xy: Tensor) -> Similarity:
-    """Return the similarity of `mien.faces.landmarks.mesh_crop_matrix`."""
+    """Return the similarity of `mien.faces.mesh_network.mesh_crop_matrix`."""
     direction = eyes_xy[1] - eyes_xy[0]
     length = (direction * direction).sum().sqrt().clamp(min=1e-6)
     scale = CROP_SIZE / (CROP_SCALE * (bbox_xyxy[2:] - bbox_xyxy[:2]).amax().clamp(min=1))

@@ -1,0 +1,134 @@
+"""Head pose and landmarks of the small landmark network next to those of the detailed one, on photographs.
+
+python benchmarks/small_mesh.py photographs.zip [--every N] [--all-people] [--json]
+
+The archive has `images/` with one main face each, as `NAME_0001.jpg` with one name per person. Only the people on whom
+`recipes/distill_landmarks.py` does not train count, unless `--all-people` is given. Every photograph is shown as it is,
+and rotated by a random angle. A face is clear when the presence logit of the small network reaches `CLEAR_LOGIT`; the
+others are fitted by the detailed network and do not differ. "shifted crop" is the detailed network against itself, with
+the box shifted by 4 % of its side: differences below these are noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
+
+from landmark_faces import is_held_out
+
+from mien.faces import FaceDetector, FittedMesh, LandmarkMesh, head_pose
+from mien.faces.landmarks import CLEAR_LOGIT
+from mien.imaging import read_image
+from mien.results import Face
+
+SHIFT = 0.04
+"""Shift of the box, in its longer sides."""
+FOREHEAD_AND_CHIN = (10, 152)
+"""Mesh points whose distance is the height of the face."""
+KINDS = ("upright", "rotated", "shifted crop")
+
+
+def read_photographs(archive: Path, every: int, *, all_people: bool) -> Iterator[np.ndarray]:
+    """Yield the images (H, W, 3) uint8 RGB of an archive."""
+    with zipfile.ZipFile(archive) as photographs:
+        names = sorted(name for name in photographs.namelist() if name.endswith(".jpg"))
+        for name in [name for name in names if all_people or is_held_out(name)][::every]:
+            yield read_image(photographs.read(name))
+
+
+def rotate(image: np.ndarray, angle_deg: float) -> np.ndarray:
+    """Rotate an image about its center on a gray canvas that holds all of it."""
+    opened = Image.fromarray(image)
+    return np.array(opened.rotate(angle_deg, Image.Resampling.BICUBIC, expand=True, fillcolor=(128, 128, 128)))
+
+
+def differences(fit: FittedMesh, reference: FittedMesh) -> dict[str, float]:
+    """Return the differences of yaw, pitch and roll in degrees, and of landmarks in percent of the face's height."""
+    pose, expected = head_pose(fit.mesh_xyz), head_pose(reference.mesh_xyz)
+    top, bottom = reference.mesh_xyz[list(FOREHEAD_AND_CHIN)]
+    points = np.linalg.norm((fit.mesh_xyz - reference.mesh_xyz)[:, :2], axis=1).mean()
+    return {
+        "yaw": abs(pose.yaw_deg - expected.yaw_deg),
+        "pitch": abs(pose.pitch_deg - expected.pitch_deg),
+        "roll": abs((pose.roll_deg - expected.roll_deg + 180) % 360 - 180),
+        "landmarks": 100 * float(points / np.linalg.norm(top - bottom)),
+    }
+
+
+def compare(archive: Path, every: int, *, all_people: bool) -> dict[str, Any]:
+    """Return the numbers of faces, and the differences of the clear ones, by kind of image."""
+    detector, mesh, random = FaceDetector(threads=1), LandmarkMesh(threads=1), np.random.default_rng(0)
+    counts = {kind: {"faces": 0, "clear": 0, "clear, detailed fits another rotation or none": 0} for kind in KINDS}
+    rows: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
+
+    def add(kind: str, image: np.ndarray, face: Face, other: Face) -> None:
+        [reference] = mesh.search(image, [face])
+        [found] = mesh.search(image, [other], detailed=kind == "shifted crop")
+        counts[kind]["faces"] += 1
+        if kind != "shifted crop" and not _is_clear(mesh, image, face):
+            return
+        counts[kind]["clear"] += 1
+        if reference.mesh is None or found.mesh is None or abs(reference.mesh.rotation_deg) > 60:
+            counts[kind]["clear, detailed fits another rotation or none"] += 1
+        else:
+            rows[kind].append(differences(found.mesh, reference.mesh))
+
+    for image in read_photographs(archive, every, all_people=all_people):
+        for kind, shown in (("upright", image), ("rotated", rotate(image, random.uniform(20, 340)))):
+            for face in detector.detect(shown)[:1]:
+                add(kind, shown, face, face)
+        for face in detector.detect(image)[:1]:
+            side = float((face.bbox_xyxy[2:] - face.bbox_xyxy[:2]).max())
+            shift = SHIFT * side * random.choice([-1, 1], size=2)
+            add("shifted crop", image, face, replace(face, bbox_xyxy=face.bbox_xyxy + np.tile(shift, 2)))
+    return {kind: {**counts[kind], **_summarize(rows[kind])} for kind in KINDS}
+
+
+def _is_clear(mesh: LandmarkMesh, image: np.ndarray, face: Face) -> bool:
+    """Return whether the small network fits the face by itself."""
+    [fit] = mesh.search(image, [face], rotated=False, detailed=False)
+    [detailed] = mesh.search(image, [face], rotated=False)
+    return fit.best_logit >= CLEAR_LOGIT and fit.best_logit != detailed.best_logit
+
+
+def _summarize(rows: list[dict[str, float]]) -> dict[str, list[float]]:
+    """Return median, 95th and 99th percentile of every difference."""
+    return (
+        {name: np.percentile([row[name] for row in rows], [50, 95, 99]).round(2).tolist() for name in rows[0]}
+        if rows
+        else {}
+    )
+
+
+def main() -> None:
+    """Run the benchmark from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("--every", type=int, default=1, help="every Nth photograph")
+    parser.add_argument("--all-people", action="store_true", help="also the people of the training")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    results = compare(options.archive, options.every, all_people=options.all_people)
+    if options.json:
+        print(json.dumps(results, indent=2))
+        return
+    for kind, values in results.items():
+        print(kind)
+        for name, value in values.items():
+            text = value if isinstance(value, int) else "median {:.2f}, 95 % {:.2f}, 99 % {:.2f}".format(*value)
+            print(f"  {name:<50} {text}")
+
+
+if __name__ == "__main__":
+    main()
