@@ -17,6 +17,8 @@ export interface Backend {
   readonly runtime: string;
   readonly model: string;
   readonly labels: readonly string[];
+  /** Confidence below which a face has no label. */
+  readonly abstainBelow: number;
   /** Analyze a single image. Takes ownership of the bitmap and closes it. */
   analyzeImage(image: ImageBitmap): Promise<Frame>;
   /** Analyze the next video frame, with tracking and smoothing. Takes ownership of the bitmap and closes it. */
@@ -34,4 +36,6 @@ export interface OpenOptions {
   /** Estimate action units and gaze too, which only the server can. */
   actionUnits: boolean;
   progress?: (fraction: number) => void;
+  /** Aborts the opening. */
+  signal: AbortSignal;
 }

@@ -4,6 +4,7 @@ import { ImageAnalyzer, type Models } from '../src/engine/analyzer';
 import { FaceFollower } from '../src/engine/follower';
 import { blank, type Pixels } from '../src/engine/imaging';
 import { Stopwatch } from '../src/engine/stopwatch';
+import { withDetailed } from './fixtures';
 
 const LABELS = ['neutral', 'happiness'];
 const WIDTH = 320;
@@ -29,9 +30,13 @@ beforeEach(() => {
   noseOffset = 0;
   confidence = 0.9;
   presence = () => 9;
-  const stopwatch = new Stopwatch();
-  follower = new FaceFollower(new ImageAnalyzer(stubModels(), stopwatch), stopwatch);
+  follower = createFollower(true);
 });
+
+function createFollower(isLive: boolean): FaceFollower {
+  const stopwatch = new Stopwatch();
+  return new FaceFollower(new ImageAnalyzer(stubModels(), stopwatch), stopwatch, isLive);
+}
 
 function stubModels(): Models {
   return {
@@ -41,11 +46,11 @@ function stubModels(): Models {
         return detectorOutputs(dims);
       },
     },
-    landmarks: {
+    mesh: withDetailed({
       async run() {
         return [frontalMesh(), Float32Array.of(presence(runs.landmarks++))];
       },
-    },
+    }),
     expression: {
       async run() {
         runs.expression++;
@@ -134,6 +139,28 @@ test('a lost face is not reported and keeps its number when it returns', async (
   expect(await follower.step(texturedImage(), 0.62)).toEqual([]);
   cell = lastCell;
   expect((await follower.step(texturedImage(), 0.9))[0].track_id).toBe(1);
+});
+
+test('a face that one detection misses keeps its pose', async () => {
+  for (const time_s of [0, 0.2, 0.4]) await follower.step(texturedImage(), time_s);
+  const lastCell = cell;
+  cell = null;
+  expect(await follower.step(texturedImage(), 0.6)).toEqual([]);
+  cell = lastCell;
+  const [face] = await follower.step(texturedImage(), 0.8);
+  expect([face.track_id, runs.landmarks]).toEqual([1, 3]);
+  expect(face.head_pose_deg).not.toBeNull();
+});
+
+test('on a slow device the frames of a file have as many detections as on a fast one', async () => {
+  let now_ms = 0;
+  vi.spyOn(performance, 'now').mockImplementation(() => {
+    now_ms += 400;
+    return now_ms;
+  });
+  follower = createFollower(false);
+  for (let frame = 0; frame < 7; frame++) await follower.step(texturedImage(), frame / 30);
+  expect(runs.detector).toBe(3);
 });
 
 test('on a slow device a face is tracked until the next prediction', async () => {

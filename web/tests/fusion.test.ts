@@ -40,7 +40,14 @@ describe('fusion equals that of Python', () => {
 });
 
 test('a turn keeps the single distributions beside the fused one', () => {
-  const face = { labels: ['neutral', 'anger'], probabilities: [0.6, 0.4], frames: 20, frontality: 1, visible: 1 };
+  const face = {
+    labels: ['neutral', 'anger'],
+    abstainBelow: 0.5,
+    probabilities: [0.6, 0.4],
+    frames: 20,
+    frontality: 1,
+    visible: 1,
+  };
   const prediction = { arousal: 0.9, label: 'anger', confidence: 0.9, clipped: 0 };
   const segment = { ...prediction, probabilities: { neutral: 0.05, anger: 0.9, boredom: 0.05 }, start_s: 3, end_s: 6 };
   const turn = fuseTurn(face, segment);
@@ -49,10 +56,22 @@ test('a turn keeps the single distributions beside the fused one', () => {
   expect(turn.fused.anger).toBeGreaterThan(0.5);
   expect(turn.fused.anger).toBeLessThan(0.9);
   expect(turn.conflict).toBeGreaterThan(0.1);
+  expect(turn.labels).toEqual({ face: 'neutral', voice: 'anger', fused: 'anger' });
+});
+
+test('a distribution below the threshold of its model, and a contradiction, have no label', () => {
+  const face = { labels: ['neutral', 'anger'], frames: 20, frontality: 1, visible: 1 };
+  const voice = { arousal: 0.9, label: null, confidence: 0.6, clipped: 0, start_s: 3, end_s: 6 };
+  const segment = { ...voice, probabilities: { neutral: 0.4, anger: 0.6 } };
+  const unsure = fuseTurn({ ...face, abstainBelow: 0.7, probabilities: [0.55, 0.45] }, segment);
+  expect(unsure.labels).toEqual({ face: null, voice: null, fused: null });
+  const opposite = { ...segment, label: 'anger', probabilities: { neutral: 0.001, anger: 0.999 } };
+  const divided = fuseTurn({ ...face, abstainBelow: 0.5, probabilities: [0.999, 0.001] }, opposite);
+  expect(divided.labels).toEqual({ face: 'neutral', voice: 'anger', fused: null });
 });
 
 describe('the face during a segment of speech', () => {
-  const history = new History(['neutral', 'anger']);
+  const history = new History(['neutral', 'anger'], 0.5);
   const face = (track_id: number, neutral: number) => ({
     bbox_xyxy: [0, 0, 50, 50] as [number, number, number, number],
     confidence: 1,
@@ -75,12 +94,13 @@ describe('the face during a segment of speech', () => {
   history.add({ ...frame, faces: [face(1, 0.9), face(2, 0.9)] }, 3);
 
   test('is the mean over its frames', () => {
-    const expected = { labels: history.labels, probabilities: [0.3, 0.7], frames: 2, frontality: 0.3, visible: 1 };
+    const means = { probabilities: [0.3, 0.7], frames: 2, frontality: 0.3, visible: 1 };
+    const expected = { labels: history.labels, abstainBelow: 0.5, ...means };
     expectClose(faceDuring(history, 0.5, 2.5), expected);
   });
 
   test('leaves out frames without a prediction of their own', () => {
-    const held = new History(['neutral', 'anger']);
+    const held = new History(['neutral', 'anger'], 0.5);
     const predicted = face(1, 0.2);
     held.add({ ...frame, faces: [predicted] }, 1);
     held.add({ ...frame, faces: [{ ...predicted, expression: null, smoothed: face(1, 0.9).expression }] }, 1.1);
@@ -88,7 +108,7 @@ describe('the face during a segment of speech', () => {
   });
 
   test('is unknown where one follows another', () => {
-    const changing = new History(['neutral', 'anger']);
+    const changing = new History(['neutral', 'anger'], 0.5);
     changing.add({ ...frame, faces: [face(1, 0.2)] }, 1);
     changing.add({ ...frame, faces: [face(2, 0.2)] }, 2);
     expect(faceDuring(changing, 0.5, 2.5)).toBe('several');

@@ -55,6 +55,11 @@ describe('results', () => {
     expect(toCsv([], [])).toMatch(/^image,.*message\r\n$/);
   });
 
+  it('names the faces of a video by their tracks', () => {
+    const frame = { ...FRAME, faces: [{ ...FACE, track_id: 7 }] };
+    expect(toCsv([], [{ name: 'video', frame, error: null }])).toContain('video,10,20,7,');
+  });
+
   it('has the JSON of the server', () => {
     const json = JSON.parse(toJson('open', [{ name: 'a.jpg', frame: FRAME, error: null }]));
     expect(json).toEqual({

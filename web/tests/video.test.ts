@@ -52,9 +52,10 @@ describe('video analysis', () => {
 describe('the detection schedule', () => {
   test('runs on every third frame at 30 frames per second on a fast device', () => {
     const schedule = new DetectionSchedule();
+    schedule.slowDown(0.01);
     const due = Array.from({ length: 9 }, (_, frame) => {
       const isDue = schedule.isDue(frame / 30);
-      if (isDue) schedule.add(frame / 30, 0.01);
+      if (isDue) schedule.add(frame / 30);
       return isDue;
     });
     expect(due).toEqual([true, false, false, true, false, false, true, false, false]);
@@ -62,16 +63,19 @@ describe('the detection schedule', () => {
 
   test('pauses after a slow detection, for half a second at most', () => {
     const schedule = new DetectionSchedule();
-    schedule.add(0, 0.2);
+    schedule.add(0);
+    schedule.slowDown(0.2);
     expect([0.4, 0.51].map((time_s) => schedule.isDue(time_s))).toEqual([false, true]);
     const slow = new DetectionSchedule();
-    slow.add(0, 2);
+    slow.add(0);
+    slow.slowDown(2);
     expect([2.4, 2.6].map((time_s) => slow.isDue(time_s))).toEqual([false, true]);
   });
 
   test('is due at once after a restart', () => {
     const schedule = new DetectionSchedule();
-    schedule.add(5, 0.2);
+    schedule.add(5);
+    schedule.slowDown(0.2);
     schedule.restart();
     expect(schedule.isDue(5)).toBe(true);
   });

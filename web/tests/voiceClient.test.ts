@@ -51,8 +51,19 @@ test('the worker loads the models beside the page', () => {
   expect(worker.isTerminated).toBe(true);
 });
 
+test('sound is left out until the models are opened, without a word about a slow device', () => {
+  const { worker, events, push } = open();
+  push(300);
+  expect(worker.blocks).toEqual([]);
+  worker.onmessage({ data: { type: 'opened' } });
+  push(2);
+  expect(worker.blocks.map(({ isAfterGap }) => isAfterGap)).toEqual([true, false]);
+  expect(events.onOverload).not.toHaveBeenCalled();
+});
+
 test('a slow worker never has more than 240 blocks, and hears no spliced sound', () => {
   const { worker, events, push } = open();
+  worker.onmessage({ data: { type: 'opened' } });
   push(300);
   expect(worker.blocks).toHaveLength(240);
   expect(events.onOverload).toHaveBeenCalled();

@@ -5,19 +5,24 @@ import { type Analyzer, type BrowserImage, connectWorker } from '@mien/browser/c
 import type { Backend, Frame, OpenBackend } from '../backend';
 
 /** Open the on-device backend; its models are loaded from models/ next to the page. */
-export const openDeviceBackend: OpenBackend = async ({ model, progress }) => {
+export const openDeviceBackend: OpenBackend = async ({ model, progress, signal }) => {
   const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'mien' });
-  return deviceBackend(await connectWorker(worker, { model, ...(progress && { onProgress: progress }) }));
+  const end = () => worker.terminate();
+  signal.addEventListener('abort', end);
+  const analyzer = await connectWorker(worker, { model, ...(progress && { onProgress: progress }) });
+  signal.removeEventListener('abort', end);
+  return deviceBackend(analyzer);
 };
 
 function deviceBackend(analyzer: Analyzer<BrowserImage>): Backend {
-  const { runtime, model, labels } = analyzer;
+  const { runtime, model, labels, abstainBelow } = analyzer;
   const tracker = analyzer.createTracker();
   return {
     mode: 'device',
     runtime,
     model,
     labels,
+    abstainBelow,
     analyzeImage: (image) => timed(() => analyzer.analyze(image)),
     analyzeFrame: (image, timestamp_s) => timed(() => tracker.analyze(image, timestamp_s)),
     reset: () => tracker.reset(),

@@ -10,14 +10,15 @@ import { download } from '../engine/download';
 import { loadCached } from '../engine/fileCache';
 import { threadCount } from './threads';
 
-/** A build of ONNX Runtime: the URL of its script, and its WebAssembly file. */
+/** A build of ONNX Runtime: its name, the URL of its script, and its WebAssembly file. */
 interface Build {
+  name: string;
   glue: string;
   binary: { url: string; size: number };
 }
 
-const GPU_BUILD: Build = { glue: gpuGlue, binary: gpuBinary };
-const WASM_BUILD: Build = { glue: wasmGlue, binary: wasmBinary };
+const GPU_BUILD: Build = { name: 'webgpu', glue: gpuGlue, binary: gpuBinary };
+const WASM_BUILD: Build = { name: 'wasm', glue: wasmGlue, binary: wasmBinary };
 
 /** Open the WebGPU runtime; rejects when the browser has no usable WebGPU. */
 export const openWebGpu: OpenRuntime = async (progress) => {
@@ -43,7 +44,7 @@ async function initialize(ort: typeof Ort, build: Build, threads: number, progre
   const url = new URL(build.binary.url, import.meta.url);
   ort.env.wasm.numThreads = threads;
   ort.env.wasm.wasmPaths = { mjs: new URL(build.glue, import.meta.url).href, wasm: url.href };
-  await loadCached(new URL('onnxruntime', url), url.pathname, progress, async () => {
+  await loadCached(new URL(`onnxruntime-${build.name}`, url), url.pathname, progress, async () => {
     await download(url, progress, { size: build.binary.size });
     return new Uint8Array();
   });

@@ -33,14 +33,24 @@ export interface Analyzer<Image> {
   readonly model: string;
   /** Classes of the expression model. */
   readonly labels: readonly string[];
+  /** Confidence below which a face has no label. */
+  readonly abstainBelow: number;
   /** For display: "WebAssembly, 2 threads", "ONNX Runtime, cpu". */
   readonly runtime: string;
   /** Analyze a single image; its faces come largest first. */
   analyze(image: Image): Promise<ImageResult>;
   /** Return a new tracker, one per video or camera. */
-  createTracker(): Tracker<Image>;
+  createTracker(options?: TrackerOptions): Tracker<Image>;
   /** Free the memory of the models; the analyzer cannot be used afterwards. */
   close(): Promise<void>;
+}
+
+export interface TrackerOptions {
+  /**
+   * Frames arrive in real time, as from a camera or a playing video: the slower the device, the fewer frames have a
+   * detection, so that it keeps up. By default true, in Node.js false: there, results do not depend on its speed.
+   */
+  live?: boolean;
 }
 
 /** Tracks faces over the frames of one video and smooths their expressions. */

@@ -3,6 +3,9 @@
 import type { Pixels } from './imaging.ts';
 import { type RawImage, rawPixels } from './pixels.ts';
 
+/** Decode a file without color conversion, as Python does. */
+const FILE_OPTIONS: ImageBitmapOptions = { colorSpaceConversion: 'none', premultiplyAlpha: 'none' };
+
 let context: OffscreenCanvasRenderingContext2D | null = null;
 
 /**
@@ -11,16 +14,17 @@ let context: OffscreenCanvasRenderingContext2D | null = null;
  */
 export type BrowserImage = ImageBitmapSource | RawImage;
 
-/** Convert an image to a bitmap; raw pixels are returned as they are. */
-export async function toTransferable(image: BrowserImage): Promise<ImageBitmap | RawImage> {
-  if ('data' in image || image instanceof ImageBitmap) return image;
+/** Convert an image to a bitmap; files and raw pixels are returned as they are. */
+export async function toTransferable(image: BrowserImage): Promise<ImageBitmap | Blob | RawImage> {
+  if ('data' in image || image instanceof Blob || image instanceof ImageBitmap) return image;
   return createImageBitmap(image);
 }
 
 /** Return the pixels of an image; bitmaps are shown on white, and closed. */
 export async function toPixels(image: BrowserImage): Promise<Pixels> {
   const source = await toTransferable(image);
-  return 'data' in source ? rawPixels(source) : bitmapPixels(source);
+  if ('data' in source) return rawPixels(source);
+  return bitmapPixels(source instanceof Blob ? await createImageBitmap(source, FILE_OPTIONS) : source);
 }
 
 /** Return the pixels of a bitmap over a white background, and close the bitmap. */

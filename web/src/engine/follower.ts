@@ -80,6 +80,8 @@ export class FaceFollower {
   constructor(
     private readonly analyzer: ImageAnalyzer,
     private readonly stopwatch: Stopwatch,
+    /** Leave time for the frames in between, as the next ones arrive meanwhile. */
+    private readonly isLive: boolean,
   ) {
     this.scanner = new FaceScanner((image) => analyzer.detect(image, false));
     this.smoother = new Smoother(analyzer.manifest.labels, analyzer.manifest.abstain_below);
@@ -96,7 +98,8 @@ export class FaceFollower {
     if (tracked) return tracked;
     const start = performance.now();
     const faces = await this.analyze(image, time_s);
-    this.schedule.add(time_s, (performance.now() - start) / 1000);
+    this.schedule.add(time_s);
+    if (this.isLive) this.schedule.slowDown((performance.now() - start) / 1000);
     return faces;
   }
 
@@ -152,8 +155,10 @@ export class FaceFollower {
         smoothed: toExpressionRecord(labeled(smoothed, state)),
       };
     });
-    this.smoother.retain(this.tracker.numbers);
-    this.states = states;
+    const { numbers } = this.tracker;
+    this.smoother.retain(numbers);
+    // A face that is missed for a moment keeps its state.
+    this.states = new Map([...this.states].filter(([number]) => numbers.has(number)).concat([...states]));
     return faces;
   }
 

@@ -8,7 +8,7 @@ import { ortRuntime } from './ort.ts';
 import { Stopwatch } from './stopwatch.ts';
 import { allowedThreads, openWebAssembly } from './webRuntime.ts';
 
-export type { AnalyzerOptions, LocalOptions } from './api.ts';
+export type { AnalyzerOptions, LocalOptions, TrackerOptions } from './api.ts';
 export type { BrowserImage } from './browserImages.ts';
 export type { OrtModule } from './ort.ts';
 export type { RawImage } from './pixels.ts';
@@ -23,7 +23,7 @@ export type Tracker = GenericTracker<BrowserImage>;
  * const mien = await createAnalyzer({ model: 'mobile' });
  * const { faces } = await mien.analyze(document.querySelector('img'));
  */
-export function createAnalyzer(options: LocalOptions = {}): Promise<Analyzer> {
+export async function createAnalyzer(options: LocalOptions = {}): Promise<Analyzer> {
   const { model = DEFAULT_MODEL, threads, runtime, provider = 'wasm' } = options;
   const openRuntime = runtime
     ? async () => ortRuntime(runtime, { provider, threads: allowedThreads(threads) })
@@ -39,5 +39,6 @@ export function createAnalyzer(options: LocalOptions = {}): Promise<Analyzer> {
       stopwatch: new Stopwatch(),
     },
     toPixels,
+    { live: true },
   );
 }

@@ -1,7 +1,7 @@
 /** Analyzer that runs in the calling thread, for any kind of image. */
 
 import { ImageAnalyzer } from './analyzer.ts';
-import type { Analyzer, Tracker } from './api.ts';
+import type { Analyzer, Tracker, TrackerOptions } from './api.ts';
 import { FaceFollower } from './follower.ts';
 import type { Pixels } from './imaging.ts';
 import { type LoadedModels, type LoadOptions, loadModels } from './models.ts';
@@ -12,15 +12,17 @@ import type { Stopwatch } from './stopwatch.ts';
 /** Convert an image to pixels. */
 type ToPixels<Image> = (image: Image) => Pixels | Promise<Pixels>;
 
-/** Load the models and open an analyzer. Rejects with a message for the user. */
+/** Load the models and open an analyzer whose trackers are `live` by default. Rejects with a message for the user. */
 export async function openLocalAnalyzer<Image>(
   options: LoadOptions,
   toPixels: ToPixels<Image>,
+  { live }: Required<TrackerOptions>,
 ): Promise<Analyzer<Image>> {
-  return new LocalAnalyzer(options.model, await loadModels(options), options.stopwatch, toPixels);
+  return new LocalAnalyzer(options.model, await loadModels(options), options.stopwatch, toPixels, live);
 }
 
-class LocalAnalyzer<Image> implements Analyzer<Image> {
+/** Analyzer of models that are loaded. */
+export class LocalAnalyzer<Image> implements Analyzer<Image> {
   private readonly analyzer: ImageAnalyzer;
   private readonly queue = new Queue();
 
@@ -29,12 +31,17 @@ class LocalAnalyzer<Image> implements Analyzer<Image> {
     private readonly loaded: LoadedModels,
     private readonly stopwatch: Stopwatch,
     private readonly toPixels: ToPixels<Image>,
+    private readonly isLive: boolean,
   ) {
     this.analyzer = new ImageAnalyzer(loaded.models, stopwatch);
   }
 
   get labels(): readonly string[] {
     return this.loaded.models.manifest.labels;
+  }
+
+  get abstainBelow(): number {
+    return this.loaded.models.manifest.abstain_below;
   }
 
   get runtime(): string {
@@ -45,8 +52,8 @@ class LocalAnalyzer<Image> implements Analyzer<Image> {
     return this.run(image, (pixels) => this.analyzer.analyze(pixels));
   }
 
-  createTracker(): Tracker<Image> {
-    const start = () => ({ follower: new FaceFollower(this.analyzer, this.stopwatch), frames: 0 });
+  createTracker({ live = this.isLive }: TrackerOptions = {}): Tracker<Image> {
+    const start = () => ({ follower: new FaceFollower(this.analyzer, this.stopwatch, live), frames: 0 });
     let state = start();
     return {
       analyze: async (image, timestamp_s = performance.now() / 1000): Promise<FrameResult> => {
@@ -65,13 +72,17 @@ class LocalAnalyzer<Image> implements Analyzer<Image> {
     return this.queue.run(() => this.loaded.runtime.close());
   }
 
-  /** Find the faces of an image after all earlier images; its pixels are taken at once. */
+  /**
+   * Find the faces of an image after all earlier images. Its pixels are taken at once, as it may change; a file is decoded
+   * when it is its turn, so that many do not fill the memory.
+   */
   private run(image: Image, findFaces: (pixels: Pixels) => Promise<Face[]>): Promise<ImageResult> {
-    const conversion = this.stopwatch.time('pixels', () => this.toPixels(image));
+    const convert = () => this.stopwatch.time('pixels', () => this.toPixels(image));
+    const conversion = image instanceof Blob ? null : convert();
     // A failure is reported when it is the image's turn.
-    conversion.catch(() => undefined);
+    conversion?.catch(() => undefined);
     return this.queue.run(async () => {
-      const pixels = await conversion;
+      const pixels = await (conversion ?? convert());
       const { width, height } = pixels;
       return { width, height, faces: await findFaces(pixels) };
     });

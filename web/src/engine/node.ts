@@ -10,7 +10,7 @@ import { type OrtModule, ortRuntime } from './ort.ts';
 import { type RawImage, rawPixels } from './pixels.ts';
 import { Stopwatch } from './stopwatch.ts';
 
-export type { AnalyzerOptions, LocalOptions } from './api.ts';
+export type { AnalyzerOptions, LocalOptions, TrackerOptions } from './api.ts';
 export type { OrtModule } from './ort.ts';
 export type { RawImage } from './pixels.ts';
 export type { Expression, Face, FrameResult, HeadPose, ImageResult, Quality } from './results.ts';
@@ -22,10 +22,11 @@ export type Tracker = GenericTracker<RawImage>;
  *
  * @example
  * const mien = await createAnalyzer();
- * const { data, info } = await sharp('a.jpg').rotate().raw().toBuffer({ resolveWithObject: true });
+ * const image = sharp('a.jpg', { ignoreIcc: true }).rotate().toColourspace('srgb');
+ * const { data, info } = await image.raw().toBuffer({ resolveWithObject: true });
  * const { faces } = await mien.analyze({ data, width: info.width, height: info.height });
  */
-export function createAnalyzer(options: LocalOptions = {}): Promise<Analyzer> {
+export async function createAnalyzer(options: LocalOptions = {}): Promise<Analyzer> {
   const { model = DEFAULT_MODEL, threads, runtime, provider = 'cpu' } = options;
   const openRuntime = async () => ortRuntime(runtime ?? (await importRuntime()), { provider, threads });
   return openLocalAnalyzer(
@@ -39,6 +40,7 @@ export function createAnalyzer(options: LocalOptions = {}): Promise<Analyzer> {
       stopwatch: new Stopwatch(),
     },
     rawPixels,
+    { live: false },
   );
 }
 

@@ -1,13 +1,10 @@
-/**
- * Schedule of detection and inference over time; faces are tracked in between: port of `mien/video/schedule.py`, which
- * slows down only for live sources, as the page always does.
- */
+/** Schedule of detection and inference over time; faces are tracked in between: port of `mien/video/schedule.py`. */
 
 /** Minimum time between two detections: every third frame at 25 or 30 frames per second, every frame up to 11. */
 const MIN_PERIOD_S = 0.09;
-/** Pause after a detection, as a multiple of its duration. */
+/** Pause after a detection of a live source, as a multiple of its duration. */
 const PAUSE_FACTOR = 1.5;
-/** Maximum pause after a detection, for slow devices. */
+/** Maximum pause after a detection of a live source, for slow devices. */
 const MAX_PAUSE_S = 0.5;
 /** Weight of the last duration in the moving average. */
 const EMA_WEIGHT = 0.2;
@@ -27,9 +24,13 @@ export class DetectionSchedule {
     return time_s - this.last_s >= this.period_s;
   }
 
-  /** Add a frame with detection and its processing time. */
-  add(time_s: number, duration_s: number): void {
+  /** Add a frame with detection. */
+  add(time_s: number): void {
     this.last_s = time_s;
+  }
+
+  /** Add the duration of a detection, for a live source: later ones leave time for the frames in between. */
+  slowDown(duration_s: number): void {
     this.duration_s =
       this.duration_s === 0 ? duration_s : this.duration_s + EMA_WEIGHT * (duration_s - this.duration_s);
   }

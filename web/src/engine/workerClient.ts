@@ -1,16 +1,18 @@
 /** The page's end of `messages.ts`. */
 
-import type { Analyzer, AnalyzerOptions, Tracker } from './api.ts';
+import type { Analyzer, AnalyzerOptions, Tracker, TrackerOptions } from './api.ts';
 import { type BrowserImage, toTransferable } from './browserImages.ts';
 import { DEFAULT_MODEL, modelFolder } from './defaults.ts';
 import type { Request, Response, WorkerImage } from './messages.ts';
+import { Queue } from './queue.ts';
+import { WorkerError } from './workerError.ts';
 
 /** Requests without their `id`, for each member of the union. */
 type Body<T = Request> = T extends { id: number } ? Omit<T, 'id'> : never;
 
 /**
  * Load the models in a worker that runs `serveAnalyzer`, and return an analyzer; it ends the worker when it is closed.
- * Rejects with a message for the user.
+ * Rejects with a message for the user, and once the worker has failed with a `WorkerError`.
  */
 export async function connectWorker(worker: Worker, options: AnalyzerOptions = {}): Promise<Analyzer<BrowserImage>> {
   const { model = DEFAULT_MODEL, threads, onProgress } = options;
@@ -18,8 +20,7 @@ export async function connectWorker(worker: Worker, options: AnalyzerOptions = {
   try {
     const models = modelFolder(options.models).href;
     const body = { type: 'open', models, model, ...(threads && { threads }) } as const;
-    const { runtime, labels } = await channel.request(body, 'opened');
-    return new WorkerAnalyzer(channel, model, labels, runtime);
+    return new WorkerAnalyzer(channel, model, await channel.request(body, 'opened'));
   } catch (error) {
     channel.close();
     throw error;
@@ -27,37 +28,62 @@ export async function connectWorker(worker: Worker, options: AnalyzerOptions = {
 }
 
 class WorkerAnalyzer implements Analyzer<BrowserImage> {
+  readonly labels: readonly string[];
+  readonly abstainBelow: number;
+  readonly runtime: string;
   private trackers = 0;
+  /** Requests are sent in the order of the calls, however long the conversion of an image takes. */
+  private readonly sending = new Queue();
 
   constructor(
     private readonly channel: Channel,
     readonly model: string,
-    readonly labels: readonly string[],
-    readonly runtime: string,
-  ) {}
-
-  async analyze(image: BrowserImage) {
-    const source = await toTransferable(image);
-    return (await this.channel.request({ type: 'image', image: source }, 'image', transferred(source))).result;
+    { labels, abstainBelow, runtime }: Response & { type: 'opened' },
+  ) {
+    this.labels = labels;
+    this.abstainBelow = abstainBelow;
+    this.runtime = runtime;
   }
 
-  createTracker(): Tracker<BrowserImage> {
+  async analyze(image: BrowserImage) {
+    const { channel } = this;
+    const response = await this.send(toTransferable(image), (source) =>
+      channel.request({ type: 'image', image: source }, 'image', transferred(source)),
+    );
+    return response.result;
+  }
+
+  createTracker({ live = true }: TrackerOptions = {}): Tracker<BrowserImage> {
     const { channel } = this;
     const tracker = this.trackers++;
     return {
-      async analyze(image, timestamp_s = performance.now() / 1000) {
-        const source = await toTransferable(image);
-        const body = { type: 'frame', tracker, image: source, timestamp_s } as const;
-        return (await channel.request(body, 'frame', transferred(source))).result;
+      analyze: async (image, timestamp_s = performance.now() / 1000) => {
+        const response = await this.send(toTransferable(image), (source) => {
+          const body = { type: 'frame', tracker, image: source, timestamp_s, live } as const;
+          return channel.request(body, 'frame', transferred(source));
+        });
+        return response.result;
       },
-      async reset() {
-        await channel.request({ type: 'reset', tracker }, 'reset');
+      reset: async () => {
+        await this.send(Promise.resolve(), () => channel.request({ type: 'reset', tracker }, 'reset'));
       },
     };
   }
 
   async close() {
     this.channel.close();
+  }
+
+  /** Send a request once its image is converted, after all earlier ones, and wait for its response. */
+  private async send<Source, Result>(
+    conversion: Promise<Source>,
+    post: (source: Source) => Promise<Result>,
+  ): Promise<Result> {
+    // A failure is reported when it is the image's turn.
+    conversion.catch(() => undefined);
+    // An object, as the queue would wait for the response itself.
+    const { response } = await this.sending.run(async () => ({ response: post(await conversion) }));
+    return response;
   }
 }
 
@@ -74,7 +100,7 @@ interface Pending {
 class Channel {
   private readonly pending = new Map<number, Pending>();
   private lastId = 0;
-  private failure: Error | null = null;
+  private failure: WorkerError | null = null;
 
   constructor(
     private readonly worker: Worker,
@@ -114,7 +140,7 @@ class Channel {
 
   /** Reject all pending and later requests. */
   private fail(message: string): void {
-    this.failure ??= new Error(message);
+    this.failure ??= new WorkerError(message);
     for (const { reject } of this.pending.values()) reject(this.failure);
     this.pending.clear();
   }

@@ -34,11 +34,11 @@ class AnalyzerServer {
         return { id, type: 'image', result, timings_ms: this.stopwatch.take() };
       }
       case 'frame': {
-        const result = await this.tracker(request.tracker).analyze(request.image, request.timestamp_s);
+        const result = await this.tracker(request).analyze(request.image, request.timestamp_s);
         return { id, type: 'frame', result, timings_ms: this.stopwatch.take() };
       }
       case 'reset':
-        await this.tracker(request.tracker).reset();
+        this.trackers.delete(request.tracker);
         return { id, type: 'reset' };
     }
   }
@@ -47,15 +47,15 @@ class AnalyzerServer {
     const { runtimes, stopwatch } = this;
     const report = (fraction: number) => postMessage({ id, type: 'progress', fraction } satisfies Response);
     const options = { folder: models, model, runtimes, threads, fetch: globalThis.fetch, report, stopwatch };
-    const analyzer = await openLocalAnalyzer<WorkerImage>(options, toPixels);
+    const analyzer = await openLocalAnalyzer<WorkerImage>(options, toPixels, { live: true });
     this.analyzer = analyzer;
     this.trackers.clear();
-    const { runtime, labels } = analyzer;
-    return { id, type: 'opened', runtime, labels, timings_ms: stopwatch.take() };
+    const { runtime, labels, abstainBelow } = analyzer;
+    return { id, type: 'opened', runtime, labels, abstainBelow, timings_ms: stopwatch.take() };
   }
 
-  private tracker(number: number): Tracker<WorkerImage> {
-    const tracker = this.trackers.get(number) ?? this.analyzer.createTracker();
+  private tracker({ tracker: number, live }: Request & { type: 'frame' }): Tracker<WorkerImage> {
+    const tracker = this.trackers.get(number) ?? this.analyzer.createTracker(live === undefined ? {} : { live });
     this.trackers.set(number, tracker);
     return tracker;
   }

@@ -3,11 +3,13 @@
 import type { VoiceSegment } from '../voice/analyzer';
 import { toFaceClasses } from './classes';
 import { conflict, type Distribution, logLinearPool } from './pool';
-import { faceWeight, voiceWeight } from './reliability';
+import { faceWeight, MAX_CONFLICT, voiceWeight } from './reliability';
 
 /** Means over the predictions for one face. */
 export interface FaceTurn {
   labels: readonly string[];
+  /** Confidence below which the model gives no label. */
+  abstainBelow: number;
   probabilities: Distribution;
   /** Number of predictions. */
   frames: number;
@@ -17,25 +19,39 @@ export interface FaceTurn {
   visible: number;
 }
 
-/** Distributions by class, and how much face and voice disagree: 0 to 1. */
+/** Distributions by class, their labels, and how much face and voice disagree: 0 to 1. */
 export interface FusedTurn {
   face: Record<string, number>;
   voice: Record<string, number>;
   fused: Record<string, number>;
+  /** Null where the distribution is not sure. */
+  labels: Record<'face' | 'voice' | 'fused', string | null>;
   conflict: number;
 }
 
 /** Pool a face and a voice, weighted by their reliabilities. */
 export function fuseTurn(face: FaceTurn, segment: VoiceSegment): FusedTurn {
-  const { labels, probabilities } = face;
+  const { labels, abstainBelow, probabilities } = face;
   const { distribution, share } = toFaceClasses(segment.probabilities, labels);
   const { start_s, end_s, clipped } = segment;
   const weights = [faceWeight(face), voiceWeight({ speech_s: end_s - start_s, share, clipped })];
   const byLabel = (values: Distribution) => Object.fromEntries(labels.map((label, index) => [label, values[index]]));
+  const labelOf = (values: Distribution) => {
+    const confidence = Math.max(...values);
+    return confidence >= abstainBelow ? labels[values.indexOf(confidence)] : null;
+  };
+  const fused = logLinearPool([probabilities, distribution], weights);
+  const bits = conflict(probabilities, distribution);
   return {
     face: byLabel(probabilities),
     voice: segment.probabilities,
-    fused: byLabel(logLinearPool([probabilities, distribution], weights)),
-    conflict: conflict(probabilities, distribution),
+    fused: byLabel(fused),
+    labels: {
+      face: labelOf(probabilities),
+      voice: segment.label,
+      // The pool of two that disagree can peak at a class that neither of them has.
+      fused: bits < MAX_CONFLICT ? labelOf(fused) : null,
+    },
+    conflict: bits,
   };
 }

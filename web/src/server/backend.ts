@@ -1,11 +1,12 @@
 /** The backend that sends images to the server: single images over HTTP, video frames over a WebSocket. */
 
-import type { Backend, Face, Frame, OpenBackend, Quality } from '../backend';
+import type { Backend, Frame, OpenBackend } from '../backend';
 import type { ResultRecord } from '../generated/results';
+import { scaleFace } from '../scaling';
 import { encodeFrame, encodeImage } from './encode';
 import { authorization, endpoint } from './endpoints';
 import { request } from './errors';
-import { listServedModels } from './health';
+import { listServedModels, type ServedModel } from './health';
 import { Stream } from './stream';
 
 /** Open a backend on the server next to the page. Rejects with a `BusyError`, a `TokenError` or a message for the user. */
@@ -14,20 +15,25 @@ export const openServerBackend: OpenBackend = async ({ model, actionUnits, progr
   const served = models.find(({ name }) => name === model);
   if (!served) throw new Error(`The server has no model “${model}”.`);
   progress?.(1);
-  return new ServerBackend(model, served.labels, actionUnits);
+  return new ServerBackend(served, actionUnits);
 };
 
 class ServerBackend implements Backend {
   readonly mode = 'server';
   readonly runtime = `server ${location.host}`;
+  readonly model: string;
+  readonly labels: readonly string[];
+  readonly abstainBelow: number;
   private readonly stream: Stream;
 
   constructor(
-    readonly model: string,
-    readonly labels: readonly string[],
+    { name, labels, abstain_below }: ServedModel,
     private readonly actionUnits: boolean,
   ) {
-    this.stream = new Stream(model, actionUnits);
+    this.model = name;
+    this.labels = labels;
+    this.abstainBelow = abstain_below;
+    this.stream = new Stream(name, actionUnits);
   }
 
   async analyzeImage(image: ImageBitmap): Promise<Frame> {
@@ -65,18 +71,4 @@ class ServerBackend implements Backend {
   close(): void {
     this.stream.close();
   }
-}
-
-/** Scale a face to the coordinates of the original image. */
-function scaleFace(face: Face, scale: number): Face {
-  if (scale === 1) return face;
-  const [left, top, right, bottom] = face.bbox_xyxy;
-  const landmarks_xy = face.landmarks_xy.map(([x, y]): [number, number] => [x * scale, y * scale]);
-  const quality: Quality | null = face.quality && { ...face.quality, size_px: face.quality.size_px * scale };
-  return {
-    ...face,
-    bbox_xyxy: [left * scale, top * scale, right * scale, bottom * scale],
-    landmarks_xy,
-    quality,
-  };
 }

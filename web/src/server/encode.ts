@@ -1,5 +1,7 @@
 /** Encoding of images for upload to the server. */
 
+import { type ReducedSize, reduceSize } from '../scaling';
+
 /** Maximum long side of a video frame. */
 const MAX_FRAME_SIZE = 1280;
 const FRAME_QUALITY = 0.9;
@@ -15,20 +17,18 @@ export interface EncodedImage {
 
 /** Encode a video frame as a small JPEG. Takes ownership of the bitmap. */
 export function encodeFrame(image: ImageBitmap): Promise<EncodedImage> {
-  const scale = Math.min(1, MAX_FRAME_SIZE / Math.max(image.width, image.height));
-  return encode(image, scale, 'image/jpeg', FRAME_QUALITY);
+  return encode(image, reduceSize(image, MAX_FRAME_SIZE), 'image/jpeg', FRAME_QUALITY);
 }
 
 /** Encode a single image: PNG up to `MAX_LOSSLESS_PIXELS`, else JPEG. Takes ownership of the bitmap. */
 export function encodeImage(image: ImageBitmap): Promise<EncodedImage> {
   const isLossless = image.width * image.height <= MAX_LOSSLESS_PIXELS;
-  return encode(image, 1, isLossless ? 'image/png' : 'image/jpeg', IMAGE_QUALITY);
+  const { width, height } = image;
+  return encode(image, { width, height, scale: 1 }, isLossless ? 'image/png' : 'image/jpeg', IMAGE_QUALITY);
 }
 
-async function encode(image: ImageBitmap, factor: number, type: string, quality: number): Promise<EncodedImage> {
-  const width = Math.round(image.width * factor);
-  const height = Math.round(image.height * factor);
-  const scale = image.width / width;
+async function encode(image: ImageBitmap, size: ReducedSize, type: string, quality: number): Promise<EncodedImage> {
+  const { width, height, scale } = size;
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext('2d', { alpha: false });
   if (!context) throw new Error('This browser cannot encode images for the server.');

@@ -8,6 +8,7 @@ export interface ServedModel {
   name: string;
   version: string;
   labels: string[];
+  abstain_below: number;
 }
 
 /** Return why server mode is unavailable, or null when a server responds, even if it requires a token. */

@@ -28,16 +28,24 @@ export class ActiveBackend {
     return this.backend;
   }
 
-  /** Return the backend for a mode and options; closes another open one. Rejects with a message for the user. */
+  /**
+   * Return the backend for a mode and options; closes another open one. Rejects with a message for the user. One that
+   * opens after the signal was aborted is closed.
+   */
   async open(mode: Mode, options: OpenOptions): Promise<Backend> {
-    const { model, actionUnits } = options;
+    const { model, actionUnits, signal } = options;
+    signal.throwIfAborted();
     const isSame = this.backend?.model === model && this.actionUnits === actionUnits;
     if (this.backend?.mode === mode && isSame) return this.backend;
     this.close();
     const open = await LOADERS[mode]();
-    this.backend = await open(options);
+    signal.throwIfAborted();
+    const backend = await open(options);
+    if (signal.aborted) backend.close();
+    signal.throwIfAborted();
+    this.backend = backend;
     this.actionUnits = actionUnits;
-    return this.backend;
+    return backend;
   }
 
   close(): void {

@@ -1,7 +1,9 @@
 /** Application state: source, mode, model, and the analysis loop. */
 
 import type { Backend } from '../backend';
+import { WorkerError } from '../engine/workerError';
 import type { FaceTurn } from '../fusion/turn';
+import { scaleFace } from '../scaling';
 import { setToken } from '../server/endpoints';
 import { BusyError, TokenError } from '../server/errors';
 import { ActiveBackend, type Mode } from './activeBackend';
@@ -16,13 +18,14 @@ import { Notices } from './notices';
 import { Results } from './results';
 import type { Source, SourceKind } from './sources';
 import { Viewer } from './viewer';
+import { sleep, unlessAborted } from './waiting';
 
 /** Delays between retries; the last one repeats. */
 const RETRY_DELAYS_S = [1, 2, 4, 8, 15];
 const MIN_RETRY_DELAY_S = 0.5;
 
 export class App {
-  readonly viewer = new Viewer();
+  readonly viewer = new Viewer((message) => this.notices.show(message));
   readonly results = new Results(this.viewer);
   private readonly notices = new Notices((token) => {
     setToken(token);
@@ -32,6 +35,10 @@ export class App {
   private readonly list = new GalleryList((index) => void this.selectImage(index));
   private readonly consents = new Set<Mode>();
   private source: Source | null = null;
+  /** Number of discarded sources. */
+  private discards = 0;
+  /** The backend of the results. */
+  private resultBackend: Backend | null = null;
   private controller = new AbortController();
   private lastRun: Promise<void> = Promise.resolve();
   private mode: Mode = 'device';
@@ -58,9 +65,8 @@ export class App {
   get report(): Report | null {
     const { source, viewer } = this;
     const { media } = viewer.source;
-    const { current: backend } = this.backend;
-    if (!source || !backend || !viewer.frame) return null;
-    const { model, labels } = backend;
+    if (!source || !this.resultBackend || !viewer.frame) return null;
+    const { model, labels } = this.resultBackend;
     const name = source.kind === 'image' ? source.gallery.current.name : source.kind;
     const done = ({ frame, error }: GalleryImage) => frame !== null || error !== null;
     const frame = viewer.frame;
@@ -76,35 +82,55 @@ export class App {
   /** Start a camera after consent. */
   async openCamera(deviceId = ''): Promise<void> {
     if (!(await this.hasConsent())) return;
-    this.stop();
+    // Some devices open another camera only after this one is released. Its menu keeps the keyboard focus.
+    if (this.source?.kind === 'camera') this.discard();
+    this.notices.clear();
+    const { discards } = this;
+    // Another source may be opened, or this one closed, while the camera opens.
+    const isOutdated = () => discards !== this.discards;
     try {
       const stream = await openCamera(deviceId);
-      if (!this.consents.has(this.mode)) {
-        // The mode was changed while the camera opened.
-        stopCamera(stream);
-        await this.openCamera(deviceId);
-        return;
-      }
-      const camera = describeCamera(stream);
-      stream.getVideoTracks()[0].addEventListener('ended', () => this.handleDisconnect(stream));
-      const show = () => this.viewer.showCamera(stream, camera.isUserFacing);
-      await this.start({ kind: 'camera', stream }, show, camera.deviceId);
+      if (isOutdated()) stopCamera(stream);
+      else await this.startCamera(stream, deviceId);
     } catch (error) {
+      if (isOutdated()) return;
+      if (!this.source) this.stop();
       this.notices.showError(error);
     }
   }
 
+  private async startCamera(stream: MediaStream, deviceId: string): Promise<void> {
+    if (!this.consents.has(this.mode)) {
+      // The mode was changed while the camera opened.
+      stopCamera(stream);
+      if (!this.source) this.stop();
+      await this.openCamera(deviceId);
+      return;
+    }
+    const camera = describeCamera(stream);
+    stream.getVideoTracks()[0].addEventListener('ended', () => this.handleDisconnect(stream));
+    const show = () => this.viewer.showCamera(stream, camera.isUserFacing);
+    await this.start({ kind: 'camera', stream }, show, camera.deviceId);
+  }
+
   /** Stop the analysis, release the camera and discard all results. */
   stop(): void {
+    this.discard();
+    this.onSourceChange(null, '');
+  }
+
+  /** Discard the source and its results; the page's controls stay as they are. */
+  private discard(): void {
+    this.discards++;
     this.controller.abort();
     if (this.source?.kind === 'camera') stopCamera(this.source.stream);
     this.source = null;
+    this.resultBackend = null;
     this.list.open(null);
     this.viewer.clear();
     this.viewer.showProgress(null);
     this.results.clear();
     this.notices.clear();
-    this.onSourceChange(null, '');
   }
 
   /**
@@ -197,7 +223,7 @@ export class App {
   }
 
   private async start(source: Source, show: () => Promise<void>, deviceId = ''): Promise<void> {
-    this.stop();
+    this.discard();
     this.source = source;
     if (source.kind === 'image') this.list.open(source.gallery);
     this.onSourceChange(source.kind, deviceId);
@@ -232,33 +258,40 @@ export class App {
   private async analyze(signal: AbortSignal): Promise<void> {
     const source = this.source;
     if (signal.aborted || !source) return;
-    const backend = await this.withRetries(() => this.openBackend(), signal);
+    const backend = await this.withRetries(() => this.openBackend(signal), signal);
     if (!backend) return;
+    this.resultBackend = backend;
     this.results.start(backend, source.kind !== 'image');
-    if (source.kind === 'image') await this.analyzeImages(backend, source.gallery, signal);
+    if (source.kind === 'image') await this.analyzeImages(source.gallery, signal);
     else await this.analyzeVideo(backend, signal);
   }
 
-  private async openBackend(): Promise<Backend> {
-    const isDevice = this.mode === 'device';
+  /** Open the backend; rejects at once when aborted, so that a stalled download does not delay the next run. */
+  private async openBackend(signal: AbortSignal): Promise<Backend> {
+    const { mode } = this;
+    const isDevice = mode === 'device';
     const text = isDevice ? 'Loading models' : 'Connecting to the server';
+    const progress = (fraction: number) => {
+      if (!signal.aborted) this.viewer.showProgress(text, fraction);
+    };
+    const open = async () => {
+      const model = this.model ?? (await listModels()).default;
+      return this.backend.open(mode, { model, actionUnits: this.actionUnits && !isDevice, progress, signal });
+    };
     this.viewer.showProgress(text, isDevice ? 0 : null);
     try {
-      const model = this.model ?? (await listModels()).default;
-      const progress = (fraction: number) => this.viewer.showProgress(text, fraction);
-      return await this.backend.open(this.mode, { model, actionUnits: this.actionUnits && !isDevice, progress });
+      return await unlessAborted(open(), signal);
     } finally {
-      this.viewer.showProgress(null);
+      if (!signal.aborted) this.viewer.showProgress(null);
     }
   }
 
   /** Analyze all images, the selected one first. */
-  private async analyzeImages(backend: Backend, gallery: Gallery, signal: AbortSignal): Promise<void> {
+  private async analyzeImages(gallery: Gallery, signal: AbortSignal): Promise<void> {
     gallery.reset();
     this.list.update();
     for (let image = gallery.next; image && !signal.aborted; image = gallery.next) {
-      if (image === gallery.current) this.viewer.showProgress('Analyzing the image');
-      await this.analyzeImage(backend, gallery, image, signal);
+      await this.analyzeImage(gallery, image, signal);
       if (signal.aborted) return;
       this.list.update();
       if (image === gallery.current) this.showResult(gallery);
@@ -266,21 +299,21 @@ export class App {
   }
 
   /** Analyze one image. When it is one of several, its failure is recorded instead of thrown. */
-  private async analyzeImage(
-    backend: Backend,
-    gallery: Gallery,
-    image: GalleryImage,
-    signal: AbortSignal,
-  ): Promise<void> {
+  private async analyzeImage(gallery: Gallery, image: GalleryImage, signal: AbortSignal): Promise<void> {
     try {
       image.frame = await this.withRetries(async () => {
-        const bitmap = await decodeImage(image.file).catch((cause: unknown) => {
+        const backend = this.backend.current ?? (await this.openBackend(signal));
+        if (image === gallery.current) this.viewer.showProgress('Analyzing the image');
+        const { bitmap, size, scale } = await decodeImage(image.file).catch((cause: unknown) => {
           throw new Error(`${image.name} cannot be opened as an image by this browser.`, { cause });
         });
-        return backend.analyzeImage(bitmap);
+        const frame = await backend.analyzeImage(bitmap);
+        return { ...frame, ...size, faces: frame.faces.map((face) => scaleFace(face, scale)) };
       }, signal);
     } catch (error) {
-      if (gallery.images.length === 1 || error instanceof TokenError) throw error;
+      if (gallery.images.length === 1 || error instanceof TokenError || signal.aborted) throw error;
+      // The next image opens another backend.
+      if (error instanceof WorkerError) this.backend.close();
       image.error = messageOf(error);
     }
   }
@@ -295,7 +328,10 @@ export class App {
         const next = await frames.next();
         if (!next) return null;
         // The first frame, or a seek backwards.
-        if (next.time_s <= last_s) await backend.reset();
+        if (next.time_s <= last_s) {
+          await backend.reset();
+          this.results.forgetFaces();
+        }
         last_s = next.time_s;
         return backend.analyzeFrame(next.image, next.time_s);
       }, signal);
@@ -338,12 +374,4 @@ export class App {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-/** Wait for a time or until aborted. */
-function sleep(time_ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, time_ms);
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

@@ -33,13 +33,20 @@ export function showStopButton(kind: SourceKind | null): void {
   else if (hadFocus) byId('use-camera', HTMLElement).focus();
 }
 
-/** Show the camera menu, if there are several cameras. */
+/** Number of the calls of `showCameras`. */
+let listings = 0;
+
+/** Show the camera menu, if there are several cameras; hide it for an empty id and move the focus away from it. */
 export async function showCameras(deviceId: string): Promise<void> {
+  const listing = ++listings;
   const cameras: CameraOption[] = deviceId ? await listCameras() : [];
-  byId('camera-option', HTMLElement).hidden = cameras.length < 2;
-  byId('camera', HTMLSelectElement).replaceChildren(
-    ...cameras.map(({ id, name }) => new Option(name, id, id === deviceId, id === deviceId)),
-  );
+  if (listing !== listings) return;
+  const menu = byId('camera', HTMLSelectElement);
+  const hadFocus = document.activeElement === menu;
+  const isHidden = cameras.length < 2;
+  byId('camera-option', HTMLElement).hidden = isHidden;
+  menu.replaceChildren(...cameras.map(({ id, name }) => new Option(name, id, id === deviceId, id === deviceId)));
+  if (hadFocus && isHidden) byId('use-camera', HTMLElement).focus();
 }
 
 /** Connect the source buttons and accept dropped and pasted files. */

@@ -1,7 +1,9 @@
 /** Downloads of the results: JSON, CSV, and the image with its annotations. */
 
 import type { Frame } from '../backend';
+import { reduceSize } from '../scaling';
 import { byId } from './dom';
+import { MAX_IMAGE_SIZE } from './files';
 import { drawOverlay } from './overlay';
 import { type NamedFrame, toCsv, toJson } from './table';
 
@@ -37,15 +39,16 @@ export function showDownloads(isShown: boolean): void {
   byId('downloads', HTMLElement).hidden = !isShown;
 }
 
-/** Draw the annotations on the image at its full size. */
+/** Draw the annotations on the image at its full size, or reduced where it exceeds the canvas of some browsers. */
 async function annotate({ media, frame }: Report['shown']): Promise<Blob> {
-  const canvas = new OffscreenCanvas(frame.width, frame.height);
+  const { width, height } = reduceSize(frame, MAX_IMAGE_SIZE);
+  const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext('2d');
   if (!context) throw new Error('This browser cannot draw the annotated image.');
-  context.drawImage(media, 0, 0, frame.width, frame.height);
-  const scale = Math.max(frame.width, frame.height) / LABEL_SCALE_PX;
+  context.drawImage(media, 0, 0, width, height);
+  const scale = Math.max(width, height) / LABEL_SCALE_PX;
   context.scale(scale, scale);
-  const size = { width: frame.width / scale, height: frame.height / scale };
+  const size = { width: width / scale, height: height / scale };
   drawOverlay(context, size, frame, { mirrored: false, highlighted: null });
   return canvas.convertToBlob({ type: 'image/png' });
 }

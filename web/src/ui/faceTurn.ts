@@ -17,6 +17,7 @@ export function faceDuring(history: History, start_s: number, end_s: number): Fa
   if (samples.length === 0) return null;
   return {
     labels: history.labels,
+    abstainBelow: history.abstainBelow,
     probabilities: history.labels.map((_, index) => mean(samples.map(({ predicted }) => predicted?.[index] ?? 0))),
     frames: samples.length,
     frontality: Math.max(MIN_FRONTALITY, mean(samples.map(({ frontality }) => frontality ?? UNKNOWN_FRONTALITY))),

@@ -1,9 +1,10 @@
 /** Image and video files that the user selects, drops or pastes. */
 
+import { reduceSize, type Size } from '../scaling';
 import type { FileKind } from './sources';
 
 /** Maximum long side of an analyzed image; larger images are reduced. */
-const MAX_IMAGE_SIZE = 4096;
+export const MAX_IMAGE_SIZE = 4096;
 
 /** Return the kind of a file by its media type; null for other files. */
 export function fileKind(file: File): FileKind | null {
@@ -69,14 +70,26 @@ export function watchFiles(viewer: HTMLElement, open: (files: File[]) => void): 
   });
 }
 
+/** A decoded image, which may be reduced. */
+export interface DecodedImage {
+  bitmap: ImageBitmap;
+  /** Of the file. */
+  size: Size;
+  /** Factor from coordinates of the bitmap to those of the file. */
+  scale: number;
+}
+
 /** Decode an image upright and without color conversion, as Python does. */
-export async function decodeImage(file: Blob): Promise<ImageBitmap> {
+export async function decodeImage(file: Blob): Promise<DecodedImage> {
   const image = await createImageBitmap(file, { colorSpaceConversion: 'none', premultiplyAlpha: 'none' });
-  const scale = MAX_IMAGE_SIZE / Math.max(image.width, image.height);
-  if (scale >= 1) return image;
-  const size = {
-    resizeWidth: Math.round(image.width * scale),
-    resizeHeight: Math.round(image.height * scale),
+  const size = { width: image.width, height: image.height };
+  const reduced = reduceSize(size, MAX_IMAGE_SIZE);
+  if (reduced.scale === 1) return { bitmap: image, size, scale: 1 };
+  const options: ImageBitmapOptions = {
+    resizeWidth: reduced.width,
+    resizeHeight: reduced.height,
+    resizeQuality: 'high',
   };
-  return createImageBitmap(image, { ...size, resizeQuality: 'high' }).finally(() => image.close());
+  const bitmap = await createImageBitmap(image, options).finally(() => image.close());
+  return { bitmap, size, scale: reduced.scale };
 }

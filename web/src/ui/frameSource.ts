@@ -1,5 +1,7 @@
 /** Latest frames of a playing video. */
 
+import { reduceSize } from '../scaling';
+
 export interface VideoFrame {
   image: ImageBitmap;
   /** Media time; decreases when the user seeks backwards. */
@@ -56,16 +58,10 @@ export class FrameSource {
 
   /** Copy the current frame; null when the browser has none yet, as right before playback. */
   private grab(): Promise<ImageBitmap | null> {
-    const { videoWidth: width, videoHeight: height } = this.video;
-    const scale = Math.min(1, MAX_FRAME_SIZE / Math.max(width, height));
+    const { videoWidth, videoHeight } = this.video;
+    const { width, height, scale } = reduceSize({ width: videoWidth, height: videoHeight }, MAX_FRAME_SIZE);
     const options: ImageBitmapOptions | undefined =
-      scale === 1
-        ? undefined
-        : {
-            resizeWidth: Math.round(width * scale),
-            resizeHeight: Math.round(height * scale),
-            resizeQuality: 'medium',
-          };
+      scale === 1 ? undefined : { resizeWidth: width, resizeHeight: height, resizeQuality: 'medium' };
     return createImageBitmap(this.video, options).catch((error: unknown) => {
       if (error instanceof DOMException && error.name === 'InvalidStateError') return null;
       throw error;

@@ -44,9 +44,8 @@ export class FusionView {
     }
     const isDivided = turn.conflict >= MAX_CONFLICT;
     for (const { key, bar, text } of this.rows) {
-      const [label, probability] = Object.entries(turn[key]).reduce((best, each) => (each[1] > best[1] ? each : best));
-      // The pool of two that disagree can peak at a class that neither of them has.
-      setText(text, key === 'fused' && isDivided ? 'not sure' : `${label} ${formatPercent(probability)}`);
+      const label = turn.labels[key];
+      setText(text, label === null ? 'not sure' : `${label} ${formatPercent(turn[key][label])}`);
       bar.update(turn[key]);
     }
     setText(

@@ -68,7 +68,8 @@ export class GalleryList {
     this.next.addEventListener('click', () => this.step(1));
     this.root.addEventListener('keydown', (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (!step) return;
+      // With a modifier they are shortcuts of the browser.
+      if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
       event.preventDefault();
       this.step(step);
     });

@@ -24,7 +24,11 @@ export class History {
   readonly tracks = new Map<number, Sample[]>();
   now_s = 0;
 
-  constructor(readonly labels: readonly string[]) {}
+  /** @param abstainBelow confidence below which the model gives no label. */
+  constructor(
+    readonly labels: readonly string[],
+    readonly abstainBelow: number,
+  ) {}
 
   /** Add a video frame at a time that never decreases. */
   add(frame: Frame, now_s: number): void {

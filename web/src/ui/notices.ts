@@ -35,9 +35,12 @@ export class Notices {
     }
   }
 
+  /** Hide the message and the token form; move the focus away from it. */
   clear(): void {
+    const hadFocus = this.form.contains(document.activeElement);
     this.line.hidden = true;
     this.form.hidden = true;
     setText(this.line, '');
+    if (hadFocus) byId('use-camera', HTMLElement).focus();
   }
 }

@@ -25,7 +25,7 @@ export class Results {
   private readonly introduction = this.hint.textContent ?? '';
   private readonly throughput = new Throughput();
   private readonly reducedMotion = window.matchMedia('(prefers-reduced-motion: reduce)');
-  private history = new History([]);
+  private history = new History([], 0);
   private nextUpdates_ms = { cards: 0, timelines: 0, throughput: 0 };
 
   constructor(private readonly viewer: Viewer) {
@@ -36,7 +36,7 @@ export class Results {
   start(backend: Backend, isVideo: boolean): void {
     this.clear();
     this.viewer.clearFaces();
-    this.history = new History(backend.labels);
+    this.history = new History(backend.labels, backend.abstainBelow);
     byId('rate-item', HTMLElement).hidden = !isVideo;
     byId('stats', HTMLElement).hidden = false;
     setText(byId('runtime', HTMLElement), backend.runtime);
@@ -62,6 +62,13 @@ export class Results {
     showDownloads(false);
   }
 
+  /** Forget the faces of a video, whose numbers start again. */
+  forgetFaces(): void {
+    this.history = new History(this.history.labels, this.history.abstainBelow);
+    this.list.clear();
+    this.announcer.reset();
+  }
+
   showImage(frame: Frame, name: string): void {
     const { media, width } = this.viewer.source;
     this.list.clear();
@@ -78,6 +85,8 @@ export class Results {
   showFrame(frame: Frame): void {
     const now_ms = performance.now();
     const now_s = now_ms / 1000;
+    // The first frame of a tracker; a new connection to the server has another one.
+    if (frame.frame_index === 0) this.forgetFaces();
     this.viewer.drawLive(frame);
     showDownloads(true);
     this.history.add(frame, now_s);

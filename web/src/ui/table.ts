@@ -48,7 +48,7 @@ function tableColumns(labels: readonly string[]): string[] {
 function flatten({ image, width, height, faces, error }: ResultRecord): Record<string, Cell>[] {
   const shared = { image, width, height, error: error?.code, message: error?.message };
   return faces.length > 0
-    ? faces.map((face, index) => ({ ...shared, face: index + 1, ...flattenFace(face) }))
+    ? faces.map((face, index) => ({ ...shared, face: face.track_id ?? index + 1, ...flattenFace(face) }))
     : [shared];
 }
 

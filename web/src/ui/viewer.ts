@@ -6,6 +6,7 @@ import { Overlay } from './overlay';
 
 /** Minimum time until the faces of a moving image disappear when no newer frame arrives. */
 const MIN_EXPIRY_MS = 2000;
+const PLAYBACK_ERROR = 'The video cannot be played further: it is damaged, or this browser does not support it.';
 
 export class Viewer {
   private readonly root = byId('viewer', HTMLElement);
@@ -20,9 +21,14 @@ export class Viewer {
   private expiry = 0;
   mirrored = false;
 
-  constructor() {
+  /** @param onPlaybackError called with a message for the user when a video that is shown cannot be played further. */
+  constructor(onPlaybackError: (message: string) => void) {
     new ResizeObserver(() => this.redraw()).observe(this.root);
     this.video.addEventListener('resize', () => this.setAspectRatio(this.video.videoWidth, this.video.videoHeight));
+    this.video.addEventListener('playing', () => this.startExpiry());
+    this.video.addEventListener('error', () => {
+      if (!this.video.hidden) onPlaybackError(PLAYBACK_ERROR);
+    });
   }
 
   /** Show an image file. Rejects with a message for the user. */
@@ -101,12 +107,11 @@ export class Viewer {
     this.redraw();
   }
 
-  /** Draw the faces of a moving image; they disappear after a time without a newer frame. */
+  /** Draw the faces of a moving image; unless it is paused, they disappear after a time without a newer frame. */
   drawLive(frame: Frame): void {
-    clearTimeout(this.expiry);
     this.frame = frame;
     this.redraw();
-    this.expiry = window.setTimeout(() => this.clearFaces(), Math.max(MIN_EXPIRY_MS, 2 * frame.latency_ms));
+    this.startExpiry();
   }
 
   /** Remove the drawn faces. */
@@ -133,6 +138,14 @@ export class Viewer {
   /** Set the alternative text of the image. */
   setDescription(text: string): void {
     this.image.alt = text;
+  }
+
+  private startExpiry(): void {
+    clearTimeout(this.expiry);
+    const expire = () => {
+      if (!this.video.paused && !this.video.ended) this.clearFaces();
+    };
+    this.expiry = window.setTimeout(expire, Math.max(MIN_EXPIRY_MS, 2 * (this.frame?.latency_ms ?? 0)));
   }
 
   private redraw(): void {

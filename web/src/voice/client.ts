@@ -23,7 +23,9 @@ export class VoiceClient {
     name: 'mien-voice',
   });
   private pending = 0;
-  private isOverloaded = false;
+  private isOpen = false;
+  /** Sound was left out since the last block, at first before the models were opened. */
+  private isAfterGap = true;
 
   /** Start the worker, which loads the models from models/ next to the page. */
   constructor(
@@ -36,16 +38,17 @@ export class VoiceClient {
     this.worker.postMessage({ type: 'open', models, rate_hz } satisfies VoiceRequest);
   }
 
-  /** Analyze consecutive mono samples, recorded until now. */
+  /** Analyze consecutive mono samples, recorded until now; before the models are opened they are left out. */
   push(samples: Float32Array<ArrayBuffer>): void {
+    if (!this.isOpen) return;
     if (this.pending >= MAX_PENDING) {
-      this.isOverloaded = true;
+      this.isAfterGap = true;
       this.events.onOverload();
     }
-    if (this.isOverloaded && this.pending > 0) return;
+    if (this.isAfterGap && this.pending > 0) return;
     const end_s = performance.now() / 1000;
-    const request: VoiceRequest = { type: 'audio', samples, end_s, isAfterGap: this.isOverloaded };
-    this.isOverloaded = false;
+    const request: VoiceRequest = { type: 'audio', samples, end_s, isAfterGap: this.isAfterGap };
+    this.isAfterGap = false;
     this.pending++;
     this.worker.postMessage(request, [samples.buffer]);
   }
@@ -57,8 +60,10 @@ export class VoiceClient {
   private handle(response: VoiceResponse): void {
     if (response.type === 'progress') this.events.onProgress(response.fraction);
     else if (response.type === 'error') this.events.onError(response.message);
-    else if (response.type === 'opened') this.events.onOpened();
-    else {
+    else if (response.type === 'opened') {
+      this.isOpen = true;
+      this.events.onOpened();
+    } else {
       this.pending--;
       this.events.onUpdate(response);
     }

@@ -32,12 +32,13 @@ export async function openMicrophone(onBlock: OnBlock, onEnd: () => void): Promi
     .catch((error: unknown) => {
       throw new Error(microphoneProblem(error instanceof DOMException ? error.name : ''), { cause: error });
     });
-  const context = new AudioContext();
+  let context: AudioContext | null = null;
   const close = () => {
     for (const track of stream.getTracks()) track.stop();
-    void context.close();
+    void context?.close();
   };
   try {
+    context = new AudioContext();
     await capture(context, stream, onBlock);
   } catch (error) {
     close();

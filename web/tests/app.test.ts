@@ -1,0 +1,211 @@
+/** State of the page: sources, backends and the analysis loop, with stubs for the display and the engine. */
+
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { Backend, Frame, OpenOptions } from '../src/backend';
+import { WorkerError } from '../src/engine/workerError';
+import { App } from '../src/ui/app';
+import { openCamera } from '../src/ui/camera';
+import { installDocument } from './dom';
+
+const { engine, decodeImage, results, frames } = vi.hoisted(() => ({
+  engine: { open: vi.fn() },
+  decodeImage: vi.fn(),
+  results: {
+    start: vi.fn(),
+    clear: vi.fn(),
+    interrupt: vi.fn(),
+    showImage: vi.fn(),
+    showFrame: vi.fn(),
+    forgetFaces: vi.fn(),
+  },
+  frames: { next: vi.fn() },
+}));
+const viewer = vi.hoisted(() => ({
+  frame: null as Frame | null,
+  source: { media: null, width: 0 },
+  video: {},
+  clear: vi.fn(),
+  play: vi.fn(),
+  showImage: vi.fn(),
+  showVideo: vi.fn(),
+  showCamera: vi.fn(),
+  showProgress: vi.fn(),
+}));
+
+const { stubClass } = vi.hoisted(() => ({
+  /** Return a class whose objects have the members of a stub. */
+  stubClass: (stub: object) =>
+    class {
+      constructor() {
+        Object.assign(this, stub);
+      }
+    },
+}));
+
+vi.mock('../src/device/backend', () => ({ openDeviceBackend: (options: OpenOptions) => engine.open(options) }));
+vi.mock('../src/ui/results', () => ({ Results: stubClass(results) }));
+vi.mock('../src/ui/viewer', () => ({ Viewer: stubClass(viewer) }));
+vi.mock('../src/ui/frameSource', () => ({ FrameSource: stubClass(frames) }));
+vi.mock('../src/ui/files', () => ({ decodeImage }));
+vi.mock('../src/ui/consent', () => ({ askConsent: async () => true }));
+vi.mock('../src/ui/models', () => ({ listModels: async () => ({ default: 'expression' }) }));
+vi.mock('../src/ui/camera', () => ({
+  openCamera: vi.fn(),
+  describeCamera: ({ id }: { id: string }) => ({ deviceId: id, isUserFacing: true }),
+  stopCamera: (stream: { stop(): void }) => stream.stop(),
+}));
+
+const FACE = { bbox_xyxy: [1, 2, 3, 4], landmarks_xy: [[1, 2]], quality: { size_px: 2 } };
+const FRAME = { frame_index: 0, timestamp_s: 0, width: 10, height: 20, latency_ms: 1, faces: [] } as Frame;
+const onSourceChange = vi.fn();
+let element: ReturnType<typeof installDocument>['element'];
+
+function stubBackend(model = 'expression') {
+  return {
+    mode: 'device',
+    model,
+    labels: ['neutral'],
+    abstainBelow: 0.5,
+    runtime: 'WebAssembly',
+    analyzeImage: vi.fn(async () => FRAME),
+    analyzeFrame: vi.fn(async () => FRAME),
+    reset: vi.fn(async () => undefined),
+    close: vi.fn(),
+  } satisfies Backend;
+}
+
+function stubStream(id: string) {
+  const stop = vi.fn();
+  return { id, stop, getVideoTracks: () => [new EventTarget()] } as unknown as MediaStream & { stop: typeof stop };
+}
+
+function images(...names: string[]): File[] {
+  return names.map((name) => new File([], name));
+}
+
+/** Return a promise and the function that resolves it. */
+function deferred<T>() {
+  let resolve: (value: T) => void = () => undefined;
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
+
+beforeEach(() => {
+  ({ element } = installDocument());
+  engine.open.mockReset().mockImplementation(async () => stubBackend());
+  decodeImage.mockReset().mockResolvedValue({ bitmap: {}, size: { width: 10, height: 20 }, scale: 1 });
+  frames.next.mockReset().mockReturnValue(new Promise(() => undefined));
+  vi.mocked(openCamera).mockReset();
+});
+
+afterEach(() => {
+  vi.clearAllMocks();
+  vi.unstubAllGlobals();
+});
+
+test('a model whose download stalls does not block the next one, and is closed when it opens late', async () => {
+  const app = new App(onSourceChange);
+  const late = deferred<Backend>();
+  engine.open.mockReturnValueOnce(late.promise);
+  void app.openImages(images('a.png'));
+  await vi.waitFor(() => expect(engine.open).toHaveBeenCalled());
+  const { signal } = engine.open.mock.calls[0][0];
+  engine.open.mockResolvedValueOnce(stubBackend('mobile'));
+  await app.setModel('mobile');
+  expect(signal.aborted).toBe(true);
+  expect(results.showImage).toHaveBeenCalledOnce();
+  const backend = stubBackend();
+  late.resolve(backend);
+  await vi.waitFor(() => expect(backend.close).toHaveBeenCalled());
+  app.viewer.frame = FRAME;
+  expect(app.report?.model).toBe('mobile');
+});
+
+test('after the end of the analysis worker the next image of a gallery opens another one', async () => {
+  const app = new App(onSourceChange);
+  const dead = stubBackend();
+  dead.analyzeImage.mockRejectedValue(new WorkerError('out of memory'));
+  engine.open.mockResolvedValueOnce(dead);
+  await app.openImages(images('a.png', 'b.png'));
+  expect(dead.close).toHaveBeenCalled();
+  expect(engine.open).toHaveBeenCalledTimes(2);
+  const { children } = element('gallery-list');
+  expect(children.map((item) => item.children[0].children[1].textContent)).toEqual(['failed', 'no face']);
+});
+
+test('progress after the source was closed is not shown', async () => {
+  const app = new App(onSourceChange);
+  engine.open.mockReturnValueOnce(new Promise(() => undefined));
+  void app.openImages(images('a.png'));
+  await vi.waitFor(() => expect(engine.open).toHaveBeenCalled());
+  app.stop();
+  engine.open.mock.calls[0][0].progress(0.5);
+  expect(viewer.showProgress).toHaveBeenLastCalledWith(null);
+});
+
+test('the faces of a reduced image are in coordinates of the file', async () => {
+  const app = new App(onSourceChange);
+  decodeImage.mockResolvedValue({ bitmap: {}, size: { width: 8000, height: 40 }, scale: 2 });
+  const backend = stubBackend();
+  backend.analyzeImage.mockResolvedValue({ ...FRAME, faces: [FACE] } as unknown as Frame);
+  engine.open.mockResolvedValueOnce(backend);
+  await app.openImages(images('a.png'));
+  const [frame] = results.showImage.mock.calls[0];
+  expect(frame).toMatchObject({ width: 8000, height: 40 });
+  expect(frame.faces).toEqual([{ bbox_xyxy: [2, 4, 6, 8], landmarks_xy: [[2, 4]], quality: { size_px: 4 } }]);
+});
+
+test('a camera that opens late does not replace the file that was opened meanwhile', async () => {
+  const app = new App(onSourceChange);
+  const camera = deferred<MediaStream>();
+  vi.mocked(openCamera).mockReturnValueOnce(camera.promise);
+  const opening = app.openCamera();
+  await vi.waitFor(() => expect(openCamera).toHaveBeenCalled());
+  await app.openImages(images('a.png'));
+  const stream = stubStream('front');
+  camera.resolve(stream);
+  await opening;
+  expect(stream.stop).toHaveBeenCalled();
+  expect(onSourceChange).toHaveBeenLastCalledWith('image', '');
+});
+
+test('the open file stays when the camera is denied', async () => {
+  const app = new App(onSourceChange);
+  await app.openImages(images('a.png'));
+  vi.mocked(openCamera).mockRejectedValueOnce(new Error('not allowed'));
+  await app.openCamera();
+  expect(onSourceChange).toHaveBeenLastCalledWith('image', '');
+  expect(element('notice').textContent).toBe('not allowed');
+});
+
+test('another camera is opened after the first is released, and the controls stay meanwhile', async () => {
+  const app = new App(onSourceChange);
+  const front = stubStream('front');
+  vi.mocked(openCamera).mockResolvedValueOnce(front);
+  void app.openCamera();
+  await vi.waitFor(() => expect(onSourceChange.mock.calls).toEqual([['camera', 'front']]));
+  vi.mocked(openCamera).mockImplementationOnce(async () => {
+    expect(front.stop).toHaveBeenCalled();
+    return stubStream('rear');
+  });
+  void app.openCamera('rear');
+  await vi.waitFor(() => expect(onSourceChange).toHaveBeenCalledTimes(2));
+  expect(onSourceChange).toHaveBeenLastCalledWith('camera', 'rear');
+  vi.mocked(openCamera).mockRejectedValueOnce(new Error('in use'));
+  await app.openCamera('front');
+  expect(onSourceChange).toHaveBeenLastCalledWith(null, '');
+});
+
+test('the faces of a video are forgotten after a seek backwards', async () => {
+  const app = new App(onSourceChange);
+  const times_s = [1, 2, 0.5];
+  frames.next.mockImplementation(async () => {
+    const time_s = times_s.shift();
+    return time_s === undefined ? new Promise(() => undefined) : { image: {}, time_s };
+  });
+  void app.openVideo(new File([], 'a.mp4'));
+  await vi.waitFor(() => expect(results.showFrame).toHaveBeenCalledTimes(3));
+  expect(results.forgetFaces).toHaveBeenCalledTimes(2);
+});

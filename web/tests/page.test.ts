@@ -1,0 +1,128 @@
+/** Parts of the page: viewer, notices, gallery and camera menu. */
+
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { Backend, Frame } from '../src/backend';
+import type * as Overlay from '../src/ui/overlay';
+import type { Viewer } from '../src/ui/viewer';
+import { installDocument, type StubElement } from './dom';
+
+vi.mock('../src/ui/overlay', async (original) => ({
+  ...(await original<typeof Overlay>()),
+  Overlay: class {
+    clear(): void {}
+    draw(): void {}
+  },
+}));
+
+vi.mock('../src/ui/faceList', () => ({
+  FaceList: class {
+    clear(): void {}
+    update(): void {}
+    drawTimelines(): void {}
+  },
+}));
+
+const FRAME: Frame = { frame_index: 0, timestamp_s: 0, width: 10, height: 20, latency_ms: 1, faces: [] };
+let element: (id: string) => StubElement;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  ({ element } = installDocument());
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  vi.resetModules();
+});
+
+async function openViewer() {
+  const { Viewer } = await import('../src/ui/viewer');
+  const onPlaybackError = vi.fn();
+  return { viewer: new Viewer(onPlaybackError), onPlaybackError, video: element('video') };
+}
+
+test.each(['paused', 'ended'])(
+  'the faces of a video that is %s stay, until it plays without a newer frame',
+  async (state) => {
+    const { viewer, video } = await openViewer();
+    viewer.drawLive(FRAME);
+    video[state] = true;
+    vi.advanceTimersByTime(10_000);
+    expect(viewer.frame).toBe(FRAME);
+    video[state] = false;
+    video.dispatchEvent(new Event('playing'));
+    vi.advanceTimersByTime(10_000);
+    expect(viewer.frame).toBeNull();
+  },
+);
+
+test('a video that cannot be decoded further is reported', async () => {
+  const { video, onPlaybackError } = await openViewer();
+  video.hidden = true;
+  video.dispatchEvent(new Event('error'));
+  expect(onPlaybackError).not.toHaveBeenCalled();
+  video.hidden = false;
+  video.dispatchEvent(new Event('error'));
+  expect(onPlaybackError).toHaveBeenCalledWith(expect.stringContaining('cannot be played further'));
+});
+
+test('the keyboard focus leaves the token form when it is hidden', async () => {
+  const { Notices } = await import('../src/ui/notices');
+  const notices = new Notices(() => undefined);
+  element('token-form').append(element('token'));
+  element('model').focus();
+  notices.clear();
+  expect(document.activeElement).toBe(element('model'));
+  element('token').focus();
+  notices.clear();
+  expect(document.activeElement).toBe(element('use-camera'));
+});
+
+test('arrow keys step through the gallery, but not with a modifier', async () => {
+  const { Gallery, GalleryList } = await import('../src/ui/gallery');
+  const onSelect = vi.fn();
+  new GalleryList(onSelect).open(new Gallery(['a', 'b'].map((name) => new File([], name))));
+  const press = (modifiers: object) =>
+    element('gallery').dispatchEvent(Object.assign(new Event('keydown'), { key: 'ArrowRight', ...modifiers }));
+  for (const modifier of ['altKey', 'ctrlKey', 'metaKey']) press({ [modifier]: true });
+  expect(onSelect).not.toHaveBeenCalled();
+  press({});
+  expect(onSelect).toHaveBeenCalledWith(1);
+});
+
+test('an older list of cameras does not replace a newer one, and the hidden menu loses the focus', async () => {
+  const { showCameras } = await import('../src/ui/controls');
+  const lists: ((devices: object[]) => void)[] = [];
+  const enumerateDevices = () => new Promise((resolve) => lists.push(resolve));
+  vi.stubGlobal('navigator', { mediaDevices: { enumerateDevices } });
+  const cameras = ['a', 'b'].map((deviceId) => ({ kind: 'videoinput', deviceId, label: deviceId }));
+  const older = showCameras('a');
+  const newer = showCameras('b');
+  lists[1](cameras);
+  await newer;
+  lists[0]([]);
+  await older;
+  expect(element('camera-option').hidden).toBe(false);
+  expect(element('camera').children).toHaveLength(2);
+  element('camera').focus();
+  await showCameras('');
+  expect(document.activeElement).toBe(element('use-camera'));
+});
+
+test('a face does not inherit the history of another one when a new tracker numbers them again', async () => {
+  vi.stubGlobal('window', { matchMedia: () => ({ matches: true }) });
+  const { Results } = await import('../src/ui/results');
+  const results = new Results({ drawLive: vi.fn(), clearFaces: vi.fn(), source: {} } as unknown as Viewer);
+  results.start({ labels: ['neutral'], abstainBelow: 0.5, runtime: '' } as unknown as Backend, true);
+  const expression = { label: 'neutral', confidence: 1, probabilities: { neutral: 1 } };
+  const frame = { ...FRAME, faces: [{ track_id: 1, expression }] } as unknown as Frame;
+  const count = () => results.faceDuring(0, Infinity);
+  for (const frame_index of [0, 1, 2]) results.showFrame({ ...frame, frame_index });
+  expect(count()).toMatchObject({ frames: 3 });
+  // A new connection to the server.
+  results.showFrame(frame);
+  expect(count()).toMatchObject({ frames: 1 });
+  results.forgetFaces();
+  expect(count()).toBeNull();
+});
