@@ -46,7 +46,8 @@ def on_device(device):
 def test_every_network_runs_on_the_device(on_device, device, examples):
     on_device.analyze(examples / "astronaut.jpg")
     assert {network.device for network in on_device.networks.values()} == {device}
-    assert len(on_device.networks) == 4
+    roles = {"face detector", "small mesh", "detailed mesh", "expression", "blendshapes"}
+    assert set(on_device.networks) == roles
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -61,6 +62,15 @@ def test_faces_labels_and_probabilities_agree(on_cpu, on_device, examples, name)
         np.testing.assert_allclose(one.mesh_xyz, other.mesh_xyz, atol=1.0)
         assert one.head_pose.yaw_deg == pytest.approx(other.head_pose.yaw_deg, abs=1.0)
         np.testing.assert_allclose(list(one.action_units.values()), list(other.action_units.values()), atol=0.05)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_poses_of_the_small_network_agree(on_cpu, on_device, examples, name):
+    expected = on_cpu.analyze(examples / name, action_units=False).faces
+    faces = on_device.analyze(examples / name, action_units=False).faces
+    for one, other in zip(faces, expected, strict=True):
+        np.testing.assert_allclose(one.mesh_xyz, other.mesh_xyz, atol=1.0)
+        assert one.head_pose.yaw_deg == pytest.approx(other.head_pose.yaw_deg, abs=1.0)
 
 
 @pytest.mark.parametrize("model", shipped_models())
