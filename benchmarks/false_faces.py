@@ -95,7 +95,7 @@ class Detections:
 
     def add(self, kind: str, image: np.ndarray, is_counted: Callable[[Face], bool]) -> None:
         faces = [face for face in self.detector.detect(image, rotated=True) if is_counted(face)]
-        searches = self.mesh.search(image, faces)
+        searches = self.mesh.search(image, faces, detailed=False)
         rows = [
             (face.confidence, search.mesh is not None or search.best_logit >= DOUBTFUL_LOGIT)
             for face, search in zip(faces, searches, strict=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -28,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 from landmark_faces import is_held_out
 
 from mien.faces import FaceDetector, FittedMesh, LandmarkMesh, head_pose
-from mien.faces.landmarks import CLEAR_LOGIT
 from mien.imaging import read_image
 from mien.results import Face
 
@@ -36,6 +36,8 @@ SHIFT = 0.04
 """Shift of the box, in its longer sides."""
 FOREHEAD_AND_CHIN = (10, 152)
 """Mesh points whose distance is the height of the face."""
+MAX_TURN_DEG = 30
+"""Rotation between two meshes above which they show different rotations of the face."""
 KINDS = ("upright", "rotated", "shifted crop")
 
 
@@ -74,15 +76,15 @@ def compare(archive: Path, every: int, *, all_people: bool) -> dict[str, Any]:
 
     def add(kind: str, image: np.ndarray, face: Face, other: Face) -> None:
         [reference] = mesh.search(image, [face])
-        [found] = mesh.search(image, [other], detailed=kind == "shifted crop")
+        [search] = mesh.search(image, [other], detailed=kind == "shifted crop")
         counts[kind]["faces"] += 1
-        if kind != "shifted crop" and not _is_clear(mesh, image, face):
-            return
+        if search.best_logit == reference.best_logit:
+            return  # not clear: both are of the detailed network
         counts[kind]["clear"] += 1
-        if reference.mesh is None or found.mesh is None or abs(reference.mesh.rotation_deg) > 60:
+        if reference.mesh is None or search.mesh is None or _turn_deg(search.mesh, reference.mesh) > MAX_TURN_DEG:
             counts[kind]["clear, detailed fits another rotation or none"] += 1
         else:
-            rows[kind].append(differences(found.mesh, reference.mesh))
+            rows[kind].append(differences(search.mesh, reference.mesh))
 
     for image in read_photographs(archive, every, all_people=all_people):
         for kind, shown in (("upright", image), ("rotated", rotate(image, random.uniform(20, 340)))):
@@ -95,11 +97,8 @@ def compare(archive: Path, every: int, *, all_people: bool) -> dict[str, Any]:
     return {kind: {**counts[kind], **_summarize(rows[kind])} for kind in KINDS}
 
 
-def _is_clear(mesh: LandmarkMesh, image: np.ndarray, face: Face) -> bool:
-    """Return whether the small network fits the face by itself."""
-    [fit] = mesh.search(image, [face], rotated=False, detailed=False)
-    [detailed] = mesh.search(image, [face], rotated=False)
-    return fit.best_logit >= CLEAR_LOGIT and fit.best_logit != detailed.best_logit
+def _turn_deg(fit: FittedMesh, reference: FittedMesh) -> float:
+    return abs(math.remainder(fit.rotation_deg - reference.rotation_deg, 360))
 
 
 def _summarize(rows: list[dict[str, float]]) -> dict[str, list[float]]:

@@ -121,6 +121,8 @@ def diagnose(
         started = time.perf_counter()
         analyzer = Analyzer(model, threads=threads, device=device, precision=precision)
         timings["open"] = 1000 * (time.perf_counter() - started)
+        image = make_test_image()
+        analyzer.mesh.fit(image, analyzer.detect(image))  # opens the detailed network too
         networks = {
             role: {"file": network.path.name, "device": network.device, "precision": network.precision}
             for role, network in analyzer.networks.items()

@@ -197,8 +197,8 @@ class Face(Recordable):
         confidence: confidence of the detector, 0 to 1.
         is_face_doubtful: true when the detection is uncertain and no mesh fits: perhaps not a face. Such a face gets no
             label. Always false with `pose=False`. See docs/reliability.md.
-        mesh_xyz: (478, 3) landmark mesh, or None when it was not fitted. Where a face is clear and only its pose is
-            wanted, it is that of a small network; `action_units=True` gives the detailed one. See docs/reliability.md.
+        mesh_xyz: (478, 3) landmark mesh, or None when it was not fitted. Clear faces get the mesh of the small network,
+            unless `action_units=True`; see docs/reliability.md, "Head pose".
         head_pose: None when no mesh fits the face.
         blendshapes: with `action_units=True`, coefficients 0..1 by MediaPipe's names; None when no mesh fits the face.
         action_units: likewise, intensities 0..1 by `mien.action_units.ACTION_UNIT_NAMES`: estimates from the

@@ -22,7 +22,7 @@ def analyzer() -> Analyzer:
 def test_default_networks_pass(default):
     assert default.is_healthy
     assert default.self_test.label == default.self_test.expected == "happiness"
-    assert set(default.networks) == {"face detector", "small mesh", "expression"}
+    assert set(default.networks) == {"face detector", "small mesh", "detailed mesh", "expression"}
     assert default.networks["expression"]["precision"] in ("float32", "int8")
     assert default.versions.keys() >= {"mien", "python", "numpy", "onnxruntime"}
     assert "cpu" in default.devices

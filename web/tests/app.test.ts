@@ -11,6 +11,7 @@ const { engine, decodeImage, results, frames } = vi.hoisted(() => ({
   engine: { open: vi.fn() },
   decodeImage: vi.fn(),
   results: {
+    showRuntime: vi.fn(),
     start: vi.fn(),
     clear: vi.fn(),
     interrupt: vi.fn(),
@@ -86,10 +87,12 @@ function images(...names: string[]): File[] {
 /** Return a promise and the function that resolves it. */
 function deferred<T>() {
   let resolve: (value: T) => void = () => undefined;
-  const promise = new Promise<T>((settle) => {
+  let reject: (error: Error) => void = () => undefined;
+  const promise = new Promise<T>((settle, fail) => {
     resolve = settle;
+    reject = fail;
   });
-  return { promise, resolve };
+  return { promise, resolve, reject };
 }
 
 beforeEach(() => {
@@ -133,6 +136,22 @@ test('after the end of the analysis worker the next image of a gallery opens ano
   expect(engine.open).toHaveBeenCalledTimes(2);
   const { children } = element('gallery-list');
   expect(children.map((item) => item.children[0].children[1].textContent)).toEqual(['failed', 'no face']);
+  expect(results.showRuntime).toHaveBeenCalledOnce();
+});
+
+test('a worker that ends after the run was aborted is not used again', async () => {
+  const app = new App(onSourceChange);
+  const dead = stubBackend();
+  const analysis = deferred<Frame>();
+  dead.analyzeImage.mockReturnValueOnce(analysis.promise);
+  engine.open.mockResolvedValueOnce(dead);
+  void app.openImages(images('a.png'));
+  await vi.waitFor(() => expect(dead.analyzeImage).toHaveBeenCalled());
+  const next = app.openImages(images('b.png'));
+  analysis.reject(new WorkerError('out of memory'));
+  await next;
+  expect(dead.close).toHaveBeenCalled();
+  expect(engine.open).toHaveBeenCalledTimes(2);
 });
 
 test('progress after the source was closed is not shown', async () => {

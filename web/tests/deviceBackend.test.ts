@@ -15,10 +15,11 @@ test('the worker of a backend ends when its opening is aborted', async () => {
     },
   );
   const controller = new AbortController();
-  void openDeviceBackend({ model: 'open', actionUnits: false, signal: controller.signal });
+  const opening = openDeviceBackend({ model: 'open', actionUnits: false, signal: controller.signal });
   expect(terminate).not.toHaveBeenCalled();
   controller.abort();
   expect(terminate).toHaveBeenCalled();
+  await expect(opening).rejects.toBe(controller.signal.reason);
 });
 
 test('a large image is reduced, and keeps the size of its file', async () => {

@@ -34,16 +34,18 @@ def pose_faces(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        faces: detected faces; one that has a head pose keeps it.
+        faces: detected faces; one that has a head pose keeps it, unless a detailed mesh is asked for and it has no
+            blendshapes.
         mesh: mesh model; None leaves poses and landmarks unchanged.
         max_tilt_deg: as in `LandmarkMesh.fit`.
         rotated: as in `LandmarkMesh.fit`; False also keeps the detector's landmarks.
         detailed: as in `LandmarkMesh.search`.
         max_landmark_rotation_deg: rotation of the mesh against the detector's landmarks above which it replaces them.
     """
-    unposed = [face for face in faces if face.head_pose is None] if mesh else []
+    unposed: list[Face] = []
     searches: list[MeshSearch] = []
     if mesh:
+        unposed = [face for face in faces if face.head_pose is None or (detailed and face.blendshapes is None)]
         searches = mesh.search(image, unposed, max_tilt_deg=max_tilt_deg, rotated=rotated, detailed=detailed)
     search_by_id = {id(face): search for face, search in zip(unposed, searches, strict=True)}
     posed = []

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -87,9 +88,7 @@ class LandmarkMesh:
     """
 
     def __init__(self, threads: int = 0, *, device: str = "auto", precision: Precision = "auto") -> None:
-        self._threads = threads
-        self._device = device
-        self._precision: Precision = precision
+        self._open = partial(MeshNetwork, threads=threads, device=device, precision=precision)
         self._lock = threading.Lock()
         self._small = self._open("face-landmarks-small")
         self._detailed: MeshNetwork | None = None
@@ -99,9 +98,6 @@ class LandmarkMesh:
         """The open networks by their role; the detailed one is opened on first use."""
         networks = {"small mesh": self._small, "detailed mesh": self._detailed}
         return {role: network.network for role, network in networks.items() if network is not None}
-
-    def _open(self, name: str) -> MeshNetwork:
-        return MeshNetwork(name, self._threads, device=self._device, precision=self._precision)
 
     def _detailed_network(self) -> MeshNetwork:
         with self._lock:
@@ -138,21 +134,22 @@ class LandmarkMesh:
             faces: detected faces; their boxes and eyes are used.
             max_tilt_deg: maximum tilt of the mesh's eyes in the crop before the face is fitted again.
             rotated: also try rotated crops for poor fits among the `BATCH` largest faces.
-            detailed: fit all faces with the detailed network; otherwise those that the small one does not see clearly.
+            detailed: fit all faces with the detailed network; otherwise only those whose presence logit in the small
+                network is below `CLEAR_LOGIT`.
         """
         check_image(image)
         largest_first = sorted(range(len(faces)), key=lambda index: -_side(faces[index]))
         searches: dict[int, MeshSearch] = {}
         for start in range(0, len(faces), BATCH):
             batch = largest_first[start : start + BATCH]
-            found = self._search_batch(
+            batch_searches = self._search_batch(
                 image,
                 [faces[index] for index in batch],
                 max_tilt_deg,
                 rotated=rotated and start == 0,
                 detailed=detailed,
             )
-            searches.update(zip(batch, found, strict=True))
+            searches.update(zip(batch, batch_searches, strict=True))
         return [searches[index] for index in range(len(faces))]
 
     def _search_batch(
@@ -169,7 +166,7 @@ class LandmarkMesh:
             }
         unclear = [index for index in range(len(faces)) if index not in searches]
         if unclear:
-            found = _search_detailed(
+            detailed_searches = _search_detailed(
                 self._detailed_network(),
                 image,
                 [faces[index] for index in unclear],
@@ -177,7 +174,7 @@ class LandmarkMesh:
                 max_tilt_deg,
                 rotated=rotated,
             )
-            searches.update(zip(unclear, found, strict=True))
+            searches.update(zip(unclear, detailed_searches, strict=True))
         return [searches[index] for index in range(len(faces))]
 
 

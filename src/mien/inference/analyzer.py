@@ -305,7 +305,8 @@ class Analyzer:
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            faces: faces of that image. A face with a head pose keeps it.
+            faces: faces of that image. A face with a head pose keeps it; with `action_units=True`, one with blendshapes
+                does.
             max_tilt_deg: see `LandmarkMesh.fit`.
             rotated: see `LandmarkMesh.fit`. The landmarks of a face whose mesh contradicts the detector about its
                 rotation are replaced by those of the mesh.

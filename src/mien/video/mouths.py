@@ -30,7 +30,7 @@ class MouthMeter:
     """Measures mouths in the frames in which faces are detected, about every 0.1 s, while somebody speaks.
 
     Args:
-        mesh: fitted to every measured face, by its detailed network.
+        mesh: fitted, by its detailed network, to faces without blendshapes; those with them have a detailed mesh.
         segments_s: start and end of the speech segments in seconds of the video.
     """
 
@@ -46,11 +46,14 @@ class MouthMeter:
             return {}
         detected = [face for face in frame.faces if face.expression is not None]
         faces = sorted(detected, key=_area)[-MAX_FACES:]
-        fits = self._mesh.fit(frame.image, faces, rotated=False)
+        unfitted = [face for face in faces if face.blendshapes is None]
+        fits = self._mesh.fit(frame.image, unfitted, rotated=False) if unfitted else []
+        meshes = [(face, face.mesh_xyz) for face in faces if face.blendshapes is not None]
+        meshes += [(face, fit.mesh_xyz) for face, fit in zip(unfitted, fits, strict=True) if fit is not None]
         return {
-            face.track_id: mouth_opening(fit.mesh_xyz)
-            for face, fit in zip(faces, fits, strict=True)
-            if fit is not None and face.track_id is not None
+            face.track_id: mouth_opening(mesh_xyz)
+            for face, mesh_xyz in meshes
+            if mesh_xyz is not None and face.track_id is not None
         }
 
     def _is_speech(self, time_s: float) -> bool:

@@ -170,6 +170,14 @@ def test_detector_size_of_one_call_equals_that_of_the_analyzer(tiny_model, analy
         analyzer.analyze(group, detector_size=9000)
 
 
+def test_action_units_of_posed_faces_are_those_of_the_detailed_mesh(tiny_model, portrait):
+    posed = Analyzer(tiny_model, threads=1).analyze(portrait).faces
+    analyzer = Analyzer(tiny_model, threads=1, action_units=True)
+    [face] = analyzer.predict_faces(portrait, posed)
+    [expected] = analyzer.analyze(portrait).faces
+    assert face.action_units == pytest.approx(expected.action_units)
+
+
 def test_networks_state_device_and_precision(tiny_model, group):
     analyzer = Analyzer(tiny_model, threads=1, device="cpu", precision="float32", pose=False)
     assert set(analyzer.networks) == {"face detector", "expression"}

@@ -3,15 +3,19 @@
 import type { FrameResult, ImageResult } from '@mien/browser';
 import { type Analyzer, type BrowserImage, connectWorker } from '@mien/browser/custom-worker';
 import type { Backend, Frame, OpenBackend } from '../backend';
+import { unlessAborted } from '../waiting';
 
 /** Open the on-device backend; its models are loaded from models/ next to the page. */
 export const openDeviceBackend: OpenBackend = async ({ model, progress, signal }) => {
   const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'mien' });
   const end = () => worker.terminate();
   signal.addEventListener('abort', end);
-  const analyzer = await connectWorker(worker, { model, ...(progress && { onProgress: progress }) });
-  signal.removeEventListener('abort', end);
-  return deviceBackend(analyzer);
+  const options = { model, ...(progress && { onProgress: progress }) };
+  try {
+    return deviceBackend(await unlessAborted(connectWorker(worker, options), signal));
+  } finally {
+    signal.removeEventListener('abort', end);
+  }
 };
 
 function deviceBackend(analyzer: Analyzer<BrowserImage>): Backend {

@@ -8,6 +8,7 @@ export type { AnalyzerOptions, TrackerOptions } from './api.ts';
 export type { BrowserImage } from './browserImages.ts';
 export type { RawImage } from './pixels.ts';
 export type { Expression, Face, FrameResult, HeadPose, ImageResult, Quality } from './results.ts';
+export { WorkerError } from './workerError.ts';
 export type Analyzer = GenericAnalyzer<BrowserImage>;
 export type Tracker = GenericTracker<BrowserImage>;
 

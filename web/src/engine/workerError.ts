@@ -1,2 +1,4 @@
-/** The analysis worker has ended: all pending and later requests fail. */
-export class WorkerError extends Error {}
+/** The analysis worker has failed or was closed: all pending and later requests fail. */
+export class WorkerError extends Error {
+  override readonly name = 'WorkerError';
+}

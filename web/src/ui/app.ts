@@ -6,6 +6,7 @@ import type { FaceTurn } from '../fusion/turn';
 import { scaleFace } from '../scaling';
 import { setToken } from '../server/endpoints';
 import { BusyError, TokenError } from '../server/errors';
+import { sleep, unlessAborted } from '../waiting';
 import { ActiveBackend, type Mode } from './activeBackend';
 import { describeCamera, openCamera, stopCamera } from './camera';
 import { askConsent } from './consent';
@@ -18,7 +19,6 @@ import { Notices } from './notices';
 import { Results } from './results';
 import type { Source, SourceKind } from './sources';
 import { Viewer } from './viewer';
-import { sleep, unlessAborted } from './waiting';
 
 /** Delays between retries; the last one repeats. */
 const RETRY_DELAYS_S = [1, 2, 4, 8, 15];
@@ -286,6 +286,14 @@ export class App {
     }
   }
 
+  /** Open the backend again after it has failed. */
+  private async reopenBackend(signal: AbortSignal): Promise<Backend> {
+    const backend = await this.openBackend(signal);
+    this.resultBackend = backend;
+    this.results.showRuntime(backend);
+    return backend;
+  }
+
   /** Analyze all images, the selected one first. */
   private async analyzeImages(gallery: Gallery, signal: AbortSignal): Promise<void> {
     gallery.reset();
@@ -302,7 +310,7 @@ export class App {
   private async analyzeImage(gallery: Gallery, image: GalleryImage, signal: AbortSignal): Promise<void> {
     try {
       image.frame = await this.withRetries(async () => {
-        const backend = this.backend.current ?? (await this.openBackend(signal));
+        const backend = this.backend.current ?? (await this.reopenBackend(signal));
         if (image === gallery.current) this.viewer.showProgress('Analyzing the image');
         const { bitmap, size, scale } = await decodeImage(image.file).catch((cause: unknown) => {
           throw new Error(`${image.name} cannot be opened as an image by this browser.`, { cause });
@@ -363,6 +371,8 @@ export class App {
   }
 
   private handleError(error: unknown, signal: AbortSignal): void {
+    // The next run opens another backend.
+    if (error instanceof WorkerError) this.backend.close();
     if (signal.aborted) return;
     this.controller.abort();
     this.backend.close();

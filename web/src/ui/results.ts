@@ -39,8 +39,12 @@ export class Results {
     this.history = new History(backend.labels, backend.abstainBelow);
     byId('rate-item', HTMLElement).hidden = !isVideo;
     byId('stats', HTMLElement).hidden = false;
-    setText(byId('runtime', HTMLElement), backend.runtime);
+    this.showRuntime(backend);
     for (const id of ['rate', 'latency']) setText(byId(id, HTMLElement), NO_VALUE);
+  }
+
+  showRuntime({ runtime }: Backend): void {
+    setText(byId('runtime', HTMLElement), runtime);
   }
 
   clear(): void {
