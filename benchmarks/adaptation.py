@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from validation import open_classifier
 
 import mien
 from mien.adaptation.adapt import extract_features
 from mien.adaptation.correction import FaceFeatures
 from mien.adaptation.selection import choose_correction, scores
 from mien.evaluation.labels import select_labeled
-from mien.inference.classifier import ExpressionClassifier
 
 SIZES = (100, 300, 700, 1000)
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     index = select_labeled(mien.read_dataset("table", options.table))
-    faces, _, _ = extract_features(ExpressionClassifier(options.model), index, options.group)
+    faces, _, _ = extract_features(open_classifier(options.model), index, options.group)
     print(" faces  written  seconds  accuracy before, after; mean recall before, after; change and its error")
     for size in SIZES:
         rows, written, seconds = [], 0, 0.0

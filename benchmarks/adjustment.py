@@ -9,13 +9,12 @@ section 4.2). The probabilities of several models are averaged, which shows the 
 from __future__ import annotations
 
 import numpy as np
-from validation import labeled_faces, model_parser
+from validation import labeled_faces, model_parser, open_classifier
 
 from mien import metrics
 from mien.datasets import read_dataset
 from mien.evaluation.labels import official_labels
 from mien.evaluation.predictions import predict_dataset
-from mien.inference.classifier import ExpressionClassifier
 
 
 def main() -> None:
@@ -25,7 +24,7 @@ def main() -> None:
     train = read_dataset("ferplus", options.data).select("train")
     prior = np.mean([s.label_distribution for s in train.samples if s.label_distribution is not None], axis=0)
     faces = labeled_faces(options.data)
-    classifiers = [ExpressionClassifier(model) for model in options.model]
+    classifiers = [open_classifier(model) for model in options.model]
     labels = official_labels(classifiers[0].manifest, faces)
     probabilities = [
         metrics.softmax(predict_dataset(classifier, faces, flip_tta=options.flip_tta).logits)

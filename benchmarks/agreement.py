@@ -8,12 +8,11 @@ The column "votes" is an upper bound: how often ten votes that are drawn from th
 from __future__ import annotations
 
 import numpy as np
-from validation import labeled_faces, model_parser
+from validation import labeled_faces, model_parser, open_classifier
 
 from mien import metrics
 from mien.evaluation.labels import official_labels
 from mien.evaluation.predictions import predict_dataset
-from mien.inference.classifier import ExpressionClassifier
 
 LEADS = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 10))
 """Minimum and maximum lead, in votes, of the top class over the second one."""
@@ -26,7 +25,7 @@ def main() -> None:
     parser.add_argument("--ensemble", action="store_true", help="average the probabilities of the models")
     options = parser.parse_args()
     faces = labeled_faces(options.data)
-    classifiers = [ExpressionClassifier(model) for model in options.model]
+    classifiers = [open_classifier(model) for model in options.model]
     labels = official_labels(classifiers[0].manifest, faces)
     votes = np.array([sample.votes for sample in faces.samples])
     names = options.model

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from validation import labeled_faces, model_parser
+from validation import labeled_faces, model_parser, open_classifier
 
 from mien.evaluation.predictions import predict_dataset
 from mien.imaging import resize
@@ -65,7 +65,7 @@ def main() -> None:
     chosen = np.random.default_rng(0).permutation(len(faces.samples))[: options.faces]
     faces = replace(faces, samples=tuple(faces.samples[row] for row in chosen))
     for model in options.model:
-        classifier = ExpressionClassifier(model)
+        classifier = open_classifier(model)
         predictions = predict_dataset(classifier, faces)
         crops = np.stack([predictions.crop(row) for row in range(len(faces.samples))])
         before = np.stack([expression.probabilities for expression in classifier.classify(crops)])

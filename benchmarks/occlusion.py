@@ -9,7 +9,7 @@ on the same faces.
 from __future__ import annotations
 
 import numpy as np
-from validation import labeled_faces, model_parser
+from validation import labeled_faces, model_parser, open_classifier
 
 from mien import metrics
 from mien.evaluation.labels import official_labels
@@ -49,7 +49,7 @@ def main() -> None:
     faces = labeled_faces(options.data)
     results: dict[str, dict[str, np.ndarray]] = {}
     for model in options.model:
-        classifier = ExpressionClassifier(model)
+        classifier = open_classifier(model)
         labels = official_labels(classifier.manifest, faces)
         predictions = predict_dataset(classifier, faces)
         crops = np.stack([predictions.crop(row) for row in range(len(labels))])

@@ -50,14 +50,15 @@ def measure(classifier: ExpressionClassifier, crops: np.ndarray, labels: list[st
     predictions = np.where(crops.any(axis=(1, 2, 3)), metrics.choose_labels(logits), metrics.NO_PREDICTION)
     probabilities = metrics.softmax(logits, classifier.manifest.temperature)
     correct = predictions == ids
+    has_face = predictions != metrics.NO_PREDICTION
     counted = [number for number in range(len(names)) if (ids == number).sum() >= MIN_IMAGES]
     return {
         "images": len(ids),
         "accuracy": round(float(correct.mean()), 4),
         "interval": [round(bound, 4) for bound in metrics.accuracy_interval(int(correct.sum()), len(ids))],
         "mean_recall": round(float(np.mean([correct[ids == number].mean() for number in counted])), 4),
-        "ece": round(metrics.expected_calibration_error(probabilities, ids), 4),
-        "confidence": round(float(probabilities.max(axis=1).mean()), 4),
+        "ece": round(metrics.expected_calibration_error(probabilities[has_face], ids[has_face]), 4),
+        "confidence": round(float(probabilities[has_face].max(axis=1).mean()), 4),
     }
 
 

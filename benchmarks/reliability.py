@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from degradations import GAINS, SIDES_PX, SIGMAS_PX, Copy, make_copies
 from reliability_report import draw, to_markdown
+from validation import open_classifier
 
 from mien import metrics
 from mien.cli.progress import progress_bar
@@ -87,7 +88,7 @@ def main() -> None:
         "--write", action="store_true", help="write the quality temperature to the manifest of --model, a path"
     )
     options = parser.parse_args()
-    classifier = ExpressionClassifier(options.model)
+    classifier = open_classifier(options.model)
     index = read_dataset("ferplus", options.data).select("valid")
     labels = official_labels(classifier.manifest, index)
     counted = np.flatnonzero(labels >= 0)

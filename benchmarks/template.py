@@ -1,6 +1,6 @@
 """Where the five landmarks lie in the FER+ training faces: the numbers behind `TEMPLATES["ferplus"]`.
 
-python benchmarks/template.py ferplus.zip [--detect-every 10]
+python benchmarks/template.py ferplus.zip [--every 10]
 """
 
 from __future__ import annotations

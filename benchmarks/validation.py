@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from mien.datasets import Index, majority_label, read_dataset
+from mien.inference.classifier import ExpressionClassifier
 
 
 def model_parser(documentation: str, models: Sequence[str] = ("expression",)) -> argparse.ArgumentParser:
@@ -22,3 +24,8 @@ def labeled_faces(data: str) -> Index:
     valid = read_dataset("ferplus", data).select("valid")
     samples = (sample for sample in valid.samples if majority_label(sample.votes) is not None)
     return replace(valid, samples=tuple(samples))
+
+
+def open_classifier(model: str) -> ExpressionClassifier:
+    """Open a shipped model in float32, as the model cards state it, or an .onnx file in its own precision."""
+    return ExpressionClassifier(model, precision="auto" if Path(model).suffix else "float32")

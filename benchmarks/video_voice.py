@@ -4,7 +4,7 @@ python benchmarks/video_voice.py emodb.zip [--minutes 10] [--people 1] [--clip F
 
 A synthetic clip of people who talk (see speakers.py; 640 x 480, 25 frames a second, speech in about three quarters of
 the time) is repeated to the given length. Each run is a process of its own, bound to one core where the system allows.
-CPU seconds are the measure on a machine that is not idle; `load` is the number of runnable processes beside it.
+CPU seconds are the measure on a machine that is not idle; `load` is the load average at the end, this run included.
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ def test_exports_and_calibrates_a_checkpoint(run, tmp_path):
     assert summary["accuracy"] == manifest.metrics[f"{index.name}/valid"]["labels"]["accuracy"]
     assert (summary["n"], summary["missed_faces"]) == (18, 18)
     assert first.error == pytest.approx(1 - summary["accuracy"], abs=1e-6)
+    assert calibrate(path, index.select("valid"), abstain=0.6)[0].abstain_below > manifest.abstain_below
 
 
 def test_risk_points_match_their_thresholds():

@@ -8,7 +8,7 @@ from mien.cli.main import main
 from mien.errors import ParityError
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, read_manifest
-from mien.runtime import INT8_SUFFIX, find_model, shipped_models
+from mien.runtime import INT8_SUFFIX, find_model, open_session, shipped_models
 from support.models import make_model
 from support.training import write_stripes
 
@@ -29,6 +29,11 @@ def stripes(tmp_path_factory):
     return write_stripes(tmp_path_factory.mktemp("stripes") / "faces", train=4, valid=2)
 
 
+def logits_of(graph):
+    images = np.ascontiguousarray(CROPS.transpose(0, 3, 1, 2), dtype=np.float32)
+    return np.asarray(open_session(graph, device="cpu").run(["logits"], {"images": images})[0])
+
+
 def operators(graph):
     return [node.op_type for node in onnx.load_from_string(graph).graph.node]
 
@@ -43,6 +48,12 @@ def test_most_layers_compute_in_int8_and_all_outputs_remain(name, monkeypatch):
     outputs = [[output.name for output in onnx.load_from_string(data).graph.output] for data in (original, graph)]
     assert outputs[0] == outputs[1]
     assert len(graph) < 0.5 * 4 * 1.3e6
+
+
+def test_logits_follow_those_of_float32():
+    original = find_model("mobile").read_bytes()
+    expected, logits = (logits_of(graph) for graph in (original, quantization.quantize_graph(original, CROPS)[0]))
+    assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > 0.99
 
 
 def test_sensitive_first_layers_stay_in_float32(monkeypatch):

@@ -62,7 +62,6 @@ def test_fingerprint_contains_the_number_of_annotated_landmarks(index, tmp_path)
     assert set(record) == plain
     points = ((9.0, 9.0), (20.0, 9.0), (15.0, 15.0), (10.0, 22.0), (20.0, 22.0))
     annotated = replace(index, samples=tuple(replace(s, landmarks_xy=points) for s in index.samples))
-    file.write_text(json.dumps({**record, "landmarks given": 13}))
     with pytest.raises(DatasetError, match="another data set or size"):
         prepare_faces(annotated, tmp_path / "store", patch=32, workers=1)
 

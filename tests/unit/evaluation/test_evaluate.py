@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from mien.datasets import read_folder
 from mien.errors import DatasetError, UnknownModelError
 from mien.evaluation.compare import compare
-from mien.evaluation.evaluate import evaluate
+from mien.evaluation.evaluate import MAX_MISTAKES, evaluate, evaluate_predictions
+from mien.evaluation.predictions import DatasetPredictions, predict_dataset
 from mien.inference.classifier import ExpressionClassifier
 from support.datasets import write_image
 
@@ -42,3 +44,42 @@ def test_rejects_unknown_model_and_unlabeled_images(tiny_model, index):
         evaluate("none", index)
     with pytest.raises(DatasetError, match="no image with a label"):
         compare(tiny_model, tiny_model, replace(index, samples=()))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Whether each prediction of a data set averages mirrored crops."""
+    calls = []
+
+    def spy(*arguments, flip_tta=False, **options):
+        calls.append(flip_tta)
+        return predict_dataset(*arguments, flip_tta=flip_tta, **options)
+
+    monkeypatch.setattr("mien.evaluation.evaluate.predict_dataset", spy)
+    monkeypatch.setattr("mien.evaluation.compare.predict_dataset", spy)
+    return calls
+
+
+def test_mirrored_crops_are_averaged_on_request(tiny_model, index, asked):
+    evaluate(tiny_model, index)
+    evaluate(tiny_model, index, flip_tta=True)
+    compare(tiny_model, tiny_model, index, flip_tta=True)
+    assert asked == [False, True, True, True]
+
+
+def test_most_confident_mistakes_come_first(tiny_model, index):
+    manifest = ExpressionClassifier(tiny_model).manifest
+    wrong = manifest.labels.index("sadness")
+    [happy] = [sample for sample in index.samples if sample.id.endswith("a.png")]
+    many = replace(index, samples=tuple(replace(happy, id=f"{row}.png") for row in range(MAX_MISTAKES + 3)))
+    logits = np.zeros((len(many.samples), len(manifest.labels)), dtype=np.float32)
+    logits[:, wrong] = 1 + np.arange(len(logits)) % 7
+    yes = np.ones(len(logits), dtype=bool)
+    predictions = DatasetPredictions(
+        index=many, crop=lambda row: np.full((2, 2, 3), row, np.uint8), logits=logits, is_found=yes, is_readable=yes
+    )
+    evaluation = evaluate_predictions(manifest, predictions)
+    confidences = [mistake.confidence for mistake in evaluation.mistakes]
+    assert len(confidences) == MAX_MISTAKES
+    assert confidences == sorted(confidences, reverse=True)
+    assert confidences[0] > confidences[-1]
