@@ -25,10 +25,10 @@ SIZES = (100, 300, 700, 1000)
 
 
 def split(faces: FaceFeatures, size: int, seed: int) -> tuple[FaceFeatures, FaceFeatures]:
-    """Return about `size` faces of random groups, and the faces of all other groups."""
+    """Return about `size` faces of random groups, and the faces of all other groups, which may be none."""
     order = np.random.default_rng(seed).permutation(faces.groups.max() + 1)
     ranks = np.argsort(order)[faces.groups]
-    last = np.sort(ranks)[size - 1]
+    last = np.sort(ranks)[min(size, len(ranks)) - 1]
     return faces.select(np.flatnonzero(ranks <= last)), faces.select(np.flatnonzero(ranks > last))
 
 
@@ -44,8 +44,11 @@ def main() -> None:
     print(" faces  written  seconds  accuracy before, after; mean recall before, after; change and its error")
     for size in SIZES:
         rows, written, seconds = [], 0, 0.0
-        for seed in range(options.seeds):
-            seen, unseen = split(faces, size, seed)
+        splits = [split(faces, size, seed) for seed in range(options.seeds)]
+        if not all(len(unseen) for _, unseen in splits):
+            print(f"{size:6d}  skipped: no faces of other groups are left of {len(faces)}")
+            continue
+        for seen, unseen in splits:
             started = time.perf_counter()
             choice = choose_correction(seen)
             seconds += time.perf_counter() - started
@@ -54,11 +57,14 @@ def main() -> None:
             rows.append([*scores(unseen.logits, unseen.labels), *scores(logits, unseen.labels)])
         accuracy, recall, new_accuracy, new_recall = np.mean(rows, axis=0)
         changes = np.array(rows)[:, 2:] - np.array(rows)[:, :2]
-        errors = changes.std(axis=0, ddof=1) / np.sqrt(options.seeds)
+        errors = changes.std(axis=0, ddof=1) / np.sqrt(options.seeds) if options.seeds > 1 else np.full(2, np.nan)
+        change, recall_change = (
+            f"{mean:+.1%}" + ("" if np.isnan(error) else f" ({error:.1%})")
+            for mean, error in zip(changes.mean(axis=0), errors, strict=True)
+        )
         print(
             f"{size:6d}{written:6d}/{options.seeds}{seconds / options.seeds:9.1f}  {accuracy:.1%} {new_accuracy:.1%}; "
-            f"{recall:.1%} {new_recall:.1%}; {changes[:, 0].mean():+.1%} ({errors[0]:.1%}), "
-            f"{changes[:, 1].mean():+.1%} ({errors[1]:.1%})"
+            f"{recall:.1%} {new_recall:.1%}; {change}, {recall_change}"
         )
 
 

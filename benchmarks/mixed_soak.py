@@ -10,7 +10,8 @@ Three actors run side by side:
   their tables must equal those of a run without interruption, and no partial file may remain.
 
 Memory and open files are those of /proc (Linux). Memory is flat if its maximum in the last quarter of the time exceeds
-that of the second quarter by less than 10% or 20 MB.
+that of the second quarter by less than 10% or 20 MB, and files are closed if theirs exceeds it by at most the number of
+clients. Every command must have resumed to an equal table at least once.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ SAMPLE_S = 5.0
 CLIENTS = 4
 IMAGES = 60
 """Number of images of an interrupted `mien predict`."""
+JOBS = ("predict", "video")
+"""Commands that are interrupted and resumed."""
+MAX_FILE_INCREASE = CLIENTS
+"""Maximum increase in open files; connections of clients come and go."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
@@ -64,14 +69,16 @@ class Samples:
         """Return the maxima of the second and of the last quarter of the time; nothing after an early end."""
         quarter = len(self.memory_mb) // 4
         if quarter == 0:
-            return {"is_memory_flat": False}
+            return {"is_memory_flat": False, "are_files_closed": False}
         before, after = max(self.memory_mb[quarter : 2 * quarter]), max(self.memory_mb[-quarter:])
+        files_before, files_after = max(self.open_files[quarter : 2 * quarter]), max(self.open_files[-quarter:])
         return {
             "memory_mb_second_quarter": round(before),
             "memory_mb_last_quarter": round(after),
             "is_memory_flat": after - before < max(20.0, 0.1 * before),
-            "open_files_second_quarter": max(self.open_files[quarter : 2 * quarter]),
-            "open_files_last_quarter": max(self.open_files[-quarter:]),
+            "open_files_second_quarter": files_before,
+            "open_files_last_quarter": files_after,
+            "are_files_closed": files_after - files_before <= MAX_FILE_INCREASE,
         }
 
 
@@ -145,12 +152,14 @@ def interrupt_forever(folder: Path, clip: Path, stop: threading.Event, outcomes:
     for index in range(IMAGES):
         shutil.copy(EXAMPLES / "group.jpg", photos / f"{index:03d}.jpg")
     output = folder / "output"
-    jobs = {
-        "predict": (["predict", photos, "--table", output / "faces.csv"], output / "faces.csv"),
-        "video": (["video", clip, "--output", output], output / "faces.csv"),
+    table = output / "faces.csv"
+    arguments: dict[str, list[str | Path]] = {
+        "predict": ["predict", photos, "--table", table],
+        "video": ["video", clip, "--output", output],
     }
     expected: dict[str, tuple[bytes, float]] = {}
-    for name, (options, table) in itertools.cycle(jobs.items()):
+    for name in itertools.cycle(JOBS):
+        options = arguments[name]
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir()
         if stop.is_set():
@@ -221,6 +230,7 @@ def run(folder: Path, minutes: float) -> dict[str, Any]:
     lines = [line.split() for line in (folder / "rounds.txt").read_text().splitlines()]
     measured = {name: process.to_dict() for name, process in samples.items()}
     is_equal = all(outcome.endswith((": equal", "before the signal")) for outcome in outcomes)
+    is_equal = is_equal and all(outcomes[f"{job}: equal"] for job in JOBS)
     return {
         "minutes": minutes,
         "library": measured["library"]
@@ -231,7 +241,7 @@ def run(folder: Path, minutes: float) -> dict[str, Any]:
         "is_passed": is_running
         and is_equal
         and not errors
-        and all(part["is_memory_flat"] for part in measured.values()),
+        and all(part["is_memory_flat"] and part["are_files_closed"] for part in measured.values()),
     }
 
 

@@ -120,7 +120,7 @@ def measure_overload(folder: Path, image: Path, options: argparse.Namespace) -> 
         peak_mb = server.memory_mb("VmHWM")
         after = load(server, image, options.seconds, clients=64)
     counts = {status: len(times) for status, times in over["latencies_ms"].items()}
-    requests = sum(counts.values()) + over["unanswered"]
+    requests = sum(counts.values()) + over["unanswered"] + over["refused"]
     return {
         "capacity_per_s": round(before["images_per_s"], 1),
         "requests_per_s": round(rate, 1),
@@ -133,6 +133,7 @@ def measure_overload(folder: Path, image: Path, options: argparse.Namespace) -> 
         "accepted_p99_ms": quantile_ms([over], "200", 0.99),
         "rejected_p99_ms": quantile_ms([over], "429", 0.99),
         "unanswered": over["unanswered"],
+        "refused": over["refused"],
         "lost": over["lost"],
         "not_sent": over["not_sent"],
         "memory_mb_before": round(warm_mb, 1),
@@ -162,6 +163,8 @@ def measure_stops(folder: Path, image: Path, options: argparse.Namespace) -> Rec
             "answers": counts,
             "lost": server.logged_successes() - counts.get("200", 0),
             "unanswered": results["unanswered"],
+            # expected: the clients try to connect until the server is gone
+            "refused": results["refused"],
         }
     restarts = []
     port = 0

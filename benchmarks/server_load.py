@@ -25,11 +25,15 @@ MAX_CONNECTIONS = 400
 
 @dataclass
 class Tally:
-    """Counters of the responses; times are from `time.perf_counter`."""
+    """Counters of the responses; times are from `time.perf_counter`.
+
+    `unanswered` counts requests that were sent and got no response, `refused` connections that could not be opened.
+    """
 
     latencies_ms: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
     last_s: float = 0.0
     unanswered: int = 0
+    refused: int = 0
     not_sent: int = 0
     without_retry_after: int = 0
 
@@ -41,6 +45,7 @@ class Tally:
             "seconds": time.perf_counter() - started_s,
             "latencies_ms": {str(status): times for status, times in self.latencies_ms.items() if times},
             "unanswered": self.unanswered,
+            "refused": self.refused,
             "not_sent": self.not_sent,
             "without_retry_after": self.without_retry_after,
             "client_cpu_s": time.process_time() - started_cpu_s,
@@ -60,6 +65,7 @@ class Client:
         try:
             reader, writer = self._streams or await asyncio.open_connection(HOST, self._port)
         except OSError:
+            self._tally.refused += 1
             return None
         try:
             writer.write(self._request)

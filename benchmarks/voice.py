@@ -1,11 +1,11 @@
 """The voice model on EmoDB with one speaker left out: recall, calibration, arousal, and degraded recordings.
 
-python benchmarks/voice.py emodb.zip [--cache embeddings.npz] [--write]
+python benchmarks/voice.py emodb.zip [--model voice] [--cache embeddings.npz] [--write]
 
 Every speaker is predicted by heads fitted on the other nine; shrinkage and temperature are chosen by leaving out one of
 those nine. The embeddings come from the shipped model, which has not learned from EmoDB before its heads. Unweighted
 average recall is the mean recall over the classes; its interval is a bootstrap over speakers. `--write` puts the
-numbers into the manifest of the shipped model.
+numbers into the manifest of the model.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from mien.evaluation.speech import speaker_interval
 from mien.manifest import write_manifest
 from mien.metrics import balanced_accuracy, expected_calibration_error, precision_recall_f1, softmax
+from mien.runtime import find_model
 from mien.voice.activity import SpeechDetector, SpeechSegmenter
 from mien.voice.audio import SAMPLE_RATE_HZ, read_audio
 from mien.voice.augmentation import VARIANTS, augment, colored_noise, mix, to_telephone
@@ -60,20 +61,28 @@ CONDITIONS: dict[str, Callable[[np.ndarray, np.random.Generator, Sounds], np.nda
     "clipped at 20%": lambda samples, rng, others: np.clip(samples, *(np.abs(samples).max() * np.array([-0.2, 0.2]))),
 }
 """Degradations of the test utterances; babble is made of other speakers."""
+FIT = "fit: "
+"""Prefix of the embeddings of `VARIANTS`, which share the name "telephone" with `CONDITIONS`."""
+TEST = "test: "
+"""Prefix of the embeddings of `CONDITIONS`."""
 
 
 def embed(utterances: list[Utterance], classifier: VoiceClassifier) -> dict[str, np.ndarray]:
-    """Return embeddings (N, D) by variant for fitting, and by condition for evaluation."""
+    """Return embeddings (N, D) with the keys "fit: VARIANT" for fitting and "test: CONDITION" for evaluation."""
     sounds = [read_audio(utterance.read()) for utterance in utterances]
     result = {}
-    for name in (*VARIANTS, *CONDITIONS):
+    for key in (*(FIT + name for name in VARIANTS), *(TEST + name for name in CONDITIONS)):
+        name = key.removeprefix(FIT).removeprefix(TEST)
         rows = []
         for utterance, samples in zip(utterances, sounds, strict=True):
             rng = np.random.default_rng(zlib.crc32(f"{name} {utterance.name}".encode()))
-            others = [x for x, u in zip(sounds, utterances, strict=True) if u.speaker != utterance.speaker]
-            changed = CONDITIONS[name](samples, rng, others) if name in CONDITIONS else augment(samples, name, rng)
+            if key.startswith(FIT):
+                changed = augment(samples, name, rng)
+            else:
+                others = [x for x, u in zip(sounds, utterances, strict=True) if u.speaker != utterance.speaker]
+                changed = CONDITIONS[name](samples, rng, others)
             rows.append(classifier.predict(changed[: round(MAX_SECONDS * SAMPLE_RATE_HZ)]).embedding)
-        result[name] = np.stack(rows)
+        result[key] = np.stack(rows)
     return result
 
 
@@ -138,7 +147,7 @@ def evaluate_unseen_texts(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default="voice")
+    parser.add_argument("--model", default="voice", help="name of a shipped model, or an .onnx file")
     parser.add_argument("--cache", type=Path, help="file for the embeddings, which take minutes")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
@@ -155,8 +164,8 @@ def main() -> None:
     labels = np.array([names.index(utterance.label) for utterance in utterances])
     is_high = np.array([int(utterance.is_high_arousal) for utterance in utterances])
     speakers = np.array([utterance.speaker for utterance in utterances])
-    variants = {name: embeddings[name] for name in VARIANTS}
-    conditions = {name: embeddings[name] for name in CONDITIONS}
+    variants = {name: embeddings[FIT + name] for name in VARIANTS}
+    conditions = {name: embeddings[TEST + name] for name in CONDITIONS}
     results = {}
     tasks = {"classes": labels, "arousal": is_high}
     for task, targets in tasks.items():
@@ -180,7 +189,7 @@ def main() -> None:
             split + (f" ({name})" if name != "recorded" else ""): {task: results[task][name] for task in tasks}
             for name in CONDITIONS
         }
-        write_manifest(replace(classifier.manifest, metrics=metrics), Path(f"src/mien/assets/{options.model}.onnx"))
+        write_manifest(replace(classifier.manifest, metrics=metrics), find_model(options.model))
 
 
 if __name__ == "__main__":

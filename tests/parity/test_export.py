@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ from mien import metrics
 from mien.datasets import read_dataset
 from mien.errors import ModelError, ParityError
 from mien.evaluation.evaluate import evaluate
+from mien.evaluation.predictions import predict_dataset
 from mien.export import onnx as export
 from mien.export.calibrate import COVERAGES, calibrate, risk_points
 from mien.export.weights import store_weights
@@ -57,7 +59,27 @@ def test_exports_and_calibrates_a_checkpoint(run, tmp_path):
     assert summary["accuracy"] == manifest.metrics[f"{index.name}/valid"]["labels"]["accuracy"]
     assert (summary["n"], summary["missed_faces"]) == (18, 18)
     assert first.error == pytest.approx(1 - summary["accuracy"], abs=1e-6)
-    assert calibrate(path, index.select("valid"), abstain=0.6)[0].abstain_below > manifest.abstain_below
+
+
+def test_calibration_states_class_shares_and_abstains_as_requested(run, tmp_path):
+    data, checkpoint = run
+    path = tmp_path / "tiny.onnx"
+    export.export_model(checkpoint, path)
+    valid = read_dataset("folder", data).select("valid")
+    # 6 neutral faces, 4 of happiness, 2 of surprise
+    dropped = {"happiness": 2, "surprise": 4}
+    rare = {f"valid/{name}/{number}.png" for name, count in dropped.items() for number in range(count)}
+    uneven = replace(valid, samples=tuple(sample for sample in valid.samples if sample.id not in rare))
+    logits = predict_dataset(ExpressionClassifier(path), uneven).logits
+    assert len(logits) == 12
+    for abstain in (0.1, 0.25, 0.75):
+        manifest = calibrate(path, uneven, abstain=abstain).manifest
+        assert manifest.class_prior == pytest.approx(
+            {"neutral": 1 / 2, "happiness": 1 / 3, "surprise": 1 / 6}, abs=1e-6
+        )
+        confidence = metrics.softmax(logits, manifest.temperature).max(axis=1)
+        share = (confidence < manifest.abstain_below).mean()
+        assert share == pytest.approx(abstain, abs=1.01 / 12)
 
 
 def test_risk_points_match_their_thresholds():

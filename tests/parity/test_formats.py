@@ -6,11 +6,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
+from PIL import Image
 
 from mien.cli.main import main
+from mien.datasets import read_folder
 from mien.errors import InputError, MissingExtraError, ModelError, ParityError
 from mien.manifest import read_manifest
+from mien.runtime import find_model
 from support.models import TINY_SIZE, make_model
 
 torch = pytest.importorskip("torch")
@@ -175,6 +179,35 @@ def test_export_in_int8_needs_data(tiny_model, tmp_path, capsys):
     assert main(arguments) == 2
     assert "needs --data" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_onnx_in_int8_computes_in_int8(tmp_path):
+    crops = faces.generate_faces(find_model("mobile"), 12)
+    int8 = model_file.ModelConversion(
+        original=find_model("mobile"), output=tmp_path / "a.onnx", format="onnx", precision="int8", calibration=crops
+    )
+    int8.write()
+    operators = [node.op_type for node in onnx.load(int8.output).graph.node]
+    assert operators.count("QuantizeLinear") > 0.5 * operators.count("Conv") > 0
+    measured = int8.measure(crops)
+    assert measured is not None
+    assert measured.agreement > 0.9
+    assert measured.max_difference < 0.1
+    assert int8.write_manifest(measured).source["quantization"] == f"int8, ranges from {crops.origin}"
+
+
+def test_calibration_faces_are_drawn_at_random(tiny_model, tmp_path):
+    for number, name in enumerate(("neutral", "happiness", "surprise")):
+        folder = tmp_path / "train" / name
+        folder.mkdir(parents=True)
+        for copy in range(8):
+            Image.new("RGB", (48, 48), (50 * number,) * 3).save(folder / f"{copy}.png")
+    index = read_folder(tmp_path)
+    drawn = faces.draw_faces(tiny_model, index, 8)
+    levels = drawn.crops[:, 24, 24, 0].tolist()
+    assert len(levels) == 8
+    assert set(levels) == {0, 50, 100}
+    assert np.array_equal(faces.draw_faces(tiny_model, index, 8).crops, drawn.crops)
 
 
 def test_hash_of_a_folder_covers_its_files(tmp_path):

@@ -12,6 +12,7 @@ from mien.runtime import INT8_SUFFIX, find_model, open_session, shipped_models
 from support.models import make_model
 from support.training import write_stripes
 
+faces = pytest.importorskip("mien.export.face_crops")
 quantization = pytest.importorskip("mien.export.quantize")
 parity = pytest.importorskip("mien.export.parity")
 
@@ -29,8 +30,8 @@ def stripes(tmp_path_factory):
     return write_stripes(tmp_path_factory.mktemp("stripes") / "faces", train=4, valid=2)
 
 
-def logits_of(graph):
-    images = np.ascontiguousarray(CROPS.transpose(0, 3, 1, 2), dtype=np.float32)
+def logits_of(graph, crops):
+    images = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
     return np.asarray(open_session(graph, device="cpu").run(["logits"], {"images": images})[0])
 
 
@@ -50,10 +51,14 @@ def test_most_layers_compute_in_int8_and_all_outputs_remain(name, monkeypatch):
     assert len(graph) < 0.5 * 4 * 1.3e6
 
 
-def test_logits_follow_those_of_float32():
-    original = find_model("mobile").read_bytes()
-    expected, logits = (logits_of(graph) for graph in (original, quantization.quantize_graph(original, CROPS)[0]))
+def test_logits_of_faces_follow_those_of_float32():
+    model = find_model("mobile")
+    crops = faces.generate_faces(model, 24).crops
+    graph, _ = quantization.quantize_graph(model.read_bytes(), crops)
+    expected = logits_of(model.read_bytes(), crops)
+    logits = logits_of(graph, crops)
     assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > 0.99
+    assert (logits.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.95
 
 
 def test_sensitive_first_layers_stay_in_float32(monkeypatch):
@@ -70,13 +75,15 @@ def test_sensitive_first_layers_stay_in_float32(monkeypatch):
     )
 
 
-def test_command_writes_a_measured_model(stripes, tmp_path, capsys):
+@pytest.mark.parametrize("flags", [("--quantize", "int8"), ("--format", "onnx", "--precision", "int8")])
+def test_command_writes_a_measured_model(flags, stripes, tmp_path, capsys):
     path = tmp_path / "small.int8.onnx"
-    arguments = ("export", "compact", "-o", path, "--quantize", "int8", "--data", stripes, "--dataset", "folder")
+    arguments = ("export", "compact", "-o", path, *flags, "--data", stripes, "--dataset", "folder")
     code, _, err = run(capsys, *arguments, "--max-loss", "1", "--calibration-faces", "6")
     assert code == 0, err
     assert "int8 against float32: accuracy" in err
     assert sorted(file.name for file in tmp_path.iterdir()) == ["small.int8.json", "small.int8.onnx"]
+    assert "QuantizeLinear" in operators(path.read_bytes())
     manifest = read_manifest(path)
     assert manifest.name == "small"
     assert manifest.source["quantization"].startswith("int8, ranges from 6 faces of")

@@ -13,6 +13,7 @@ from mien.emotions import EXPRESSIONS, VALENCE_AROUSAL
 from mien.evaluation.affect import concordance_correlation, root_mean_squared_error, summarize_affect
 from mien.evaluation.predictions import DatasetPredictions
 from mien.manifest import AlignmentSpec, InputSpec, Manifest
+from mien.metrics import softmax
 
 VALUES = np.array([-0.8, -0.1, 0.3, 0.9])
 MANIFEST = Manifest(
@@ -90,3 +91,16 @@ def test_a_model_without_a_head_is_compared_by_its_probabilities():
     assert summary["valence"]["rmse"] == pytest.approx(0, abs=1e-6)
     other = replace(MANIFEST, labels=("happiness", "boredom"))
     assert summarize_affect(other, predictions(annotations, logits=logits[:, :2])) is None
+
+
+def test_derived_values_are_means_over_calibrated_probabilities():
+    logits = np.random.default_rng(0).normal(0, 3, (5, 8)).astype(np.float32)
+    coordinates = np.array([VALENCE_AROUSAL[name] for name in EXPRESSIONS])
+    expected = softmax(logits, 4.0) @ coordinates
+    annotations = [tuple(row) for row in expected]
+    summary = summarize_affect(replace(MANIFEST, temperature=4.0), predictions(annotations, logits=logits))
+    assert summary is not None
+    assert [summary[name]["rmse"] for name in ("valence", "arousal")] == pytest.approx([0, 0], abs=1e-6)
+    other = summarize_affect(MANIFEST, predictions(annotations, logits=logits))
+    assert other is not None
+    assert min(other[name]["rmse"] for name in ("valence", "arousal")) > 0.05

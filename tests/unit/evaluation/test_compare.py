@@ -11,7 +11,7 @@ import pytest
 
 from mien.datasets.index import Index, Sample
 from mien.errors import MissingExtraError
-from mien.evaluation.compare import compare_predictions
+from mien.evaluation.compare import MAX_DIFFERENCES, compare_predictions
 from mien.evaluation.predictions import DatasetPredictions
 from mien.manifest import AlignmentSpec, InputSpec, Manifest
 from mien.reports.comparison import verdict, write_comparison
@@ -101,6 +101,20 @@ def test_differences_start_with_the_most_confident_mistake(comparison):
     (face,) = comparison.only_second
     assert (face.name[0], face.truth, face.predictions) == ("3", "happiness", ("neutral", "happiness"))
     assert face.confidences[0] == pytest.approx(np.exp(4) / (np.exp(4) + 2))
+
+
+def test_differences_beyond_the_limit_are_counted_but_not_returned(tmp_path):
+    count = MAX_DIFFERENCES + 3
+    index = make_index([0] * count, tmp_path)
+    logits = np.random.default_rng(0).permutation(np.linspace(1, 9, count)).tolist()
+    first = make_predictions(index, [0] * count, FIRST, logits)
+    second = make_predictions(index, [1] * count, SECOND, logits)
+    comparison = compare_predictions(FIRST, SECOND, first, second)
+    assert comparison.summary["table"]["only_first"] == count
+    assert len(comparison.only_first) == MAX_DIFFERENCES
+    confidences = [face.confidences[1] for face in comparison.only_first]
+    assert confidences == sorted(confidences, reverse=True)
+    assert confidences[0] == pytest.approx(np.exp(9) / (np.exp(9) + 2))
 
 
 def test_extra_class_of_one_model_counts_as_a_mistake(tmp_path):

@@ -67,6 +67,15 @@ def test_mirrored_crops_are_averaged_on_request(tiny_model, index, asked):
     assert asked == [False, True, True, True]
 
 
+def test_flip_tta_returns_the_mean_logits_of_both_crops(tiny_model, index):
+    classifier = ExpressionClassifier(tiny_model)
+    predictions = predict_dataset(classifier, index, flip_tta=True)
+    crops = np.stack([predictions.crop(row) for row in range(3)])
+    expected = (classifier.logits(crops) + classifier.logits(crops[:, :, ::-1])) / 2
+    np.testing.assert_allclose(predictions.logits, expected, atol=1e-5)
+    assert not np.allclose(expected, classifier.logits(crops), atol=1e-3)
+
+
 def test_most_confident_mistakes_come_first(tiny_model, index):
     manifest = ExpressionClassifier(tiny_model).manifest
     wrong = manifest.labels.index("sadness")

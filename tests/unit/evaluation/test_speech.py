@@ -10,6 +10,7 @@ from mien.evaluation.speech import evaluate_speech, speaker_interval
 from mien.manifest import read_manifest
 from mien.metrics import balanced_accuracy, softmax
 from mien.runtime import find_model
+from mien.voice.audio import SAMPLE_RATE_HZ
 from mien.voice.classifier import VoicePrediction
 from mien.voice.corpora import Utterance
 from support.sounds import write_audio
@@ -99,6 +100,27 @@ def test_unreadable_sound_counts_as_error_and_is_named(corpus, tmp_path):
     assert (summary["n"], summary["unanswered_faces"], summary["arousal"]["n"]) == (62, 2, 62)
     refitted = evaluate_speech(Listener(), utterances, speaker_independent=True)
     assert (refitted["n"], refitted["unreadable"]) == (60, ["broken", "lost"])
+
+
+class LateListener(Listener):
+    """A voice model whose predictions are the last samples of a sound."""
+
+    def predict(self, samples):
+        return super().predict(samples[-WIDTH:])
+
+
+def test_sound_after_the_maximum_duration_has_no_effect(tmp_path):
+    samples = np.zeros(9 * SAMPLE_RATE_HZ, dtype=np.float32)
+    samples[8 * SAMPLE_RATE_HZ - WIDTH :][:WIDTH] = [0, 0.4, 0, 0.3, 0, 0]
+    samples[-WIDTH:] = [0.4, 0, 0, -0.3, 0, 0]
+    summaries = []
+    for seconds in (9, 8):
+        path = write_audio(tmp_path / f"{seconds}.wav", samples[: seconds * SAMPLE_RATE_HZ])
+        summaries.append(
+            evaluate_speech(LateListener(), [Utterance(name="a", speaker="1", text="", label="anger", path=str(path))])
+        )
+    assert summaries[0] == summaries[1]
+    assert (summaries[0]["correct"], summaries[0]["arousal"]["accuracy"]) == (1, 1.0)
 
 
 def test_too_few_speakers_of_a_class_are_named(corpus):

@@ -1,11 +1,16 @@
+from dataclasses import astuple
+
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.optimize import minimize
 
 from mien import metrics
-from mien.datasets.index import Index
+from mien.datasets.index import Index, Sample
+from mien.emotions import EXPRESSIONS
 from mien.export.quality import (
     BLURS,
+    MAX_WEIGHT,
     SCALES,
     degrade,
     fit_quality_temperature,
@@ -13,7 +18,8 @@ from mien.export.quality import (
     measure_quality_temperature,
     quality_features,
 )
-from mien.faces import face_quality
+from mien.faces import FaceDetector, face_quality
+from mien.imaging import read_image
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import QualityTemperature
 from mien.results import Face, Quality
@@ -105,6 +111,52 @@ def test_copies_of_large_faces_are_reduced_below_the_input_size(image, face):
     copies = degrade(image, face, 30)[1 : 1 + len(SCALES)]
     sizes = [face_quality(copy, moved).size_px for copy, moved in copies]
     np.testing.assert_allclose(sizes, [30 * scale for scale in SCALES], rtol=0.04)
+
+
+@pytest.fixture
+def portraits(examples, tmp_path):
+    """Validation images: five portraits of different sizes, an image without a face, and a broken file."""
+    sizes_px = {"astronaut": (512, 400), "biden": (400, 250), "obama": (300,)}
+    names = []
+    for name, sides in sizes_px.items():
+        for side in sides:
+            names.append(f"{name}-{side}.png")
+            image = Image.open(examples / f"{name}.jpg").convert("RGB")
+            image.thumbnail((side, side))
+            image.save(tmp_path / names[-1])
+    Image.new("RGB", (64, 64), "gray").save(tmp_path / "empty.png")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    samples = tuple(Sample(id=name, split="valid") for name in (*names, "empty.png", "broken.png"))
+    return Index(name="x", root=tmp_path, labels=EXPRESSIONS, samples=samples, license="", is_cropped=False)
+
+
+def test_quality_temperature_is_fitted_to_labeled_originals_and_their_copies(explainable_model, portraits, monkeypatch):
+    classifier = ExpressionClassifier(explainable_model)
+    detector = FaceDetector(threads=1, device="cpu", precision="float32")
+    labels = np.array([6, -1, 1, 6, 1, 0, 0])
+    temperature = 16.0
+    logits, expected, qualities, is_original = [], [], [], []
+    for row in (0, 2, 3, 4):
+        image = read_image(portraits.root / portraits.samples[row].id)
+        copies = degrade(image, detector.detect(image)[0], classifier.manifest.input.size)
+        for number, (copy, face) in enumerate(copies):
+            logits.append(classifier.logits(classifier.crop(copy, face)[None])[0])
+            expected.append(labels[row])
+            qualities.append(face_quality(copy, face))
+            is_original.append(number == 0)
+    sizes = np.array([quality.size_px for quality in qualities])
+    sharpness = np.array([quality.sharpness for quality in qualities])
+    fitted = fit_quality_temperature(
+        np.array(logits), np.array(expected), sizes, sharpness, np.array(is_original), temperature, max_size_px=48
+    )
+    assert 0 < fitted.per_halving < MAX_WEIGHT
+    assert 0 < fitted.per_blur < MAX_WEIGHT
+    monkeypatch.setattr("mien.export.quality.MIN_FACES", 4)
+    measured = measure_quality_temperature(classifier, portraits, labels, temperature)
+    assert measured is not None
+    assert astuple(measured) == pytest.approx(astuple(fitted), abs=2e-3)
+    monkeypatch.setattr("mien.export.quality.MIN_FACES", 5)
+    assert measure_quality_temperature(classifier, portraits, labels, temperature) is None
 
 
 def test_too_few_detected_faces_give_no_quality_temperature(tiny_model, tmp_path):
