@@ -29,13 +29,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 from landmark_faces import is_held_out
 
 from mien.faces import FaceDetector, FittedMesh, LandmarkMesh, head_pose
+from mien.faces.landmarks import MeshSearch
+from mien.faces.movements import FOREHEAD_AND_CHIN
 from mien.imaging import read_image
 from mien.results import Face
 
 SHIFT = 0.04
 """Shift of the box, in its longer sides."""
-FOREHEAD_AND_CHIN = (10, 152)
-"""Mesh points whose distance is the height of the face."""
 MAX_TURN_DEG = 30
 """Rotation between two meshes above which they show different rotations of the face."""
 KINDS = ("upright", "rotated", "shifted crop")
@@ -55,6 +55,11 @@ def rotate(image: np.ndarray, angle_deg: float) -> np.ndarray:
     return np.array(opened.rotate(angle_deg, Image.Resampling.BICUBIC, expand=True, fillcolor=(128, 128, 128)))
 
 
+def angle_between_deg(first_deg: float, second_deg: float) -> float:
+    """Return the angle between two directions, 0..180."""
+    return abs(math.remainder(first_deg - second_deg, 360))
+
+
 def differences(fit: FittedMesh, reference: FittedMesh) -> dict[str, float]:
     """Return the differences of yaw, pitch and roll in degrees, and of landmarks in percent of the face's height."""
     pose, expected = head_pose(fit.mesh_xyz), head_pose(reference.mesh_xyz)
@@ -63,9 +68,15 @@ def differences(fit: FittedMesh, reference: FittedMesh) -> dict[str, float]:
     return {
         "yaw": abs(pose.yaw_deg - expected.yaw_deg),
         "pitch": abs(pose.pitch_deg - expected.pitch_deg),
-        "roll": abs((pose.roll_deg - expected.roll_deg + 180) % 360 - 180),
+        "roll": angle_between_deg(pose.roll_deg, expected.roll_deg),
         "landmarks": 100 * float(points / np.linalg.norm(top - bottom)),
     }
+
+
+def shift_box(face: Face, direction: np.ndarray) -> Face:
+    """Return a face whose box is shifted by `SHIFT` in a direction (2,) of ones."""
+    side = float((face.bbox_xyxy[2:] - face.bbox_xyxy[:2]).max())
+    return replace(face, bbox_xyxy=face.bbox_xyxy + np.tile(SHIFT * side * direction, 2))
 
 
 def compare(archive: Path, every: int, *, all_people: bool) -> dict[str, Any]:
@@ -74,31 +85,27 @@ def compare(archive: Path, every: int, *, all_people: bool) -> dict[str, Any]:
     counts = {kind: {"faces": 0, "clear": 0, "clear, detailed fits another rotation or none": 0} for kind in KINDS}
     rows: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
 
-    def add(kind: str, image: np.ndarray, face: Face, other: Face) -> None:
-        [reference] = mesh.search(image, [face])
-        [search] = mesh.search(image, [other], detailed=kind == "shifted crop")
+    def add(kind: str, search: MeshSearch, reference: MeshSearch) -> None:
         counts[kind]["faces"] += 1
         if search.best_logit == reference.best_logit:
             return  # not clear: both are of the detailed network
         counts[kind]["clear"] += 1
-        if reference.mesh is None or search.mesh is None or _turn_deg(search.mesh, reference.mesh) > MAX_TURN_DEG:
-            counts[kind]["clear, detailed fits another rotation or none"] += 1
+        fit, expected = search.mesh, reference.mesh
+        if fit and expected and angle_between_deg(fit.rotation_deg, expected.rotation_deg) <= MAX_TURN_DEG:
+            rows[kind].append(differences(fit, expected))
         else:
-            rows[kind].append(differences(search.mesh, reference.mesh))
+            counts[kind]["clear, detailed fits another rotation or none"] += 1
 
     for image in read_photographs(archive, every, all_people=all_people):
-        for kind, shown in (("upright", image), ("rotated", rotate(image, random.uniform(20, 340)))):
-            for face in detector.detect(shown)[:1]:
-                add(kind, shown, face, face)
+        rotated = rotate(image, random.uniform(20, 340))
+        for face in detector.detect(rotated)[:1]:
+            add("rotated", *mesh.search(rotated, [face], detailed=False), *mesh.search(rotated, [face]))
         for face in detector.detect(image)[:1]:
-            side = float((face.bbox_xyxy[2:] - face.bbox_xyxy[:2]).max())
-            shift = SHIFT * side * random.choice([-1, 1], size=2)
-            add("shifted crop", image, face, replace(face, bbox_xyxy=face.bbox_xyxy + np.tile(shift, 2)))
+            [reference] = mesh.search(image, [face])
+            add("upright", *mesh.search(image, [face], detailed=False), reference)
+            shifted = shift_box(face, random.choice([-1, 1], size=2))
+            add("shifted crop", *mesh.search(image, [shifted]), reference)
     return {kind: {**counts[kind], **_summarize(rows[kind])} for kind in KINDS}
-
-
-def _turn_deg(fit: FittedMesh, reference: FittedMesh) -> float:
-    return abs(math.remainder(fit.rotation_deg - reference.rotation_deg, 360))
 
 
 def _summarize(rows: list[dict[str, float]]) -> dict[str, list[float]]:

@@ -14,7 +14,6 @@ import argparse
 import math
 import zipfile
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,12 +24,11 @@ from PIL import Image
 from mien.atomic import open_atomic
 from mien.errors import LayoutError
 from mien.faces import FaceDetector
-from mien.faces.mesh_network import CROP_SCALE, OUTER_EYES, POINTS, mesh_crop_matrix
+from mien.faces.mesh_network import CROP_SCALE, OUTER_EYES, MeshNetwork, map_mesh, mesh_crop_matrix
 from mien.geometry import invert, transform_points
 from mien.imaging import read_image, warp
 from mien.parallel import map_in_order
 from mien.results import Face
-from mien.runtime import load_model
 
 BASE_SCALE = 2.2
 """Side of a stored crop, in longer sides of the detector's box; the crop of a network has `CROP_SCALE`."""
@@ -115,27 +113,14 @@ class Teacher:
 
     def __init__(self) -> None:
         self.detector = FaceDetector(threads=1)
-        self.network = load_model("face-landmarks", task="face-landmarks", threads=1)
-
-    def predict(self, image: np.ndarray, matrices: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Return landmarks (K, 478, 3) in crop pixels and presence logits (K,) of crops of an image.
-
-        Args:
-            image: (H, W, 3) uint8 RGB.
-            matrices: K transforms (2, 3) from image to crop pixels.
-        """
-        crops = np.stack([warp(image, matrix, (TEACHER_SIZE, TEACHER_SIZE)) for matrix in matrices])
-        session = self.network.session
-        names = [output.name for output in session.get_outputs()[:2]]
-        landmarks, logits = self.network.run(names, {session.get_inputs()[0].name: crops})
-        return landmarks.reshape(-1, POINTS, 3), logits.reshape(-1)
+        self.network = MeshNetwork("face-landmarks", threads=1)
 
     def level(self, image: np.ndarray, face: Face) -> np.ndarray | None:
         """Return the eyes (2, 2) of the mesh, fitted in crops that its eyes leveled; None where it does not fit."""
         eyes_xy = face.landmarks_xy[:2].astype(np.float64)
         for _ in range(LEVELING_PASSES):
             matrix = mesh_crop_matrix(face.bbox_xyxy, eyes_xy, TEACHER_SIZE)
-            landmarks, logits = self.predict(image, [matrix])
+            landmarks, logits = self.network.predict_crops(image, [matrix])
             if logits[0] < MIN_LOGIT:
                 return None
             eyes_xy = transform_points(invert(matrix), landmarks[0, :, :2])[OUTER_EYES]
@@ -203,8 +188,8 @@ def prepare_face(name: str, data: bytes, source: FaceSource, teacher: Teacher) -
     to_teacher = mesh_crop_matrix(face.bbox_xyxy, eyes_xy, TEACHER_SIZE)
     jitters = [(0.0, 0.0, 0.0), *[PASS_JITTER] * (source.passes - 1)]
     passes = [compose(random_similarity(random, jitter), to_teacher) for jitter in jitters]
-    landmarks, logits = teacher.predict(image, passes)
-    meshes = [to_crop(mesh, compose(to_base, invert(matrix))) for mesh, matrix in zip(landmarks, passes, strict=True)]
+    landmarks, logits = teacher.network.predict_crops(image, passes)
+    meshes = [map_mesh(mesh, compose(to_base, invert(matrix))) for mesh, matrix in zip(landmarks, passes, strict=True)]
     mean_xyz = np.mean(meshes, axis=0)
     deviation = np.abs(meshes - mean_xyz)[:, :, :2].mean() / source.crop_size * BASE_SCALE / CROP_SCALE
     odd = [compose(odd_similarity(random), to_teacher) for _ in range(source.odd_crops)]
@@ -218,14 +203,8 @@ def prepare_face(name: str, data: bytes, source: FaceSource, teacher: Teacher) -
         to_source=invert(to_base).astype(np.float32),
         source_xyxy=np.array(source_xyxy, dtype=np.float32),
         odd_matrices=np.stack([compose(matrix, invert(to_base)) for matrix in odd]).astype(np.float32),
-        odd_logits=teacher.predict(image, odd)[1].astype(np.float32),
+        odd_logits=teacher.network.predict_crops(image, odd)[1].astype(np.float32),
     )
-
-
-def to_crop(mesh_xyz: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Map a mesh (478, 3) by a similarity (2, 3); depth is scaled like the plane."""
-    depth = mesh_xyz[:, 2:] * math.hypot(matrix[0, 0], matrix[1, 0])
-    return np.concatenate([transform_points(matrix, mesh_xyz[:, :2]), depth], axis=1)
 
 
 def is_held_out(name: str) -> bool:

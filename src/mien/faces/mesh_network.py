@@ -85,11 +85,23 @@ class MeshNetwork:
                 mesh_crop_matrix(face.bbox_xyxy, eyes_xy, self._size)
                 for face, eyes_xy in zip(faces[start : start + BATCH], batch_eyes, strict=True)
             ]
-            crops = np.stack([warp(image, matrix, (self._size, self._size)) for matrix in matrices])
-            points, logits = self.network.run(self._outputs, {self._input: crops})
-            outputs = zip(points.reshape(-1, POINTS, 3), logits.reshape(-1), matrices, batch_eyes, strict=True)
-            fits += [CropFit(_to_image(xyz, matrix), float(logit), eyes_xy) for xyz, logit, matrix, eyes_xy in outputs]
+            outputs = zip(*self.predict_crops(image, matrices), matrices, batch_eyes, strict=True)
+            fits += [
+                CropFit(map_mesh(xyz, invert(matrix)).astype(np.float32), float(logit), eyes_xy)
+                for xyz, logit, matrix, eyes_xy in outputs
+            ]
         return fits
+
+    def predict_crops(self, image: np.ndarray, matrices: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the meshes (N, 478, 3) in crop pixels and presence logits (N,) of crops of an image, in one batch.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            matrices: N transforms (2, 3) from image to crop pixels.
+        """
+        crops = np.stack([warp(image, matrix, (self._size, self._size)) for matrix in matrices])
+        points, logits = self.network.run(self._outputs, {self._input: crops})
+        return points.reshape(-1, POINTS, 3), logits.reshape(-1)
 
 
 def mesh_crop_matrix(bbox_xyxy: np.ndarray, eyes_xy: np.ndarray, size: int) -> np.ndarray:
@@ -113,10 +125,7 @@ def _tilt(eyes_xy: np.ndarray) -> float:
     return math.atan2(y, x)
 
 
-def _to_image(xyz: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Map crop points (N, 3) to image pixels; depth is scaled like the plane."""
-    to_image = invert(matrix)
-    mapped = np.empty(xyz.shape, dtype=np.float32)
-    mapped[:, :2] = transform_points(to_image, xyz[:, :2])
-    mapped[:, 2] = xyz[:, 2] * math.hypot(to_image[0, 0], to_image[1, 0])
-    return mapped
+def map_mesh(mesh_xyz: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Map a mesh (478, 3) by a similarity (2, 3); depth is scaled like the plane."""
+    depth = mesh_xyz[:, 2:] * math.hypot(matrix[0, 0], matrix[1, 0])
+    return np.concatenate([transform_points(matrix, mesh_xyz[:, :2]), depth], axis=1)

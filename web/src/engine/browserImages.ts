@@ -4,7 +4,7 @@ import type { Pixels } from './imaging.ts';
 import { type RawImage, rawPixels } from './pixels.ts';
 
 /** Decode a file without color conversion, as Python does. */
-const FILE_OPTIONS: ImageBitmapOptions = { colorSpaceConversion: 'none', premultiplyAlpha: 'none' };
+export const FILE_OPTIONS: ImageBitmapOptions = { colorSpaceConversion: 'none', premultiplyAlpha: 'none' };
 
 let context: OffscreenCanvasRenderingContext2D | null = null;
 

@@ -1,5 +1,6 @@
 /** Image and video files that the user selects, drops or pastes. */
 
+import { FILE_OPTIONS } from '../engine/browserImages';
 import { reduceSize, type Size } from '../scaling';
 import type { FileKind } from './sources';
 
@@ -73,7 +74,7 @@ export function watchFiles(viewer: HTMLElement, open: (files: File[]) => void): 
 /** A decoded image, which may be reduced. */
 export interface DecodedImage {
   bitmap: ImageBitmap;
-  /** Of the file. */
+  /** Size of the image in the file. */
   size: Size;
   /** Factor from coordinates of the bitmap to those of the file. */
   scale: number;
@@ -81,7 +82,7 @@ export interface DecodedImage {
 
 /** Decode an image upright and without color conversion, as Python does. */
 export async function decodeImage(file: Blob): Promise<DecodedImage> {
-  const image = await createImageBitmap(file, { colorSpaceConversion: 'none', premultiplyAlpha: 'none' });
+  const image = await createImageBitmap(file, FILE_OPTIONS);
   const size = { width: image.width, height: image.height };
   const reduced = reduceSize(size, MAX_IMAGE_SIZE);
   if (reduced.scale === 1) return { bitmap: image, size, scale: 1 };
