@@ -53,16 +53,9 @@ class Server(ServerProcess):
             return response.read()
 
     def cpu_s(self) -> float:
-        """Return the CPU time of all threads, in seconds."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-    def memory_mb(self, key: str = "VmRSS") -> float:
-        """Return the resident memory, or the peak with `VmHWM`."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        match = re.search(rf"{key}:\s+(\d+) kB", status)
-        assert match is not None
-        return int(match[1]) / 1024
+        """Return the CPU time of all processes, in seconds."""
+        stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.pids()]
+        return sum(int(fields[11]) + int(fields[12]) for fields in stats) / TICKS
 
     def response_counts(self) -> dict[str, int]:
         """Return the number of responses of /v1/analyze by status, from the server's metrics."""

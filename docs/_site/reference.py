@@ -95,10 +95,9 @@ def columns() -> str:
 
 def http() -> str:
     """Return the endpoints and the records of the HTTP API."""
-    from mien.server.app import create_app
-    from mien.server.settings import ServerSettings
+    from mien.server.openapi import describe_api
 
-    description = create_app(ServerSettings(model=("mobile",))).openapi()
+    description = describe_api()
     parts = [
         "# HTTP API",
         "What the server answers, from its OpenAPI description (`GET /openapi.json`); how to use it: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
 import re
 import signal
 import socket
@@ -15,6 +16,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -230,7 +232,7 @@ def test_port_in_use_is_reported_in_one_line(served, tiny_model):
 
 
 def test_missing_extra_is_reported_with_the_install_command():
-    code = "import sys; sys.modules['fastapi'] = None\nfrom mien.cli.main import main\nsys.exit(main(['serve']))"
+    code = "import sys; sys.modules['starlette'] = None\nfrom mien.cli.main import main\nsys.exit(main(['serve']))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 2
     assert result.stderr == "mien: serving needs more packages: pip install 'mien[serve]'\n"
@@ -283,6 +285,9 @@ def test_sigterm_under_load_answers_all_admitted_requests(tiny_model, tmp_path):
         assert json.loads(stream.recv(timeout=20))["type"] == "ready"
         load = LoadGenerator(served, 8)
         wait_until(lambda: len(load.statuses) >= 8, timeout_s=30)
+        # as service managers do, which stop all processes of a service
+        for pid in served.pids()[1:]:
+            os.kill(pid, signal.SIGTERM)
         code, log = served.stop(signal.SIGTERM)
         load.stop()
         with pytest.raises(ConnectionClosed) as raised:
@@ -303,8 +308,10 @@ def test_sigterm_under_load_answers_all_admitted_requests(tiny_model, tmp_path):
 def test_restarts_on_the_same_port_after_sigkill(tiny_model, tmp_path):
     with ServerProcess(tiny_model, log=tmp_path / "first.jsonl") as first:
         assert analyze(first)[0] == 200
+        children = first.pids()[1:]
         code, _ = first.stop(signal.SIGKILL)
         assert code == -signal.SIGKILL
+    wait_until(lambda: not any(Path(f"/proc/{pid}/stat").exists() for pid in children))
     started = time.monotonic()
     with ServerProcess(tiny_model, log=tmp_path / "second.jsonl", port=first.port) as second:
         ready_s = time.monotonic() - started

@@ -150,9 +150,31 @@ def test_rejects_malformed_http(server):
         "a chunk below zero": f"{ANALYZE}Transfer-Encoding: chunked\r\n\r\n-5\r\nabc\r\n".encode(),
         "a chunk of no size": f"{ANALYZE}Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n".encode(),
         "another encoding": f"{ANALYZE}Transfer-Encoding: gzip\r\n\r\n".encode(),
+        "an endless trailer": f"{ANALYZE}Transfer-Encoding: chunked\r\n\r\n0\r\nx: ".encode() + b"a" * 100_000,
+        "5000 trailers": f"{ANALYZE}Transfer-Encoding: chunked\r\n\r\n0\r\n".encode() + b"x: y\r\n" * 5000,
+        "two hosts": b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        "1000 requests at once": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 1000,
         "an endless chunk size": f"{ANALYZE}Transfer-Encoding: chunked\r\n\r\n".encode() + b"0" * 50_000,
     }
     check_rejected({name: server.exchange(data) for name, data in requests.items()}, may_disconnect=True)
+
+
+def test_trailers_do_not_change_the_headers(server):
+    head = f"{ANALYZE}Content-Type: image/jpeg\r\nTransfer-Encoding: chunked\r\n\r\n{len(JPEG):x}\r\n".encode()
+    trailers = b"\r\n0\r\nContent-Encoding: gzip\r\nContent-Type: text/plain\r\n\r\n"
+    assert server.exchange(head + JPEG + trailers)[0] == 200
+
+
+def test_pipelined_requests_are_answered_in_order(server):
+    paths = ["/healthz", "/readyz", "/v1/nothing", "/healthz"]
+    requests = [f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n" for path in paths]
+    requests.append("GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    with closing(server.connect()) as client:
+        client.sendall("".join(requests).encode())
+        data = b"".join(iter(lambda: client.recv(65536), b""))
+    heads = data.split(b"HTTP/1.1 ")[1:]
+    assert [head[:3] for head in heads] == [b"200", b"200", b"404", b"200", b"200"]
+    assert [b'"ready"' in head for head in heads] == [False, True, False, False, True]
 
 
 def test_rejects_invalid_paths_methods_and_parameters(server):

@@ -94,12 +94,6 @@ class Server(ServerProcess):
         head = f"POST /v1/analyze{query} HTTP/1.1\r\nHost: mien.test\r\nContent-Type: {content_type}\r\n"
         return self.exchange(f"{head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body)
 
-    def memory_mb(self, key: str = "VmHWM") -> float:
-        """Return the peak resident memory, or the current one with `VmRSS`."""
-        match = re.search(rf"{key}:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii"))
-        assert match is not None
-        return int(match[1]) / 1024
-
     def check_portrait(self) -> None:
         """Check the face that the server predicts for a valid image."""
         status, body = self.post(JPEG)
@@ -115,7 +109,7 @@ class Server(ServerProcess):
         yield
         wait_until(self.is_ready, timeout_s=TIMEOUT_S)
         self.check_portrait()
-        assert self.memory_mb() < self.baseline_mb + MAX_MEMORY_MB
+        assert self.memory_mb("VmHWM") < self.baseline_mb + MAX_MEMORY_MB
         lines = self.log.read_bytes()[log_start:].decode().splitlines()
         errors = [line for line in lines if "Traceback" in line or '"status": 500' in line or line[0] != "{"]
         assert not errors, "\n".join(errors)[:3000]
@@ -133,7 +127,7 @@ def serving(folder: Path) -> Iterator[Server]:
     options = [f"--{name}={value}" for name, value in SETTINGS.items()]
     with Server(None, *options, log=folder / "log.jsonl") as server:
         server.check_portrait()
-        server.baseline_mb = server.memory_mb()
+        server.baseline_mb = server.memory_mb("VmHWM")
         yield server
         assert server.stop()[0] == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -100,6 +101,20 @@ class ServerProcess:
         client.settimeout(20)
         client.connect(self.address)
         return client
+
+    def pids(self) -> list[int]:
+        """Return the ids of the server's process and of its analysis processes."""
+        pid = self.process.pid
+        files = Path(f"/proc/{pid}/task").glob("*/children")
+        return [pid, *(int(child) for file in files for child in file.read_text(encoding="ascii").split())]
+
+    def memory_mb(self, key: str = "VmRSS") -> float:
+        """Return the resident memory of all processes, or the sum of their peaks with `VmHWM`."""
+        kilobytes = 0
+        for pid in self.pids():
+            match = re.search(rf"{key}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
+            kilobytes += int(match[1]) if match else 0
+        return kilobytes / 1024
 
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Send a signal, wait for the exit, and return the exit code and the log."""

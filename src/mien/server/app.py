@@ -1,202 +1,163 @@
-"""FastAPI application: routes, middleware and error handlers."""
+"""Starlette application: routes, middleware and error handlers."""
 
 from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TypeAlias
 
-from fastapi import Depends, FastAPI, Request, Response, WebSocket
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
-from mien._version import __version__
 from mien.errors import MienError
-from mien.server import schemas
 from mien.server.admission import AccessMiddleware
 from mien.server.auth import read_tokens
 from mien.server.errors import HTTPProblem, shutting_down, to_problem
 from mien.server.logs import PATHS, RequestLog
-from mien.server.methods import HeadRequests, method_problem
-from mien.server.parameters import AnalyzeParameters, NoParameters, describe, parse
+from mien.server.openapi import describe_api
+from mien.server.parameters import NoParameters, parse
 from mien.server.service import Service
 from mien.server.settings import ServerSettings
 from mien.server.static import PAGE, PAGE_NOT_BUILT, ModelFiles, PageFiles, SecurityHeaders, model_files, model_index
+from mien.server.workers import AnalyzeImage
 
-DESCRIPTION = """Predict the perceived expression of every face in images: what people would see in a face, not what
-the person feels. Do not use it to judge people at work or in education (EU AI Act). Images are not stored or logged."""
-
-
-def _check_no_parameters(request: Request) -> None:
-    parse(request.query_params.multi_items(), NoParameters)
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
-NO_PARAMETERS = Depends(_check_no_parameters)
-"""Dependency of routes without parameters: rejects all."""
+def create_app(settings: ServerSettings, analyze: AnalyzeImage | None = None) -> Starlette:
+    """Build the application for any ASGI server.
 
-
-class _App(FastAPI):
-    """FastAPI application with the records of `mien.server.schemas` in its OpenAPI document."""
-
-    def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document."""
-        document = super().openapi()
-        document.setdefault("components", {}).setdefault("schemas", {}).update(schemas.components())
-        return document
-
-
-def create_app(settings: ServerSettings) -> FastAPI:
-    """Build the application for any ASGI server; the default model is loaded at startup.
+    Args:
+        settings: models, workers and limits.
+        analyze: analyzes an encoded image; by default the models of this process do, and the default one is loaded at
+            startup.
 
     Raises:
         InputError: when the token file is invalid.
         ModelError: when a model is unknown or broken.
     """
     tokens = read_tokens(settings.token_file)
-    service = Service(settings)
+    service = Service(settings, analyze)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(service.pool.analyzer, service.pool.default)
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        if analyze is None:
+            await asyncio.to_thread(service.pool.analyzer, service.pool.default)
         service.workers.start()
         yield
         await service.workers.stop()
 
-    app = _App(
-        title="mien",
-        version=__version__,
-        summary="Perceived facial expression over HTTP.",
-        description=DESCRIPTION,
-        # the documentation pages would load scripts from other hosts
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
+    app = Starlette(
+        routes=_routes(service),
+        # the first one handles a request first
+        middleware=[
+            Middleware(RequestLog, metrics=service.metrics),
+            Middleware(SecurityHeaders),
+            *([_cors(settings)] if settings.allow_origin else []),
+            Middleware(AccessMiddleware, admission=service.admission, origins=settings.allow_origin, tokens=tokens),
+        ],
+        exception_handlers={MienError: _on_mien_error, HTTPException: _on_http_error},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False
+    if (PAGE / "index.html").is_file():
+        # as the default, because a mount on / would answer 404 instead of 405
+        app.router.default = PageFiles(directory=PAGE, html=True)
     app.state.service = service
     app.state.is_protected = bool(tokens)
-    _add_api(app, service)
-    _add_monitoring(app, service)
-    _add_static_files(app, service)
-    _add_error_handlers(app)
-    # the middleware added last handles a request first
-    app.add_middleware(AccessMiddleware, admission=service.admission, origins=settings.allow_origin, tokens=tokens)
-    if settings.allow_origin:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.allow_origin,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
-            expose_headers=["Retry-After", "X-Request-ID"],
-        )
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(HeadRequests)
-    app.add_middleware(RequestLog, metrics=service.metrics)
     return app
 
 
-def _add_api(app: FastAPI, service: Service) -> None:
-    @app.post(
-        "/v1/analyze",
-        responses={
-            200: schemas.ANALYZED,
-            **schemas.error_responses(400, 401, 403, 404, 406, 408, 413, 415, 422, 429, 503),
-        },
-        openapi_extra={**schemas.BODY, "parameters": describe(AnalyzeParameters)},
-        summary="Analyze the faces of one or several images.",
+def _cors(settings: ServerSettings) -> Middleware:
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=settings.allow_origin,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+        expose_headers=["Retry-After", "X-Request-ID"],
     )
-    async def analyze(request: Request) -> Response:
-        """Send a form with files named `images`, JSON with base64, or one image as the body.
 
-        Parameters are given in the query, as fields of the form or as items of the JSON object. With `Accept:
-        image/png` (image/jpeg, image/webp) the answer for one image is its annotated copy. An unreadable image of
-        several has an `error` in its result; a single one is answered 422.
-        """
-        return await service.analyze(request)
 
-    @app.get(
-        "/v1/models",
-        responses={200: schemas.json_response(schemas.ModelsResponse), **schemas.error_responses(401, 403, 422, 503)},
-        dependencies=[NO_PARAMETERS],
-        summary="List the models with their accuracy, training data and license.",
-    )
-    async def models() -> Response:
+def _routes(service: Service) -> list[BaseRoute]:
+    async def models(request: Request) -> Response:
         return JSONResponse(service.pool.to_dict())
 
-    @app.websocket("/v1/stream")
-    async def stream(websocket: WebSocket) -> None:
-        await service.streams.serve(websocket)
-
-
-def _add_monitoring(app: FastAPI, service: Service) -> None:
-    @app.get(
-        "/healthz",
-        responses={200: schemas.json_response(schemas.Health), **schemas.error_responses(422)},
-        dependencies=[NO_PARAMETERS],
-        summary="Check that the process is alive.",
-    )
-    async def healthz() -> Response:
+    async def healthz(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    @app.get(
-        "/readyz",
-        responses={200: schemas.json_response(schemas.Health), **schemas.error_responses(422, 503)},
-        dependencies=[NO_PARAMETERS],
-        summary="Check that the server accepts images.",
-    )
-    async def readyz() -> Response:
+    async def readyz(request: Request) -> Response:
         if service.admission.is_draining:
             raise shutting_down()
         return JSONResponse({"status": "ready"})
 
-    @app.get(
-        "/metrics",
-        responses={200: {"content": {"text/plain": {}}}, **schemas.error_responses(401, 403, 422)},
-        dependencies=[NO_PARAMETERS],
-        response_class=Response,
-        summary="Export Prometheus metrics.",
-    )
-    async def metrics() -> Response:
+    async def metrics(request: Request) -> Response:
         return Response(service.metrics.to_text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    @app.get("/openapi.json", dependencies=[NO_PARAMETERS], include_in_schema=False)
-    async def openapi() -> Response:
-        return JSONResponse(app.openapi())
+    async def openapi(request: Request) -> Response:
+        return JSONResponse(describe_api())
 
-
-def _add_static_files(app: FastAPI, service: Service) -> None:
-    @app.get("/models/index.json", include_in_schema=False)
-    async def index() -> Response:
+    async def index(request: Request) -> Response:
         return JSONResponse(model_index(service.pool), headers={"Cache-Control": "no-cache"})
 
-    app.mount("/models", ModelFiles(model_files(service.pool)))
-    if (PAGE / "index.html").is_file():
-        # as the default, because a mount on / would answer 404 instead of 405
-        app.router.default = PageFiles(directory=PAGE, html=True)
-    else:
+    async def page_not_built(request: Request) -> Response:
+        raise HTTPProblem(404, "page", PAGE_NOT_BUILT)
 
-        @app.get("/", include_in_schema=False)
-        async def page_not_built() -> None:
-            raise HTTPProblem(404, "page", PAGE_NOT_BUILT)
+    return [
+        Route("/v1/analyze", service.analyze, methods=["POST"]),
+        WebSocketRoute("/v1/stream", service.streams.serve),
+        Route("/v1/models", _without_parameters(models)),
+        Route("/healthz", _without_parameters(healthz)),
+        Route("/readyz", _without_parameters(readyz)),
+        Route("/metrics", _without_parameters(metrics)),
+        Route("/openapi.json", _without_parameters(openapi)),
+        Route("/models/index.json", index),
+        Mount("/models", ModelFiles(model_files(service.pool))),
+        *([] if (PAGE / "index.html").is_file() else [Route("/", page_not_built)]),
+    ]
 
 
-def _add_error_handlers(app: FastAPI) -> None:
-    @app.exception_handler(MienError)
-    async def on_mien_error(request: Request, error: MienError) -> Response:
-        return to_problem(error).to_response()
+def _without_parameters(endpoint: Endpoint) -> Endpoint:
+    """Reject requests with query parameters."""
 
-    @app.exception_handler(HTTPException)
-    async def on_http_error(request: Request, error: HTTPException) -> Response:
-        if error.status_code == 405:
-            return method_problem(request.method, (error.headers or {}).get("Allow", "GET"))
-        if error.status_code == 404:
-            return HTTPProblem(404, "not_found", _not_found(request.url.path)).to_response()
-        return HTTPProblem(error.status_code, "http", f"{error.detail.lower()}.").to_response()
+    async def check(request: Request) -> Response:
+        parse(request.query_params.multi_items(), NoParameters)
+        return await endpoint(request)
+
+    return check
+
+
+async def _on_mien_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, MienError)
+    return to_problem(error).to_response()
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return _wrong_method(request.method, (error.headers or {}).get("Allow", "GET"))
+    if error.status_code == 404:
+        return HTTPProblem(404, "not_found", _not_found(request.url.path)).to_response()
+    return HTTPProblem(error.status_code, "http", f"{error.detail.lower()}.").to_response()
+
+
+def _wrong_method(method: str, allowed: str) -> Response:
+    """Return the methods of a path for OPTIONS, and a 405 for other methods that it does not have."""
+    methods = sorted(name.strip() for name in allowed.split(","))
+    headers = {"Allow": ", ".join(sorted([*methods, "OPTIONS"]))}
+    if method == "OPTIONS":
+        return Response(status_code=204, headers=headers)
+    message = f"{method[:16]} is not possible here; use {' or '.join(methods)}."
+    response = HTTPProblem(405, "method", message).to_response()
+    response.headers.update(headers)
+    return response
 
 
 def _not_found(path: str) -> str:

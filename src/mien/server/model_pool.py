@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,13 +107,13 @@ class ModelPool:
             return self._analyzers[name]
 
     def analyze(self, selection: Selection, image: bytes) -> Result:
-        """Analyze an encoded image; the result of an unreadable one has an `error`.
+        """Analyze an encoded image; the result has no pixels, and an `error` if the image is unreadable.
 
         Raises:
             ModelError: when a network fails.
         """
         (result,) = self.analyzer(selection.model).analyze_many([image], workers=1, **vars(selection.options))
-        return result
+        return replace(result, image=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the name of the default model and the descriptions of all models, as JSON values."""

@@ -12,16 +12,18 @@ import contextlib
 import select
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from ipaddress import ip_address
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from mien.errors import InputError
 from mien.server.app import create_app
 from mien.server.connections import HTTPConnection, WebSocketConnection
 from mien.server.logs import LOGGER, configure_logs
+from mien.server.processes import AnalysisProcesses
 from mien.server.settings import ServerSettings
 
 CLOSE_TIMEOUT_S = 1.0
@@ -40,11 +42,15 @@ def listen(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
         InputError: when the address is unavailable or the settings are invalid.
         ModelError: when a model is unknown or broken.
     """
-    with _bind(settings.host, settings.port) as bound:
-        app = create_app(settings)
+    with _bind(settings.host, settings.port) as bound, ExitStack() as stack:
+        processes = AnalysisProcesses(settings) if settings.has_processes else None
+        app = create_app(settings, processes and processes.analyze)
         # before uvicorn starts, so that a broken model is reported as one line
-        pool = app.state.service.pool
-        pool.analyzer(pool.default)
+        if processes is None:
+            pool = app.state.service.pool
+            pool.analyzer(pool.default)
+        else:
+            stack.enter_context(processes)
         configure_logs(settings.log_format)
         if not app.state.is_protected and not ip_address(bound.getsockname()[0]).is_loopback:
             LOGGER.warning("no token: everyone who can connect may use this server; see mien serve --token-file")
@@ -55,7 +61,6 @@ def listen(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
             ws_max_size=settings.max_message_bytes,
             # a small compressed message can decompress to any size
             ws_per_message_deflate=False,
-            h11_max_incomplete_event_size=settings.max_header_bytes,
             timeout_keep_alive=settings.keep_alive_s,
             loop="asyncio",
             lifespan="on",
@@ -94,7 +99,7 @@ class GracefulServer(uvicorn.Server):
     """Server that shuts down in two phases: answer admitted requests and reject new ones, then close."""
 
     def __init__(
-        self, config: uvicorn.Config, bound: socket.socket, app: FastAPI, on_ready: Callable[[], None]
+        self, config: uvicorn.Config, bound: socket.socket, app: Starlette, on_ready: Callable[[], None]
     ) -> None:
         super().__init__(config)
         self._socket = bound

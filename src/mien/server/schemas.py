@@ -1,17 +1,13 @@
-"""OpenAPI schemas of requests and responses; the records of results are those of `mien.schema`."""
+"""Records of responses, with an example of some; those of results are in `mien.schema`."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from mien.manifest import AlignmentSpec, QualityTemperature, TrainingSource
 from mien.schema import ErrorRecord, ResultRecord
-from mien.server.annotated import FORMATS
-from mien.server.errors import MEDIA_TYPE
-from mien.server.parameters import AnalyzeParameters, properties
 
 
 class ImageResult(ResultRecord, frozen=True, kw_only=True):
@@ -103,71 +99,3 @@ EXAMPLES: dict[type[Struct], dict[str, Any]] = {
         "error": {"code": "image_unreadable", "message": "the image is empty (0 bytes)."},
     },
 }
-
-_IMAGE = {"type": "string", "format": "binary", "description": "a JPEG, PNG, WebP, TIFF, ... file"}
-_BASE64 = {"type": "string", "description": "base64 of an image file, or a data URL with it"}
-_FORM = {
-    "type": "object",
-    "required": ["images"],
-    "additionalProperties": False,
-    "properties": {"images": {"type": "array", "minItems": 1, "items": _IMAGE}, **properties(AnalyzeParameters)},
-}
-_JSON = {
-    "type": "object",
-    "oneOf": [{"required": ["image"]}, {"required": ["images"]}],
-    "additionalProperties": False,
-    "properties": {
-        "image": _BASE64,
-        "images": {"type": "array", "minItems": 1, "items": _BASE64},
-        **properties(AnalyzeParameters),
-    },
-}
-_IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
-_CONTENT = {
-    "multipart/form-data": {"schema": _FORM},
-    "application/json": {"schema": _JSON},
-    **{name: {"schema": _IMAGE} for name in _IMAGE_TYPES},
-}
-BODY: dict[str, Any] = {"requestBody": {"required": True, "content": _CONTENT}}
-"""Request body of `/v1/analyze`; FastAPI cannot derive it from the signature."""
-
-ERRORS: dict[int, str] = {
-    400: "The body is malformed.",
-    401: "The token is missing or wrong.",
-    403: "Web pages of this origin are not allowed.",
-    404: "No model has this name.",
-    406: "An annotated image is available for one image only.",
-    408: "The body was not received in time.",
-    413: "The body is too large or has too many images.",
-    415: "The content type is not supported.",
-    422: "A parameter is unknown, repeated or invalid, or the image is unreadable.",
-    429: "Too many images are waiting; try again after Retry-After seconds.",
-    503: "The server is overloaded or shutting down; try again after Retry-After seconds.",
-}
-
-
-def json_response(
-    record: type[Struct], description: str = "OK", media_type: str = "application/json"
-) -> dict[str, Any]:
-    """Return the OpenAPI description of a JSON response."""
-    media: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{record.__name__}"}}
-    if record in EXAMPLES:
-        media["example"] = EXAMPLES[record]
-    return {"description": description, "content": {media_type: media}}
-
-
-_ANNOTATED = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in FORMATS}
-ANALYZED = json_response(AnalyzeResponse)
-"""Success response of `/v1/analyze`: JSON, or an image if the client accepts only that."""
-ANALYZED["content"].update(_ANNOTATED)
-
-
-def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI descriptions of error responses."""
-    return {status: json_response(ErrorResponse, ERRORS[status], MEDIA_TYPE) for status in statuses}
-
-
-def components() -> dict[str, Any]:
-    """Return the JSON Schemas of all records, by name."""
-    records = (AnalyzeResponse, ErrorResponse, ModelsResponse, Health)
-    return msgspec.json.schema_components(records, ref_template="#/components/schemas/{name}")[1]

@@ -22,7 +22,7 @@ from mien.server.parameters import AnalyzeParameters, parse
 from mien.server.settings import ServerSettings, flag, left_out_note
 from mien.server.uploads import Upload, read_body
 from mien.server.websocket import Streams
-from mien.server.workers import Workers
+from mien.server.workers import AnalyzeImage, Workers
 
 T = TypeVar("T")
 
@@ -31,13 +31,18 @@ _JSON_IMAGE = "image/jpeg"
 
 
 class Service:
-    """Components of one server, not yet started; the application holds them as `app.state.service`."""
+    """Components of one server, not yet started; the application holds them as `app.state.service`.
 
-    def __init__(self, settings: ServerSettings) -> None:
+    Args:
+        settings: models, workers and limits.
+        analyze: analyzes an encoded image; by default the models of this process do.
+    """
+
+    def __init__(self, settings: ServerSettings, analyze: AnalyzeImage | None = None) -> None:
         self.settings = settings
         self.pool = ModelPool(settings)
         self.metrics = Metrics()
-        self.workers = Workers(settings, self.pool.analyze, self.metrics.image_seconds.observe)
+        self.workers = Workers(settings, analyze or self.pool.analyze, self.metrics.image_seconds.observe)
         self.admission = Admission(settings, self.workers.wait_s)
         self.metrics.waiting.set_function(lambda: self.admission.images)
         self.streams = Streams(settings, self.pool, self.workers, self.metrics)

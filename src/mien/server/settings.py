@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from mien.devices import Precision
+from mien.devices import CPU, Precision, find_devices
 from mien.errors import InputError
 from mien.runtime import usable_cores
 
@@ -45,8 +45,8 @@ class ServerSettings:
         token_file: file with one bearer token per line; the environment variable MIEN_TOKEN may hold another. Without
             any token, every client that can connect has access.
         allow_origin: origins (https://example.org) of web pages that may call the server, besides its own page.
-        workers: number of images that are analyzed at a time; 0: one per core. Workers share the cores: a single one
-            runs the networks on all of them.
+        workers: number of images that are analyzed at a time, each by a process with its own networks; 0: one per core.
+            A single one is a thread of the server and runs the networks on all cores. On a GPU, all are threads.
         max_waiting: maximum number of images that are admitted and not yet answered; further ones are answered 429.
         max_waiting_bytes: maximum total size in bytes of the bodies of waiting requests; further ones are answered 429.
         max_images: maximum number of images per request.
@@ -122,6 +122,11 @@ class ServerSettings:
     def worker_count(self) -> int:
         """Number of images that are analyzed at a time."""
         return self.workers or usable_cores()
+
+    @property
+    def has_processes(self) -> bool:
+        """Whether every worker is a process. A single one needs none, and other devices are shared by threads."""
+        return self.worker_count > 1 and find_devices(self.device)[0] == CPU
 
     @property
     def network_threads(self) -> int:

@@ -7,22 +7,21 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from mien.inference.result import Result
 from mien.server.model_pool import Selection
 from mien.server.settings import ServerSettings
 
 T = TypeVar("T")
+AnalyzeImage: TypeAlias = Callable[[Selection, bytes], Result]
 
 _SMOOTHING = 0.1
 """Weight of the newest image in the moving average of the time per image."""
 
 
 class Workers:
-    """Queue of images, and the threads that analyze them.
-
-    Threads use all cores, because networks, decoding and resizing run without Python's global interpreter lock.
+    """Queue of images, and the threads that analyze them or wait for the processes that do.
 
     Args:
         settings: number of workers.
@@ -30,9 +29,7 @@ class Workers:
         on_image: called with the seconds of every image, from several threads.
     """
 
-    def __init__(
-        self, settings: ServerSettings, analyze: Callable[[Selection, bytes], Result], on_image: Callable[[float], None]
-    ) -> None:
+    def __init__(self, settings: ServerSettings, analyze: AnalyzeImage, on_image: Callable[[float], None]) -> None:
         self._count = settings.worker_count
         self._analyze = analyze
         self._on_image = on_image
