@@ -6,7 +6,6 @@ import difflib
 import os
 import re
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from mien.errors import DeviceError, InputError
@@ -148,6 +147,8 @@ def available_devices() -> list[str]:
 
 def installed_builds() -> dict[str, str]:
     """Return the installed distributions of ONNX Runtime with their versions; they exclude each other."""
+    from importlib.metadata import PackageNotFoundError, version  # only errors and `mien doctor` need it
+
     builds: dict[str, str] = {}
     for package in sorted({provider.package for provider in PROVIDERS.values()}):
         try:
