@@ -29,7 +29,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,16 +54,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 @dataclass
 class Samples:
-    """Memory and open files of a process over time."""
+    """Memory and open files of a process and its children over time."""
 
-    pid: int
+    pids: Callable[[], Sequence[int]]
     memory_mb: list[float] = field(default_factory=list)
     open_files: list[int] = field(default_factory=list)
 
     def take(self) -> None:
         """Add a sample."""
-        self.memory_mb.append(memory_mb(self.pid))
-        self.open_files.append(len(list(Path(f"/proc/{self.pid}/fd").iterdir())))
+        pids = self.pids()
+        self.memory_mb.append(sum(map(memory_mb, pids)))
+        self.open_files.append(sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the maxima of the second and of the last quarter of the time; nothing after an early end."""
@@ -212,7 +213,7 @@ def run(folder: Path, minutes: float) -> dict[str, Any]:
         )
         threads = [start(request_forever, server.port, stop, answers) for _ in range(CLIENTS)]
         threads.append(start(interrupt_forever, folder, clip, stop, outcomes))
-        samples = {"library": Samples(library.pid), "server": Samples(server.process.pid)}
+        samples = {"library": Samples(lambda: [library.pid]), "server": Samples(server.pids)}
         try:
             end = time.perf_counter() + 60 * minutes
             while time.perf_counter() < end and library.poll() is None and server.process.poll() is None and not errors:
