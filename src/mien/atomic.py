@@ -20,14 +20,23 @@ def open_atomic(path: Path) -> Iterator[IO[bytes]]:
     The data is written to a file beside it, named by up to `MAX_PREFIX` characters of its name, random hex digits and
     `.partial`, so that concurrent writers do not mix: the last to finish wins. When the block raises, the partial file
     is removed and `path` stays unchanged; a killed process leaves its partial file.
+
+    The target of a link is replaced, not the link. Pipes and devices are not replaced but written to.
     """
-    partial = path.with_name(f"{path.name[:MAX_PREFIX]}.{secrets.token_hex(4)}.partial")
+    # os.path.realpath: unlike Path.resolve, it does not raise on a loop of links
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    # /dev/stdout leads to a name such as "pipe:[1234]", which is not a file
+    if path.exists() and not target.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    partial = target.with_name(f"{target.name[:MAX_PREFIX]}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        partial.replace(target)
     except OSError as error:
         if error.filename == str(partial):
             error.filename, error.filename2 = str(path), None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.atomic import write_atomic
-from mien.errors import ManifestError
+from mien.errors import InputError, ManifestError
 from mien.records import convert_record
 
 if TYPE_CHECKING:
@@ -201,6 +201,17 @@ def manifest_path(model_path: Path) -> Path:
     if model_path.suffix == ".onnx":
         return model_path.with_suffix(".json")
     return model_path.with_name(f"{model_path.name}.json")
+
+
+def check_manifest_path(model_path: Path) -> None:
+    """Raise `InputError` if the manifest of a new model would overwrite a file that is not a manifest."""
+    path = manifest_path(model_path)
+    if not path.exists():
+        return
+    try:
+        parse_manifest(path.read_bytes())
+    except (ManifestError, OSError):
+        raise InputError(f"{path} is not a manifest and would be overwritten; give another --output.") from None
 
 
 def file_sha256(path: Path) -> str:

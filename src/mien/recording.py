@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from mien.reports.page import check_installed
 from mien.reports.thumbnails import FrameReader, hide_faces
 from mien.reports.video import write_report
 from mien.results import VideoFrame
+from mien.resume import locked_folder
 from mien.table_files import check_table_path
 from mien.video.analysis import VideoAnalysis
 from mien.video.annotation import AnnotatedVideoWriter, annotate_again
@@ -29,7 +30,19 @@ from mien.video.hiding import HiddenFaces
 from mien.video.io.reader import frames_at
 from mien.video.io.segments import TIME_BASE, remove_segments
 from mien.video.mouths import MouthMeter
-from mien.video.run_state import ROWS, STATE, check_table_name, load_state, mark_stopped, run_settings
+from mien.video.run_result import Counts, Recording
+from mien.video.run_state import (
+    REPORT,
+    ROWS,
+    STATE,
+    TABLE,
+    VIDEO,
+    check_table_name,
+    load_state,
+    mark_stopped,
+    remove_outputs,
+    run_settings,
+)
 from mien.video.schedule import DETECTION_INTERVAL_S
 from mien.video.speaking import MOUTH, SoundTrack, join_turns, speaking_rows
 from mien.video.table import NOSE, RowFile, add_nose, frame_rows, read_rows, write_table
@@ -40,60 +53,7 @@ from mien.video.turns import TURNS, SpeakingTurn, write_turns
 CHECKPOINT_S = 10.0
 """Seconds between two checkpoints: the work that a kill can lose."""
 
-_VIDEO = "annotated.mp4"
-_REPORT = "report.html"
-
-OnFrame = Callable[[VideoFrame, "Counts"], None]
-
-
-@dataclass(kw_only=True)
-class Counts:
-    """Progress of a run.
-
-    Attributes:
-        frames: number of analyzed frames.
-        faces: number of rows in the table.
-        end_s: time of the last frame.
-        broken: number of broken frames, which are left out.
-        dropped: number of frames of a live source that were replaced by newer ones.
-        work_s: seconds of work.
-    """
-
-    frames: int = 0
-    faces: int = 0
-    end_s: float = 0.0
-    broken: int = 0
-    dropped: int = 0
-    work_s: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recording:
-    """Result of a run.
-
-    Attributes:
-        counts: frames and faces.
-        timeline: the faces over time.
-        turns: the speaking turns, with a sound track; empty without speech.
-        files: the files written.
-        problems: one line for each reason why images of a sequence are missing.
-        was_stopped: true when Ctrl-C ended it early.
-        is_resumable: true when it was stopped and `record` can continue it.
-        is_truncated: true when the video ended early.
-        is_copy_stopped: true when it was stopped in the second pass over the video, so that the copy is missing.
-        is_copy_truncated: true when the second pass ended early by itself.
-    """
-
-    counts: Counts
-    timeline: Timeline
-    turns: tuple[SpeakingTurn, ...]
-    files: tuple[Path, ...]
-    problems: tuple[str, ...]
-    was_stopped: bool
-    is_resumable: bool
-    is_truncated: bool
-    is_copy_stopped: bool
-    is_copy_truncated: bool
+OnFrame = Callable[[VideoFrame, Counts], None]
 
 
 def record(
@@ -119,6 +79,8 @@ def record(
     the files and leaves what resuming needs beside them; in the second pass over a video, for an annotated copy with
     speakers or hidden faces, it leaves out the copy.
 
+    The folder is locked during the run. Files of an earlier run in it that this one does not write are removed.
+
     Args:
         analysis: opened, before its first frame.
         manifest: of the expression model.
@@ -135,11 +97,12 @@ def record(
         on_frame: called after every frame; a KeyboardInterrupt that it raises ends the run like Ctrl-C.
 
     Raises:
-        InputError: when the folder holds another run, the table is a file of the run, or a file cannot be written.
+        InputError: when the folder holds another run or is in use by one, the table is a file of the run, or a file
+            cannot be written.
         ModelError: when a network fails.
         MissingExtraError: for Parquet without pyarrow, or a report without Jinja2.
     """
-    table = table or folder / "faces.csv"
+    table = table or folder / TABLE
     check_table_path(table)
     check_table_name(table, folder)
     if report:
@@ -148,15 +111,19 @@ def record(
         raise InputError("baseline needs action_units.")
     if annotate and not analysis.keep_images:
         raise InputError("an annotated copy needs keep_images=True, or pass annotate=False.")
-    if annotate and (file := analysis.file) and file.resolve() == (folder / _VIDEO).resolve():
+    if annotate and (file := analysis.file) and file.resolve() == (folder / VIDEO).resolve():
         raise InputError(f"{file} would be overwritten; give another --output.")
     folder.mkdir(parents=True, exist_ok=True)
-    settings = run_settings(analysis, manifest, sound, annotate=annotate, baseline=baseline)
-    state = load_state(folder, settings, resume=resume)
-    is_resumable = resumable and analysis.is_resumable
-    with _Run(analysis, manifest, folder, state, sound, annotate=annotate, is_resumable=is_resumable) as run:
-        run.analyze(on_frame)
-        return run.finish(table, report=report)
+    with locked_folder(folder):
+        settings = run_settings(analysis, manifest, sound, annotate=annotate, baseline=baseline)
+        state = load_state(folder, settings, resume=resume)
+        outputs = {TURNS: sound is not None, VIDEO: annotate, REPORT: report}
+        keep = [folder / name for name, is_written in outputs.items() if is_written]
+        remove_outputs(folder, [table, *keep, *filter(None, [analysis.file])])
+        is_resumable = resumable and analysis.is_resumable
+        with _Run(analysis, manifest, folder, state, sound, annotate=annotate, is_resumable=is_resumable) as run:
+            run.analyze(on_frame)
+            return run.finish(table, report=report)
 
 
 class _Run(AbstractContextManager["_Run"]):
@@ -192,7 +159,7 @@ class _Run(AbstractContextManager["_Run"]):
         self._is_copy_truncated = False
         self._broken_before = self._counts.broken
         resume_at_s = self._resume(state) if "index" in state else None
-        video = folder / _VIDEO
+        video = folder / VIDEO
         if annotate and (resume_at_s is None or state.get("was_stopped")):
             video.unlink(missing_ok=True)
         if state.pop("was_stopped", False):
@@ -222,6 +189,7 @@ class _Run(AbstractContextManager["_Run"]):
         """Continue after the last frame of a checkpoint; return the time from which on images are to be written."""
         self._analysis.follower.restore(state["follower"])
         self._analysis.reader.skip_to(state["index"], state["timestamp_s"])
+        self._analysis.reader.restore_errors(state["errors"], self._counts.broken)
         return float((round(state["timestamp_s"] / TIME_BASE) + Fraction(3, 4)) * TIME_BASE)
 
     def analyze(self, on_frame: OnFrame | None) -> None:
@@ -281,6 +249,7 @@ class _Run(AbstractContextManager["_Run"]):
             "timestamp_s": frame.timestamp_s,
             "length": self._rows.sync(),
             "counts": asdict(self._counts),
+            "errors": self._analysis.reader.errors,
             "follower": self._analysis.follower.state(),
         }
         write_atomic(self._folder / STATE, json.dumps(state))
@@ -295,7 +264,7 @@ class _Run(AbstractContextManager["_Run"]):
         labels = self._manifest.labels
         read = row_reader(rows, labels, self._action_units, baseline=self._settings["baseline"])
         write_table(read(), table, labels, self._action_units)
-        files += write_summaries(self._folder, read, labels, self._action_units)
+        files += write_summaries(self._folder, read, labels, self._action_units, fps=self._analysis.info.fps)
         if self._video is not None and self._counts.frames:
             self._video.close(keep_segments=is_resumable)
             self._has_video = True
@@ -307,11 +276,11 @@ class _Run(AbstractContextManager["_Run"]):
             self._has_video = self._annotate_again(turns)
             is_resumable = is_resumable or (self._is_copy_stopped and mark_stopped(self._folder))
         if self._has_video:
-            files.append(self._folder / _VIDEO)
-        timeline = summarize_rows(read(), labels, report_columns(self._action_units))
+            files.append(self._folder / VIDEO)
+        timeline = summarize_rows(read(), labels, report_columns(self._action_units), fps=self._analysis.info.fps)
         if report:
             self._write_report(timeline, turns)
-            files.append(self._folder / _REPORT)
+            files.append(self._folder / REPORT)
         if not is_resumable:
             # The checkpoint first: it needs the rows.
             (self._folder / STATE).unlink(missing_ok=True)
@@ -331,7 +300,7 @@ class _Run(AbstractContextManager["_Run"]):
 
     def _annotate_again(self, turns: tuple[SpeakingTurn, ...]) -> bool:
         """Draw the annotated copy in a second pass; return False when Ctrl-C ended it."""
-        path, rows = self._folder / _VIDEO, read_rows(self._folder / ROWS)
+        path, rows = self._folder / VIDEO, read_rows(self._folder / ROWS)
         labels, end_s = self._manifest.labels, self._counts.end_s
         # after a stop in the first pass only a second Ctrl-C ends this one
         stop = None if self._was_stopped else self._analysis.check_stop
@@ -361,18 +330,18 @@ class _Run(AbstractContextManager["_Run"]):
     def _write_report(self, timeline: Timeline, turns: tuple[SpeakingTurn, ...]) -> None:
         info = self._analysis.info
         is_copy = not self._analysis.is_repeatable
-        source = self._folder / _VIDEO if is_copy else self._analysis.source
+        source = self._folder / VIDEO if is_copy else self._analysis.source
         images: FrameReader = partial(frames_at, str(source), fps=self._analysis.fps)
         images = hide_faces(images, self._hidden) if self._hidden else images
         write_report(
-            self._folder / _REPORT,
+            self._folder / REPORT,
             timeline,
             title=Path(info.source).name or info.source,
             facts=self._facts(),
             images=images if self._has_video or not is_copy else None,
             duration_s=self._counts.end_s,
             turns=turns,
-            clip=_VIDEO if self._has_video else None,
+            clip=VIDEO if self._has_video else None,
             has_trained_affect=self._analysis.follower.analyzer.classifier.has_affect,
         )
 

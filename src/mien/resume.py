@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,8 +41,28 @@ def read_lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
             start = end
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Lock a file for this process until it is closed, where the system has such locks.
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder for this process, where the system has such locks.
+
+    Raises:
+        InputError: another run has locked it.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # no permission to list it, or a system without such locks
+        descriptor = None
+    try:
+        if descriptor is not None:
+            _lock(descriptor, folder)
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _lock(file: BinaryIO | int, path: Path) -> None:
+    """Lock a file or a folder for this process until it is closed, where the system has such locks.
 
     Raises:
         InputError: another process has locked it.
@@ -53,7 +74,6 @@ def _lock(file: BinaryIO, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
         raise InputError(f"{path} is in use by another run; wait for it, or write to another place.") from None
     except OSError:  # a network file system without locks
         return

@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mien.addresses import public_name
 from mien.cpu_features import has_int8_products
 from mien.devices import CPU, Device, Precision, check_precision
 from mien.errors import InputError, ModelError, UnknownModelError
@@ -112,7 +113,7 @@ def find_model(name_or_path: str | Path) -> Path:
             return shipped
     except OSError as error:
         raise _unreadable(path, error) from None
-    raise UnknownModelError(str(name_or_path), shipped_models() or ["(none shipped)"])
+    raise UnknownModelError(public_name(str(name_or_path)), shipped_models() or ["(none shipped)"])
 
 
 def load_model(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from itertools import chain
+from contextlib import ExitStack, suppress
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -59,7 +60,9 @@ class TableFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._stack.__exit__(kind, error, trace)
+            # a full disk fails again when the file is closed, which must not hide the first error
+            with suppress(OSError):
+                self._stack.__exit__(kind, error, trace)
             return
         try:
             self._stack.close()
@@ -91,13 +94,15 @@ def check_table_path(path: Path) -> None:
         if path.is_dir():
             raise InputError(f"{path} is a directory; expected a file name.")
     except OSError as error:
-        raise write_error(path, error) from None
+        raise InputError(f"{path}: {describe_error(error)}.") from None
     if suffix == ".parquet":
         _load_parquet()
 
 
 def read_table(path: Path, columns: Mapping[str, type]) -> tuple[tuple[str, ...], Iterator[dict[str, Any]]]:
     """Return the column names of a table and its rows, which are read lazily; a missing value is None.
+
+    A .jsonl file without rows has no column names.
 
     Args:
         path: path that ends in .csv, .jsonl or .parquet.
@@ -109,26 +114,29 @@ def read_table(path: Path, columns: Mapping[str, type]) -> tuple[tuple[str, ...]
     """
     check_table_path(path)
     rows = _guarded(path, _READERS[path.suffix.lower()](path, columns))
-    first = next(rows, None)
-    if first is None:
-        raise InputError(f"{path} has no rows.")
-    return tuple(first), chain([first], rows)
+    names = next(rows, ())
+    # the first row is read here, so that a file of another kind raises before its rows are used
+    return names, chain(list(islice(rows, 1)), rows)
 
 
-def _guarded(path: Path, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the rows; an exception of the reader becomes an `InputError` that names the file."""
+def _guarded(path: Path, rows: Iterator[Any]) -> Iterator[Any]:
+    """Yield the column names, then the rows; an exception of the reader becomes an `InputError` that names the file."""
     try:
         yield from rows
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}.") from None
+        raise InputError(f"{path}: cannot be read: {describe_error(error)}.") from None
     except (ValueError, csv.Error) as error:
         raise InputError(f"{path} is not a table of mien: {' '.join(str(error).split())}.") from None
 
 
-def _read_csv(path: Path, columns: Mapping[str, type]) -> Iterator[dict[str, Any]]:
+def _read_csv(path: Path, columns: Mapping[str, type]) -> Iterator[Any]:
     kinds = {str: str, bool: "True".__eq__}
     with path.open(encoding="utf-8-sig", newline="") as file:  # Excel writes a byte order mark
-        for row in csv.DictReader(file, strict=True):
+        reader = csv.DictReader(file, strict=True)
+        if reader.fieldnames is None:
+            raise ValueError("it has no header")
+        yield tuple(reader.fieldnames)
+        for row in reader:
             if None in row or None in row.values():
                 raise ValueError("a row has another number of cells than the header")
             yield {
@@ -136,18 +144,21 @@ def _read_csv(path: Path, columns: Mapping[str, type]) -> Iterator[dict[str, Any
             }
 
 
-def _read_json_lines(path: Path, columns: Mapping[str, type]) -> Iterator[dict[str, Any]]:
+def _read_json_lines(path: Path, columns: Mapping[str, type]) -> Iterator[Any]:
     with path.open(encoding="utf-8") as file:
-        for line in file:
+        for number, line in enumerate(file):
             row = json.loads(line)
             if not isinstance(row, dict):
                 raise ValueError("a line is not a JSON object")
+            if number == 0:
+                yield tuple(row)
             yield row
 
 
-def _read_parquet(path: Path, columns: Mapping[str, type]) -> Iterator[dict[str, Any]]:
+def _read_parquet(path: Path, columns: Mapping[str, type]) -> Iterator[Any]:
     _, pq = _load_parquet()
     with pq.ParquetFile(path) as file:
+        yield tuple(file.schema_arrow.names)
         for batch in file.iter_batches(PARQUET_BATCH_ROWS):
             yield from batch.to_pylist()
 
@@ -166,7 +177,13 @@ def _load_parquet() -> tuple[Any, Any]:
 
 def write_error(path: Path, error: OSError) -> InputError:
     """Return the exception for a file that cannot be written."""
-    return InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}.")
+    return InputError(f"{path}: cannot be written: {describe_error(error)}.")
+
+
+def describe_error(error: Exception) -> str:
+    """Return the message of an error in one line, without the path that pyarrow adds to that of a system call."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number).lower() if number else " ".join(str(error).split()).rstrip(".")
 
 
 class _CsvWriter:
@@ -216,8 +233,10 @@ class _ParquetWriter:
             self._flush()
 
     def close(self) -> None:
-        self._flush()
-        self._writer.close()
+        try:
+            self._flush()
+        finally:
+            self._writer.close()
 
     def _flush(self) -> None:
         if self._pending:

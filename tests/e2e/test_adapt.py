@@ -95,6 +95,14 @@ def test_output_must_be_a_model_file(photographs, tmp_path, capsys):
     assert ".onnx" in capsys.readouterr().err
 
 
+def test_refuses_to_overwrite_a_file_that_is_not_a_manifest(photographs, tmp_path, capsys):
+    (tmp_path / "mine.json").write_text('{"anger": 1.0}')
+    assert run_adapt("compact", photographs / "photos", "-o", tmp_path / "mine.onnx") == 2
+    message = f"mien: {tmp_path / 'mine.json'} is not a manifest and would be overwritten; give another --output.\n"
+    assert capsys.readouterr().err == message
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("mine.json", '{"anger": 1.0}')]
+
+
 @pytest.mark.parametrize("name", ["compact", "expression", "mobile", "open"])
 def test_every_shipped_model_takes_a_correction(name, tmp_path):
     classifier = ExpressionClassifier(name, threads=1, precision="float32")

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from mien.batch import shards
 from mien.cli.main import main
 from support.shell import Shell
 
@@ -63,6 +64,20 @@ def test_table_is_that_of_predict(shell, photos, tiny_model, tmp_path, capsys):
     assert "another max_faces; give the same as before" in shell.err
     assert shell(photos, "-o", out, "--shard-size", "2", "--device", "cpu") == 2
     assert "another device; give the same as before" in shell.err
+
+
+def test_truncated_video_is_a_partial_failure(shell, tmp_path):
+    pytest.importorskip("av")
+    from support.clips import cut
+    from support.images import bust
+    from support.video import switching_frames, write_clip
+
+    frames = switching_frames([bust("obama")], 1.6, size_wh=(320, 240))
+    clip = cut(write_clip(tmp_path / "cut.mkv", frames, keyframe_every=5), 0.6)
+    assert shell(clip, "-o", tmp_path / "out") == 1
+    assert "1 input, 1 face, 1 could be read only in part: see errors.parquet" in shell.err
+    (error,) = pq.read_table(tmp_path / "out" / "errors.parquet").to_pylist()
+    assert error["is_partial"] is True
 
 
 def test_refuses_changed_inputs(shell, photos, tmp_path):
@@ -134,3 +149,10 @@ def test_a_stopped_and_a_killed_run_are_continued(shell, photos, tiny_model, tmp
     }
     names = [json.loads(line)["item"] for line in (out / "run.jsonl").read_text().splitlines()[1:]]
     assert sorted(names) == [f"images/{number:06}" for number in range(5)]
+
+
+def test_the_manifest_omits_the_password_of_a_source(shell, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "list_shards", lambda *_, **__: shards.Listing(shards=(), digest=""))
+    assert shell("s3://user:secret@bucket/photos", "photos", "-o", tmp_path) == 0
+    (line,) = (tmp_path / "run.jsonl").read_text().splitlines()
+    assert json.loads(line)["source"] == ["s3://bucket/photos", "photos"]

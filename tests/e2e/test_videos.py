@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,10 +14,10 @@ import pytest
 from PIL import Image
 
 from mien.cli.video_sources import name_folders
-from mien.resume import Journal
 from mien.video.annotation import AnnotatedVideoWriter
 from mien.video.follower import FaceFollower
 from support.images import bust
+from support.permissions import deny
 from support.shell import Shell
 from support.video import image_times, switching_frames, write_clip
 
@@ -210,28 +211,129 @@ def test_a_folder_without_permission_is_one_bad_video(shell, clip, tmp_path, mon
     assert f"mien: {tmp_path / 'locked'} cannot be read: permission denied.\n" in shell.err
 
 
-def test_passwords_and_control_characters_are_not_printed_or_stored(shell, clip, tmp_path, monkeypatch):
-    from mien.cli import video
+def test_an_image_without_permission_is_one_bad_video(shell, clip, tmp_path, monkeypatch):
+    deny(monkeypatch, tmp_path / "locked")
+    assert shell(tmp_path / "locked/a.jpg", clip, "-o", tmp_path / "out", "--no-annotate", "--no-report") == 1
+    assert f"mien: {tmp_path / 'locked/a.jpg'} cannot be read: permission denied.\n" in shell.err
+    assert "2 videos, 1 could not be read" in shell.err
 
-    monkeypatch.setattr(video, "_analyze", lambda *_: SimpleNamespace(was_stopped=len(stored) == 2))
-    stored, add = [], Journal.add
-    monkeypatch.setattr(Journal, "add", lambda self, item, entry: (stored.append(item), add(self, item, entry)))
+
+class FakeAnalysis:
+    """Writes an empty table instead of an analysis; stores the folders of source and files of each video.
+
+    Attributes:
+        calls: pairs of the names of both folders.
+        stop_at: number of the video in which the run is stopped.
+    """
+
+    def __init__(self):
+        self.calls = []
+        self.stop_at = None
+
+    def __call__(self, source, analyzer, voices, folder, *_):
+        self.calls.append((Path(source).parent.name, folder.name))
+        was_stopped = len(self.calls) == self.stop_at
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "faces.csv").touch()
+        return SimpleNamespace(was_stopped=was_stopped)
+
+    def take(self):
+        """Return the calls and forget them."""
+        calls, self.calls, self.stop_at = self.calls, [], None
+        return calls
+
+
+@pytest.fixture
+def analysis(monkeypatch):
+    fake = FakeAnalysis()
+    monkeypatch.setattr("mien.cli.video._analyze", fake)
+    return fake
+
+
+@pytest.fixture
+def namesakes(tmp_path):
+    """Return videos of the same name in the folders d0 to d3."""
+    paths = [tmp_path / f"d{number}" / "clip.mp4" for number in range(4)]
+    for path in paths:
+        path.parent.mkdir()
+        path.touch()
+    return paths
+
+
+def test_resumed_videos_keep_their_folders_in_another_order(shell, analysis, namesakes, tmp_path):
+    new, first, second, _ = namesakes
+    out = tmp_path / "out"
+    analysis.stop_at = 2
+    assert shell(first, second, "-o", out) == 130
+    assert analysis.take() == [("d1", "clip"), ("d2", "clip-2")]
+    assert shell(new, second, first, "-o", out, "--resume") == 0
+    assert analysis.take() == [("d0", "clip-3"), ("d2", "clip-2")]
+    assert not (out / "run.jsonl").exists()
+
+
+def test_resuming_some_videos_keeps_the_journal_of_the_others(shell, analysis, namesakes, tmp_path):
+    first, second, third, new = namesakes
+    out = tmp_path / "out"
+    analysis.stop_at = 2
+    assert shell(first, second, third, "-o", out) == 130
+    analysis.take()
+    assert shell(new, first, "-o", out, "--resume") == 0
+    assert analysis.take() == [("d3", "clip-3")]
+    assert shell(first, third, second, new, "-o", out, "--resume") == 0
+    assert analysis.take() == [("d2", "clip-4"), ("d1", "clip-2")]
+    assert not (out / "run.jsonl").exists()
+
+
+def test_resume_repeats_videos_that_changed_and_those_without_a_table(shell, analysis, namesakes, tmp_path):
+    out = tmp_path / "out"
+    analysis.stop_at = 4
+    assert shell(*namesakes, "-o", out) == 130
+    analysis.take()
+    shutil.rmtree(out / "clip-2")
+    namesakes[2].write_bytes(b"changed")
+    assert shell(*namesakes, "-o", out, "--resume") == 0
+    assert analysis.take() == [("d1", "clip-2"), ("d2", "clip-3"), ("d3", "clip-4")]
+
+
+def test_resume_repeats_a_changed_folder_of_images(shell, analysis, namesakes, tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    (frames / "0.png").touch()
+    analysis.stop_at = 2
+    assert shell(frames, namesakes[0], "-o", tmp_path / "out") == 130
+    analysis.take()
+    (frames / "1.png").touch()
+    assert shell(frames, namesakes[0], "-o", tmp_path / "out", "--resume") == 0
+    assert [folder for _, folder in analysis.take()] == ["frames", "clip"]
+
+
+def test_several_videos_are_not_resumed_with_another_precision(shell, analysis, namesakes, tmp_path, monkeypatch):
+    analysis.stop_at = 2
+    assert shell(*namesakes, "-o", tmp_path / "out") == 130
+    monkeypatch.setattr("mien.runtime.LoadedModel.precision", property(lambda _: "int4"))
+    assert shell(*namesakes, "-o", tmp_path / "out", "--resume") == 2
+    assert "holds an unfinished run with another precision;" in shell.err
+
+
+def test_passwords_and_control_characters_are_not_printed_or_stored(shell, analysis, tmp_path):
+    analysis.stop_at = 3
     addresses = ["rtsp://u:pass/word@host", "rtsp://v:pass/word@host"]
     out = tmp_path / "out"
     odd = tmp_path / "a\x1b[2Jb.mp4"
     odd.touch()
     assert shell(*addresses, odd, "-o", out) == 130
-    assert stored == ["rtsp://host", "rtsp://host (2)"]
+    entries = [json.loads(line) for line in (out / "run.jsonl").read_text().splitlines()[1:]]
+    assert [entry["item"] for entry in entries if entry["is_done"]] == ["rtsp://host", "rtsp://host (2)"]
     assert shell.out == f"rtsp://host:\nrtsp://host:\n{tmp_path}/a\\x1b[2Jb.mp4:\n"
-    assert "word" not in (out / "run.jsonl").read_text()
+    assert "pass/word" not in (out / "run.jsonl").read_text()
     # Both are recognized, in spite of the same name.
     assert shell(*addresses, "-o", out, "--resume") == 0
     assert shell.out == ""
 
 
 def test_folders_of_addresses_have_no_password():
-    names = name_folders(["rtsp://user:pass/word@host", "rtsp://user:word@host"], Path("out"))
-    assert names == [Path("out", "host"), Path("out", "host-2")]
+    names = name_folders(["rtsp://user:pass/word@host", "rtsp://user:word@host"], ["a", "b"])
+    assert names == {"a": "host", "b": "host-2"}
 
 
 def test_range_errors_name_the_option(shell, clip):

@@ -10,6 +10,7 @@ from PIL import Image
 from mien.cli.main import main
 from mien.voice.audio import SAMPLE_RATE_HZ, read_audio
 from support.clips import write_clip
+from support.permissions import deny
 from support.sounds import RECORDINGS, music, noise, write_audio
 
 
@@ -90,6 +91,23 @@ def test_searches_folders_and_continues_after_broken_files(tmp_path, talk, capsy
     assert f"no audio files match {sources[2]}" in shown.err
     assert "c.mp4 is a video without sound" in shown.err
     assert "6 files, 4 could not be read" in shown.err
+
+
+def test_continues_after_a_file_without_permission(tmp_path, talk, monkeypatch, capsys):
+    deny(monkeypatch, tmp_path / "locked")
+    assert main(["voice", str(tmp_path / "locked/a.wav"), str(tmp_path / "locked/*.wav"), str(talk), "--json"]) == 1
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 3
+    assert f"mien: {tmp_path / 'locked/a.wav'}: permission denied.\n" in shown.err
+    assert "3 files, 2 could not be read" in shown.err
+
+
+def test_address_is_shown_without_its_password(capsys):
+    assert main(["voice", "https://user:secret@host/a.wav?part=1", "--json"]) == 2
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["audio"] == "https://host/a.wav?part=1"
+    assert "secret" not in shown.out + shown.err
+    assert "addresses are not fetched" in shown.err
 
 
 def test_pattern_selects_sounds(tmp_path, capsys):

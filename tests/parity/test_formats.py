@@ -196,6 +196,15 @@ def test_onnx_in_int8_computes_in_int8(tmp_path):
     assert int8.write_manifest(measured).source["quantization"] == f"int8, ranges from {crops.origin}"
 
 
+def test_onnx_in_int8_needs_calibration_faces(tmp_path):
+    int8 = model_file.ModelConversion(
+        original=find_model("mobile"), output=tmp_path / "a.onnx", format="onnx", precision="int8"
+    )
+    with pytest.raises(InputError, match="int8 needs calibration faces"):
+        int8.write()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_calibration_faces_are_drawn_at_random(tiny_model, tmp_path):
     for number, name in enumerate(("neutral", "happiness", "surprise")):
         folder = tmp_path / "train" / name

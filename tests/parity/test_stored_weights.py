@@ -57,3 +57,10 @@ def test_model_file_is_exported_without_a_checkpoint(tmp_path, capsys):
         read_manifest(tmp_path / "small.onnx").source["original_sha256"]
         == read_manifest(find_model("expression")).sha256
     )
+
+
+def test_refuses_to_replace_a_folder(tmp_path, capsys):
+    (tmp_path / "a.onnx").mkdir()
+    assert main(["export", "mobile", "-o", str(tmp_path / "a.onnx")]) == 2
+    assert capsys.readouterr().err == f"mien: {tmp_path / 'a.onnx'} is a directory; expected a file name.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]

@@ -38,7 +38,7 @@ def make_shard(number: int = 0, *paths: str, source: str = "/photos", kind: str 
 
 
 def make_output(text: str = "table", *, items: int = 1, failures: int = 0) -> ShardOutput:
-    failure = {"item": "a.jpg", "error": "image_unreadable", "message": "a.jpg is corrupt."}
+    failure = {"item": "a.jpg", "error": "image_unreadable", "message": "a.jpg is corrupt.", "is_partial": False}
     return ShardOutput(table=text.encode(), items=items, faces=2, failures=(failure,) * failures)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mien.emotions import EXPRESSIONS
 from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, file_sha256, write_manifest
+from mien.runtime import LoadedModel, load_model
 
 TINY_SIZE = 48
 
@@ -83,3 +86,27 @@ def write_model(
     }
     write_manifest(Manifest(**{**manifest, **changes}), path)  # pyright: ignore[reportArgumentType]
     return path
+
+
+class FailingSession:
+    """Session of ONNX Runtime that fails when it runs."""
+
+    def __init__(self, session: object, message: str) -> None:
+        self.session = session
+        self.message = message
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.session, name)
+
+    def run(self, *_: object) -> object:
+        raise RuntimeError(self.message)
+
+
+def break_networks(monkeypatch: pytest.MonkeyPatch, module: str, message: str) -> None:
+    """Make the networks fail that a module loads from now on."""
+
+    def load(*arguments: object, **options: object) -> LoadedModel:
+        loaded = load_model(*arguments, **options)
+        return replace(loaded, session=FailingSession(loaded.session, message))
+
+    monkeypatch.setattr(f"{module}.load_model", load)

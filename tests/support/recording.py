@@ -28,7 +28,7 @@ class FakeReader:
     )  # fmt: skip
 
     def __init__(self, source, fps=None, color="rgb"):
-        self.info, self.broken, self.problems, self.is_truncated = self.source_info, 0, [], False
+        self.info, self.broken, self.problems, self.errors, self.is_truncated = self.source_info, 0, [], [], False
         self._next = 0
 
     def __iter__(self):
@@ -43,6 +43,9 @@ class FakeReader:
         assert self.times_s[index] == timestamp_s
         self._next = index + 1
 
+    def restore_errors(self, errors, broken):
+        assert errors == []
+
     def close(self):
         pass
 
@@ -50,6 +53,8 @@ class FakeReader:
 class FakeAnalyzer:
     """An `Analyzer` with one face whose expression changes from calm to glad."""
 
+    classifier = SimpleNamespace(has_affect=False)
+    networks = dict.fromkeys(("face detector", "expression"), SimpleNamespace(device="cpu", precision="float32"))
     detector_size = 640
     options = AnalysisOptions()
     manifest = SimpleNamespace(labels=LABELS, abstain_below=0.0, sha256="0", name="none", version="0")

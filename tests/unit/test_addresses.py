@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.addresses import path_problem
+from mien.addresses import path_problem, public_name
 from mien.datasets import read_dataset
 from mien.errors import InputError, MienError
 from mien.imaging import read_image
@@ -70,3 +70,37 @@ def test_an_existing_file_with_the_name_of_an_address_is_read(tmp_path, monkeypa
     assert read_image("http:a.png").shape == portrait.shape
     with pytest.raises(InputError, match="not fetched"):
         read_image("http:b.png")
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+@pytest.mark.parametrize("address", ["https://user:secret@host/a.jpg", "s3://user:sec/ret@host/a.jpg"])
+def test_messages_omit_user_name_and_password(kind, address):
+    problem = path_problem(kind(address))
+    assert problem.startswith(f"{address.partition(':')[0]}://host/a.jpg: addresses are not fetched")
+    with pytest.raises(InputError) as error:
+        read_image(kind(address))
+    assert str(error.value) == problem
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("rtsp://user:secret@host:554/one", "rtsp://host:554/one"),
+        ("rtsp://user:pass/word@host/one", "rtsp://host/one"),
+        ("rtsp://user:p@ss/word@host/one", "rtsp://host/one"),
+        ("rtsp://user:p?s#w@host/one", "rtsp://host/one"),
+        ("rtsp://user:1234@host/one", "rtsp://host/one"),
+        ("rtsp://:secret@[::1]:554/one", "rtsp://[::1]:554/one"),
+        ("rtsp://user@host/one", "rtsp://host/one"),
+        ("https://user:secret@host/one?mail=a@b", "https://host/one?mail=a@b"),
+        ("https://host:8080/one@two?mail=a@b", "https://host:8080/one@two?mail=a@b"),
+        ("https://host/@one", "https://host/@one"),
+        ("rtsp://[::1]:554/one@two", "rtsp://[::1]:554/one@two"),
+        ("https:/user:secret@host/one", "https:/host/one"),
+        ("clips//a:b@c.mp4", "clips//a:b@c.mp4"),
+        ("clips/a:b@c.mp4", "clips/a:b@c.mp4"),
+        ("C://clips/a:b@c.mp4", "C://clips/a:b@c.mp4"),
+    ],
+)
+def test_public_name_omits_credentials_only(source: str, name: str):
+    assert public_name(source) == name

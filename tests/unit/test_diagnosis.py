@@ -117,3 +117,13 @@ def test_a_broken_model_is_a_problem_beside_the_versions(tiny_model, tmp_path):
     assert "broken.onnx" in examined.problems[-1]
     assert examined.versions["onnxruntime"]
     assert (examined.networks, examined.self_test, examined.timings_ms) == ({}, None, {})
+
+
+def test_the_test_face_is_detected_once_outside_the_timings(tiny_model, monkeypatch):
+    calls = []
+    detect = Analyzer.detect
+    monkeypatch.setattr(Analyzer, "detect", lambda *arguments: (calls.append(1), detect(*arguments))[1])
+    monkeypatch.setattr(diagnosis, "RUNS", 2)
+    assert diagnose(tiny_model, threads=1, device="cpu").timings_ms.keys() >= {"detect", "classify"}
+    warm_up = 1
+    assert len(calls) == 1 + warm_up + 2

@@ -8,11 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from mien import recording as recording_module
 from mien.errors import InputError
 from mien.inference.options import AnalysisOptions
 from mien.video import analysis as analysis_module
+from mien.video.io.reader import VideoReader
 from support.recording import BROKEN, FakeAnalyzer, FakeReader, Killed, kill_at, run, stop_at, times
 
 
@@ -44,7 +46,7 @@ def test_resumed_run_equals_uninterrupted_run(tmp_path, kills):
     assert resumed.timeline.tracks[0].shares == uninterrupted.timeline.tracks[0].shares
 
 
-def fail(*_):
+def fail(*_, **__):
     raise Killed
 
 
@@ -120,6 +122,115 @@ def test_refuses_to_resume_another_run(tmp_path):
         run(folder, source=clip, resume=True)
 
 
+def test_refuses_to_resume_a_file_that_was_replaced(tmp_path):
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"12345")
+    with pytest.raises(Killed):
+        run(tmp_path / "out", source=clip, on_frame=kill_at(3))
+    time_ns = clip.stat().st_mtime_ns
+    os.utime(clip, ns=(time_ns, time_ns + 1_000_000))
+    with pytest.raises(InputError, match="another video"):
+        run(tmp_path / "out", source=clip, resume=True)
+
+
+def test_refuses_to_resume_a_folder_of_images_that_has_grown(tmp_path, monkeypatch):
+    monkeypatch.setattr(analysis_module, "VideoReader", VideoReader)
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for index in range(10, 16):
+        Image.new("RGB", (160, 120), (100, 100, 100)).save(frames / f"{index}.png")
+    run(tmp_path / "out", source=frames, on_frame=stop_at(3))
+    Image.new("RGB", (160, 120)).save(frames / "05.png")
+    with pytest.raises(InputError, match="another video"):
+        run(tmp_path / "out", source=frames, resume=True)
+    (frames / "05.png").unlink()
+    assert run(tmp_path / "out", source=frames, resume=True).counts.frames == 6
+
+
+@pytest.mark.parametrize("role", ["face detector", "expression"])
+@pytest.mark.parametrize("setting", [{"precision": "int8"}, {"device": "cuda"}])
+def test_refuses_to_resume_on_another_device_or_with_another_precision(tmp_path, role, setting):
+    with pytest.raises(Killed):
+        run(tmp_path, on_frame=kill_at(3))
+    other = FakeAnalyzer()
+    other.networks = {**other.networks, role: SimpleNamespace(**{**vars(other.networks[role]), **setting})}
+    with pytest.raises(InputError, match="another video, model or option"):
+        run(tmp_path, resume=True, analyzer=other)
+    assert run(tmp_path, resume=True).counts.frames == 16
+
+
+def test_refuses_a_folder_that_another_run_uses(tmp_path):
+    pytest.importorskip("fcntl")
+    messages = []
+
+    def run_again(_, counts):
+        if counts.frames in (3, 8):
+            with pytest.raises(InputError, match="is in use by another run") as caught:
+                run(tmp_path, resume=counts.frames == 8)
+            messages.append(str(caught.value))
+
+    assert run(tmp_path, on_frame=run_again).counts.frames == 16
+    assert len(messages) == 2
+    assert messages[0].startswith(str(tmp_path))
+    assert run(tmp_path).counts.frames == 16
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write_earlier_outputs(folder):
+    for name in ("annotated.mp4", "faces.csv", "report.html", "turns.csv", "tracks.csv"):
+        (folder / name).write_bytes(b"of another video")
+    (folder / "notes.txt").touch()
+
+
+def test_removes_outputs_of_an_earlier_run_that_it_does_not_write(tmp_path):
+    write_earlier_outputs(tmp_path)
+    run(tmp_path, annotate=False)
+    assert names(tmp_path) == ["faces.csv", "notes.txt", "segments.csv", "tracks.csv"]
+    write_earlier_outputs(tmp_path)
+    run(tmp_path, table=tmp_path / "faces.jsonl")
+    assert names(tmp_path) == ["annotated.mp4", "faces.jsonl", "notes.txt", "segments.csv", "tracks.csv"]
+
+
+def test_keeps_its_source_and_files_that_are_not_of_a_run(tmp_path):
+    write_earlier_outputs(tmp_path)
+    run(tmp_path, source=tmp_path / "annotated.mp4", annotate=False)
+    assert (tmp_path / "annotated.mp4").read_bytes() == b"of another video"
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "report.html").write_bytes(b"written by another program")
+    run(tmp_path / "own")
+    assert (tmp_path / "own" / "report.html").read_bytes() == b"written by another program"
+
+
+def test_a_refused_run_removes_nothing(tmp_path):
+    write_earlier_outputs(tmp_path)
+    (tmp_path / "run.json").write_bytes(b"{}")
+    with pytest.raises(InputError, match="unfinished run"):
+        run(tmp_path)
+    assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("stops", [(1,), (3,), (2, 3, 4)])
+def test_resumed_run_names_the_images_that_could_not_be_read_before(tmp_path, monkeypatch, stops):
+    monkeypatch.setattr(analysis_module, "VideoReader", VideoReader)
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for index in range(12):
+        Image.new("RGB", (160, 120), (100 + index,) * 3).save(folder / f"{index:02}.png")
+    for index in (1, 2, 4, 6, 8):
+        (folder / f"{index:02}.png").write_bytes(b"broken")
+    (folder / "a.heic").touch()
+    whole = run(tmp_path / "whole", source=folder, annotate=False)
+    assert (len(whole.problems), whole.counts.broken) == (5, 5)
+    for at in stops:
+        run(tmp_path / "out", source=folder, annotate=False, resume=True, on_frame=stop_at(at))
+    resumed = run(tmp_path / "out", source=folder, annotate=False, resume=True)
+    assert resumed.problems == whole.problems
+    assert resumed.counts.broken == 5
+
+
 def test_kill_while_removing_segments_keeps_the_video(tmp_path, monkeypatch):
     unlink = Path.unlink
 
@@ -190,7 +301,6 @@ def test_reads_a_named_pipe_only_once(tmp_path, monkeypatch, blur):
     monkeypatch.setattr("mien.video.annotation.VideoReader", None)
     opened = []
     monkeypatch.setattr(recording_module, "frames_at", lambda source, *_, **__: opened.append(source) or [])
-    monkeypatch.setattr(FakeAnalyzer, "classifier", SimpleNamespace(has_affect=False), raising=False)
     recording = run(tmp_path / "out", source=tmp_path / "pipe", blur=blur, report=True, on_frame=stop_at(8))
     assert len(times(tmp_path / "out" / "annotated.mp4")) == 8
     assert set(opened) == {str(tmp_path / "out" / "annotated.mp4")}

@@ -146,3 +146,10 @@ def test_failure_of_a_network_is_a_model_error(message):
     expected = message.partition("\n")[0] or "RuntimeError"
     with pytest.raises(ModelError, match=rf"face-detector\.onnx: {expected}$"):
         detector.detect(np.zeros((64, 64, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_unknown_model_is_named_without_a_password(kind):
+    with pytest.raises(UnknownModelError, match=r"unknown model 'https://?host/m\.onnx'") as error:
+        find_model(kind("https://user:secret@host/m.onnx"))
+    assert "secret" not in str(error.value) + error.value.name

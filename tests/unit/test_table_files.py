@@ -11,6 +11,7 @@ import pytest
 
 from mien.errors import InputError, MissingExtraError
 from mien.table_files import PARQUET_BATCH_ROWS, TableFile, check_table_path, json_line, read_table
+from support.permissions import deny
 
 COLUMNS = {"name": str, "count": int, "share": float}
 RECORDS = [
@@ -120,6 +121,14 @@ def test_parquet_needs_its_extra(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_missing_table_is_named_as_given(tmp_path, suffix):
+    path = tmp_path / f"Faces{suffix}"
+    with pytest.raises(InputError) as caught:
+        read_table(path, {})
+    assert str(caught.value) == f"{path}: cannot be read: no such file or directory."
+
+
 def test_json_line_is_compact_ascii():
     assert json_line({"a": None, "b": "ß", "c": 0.5}) == b'{"a":null,"b":"\\u00df","c":0.5}\n'
 
@@ -128,3 +137,9 @@ def test_reads_the_byte_order_mark_of_excel(tmp_path):
     path = tmp_path / "faces.csv"
     path.write_text("\ufeffimage,label\na.jpg,anger\n", encoding="utf-8")
     assert read_table(path, {"image": str, "label": str})[0] == ("image", "label")
+
+
+def test_table_without_permission_is_not_called_unwritable(tmp_path, monkeypatch):
+    deny(monkeypatch, tmp_path)
+    with pytest.raises(InputError, match=r"t\.csv: permission denied\.$"):
+        read_table(tmp_path / "t.csv", {})

@@ -19,7 +19,7 @@ from mien.errors import DatasetError, InputError
 from mien.evaluation.labels import official_labels, select_labeled
 from mien.evaluation.predictions import predict_dataset
 from mien.inference.classifier import ExpressionClassifier
-from mien.manifest import Manifest, TrainingSource
+from mien.manifest import Manifest, TrainingSource, check_manifest_path
 from mien.progress import Progress
 from mien.runtime import find_model
 
@@ -63,13 +63,14 @@ def adapt(
         progress: called during prediction and cross-validation.
 
     Raises:
-        InputError: if a class or the column is unknown.
+        InputError: if a class or the column is unknown, or the manifest would overwrite another file.
         DatasetError: if there are too few faces.
         ModelError: if the model has no embedding output, or its last layer is not linear.
         MissingExtraError: if SciPy or onnx is not installed.
     """
     output = Path(output)
     check_packages()
+    check_manifest_path(output)
     classifier = ExpressionClassifier(model, threads=1, precision="float32")
     check_last_layer(find_model(model))
     samples = tuple(sample for sample in index.samples if sample.split != "test")

@@ -32,13 +32,13 @@ class ShardOutput:
             column `video` before the others.
         items: number of images or videos.
         faces: number of faces; those of a video are tracked faces.
-        failures: item, error and message of each input that could not be read, or not completely.
+        failures: item, error and message of each input that could not be read; `is_partial` is true if some of it was.
     """
 
     table: bytes
     items: int
     faces: int
-    failures: tuple[dict[str, str], ...]
+    failures: tuple[dict[str, Any], ...]
 
 
 class ShardAnalyzer:
@@ -68,15 +68,19 @@ class ShardAnalyzer:
 
     def _analyze_images(self, shard: Shard) -> ShardOutput:
         table = _Table(table_columns(self._analyzer.manifest.labels, self._analyzer.action_unit_names))
+        archive = shard.address(shard.paths[0]) if shard.kind == "archive" else None
         items = faces = 0
         failures = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MienWarning)
             for result in self._results(shard):
                 table.write(flatten_result(result.to_record()))
+                if result.error:
+                    # a damaged tar file has an error of its own after those of its members
+                    is_partial = result.source == archive and items > len(failures)
+                    failures.append(_failure(result.source, result.error, is_partial=is_partial))
                 items += 1
                 faces += len(result.faces)
-                failures += [_failure(result.source, result.error)] if result.error else []
         return ShardOutput(table=table.close(), items=items, faces=faces, failures=tuple(failures))
 
     def _results(self, shard: Shard) -> Iterator[Result]:
@@ -101,6 +105,7 @@ class ShardAnalyzer:
         table = _Table({"video": str, **row_columns(labels, action_units)})
         tracks = set()
         failures = []
+        is_partial = False
         try:
             with (
                 _open_video(shard.source, path) as source,
@@ -110,12 +115,12 @@ class ShardAnalyzer:
                     rows = [{"video": name, **row} for row in frame_rows(frame)]
                     table.write(rows)
                     tracks |= {(row["scene"], row["track_id"]) for row in rows}
+                    is_partial = True
                 if problem := _missing_frames(analysis):
-                    failures.append(
-                        _failure(name, VideoReadError(f"{name} {problem}; its other frames are in the table."))
-                    )
+                    error = VideoReadError(f"{name} {problem}; its other frames are in the table.")
+                    failures.append(_failure(name, error, is_partial=is_partial))
         except (InputError, OSError) as error:
-            failures.append(_failure(name, error))
+            failures.append(_failure(name, error, is_partial=is_partial))
         return ShardOutput(table=table.close(), items=1, faces=len(tracks), failures=tuple(failures))
 
 
@@ -147,6 +152,6 @@ def _missing_frames(analysis: VideoAnalysis) -> str:
     return " and ".join(problems)
 
 
-def _failure(item: str, error: Exception) -> dict[str, str]:
+def _failure(item: str, error: Exception, *, is_partial: bool = False) -> dict[str, Any]:
     code = error.code if isinstance(error, MienError) else "io"
-    return {"item": item, "error": code, "message": " ".join(str(error).split())}
+    return {"item": item, "error": code, "message": " ".join(str(error).split()), "is_partial": is_partial}

@@ -13,6 +13,8 @@ from mien.batch.storage import open_storage, read_file
 from mien.errors import ImageReadError
 from mien.image_formats import IMAGE_SUFFIXES, RAW_PROBLEM, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES, is_raw
 from mien.parallel import map_in_order
+from mien.schema import valid_text
+from mien.table_files import describe_error
 
 READERS = 4
 """Number of image files of a shard that are read at a time, so that a worker does not wait for an object store."""
@@ -54,9 +56,10 @@ def _read_archive(shard: Shard) -> Generator[tuple[str, Content]]:
             for member in members:
                 if not _is_media(member):
                     continue
-                times[member.name] += 1
-                number = times[member.name]
-                name = f"{archive}/{member.name}" + (f"#{number}" if number > 1 else "")
+                name = f"{archive}/{valid_text(member.name)}"
+                times[name] += 1
+                if times[name] > 1:
+                    name += f"#{times[name]}"
                 yield name, _read_member(members, member, name)
     except (OSError, EOFError, tarfile.TarError) as error:
         yield archive, _read_error(archive, error)
@@ -65,10 +68,13 @@ def _read_archive(shard: Shard) -> Generator[tuple[str, Content]]:
 def _is_media(member: tarfile.TarInfo) -> bool:
     name = member.name.rpartition("/")[2].lower()
     is_known = name.endswith(IMAGE_SUFFIXES + UNREADABLE_SUFFIXES + VIDEO_SUFFIXES)
-    return member.isfile() and is_known and not name.startswith(".")
+    is_read = member.isfile() or member.islnk() or member.issym()
+    return is_read and is_known and not name.startswith(".")
 
 
 def _read_member(members: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> Content:
+    if member.islnk() or member.issym():
+        return ImageReadError(f"{name} is a link in a tar file; extract it.")
     if name.lower().endswith(VIDEO_SUFFIXES):
         return ImageReadError(f"{name} is a video in a tar file; extract it.")
     if is_raw(name):
@@ -78,5 +84,4 @@ def _read_member(members: tarfile.TarFile, member: tarfile.TarInfo, name: str) -
 
 
 def _read_error(name: str, error: Exception) -> ImageReadError:
-    problem = getattr(error, "strerror", None) or " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return ImageReadError(f"{name} cannot be read: {problem.lower()}.")
+    return ImageReadError(f"{name} cannot be read: {describe_error(error) or type(error).__name__}.")

@@ -18,18 +18,27 @@ from mien.table_files import TableFile, write_error
 MANIFEST = "run.jsonl"
 """Name of the manifest in the output folder: the settings of the run, then one line for each finished shard."""
 ERRORS = "errors.parquet"
-"""Name of the table of inputs that could not be read."""
-ERROR_COLUMNS = {"item": str, "error": str, "message": str, "shard": str}
+"""Name of the table of inputs that could not be read, or only in part."""
+ERROR_COLUMNS = {"item": str, "error": str, "message": str, "is_partial": bool, "shard": str}
 
 
 @dataclass
 class BatchCounts:
-    """Progress of a run: shards, images and videos, faces, and inputs that could not be read."""
+    """Progress of a run.
+
+    Attributes:
+        shards: finished shards.
+        items: images and videos.
+        faces: faces; those of a video are tracked faces.
+        failures: inputs that could not be read at all.
+        incomplete: inputs that could be read only in part.
+    """
 
     shards: int = 0
     items: int = 0
     faces: int = 0
     failures: int = 0
+    incomplete: int = 0
 
 
 class BatchRun(AbstractContextManager["BatchRun"]):
@@ -61,7 +70,7 @@ class BatchRun(AbstractContextManager["BatchRun"]):
         self.counts = BatchCounts()
         for shard in done:
             entry = self._journal[shard.name]
-            self._count(entry["items"], entry["faces"], len(entry["failures"]))
+            self._count(entry)
 
     @property
     def remaining(self) -> list[Shard]:
@@ -83,7 +92,7 @@ class BatchRun(AbstractContextManager["BatchRun"]):
         except OSError as error:
             raise write_error(path, error) from None
         self._done.add(shard.name)
-        self._count(output.items, output.faces, len(output.failures))
+        self._count(entry)
 
     def write_errors(self) -> None:
         """Write the table of errors of the finished shards.
@@ -101,11 +110,13 @@ class BatchRun(AbstractContextManager["BatchRun"]):
     def _path(self, shard: Shard) -> Path:
         return self._folder / f"{shard.name}.parquet"
 
-    def _count(self, items: int, faces: int, failures: int) -> None:
+    def _count(self, entry: Mapping[str, Any]) -> None:
+        incomplete = sum(failure["is_partial"] for failure in entry["failures"])
         self.counts.shards += 1
-        self.counts.items += items
-        self.counts.faces += faces
-        self.counts.failures += failures
+        self.counts.items += entry["items"]
+        self.counts.faces += entry["faces"]
+        self.counts.failures += len(entry["failures"]) - incomplete
+        self.counts.incomplete += incomplete
 
     def __exit__(self, *error: object) -> None:
         self._journal.close()

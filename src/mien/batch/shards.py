@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Literal
 
+from mien.addresses import public_name
 from mien.batch.storage import is_url, list_files
 from mien.errors import InputError
 from mien.image_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
@@ -79,7 +80,8 @@ def list_shards(sources: Sequence[str], *, shard_size: int = SHARD_SIZE) -> List
             kind: [file for file in files if _kind(file.path) == kind] for kind in KINDS
         }
         if not any(kinds.values()):
-            raise InputError(f"no images or videos found in {source}; expected JPEG, PNG, tar files, MP4 or others.")
+            name = public_name(source)
+            raise InputError(f"no images or videos found in {name}; expected JPEG, PNG, tar files, MP4 or others.")
         for kind, members in kinds.items():
             for file in members:
                 digest.update(f"{source}\0{file.path}\0{file.size}\0{file.mtime_ns}\n".encode())

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from mien.addresses import public_name
 from mien.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ def open_storage(source: str) -> tuple[FileSystem, str]:
         return fs.FileSystem.from_uri(source)
     except (OSError, ValueError) as error:
         if "Unrecognized" not in str(error):
-            raise InputError(f"{source}: {_one_line(error)}.") from None
+            raise InputError(f"{public_name(source)}: {_describe(error, source)}.") from None
     try:
         return fs.FileSystem.from_uri(f"fsspec+{source}")
     except (ImportError, OSError, ValueError) as error:
-        raise InputError(f"{source}: {_one_line(error)}.") from None
+        raise InputError(f"{public_name(source)}: {_describe(error, source)}.") from None
 
 
 def list_files(source: str) -> list[FileInfo]:
@@ -72,16 +73,16 @@ def list_files(source: str) -> list[FileInfo]:
         if root.type == fs.FileType.File:
             return [root]
         if root.type == fs.FileType.NotFound:
-            raise InputError(f"{source}: no such file or folder.")
+            raise InputError(f"{public_name(source)}: no such file or folder.")
         is_local = isinstance(system, fs.LocalFileSystem)
         files = system.get_file_info(list(_walk(path)) if is_local else fs.FileSelector(path, recursive=True))
         kinds = (fs.FileType.File, fs.FileType.NotFound)
         visible = [file for file in files if file.type in kinds and not _is_hidden(file.path, path)]
         return sorted(visible, key=lambda file: file.path)
     except UnicodeError:
-        raise InputError(f"{source} has file names that are not UTF-8; rename them.") from None
+        raise InputError(f"{public_name(source)} has file names that are not UTF-8; rename them.") from None
     except OSError as error:
-        raise InputError(f"{source} cannot be listed: {_one_line(error)}.") from None
+        raise InputError(f"{public_name(source)} cannot be listed: {_describe(error, source)}.") from None
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -110,5 +111,6 @@ def _is_hidden(path: str, root: str) -> bool:
     return any(part.startswith(".") for part in path.removeprefix(root).split("/"))
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+def _describe(error: Exception, source: str) -> str:
+    """Return an error in one line, without the password of a source."""
+    return " ".join(str(error).split()).rstrip(".").replace(source, public_name(source))

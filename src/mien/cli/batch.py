@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mien._version import __version__
+from mien.addresses import public_name
 from mien.cli.options import ANALYSIS, DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, Number, Quiet
 from mien.cli.progress import print_message, progress_bar
 from mien.errors import InputError
@@ -97,8 +98,8 @@ def batch(
     The prediction describes how a face appears to others, not what the person feels. The same command continues an
     interrupted run; the files are the same for any number of workers. See docs/scale.md.
 
-    Exit code: 0 if all inputs could be read, 1 if some could not, 2 if none could. Ctrl-C (130) and SIGTERM (143) end
-    the run; finished shards are kept.
+    Exit code: 0 if all inputs could be read, 1 if some could not or only in part, 2 if none could. Ctrl-C (130) and
+    SIGTERM (143) end the run; finished shards are kept.
 
     Args:
         source: images, tar files of images (WebDataset), videos, and folders of them, which are searched recursively;
@@ -122,7 +123,7 @@ def batch(
     opener = _analyzer_opener(options, placement, analyzer)
     settings = {
         "version": __version__,
-        "source": list(source),
+        "source": [public_name(item) for item in source],
         "inputs": listing.digest,
         "shard_size": shard_size,
         "model": analyzer.manifest.sha256,
@@ -187,8 +188,11 @@ def _run(run: BatchRun, work: ShardAnalyzer, placement: WorkerOptions, total: in
 
 def _print_summary(run: BatchRun) -> None:
     counts = run.counts
-    problem = f", {counts.failures} could not be read: see errors.parquet" if counts.failures else ""
-    print_message(f"{count(counts.items, 'input')}, {count(counts.faces, 'face')}{problem}")
+    problems = [f"{counts.failures} could not be read"] if counts.failures else []
+    problems += [f"{counts.incomplete} could be read only in part"] if counts.incomplete else []
+    hint = ": see errors.parquet" if problems else ""
+    texts = [count(counts.items, "input"), count(counts.faces, "face"), *problems]
+    print_message(", ".join(texts) + hint)
 
 
 def _conclude(run: BatchRun, given_up: Sequence[Shard]) -> int:
@@ -198,7 +202,7 @@ def _conclude(run: BatchRun, given_up: Sequence[Shard]) -> int:
         print_message(f"{shard.name} is missing: its workers were lost; an input from {first} to {last} may kill them")
     if given_up:
         print_message("the same command tries the missing shards again")
-    failures = run.counts.failures
-    if not failures and not given_up:
+    counts = run.counts
+    if not counts.failures and not counts.incomplete and not given_up:
         return 0
-    return ALL_FAILED if failures >= run.counts.items else SOME_FAILED
+    return ALL_FAILED if counts.failures >= counts.items else SOME_FAILED

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from mien.cli.options import OUTPUT_FILE, File, Quiet
+from mien.cli.progress import print_message
 
 FormatName = Literal["srt", "vtt", "elan", "boris", "label-studio", "fiftyone"]
 
@@ -30,13 +31,14 @@ def convert(
         table: .csv, .jsonl or .parquet file that mien predict or mien video has written.
         output: file to write.
         format: srt, vtt, elan, boris, label-studio or fiftyone [default: by the suffix of --output].
-        media: the video, for ELAN and BORIS.
+        media: the video, for ELAN and BORIS; BORIS gets its length and frame rate.
         prefix: text before the path of each image, for Label Studio, such as "/data/local-files/?d=".
     """
-    from mien.cli.outputs import print_overwriting, print_written
+    from mien.cli.outputs import holds_data
     from mien.interchange.convert import convert_table
 
-    print_overwriting(output, quiet=quiet)
+    is_overwritten = holds_data(output)
     convert_table(table, output, format=format, media=media, prefix=prefix)
-    print_written(output, quiet=quiet)
+    if not quiet:
+        print_message(f"{'overwrote' if is_overwritten else 'wrote'} {output}")
     return 0

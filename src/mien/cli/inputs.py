@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
-from mien.addresses import path_problem
+from mien.addresses import path_problem, public_name
 from mien.cli.outputs import shorten
 from mien.errors import InputError, MienError
 from mien.image_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
@@ -80,7 +80,7 @@ def find_images(arguments: Iterable[str], *, skip: Path | None = None) -> Found:
             if not own.images and not own.failures:
                 raise InputError(problem)
         except MienError as error:
-            own.failures.append((argument, error))
+            own.failures.append((public_name(argument), error))
         found.add(own)
     return found
 
@@ -168,7 +168,7 @@ def _walk(folder: Path, root: Path, skip: Path | None, found: Found) -> None:
 
     for parent, folders, files in os.walk(folder, onerror=fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found.links += [str(path) for name in folders if (path := Path(parent, name)).is_symlink()]
+        found.links += [str(path) for name in folders if _try_stat((path := Path(parent, name)).is_symlink)]
         for name in sorted(files):
             if not name.startswith("."):
                 _select(Path(parent, name), root, skip, found)
@@ -180,7 +180,7 @@ def _select(path: Path, root: Path, skip: Path | None, found: Found) -> None:
     if suffix not in IMAGE_SUFFIXES + UNREADABLE_SUFFIXES + VIDEO_SUFFIXES:
         return
     # a broken link and a file without permission are included: reading them reports the reason
-    if not path.is_symlink() and not _try_stat(path.is_file, default=True):
+    if not _try_stat(path.is_symlink) and not _try_stat(path.is_file, default=True):
         return
     if skip is not None and Path(os.path.realpath(path)).is_relative_to(skip):
         return

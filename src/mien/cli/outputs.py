@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mien.atomic import open_atomic
 from mien.cli.progress import print_message
 from mien.errors import ImageReadError, InputError, MissingExtraError
+from mien.manifest import check_manifest_path
 from mien.schema import valid_text
 from mien.table_files import write_error
 
@@ -67,7 +68,7 @@ def print_overwriting(path: Path | None, *, quiet: bool = False) -> None:
 def holds_data(path: Path) -> bool:
     """Return whether a file exists, or a folder with files."""
     try:
-        return any(path.iterdir()) if path.is_dir() else path.exists()
+        return any(path.iterdir()) if path.is_dir() else path.is_file()
     except OSError:
         return False
 
@@ -156,11 +157,14 @@ def check_image_path(path: Path, *, source: Path) -> None:
 
 
 def check_model_path(path: Path, model: str | Path) -> None:
-    """Raise `InputError` unless a model can be written to a path that is not that of the model it is made from."""
+    """Raise `InputError` unless a model and its manifest can be written without loss of another file."""
     if path.suffix != ".onnx":
         raise InputError(f"{path}: the name of a model file must end in .onnx.")
+    if path.is_dir():
+        raise InputError(f"{path} is a directory; expected a file name.")
     if path.exists() and path.resolve() == Path(model).resolve():
         raise InputError(f"{path} is the model itself; give another --output.")
+    check_manifest_path(path)
 
 
 def save_image(image: np.ndarray, path: Path) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from mien._version import __version__
+from mien.addresses import public_name
 from mien.cli.options import (
     DEFAULTS,
     OUTPUT_FOLDER,
@@ -25,8 +27,9 @@ from mien.cli.options import (
 )
 from mien.cli.progress import ProgressBar, print_message, printable, progress_bar
 from mien.cli.signals import deferred_stop, stop_code
+from mien.cli.video_folders import VideoFolders
 from mien.cli.video_sound import open_voices, read_sound
-from mien.cli.video_sources import check_source, expand_sources, identify, name_folders, number_names
+from mien.cli.video_sources import check_source, expand_sources, number_names
 from mien.drawing.blur_mode import BlurMode
 from mien.errors import InputError, MienError
 from mien.number_format import count
@@ -39,8 +42,6 @@ if TYPE_CHECKING:
 
 SOME_FAILED = 1
 ALL_FAILED = 2
-JOURNAL = "run.jsonl"
-"""Name of the list of finished videos in the output folder of several; a complete run removes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,20 +206,17 @@ def _analyze_several(
     is_stopped: Callable[[], bool],
 ) -> int:
     """Analyze several videos, each into a folder of its own; a bad one is reported and the others continue."""
-    from mien.resume import Journal
-    from mien.video.io.sources import public_name
-
     failures = 0
     with ExitStack() as stack:
-        done = None
+        folders = None
         if output is not None:
-            done = Journal(output / JOURNAL, _journal_settings(analyzer, voices, settings), resume=settings.resume)
-            stack.enter_context(done)
-        items = number_names(map(public_name, sources))
-        for source, item, folder in zip(sources, items, name_folders(sources, output), strict=True):
-            if done is not None and item in done and done[item]["file"] == identify(source):
+            same = _journal_settings(analyzer, voices, settings)
+            folders = stack.enter_context(VideoFolders(output, sources, same, resume=settings.resume))
+        for source, item in zip(sources, number_names(map(public_name, sources)), strict=True):
+            if folders is not None and folders.is_done(item, source):
                 continue
             print(f"{printable(public_name(source))}:", flush=True)
+            folder = folders.begin(item, source) if folders is not None else None
             try:
                 recording = _analyze(source, analyzer, voices, folder, None, settings, is_stopped)
             except MienError as error:
@@ -227,10 +225,10 @@ def _analyze_several(
                 continue
             if recording.was_stopped:
                 return stop_code()
-            if done is not None:
-                done.add(item, {"file": identify(source)})
-        if done is not None:
-            done.remove()
+            if folders is not None:
+                folders.finish(item)
+        if folders is not None:
+            folders.conclude()
     return _conclude(len(sources), failures, quiet=settings.quiet)
 
 
@@ -246,9 +244,18 @@ def _conclude(total: int, failures: int, *, quiet: bool) -> int:
 
 def _journal_settings(analyzer: Analyzer, voices: VoiceAnalyzer | None, settings: _Settings) -> dict[str, Any]:
     """Return what has to be the same when a run over several videos is resumed."""
+    from mien.video.analysis import numeric_settings
+
     same = asdict(replace(settings, resume=False, quiet=False))
     voice = voices.manifest.sha256 if voices else None
-    return {"model": analyzer.manifest.sha256, "voice": voice, **asdict(analyzer.options), **same}
+    return {
+        "version": __version__,
+        "model": analyzer.manifest.sha256,
+        "voice": voice,
+        **numeric_settings(analyzer),
+        **asdict(analyzer.options),
+        **same,
+    }
 
 
 def _frame_callback(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
+from mien.addresses import public_name
 from mien.errors import InputError
 from mien.image_formats import IMAGE_SUFFIXES
 
@@ -29,7 +32,8 @@ def expand_sources(arguments: Sequence[str]) -> list[str]:
 def check_source(source: str) -> None:
     """Raise `InputError` for a still image, which would be a video of one frame."""
     path = Path(source)
-    if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
+    # unlike Path.is_file, it is False without permission: reading the source reports that
+    if path.suffix.lower() not in IMAGE_SUFFIXES or not os.path.isfile(path):  # noqa: PTH113
         return
     from PIL import Image
 
@@ -42,15 +46,21 @@ def check_source(source: str) -> None:
         raise InputError(f"{source} is an image; give it to mien predict.")
 
 
-def name_folders(sources: Sequence[str], output: Path | None) -> list[Path | None]:
-    """Return a folder in the output folder for each video, named after it; equal names get a number."""
-    if output is None:
-        return [None] * len(sources)
-    from mien.video.io.sources import public_name
+def name_folders(
+    sources: Iterable[str], items: Iterable[str], known: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """Return the name of a folder for each video: the known one, or one after the video that no other video has.
 
-    folders: list[Path | None] = []
-    used: set[str] = set()
-    for source in sources:
+    Args:
+        sources: the videos.
+        items: unique names of the videos, the keys of the result.
+        known: folders that videos have, by their unique names; also of videos that are not among the sources.
+    """
+    folders = dict(known)
+    used = {folder.casefold() for folder in known.values()}
+    for source, item in zip(sources, items, strict=True):
+        if item in folders:
+            continue
         name = re.sub(r"[^\w.\- ]+", "-", Path(public_name(source)).stem).strip(" .-") or "video"
         number = 1
         unique = name
@@ -58,7 +68,7 @@ def name_folders(sources: Sequence[str], output: Path | None) -> list[Path | Non
             number += 1
             unique = f"{name}-{number}"
         used.add(unique.casefold())
-        folders.append(output / unique)
+        folders[item] = unique
     return folders
 
 
@@ -75,12 +85,3 @@ def number_names(names: Iterable[str]) -> list[str]:
         counts[name] += 1
         numbered.append(name if counts[name] == 1 else f"{name} ({counts[name]})")
     return numbered
-
-
-def identify(source: str) -> list[int] | None:
-    """Return size and time of modification of a video file; None for other sources."""
-    path = Path(source)
-    if "://" in source or not path.is_file():
-        return None
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from mien.addresses import public_name
 from mien.cli.options import ANALYSIS, OUTPUT_FILE, File, Json, Quiet, Threads
 from mien.cli.progress import ProgressBar, print_message, progress_bar
 from mien.cli.signals import deferred_stop, stop_code
@@ -137,7 +138,7 @@ def _analyze(
             with progress_bar("seconds", is_shown=not quiet) as progress:
                 yield analyzer.analyze(name, on_progress=_progress_callback(progress, is_stopped))
         except MienError as error:
-            yield VoiceResult(source=name, error=error)
+            yield VoiceResult(source=public_name(name), error=error)
         except _StoppedError:
             return
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mien.addresses import path_problem
 from mien.errors import AudioReadError
 from mien.image_formats import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
@@ -25,15 +26,15 @@ def expand_sounds(arguments: Sequence[str]) -> list[Source]:
 
 def _expand(argument: str) -> Iterator[Source]:
     """Yield the files of one argument, or errors."""
-    path = Path(argument)
-    is_pattern = bool(argument) and glob.has_magic(argument) and not path.exists()
+    # os.path returns False for a path out of reach, where Path raises: reading the file reports the reason
+    is_pattern = glob.has_magic(argument) and not (os.path.exists(argument) or path_problem(argument))  # noqa: PTH110
     matches = sorted(glob.glob(argument, recursive=True)) if is_pattern else [argument]  # noqa: PTH207
     if is_pattern:
-        matches = [match for match in matches if Path(match).is_dir() or _is_sound(match)]
+        matches = [match for match in matches if os.path.isdir(match) or _is_sound(match)]  # noqa: PTH112
     if not matches:
         yield argument, AudioReadError(f"no audio files match {argument}.")
     for match in matches:
-        if match and Path(match).is_dir():
+        if os.path.isdir(match):  # noqa: PTH112
             yield from _search(match)
         else:
             yield match, None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.datasets.files import Files, dataset_path, open_files
+from mien.datasets.files import Files, dataset_path, open_files, read_labels
 from mien.datasets.index import Index, Sample, hold_out_validation
 from mien.emotions import AFFECTNET_CLASSES, BASIC_EXPRESSIONS, EXPRESSIONS
 from mien.errors import DatasetError, LayoutError
@@ -143,6 +143,6 @@ def _read_optional(path: Path, files: Files, name: str, present: set[str]) -> np
 def _read_values(path: Path, files: Files, name: str) -> np.ndarray:
     """Return the numbers of an annotation (N,), which AffectNet stores partly as text."""
     try:
-        return np.load(io.BytesIO(files.read(name)), allow_pickle=False).astype(float).reshape(-1)
+        return np.load(io.BytesIO(read_labels(files, name, path / name)), allow_pickle=False).astype(float).reshape(-1)
     except (ValueError, TypeError, EOFError, OSError) as error:
         raise DatasetError(f"{path / name}: not a .npy file of numbers ({error}).") from None

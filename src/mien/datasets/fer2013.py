@@ -78,7 +78,7 @@ class PixelTable:
 
     def _line(self, offset: int) -> bytes:
         if isinstance(self.files, FolderFiles):
-            with (self.files.path / self.name).open("rb") as file:
+            with self.files.open(self.name) as file:
                 file.seek(offset)
                 return file.readline()
         if self._text is None:
@@ -144,7 +144,7 @@ def scan_pixel_table(files: Files, name: str, path: Path) -> list[PixelRow]:
 
 def _open(files: Files, name: str) -> BinaryIO:
     """Open a file as a stream, without loading it into memory where it is on disk."""
-    return (files.path / name).open("rb") if isinstance(files, FolderFiles) else io.BytesIO(files.read(name))
+    return files.open(name) if isinstance(files, FolderFiles) else io.BytesIO(files.read(name))
 
 
 def _cell(data: bytes) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.datasets.fer2013 import USAGES, PixelTable, scan_pixel_table
-from mien.datasets.files import Files, ImageStore, dataset_path, open_files, read_csv_rows
+from mien.datasets.files import Files, ImageStore, dataset_path, open_files, read_csv_rows, read_labels
 from mien.datasets.index import Index, Sample
 from mien.emotions import EXPRESSIONS, FERPLUS_COLUMNS
 from mien.errors import AnnotationError, InputError, LayoutError
@@ -190,7 +190,7 @@ def _read_official(path: Path, files: Files, splits: list[str]) -> list[Sample]:
             file = path / name
             if not files.has(name):
                 raise LayoutError(file.parent, "label.csv in this folder, or its rows in fer2013new.csv")
-            lines = read_csv_rows(files.read(name), file)
+            lines = read_csv_rows(read_labels(files, name, file), file)
             split_rows = [_parse_row(file, line, cells, split, name_column=0) for line, cells in lines]
         rows += _deduplicate(file, split_rows)
     return rows
@@ -199,7 +199,7 @@ def _read_official(path: Path, files: Files, splits: list[str]) -> list[Sample]:
 def _read_new_csv(path: Path, files: Files) -> list[Sample]:
     file = path / "fer2013new.csv"
     rows: list[Sample] = []
-    for line, cells in read_csv_rows(files.read("fer2013new.csv"), file):
+    for line, cells in read_csv_rows(read_labels(files, "fer2013new.csv", file), file):
         if not rows and cells[0] == "Usage":
             continue
         if cells[0] not in USAGES:

@@ -9,7 +9,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import BinaryIO, NoReturn, Protocol
 
 import numpy as np
 
@@ -44,10 +44,13 @@ class FolderFiles:
             DatasetError: a folder cannot be searched.
         """
         names: list[str] = []
-        for folder, folders, files in os.walk(self.path, followlinks=True, onerror=_fail):
-            folders[:] = [name for name in folders if not _is_loop(folder, name)]
-            prefix = Path(folder).relative_to(self.path).as_posix()
-            names += [file if prefix == "." else f"{prefix}/{file}" for file in files]
+        try:
+            for folder, folders, files in os.walk(self.path, followlinks=True, onerror=_fail):
+                folders[:] = [name for name in folders if not _is_loop(folder, name)]
+                prefix = Path(folder).relative_to(self.path).as_posix()
+                names += [file if prefix == "." else f"{prefix}/{file}" for file in files]
+        except OSError as error:
+            raise DatasetError(f"{error.filename}: cannot be searched ({error.strerror}).") from error
         return sorted(filter(_is_visible, names))
 
     def has(self, name: str) -> bool:
@@ -63,6 +66,13 @@ class FolderFiles:
             return (self.path / name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             raise KeyError(name) from None
+        except OSError as error:
+            raise DatasetError(f"{self.path / name}: cannot be read ({error.strerror}).") from error
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file. Raises DatasetError if it cannot be read."""
+        try:
+            return (self.path / name).open("rb")
         except OSError as error:
             raise DatasetError(f"{self.path / name}: cannot be read ({error.strerror}).") from error
 
@@ -136,7 +146,7 @@ Files = FolderFiles | ZipFiles
 
 
 def _fail(error: OSError) -> NoReturn:
-    raise DatasetError(f"{error.filename}: cannot be searched ({error.strerror}).") from error
+    raise error
 
 
 def _is_loop(parent: str, name: str) -> bool:
@@ -153,9 +163,13 @@ def dataset_path(path: str | Path) -> Path:
     """Return the path of a data set.
 
     Raises:
-        DatasetError: the text is empty or an address.
+        DatasetError: the text is empty or an address, or the path cannot be accessed.
     """
-    if (problem := path_problem(path)) and not (str(path).strip() and Path(path).exists()):
+    try:
+        is_present = bool(str(path).strip()) and Path(path).exists()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror}).") from error
+    if not is_present and (problem := path_problem(path)):
         raise DatasetError(problem)
     return Path(path)
 
@@ -165,14 +179,35 @@ def open_files(path: str | Path) -> Files:
 
     Raises:
         LayoutError: the path is neither.
+        DatasetError: the file cannot be read.
     """
     path = Path(path)
     if path.is_dir():
         return FolderFiles(path)
-    if path.is_file() and zipfile.is_zipfile(path):
-        return ZipFiles(path)
+    if path.is_file():
+        with FolderFiles(path.parent).open(path.name) as file:
+            is_zip = zipfile.is_zipfile(file)
+        if is_zip:
+            return ZipFiles(path)
     problem = "this file is neither" if path.exists() else "the path does not exist"
     raise LayoutError(path, f"a folder or a .zip file; {problem}")
+
+
+def read_labels(files: Files, name: str, file: Path) -> bytes:
+    """Return the content of a listed label file.
+
+    Args:
+        files: folder or zip archive that contains it.
+        name: its name in `files`.
+        file: its path, for messages.
+
+    Raises:
+        DatasetError: it cannot be read, for example because it is a broken link.
+    """
+    try:
+        return files.read(name)
+    except KeyError:
+        raise DatasetError(f"{file}: no such file; is it a broken link?") from None
 
 
 def read_csv_rows(data: bytes, file: str | Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:

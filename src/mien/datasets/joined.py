@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mien.addresses import public_name
 from mien.datasets.files import ImageStore
 from mien.datasets.index import Index, Sample, unique_labels
 from mien.errors import DatasetError, InputError
@@ -88,8 +89,9 @@ def parse_parts(text: str | Path) -> list[tuple[str, str]]:
     """
     parts = [part.strip().partition("=") for part in str(text).split(",")]
     if not all(kind and path for kind, _, path in parts):
+        name = public_name(str(text))
         raise InputError(
-            f"{str(text)!r} is not of the form KIND=PATH,KIND=PATH, such as ferplus=ferplus.zip,rafdb=rafdb.zip."
+            f"{name!r} is not of the form KIND=PATH,KIND=PATH, such as ferplus=ferplus.zip,rafdb=rafdb.zip."
         )
     return [(kind, path) for kind, _, path in parts]
 

@@ -7,6 +7,7 @@ import io
 from collections.abc import Collection
 from pathlib import Path
 
+from mien.addresses import path_problem
 from mien.atomic import write_atomic
 from mien.datasets.fer2013 import USAGES
 from mien.datasets.files import read_csv_rows
@@ -32,7 +33,8 @@ def read_leaks(path: str | Path, *, split: str | None = None) -> set[str]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; expected a CSV file of `Usage,Image name`.") from error
+        problem = path_problem(path) or f"{path}: {error.strerror}; expected a CSV file of `Usage,Image name`."
+        raise InputError(problem) from error
     leaks: set[str] = set()
     for line, row in read_csv_rows(data, path):
         if line == 1 and row[0] == HEADER[0]:

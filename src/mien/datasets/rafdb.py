@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.datasets.files import Files, dataset_path, open_files, read_csv_rows
+from mien.datasets.files import Files, dataset_path, open_files, read_csv_rows, read_labels
 from mien.datasets.index import Index, Sample, check_listed_once, hold_out_validation
 from mien.emotions import BASIC_EXPRESSIONS, EFFICIENTFACE_CLASSES, RAFDB_CLASSES
 from mien.errors import AnnotationError, LayoutError
@@ -96,7 +96,7 @@ def _read_official(path: Path, files: Files) -> tuple[bool, list[Sample]]:
         )
     is_aligned = folders[0] == "aligned"
     file = path / LABEL_LIST
-    text = files.read(LABEL_LIST).decode("utf-8", "replace")
+    text = read_labels(files, LABEL_LIST, file).decode("utf-8", "replace")
     samples = [
         _parse_line(path, files, names, line.split(), number, is_aligned)
         for number, line in enumerate(text.splitlines(), start=1)
@@ -125,19 +125,20 @@ def _parse_line(path: Path, files: Files, names: set[str], cells: list[str], lin
     stem, dot, suffix = cells[0].rpartition(".")
     image = f"Image/aligned/{stem}_aligned{dot}{suffix}" if is_aligned else f"Image/original/{cells[0]}"
     annotation = f"Annotation/manual/{stem}_manu_attri.txt"
-    groups, landmarks = _parse_annotation(files.read(annotation)) if annotation in names else ({}, None)
+    groups, landmarks = _read_annotation(files, annotation) if annotation in names else ({}, None)
     landmarks_xy = None if is_aligned else landmarks
     sample = Sample(id=image, split=split, groups=groups, landmarks_xy=landmarks_xy, line=line)
     return sample.with_label(RAFDB_CLASSES[int(cells[1]) - 1], BASIC_EXPRESSIONS)
 
 
-def _parse_annotation(data: bytes) -> tuple[dict[str, str], tuple[tuple[float, float], ...] | None]:
-    """Parse five lines `x y`, then gender, race and age group; return the groups and the landmarks in mien's order.
+def _read_annotation(files: Files, name: str) -> tuple[dict[str, str], tuple[tuple[float, float], ...] | None]:
+    """Read five lines `x y`, then gender, race and age group; return the groups and the landmarks in mien's order.
 
-    A malformed annotation counts as missing, because labels do not depend on it.
+    A malformed annotation and a broken link count as missing, because labels do not depend on them.
     """
-    lines = [text.split() for text in data.decode("utf-8", "replace").splitlines() if text.strip()]
     try:
+        text = files.read(name).decode("utf-8", "replace")
+        lines = [line.split() for line in text.splitlines() if line.strip()]
         points = np.array(lines[:5], dtype=float).reshape(5, 2)
         codes = [code for [code] in lines[5:]]
         groups = {
@@ -192,7 +193,7 @@ def _check_tables(path: Path, files: Files, tables: list[str], folder_of: Mappin
     """Raise for tables of `image,label` that differ from the folders (number of each `train/NAME`)."""
     for table in tables:
         split = table.split("/")[-1].removesuffix("_labels.csv")
-        for line, row in read_csv_rows(files.read(table), path / table):
+        for line, row in read_csv_rows(read_labels(files, table, path / table), path / table):
             cells = [cell.strip() for cell in row]
             if line == 1 and cells[0] == "image":
                 continue

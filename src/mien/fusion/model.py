@@ -49,10 +49,9 @@ class FusionModel:
     """
 
     def __init__(self, path: str | Path, *, face: Manifest, voice: Manifest) -> None:
-        loaded = load_model(path, task=TASK, threads=1)
-        self._session = loaded.session
-        self.path = loaded.path
-        self.manifest = loaded.manifest
+        self._network = load_model(path, task=TASK, threads=1)
+        self.path = self._network.path
+        self.manifest = self._network.manifest
         for modality, manifest in (("face", face), ("voice", voice)):
             fitted = self.manifest.source.get(modality)
             if fitted != identify(manifest):
@@ -83,11 +82,8 @@ class FusionModel:
             "face": face.embedding[None].astype(np.float32),
             "voice": voice.embedding[None].astype(np.float32),
         }
-        try:
-            (logits,) = self._session.run(["logits"], inputs)
-        except Exception as error:
-            raise ModelError(f"{self.path}: the head failed: {str(error).splitlines()[0]}") from None
-        return softmax(np.asarray(logits), self.manifest.temperature)[0]
+        (logits,) = self._network.run(["logits"], inputs)
+        return softmax(logits, self.manifest.temperature)[0]
 
 
 def pool_logits(face: Evidence, voice: Evidence, voice_trust: float) -> np.ndarray:

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from mien.interchange.face_names import face_names
+from mien.video.io.sources import VideoInfo
 from mien.video.label_segments import LabelSegment
 
 _PROJECT_FORMAT = "7.0"
 
 
-def to_boris(segments: Sequence[LabelSegment], labels: Sequence[str], media: Path) -> str:
+def to_boris(segments: Sequence[LabelSegment], labels: Sequence[str], media: Path, info: VideoInfo) -> str:
     """Return a BORIS project with one observation: labels are state events, faces are subjects.
 
     Args:
         segments: see `mien.video.label_segments`.
         labels: class names, the ethogram.
         media: the video.
+        info: its properties; without a duration the end of the last segment is the length.
 
     Source:
         BORIS 8, project format 7.0.
@@ -36,7 +38,8 @@ def to_boris(segments: Sequence[LabelSegment], labels: Sequence[str], media: Pat
     # a face that changes its label ends one state and starts the next at the same time: the end comes first
     events.sort(key=lambda event: (event[0], event[1], event[4] != ""))
     path = str(media.resolve())
-    length_s = round(max((segment.end_s for segment in segments), default=0.0), 3)
+    last_s = max((segment.end_s for segment in segments), default=0.0)
+    length_s = round(last_s if info.duration_s is None else info.duration_s, 3)
     observation = {
         "type": "MEDIA",
         "date": now,
@@ -44,9 +47,9 @@ def to_boris(segments: Sequence[LabelSegment], labels: Sequence[str], media: Pat
         "file": {"1": [path], **{str(player): [] for player in range(2, 9)}},
         "media_info": {
             "length": {path: length_s},
-            "fps": {path: 0},
+            "fps": {path: round(info.fps or 0.0, 3)},
             "hasVideo": {path: True},
-            "hasAudio": {path: False},
+            "hasAudio": {path: info.has_audio},
             "offset": {"1": 0.0},
         },
         "time offset": 0.0,

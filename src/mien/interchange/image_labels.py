@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 UNSURE = "unsure"
 """Label of a face for which the model abstains."""
@@ -17,19 +17,23 @@ def to_label_studio(rows: Iterable[Mapping[str, Any]], prefix: str = "") -> str:
 
     Args:
         rows: rows of an image table; see `mien.schema.table_columns`.
-        prefix: text before the path of each image, such as "/data/local-files/?d=".
+        prefix: text before the path of each image, such as "/data/local-files/?d="; the path is then percent-encoded.
 
     Source:
         Label Studio, "Import pre-annotated data": `rectanglelabels` in percent of the image.
     """
+
+    def address(path: str) -> str:
+        return f"{prefix}{quote(path, errors='replace')}" if prefix else path
+
     tasks = []
-    for image, faces in _images(rows):
+    for image, faces in _images(rows, address).items():
         results = [_region(number, face) for number, face in enumerate(faces, start=1)]
         scores = [float(face["confidence"]) for face in faces]
         prediction: dict[str, Any] = {"model_version": "mien", "result": results}
         if scores:
             prediction["score"] = round(sum(scores) / len(scores), 4)
-        tasks.append({"data": {"image": f"{prefix}{image}"}, "predictions": [prediction]})
+        tasks.append({"data": {"image": image}, "predictions": [prediction]})
     return json.dumps(tasks, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -69,7 +73,7 @@ def to_fiftyone(rows: Iterable[Mapping[str, Any]], labels: Sequence[str]) -> str
     """
     names = (*(f"p_{label}" for label in labels), "yaw_deg", "pitch_deg", "roll_deg")
     detections = {
-        str(Path(image).absolute()): [
+        image: [
             {
                 "label": face.get("label") or UNSURE,
                 "bounding_box": [round(value, 6) for value in _relative_box(face)],
@@ -78,17 +82,23 @@ def to_fiftyone(rows: Iterable[Mapping[str, Any]], labels: Sequence[str]) -> str
             }
             for face in faces
         ]
-        for image, faces in _images(rows)
+        for image, faces in _images(rows, lambda path: str(Path(path).absolute())).items()
     }
     return json.dumps({"classes": [*labels, UNSURE], "labels": detections}, indent=1, ensure_ascii=False) + "\n"
 
 
-def _images(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """Yield the path of each readable image and its faces."""
-    for image, group in groupby(rows, key=lambda row: row["image"]):
-        members = list(group)
-        if not members[0].get("error"):
-            yield image, [row for row in members if row.get("x1") is not None]
+def _images(rows: Iterable[Mapping[str, Any]], address: Callable[[str], str]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the faces of each readable image by its address; a table may be sorted in any way.
+
+    Tables from Windows separate folders by backslashes.
+    """
+    images: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if not row.get("error"):
+            faces = images.setdefault(address(row["image"].replace("\\", "/")), [])
+            if row.get("x1") is not None:
+                faces.append(row)
+    return images
 
 
 def _relative_box(face: Mapping[str, Any]) -> tuple[float, float, float, float]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from mien.addresses import path_problem
 from mien.atomic import open_atomic
 from mien.errors import CheckpointError, ConfigError
 from mien.manifest import TrainingSource
@@ -102,7 +103,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: if it is missing, broken, or of another schema.
     """
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}.")
+        raise CheckpointError(path_problem(path) or f"no checkpoint at {path}.")
     try:
         record = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # torch's message advises to run code from the file

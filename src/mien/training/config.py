@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from mien.addresses import path_problem
 from mien.errors import ConfigError
 from mien.faces.alignment import MARGINS
 from mien.records import convert_record
@@ -324,8 +325,9 @@ def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Config:
     """
     try:
         record = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise ConfigError(f"no recipe at {path}.") from None
+    except OSError as error:
+        problem = (error.strerror or str(error)).lower()
+        raise ConfigError(path_problem(path) or f"no recipe at {path}: {problem}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
     record = _resolve_paths(record, path.parent)

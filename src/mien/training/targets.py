@@ -46,12 +46,19 @@ class Targets:
         folder = Path(options.store or directory)
         threads = config.training.threads
         self._live: list[Teacher] = []
+        feature_teacher = None
+        if options.feature_distillation > 0:
+            # its classes do not matter
+            feature_teacher = FeatureTeacher(options.feature_teacher, (), flip_tta=options.flip_tta, threads=threads)
         if options.teacher > 0:
             teachers = [
                 Teacher(model, faces.names, flip_tta=options.flip_tta, threads=threads) for model in options.teachers
             ]
             if options.cache:
-                outputs = [cached_outputs(teacher, faces, folder, progress) for teacher in teachers]
+                outputs = []
+                for teacher in teachers:
+                    same = [feature_teacher] if feature_teacher and feature_teacher.model == teacher.model else []
+                    outputs.append(cached_outputs([teacher, *same], faces, folder, progress)[0])
                 self._fixed += self.teacher_weight * self._average(outputs)
             else:
                 for teacher in teachers:
@@ -59,10 +66,8 @@ class Targets:
                 self._live = teachers
         self._valence_arousal = _check_affect(faces) if options.valence_arousal > 0 else None
         self._features: Tensor | None = None
-        if options.feature_distillation > 0:
-            # its classes do not matter
-            feature_teacher = FeatureTeacher(options.feature_teacher, (), flip_tta=options.flip_tta, threads=threads)
-            self._features = _unit_variance(cached_outputs(feature_teacher, faces, folder, progress))
+        if feature_teacher:
+            self._features = _unit_variance(cached_outputs([feature_teacher], faces, folder, progress)[0])
 
     def __call__(
         self, indices: Int[Tensor, " batch"], crops: Float[Tensor, "batch 3 size size"]

@@ -1,6 +1,7 @@
 """Teachers: exported models that predict the training faces, and the cache of their outputs."""
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,21 +53,22 @@ class Teacher:
         assert alignment is not None  # required in the manifest of an expression model
         self.alignment = alignment
 
-    def predict_faces(self, faces: Faces, rows: np.ndarray) -> Float[Tensor, "faces columns"]:
-        """Return the outputs for plain faces, with the model's own alignment."""
+    def crop_faces(self, faces: Faces, rows: np.ndarray) -> np.ndarray:
+        """Return the crops (N, S, S, 3) uint8 of plain faces, with the model's own alignment."""
         size = self.classifier.manifest.input.size
         crops = [
             faces.store.crop(int(row), size=size, template=self.alignment.template, margin=self.alignment.margin)
             for row in rows
         ]
-        return self._predict(np.stack(crops))
+        return np.stack(crops)
 
     def predict_crops(self, crops: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch columns"]:
         """Return the outputs for training crops (0..255), resized to the model's input."""
         size = self.classifier.manifest.input.size
         if crops.shape[-1] != size:
             crops = F.interpolate(crops, size=(size, size), mode="bilinear", antialias=True)
-        return self._predict(crops.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
+        pixels = crops.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+        return self.select(self.classifier.logits(pixels, flip_tta=self.flip_tta))
 
     def check_alignment(self, data: DataConfig) -> None:
         """Check that training crops are aligned as the model expects.
@@ -80,8 +82,9 @@ class Teacher:
                 f"{self.alignment.margin}; data has {data.template}, {data.margin}. Set target.cache = true."
             )
 
-    def _predict(self, crops: np.ndarray) -> Float[Tensor, "faces columns"]:
-        return torch.from_numpy(self.classifier.logits(crops, flip_tta=self.flip_tta)[:, self.columns])
+    def select(self, logits: np.ndarray, embeddings: np.ndarray | None = None) -> Float[Tensor, "faces columns"]:
+        """Return the outputs that serve as targets: the logits of the classes of the data."""
+        return torch.from_numpy(logits[:, self.columns])
 
 
 class FeatureTeacher(Teacher):
@@ -89,35 +92,58 @@ class FeatureTeacher(Teacher):
 
     cache_prefix = "embedding"
 
-    def _predict(self, crops: np.ndarray) -> Float[Tensor, "faces columns"]:
-        return torch.from_numpy(self.classifier.embeddings(crops, flip_tta=self.flip_tta))
+    def select(self, logits: np.ndarray, embeddings: np.ndarray | None = None) -> Float[Tensor, "faces columns"]:
+        """Return the embeddings."""
+        assert embeddings is not None
+        return torch.from_numpy(embeddings)
 
 
 def cached_outputs(
-    teacher: Teacher, faces: Faces, folder: Path, progress: Progress | None = None
-) -> Float[Tensor, "faces columns"]:
-    """Return a teacher's outputs for all plain faces, from the cache in a folder if present.
+    teachers: Sequence[Teacher], faces: Faces, folder: Path, progress: Progress | None = None
+) -> list[Float[Tensor, "faces _"]]:
+    """Return the outputs of teachers with the same model for all plain faces, from the cache in a folder if present.
+
+    The outputs that are not in the cache are predicted in one pass.
 
     Raises:
-        DatasetError: if the cached file is broken.
+        DatasetError: if a cached file is broken.
     """
+    paths = {teacher: _cache_path(teacher, faces, folder) for teacher in teachers}
+    if missing := [teacher for teacher, path in paths.items() if not path.is_file()]:
+        folder.mkdir(parents=True, exist_ok=True)
+        for teacher, chunks in zip(missing, zip(*_predict_chunks(missing, faces, progress), strict=True), strict=True):
+            with open_atomic(paths[teacher]) as file:
+                np.save(file, torch.cat(chunks).numpy())
+    return [_load(path) for path in paths.values()]
+
+
+def _cache_path(teacher: Teacher, faces: Faces, folder: Path) -> Path:
     manifest = teacher.classifier.manifest
     settings = (manifest.sha256, manifest.input.size, manifest.alignment, teacher.flip_tta, teacher.columns)
     key = hashlib.sha256(f"{settings!r}{faces.fingerprint}".encode()).hexdigest()[:16]
-    path = folder / f"{teacher.cache_prefix}-{key}.npy"
-    if path.is_file():
-        try:
-            return torch.from_numpy(np.load(path))
-        except (OSError, ValueError, EOFError) as error:
-            raise DatasetError(f"{path} is broken ({error}). Remove it to create it again.") from None
-    chunks = []
+    return folder / f"{teacher.cache_prefix}-{key}.npy"
+
+
+def _predict_chunks(
+    teachers: Sequence[Teacher], faces: Faces, progress: Progress | None
+) -> Iterator[list[Float[Tensor, "faces _"]]]:
+    """Yield the outputs of each teacher for the next faces."""
+    first = teachers[0]
+    has_features = any(isinstance(teacher, FeatureTeacher) for teacher in teachers)
     count = len(faces.rows)
     for start in range(0, count, CHUNK):
-        chunks.append(teacher.predict_faces(faces, faces.rows[start : start + CHUNK]))
+        crops = first.crop_faces(faces, faces.rows[start : start + CHUNK])
+        if has_features:
+            outputs = first.classifier.features(crops, flip_tta=first.flip_tta)
+        else:
+            outputs = (first.classifier.logits(crops, flip_tta=first.flip_tta),)
+        yield [teacher.select(*outputs) for teacher in teachers]
         if progress:
             progress(min(start + CHUNK, count), count)
-    outputs = torch.cat(chunks)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open_atomic(path) as file:
-        np.save(file, outputs.numpy())
-    return outputs
+
+
+def _load(path: Path) -> Float[Tensor, "faces columns"]:
+    try:
+        return torch.from_numpy(np.load(path))
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(f"{path} is broken ({error}). Remove it to create it again.") from None

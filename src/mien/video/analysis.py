@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from mien.addresses import public_name
 from mien.devices import Precision
 from mien.drawing.blur_mode import BlurMode, check_blur
 from mien.inference.analyzer import Analyzer
 from mien.results import VideoFrame
 from mien.runtime import DEFAULT_MODEL
 from mien.video.follower import FaceFollower
+from mien.video.io.fingerprint import identify
 from mien.video.io.frame_queue import FrameQueue
 from mien.video.io.reader import VideoReader
-from mien.video.io.sources import VideoInfo, VideoInput, is_pipe, public_name
+from mien.video.io.sources import VideoInfo, VideoInput, is_pipe
 from mien.video.smoothing import TIME_CONSTANT_S
 
 _NO_IMAGE = np.empty((0, 0, 3), dtype=np.uint8)
@@ -72,6 +74,15 @@ def analyze_video(
         source, analyzer, detect_every=detect_every, smoothing_s=smoothing_s, fps=fps, keep_images=keep_images
     ) as analysis:
         yield from analysis
+
+
+def numeric_settings(analyzer: Analyzer) -> dict[str, Any]:
+    """Return device and precision in use, of face detector and expression model: others give other numbers."""
+    networks = [analyzer.networks[role] for role in ("face detector", "expression")]
+    return {
+        "device": [network.device for network in networks],
+        "precision": [network.precision for network in networks],
+    }
 
 
 class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
@@ -180,10 +191,11 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
         follower, analyzer = self.follower, self.follower.analyzer
         return {
             "source": public_name(str(self.source)) if self.is_path else self.info.source,
-            "bytes": self.file.stat().st_size if self.file else None,
+            "file": identify(self.source) if isinstance(self.source, str | os.PathLike) else None,
             "fps": self.fps,
             "size_hw": list(self.info.size_hw),
             "detector_size": analyzer.detector_size,
+            **numeric_settings(analyzer),
             **asdict(analyzer.options),
             "detect_every": follower.schedule.every,
             "smoothing_s": follower.smoother.time_constant_s,

@@ -19,7 +19,7 @@ ABSENT_S = 0.5
 
 _DEFAULT_STEP_S = 0.04
 _STEP_WINDOW = 15
-_ROW = ("timestamp_s", "scene", "track_id", "x1", "y1", "x2", "y2", "confidence", "visible")
+_ROW = ("timestamp_s", "scene", "track_id", "x1", "y1", "x2", "y2", "confidence", "visible", "frame_index")
 _POSE = ("yaw_deg", "pitch_deg", "roll_deg")
 _QUALITY = ("sharpness", "frontality", "size_px")
 
@@ -34,7 +34,7 @@ class FaceLocation:
 
 @dataclass(frozen=True, kw_only=True)
 class FaceRows:
-    """The N rows of one face; each holds until the next one, or for a usual step before the face is absent.
+    """The N rows of one face; each holds until the next one, or before an absence until the next frame.
 
     Attributes:
         scene: number of the scene.
@@ -81,7 +81,7 @@ class FaceRows:
 
 
 def read_faces(
-    rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...], columns: Sequence[str] = ()
+    rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...], columns: Sequence[str] = (), *, fps: float | None = None
 ) -> list[FaceRows]:
     """Read the rows of a video, faces in the order of appearance.
 
@@ -89,6 +89,8 @@ def read_faces(
         rows: see `mien.video.table`; in time order.
         labels: class names in the model's order.
         columns: names of other columns with numbers to read.
+        fps: analyzed frames per second, for a video in which no face has two rows; by default derived from the
+            numbers of the frames.
 
     Raises:
         InputError: when the rows are not in time order, or a row has an unknown label.
@@ -103,28 +105,53 @@ def read_faces(
         return [*(row.get(name) for name in names), indices[label], *(row.get(name) for name in columns)]
 
     table = np.fromiter(map(numbers, rows), dtype=np.dtype((float, len(names) + 1 + len(columns))))
-    steps_s = _usual_steps(table[:, 0])
     _, first, face, counts = np.unique(
         table[:, 1:3], axis=0, return_index=True, return_inverse=True, return_counts=True
     )
     groups = np.split(np.argsort(face.ravel(), kind="stable"), np.cumsum(counts)[:-1])
     width = len(names) + 1
     parts = [groups[number] for number in np.argsort(first)]
-    return [_face_rows(table[part, :width], table[part, width:], steps_s[part], len(labels)) for part in parts]
-
-
-def _usual_steps(times_s: np.ndarray) -> np.ndarray:
-    """Return the running median of the time between two frames, for every row."""
+    times_s = table[:, 0]
+    steps_s = _frame_steps(times_s, table[:, _ROW.index("frame_index")], parts, fps)
     frames_s, frame_of_row = np.unique(times_s, return_inverse=True)
-    if len(frames_s) < 2:
-        return np.full(len(times_s), _DEFAULT_STEP_S)
+    next_s = np.append(frames_s[1:], np.inf)[frame_of_row]
+    return [
+        _face_rows(table[part, :width], table[part, width:], steps_s[part], next_s[part], len(labels)) for part in parts
+    ]
+
+
+def _frame_steps(
+    times_s: np.ndarray, frame_indices: np.ndarray, faces: Sequence[np.ndarray], fps: float | None
+) -> np.ndarray:
+    """Return for every row the usual time between two analyzed frames.
+
+    It is the running median of the time between two rows of the same face. Where no face has two rows, it follows from
+    `fps`, or from times and numbers of the frames.
+    """
+    gaps_s = np.concatenate([np.diff(times_s[face]) for face in faces] or [np.empty(0)])
+    if not len(gaps_s):
+        return np.full(len(times_s), 1 / fps if fps else _step_by_index(times_s, frame_indices))
+    starts_s = np.concatenate([times_s[face[:-1]] for face in faces])
+    order = np.lexsort((gaps_s, starts_s))
+    # where faces differ, one of them is absent for some frames
+    starts_s, shortest = np.unique(starts_s[order], return_index=True)
     half = _STEP_WINDOW // 2
-    steps_s = np.pad(np.diff(frames_s), (half, half + 1), mode="symmetric")
-    windows = np.lib.stride_tricks.sliding_window_view(steps_s, _STEP_WINDOW)
-    return np.median(windows, axis=1)[frame_of_row]
+    padded_s = np.pad(gaps_s[order][shortest], half, mode="symmetric")
+    medians_s = np.median(np.lib.stride_tricks.sliding_window_view(padded_s, _STEP_WINDOW), axis=1)
+    return medians_s[np.maximum(np.searchsorted(starts_s, times_s, side="right") - 1, 0)]
 
 
-def _face_rows(table: np.ndarray, columns: np.ndarray, steps_s: np.ndarray, classes: int) -> FaceRows:
+def _step_by_index(times_s: np.ndarray, frame_indices: np.ndarray) -> float:
+    """Return the mean time between two frames of the source; the first one is at 0 s."""
+    last = int(times_s.argmax()) if len(times_s) else None
+    if last is None or not frame_indices[last] > 0 or not times_s[last] > 0:
+        return _DEFAULT_STEP_S
+    return float(times_s[last] / frame_indices[last])
+
+
+def _face_rows(
+    table: np.ndarray, columns: np.ndarray, steps_s: np.ndarray, next_s: np.ndarray, classes: int
+) -> FaceRows:
     begin_s, confidences, visible = table[:, 0], table[:, 7], table[:, 8]
     values, labels = table[:, len(_ROW) : len(_ROW) + classes + len(_POSE) + len(_QUALITY)], table[:, -1]
     is_predicted = ~np.isnan(table[:, -2]) if classes else np.zeros(len(table), dtype=bool)
@@ -139,7 +166,7 @@ def _face_rows(table: np.ndarray, columns: np.ndarray, steps_s: np.ndarray, clas
         scene=int(table[0, 1]),
         track_id=int(table[0, 2]),
         begin_s=begin_s,
-        end_s=np.where(is_last, begin_s + steps_s, np.append(begin_s[1:], 0)),
+        end_s=np.where(is_last, np.minimum(begin_s + steps_s, next_s), np.append(begin_s[1:], 0)),
         is_last=is_last,
         is_predicted=is_predicted,
         boxes_xyxy=table[:, 3:7],

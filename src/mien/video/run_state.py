@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ from mien.video.turns import TURNS
 
 STATE = "run.json"
 """Name of the checkpoint."""
+TABLE = "faces.csv"
+"""Name of the table by default."""
+VIDEO = "annotated.mp4"
+"""Name of the annotated copy."""
+REPORT = "report.html"
+"""Name of the report."""
 ROWS = "rows.jsonl"
 """Name of the file of the rows, see `mien.video.table.RowFile`."""
 
@@ -27,6 +34,17 @@ def check_table_name(table: Path, folder: Path) -> None:
     names = (os.path.realpath(folder / name).casefold() for name in (ROWS, TRACKS, SEGMENTS, TURNS))
     if os.path.realpath(table).casefold() in names:
         raise InputError(f"{table} is another file of the run and would be overwritten; give the table another name.")
+
+
+def remove_outputs(folder: Path, keep: Iterable[Path]) -> None:
+    """Remove the files of an earlier run from its folder, which would pass for those of the next run."""
+    # every run writes this table: without it, the files are not of a run
+    if not (folder / TRACKS).is_file():
+        return
+    kept = {os.path.realpath(path).casefold() for path in keep}
+    for name in (TABLE, TURNS, VIDEO, REPORT):
+        if os.path.realpath(folder / name).casefold() not in kept:
+            (folder / name).unlink(missing_ok=True)
 
 
 def run_settings(

@@ -121,6 +121,7 @@ def summarize_rows(
     max_bins: int = MAX_BINS,
     max_curves: int = MAX_CURVES,
     max_transitions: int = MAX_TRANSITIONS,
+    fps: float | None = None,
 ) -> Timeline:
     """Summarize the rows of a video.
 
@@ -131,11 +132,12 @@ def summarize_rows(
         max_bins: maximum number of bins of a curve; the bins of a face that is long in view are wider.
         max_curves: number of faces with curves and thumbnails: those longest in view.
         max_transitions: number of transitions to keep: the clearest ones.
+        fps: see `mien.video.face_rows.read_faces`.
 
     Raises:
         InputError: when the rows are not in time order, or a row has an unknown label.
     """
-    faces = read_faces(rows, labels, columns)
+    faces = read_faces(rows, labels, columns, fps=fps)
     transitions = [transition for face in faces for transition in find_transitions(face, labels)]
     clearest = sorted(transitions, key=lambda item: (-item.clarity, item.timestamp_s))[:max_transitions]
     longest = sorted(range(len(faces)), key=lambda number: -faces[number].seconds)[:max_curves]

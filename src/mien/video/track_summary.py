@@ -47,7 +47,11 @@ def summary_columns(labels: Sequence[str], action_units: Sequence[str] = ()) -> 
 
 
 def summarize_tracks(
-    rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...], action_units: Sequence[str] = ()
+    rows: Iterable[Mapping[str, Any]],
+    labels: tuple[str, ...],
+    action_units: Sequence[str] = (),
+    *,
+    fps: float | None = None,
 ) -> list[dict[str, Any]]:
     """Return a summary of each face, in the order of appearance, without unknown values; see `summary_columns`.
 
@@ -55,20 +59,25 @@ def summarize_tracks(
         rows: see `mien.video.table`; in time order.
         labels: class names in the model's order.
         action_units: names of the action units in the rows; empty without them.
+        fps: see `mien.video.face_rows.read_faces`.
 
     Raises:
         InputError: when the rows are not in time order, or a row has an unknown label.
     """
-    return [_summarize(face, labels, action_units) for face in _read(rows, labels, action_units)]
+    return [_summarize(face, labels, action_units) for face in _read(rows, labels, action_units, fps)]
 
 
 def summarize_segments(
-    rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...], action_units: Sequence[str] = ()
+    rows: Iterable[Mapping[str, Any]],
+    labels: tuple[str, ...],
+    action_units: Sequence[str] = (),
+    *,
+    fps: float | None = None,
 ) -> list[dict[str, Any]]:
     """Return a summary of each stretch in which a face keeps its label, by start time; see `summarize_tracks`."""
     segments = [
         _summarize(face.select(stretch), labels, action_units)
-        for face in _read(rows, labels, action_units)
+        for face in _read(rows, labels, action_units, fps)
         for stretch in steady_stretches(face)
     ]
     return sorted(segments, key=lambda segment: (segment["start_s"], segment["scene"], segment["track_id"]))
@@ -79,6 +88,8 @@ def write_summaries(
     read_rows: Callable[[], Iterator[Mapping[str, Any]]],
     labels: tuple[str, ...],
     action_units: Sequence[str] = (),
+    *,
+    fps: float | None = None,
 ) -> list[Path]:
     """Write the summaries of all faces and of all stretches into a folder; return the files.
 
@@ -87,14 +98,15 @@ def write_summaries(
         read_rows: returns the rows; see `summarize_tracks`.
         labels: class names in the model's order.
         action_units: names of the action units in the rows; empty without them.
+        fps: see `mien.video.face_rows.read_faces`.
 
     Raises:
         InputError: when a table cannot be written.
     """
     columns = summary_columns(labels, action_units)
     summaries = {
-        TRACKS: summarize_tracks(read_rows(), labels, action_units),
-        SEGMENTS: summarize_segments(read_rows(), labels, action_units),
+        TRACKS: summarize_tracks(read_rows(), labels, action_units, fps=fps),
+        SEGMENTS: summarize_segments(read_rows(), labels, action_units, fps=fps),
     }
     for name, rows in summaries.items():
         with TableFile(folder / name, columns) as file:
@@ -102,8 +114,10 @@ def write_summaries(
     return [folder / name for name in summaries]
 
 
-def _read(rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...], action_units: Sequence[str]) -> list[FaceRows]:
-    return read_faces(rows, labels, _columns(action_units))
+def _read(
+    rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...], action_units: Sequence[str], fps: float | None
+) -> list[FaceRows]:
+    return read_faces(rows, labels, _columns(action_units), fps=fps)
 
 
 def _columns(action_units: Sequence[str]) -> list[str]:

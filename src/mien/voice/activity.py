@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mien.errors import ModelError
 from mien.runtime import load_model
 
 FRAME = 512
@@ -51,7 +50,7 @@ class SpeechDetector:
     """
 
     def __init__(self, threads: int = 0) -> None:
-        self._session = load_model("voice-activity", task="voice-activity", threads=threads).session
+        self._network = load_model("voice-activity", task="voice-activity", threads=threads)
 
     def probabilities(self, blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the frames (T, 512) of consecutive blocks of samples and their speech probabilities (T,).
@@ -76,12 +75,9 @@ class SpeechDetector:
         """Return the probabilities of frames and update the state of the network in place."""
         before = np.concatenate([context[None], frames[:-1, -_CONTEXT:]])
         inputs = {"input": np.concatenate([before, frames], axis=1), "h": state[0], "c": state[1]}
-        try:
-            outputs = self._session.run(["speech_probs", "hn", "cn"], inputs)
-        except Exception as error:
-            raise ModelError(f"voice activity detection failed: {str(error).splitlines()[0]}") from None
+        outputs = self._network.run(["speech_probs", "hn", "cn"], inputs)
         state[:] = outputs[1:]
-        return np.asarray(outputs[0]).reshape(-1)
+        return outputs[0].reshape(-1)
 
 
 class SpeechSegmenter:

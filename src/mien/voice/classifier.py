@@ -46,13 +46,11 @@ class VoiceClassifier:
     """
 
     def __init__(self, model: str | Path = DEFAULT_VOICE_MODEL, threads: int = 0) -> None:
-        loaded = load_model(model, task="voice-expression", threads=threads)
-        outputs = {output.name for output in loaded.session.get_outputs()}
+        self._network = load_model(model, task="voice-expression", threads=threads)
+        outputs = {output.name for output in self._network.session.get_outputs()}
         if not {"logits", "arousal", "embedding"} <= outputs:
-            raise ModelError(f"{loaded.path}: expected the outputs logits, arousal and embedding.")
-        self._session = loaded.session
-        self._path = loaded.path
-        self.manifest: Manifest = loaded.manifest
+            raise ModelError(f"{self._network.path}: expected the outputs logits, arousal and embedding.")
+        self.manifest: Manifest = self._network.manifest
 
     def predict(self, samples: np.ndarray) -> VoicePrediction:
         """Return the prediction for one speech segment.
@@ -71,16 +69,12 @@ class VoiceClassifier:
             )
         if not np.isfinite(samples).all():
             raise InputError("samples: not finite.")
-        try:
-            inputs = {"log_mel": log_mel(samples)[None]}
-            logits, arousal, embedding = self._session.run(["logits", "arousal", "embedding"], inputs)
-        except Exception as error:
-            raise ModelError(f"{self._path}: the network failed: {str(error).splitlines()[0]}") from None
-        logits = np.asarray(logits)
+        inputs = {"log_mel": log_mel(samples)[None]}
+        logits, arousal, embedding = self._network.run(["logits", "arousal", "embedding"], inputs)
         if logits.shape != (1, len(self.manifest.labels)):
-            raise ModelError(f"{self._path} returned {logits.shape[-1]} classes; its manifest names others.")
+            raise ModelError(f"{self._network.path} returned {logits.shape[-1]} classes; its manifest names others.")
         return VoicePrediction(
             probabilities=softmax(logits, self.manifest.temperature)[0],
-            arousal=float(np.tanh(np.asarray(arousal).reshape(-1)[0] / 2)),
-            embedding=np.asarray(embedding)[0],
+            arousal=float(np.tanh(arousal.reshape(-1)[0] / 2)),
+            embedding=embedding[0],
         )

@@ -15,6 +15,7 @@ from mien.fusion.model import Evidence, FusionModel, pool_logits
 from mien.manifest import Manifest, TrainingSource, read_manifest
 from mien.metrics import softmax
 from mien.runtime import find_model
+from support.models import break_networks
 
 CLASSES = 8
 UNKNOWN = [2, 7]
@@ -139,8 +140,15 @@ def test_refuses_other_models_than_it_was_fitted_to(model, manifests):
 
 def test_names_an_embedding_of_another_width(model, utterances):
     face, voice = utterances[0].face, utterances[0].voice
-    with pytest.raises(ModelError, match="the head failed"):
+    with pytest.raises(ModelError, match=rf"^{model.path}: .*invalid dimensions for input: voice"):
         model.fuse(face, replace(voice, embedding=voice.embedding[:-1]))
+
+
+def test_failure_without_a_message_names_the_model(model, manifests, utterances, monkeypatch):
+    break_networks(monkeypatch, "mien.fusion.model", "")
+    failing = FusionModel(model.path, face=manifests[0], voice=manifests[1])
+    with pytest.raises(ModelError, match=rf"^{model.path}: RuntimeError$"):
+        failing.fuse(utterances[0].face, utterances[0].voice)
 
 
 def test_embeddings_that_say_nothing_leave_the_pool(manifests, tmp_path):

@@ -74,6 +74,15 @@ def test_tar_file(work, examples, tmp_path):
     assert (output.items, output.faces, len(output.failures)) == (3, 2, 1)
 
 
+@pytest.mark.parametrize(("content", "is_partial"), [(encode_png(), True), (b"broken", False)])
+def test_truncated_tar_file_is_partial_if_a_member_was_read(work, tmp_path, content, is_partial):
+    path = write_tar(tmp_path / "a.tar", ("1.png", content), ("2.png", b"2" * 6000))
+    path.write_bytes(path.read_bytes()[:3000])
+    output, _ = analyze(work, path)
+    assert output.failures[-1]["item"] == str(path)
+    assert output.failures[-1]["is_partial"] is is_partial
+
+
 def test_output_is_the_same_for_any_number_of_workers_and_in_another_process(work, tiny_model, examples, tmp_path):
     for number in range(6):
         (tmp_path / f"{number}.jpg").write_bytes((examples / "astronaut.jpg").read_bytes())
@@ -112,8 +121,8 @@ def test_broken_video_has_no_rows(work, tmp_path):
     (tmp_path / "clip.mp4").write_bytes(b"broken")
     output, rows = analyze(work, tmp_path)
     assert rows == []
-    assert [(failure["item"], failure["error"]) for failure in output.failures] == [
-        (str(tmp_path / "clip.mp4"), "video_unreadable")
+    assert [(failure["item"], failure["error"], failure["is_partial"]) for failure in output.failures] == [
+        (str(tmp_path / "clip.mp4"), "video_unreadable", False)
     ]
 
 
@@ -126,6 +135,23 @@ def test_video_deleted_after_listing_is_a_failure(work):
     output = work.analyze(shard)
     assert [(failure["item"], failure["error"]) for failure in output.failures] == [("memory://clips/a.mp4", "io")]
     assert (output.items, output.faces) == (1, 0)
+
+
+def test_video_that_fails_after_some_frames_is_partial(work, portrait, tmp_path, monkeypatch):
+    pytest.importorskip("av")
+    from mien.video.analysis import VideoAnalysis
+    from support.video import write_clip
+
+    def first_frame(analysis):
+        yield next(frames(analysis))
+        raise OSError("the connection was lost")
+
+    frames = VideoAnalysis.__iter__
+    monkeypatch.setattr(VideoAnalysis, "__iter__", first_frame)
+    output, rows = analyze(work, write_clip(tmp_path / "clip.mp4", [portrait] * 2))
+    (failure,) = output.failures
+    assert (failure["error"], failure["is_partial"]) == ("io", True)
+    assert rows
 
 
 @pytest.mark.parametrize(
@@ -144,4 +170,5 @@ def test_incomplete_video_keeps_its_rows_and_is_a_failure(
     (failure,) = output.failures
     assert failure["error"] == "video_unreadable"
     assert problem in failure["message"]
+    assert failure["is_partial"]
     assert rows

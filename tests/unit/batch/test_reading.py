@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import tarfile
+
 import pytest
 
 from mien.batch.reading import read_images
@@ -31,7 +34,7 @@ def test_files_that_cannot_be_read(tmp_path):
     shard: Shard = make_shard(0, str(tmp_path / "raw.nef"), str(tmp_path / "gone.jpg"), source=str(tmp_path))
     (_, raw), (_, gone) = read_images(shard)
     assert str(raw).endswith("raw.nef is a raw camera file; export it as JPEG or TIFF.")
-    assert "gone.jpg cannot be read: " in str(gone)
+    assert str(gone) == f"{tmp_path / 'gone.jpg'} cannot be read: no such file or directory."
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tgz", "a.tar.gz"])
@@ -40,6 +43,31 @@ def test_numbers_repeated_names_of_a_tar_file(tmp_path, name):
         tmp_path / name, ("x/1.jpg", b"1"), ("x/1.json", b"{}"), ("x/1.jpg", b"2"), (".2.jpg", b""), ("x/1.jpg", b"3")
     )
     assert read(path) == {"x/1.jpg": b"1", "x/1.jpg#2": b"2", "x/1.jpg#3": b"3"}
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    path = write_tar(tmp_path / "a.tar", ("c\udce9.jpg", b"1"), ("c\udcea.jpg", b"2"), ("C\udce9.nef", b"3"))
+    assert read(path) == {
+        "c\ufffd.jpg": b"1",
+        "c\ufffd.jpg#2": b"2",
+        "C\ufffd.nef": "C\ufffd.nef is a raw camera file; export it as JPEG or TIFF.",
+    }
+
+
+def test_links_of_a_tar_file_are_errors(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    os.link(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    (tmp_path / "c.jpg").symlink_to("a.jpg")
+    (tmp_path / "c.json").symlink_to("a.json")
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        for name in ("a.jpg", "b.jpg", "c.jpg", "c.json"):
+            archive.add(tmp_path / name, name)
+    assert read(path) == {
+        "a.jpg": b"1",
+        "b.jpg": "b.jpg is a link in a tar file; extract it.",
+        "c.jpg": "c.jpg is a link in a tar file; extract it.",
+    }
 
 
 def test_members_that_are_not_read(tmp_path):

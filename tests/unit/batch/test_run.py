@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -22,11 +23,20 @@ def test_continues_after_the_finished_shards(tmp_path):
     assert (tmp_path / "out/images/000001.parquet").read_bytes() == b"one"
     with BatchRun(tmp_path / "out", SETTINGS, SHARDS) as run:
         assert run.remaining == [SHARDS[0], SHARDS[2]]
-        assert vars(run.counts) == {"shards": 1, "items": 5, "faces": 2, "failures": 2}
+        assert vars(run.counts) == {"shards": 1, "items": 5, "faces": 2, "failures": 2, "incomplete": 0}
         run.add(SHARDS[0], make_output("zero"))
         run.add(SHARDS[2], make_output("two"))
         assert run.remaining == []
         assert run.counts.items == 7
+
+
+def test_inputs_that_were_read_in_part_are_counted_apart(tmp_path):
+    output = make_output(items=3, failures=2)
+    failures = (*output.failures, {**output.failures[0], "is_partial": True})
+    with BatchRun(tmp_path, SETTINGS, SHARDS) as run:
+        run.add(SHARDS[0], replace(output, failures=failures))
+    with BatchRun(tmp_path, SETTINGS, SHARDS) as run:
+        assert (run.counts.failures, run.counts.incomplete) == (2, 1)
 
 
 def test_errors_are_in_the_order_of_the_shards(tmp_path):
@@ -37,7 +47,8 @@ def test_errors_are_in_the_order_of_the_shards(tmp_path):
     rows = pq.read_table(tmp_path / "errors.parquet").to_pylist()
     assert [row["shard"] for row in rows] == ["images/000001", "images/000002", "images/000002"]
     assert rows[0] == {
-        "item": "a.jpg", "error": "image_unreadable", "message": "a.jpg is corrupt.", "shard": "images/000001"
+        "item": "a.jpg", "error": "image_unreadable", "message": "a.jpg is corrupt.", "is_partial": False,
+        "shard": "images/000001",
     }  # fmt: skip
 
 

@@ -59,3 +59,9 @@ def test_digest_changes_with_names_sizes_and_times(folder):
 def test_addresses_of_urls_have_their_scheme_and_no_options():
     assert make_shard(source="s3://bucket/a?region=x").address("bucket/a/b.jpg") == "s3://bucket/a/b.jpg"
     assert make_shard(source="photos").address("/home/photos/b.jpg") == "/home/photos/b.jpg"
+
+
+def test_empty_source_is_named_without_its_password(monkeypatch):
+    monkeypatch.setattr("mien.batch.shards.list_files", lambda source: [])
+    with pytest.raises(InputError, match=r"^no images or videos found in s3://bucket/a; expected"):
+        list_shards(["s3://user:secret@bucket/a"])

@@ -63,7 +63,7 @@ def test_missing_folder(tmp_path):
         list_files(str(tmp_path / "nowhere"))
 
 
-@pytest.mark.parametrize("url", ["nonsense://a/b", "s3://:x@/"])
+@pytest.mark.parametrize("url", ["nonsense://a/b", "s3:///"])
 def test_names_a_url_that_cannot_be_opened(url):
     with pytest.raises(InputError, match=f"^{url}"):
         open_storage(url)
@@ -93,3 +93,19 @@ def test_links_and_pipes(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     paths = [file.path.removeprefix(f"{tmp_path}/") for file in list_files(str(tmp_path))]
     assert paths == ["broken.jpg", "linked.jpg", "photos/a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://user:secret@127.0.0.1:1/a", "s3://user:sec/ret@bucket/a", "nonsense://user:secret@a"]
+)
+def test_messages_omit_the_password_of_a_url(url):
+    with pytest.raises(InputError) as error:
+        list_files(url)
+    assert str(error.value).startswith(f"{url.partition(':')[0]}://")
+    assert "user" not in str(error.value)
+    assert "secret" not in str(error.value).replace("sec/ret", "secret")
+
+
+def test_listing_errors_omit_the_password_of_a_url(memory):
+    with pytest.raises(InputError, match=r"^memory://nowhere: no such file or folder\.$"):
+        list_files("memory://user:secret@nowhere")

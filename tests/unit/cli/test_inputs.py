@@ -9,6 +9,7 @@ from mien.cli.inputs import find_images
 from mien.errors import ModelError
 from mien.imaging import read_image
 from mien.runtime import find_model
+from support.permissions import deny
 
 
 def names(*arguments, skip=None):
@@ -141,3 +142,18 @@ def test_notes_of_one_argument_are_not_in_the_error_of_another(folder, tmp_path)
 def test_closed_standard_input_is_reported(monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     assert names("-") == ([], ["standard input is closed; give files."])
+
+
+def test_includes_files_of_a_folder_that_can_be_listed_but_not_searched(folder, monkeypatch):
+    """Mode 444: reading the files reports the reason, and the other folders are searched."""
+    (folder / "b" / "more").mkdir()
+    deny(monkeypatch, folder / "b" / "c.PNG", folder / "b" / "more")
+    images, failures = names(folder)
+    assert images == ["a.jpg", "b/c.PNG", "out/a.jpg"]
+    assert failures == [f"{folder / 'b' / 'more'} cannot be searched: permission denied."]
+
+
+def test_names_of_addresses_omit_the_password():
+    [(name, error)] = find_images(["https://user:secret@host/a.jpg"]).failures
+    assert name == "https://host/a.jpg"
+    assert "secret" not in str(error)

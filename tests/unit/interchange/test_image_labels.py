@@ -52,6 +52,29 @@ def test_fiftyone_boxes_are_relative_to_the_image():
     assert document["labels"][empty] == []
 
 
+def test_rows_of_an_image_need_not_be_adjacent():
+    rows = [face(), face("b.jpg"), face(number=2), face("./a.jpg", number=3)]
+    tasks = json.loads(to_label_studio(rows[:3]))
+    assert [(task["data"]["image"], len(task["predictions"][0]["result"])) for task in tasks] == [
+        ("a.jpg", 2), ("b.jpg", 1)
+    ]  # fmt: skip
+    detections = json.loads(to_fiftyone(rows, LABELS))["labels"]
+    assert [(Path(name).name, len(faces)) for name, faces in detections.items()] == [("a.jpg", 3), ("b.jpg", 1)]
+
+
+def test_paths_after_a_prefix_are_percent_encoded():
+    rows = [face("photos/me & you #2 100%.jpg")]
+    assert json.loads(to_label_studio(rows))[0]["data"]["image"] == "photos/me & you #2 100%.jpg"
+    encoded = json.loads(to_label_studio(rows, "/data/local-files/?d="))[0]["data"]["image"]
+    assert encoded == "/data/local-files/?d=photos/me%20%26%20you%20%232%20100%25.jpg"
+
+
+def test_paths_of_windows_have_slashes():
+    rows = [face("photos\\a.jpg")]
+    assert json.loads(to_label_studio(rows))[0]["data"]["image"] == "photos/a.jpg"
+    assert list(json.loads(to_fiftyone(rows, LABELS))["labels"]) == [str(Path("photos/a.jpg").absolute())]
+
+
 @pytest.mark.parametrize("convert", [to_label_studio, lambda rows: to_fiftyone(rows, LABELS)])
 def test_no_rows_give_no_images(convert):
     document = json.loads(convert([]))

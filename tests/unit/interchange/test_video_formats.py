@@ -11,9 +11,22 @@ from pympi import Eaf
 from mien.interchange.boris import to_boris
 from mien.interchange.elan import to_eaf
 from mien.interchange.subtitles import to_srt, to_vtt
+from mien.video.io.sources import VideoInfo
 from mien.video.label_segments import LabelSegment
 
 LABELS = ("neutral", "happiness")
+
+
+def video_info(duration_s=40.0, fps=29.97003):
+    return VideoInfo(
+        source="clip.mp4",
+        size_hw=(240, 320),
+        fps=fps,
+        duration_s=duration_s,
+        frames=None,
+        has_audio=True,
+        is_live=False,
+    )
 
 
 def segment(start_s, end_s, label="neutral", *, track=1, scene=1):
@@ -72,7 +85,7 @@ def test_elan_document_without_segments_has_no_tiers(tmp_path):
 
 @pytest.mark.parametrize("segments", [[], TWO_FACES])
 def test_boris_events_start_and_stop_states(segments):
-    project = json.loads(to_boris(segments, LABELS, Path("clip.mp4")))
+    project = json.loads(to_boris(segments, LABELS, Path("clip.mp4"), video_info()))
     observation = project["observations"]["clip"]
     codes = {behavior["code"] for behavior in project["behaviors_conf"].values()}
     subjects = {subject["name"] for subject in project["subjects_conf"].values()}
@@ -89,3 +102,15 @@ def test_boris_events_start_and_stop_states(segments):
     assert running == {}
     assert len(observation["events"]) == 2 * len(segments)
     assert observation["file"]["1"] == [str(Path("clip.mp4").resolve())]
+
+
+@pytest.mark.parametrize(
+    ("info", "length_s", "fps"), [(video_info(), 40.0, 29.97), (video_info(duration_s=None, fps=None), 2.0, 0.0)]
+)
+def test_boris_media_properties_are_those_of_the_video(info, length_s, fps):
+    path = str(Path("clip.mp4").resolve())
+    project = json.loads(to_boris(TWO_FACES, LABELS, Path("clip.mp4"), info))
+    media = project["observations"]["clip"]["media_info"]
+    assert media["length"] == {path: length_s}
+    assert media["fps"] == {path: fps}
+    assert media["hasAudio"] == {path: True}

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -94,3 +95,8 @@ def test_paths_of_the_same_file_are_equal(tmp_path, monkeypatch):
         check_same_recipe(recipe_with_teachers, config_from_dict({"target": {"teachers": other[::-1]}}))
     with pytest.raises(CheckpointError, match=r"data\.exclude=leaks\.csv, not other\.csv"):
         check_same_recipe(saved, config_from_dict({"data": {"exclude": "other.csv"}}))
+
+
+def test_address_of_a_checkpoint_is_shown_without_its_password():
+    with pytest.raises(CheckpointError, match=r"^https://host/a\.ckpt: addresses are not fetched"):
+        load_checkpoint(Path("https://user:secret@host/a.ckpt"))

@@ -1,9 +1,11 @@
 import re
+from pathlib import Path
 
 import pytest
 
 from mien.errors import ConfigError
 from mien.training.config import config_from_dict, read_recipe
+from support.permissions import deny
 
 
 def test_empty_recipe_gives_the_defaults(tmp_path):
@@ -108,3 +110,18 @@ def test_rejects_values_out_of_range(tmp_path, override):
     key, value = override.split("=")
     with pytest.raises(ConfigError, match=f"{key} is {float(value):g}.*; expected"):
         read_recipe(tmp_path / "r.toml", [override])
+
+
+def test_recipe_that_cannot_be_read_has_its_reason(tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match=r"no recipe at .*none\.toml: no such file or directory\.$"):
+        read_recipe(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match=r": is a directory\.$"):
+        read_recipe(tmp_path)
+    deny(monkeypatch, tmp_path)
+    with pytest.raises(ConfigError, match=r"a\.toml: permission denied\.$"):
+        read_recipe(tmp_path / "a.toml")
+
+
+def test_address_of_a_recipe_is_shown_without_its_password():
+    with pytest.raises(ConfigError, match=r"^https://host/a\.toml: addresses are not fetched"):
+        read_recipe(Path("https://user:secret@host/a.toml"))

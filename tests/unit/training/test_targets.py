@@ -9,6 +9,7 @@ from mien.emotions import EXPRESSIONS
 from mien.errors import ConfigError, DatasetError, ModelError
 from mien.inference.classifier import ExpressionClassifier
 from mien.metrics import softmax
+from mien.runtime import LoadedModel
 from mien.training.config import config_from_dict
 from mien.training.data import Faces
 from mien.training.targets import Targets
@@ -198,3 +199,30 @@ def test_rejects_more_features_than_the_network_has(faces, tmp_path):
     with pytest.raises(ConfigError, match=f"has {width} features per face, the network only {width - 1}"):
         targets.check_width(width - 1)
     build(faces, tmp_path).check_width(7)
+
+
+def test_teacher_of_classes_and_features_predicts_each_face_once(faces, tmp_path, monkeypatch):
+    model = make_explainable(tmp_path / "model.onnx")
+    both = {"teacher": 1, "teachers": [model], "feature_distillation": 1.0, "feature_teacher": str(model)}
+    build(faces, tmp_path / "apart", teacher=1, teachers=[model])
+    build(faces, tmp_path / "apart", feature_distillation=1.0, feature_teacher=str(model))
+    apart = {path.name: path.read_bytes() for path in (tmp_path / "apart").iterdir()}
+    sizes = []
+    run = LoadedModel.run
+    monkeypatch.setattr(
+        LoadedModel, "run", lambda *arguments: (sizes.append(len(arguments[2]["images"])), run(*arguments))[1]
+    )
+    build(faces, tmp_path / "together", **both)
+    mirrored = 1
+    assert sizes == [COUNT] * (1 + mirrored)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "together").iterdir()} == apart
+
+
+def test_only_missing_outputs_of_a_shared_teacher_are_predicted(faces, tmp_path, monkeypatch):
+    model = make_explainable(tmp_path / "model.onnx")
+    both = {"teacher": 1, "teachers": [model], "feature_distillation": 1.0, "feature_teacher": str(model)}
+    first = build(faces, tmp_path / "run", **both)(INDICES, NO_CROPS)
+    (features,) = (tmp_path / "run").glob("embedding-*")
+    features.unlink()
+    monkeypatch.setattr(ExpressionClassifier, "logits", lambda *_, **__: pytest.fail("was predicted again"))
+    assert torch.equal(build(faces, tmp_path / "run", **both)(INDICES, NO_CROPS), first)

@@ -49,6 +49,7 @@ class SlowAnalyzer:
     options = AnalysisOptions()
     action_unit_names = ()
     classifier = SimpleNamespace(has_affect=False)
+    networks = dict.fromkeys(("face detector", "expression"), SimpleNamespace(device="cpu", precision="float32"))
 
     def __init__(self, seconds=0.02):
         self.seconds, self.detections = seconds, 0

@@ -39,9 +39,37 @@ def test_no_rows_give_an_empty_timeline():
 
 def test_one_frame_gives_a_track():
     (track,) = summarize_rows([row(2.0)], LABELS).tracks
-    assert (track.first_s, track.seconds) == (2.0, pytest.approx(0.04))
+    assert (track.first_s, track.seconds) == (2.0, pytest.approx(0.1))
     assert track.shares == {"neutral": 1.0, "happiness": 0.0, "surprise": 0.0}
     assert (len(track.curve.states), len(track.thumbnails)) == (1, 1)
+
+
+@pytest.mark.parametrize(("fps", "seconds"), [(None, 0.04), (1, 1.0)])
+def test_the_first_frame_as_the_only_one_lasts_as_long_as_a_frame_of_the_video(fps, seconds):
+    (track,) = summarize_rows([row(0.0)], LABELS, fps=fps).tracks
+    assert track.seconds == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("fps", [None, 1])
+def test_faces_in_few_frames_last_one_frame_each(fps):
+    stream = [row(time, track=number, frame_index=time) for number, time in enumerate((3, 35, 36))]
+    tracks = summarize_rows(stream, LABELS, fps=fps).tracks
+    assert [(track.first_s, track.last_s) for track in tracks] == [(3, 4), (35, 36), (36, 37)]
+
+
+def test_rare_faces_last_as_long_as_those_in_neighboring_frames():
+    stream = [row(0.5, track=1), *rows((20, 30, "neutral"), track=2), row(9.5, track=3)]
+    assert [track.seconds for track in summarize_rows(stream, LABELS).tracks] == pytest.approx([0.1, 1.0, 0.1])
+
+
+def test_a_face_ends_before_the_next_frame_with_a_face():
+    stream = [row(0.0), row(1.0), row(1.2, track=2), row(2.2, track=2)]
+    assert [track.last_s for track in summarize_rows(stream, LABELS).tracks] == pytest.approx([1.2, 3.2])
+
+
+def test_frames_of_a_sampled_video_last_until_the_next_analyzed_one():
+    (track,) = summarize_rows([row(time, frame_index=25 * time) for time in range(5)], LABELS).tracks
+    assert (track.seconds, track.last_s) == (5, 5)
 
 
 def test_shares_are_weighted_by_time_and_sum_to_one():

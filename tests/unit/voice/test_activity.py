@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mien.errors import ModelError
 from mien.voice.activity import (
     FRAME,
     MARGIN_FRAMES,
@@ -15,6 +16,7 @@ from mien.voice.activity import (
     SpeechSegmenter,
 )
 from mien.voice.audio import SAMPLE_RATE_HZ, read_audio
+from support.models import break_networks
 from support.sounds import RECORDINGS, music, noise, tone
 
 
@@ -104,3 +106,11 @@ def test_segments_are_ordered_and_bounded(probabilities):
     assert all(count <= MAX_SEGMENT_FRAMES + 2 * MARGIN_FRAMES for _, count in found)
     assert all(end <= len(probabilities) for end in ends)
     assert all(next_first >= end - MARGIN_FRAMES for end, (next_first, _) in zip(ends, found[1:], strict=False))
+
+
+@pytest.mark.parametrize("message", ["out of memory\nat line 3", ""])
+def test_failure_of_the_network_is_a_model_error(message, monkeypatch):
+    break_networks(monkeypatch, "mien.voice.activity", message)
+    frames = SpeechDetector(threads=1).probabilities([np.zeros(FRAME, dtype=np.float32)])
+    with pytest.raises(ModelError, match=rf"voice-activity\.onnx: {message.partition(chr(10))[0] or 'RuntimeError'}$"):
+        next(frames)

@@ -8,6 +8,7 @@ from mien.voice.analyzer import VoiceAnalyzer
 from mien.voice.audio import SAMPLE_RATE_HZ, read_audio
 from mien.voice.augmentation import to_telephone
 from mien.voice.classifier import VoiceClassifier
+from support.models import break_networks
 from support.sounds import RECORDINGS, music, write_audio
 
 
@@ -96,3 +97,11 @@ def test_rejects_other_models_and_threads():
         VoiceAnalyzer("nothing")
     with pytest.raises(InputError, match="threads"):
         VoiceAnalyzer(threads=-1)
+
+
+@pytest.mark.parametrize("message", ["out of memory\nat line 3", ""])
+def test_failure_of_the_network_is_a_model_error(message, monkeypatch):
+    break_networks(monkeypatch, "mien.voice.classifier", message)
+    classifier = VoiceClassifier(threads=1)
+    with pytest.raises(ModelError, match=rf"voice\.onnx: {message.partition(chr(10))[0] or 'RuntimeError'}$"):
+        classifier.predict(np.zeros(SAMPLE_RATE_HZ, dtype=np.float32))

@@ -20,6 +20,7 @@ from mien.voice.corpora import (
     read_ravdess,
 )
 from support.clips import write_clip
+from support.permissions import deny
 from support.sounds import tone, write_audio
 
 
@@ -268,3 +269,9 @@ def test_perceived_arousal_precedes_that_of_the_class(tmp_path):
     assert dataclasses.replace(neutral, arousal=0.2).is_high_arousal
     assert not dataclasses.replace(neutral, arousal=None).is_high_arousal
     assert dataclasses.replace(excited, arousal=None).is_high_arousal
+
+
+def test_corpus_without_permission_is_a_data_set_error(tmp_path, monkeypatch):
+    deny(monkeypatch, tmp_path / "locked")
+    with pytest.raises(DatasetError, match=r"locked/emodb: cannot be read: permission denied\.$"):
+        read_emodb(tmp_path / "locked/emodb")

@@ -43,23 +43,36 @@ def open_images(source: str | Path, *, fps: float | None, max_side: int | None) 
         return None
     path = Path(source)
     step_s = 1 / (fps or DEFAULT_FPS)
-    left_out: list[str] = []
     try:
-        if path.is_dir():
-            paths, left_out = _folder_files(path)
-        elif _NUMBER.search(path.name) and not path.exists():
-            paths = _numbered_files(path)
-        elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-            frames = lambda: _animation_frames(path, step_s)  # noqa: E731
-            return ImageFrames(str(source), frames, count=None, max_side=max_side, fps=fps)
-        else:
+        sequence = find_images(path)
+        if sequence is None and not (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES):
             return None
     except OSError as error:
         problem = f"{path} cannot be read: {(error.strerror or str(error)).lower()}."
         raise VideoReadError(path_problem(source) or problem) from None
+    if sequence is None:
+        frames = lambda: _animation_frames(path, step_s)  # noqa: E731
+        return ImageFrames(str(source), frames, count=None, max_side=max_side, fps=fps)
+    paths, left_out = sequence
     return ImageFrames(
         str(source), lambda: _file_frames(paths, step_s), count=len(paths), max_side=max_side, left_out=left_out
     )
+
+
+def find_images(path: Path) -> tuple[list[Path], list[str]] | None:
+    """Return the images of a folder or a pattern in order, and the names of those that are not read.
+
+    None for any other path.
+
+    Raises:
+        VideoReadError: when there are none.
+        OSError: when the folder cannot be read.
+    """
+    if path.is_dir():
+        return _folder_files(path)
+    if _NUMBER.search(path.name) and not path.exists():
+        return _numbered_files(path), []
+    return None
 
 
 def _folder_files(folder: Path) -> tuple[list[Path], list[str]]:
@@ -70,13 +83,18 @@ def _folder_files(folder: Path) -> tuple[list[Path], list[str]]:
         OSError: when it cannot be read.
     """
     files = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_natural_key)
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
-    left_out = [path.name for path in files if path.suffix.lower() in UNREADABLE_SUFFIXES and path.is_file()]
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and _is_entry(path)]
+    left_out = [path.name for path in files if path.suffix.lower() in UNREADABLE_SUFFIXES and _is_entry(path)]
     if videos := [path.name for path in files if path.suffix.lower() in VIDEO_SUFFIXES and not images]:
         raise VideoReadError(f"{folder} holds videos; give them by name: {_first_names(videos)}")
     if not images and not left_out:
         raise VideoReadError(f"no images found in {folder}; expected a video, or a folder of frames.")
     return images, left_out
+
+
+def _is_entry(path: Path) -> bool:
+    """Return True for a file or a link; a broken link is a broken frame, and reading it reports the reason."""
+    return path.is_symlink() or path.is_file()
 
 
 def _first_names(names: Sequence[str]) -> str:
@@ -167,6 +185,7 @@ class ImageFrames:
     Attributes:
         info: properties of the sequence.
         broken: number of unreadable images so far.
+        errors: messages of the first unreadable images.
 
     Raises:
         VideoReadError: when no image can be read.
@@ -215,17 +234,18 @@ class ImageFrames:
     @property
     def problems(self) -> list[str]:
         """One line for each reason why images are missing among the frames so far."""
-        lines = list(self._errors)
+        lines = list(self.errors)
         if self._left_out:
             files = count_nouns(len(self._left_out), "file")
             lines.insert(0, f"left out {files} of {self._name} that cannot be read: {_first_names(self._left_out)}")
-        if more := self.broken - len(self._errors):
+        if (more := self._broken_before + self.broken - len(self.errors)) > 0:
             lines.append(f"{count_nouns(more, 'more image')} could not be read.")
         return lines
 
     def _count_broken(self, error: ImageReadError) -> None:
-        if len(self._errors) < MAX_NAMED:
-            self._errors.append(str(error))
+        # those of an interrupted pass may be ahead of the frame after which it is resumed
+        if len(self.errors) < MAX_NAMED and str(error) not in self.errors:
+            self.errors.append(str(error))
         self.broken += 1
 
     def close(self) -> None:
@@ -245,10 +265,16 @@ class ImageFrames:
     def skip_to(self, index: int, timestamp_s: float) -> None:
         """Continue after the image of this index."""
         self.broken = 0
-        self._errors: list[str] = []
+        self.errors: list[str] = []
+        self._broken_before = 0
         self._last_skipped = index
         self._sampler = FrameSampler(self._fps)
         self._frames = enumerate(self._open_frames())
+
+    def restore_errors(self, errors: Sequence[str], broken: int) -> None:
+        """Include the unreadable images of an interrupted pass in `problems`; see `VideoReader.restore_errors`."""
+        self.errors = list(errors)
+        self._broken_before = broken
 
     def images_at(self, timestamps_s: Iterable[float]) -> Iterator[tuple[float, np.ndarray | None]]:
         """Yield the image at each time, in time order; see `frames_at`."""

@@ -88,6 +88,21 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         return self._frames.problems if isinstance(self._frames, ImageFrames) else []
 
     @property
+    def errors(self) -> list[str]:
+        """Messages of the first unreadable images of a sequence, for `restore_errors`; empty for other sources."""
+        return self._frames.errors if isinstance(self._frames, ImageFrames) else []
+
+    def restore_errors(self, errors: Sequence[str], broken: int) -> None:
+        """After `skip_to`, include the unreadable images before in `problems`; `broken` does not count them.
+
+        Args:
+            errors: `errors` of the interrupted pass.
+            broken: number of unreadable images before.
+        """
+        if isinstance(self._frames, ImageFrames):
+            self._frames.restore_errors(errors, broken)
+
+    @property
     def is_truncated(self) -> bool:
         """True when the source ended early; known after the last frame."""
         return self._frames.is_truncated

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from mien.addresses import path_problem
+from mien.addresses import path_problem, public_name
 from mien.errors import InputError, MissingExtraError, VideoReadError
 
 if TYPE_CHECKING:
@@ -30,13 +30,6 @@ STREAM_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "tcp
 """URL schemes of network streams."""
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_CREDENTIALS = re.compile(
-    r"""(?<=://)(?:
-        [^/?\#@:\[]*:(?!\d*(?:[/?\#]|$))(?:[^?\#]*@|.*@)  # user name and password, unless it is host and port
-        |[^/?\#]*@                                        # user name
-    )""",
-    re.VERBOSE,
-)
 
 _TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})
 """Formats in which libav renders a text file as an image."""
@@ -100,18 +93,6 @@ class VideoSource:
 def is_address(source: object) -> bool:
     """Return whether a source is a URL."""
     return isinstance(source, str) and _ADDRESS.match(source) is not None
-
-
-def public_name(source: str) -> str:
-    """Return the name of a path, a camera or a URL for messages and files; a URL is without user name and password.
-
-    A password may contain "/" as it is. Only digits between ":" and "/" are a port.
-
-    Example:
-        >>> public_name("rtsp://user:pass/word@host:554/one"), public_name("http://host:80/one@two")
-        ('rtsp://host:554/one', 'http://host:80/one@two')
-    """
-    return _CREDENTIALS.sub("", source, count=1) if is_address(source) else source
 
 
 def is_pipe(path: str | os.PathLike[str]) -> bool:
@@ -350,19 +331,27 @@ def _camera_error(source: VideoSource, error: Exception, problem: str) -> str:
 
 
 def is_truncated_mp4(source: VideoSource) -> bool:
-    """Return True when the last box of an MP4 is longer than the rest of the file; False for a pipe."""
+    """Return True when the last box of an MP4 is longer than the rest of the file; False if it cannot be read again."""
     if not _can_reopen(source):
         return False
-    with _reopened(source) as file:
-        size = file.seek(0, 2)
-        position = 0
-        while position + 8 <= size:
-            file.seek(position)
-            header = file.read(16)
-            length = int.from_bytes(header[:4], "big")
-            if length == 1:
-                length = int.from_bytes(header[8:], "big")
-            if length < 8:  # 0: up to the end of the file; 1..7: invalid
-                return False
-            position += length
+    try:
+        with _reopened(source) as file:
+            return _has_incomplete_box(file)
+    except OSError:
+        # the file was removed while it was read
+        return False
+
+
+def _has_incomplete_box(file: BinaryIO) -> bool:
+    size = file.seek(0, 2)
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        header = file.read(16)
+        length = int.from_bytes(header[:4], "big")
+        if length == 1:
+            length = int.from_bytes(header[8:], "big")
+        if length < 8:  # 0: up to the end of the file; 1..7: invalid
+            return False
+        position += length
     return position != size

@@ -29,8 +29,8 @@ class CorpusFiles:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.archive = None if path.is_dir() else path
         try:
+            self.archive = None if path.is_dir() else path
             if self.archive is None:
                 paths = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
             else:

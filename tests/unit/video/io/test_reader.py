@@ -267,6 +267,15 @@ def test_truncated_mp4_ends_early(tmp_path: Path, container_options: dict[str, s
     assert_same(frames[:-3], intact[: len(frames) - 3])
 
 
+def test_mp4_that_is_removed_while_it_is_read_keeps_its_frames(tmp_path: Path):
+    path = write_clip(tmp_path / "clip.mp4", times_s=steady(40))
+    with VideoReader(path) as reader:
+        first = next(reader)
+        path.unlink()
+        assert len([first, *reader]) == 40
+        assert not reader.is_truncated
+
+
 def test_rejects_mp4_without_index(tmp_path: Path):
     path = cut(write_clip(tmp_path / "clip.mp4"), 0.6)
     with pytest.raises(VideoReadError, match=r"clip.mp4 is truncated or damaged: its index is missing"):
