@@ -327,3 +327,36 @@ def test_denied_websocket_has_a_json_error(served):
         pass
     assert raised.value.response.status_code == 404
     assert json.loads(raised.value.response.body)["error"]["code"] == "model_unknown"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finding the analysis processes needs /proc")
+def test_shuts_down_although_the_analysis_processes_hang(tiny_model, tmp_path):
+    options = ["--workers=2", "--shutdown-grace-s=1", "--device=cpu"]
+    with ServerProcess(tiny_model, *options, log=tmp_path / "log.jsonl") as served, ThreadPoolExecutor(1) as pool:
+        processes = served.pids()[1:]
+        assert len(processes) == 2
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        hanging = pool.submit(analyze, served)
+        wait_until(lambda: b"mien_waiting_images 1.0" in send_request(served, "GET", "/metrics")[2])
+        started = time.monotonic()
+        assert served.stop()[0] == 0
+        assert time.monotonic() - started < 15
+        assert hanging.result(timeout=20)[0] == 500
+    assert not any(Path(f"/proc/{pid}/stat").exists() for pid in processes)
+
+
+def test_interrupt_during_the_start_ends_all_processes(tiny_model):
+    command = [sys.executable, "-m", "mien.cli.main", "serve", "--port=0", "--workers=3", f"--model={tiny_model}"]
+    for delay_s in (0.6, 0.9, 1.2):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        time.sleep(delay_s)
+        for _ in range(2):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.01)
+        # the pipes close when all processes have ended
+        _, log = process.communicate(timeout=20)
+        # the second signal may end it at once
+        assert process.returncode in (0, 130, -signal.SIGINT), log
+        assert b"Traceback" not in log, log

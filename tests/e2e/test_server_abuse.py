@@ -153,7 +153,6 @@ def test_rejects_malformed_http(server):
         "an endless trailer": f"{ANALYZE}Transfer-Encoding: chunked\r\n\r\n0\r\nx: ".encode() + b"a" * 100_000,
         "5000 trailers": f"{ANALYZE}Transfer-Encoding: chunked\r\n\r\n0\r\n".encode() + b"x: y\r\n" * 5000,
         "two hosts": b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
-        "1000 requests at once": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 1000,
         "an endless chunk size": f"{ANALYZE}Transfer-Encoding: chunked\r\n\r\n".encode() + b"0" * 50_000,
     }
     check_rejected({name: server.exchange(data) for name, data in requests.items()}, may_disconnect=True)
@@ -235,6 +234,7 @@ def test_slow_clients_are_disconnected_and_delay_no_others(server):
         "a rejected body": (body + length, b"z"),
         "an unexpected body": (get + length, b"z"),
         "an incomplete upgrade": (UPGRADE[:-2], b""),
+        "an upgrade with a body": (UPGRADE[:-2] + b"Content-Length: 10\r\n\r\n", b""),
         "a large file that is not read": (b"GET /models/expression.onnx HTTP/1.1\r\nHost: x\r\n\r\n", b"z"),
     }
     with ExitStack() as stack, ThreadPoolExecutor(len(slow)) as pool:

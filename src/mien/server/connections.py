@@ -5,8 +5,8 @@ no limit on connections that have not sent a request. A client that sends one by
 forever. An ASGI application cannot prevent this, since it is called only after the headers are complete. A reverse
 proxy can, but `mien serve` has to be safe without one.
 
-`HttpToolsProtocol` and `WebSocketsSansIOProtocol` are not a documented API. Therefore pyproject.toml limits uvicorn to
-one minor version, and tests/unit/server/test_run.py lists every name of uvicorn that this package depends on.
+`H11Protocol` and `WebSocketsSansIOProtocol` are not a documented API. Therefore pyproject.toml limits uvicorn to one
+minor version, and tests/unit/server/test_run.py lists every name of uvicorn that this package depends on.
 """
 
 from __future__ import annotations
@@ -15,16 +15,14 @@ import asyncio
 from http import HTTPStatus
 from typing import Any
 
+import h11
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 
 from mien.server.errors import HTTPProblem
 from mien.server.settings import ServerSettings, flag
-
-MAX_PIPELINED = 32
-"""Maximum number of requests that a client may send before the first of them is answered."""
 
 
 class _Connection(asyncio.Protocol):
@@ -72,15 +70,13 @@ class WebSocketConnection(_Connection, WebSocketsSansIOProtocol):
             # uvicorn answers invalid data with a close frame and assumes that the handshake is complete;
             # its assertion becomes an AttributeError under python -O
             self.transport.abort()
+        if not self.handshake_initiated:
+            # the request, which is passed as a whole, is invalid as a handshake; it would not be answered
+            self.transport.abort()
 
 
-class HTTPConnection(_Connection, HttpToolsProtocol):
+class HTTPConnection(_Connection, H11Protocol):
     """HTTP connection with time limits for headers and for the rest of a rejected body, and a connection limit."""
-
-    _is_in_headers = False
-    _is_in_body = False
-    _has_progress = False
-    _bytes_without_progress = 0
 
     def connection_made(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, transport: asyncio.Transport
@@ -94,74 +90,35 @@ class HTTPConnection(_Connection, HttpToolsProtocol):
         self._reject(HTTPProblem(503, "busy", message, retry_after_s=5))
 
     def data_received(self, data: bytes) -> None:
-        """Process data; limit the bytes of incomplete headers, chunk sizes and trailers."""
-        self._has_progress = False
+        """Process data; stop the header timeout once the headers are complete."""
         super().data_received(data)
-        self._bytes_without_progress = 0 if self._has_progress else self._bytes_without_progress + len(data)
-        if self.transport.is_closing() or self.transport.get_protocol() is not self:
-            return
-        if self._bytes_without_progress > self.settings.max_header_bytes:
-            self.send_400_response("")
-        elif self._read_timer is None and self._awaits_headers:
-            self._read_timer = self._abort_after(self.settings.header_timeout_s)
-
-    def on_message_begin(self) -> None:
-        """Prepare for a request; the data are invalid if too many others are waiting."""
-        super().on_message_begin()
-        if len(self.pipeline) >= MAX_PIPELINED:
-            raise ValueError("too many pipelined requests")
-        self._is_in_headers = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Store a header; ignore trailers, which follow the body."""
-        if self._is_in_headers:
-            super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        """Stop the header timeout and start the request; the data are invalid without exactly one Host header."""
-        self._stop_read_timeout()
-        version = self.parser.get_http_version()  # pyright: ignore[reportOptionalMemberAccess]
-        if version != "1.0" and [name for name, _ in self.headers].count(b"host") != 1:
-            raise ValueError("not exactly one Host header")
-        self._is_in_headers, self._is_in_body, self._has_progress = False, True, True
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        """Pass a part of the body to the request."""
-        self._has_progress = True
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """Stop the timeout for the rest of a rejected body."""
-        self._is_in_body, self._has_progress = False, True
-        self._stop_read_timeout()
-        super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        """Start the body timeout if the response was sent before the whole body arrived."""
-        super().on_response_complete()
-        if self._is_in_body:
+        if self.conn.their_state is h11.IDLE:
+            # the headers of the next request have started
+            if self._read_timer is None:
+                self._read_timer = self._abort_after(self.settings.header_timeout_s)
+        elif self.conn.our_state is not h11.DONE:
+            # otherwise this is the rest of a body, and the request is already answered
             self._stop_read_timeout()
-            self._read_timer = self._abort_after(self.settings.body_timeout_s)
 
     def send_400_response(self, msg: str) -> None:
         """Reject malformed data; it may arrive in the middle of a body or after the response has started."""
-        has_started = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        if has_started:
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            limit = f"{self.settings.max_header_bytes} bytes ({flag('max_header_bytes')})"
+            message = f"the request is not valid HTTP, or its headers are larger than {limit}."
+            self._reject(HTTPProblem(400, "http", message))
+        else:
             self.transport.close()
-            return
-        limit = f"{self.settings.max_header_bytes} bytes ({flag('max_header_bytes')})"
-        message = f"the request is not valid HTTP, or its headers are larger than {limit}."
-        self._reject(HTTPProblem(400, "http", message))
 
-    @property
-    def _awaits_headers(self) -> bool:
-        """Whether headers are incomplete, or all requests are answered and data between two of them arrived."""
-        is_answered = self.cycle is None or self.cycle.response_complete
-        return self._is_in_headers or (is_answered and not self._is_in_body)
+    def on_response_complete(self) -> None:
+        """Start the body timeout if the response was sent before the whole body arrived."""
+        is_body_incomplete = self.conn.their_state is h11.SEND_BODY
+        super().on_response_complete()
+        if is_body_incomplete:
+            self._stop_read_timeout()
+            self._read_timer = self._abort_after(self.settings.body_timeout_s)
 
     def _reject(self, problem: HTTPProblem) -> None:
         """Write an error response without the application, and close the connection."""

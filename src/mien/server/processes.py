@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import signal
-import traceback
+import pickle
+import subprocess
+import sys
 from contextlib import suppress
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from threading import Lock
-from typing import Self
+from typing import IO, Self
 
-from mien.errors import ModelError
+from mien.errors import MienError, ModelError
 from mien.inference.result import Result
-from mien.server.model_pool import ModelPool, Selection
+from mien.server.model_pool import Selection
 from mien.server.settings import ServerSettings
 
-# ONNX Runtime can hang after a fork
-_CONTEXT = get_context("spawn")
+_COMMAND = (sys.executable, "-m", "mien.server.analysis_process")
 
 
 class AnalysisProcesses:
@@ -47,6 +44,11 @@ class AnalysisProcesses:
         finally:
             self._idle.put(process)
 
+    def end(self) -> None:
+        """End the processes, also busy ones; the images in work have errors."""
+        for process in self._processes:
+            process.end()
+
     def __enter__(self) -> Self:
         """Start the processes and wait until all have loaded the default model.
 
@@ -60,20 +62,23 @@ class AnalysisProcesses:
                 process.wait_until_ready()
                 self._idle.put(process)
         except BaseException:
-            self.__exit__()
+            self.end()
             raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End the processes; the image in work of each is lost."""
-        for process in self._processes:
-            process.end()
+        """End the processes."""
+        self.end()
 
 
 class _AnalysisProcess:
-    """One process; all methods but `end` are called by one thread at a time."""
+    """One process; all methods but `end` are called by one thread at a time.
 
-    _process: BaseProcess | None = None
+    Requests and replies are pickles in its standard input and output. It ends by itself when its input ends, as when
+    the server is killed.
+    """
+
+    _process: subprocess.Popen[bytes] | None = None
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
@@ -89,14 +94,16 @@ class _AnalysisProcess:
         with self._lock:
             if self._has_ended:
                 raise ModelError("the analysis processes have ended.")
-            if self._process is not None and self._process.is_alive():
-                return
-            self._connection, other_end = _CONTEXT.Pipe()
-            process = _CONTEXT.Process(target=_serve, args=(self._settings, other_end), daemon=True)
-            process.start()
-            other_end.close()
-            self._process = process
+            if self._process is not None:
+                if self._process.poll() is None:
+                    return
+                _close(self._process)
+            # its own session: a Ctrl-C in the terminal is for the server, which answers the accepted requests
+            self._process = subprocess.Popen(
+                _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            )
             self._is_ready = False
+        self._send(self._settings)
 
     def wait_until_ready(self) -> None:
         """Wait until the process has loaded the default model; raise its error if it cannot."""
@@ -108,9 +115,7 @@ class _AnalysisProcess:
         """Return the result of an image; see `AnalysisProcesses.analyze`."""
         self.start()
         self.wait_until_ready()
-        # `_receive` notices that the process has ended
-        with suppress(OSError):
-            self._connection.send((selection, image))
+        self._send((selection, image))
         return self._receive()
 
     def end(self) -> None:
@@ -119,38 +124,41 @@ class _AnalysisProcess:
             self._has_ended = True
             if self._process is not None:
                 self._process.kill()
-                self._process.join()
+                self._process.wait()
+                _close(self._process)
+
+    def _send(self, message: object) -> None:
+        # `_receive` notices that the process has ended; ValueError: `end` has closed the pipes
+        with suppress(OSError, ValueError):
+            stream = self._streams()[0]
+            pickle.dump(message, stream, pickle.HIGHEST_PROTOCOL)
+            stream.flush()
 
     def _receive(self) -> Result:
+        assert self._process is not None
         try:
-            output = self._connection.recv()
-        except (EOFError, OSError):
-            assert self._process is not None
-            self._process.join()
-            raise ModelError(f"an analysis process ended with exit code {self._process.exitcode}.") from None
-        if isinstance(output, Exception):
-            raise output
-        return output
+            reply = pickle.load(self._streams()[1])
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
+            self._process.kill()
+            code = self._process.wait()
+            raise ModelError(f"an analysis process ended with exit code {code}.") from None
+        if isinstance(reply, MienError):
+            raise reply
+        if isinstance(reply, str):
+            raise RuntimeError(f"in an analysis process:\n{reply}")
+        return reply
+
+    def _streams(self) -> tuple[IO[bytes], IO[bytes]]:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        return self._process.stdin, self._process.stdout
 
 
-def _serve(settings: ServerSettings, connection: Connection) -> None:
-    """Load the default model, then analyze images until the server closes the connection or ends."""
-    # signals to a group of processes are for the server, which answers the accepted requests before it ends
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with suppress(EOFError, OSError):
-        try:
-            pool = ModelPool(settings)
-            pool.analyzer(pool.default)
-        except Exception as error:
-            connection.send(error)
-            return
-        connection.send(None)
-        while True:
-            selection, image = connection.recv()
-            try:
-                output: Result | Exception = pool.analyze(selection, image)
-            except Exception as error:
-                error.add_note(traceback.format_exc())
-                output = error
-            connection.send(output)
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipes of a process that has ended."""
+    for stream in (process.stdin, process.stdout):
+        # what was not sent cannot be sent any more
+        with suppress(OSError):
+            if stream is not None:
+                stream.close()

@@ -61,6 +61,7 @@ def listen(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
             ws_max_size=settings.max_message_bytes,
             # a small compressed message can decompress to any size
             ws_per_message_deflate=False,
+            h11_max_incomplete_event_size=settings.max_header_bytes,
             timeout_keep_alive=settings.keep_alive_s,
             loop="asyncio",
             lifespan="on",
@@ -71,7 +72,8 @@ def listen(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
         )
         host = settings.host.strip("[]")
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
-        GracefulServer(config, bound, app, lambda: on_ready(url)).run([bound])
+        end_analysis = processes.end if processes else lambda: None
+        GracefulServer(config, bound, app, lambda: on_ready(url), end_analysis).run([bound])
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -96,15 +98,29 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 class GracefulServer(uvicorn.Server):
-    """Server that shuts down in two phases: answer admitted requests and reject new ones, then close."""
+    """Server that shuts down in two phases: answer admitted requests and reject new ones, then close.
+
+    Args:
+        config: configuration of uvicorn.
+        bound: the socket of `config`.
+        app: the application.
+        on_ready: called once the server listens.
+        end_analysis: called when all images are answered or the time for that is over.
+    """
 
     def __init__(
-        self, config: uvicorn.Config, bound: socket.socket, app: Starlette, on_ready: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        bound: socket.socket,
+        app: Starlette,
+        on_ready: Callable[[], None],
+        end_analysis: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self._socket = bound
         self._service = app.state.service
         self._on_ready = on_ready
+        self._end_analysis = end_analysis
         self._shutdown: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -121,6 +137,7 @@ class GracefulServer(uvicorn.Server):
             self._shutdown = asyncio.create_task(self._shut_down())
         else:
             self.should_exit = self.force_exit = True
+            self._end_analysis()
 
     async def _shut_down(self) -> None:
         LOGGER.info("shutting down")
@@ -130,6 +147,8 @@ class GracefulServer(uvicorn.Server):
             async with asyncio.timeout_at(deadline_s):
                 await self._service.drain()
                 await self._stop_listening()
+        # otherwise a process that hangs would keep the server from exiting
+        self._end_analysis()
         self.config.timeout_graceful_shutdown = max(1, round(deadline_s - loop.time()))
         self.should_exit = True
 

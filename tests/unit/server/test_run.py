@@ -8,7 +8,7 @@ import socket
 
 import pytest
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
@@ -17,23 +17,14 @@ from mien.server.run import _bind
 
 METHODS = {
     uvicorn.Server: ("handle_exit", "startup"),
-    HttpToolsProtocol: (
-        "data_received",
-        "on_message_begin",
-        "on_header",
-        "on_headers_complete",
-        "on_body",
-        "on_message_complete",
-        "on_response_complete",
-        "send_400_response",
-    ),
+    H11Protocol: ("data_received", "on_response_complete", "send_400_response"),
     WebSocketsSansIOProtocol: ("data_received",),
 }
 """Methods that the server overrides."""
 ATTRIBUTES = {
     uvicorn.Server: ("config", "force_exit", "server_state", "should_exit"),
-    HttpToolsProtocol: ("config", "connections", "cycle", "headers", "parser", "pipeline", "transport"),
-    WebSocketsSansIOProtocol: ("config", "transport"),
+    H11Protocol: ("config", "conn", "connections", "cycle", "transport"),
+    WebSocketsSansIOProtocol: ("config", "handshake_initiated", "transport"),
 }
 """Instance attributes that the server uses."""
 
@@ -61,18 +52,16 @@ def test_uvicorn_has_every_name_that_the_server_depends_on(owner):
 def test_uvicorn_methods_have_the_expected_parameters():
     assert _parameters(uvicorn.Server.handle_exit) == ["self", "sig", "frame"]
     assert _parameters(uvicorn.Server.startup) == ["self", "sockets"]
-    assert _parameters(HttpToolsProtocol.send_400_response) == ["self", "msg"]
-    assert _parameters(HttpToolsProtocol.on_response_complete) == ["self"]
+    assert _parameters(H11Protocol.send_400_response) == ["self", "msg"]
+    assert _parameters(H11Protocol.on_response_complete) == ["self"]
 
 
 def test_uvicorn_request_cycle_can_be_disconnected():
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
     source = inspect.getsource(RequestResponseCycle.__init__)
     assert "self.disconnected" in source
     assert "self.message_event" in source
-    assert "self.response_started" in source
-    assert "self.response_complete" in source
 
 
 def test_accepted_connections_send_without_delay():
