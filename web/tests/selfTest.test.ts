@@ -11,6 +11,14 @@ test('test numbers are deterministic and fill their range', () => {
   expect(testPixels([1, 3, 8, 8])).toEqual(Uint8Array.from(numbers));
 });
 
+test('large inputs repeat the numbers of small ones', () => {
+  const numbers = testNumbers([1, 64, 65, 3]);
+  expect(numbers).toHaveLength(64 * 65 * 3);
+  expect([...numbers.subarray(0, 192)]).toEqual([...testNumbers([192])]);
+  expect([...numbers.subarray(3 * 4096)]).toEqual([...numbers.subarray(0, 192)]);
+  expect(new Set(numbers).size).toBeGreaterThan(4000);
+});
+
 test.each([
   [[100, -50], true],
   [[100.9, -50.9], true],
