@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import LifoQueue
 from threading import Lock
 from typing import IO, Self
 
@@ -30,7 +30,8 @@ class AnalysisProcesses:
 
     def __init__(self, settings: ServerSettings) -> None:
         self._processes = [_AnalysisProcess(settings) for _ in range(settings.worker_count)]
-        self._idle: SimpleQueue[_AnalysisProcess] = SimpleQueue()
+        # the last one first, whose data are still in the caches of a core
+        self._idle: LifoQueue[_AnalysisProcess] = LifoQueue()
 
     def analyze(self, selection: Selection, image: bytes) -> Result:
         """Analyze an encoded image in an idle process; wait for one if there is none.
