@@ -59,6 +59,12 @@ def error_code(response: httpx2.Response, status: int) -> str:
     return problem["code"]
 
 
+def child_pids(pid: int) -> list[int]:
+    """Return the ids of the children of a process; empty where there is no /proc."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in files for child in file.read_text(encoding="ascii").split()]
+
+
 class ServerProcess:
     """`mien serve` in its own process, ready to accept requests.
 
@@ -104,9 +110,7 @@ class ServerProcess:
 
     def pids(self) -> list[int]:
         """Return the ids of the server's process and of its analysis processes."""
-        pid = self.process.pid
-        files = Path(f"/proc/{pid}/task").glob("*/children")
-        return [pid, *(int(child) for file in files for child in file.read_text(encoding="ascii").split())]
+        return [self.process.pid, *child_pids(self.process.pid)]
 
     def memory_mb(self, key: str = "VmRSS") -> float:
         """Return the resident memory of all processes, or the sum of their peaks with `VmHWM`."""
