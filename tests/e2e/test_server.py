@@ -353,7 +353,7 @@ def test_shuts_down_although_the_analysis_processes_hang(tiny_model, tmp_path):
 def test_interrupt_during_the_start_ends_all_processes(tiny_model):
     options = ["--port=0", "--workers=2", "--device=cpu", f"--model={tiny_model}"]
     command = [sys.executable, "-m", "mien.cli.main", "serve", *options]
-    for delay_s in (0.0, 0.1, 0.3):
+    for delay_s in (0.0, 0.1, 0.3, 1.0):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
         wait_until(lambda process=process: child_pids(process.pid), timeout_s=60)
         time.sleep(delay_s)

@@ -29,7 +29,7 @@ valence_arousal = {weight}
 strength = 0.0
 unaligned = 0.0
 [training]
-epochs = 20
+epochs = 60
 batch = 16
 lr = 3e-3
 head_lr = 3e-3

@@ -65,9 +65,16 @@ def configure_logs(log_format: LogFormat = "auto") -> None:
     handler.setFormatter(TextFormatter() if is_text else JsonFormatter())
     logging.getLogger().handlers = [handler]
     logging.getLogger().setLevel(logging.ERROR)
-    # uvicorn logs a traceback for every WebSocket message that is not UTF-8: a client's mistake
-    logging.getLogger("uvicorn.error").addFilter(lambda record: "Invalid UTF-8" not in record.getMessage())
+    logging.getLogger("uvicorn.error").addFilter(_is_fault)
     LOGGER.setLevel(logging.INFO)
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Return False for tracebacks that uvicorn logs without a fault of the server.
+
+    It logs one for every WebSocket message that is not UTF-8, a client's mistake, and when a second Ctrl-C ends it.
+    """
+    return not any(text in record.getMessage() for text in ("Invalid UTF-8", "asyncio.exceptions.CancelledError"))
 
 
 class RequestLog:
