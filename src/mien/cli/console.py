@@ -15,7 +15,6 @@ from mien.cli.table import Column, FittedTable, numbers_table
 from mien.evaluation.summary import describe_missed_faces
 from mien.number_format import clock, decimal, interval, percent, points, signed_points, whole_percent
 from mien.theme import class_color
-from mien.video.turns import NO_FACE
 
 if TYPE_CHECKING:
     from mien.datasets import CheckReport
@@ -134,6 +133,8 @@ def print_turns(turns: tuple[SpeakingTurn, ...]) -> None:
     """Print one line per speaking turn of a video: its times, the face that speaks, and face and voice."""
     if not turns:
         return
+    from mien.video.turns import NO_FACE
+
     columns = [Column(name) for name in ("from", "to", "speaker")]
     table = FittedTable(
         *columns,
