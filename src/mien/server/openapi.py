@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -63,6 +64,7 @@ _JSON = {
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 
 
+@cache
 def describe_api() -> dict[str, Any]:
     """Return the OpenAPI document."""
     images = {media_type: {"schema": _BINARY} for media_type in FORMATS}

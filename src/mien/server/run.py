@@ -12,7 +12,6 @@ import contextlib
 import select
 import socket
 from collections.abc import Callable
-from contextlib import ExitStack
 from ipaddress import ip_address
 from types import FrameType
 
@@ -42,7 +41,7 @@ def listen(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
         InputError: when the address is unavailable or the settings are invalid.
         ModelError: when a model is unknown or broken.
     """
-    with _bind(settings.host, settings.port) as bound, ExitStack() as stack:
+    with _bind(settings.host, settings.port) as bound, contextlib.ExitStack() as stack:
         processes = AnalysisProcesses(settings) if settings.has_processes else None
         app = create_app(settings, processes and processes.analyze)
         # before uvicorn starts, so that a broken model is reported as one line
