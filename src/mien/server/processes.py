@@ -7,7 +7,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from queue import LifoQueue
-from threading import Lock
+from threading import Lock, Timer
 from typing import IO, Self
 
 from mien.errors import MienError, ModelError
@@ -22,10 +22,10 @@ class AnalysisProcesses:
     """One process per worker; they start when the block is entered, and a lost one is replaced.
 
     Threads of one process share an interpreter, which runs the Python code of one thread at a time. Processes keep any
-    number of cores busy, and a decoder that crashes ends one of them only.
+    number of cores busy, and a decoder that crashes or hangs ends one of them only.
 
     Args:
-        settings: models, and the number of workers.
+        settings: models, the number of workers, and `request_timeout_s`, which limits an image too.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -37,7 +37,7 @@ class AnalysisProcesses:
         """Analyze an encoded image in an idle process; wait for one if there is none.
 
         Raises:
-            ModelError: when a network fails, or the process ends.
+            ModelError: when a network fails, the process ends, or the time limit is reached.
         """
         process = self._idle.get()
         try:
@@ -116,8 +116,15 @@ class _AnalysisProcess:
         """Return the result of an image; see `AnalysisProcesses.analyze`."""
         self.start()
         self.wait_until_ready()
-        self._send((selection, image))
-        return self._receive()
+        assert self._process is not None
+        # the client has its answer by then, but a decoder that hangs would hold the process for ever
+        limit = Timer(self._settings.request_timeout_s, self._process.kill)
+        limit.start()
+        try:
+            self._send((selection, image))
+            return self._receive()
+        finally:
+            limit.cancel()
 
     def end(self) -> None:
         """End the process; it is not started again."""

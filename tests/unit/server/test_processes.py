@@ -20,8 +20,8 @@ from support.waiting import wait_until
 SELECTION = Selection("tiny", AnalysisOptions())
 
 
-def settings_of(model, workers=1):
-    return ServerSettings(model=(str(model),), workers=workers, device="cpu")
+def settings_of(model, workers=1, **options):
+    return ServerSettings(model=(str(model),), workers=workers, device="cpu", **options)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,16 @@ def test_image_whose_process_is_killed_has_an_error_and_the_next_one_a_result(pr
         with pytest.raises(ModelError, match="exit code -9"):
             lost.result(timeout=20)
     assert processes.analyze(SELECTION, jpeg()).faces
+
+
+def test_process_that_hangs_is_replaced_after_the_time_limit(tiny_model):
+    with AnalysisProcesses(settings_of(tiny_model, request_timeout_s=3)) as processes:
+        (before,) = pids(processes)
+        os.kill(before, signal.SIGSTOP)
+        with pytest.raises(ModelError, match="exit code -9"):
+            processes.analyze(SELECTION, jpeg())
+        assert processes.analyze(SELECTION, jpeg()).faces
+        assert pids(processes) != [before]
 
 
 def test_broken_model_is_reported_and_leaves_no_processes(tmp_path):
