@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from mien.cli.video_sources import name_folders
+from mien.errors import InputError
 from mien.video.annotation import AnnotatedVideoWriter
 from mien.video.follower import FaceFollower
 from support.images import bust
@@ -67,7 +68,7 @@ def test_each_video_has_a_folder_of_its_own(shell, clip, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     out = tmp_path / "out"
     assert shell(clip, tmp_path / "bad.mp4", other / "a.mp4", "-o", out, "--no-report") == 1
-    assert files(out) == [f"{folder}/{name}" for folder in ("a-2", "a") for name in NAMES]
+    assert files(out) == [*(f"{folder}/{name}" for folder in ("a-2", "a") for name in NAMES), "run.jsonl"]
     assert (out / "a" / "faces.csv").read_bytes() == (out / "a-2" / "faces.csv").read_bytes()
     assert [line for line in shell.out.splitlines() if line.endswith(".mp4:")] == [
         f"{path}:" for path in (clip, tmp_path / "bad.mp4", other / "a.mp4")
@@ -180,7 +181,7 @@ def test_several_videos_resume_after_the_finished_ones(shell, clip, tmp_path, st
     assert shell(clip, second, "-o", out, "--no-report", "--resume") == 0
     assert (out / "a" / "faces.csv").stat().st_mtime_ns == first
     assert (out / "a" / "faces.csv").read_bytes() == (out / "b" / "faces.csv").read_bytes()
-    assert files(out) == [f"{folder}/{name}" for folder in ("a", "b") for name in NAMES]
+    assert files(out) == [*(f"{folder}/{name}" for folder in ("a", "b") for name in NAMES), "run.jsonl"]
 
 
 def test_images_that_are_left_out_are_named(shell, tmp_path):
@@ -268,7 +269,7 @@ def test_resumed_videos_keep_their_folders_in_another_order(shell, analysis, nam
     assert analysis.take() == [("d1", "clip"), ("d2", "clip-2")]
     assert shell(new, second, first, "-o", out, "--resume") == 0
     assert analysis.take() == [("d0", "clip-3"), ("d2", "clip-2")]
-    assert not (out / "run.jsonl").exists()
+    assert "mien: 3 videos, 1 analyzed earlier\n" in shell.err
 
 
 def test_resuming_some_videos_keeps_the_journal_of_the_others(shell, analysis, namesakes, tmp_path):
@@ -281,7 +282,34 @@ def test_resuming_some_videos_keeps_the_journal_of_the_others(shell, analysis, n
     assert analysis.take() == [("d3", "clip-3")]
     assert shell(first, third, second, new, "-o", out, "--resume") == 0
     assert analysis.take() == [("d2", "clip-4"), ("d1", "clip-2")]
-    assert not (out / "run.jsonl").exists()
+
+
+def test_resume_skips_the_finished_videos_of_a_complete_run(shell, analysis, namesakes, tmp_path):
+    first, second, new, _ = namesakes
+    out = tmp_path / "out"
+    assert shell(first, second, "-o", out) == 0
+    analysis.take()
+    assert shell(first, second, new, "-o", out, "--resume") == 0
+    assert analysis.take() == [("d2", "clip-3")]
+    assert shell(first, second, new, "-o", out, "--resume") == 0
+    assert analysis.take() == []
+    assert shell(first, second, "-o", out) == 0
+    assert analysis.take() == [("d0", "clip"), ("d1", "clip-2")]
+
+
+def test_resume_repeats_a_video_that_could_not_be_read(shell, analysis, namesakes, tmp_path, monkeypatch):
+    first, second, *_ = namesakes
+    out = tmp_path / "out"
+
+    def fail_once(source, *rest):
+        monkeypatch.setattr("mien.cli.video._analyze", analysis)
+        raise InputError("broken")
+
+    monkeypatch.setattr("mien.cli.video._analyze", fail_once)
+    assert shell(first, second, "-o", out) == 1
+    assert analysis.take() == [("d1", "clip-2")]
+    assert shell(first, second, "-o", out, "--resume") == 0
+    assert analysis.take() == [("d0", "clip")]
 
 
 def test_resume_repeats_videos_that_changed_and_those_without_a_table(shell, analysis, namesakes, tmp_path):

@@ -94,7 +94,8 @@ def video(
             (Parquet: pip install 'mien[table]').
         annotate: write the annotated copy, with the video's sound (default with --output).
         report: write the report (default with --output).
-        resume: continue an interrupted run from the files in the output folder.
+        resume: continue an interrupted run from the files in the output folder; of several videos, leave out those that
+            are analyzed already.
         voice: also find who speaks when, and join face and voice of each speaking turn; writes turns.csv into the
             output folder. The classes of a voice are experimental: see docs/voice.md.
         as_json: print one JSON object per frame instead of the summary; with --voice one per speaking turn after them.
@@ -206,7 +207,7 @@ def _analyze_several(
     is_stopped: Callable[[], bool],
 ) -> int:
     """Analyze several videos, each into a folder of its own; a bad one is reported and the others continue."""
-    failures = 0
+    failures = skipped = 0
     with ExitStack() as stack:
         folders = None
         if output is not None:
@@ -214,6 +215,7 @@ def _analyze_several(
             folders = stack.enter_context(VideoFolders(output, sources, same, resume=settings.resume))
         for source, item in zip(sources, number_names(map(public_name, sources)), strict=True):
             if folders is not None and folders.is_done(item, source):
+                skipped += 1
                 continue
             print(f"{printable(public_name(source))}:", flush=True)
             folder = folders.begin(item, source) if folders is not None else None
@@ -227,16 +229,15 @@ def _analyze_several(
                 return stop_code()
             if folders is not None:
                 folders.finish(item)
-        if folders is not None:
-            folders.conclude()
-    return _conclude(len(sources), failures, quiet=settings.quiet)
+    return _conclude(len(sources), skipped, failures, quiet=settings.quiet)
 
 
-def _conclude(total: int, failures: int, *, quiet: bool) -> int:
+def _conclude(total: int, skipped: int, failures: int, *, quiet: bool) -> int:
     """Print the summary of several videos and return the exit code."""
     if not quiet:
+        earlier = f", {skipped} analyzed earlier" if skipped else ""
         problem = f", {failures} could not be read" if failures else ""
-        print_message(f"{count(total, 'video')}{problem}")
+        print_message(f"{count(total, 'video')}{earlier}{problem}")
     if failures == 0:
         return 0
     return ALL_FAILED if failures == total else SOME_FAILED

@@ -11,19 +11,20 @@ from mien.addresses import public_name
 from mien.cli.video_sources import name_folders, number_names
 
 JOURNAL = "run.jsonl"
-"""Name of the journal in the output folder; a complete run removes it."""
+"""Name of the journal in the output folder."""
 
 
 class VideoFolders(AbstractContextManager["VideoFolders"]):
     """Folder and status of each video of a run, kept in a journal: a resumed run continues each video in its folder.
 
-    The videos of a resumed run may be in another order and others may be added: their folders have new names.
+    The videos of a resumed run may be in another order and others may be added: their folders have new names. The
+    journal stays when the run is complete, for videos that are added or repaired later.
 
     Args:
         output: folder of the run.
         sources: the videos.
         settings: see `mien.resume.Journal`.
-        resume: continue an interrupted run.
+        resume: continue an earlier run.
 
     Raises:
         InputError: see `mien.resume.Journal`.
@@ -59,11 +60,6 @@ class VideoFolders(AbstractContextManager["VideoFolders"]):
     def finish(self, item: str) -> None:
         """Mark a video as analyzed."""
         self._journal.add(item, {**self._journal[item], "is_done": True})
-
-    def conclude(self) -> None:
-        """Remove the journal, unless the interrupted run has an unfinished video that is not part of this one."""
-        if all(item in self._items or self._journal[item]["is_done"] for item in self._journal):
-            self._journal.remove()
 
     def __exit__(self, *error: object) -> None:
         self._journal.close()
