@@ -109,7 +109,8 @@ def start_two(recipe, output):
 
 
 def test_killed_processes_resume_to_the_same_weights(stripes, tmp_path):
-    recipe = write_recipe(tmp_path, stripes, epochs=STEPS / 3)
+    steps = 3 * STEPS  # enough to be killed in between
+    recipe = write_recipe(tmp_path, stripes, epochs=steps / 3)
     assert [process.wait(900) for process in start_two(recipe, tmp_path / "uninterrupted")] == [0, 0]
     processes = start_two(recipe, tmp_path / "killed")
     log = tmp_path / "killed/log.jsonl"
@@ -121,7 +122,7 @@ def test_killed_processes_resume_to_the_same_weights(stripes, tmp_path):
     for process in processes:
         process.send_signal(signal.SIGKILL)
     assert [process.wait() for process in processes] == [-signal.SIGKILL] * 2
-    assert 0 < load_checkpoint(tmp_path / "killed/last.ckpt").step < STEPS
+    assert 0 < load_checkpoint(tmp_path / "killed/last.ckpt").step < steps
     assert [process.wait(900) for process in start_two(recipe, tmp_path / "killed")] == [0, 0]
     assert distances(tmp_path / "uninterrupted/last.ckpt", tmp_path / "killed/last.ckpt") == (0, 0, 0)
     assert losses(tmp_path / "uninterrupted") == losses(tmp_path / "killed")

@@ -394,7 +394,7 @@ def test_faces_disappear_from_the_camera_when_the_server_ends(browser: Browser, 
         select(page, "server", "open")
         start_camera(page)
         expect(page.locator("#faces .label").first).to_be_visible()
-        assert page.evaluate(COUNT_DRAWN) > 0
+        wait_until(lambda: page.evaluate(COUNT_DRAWN) > 0)
         server.stop()
         expect(page.locator("#faces > li")).to_have_count(0)
         assert page.evaluate(COUNT_DRAWN) == 0

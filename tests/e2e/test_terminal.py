@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 
 import pytest
 
@@ -92,11 +94,20 @@ def fill(command, places, out):
     return [f"{({**places, 'OUT': out}).get(head, head)}{slash}{rest}" for head, slash, rest in words]
 
 
+def read_to_end(terminal):
+    """Read what a command prints; a full pseudo-terminal would stop it."""
+    with suppress(OSError):
+        while os.read(terminal, 65536):
+            pass
+
+
 def run_beside_terminal(command, stdout):
     """Run mien with standard error on a pseudo-terminal."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     environment = os.environ | {"TERM": "xterm"}
+    reader = threading.Thread(target=read_to_end, args=(ours,))
+    reader.start()
     process = subprocess.run(
         [sys.executable, "-m", "mien", *command],
         stdout=stdout,
@@ -106,6 +117,7 @@ def run_beside_terminal(command, stdout):
         env=environment,
     )
     os.close(theirs)
+    reader.join()
     os.close(ours)
     assert process.returncode == 0
     return process.stdout

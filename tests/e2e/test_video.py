@@ -167,7 +167,7 @@ sys.exit(main(arguments))
 """
 
 
-def start(clip, folder, *options, checkpoint_s=0.2, step_s=0.03):
+def start(clip, folder, *options, checkpoint_s=0.2, step_s=0.06):
     arguments = [checkpoint_s, step_s, "video", clip, "-o", folder, "--threads", "1", "--no-report", *options]
     return subprocess.Popen(
         [sys.executable, "-c", PROCESS, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

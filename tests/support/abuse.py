@@ -40,7 +40,7 @@ SETTINGS = {
     "max-body-bytes": 2**22,
     "max-message-bytes": 300_000,
     "max-pixels": 4_000_000,
-    "header-timeout-s": 1.5,
+    "header-timeout-s": 3,
     "body-timeout-s": 1.5,
     "write-timeout-s": 1.5,
     "keep-alive-s": 2,

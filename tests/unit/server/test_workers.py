@@ -111,31 +111,44 @@ def test_failed_network_affects_only_its_own_request():
 
 
 def test_images_of_a_cancelled_request_are_discarded():
+    images = []
+    has_started, may_end = threading.Event(), threading.Event()
+
+    def analyze(selection, image):
+        images.append(image)
+        has_started.set()
+        may_end.wait(10)
+        return Result(source=image.decode())
+
     async def scenario(workers):
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(workers.analyze(SELECTION, [b"a", b"b", b"c", b"d"]), 0.02)
+        request = asyncio.create_task(workers.analyze(SELECTION, [b"a", b"b", b"c", b"d"]))
+        await asyncio.to_thread(has_started.wait, 10)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        may_end.set()
         return await workers.analyze(SELECTION, [b"e"])
 
-    model = FakeModel(seconds=0.2)
-    assert sources(run(model, scenario)) == ["e"]
-    assert model.images == [b"a", b"e"]
+    assert sources(run(analyze, scenario)) == ["e"]
+    assert images == [b"a", b"e"]
 
 
 def test_other_functions_run_in_the_worker_threads_ahead_of_the_queue():
     calls = []
-    may_start = threading.Event()
+    has_started, may_end = threading.Event(), threading.Event()
 
     def analyze(selection, image):
-        may_start.wait(10)
+        has_started.set()
+        may_end.wait(10)
         calls.append(threading.current_thread())
         return Result(source="")
 
     async def scenario(workers):
         request = asyncio.create_task(workers.analyze(SELECTION, [b"a"] * 10))
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(has_started.wait, 10)
         other = asyncio.create_task(workers.run(lambda: calls.append("other")))
         await asyncio.sleep(0)
-        may_start.set()
+        may_end.set()
         await asyncio.gather(request, other)
 
     run(analyze, scenario)
