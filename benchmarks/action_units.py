@@ -1,6 +1,6 @@
 """Action units of a mesh that is deformed unit by unit, and of labeled photographs.
 
-python benchmarks/action_units.py [--picture docs/images/action-units.png] [--photographs wild_valid.zip]
+python benchmarks/action_units.py [--image docs/images/action-units.png] [--photographs wild_valid.zip]
 
 The first table has every unit before and after the mesh of a neutral face is moved as `tests/support/meshes.py` states,
 and the unit of another number that rises most. With --photographs (a .zip file with labels.csv: image,label) the second
@@ -144,13 +144,13 @@ def roc_area(values: np.ndarray, is_class: np.ndarray) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--image", type=Path)
     parser.add_argument("--photographs", type=Path)
     options = parser.parse_args()
     mesh_xyz = neutral_mesh()
     changes = print_deformations(mesh_xyz)
-    if options.picture:
-        draw(mesh_xyz, changes, options.picture)
+    if options.image:
+        draw(mesh_xyz, changes, options.image)
     if options.photographs:
         print_photographs(options.photographs)
 

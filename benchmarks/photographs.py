@@ -1,10 +1,10 @@
-"""Accuracy and calibration of the shipped models on labeled photographs, gray and color ones apart.
+"""Accuracy and calibration of the shipped models on labeled photographs, gray and color ones separately.
 
 python benchmarks/photographs.py wild_valid.zip [--json]
 
 The archive has labels.csv (image,label) and the images, each with one main face. The largest face of every image
 counts; an image without a face counts as wrong. Mean recall is over the classes with at least `MIN_IMAGES` images.
-Color and gray photographs are reported apart, because they may differ in far more than color.
+Color and gray photographs are reported separately, because they may differ in far more than color.
 """
 
 from __future__ import annotations

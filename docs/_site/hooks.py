@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -24,8 +25,11 @@ COPIES = {
     "contributing.md": "CONTRIBUTING.md",
     "benchmarks.md": "benchmarks/README.md",
     "example-images.md": "examples/LICENSE.md",
+    "LICENSE.txt": "LICENSE",
+    "NOTICE.txt": "NOTICE",
+    "CITATION.cff": "CITATION.cff",
 }
-"""Pages that are files outside docs/, by their name on the site."""
+"""Pages and text files that are files outside docs/, by their name on the site."""
 GENERATED = {
     "reference/commands.md": reference.commands,
     "reference/python.md": reference.python_names,
@@ -35,6 +39,8 @@ GENERATED = {
 """Pages that are made from the code."""
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 """Link or image: mark, text, target."""
+NOTEBOOK_LINK = re.compile(r'(?<=href=")(?!\w+:)([^"#]+\.md)(?=[#"])')
+"""Target of a link to a document in a converted notebook."""
 
 
 @event_priority(100)  # before the plugin that converts notebooks
@@ -53,6 +59,22 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Point the links of a document, which are relative to its place in the repository, to pages of the site."""
     source = COPIES.get(page.file.src_uri, f"docs/{page.file.src_uri}")
     return LINK.sub(lambda match: _rewrite(match, source, page.file.src_uri), markdown)
+
+
+def on_page_content(html: str, page: Page, files: Files, **_: Any) -> str:
+    """Point the links of a notebook to documents, which MkDocs does not see, to pages of the site."""
+    if not page.file.src_uri.endswith(".ipynb"):
+        return html
+    folder = posixpath.dirname(page.file.src_uri)
+
+    def rewrite(match: re.Match[str]) -> str:
+        uri = _site_uri(posixpath.normpath(posixpath.join(folder, match[1])))
+        file = files.get_file_from_path(uri) if uri else None
+        if file is None:
+            raise PluginError(f"{page.file.src_uri}: the site has no page {match[1]}")
+        return file.url_relative_to(page.file)
+
+    return NOTEBOOK_LINK.sub(rewrite, html)
 
 
 def _rewrite(match: re.Match[str], source: str, page: str) -> str:

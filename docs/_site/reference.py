@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -13,17 +14,21 @@ from mien import schema
 from mien.cli.main import build_app
 from mien.emotions import EXPRESSIONS
 from mien.video.table import row_columns
+from mien.video.track_summary import AFFECT_LEVEL, summary_columns
 
 TYPES = {str: "text", int: "integer", float: "number", bool: "true or false"}
 NAMES = {
-    "Analyze": ["Analyzer", "Result", "Face", "Expression", "HeadPose", "Quality", "read_image"],
-    "Draw and explain": ["draw_faces", "explain"],
+    "Analyze": ["Analyzer", "Result", "Face", "Expression", "HeadPose", "Quality", "results.Gaze", "read_image"],
+    "Draw and explain": ["draw_faces", "explain", "results.ExplainedFace", "results.Explanation"],
     "Tables": ["predict_frame", "to_pandas"],
     "Video": ["analyze_video", "VideoFrame"],
     "Voice": ["VoiceAnalyzer", "VoiceResult", "VoiceSegment"],
-    "Evaluate and adapt": ["evaluate", "compare", "adapt", "read_dataset"],
+    "Evaluate and adapt": [
+        *("evaluate", "evaluation.evaluate.Evaluation", "compare", "evaluation.compare.Comparison"),
+        *("adapt", "adaptation.adapt.Adaptation", "read_dataset"),
+    ],
 }
-"""Public names by section; the errors follow."""
+"""Public names by section, and the types that they return, within `mien`; the errors follow."""
 COLUMNS = {
     "image": "path or name of the image",
     "audio": "path or name of the file",
@@ -41,6 +46,43 @@ COLUMNS = {
     "message": "explanation of the error",
 }
 """Meaning of the columns that are not fields of a record of the same name."""
+SUMMARY_COLUMNS = {
+    "scene": "number of the scene, from 1",
+    "track_id": "number of the face in its scene",
+    "start_s": "time of the first frame",
+    "end_s": "end of the last frame",
+    "seconds": "time in view",
+    "label": "label held longest; empty when the face is without a label for longer",
+    "share_unsure": "share of the time without a label",
+    "share_unclassified": "share of the time before the first prediction",
+    "blinks": "number of blinks; empty when the eyes are measured too rarely",
+    "blinks_per_minute": "rate of the blinks; empty when the eyes are measured too rarely",
+}
+STATISTICS = {
+    "share": "share of the time with this label",
+    "onset": "time at which the face first has this label",
+    "mean": "mean, weighted by time",
+    "peak": "highest value",
+    "min": "lowest value",
+    "max": "highest value",
+    "high": f"share of the time above {AFFECT_LEVEL}",
+    "low": f"share of the time below -{AFFECT_LEVEL}",
+}
+"""Meaning of the columns of a summary, by the word before a class, valence, arousal or an action unit."""
+TURN_COLUMNS = {
+    "label": "most probable class of face and voice together; empty when they contradict each other",
+    "confidence": "its probability",
+    "valence": "valence of face and voice together, -1 to 1",
+    "arousal": "arousal of face and voice together, -1 to 1",
+    "p_NAME": "probability of a class, of face and voice together",
+    "face_label": "most probable class of the mean prediction for the face during the turn",
+    "face_valence": "valence of the face, -1 to 1",
+    "face_arousal": "arousal of the face, -1 to 1",
+    "face_p_NAME": "probability of a class, of the face",
+    "voice_label": "experimental: most probable class of the voice",
+    "voice_arousal": "arousal of the voice, -1 (calm) to 1 (excited)",
+    "voice_p_NAME": "experimental: probability of a class, of the voice",
+}
 
 
 def commands() -> str:
@@ -71,6 +113,7 @@ def python_names() -> str:
 def columns() -> str:
     """Return the columns of all tables with type and meaning."""
     units = ["AU01", "AU12_L"]
+    summary = summary_columns(["NAME"], units)
     parts = [
         "# Table columns",
         "Columns are the same in .csv, .jsonl and .parquet files and in DataFrames. A value that is not known is "
@@ -85,6 +128,18 @@ def columns() -> str:
         _table(
             row_columns(["NAME"], units),
             *(schema.VideoFrameRecord, schema.ExpressionRecord, schema.QualityRecord, schema.FaceRecord),
+        ),
+        "## Tracks and segments",
+        "`tracks.csv` of `mien video -o` has one row per face, `segments.csv` one per stretch in which a face keeps "
+        "its label. Times are seconds since the first frame; probabilities and action units are smoothed.",
+        _table(summary, texts={name: _summary_meaning(name) for name in summary}),
+        "## Speaking turns",
+        "`turns.csv` of `mien video --voice -o`: one row per speaking turn. Without an assigned face the columns of "
+        "the face, of both together and the weights are empty: [voice in a video](../video.md#voice).",
+        _table(
+            schema.turn_columns(["NAME"], ["NAME"]),
+            *(schema.SpeakingTurnRecord, schema.FusionRecord),
+            texts=TURN_COLUMNS,
         ),
         "## Voice",
         "`mien voice --table`: one row per speech segment.",
@@ -110,15 +165,17 @@ def http() -> str:
     return "\n\n".join(parts)
 
 
-def _table(names: Mapping[str, type], *records: type[schema.Record]) -> str:
-    rows = [f"| `{name}` | {TYPES[kind]} | {_meaning(name, records)} |" for name, kind in names.items()]
+def _table(
+    names: Mapping[str, type], *records: type[schema.Record], texts: Mapping[str, str] = MappingProxyType(COLUMNS)
+) -> str:
+    rows = [
+        f"| `{name}` | {TYPES[kind]} | {texts.get(name) or _meaning(name, records)} |" for name, kind in names.items()
+    ]
     return "\n".join(["| column | type | |", "|---|---|---|", *rows])
 
 
 def _meaning(name: str, records: Sequence[type[schema.Record]]) -> str:
     """Return what a column contains, from the first record that has a field of its name."""
-    if name in COLUMNS:
-        return COLUMNS[name]
     if name.startswith(("p_", "s_")):
         return "probability of a class" + (", smoothed over time" if name.startswith("s_") else "")
     if name.startswith("AU"):
@@ -128,8 +185,18 @@ def _meaning(name: str, records: Sequence[type[schema.Record]]) -> str:
         return f"{'gaze' if match[1] else 'head pose'} in degrees: {_fields(record)[match[2]]}"
     for record in records:
         if name in _fields(record):
-            return _fields(record)[name]
+            # the key `affect` of the JSON has no column
+            return _fields(record)[name].replace("unless `affect`", "unless the model has a trained head for it")
     raise ValueError(f"column {name} has no description")
+
+
+def _summary_meaning(name: str) -> str:
+    """Return what a column of `tracks.csv` and `segments.csv` contains."""
+    if name in SUMMARY_COLUMNS:
+        return SUMMARY_COLUMNS[name]
+    statistic = name.partition("_")[0]
+    is_time = name.endswith("_s") and statistic != "onset"
+    return f"time of the {STATISTICS[statistic]}" if is_time else STATISTICS[statistic]
 
 
 def _fields(record: type[schema.Record]) -> dict[str, str]:

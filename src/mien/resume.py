@@ -14,10 +14,10 @@ from mien.table_files import json_line, write_error
 
 
 def check_settings(place: Path, before: object, now: Mapping[str, Any], hint: str) -> None:
-    """Raise `InputError` with the names of the settings that differ from those of the interrupted run.
+    """Raise `InputError` with the names of the settings that differ from those of the earlier run.
 
     Args:
-        place: file or folder of the interrupted run.
+        place: file or folder of the earlier run.
         before: its settings, as they were read from the disk.
         now: JSON values.
         hint: how to start over.
@@ -26,7 +26,7 @@ def check_settings(place: Path, before: object, now: Mapping[str, Any], hint: st
     names = [name for name in {**now, **known} if known.get(name) != now.get(name)]
     if names:
         raise InputError(
-            f"{place} holds an unfinished run with another {', '.join(names)}; give the same as before, or {hint}."
+            f"{place} belongs to a run with other settings ({', '.join(names)}); give the same as before, or {hint}."
         )
 
 

@@ -1,5 +1,6 @@
 """What the documents promise is there."""
 
+import json
 import re
 import tomllib
 
@@ -15,6 +16,7 @@ DOCUMENTS = (
     "docs/training.md",
     "docs/reliability.md",
     "docs/scale.md",
+    "docs/studies.md",
     "docs/class-priors.md",
     "docs/video.md",
     "docs/voice.md",
@@ -65,3 +67,18 @@ def test_every_asset_has_a_manifest_that_fits(root):
     models = sorted((root / "src/mien/assets").glob("*.onnx"))
     assert models
     assert all(read_manifest(path).trained_on for path in models)
+
+
+def test_quality_temperatures_are_those_of_the_manifests(root):
+    text = (root / "docs/reliability.md").read_text(encoding="utf-8")
+    table = text.partition("| model | weight per halving")[2].partition("\n\n")[0]
+    # each row: weight of the size (median size), weight of blur (median sharpness)
+    rows = re.findall(r"^\| `(\w+)` \| (.+)$", table, re.MULTILINE)
+    documented = {name: [float(number) for number in re.findall(r"\d+\.\d+", cells)] for name, cells in rows}
+    keys = ("per_halving", "size_px", "per_blur", "sharpness")
+    manifests = {
+        path.stem: json.loads(path.read_text(encoding="utf-8")).get("quality_temperature")
+        for path in (root / "src/mien/assets").glob("*.json")
+        if ".int8" not in path.name
+    }
+    assert documented == {name: [one[key] for key in keys] for name, one in manifests.items() if one}

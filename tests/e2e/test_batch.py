@@ -61,9 +61,9 @@ def test_table_is_that_of_predict(shell, photos, tiny_model, tmp_path, capsys):
     assert "resuming after 3 of 3 shards" in shell.err
     assert {path: path.stat().st_mtime_ns for path in out.glob("images/*")} == files
     assert shell(photos, "-o", out, "--shard-size", "2", "--max-faces", "1") == 2
-    assert "another max_faces; give the same as before" in shell.err
+    assert "other settings (max_faces); give the same as before" in shell.err
     assert shell(photos, "-o", out, "--shard-size", "2", "--device", "cpu") == 2
-    assert "another device; give the same as before" in shell.err
+    assert "other settings (device); give the same as before" in shell.err
 
 
 def test_truncated_video_is_a_partial_failure(shell, tmp_path):
@@ -84,7 +84,7 @@ def test_refuses_changed_inputs(shell, photos, tmp_path):
     assert shell(photos / "3.jpg", "-o", tmp_path / "out") == 2
     (photos / "3.jpg").write_bytes(b"changed")
     assert shell(photos / "3.jpg", "-o", tmp_path / "out") == 2
-    assert "run.jsonl holds an unfinished run with another inputs" in shell.err
+    assert "run.jsonl belongs to a run with other settings (inputs); give the same as before, or give" in shell.err
 
 
 @pytest.mark.parametrize(
@@ -140,23 +140,23 @@ def start_and_stop(photos, out, model, shards, number):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals reach a process differently on Windows")
 def test_a_stopped_and_a_killed_run_are_continued(shell, photos, tiny_model, tmp_path):
-    for number in range(5, 20):  # enough to be stopped twice
+    for number in range(5, 40):  # enough to be stopped twice
         (photos / f"{number}.jpg").write_bytes((photos / "0.jpg").read_bytes())
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert shell(photos, "-o", whole, "--shard-size", "1") == 1
     code, messages = start_and_stop(photos, out, tiny_model, 1, signal.SIGINT)
     done = shards_in(out)
     assert code == 130
-    assert messages[-1] == f"mien: stopped after {done} of 20 shards; the same command continues the run"
+    assert messages[-1] == f"mien: stopped after {done} of 40 shards; the same command continues the run"
     code, messages = start_and_stop(photos, out, tiny_model, done + 1, signal.SIGKILL)
     assert code == -signal.SIGKILL
-    assert messages[0] == f"mien: resuming after {done} of 20 shards"
+    assert messages[0] == f"mien: resuming after {done} of 40 shards"
     assert shell(photos, "-o", out, "--shard-size", "1") == 1
     assert {path.name: path.read_bytes() for path in out.rglob("*.parquet")} == {
         path.name: path.read_bytes() for path in whole.rglob("*.parquet")
     }
     names = [json.loads(line)["item"] for line in (out / "run.jsonl").read_text().splitlines()[1:]]
-    assert sorted(names) == [f"images/{number:06}" for number in range(20)]
+    assert sorted(names) == [f"images/{number:06}" for number in range(40)]
 
 
 def test_the_manifest_omits_the_password_of_a_source(shell, tmp_path, monkeypatch):

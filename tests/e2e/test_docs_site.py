@@ -44,6 +44,21 @@ def test_python_reference_has_every_public_name(site):
 
 
 @pytest.mark.slow
+def test_python_reference_shows_values_of_defaults_and_no_doctest_flags(site):
+    page = text_of(site / "reference/python.html")
+    assert re.search(r"\bmax_pixels: int = \d{8,}", page)
+    assert re.search(r"\n\s*detector_size\s+int\s[^|]*?\s640\s", page)
+    assert "DETECTOR_SIZE" not in page
+    assert "doctest" not in page
+
+
+@pytest.mark.slow
+def test_column_reference_has_every_table_of_a_video(site):
+    page = text_of(site / "reference/columns.html")
+    assert [name for name in ("s_NAME", "onset_NAME_s", "blinks_per_minute", "voice_p_NAME") if name not in page] == []
+
+
+@pytest.mark.slow
 def test_command_reference_has_every_option_of_predict(site):
     page = text_of(site / "reference/commands.html")
     assert "mien predict [OPTIONS] PATH" in page
@@ -54,6 +69,20 @@ def test_command_reference_has_every_option_of_predict(site):
 def test_notebooks_are_shown_with_their_output(site):
     page = (site / "examples/quickstart.html").read_text(encoding="utf-8")
     assert "data:image/png;base64," in page
+
+
+@pytest.mark.slow
+def test_links_of_notebooks_lead_to_pages(site):
+    for page in (site / "examples").glob("*.html"):
+        links = re.findall(r'href="(?!\w+:|//)([^"#]+)', page.read_text(encoding="utf-8"))
+        assert [link for link in links if not (page.parent / link).exists()] == [], page.name
+
+
+@pytest.mark.slow
+def test_licenses_are_on_the_site(root, site):
+    for name in ("LICENSE", "NOTICE"):
+        assert (site / f"{name}.txt").read_text(encoding="utf-8") == (root / name).read_text(encoding="utf-8")
+    assert 'href="CITATION.cff"' in (site / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

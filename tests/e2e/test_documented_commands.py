@@ -71,14 +71,14 @@ def workspace(tmp_path_factory, root):
     script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m mien "$@"\n')
     script.chmod(0o755)
     portraits = {name: Image.fromarray(portrait(name)).resize((256, 256)) for name in ("astronaut", "obama", "biden")}
-    for name in ("photos", "faces/happiness", "faces/neutral", "recordings"):
+    for name in ("photos", "faces/happiness", "faces/neutral", "recordings", "videos"):
         (folder / name).mkdir(parents=True)
     for name in ("photo.jpg", "a.jpg", "b.png", "photos/a.jpg", "faces/happiness/1.jpg"):
         portraits["astronaut"].save(folder / name)
     portraits["obama"].save(folder / "faces/happiness/2.jpg")
     portraits["biden"].save(folder / "faces/neutral/1.jpg")
     images = [portrait("astronaut")[:, index : index + 480] for index in range(0, 30, 2)]
-    for name in ("clip.mp4", "interview.mp3", "recordings/talk.mp4", "a.wav", "b.m4a"):
+    for name in ("clip.mp4", "videos/P01.mp4", "interview.mp3", "recordings/talk.mp4", "a.wav", "b.m4a"):
         # libav recognizes the content, whatever the name
         write_clip(folder / name, images=images, size_hw=(512, 480), sound="aac", format_name="mp4")
     (folder / "labels.csv").write_text("image,label\na.jpg,happiness\nb.png,happiness\n")

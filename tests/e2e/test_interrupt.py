@@ -149,7 +149,7 @@ def test_refuses_other_options(shell, photos, interrupted, option):
     before = interrupted.read_bytes()
     assert shell(photos, "--table", interrupted, "--resume", option) == 2
     assert option.lstrip("-").split("=")[0].removeprefix("no-") in shell.err.replace("_", "-")
-    assert "unfinished run with another" in shell.err
+    assert "belongs to a run with other settings (" in shell.err
     assert shell.err.count("\n") == 1
     assert interrupted.read_bytes() == before
     assert shell(photos, "--table", interrupted, "--resume") == 1
@@ -157,7 +157,7 @@ def test_refuses_other_options(shell, photos, interrupted, option):
 
 def test_refuses_another_model(shell, photos, interrupted, explainable_model):
     assert shell(photos, "--table", interrupted, "--resume", model=explainable_model) == 2
-    assert "another model" in shell.err
+    assert "other settings (model)" in shell.err
 
 
 @pytest.mark.parametrize("change", ["content", "gone"])

@@ -177,7 +177,7 @@ def test_several_videos_resume_after_the_finished_ones(shell, clip, tmp_path, st
     patch.undo()
     first = (out / "a" / "faces.csv").stat().st_mtime_ns
     assert shell(clip, second, "-o", out, "--no-report", "--resume", "--max-faces", "1") == 2
-    assert "another max_faces" in shell.err
+    assert "other settings (max_faces);" in shell.err
     assert shell(clip, second, "-o", out, "--no-report", "--resume") == 0
     assert (out / "a" / "faces.csv").stat().st_mtime_ns == first
     assert (out / "a" / "faces.csv").read_bytes() == (out / "b" / "faces.csv").read_bytes()
@@ -340,7 +340,7 @@ def test_several_videos_are_not_resumed_with_another_precision(shell, analysis, 
     assert shell(*namesakes, "-o", tmp_path / "out") == 130
     monkeypatch.setattr("mien.runtime.LoadedModel.precision", property(lambda _: "int4"))
     assert shell(*namesakes, "-o", tmp_path / "out", "--resume") == 2
-    assert "holds an unfinished run with another precision;" in shell.err
+    assert "belongs to a run with other settings (precision);" in shell.err
 
 
 def test_passwords_and_control_characters_are_not_printed_or_stored(shell, analysis, tmp_path):

@@ -36,8 +36,8 @@ def missing_requirement() -> str | None:
 
 def install_package(folder: Path) -> Path:
     """Pack the package and install it with ONNX Runtime into an empty folder; return the folder."""
-    command = ["npm", "pack", "--silent", "--pack-destination", str(folder)]
-    subprocess.run(command, cwd=PACKAGE, check=True, capture_output=True)
+    command = ["npm", "pack", f"./{PACKAGE.relative_to(ROOT)}", "--silent", "--pack-destination", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     [archive] = folder.glob("*.tgz")
     installed = folder / "node_modules/@mien/browser"
     with tarfile.open(archive) as tar:

@@ -42,7 +42,7 @@ class WorkerOptions:
         cluster: local (processes on this machine), ray (the cluster of RAY_ADDRESS, or else Ray on this machine), or
             the address of a Ray cluster.
         workers: processes, each with its own networks; 0: as many as there is room for.
-        cpus_per_worker: CPU cores of a worker, which analyzes as many images at a time.
+        cpus_per_worker: CPU cores per worker, and number of images that it analyzes at a time.
         gpus_per_worker: GPUs of a worker on a Ray cluster, or a share of one (0.25).
     """
 

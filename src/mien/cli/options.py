@@ -48,7 +48,7 @@ Blur = Annotated[
     BlurMode | None,
     Parameter(
         help="hide everyone but the main face (others) or everybody (all) in what is written; not reversible. Faces "
-        " that are not detected stay visible: see docs/responsible-use.md."
+        "that are not detected stay visible: see docs/responsible-use.md."
     ),
 ]
 SplitName = Literal["train", "valid", "test"]

@@ -36,7 +36,7 @@ def prior(
     """Estimate from unlabeled images how frequent each perceived expression is among their faces.
 
     Faces of a class must look like those that the model was calibrated on, and only their number may differ. The file
-    is for --prior of predict, video, camera, evaluate and serve: see docs/class-priors.md.
+    is for --prior of predict, video, camera, batch, evaluate and serve: see docs/class-priors.md.
 
     Exit code: 1 if some images could not be read.
 

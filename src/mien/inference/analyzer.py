@@ -41,9 +41,9 @@ class Analyzer:
     """Detect faces and predict their perceived expression, head pose and quality.
 
     Loading takes a moment: create one analyzer and use it for every image. It is immutable and thread-safe. All
-    options but `threads`, `device` and `precision` are defaults that `analyze` and `analyze_many` override for one
-    call. Pickled, it is opened again: in other processes, start them by spawn or forkserver, because ONNX Runtime can
-    hang after a fork.
+    options but `model`, `threads`, `device` and `precision` are defaults that `analyze` and `analyze_many` override for
+    one call. A pickled analyzer loads its networks again. Start worker processes with spawn or forkserver, because
+    ONNX Runtime can hang after a fork.
 
     Args:
         model: name of a shipped expression model, or path of an `.onnx` file with its manifest beside it.
@@ -169,7 +169,7 @@ class Analyzer:
         """Return an analyzer with other defaults that shares the networks.
 
         Args:
-            overrides: options of `Analyzer`, from `detector_size` on.
+            overrides: any option of `Analyzer` except `model`, `threads`, `device` and `precision`.
 
         Raises:
             InputError: if an option is out of range, or the model cannot reach `max_error`.
@@ -180,12 +180,12 @@ class Analyzer:
     def analyze(self, image: ImageSource, **overrides: Unpack[OptionOverrides]) -> Result:
         """Detect the faces of an image and predict their expressions.
 
-        An image without faces has an empty result. What keeps faces from being found is a `MienWarning`, and in
-        `Result.warnings`.
+        An image without faces has an empty result. Conditions under which faces may be missed are issued as
+        `MienWarning` and listed in `Result.warnings`.
 
         Args:
             image: a path, the bytes of a file, an open binary file, a Pillow image, or (H, W, 3) uint8 RGB pixels.
-            overrides: options of `Analyzer`, from `detector_size` on, for this call.
+            overrides: any option of `Analyzer` except `model`, `threads`, `device` and `precision`, for this call.
 
         Raises:
             ImageReadError: if the file is missing, broken, too large or not an image.
@@ -212,9 +212,9 @@ class Analyzer:
 
         Args:
             images: read lazily; see `analyze` for what an image may be.
-            workers: number of images analyzed at a time; 0 is one per usable core, 1 uses no other thread than those
-                of the networks.
-            overrides: options of `Analyzer`, from `detector_size` on, for this call.
+            workers: number of images analyzed at a time; 0 is one per usable core, 1 analyzes in the calling
+                thread, with the networks on all cores.
+            overrides: any option of `Analyzer` except `model`, `threads`, `device` and `precision`, for this call.
 
         Raises:
             InputError: if an option or `workers` is out of range, or a single image is passed.
@@ -310,7 +310,7 @@ class Analyzer:
             max_tilt_deg: see `LandmarkMesh.fit`.
             rotated: see `LandmarkMesh.fit`. The landmarks of a face whose mesh contradicts the detector about its
                 rotation are replaced by those of the mesh.
-            max_landmark_rotation_deg: rotation from which they do.
+            max_landmark_rotation_deg: minimum rotation, in degrees, at which the landmarks are replaced.
 
         Returns:
             The faces in the same order.

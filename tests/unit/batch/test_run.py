@@ -63,7 +63,7 @@ def test_refuses_the_folder_of_another_run(tmp_path):
     with BatchRun(tmp_path, SETTINGS, SHARDS):
         pass
     before = (tmp_path / "run.jsonl").read_bytes()
-    with pytest.raises(InputError, match="another model; give the same as before"):
+    with pytest.raises(InputError, match=r"other settings \(model\); give the same as before"):
         BatchRun(tmp_path, {**SETTINGS, "model": "def"}, SHARDS)
     assert (tmp_path / "run.jsonl").read_bytes() == before
 
