@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.addresses import public_name
-from mien.cpu_features import has_int8_products
+from mien.cpu_features import is_int8_faster
 from mien.devices import CPU, Device, Precision, check_precision
 from mien.errors import InputError, ModelError, UnknownModelError
 from mien.manifest import Manifest, read_manifest
@@ -132,7 +132,7 @@ def load_model(
         threads: threads of the session; 0 lets ONNX Runtime choose.
         device: see `open_session`.
         precision: "int8" for the int8 file of the model (`NAME.int8.onnx`), "float32" for the other; "auto" takes a
-            path as it is, and the int8 file of a shipped model on CPUs with int8 dot products. A shipped model for
+            path as it is, and the int8 file of a shipped model on CPUs on which int8 is faster. A shipped model for
             another task than expressions that has no int8 file is always float32.
 
     Raises:
@@ -175,7 +175,7 @@ def choose_file(
     if precision == "float32":
         return path
     if precision == "auto":
-        is_faster = is_shipped and device == CPU and has_int8_products()
+        is_faster = is_shipped and device == CPU and is_int8_faster()
         return variant if is_faster and variant.is_file() else path
     if not variant.is_file():
         if is_shipped and is_optional:

@@ -69,6 +69,8 @@ def _open(model: Path | bytes, threads: int, device: Device) -> InferenceSession
     # errors are raised; they need not be logged too
     options.log_severity_level = QUIET
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # on x86 CPUs without int8 dot products, kernels for signed weights add in 16 bits, where sums saturate
+    options.add_session_config_entry("session.x64quantprecision", "1")
     chain = [device]
     if device.kind == "directml":
         options.enable_mem_pattern = False

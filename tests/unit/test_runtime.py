@@ -29,10 +29,10 @@ def assets(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.fixture(params=[True, False], ids=["vnni", "plain"])
-def has_products(request, monkeypatch):
-    """Pretend that the CPU has int8 dot products, or not."""
-    monkeypatch.setattr(runtime, "has_int8_products", lambda: request.param)
+@pytest.fixture(params=[True, False], ids=["faster", "slower"])
+def is_faster(request, monkeypatch):
+    """Pretend that int8 is faster on this CPU, or not."""
+    monkeypatch.setattr(runtime, "is_int8_faster", lambda: request.param)
     return request.param
 
 
@@ -45,32 +45,32 @@ def test_variant_is_not_a_name(assets):
         find_model("pair.int8")
 
 
-def test_auto_takes_int8_where_the_cpu_has_dot_products(assets, has_products):
+def test_auto_takes_int8_where_it_is_faster(assets, is_faster):
     model = load_model("pair", device="cpu")
-    assert model.precision == ("int8" if has_products else "float32")
-    assert model.path.name == ("pair.int8.onnx" if has_products else "pair.onnx")
-    assert model.manifest.temperature == (3.0 if has_products else 1.5)
+    assert model.precision == ("int8" if is_faster else "float32")
+    assert model.path.name == ("pair.int8.onnx" if is_faster else "pair.onnx")
+    assert model.manifest.temperature == (3.0 if is_faster else 1.5)
     assert model.device == "cpu"
 
 
-def test_auto_takes_float32_of_a_model_without_int8(assets, has_products):
+def test_auto_takes_float32_of_a_model_without_int8(assets, is_faster):
     assert load_model("single", device="cpu").precision == "float32"
 
 
-def test_auto_takes_a_path_as_it_is(assets, has_products):
+def test_auto_takes_a_path_as_it_is(assets, is_faster):
     assert load_model(assets / "pair.onnx", device="cpu").precision == "float32"
     assert load_model(assets / "pair.int8.onnx", device="cpu").precision == "int8"
 
 
 def test_auto_takes_float32_on_other_devices(assets, monkeypatch):
-    monkeypatch.setattr(runtime, "has_int8_products", lambda: True)
+    monkeypatch.setattr(runtime, "is_int8_faster", lambda: True)
     path = assets / "pair.onnx"
     assert choose_file(path, "auto", is_shipped=True, device=Device("cuda")) == path
     assert choose_file(path, "int8", is_shipped=True, device=Device("cuda")).name == "pair.int8.onnx"
 
 
 @pytest.mark.parametrize("model", ["pair", "pair.onnx"])
-def test_named_precision_is_followed(assets, has_products, model):
+def test_named_precision_is_followed(assets, is_faster, model):
     model = assets / model if model.endswith(".onnx") else model
     assert load_model(model, device="cpu", precision="int8").path.name == "pair.int8.onnx"
     assert load_model(model, device="cpu", precision="float32").path.name == "pair.onnx"
@@ -126,7 +126,7 @@ def test_session_of_a_graph_in_memory(tiny_model):
     np.testing.assert_array_equal(outputs[0], open_session(tiny_model, 1).run(None, {"images": GRAY})[0])
 
 
-def test_copied_assets_are_paths(tmp_path, assets, has_products):
+def test_copied_assets_are_paths(tmp_path, assets, is_faster):
     """A user's copy of a shipped file is not shipped: it is taken as it is."""
     for name in ("pair.onnx", "pair.json", "pair.int8.onnx", "pair.int8.json"):
         shutil.copy(assets / name, tmp_path / name)

@@ -3,8 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import helper
 
 from mien import devices, sessions
 from mien.devices import CPU
@@ -109,3 +111,28 @@ def test_directml_runs_one_call_at_a_time(tiny_model):
     run_one_at_a_time(session)
     np.testing.assert_array_equal(session.run(None, {"images": GRAY})[0], expected)
     np.testing.assert_array_equal(session.run(["logits"], input_feed={"images": GRAY})[0], expected)
+
+
+def test_sums_of_int8_products_do_not_saturate():
+    """CPUs with AVX2 or AVX-512 but without VNNI add pairs of products in 16 bits unless told otherwise."""
+    tensors = [
+        helper.make_tensor("scale", onnx.TensorProto.FLOAT, [], [1.0]),
+        helper.make_tensor("zero", onnx.TensorProto.UINT8, [], [0]),
+        helper.make_tensor("zeros", onnx.TensorProto.INT8, [], [0]),
+        helper.make_tensor("wide", onnx.TensorProto.FLOAT, [], [8192.0]),
+        helper.make_tensor("weight", onnx.TensorProto.INT8, [8, 64, 1, 1], [127] * 512),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["images", "scale", "zero"], ["pixels"]),
+        helper.make_node("DequantizeLinear", ["pixels", "scale", "zero"], ["restored"]),
+        helper.make_node("DequantizeLinear", ["weight", "scale", "zeros"], ["weights"]),
+        helper.make_node("Conv", ["restored", "weights"], ["sums"]),
+        helper.make_node("QuantizeLinear", ["sums", "wide", "zero"], ["levels"]),
+        helper.make_node("DequantizeLinear", ["levels", "wide", "zero"], ["output"]),
+    ]
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("images", "output")]
+    graph = helper.make_graph(nodes, "sum", values[:1], values[1:], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = open_session(model.SerializeToString(), 1, device="cpu")
+    [output] = session.run(None, {"images": np.full((1, 64, 4, 4), 255, dtype=np.float32)})
+    assert output == pytest.approx(64 * 127 * 255, abs=8192)

@@ -85,7 +85,7 @@ Device = Annotated[
     ),
 ]
 Arithmetic = Annotated[
-    Precision, _analysis("auto: int8 on CPUs with int8 dot products, where the model has an int8 file.")
+    Precision, _analysis("auto: int8 on CPUs on which it is faster, where the model has an int8 file.")
 ]
 
 

@@ -52,7 +52,7 @@ class Analyzer:
         threads: threads of every network; 0 lets ONNX Runtime choose.
         device: "cpu", "cuda", "cuda:1", "tensorrt", "openvino", "directml", "migraphx" or "coreml"; "auto" takes a GPU
             that the installed build of ONNX Runtime can use, else the CPU. See docs/devices.md.
-        precision: "float32" or "int8"; "auto" takes int8 on CPUs with int8 dot products, where the model has it.
+        precision: "float32" or "int8"; "auto" takes int8 on CPUs on which it is faster, where the model has it.
         pose: fit the landmark mesh and estimate the head pose. Without them a face takes less time, and rotated faces
             are not straightened and may be misclassified.
         action_units: estimate action units, blendshapes and gaze from the mesh. See docs/action-units.md.

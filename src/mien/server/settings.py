@@ -39,7 +39,7 @@ class ServerSettings:
         model: shipped model or path of an .onnx file; repeat the option for several, the first is the default
             [default: all shipped models].
         device: hardware that runs the networks: auto, cpu, cuda, cuda:1, openvino, ...; see docs/devices.md.
-        precision: float32 or int8; auto chooses int8 on CPUs with int8 dot products, where the model has an int8 file.
+        precision: float32 or int8; auto chooses int8 on CPUs on which it is faster, where the model has an int8 file.
         prior: class frequencies for which all predictions of the server are corrected: uniform, or a .json or .csv
             file; see docs/class-priors.md. What the page predicts in the browser itself is not corrected.
         token_file: file with one bearer token per line; the environment variable MIEN_TOKEN may hold another. Without
