@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mien.cli.main import main
+from mien.voice.analyzer import VoiceAnalyzer
 from mien.voice.audio import SAMPLE_RATE_HZ, read_audio
 from support.clips import write_clip
 from support.permissions import deny
@@ -153,6 +157,63 @@ def test_wrong_usage_is_one_line(arguments, message, capsys):
     shown = capsys.readouterr()
     assert message in shown.err
     assert shown.err.count("\n") == 1
+
+
+@pytest.fixture
+def stop(monkeypatch):
+    """Send a signal when the file of a name is opened."""
+
+    def stop_at(name, number=signal.SIGINT):
+        original = VoiceAnalyzer.analyze
+
+        def analyze(analyzer, source, **options):
+            if str(source).endswith(name):
+                os.kill(os.getpid(), number)
+            return original(analyzer, source, **options)
+
+        monkeypatch.setattr(VoiceAnalyzer, "analyze", analyze)
+
+    return stop_at
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals reach a process differently on Windows")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_keeps_the_segments_of_the_files_before(tmp_path, talk, stop, capsys, number, code):
+    table = tmp_path / "t.csv"
+    stop("second.wav", number)
+    second = write_audio(tmp_path / "second.wav", noise(2.0))
+    assert main(["voice", str(talk), str(second), "--table", str(table)]) == code
+    shown = capsys.readouterr()
+    assert "1 speech segment" in shown.out
+    assert shown.err == f"mien: stopped after 1 of 2 files; {table} has their segments\n"
+    assert len(table.read_text(encoding="utf-8").splitlines()) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals reach a process differently on Windows")
+def test_a_signal_in_the_first_file_keeps_an_existing_table(tmp_path, talk, stop, capsys):
+    table = tmp_path / "t.csv"
+    table.write_text("an earlier table\n", encoding="utf-8")
+    stop("talk.mp3")
+    assert main(["voice", str(tmp_path / "missing.wav"), str(talk), "--table", str(table), "--quiet"]) == 130
+    assert capsys.readouterr().err.endswith(
+        "mien: stopped after 1 of 2 files; nothing was written; give the command again\n"
+    )
+    assert table.read_text(encoding="utf-8") == "an earlier table\n"
+    assert list(tmp_path.iterdir()) == [table]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("folder.png", "is a directory"), ("file.txt/a.png", "file exists"), ("a" * 300 + ".png", "long")],
+)
+def test_plot_that_cannot_be_written_is_reported_before_the_analysis(tmp_path, name, problem, capsys):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file.txt").touch()
+    assert main(["voice", str(tmp_path / "missing.wav"), "-o", str(tmp_path / name)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"mien: {tmp_path / name}: cannot be written: ")
+    assert problem in err
+    assert err.count("\n") == 1
 
 
 def test_a_narrow_terminal_leaves_columns_out(talk, monkeypatch, capsys):

@@ -80,13 +80,23 @@ def camera(
         from mien.recording import record
 
         print_overwriting(output, quiet=quiet)
-        recording = record(analysis, analyzer.manifest, output, resumable=False, on_frame=show)
+
+        def show_or_stop(frame: VideoFrame, counts: Counts) -> None:
+            try:
+                show(frame, counts)
+            except BrokenPipeError:
+                # complete the files like Ctrl-C; printing the tracks raises it again
+                raise KeyboardInterrupt from None
+
+        recording = record(analysis, analyzer.manifest, output, resumable=False, on_frame=show_or_stop)
     from mien.cli.console import print_tracks
     from mien.cli.video import print_summary
 
-    print_tracks(recording.timeline.tracks)
-    if not quiet:
-        print_summary(recording, recording.files)
+    try:
+        print_tracks(recording.timeline.tracks)
+    finally:
+        if not quiet:
+            print_summary(recording, recording.files)
     return stop_code() if recording.was_stopped and was_signaled() else 0
 
 

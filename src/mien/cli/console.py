@@ -32,11 +32,18 @@ MIN_SHARE = 0.005
 """Minimum share of a track's time for an expression to be listed."""
 
 
+class _Console(Console):
+    """Console that raises `BrokenPipeError` when the reader of its output is gone; rich would exit with code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def open_console() -> Console:
     """Return a console on standard output: plain text of `PIPE_WIDTH` columns if that is not a terminal."""
     is_terminal = sys.stdout.isatty()
     width = None if is_terminal else PIPE_WIDTH
-    return Console(file=sys.stdout, width=width, no_color=not is_terminal, highlight=False, markup=False)
+    return _Console(file=sys.stdout, width=width, no_color=not is_terminal, highlight=False, markup=False)
 
 
 class ConsolePrinter:

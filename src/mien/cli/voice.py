@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,7 +14,7 @@ from cyclopts import Parameter
 
 from mien.addresses import public_name
 from mien.cli.options import ANALYSIS, OUTPUT_FILE, File, Json, Quiet, Threads
-from mien.cli.progress import ProgressBar, print_message, progress_bar
+from mien.cli.progress import NOTHING_WRITTEN, ProgressBar, print_message, progress_bar
 from mien.cli.signals import deferred_stop, stop_code
 from mien.cli.voice_sources import Source, expand_sounds
 from mien.errors import InputError, MienError
@@ -62,18 +64,25 @@ def voice(
     sources = expand_sounds(file)
     _check_outputs(sources, output, table)
     analyzer = _open_analyzer(model, threads)
-    failures = 0
+    done = failures = 0
     with ExitStack() as stack:
         is_stopped = stack.enter_context(deferred_stop())
         write_rows = _open_table(stack, analyzer, table, quiet=quiet)
         results = _analyze(analyzer, sources, is_stopped, quiet=quiet)
         for result in results:
+            done += 1
             failures += result.error is not None
             _print(result, as_json=as_json, quiet=quiet)
             write_rows(result)
             if output is not None and result.error is None:
                 _write_plot(result, output, quiet=quiet)
         if is_stopped():
+            state = f"stopped after {done} of {count(len(sources), 'file')}"
+            if done == failures:
+                print_message(f"{state}; {NOTHING_WRITTEN}")
+                # an existing table stays as it is
+                raise KeyboardInterrupt
+            print_message(f"{state}; {table} has their segments" if table else state)
             return stop_code()
     if not quiet and table is not None:
         print_message(f"wrote {table}")
@@ -90,13 +99,28 @@ def _check_outputs(sources: list[Source], output: Path | None, table: Path | Non
     from mien.cli.outputs import check_report
     from mien.table_files import check_table_path
 
-    if output is not None and output.suffix.lower() != ".png":
-        raise InputError(f"{output}: the name of the picture must end in .png.")
-    if output is not None and len(sources) > 1:
-        raise InputError("--output takes one file; give --table or --json for several.")
-    check_report(output)
+    if output is not None:
+        if output.suffix.lower() != ".png":
+            raise InputError(f"{output}: the name of the image must end in .png.")
+        if len(sources) > 1:
+            raise InputError("--output takes one file; give --table or --json for several.")
+        check_report(output)
+        _check_plot_path(output)
     if table is not None:
         check_table_path(table)
+
+
+def _check_plot_path(output: Path) -> None:
+    from mien.table_files import write_error
+
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if output.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(output.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise write_error(output, error) from None
 
 
 def _open_analyzer(model: str, threads: int) -> VoiceAnalyzer:
@@ -185,7 +209,6 @@ def _write_plot(result: VoiceResult, output: Path, *, quiet: bool) -> None:
     print_overwriting(output, quiet=quiet)
     image = plot_voice(result, LIGHT, envelope_s=ENVELOPE_S)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(output, image)
     except OSError as error:
         raise write_error(output, error) from None

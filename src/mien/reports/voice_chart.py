@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from mien.theme import Theme, class_color
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
 
     from mien.voice.result import VoiceResult
 
@@ -66,8 +67,7 @@ def _draw_waveform(axes: Axes, result: VoiceResult, theme: Theme, envelope_s: fl
     axes.fill_between(time_s, -envelope, envelope, color=theme.accent, lw=0, step="mid")
     axes.set_ylim(-1, 1)
     axes.set_yticks([-1, 0, 1])
-    for segment in result.segments:
-        axes.axvspan(segment.start_s, segment.end_s, color=theme.warm, alpha=0.18, lw=0)
+    _add_bars(axes, result, 0, 1, theme.warm, alpha=0.18, transform=axes.get_xaxis_transform())
     if not result.segments:
         place = {"ha": "center", "va": "center", "transform": axes.transAxes}
         axes.text(0.5, 0.85, "no speech found", color=theme.quiet, fontsize=11, **place)
@@ -77,24 +77,35 @@ def _draw_arousal(axes: Axes, result: VoiceResult, theme: Theme) -> None:
     axes.set_ylim(-1.05, 1.05)
     axes.set_yticks([-1, 0, 1], ["calm", "0", "excited"])
     axes.axhline(0, color=theme.hatch, lw=1)
-    for segment in result.segments:
-        width = segment.end_s - segment.start_s
-        color = theme.warm if segment.arousal > 0 else theme.accent
-        axes.bar(segment.start_s, segment.arousal, width, align="edge", color=color, alpha=0.75, lw=0)
+    colors = [theme.warm if segment.arousal > 0 else theme.accent for segment in result]
+    _add_bars(axes, result, 0, [segment.arousal for segment in result], colors, alpha=0.75)
 
 
 def _draw_classes(axes: Axes, result: VoiceResult, theme: Theme) -> None:
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
     axes.grid(False, axis="x")
-    for segment in result.segments:
-        bottom, width = 0.0, segment.end_s - segment.start_s
-        for name, share in zip(segment.labels, segment.probabilities, strict=True):
-            axes.bar(segment.start_s, share, width, bottom, align="edge", color=class_color(name), lw=0)
-            bottom += float(share)
     names = result.segments[0].labels if result.segments else ()
+    tops = np.cumsum([segment.probabilities for segment in result], axis=-1)
+    for number, name in enumerate(names):
+        _add_bars(axes, result, tops[:, number - 1] if number else 0, tops[:, number], class_color(name))
     for row, name in enumerate(reversed(names)):
         y = (row + 0.5) / len(names)
         style = {"transform": axes.transAxes, "clip_on": False}
         axes.plot([1.02], [y], marker="s", ms=7, color=class_color(name), mew=0, **style)
         axes.text(1.04, y, printable_name(name), color=theme.ink, fontsize=9, va="center", transform=axes.transAxes)
+
+
+def _add_bars(
+    axes: Axes, result: VoiceResult, bottom: ArrayLike, top: ArrayLike, color: str | list[str], **style: Any
+) -> None:
+    """Draw one bar for each segment, from bottom to top; one artist, because a file may have thousands."""
+    from matplotlib.collections import PolyCollection
+
+    spans_s = np.array([(segment.start_s, segment.end_s) for segment in result]).reshape(-1, 2)
+    corners = np.empty((len(spans_s), 4, 2))
+    corners[:, :2, 0] = spans_s[:, :1]
+    corners[:, 2:, 0] = spans_s[:, 1:]
+    corners[:, 0, 1] = corners[:, 3, 1] = bottom
+    corners[:, 1, 1] = corners[:, 2, 1] = top
+    axes.add_collection(PolyCollection(list(corners), facecolors=color, lw=0, **style), autolim=False)

@@ -129,11 +129,13 @@ class SpeechSegmenter:
     def _divide(self) -> Iterator[SpeechAudio]:
         """Yield the first part of a segment that is too long."""
         first = self._start + MIN_PART_FRAMES
-        last = len(self._frames) - MIN_SPEECH_FRAMES
+        # the speech so far makes the rest long enough: a shorter one would be lost
+        last = self._last_speech + 1 - MIN_SPEECH_FRAMES
         cut = last - int(np.argmin(self._probabilities[last : first - 1 : -1]))
         yield self._take(self._start, cut)
         self._drop(cut)
-        self._start, self._last_speech = 0, max(self._last_speech - cut, 0)
+        self._start = 0
+        self._last_speech -= cut
 
     def _close(self, last: int) -> Iterator[SpeechAudio]:
         """Yield the segment up to its last frame of speech, unless it is too short."""

@@ -10,7 +10,7 @@ import numpy as np
 from mien.arguments import check_integer
 from mien.manifest import Manifest
 from mien.voice.activity import SpeechAudio, SpeechDetector, SpeechSegmenter
-from mien.voice.audio import SAMPLE_RATE_HZ, AudioInput, AudioReader
+from mien.voice.audio import SAMPLE_RATE_HZ, AudioInfo, AudioInput, AudioReader
 from mien.voice.classifier import DEFAULT_VOICE_MODEL, VoiceClassifier
 from mien.voice.prosody import measure_prosody
 from mien.voice.result import ENVELOPE_S, VoiceResult, VoiceSegment
@@ -18,6 +18,9 @@ from mien.voice.result import ENVELOPE_S, VoiceResult, VoiceSegment
 MAX_CLIPPED = 0.001
 """Share of clipped samples of a segment from which its result is doubtful."""
 MIN_FILE_RATE_HZ = 16000
+MAX_MISSING_S = 0.5
+MAX_MISSING_SHARE = 0.05
+"""Part of the stated duration that may be missing at the end of an MP3 without a warning: the larger of the two."""
 
 OnProgress = Callable[[float, float | None], None]
 """Called with the seconds that are done and the duration of the file, None when it is unknown."""
@@ -67,10 +70,11 @@ class VoiceAnalyzer:
         with AudioReader(source) as reader:
             envelope = _Envelope()
             segments = list(self.segments(envelope.watch(reader, on_progress, reader.info.duration_s)))
-            warnings = _warnings(segments, reader.info.sample_rate_hz, reader.broken)
+            duration_s = envelope.count / SAMPLE_RATE_HZ
+            warnings = _warnings(segments, reader.info, duration_s, reader.broken)
         return VoiceResult(
             source=reader.info.source,
-            duration_s=envelope.count / SAMPLE_RATE_HZ,
+            duration_s=duration_s,
             offset_s=reader.info.offset_s,
             segments=tuple(segments),
             envelope=envelope.values(),
@@ -134,14 +138,26 @@ class _Envelope:
         return np.concatenate([np.zeros(0, dtype=np.float32), *self._peaks, *last])
 
 
-def _warnings(segments: list[VoiceSegment], file_rate_hz: int, broken: int) -> tuple[str, ...]:
+def _warnings(segments: list[VoiceSegment], info: AudioInfo, duration_s: float, broken: int) -> tuple[str, ...]:
     """Return what makes the predictions for a file unreliable."""
     warnings = []
     if broken:
         warnings.append(f"{broken} damaged parts of the sound were left out")
-    if segments and 0 < file_rate_hz < MIN_FILE_RATE_HZ:
-        warnings.append(f"{file_rate_hz} Hz sound, such as over a telephone: predictions are less accurate")
+    elif _is_truncated_mp3(info, duration_s):
+        warnings.append(f"the sound ends at {duration_s:.1f} s of {info.duration_s:.1f} s: the file is truncated")
+    if segments and 0 < info.sample_rate_hz < MIN_FILE_RATE_HZ:
+        warnings.append(f"{info.sample_rate_hz} Hz sound, such as over a telephone: predictions are less accurate")
     clipped = sum(segment.prosody.clipped > MAX_CLIPPED for segment in segments)
     if clipped:
         warnings.append(f"{clipped} of {len(segments)} segments are clipped (too loud for the recording)")
     return tuple(warnings)
+
+
+def _is_truncated_mp3(info: AudioInfo, duration_s: float) -> bool:
+    """Return whether an MP3 ends before the duration in its header; damage of other formats is found by decoding.
+
+    A header that states the duration also states a start after 0. Without one, libav estimates the duration.
+    """
+    if not info.codec.startswith("mp3") or info.start_s <= 0 or info.duration_s is None:
+        return False
+    return info.duration_s - duration_s > max(MAX_MISSING_S, MAX_MISSING_SHARE * info.duration_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +16,15 @@ import numpy as np
 from mien.addresses import path_problem
 from mien.errors import AudioReadError, InputError, MissingExtraError
 from mien.image_formats import IMAGE_SUFFIXES
+from mien.number_format import count
 
 if TYPE_CHECKING:
+    from av import VideoFrame
     from av.audio.frame import AudioFrame
+    from av.audio.resampler import AudioResampler
     from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 SAMPLE_RATE_HZ = 16000
 """Sample rate of all audio inside mien."""
@@ -30,13 +35,19 @@ AudioInput: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 BLOCK_S = 1.0
 """Maximum duration of a block in seconds."""
 MAX_GAP_S = 0.1
-"""Longest gap between timestamps that is not filled with silence."""
+"""Largest difference between timestamps and samples that is not corrected, in seconds, except before the first one."""
 _MIN_MIXED_SHARE = 0.01
 """Minimum power of the mean of the channels relative to theirs; below it they cancel out."""
 _ATTACHED_IMAGE = 0x400
-"""AV_DISPOSITION_ATTACHED_PIC of libav: the cover of a piece of music."""
+"""AV_DISPOSITION_ATTACHED_PIC of libav."""
 MAX_SILENCE_S = 3600.0
 """Longest gap that is filled with silence; a longer one is an error of the file."""
+_CLOCK_RESET_S = 1.0
+"""A step back of the timestamps by at least this much is a new clock; the samples of a smaller one are left out."""
+_MAX_LEVEL = 2.0
+"""Samples beyond it are clipped; lossy codecs exceed full scale by less."""
+TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})
+"""Formats in which libav renders a text file as an image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +58,7 @@ class AudioInfo:
         source: name for messages.
         codec: name of the codec, such as "pcm_s16le" or "aac".
         sample_rate_hz: of the file.
-        channels: of the file; they are averaged, or the first one is taken where they cancel out.
+        channels: of the file; they are averaged, or one is taken where they cancel out.
         start_s: time of the first sample on the clock of the file, where a video has its own start.
         offset_s: time of the first sample after the start of the video in the same file; 0 without a video.
         duration_s: as the file states it; None when it does not.
@@ -65,8 +76,9 @@ class AudioInfo:
 class AudioReader:
     """Decoder of the first sound track of a file; a context manager and an iterator of blocks.
 
-    Blocks are (N,) float32 with N of at most `BLOCK_S`, in -1..1. Broken packets are skipped and counted; gaps between
-    timestamps become silence, so that time in the samples is time in the file.
+    Blocks are (N,) float32 with N of at most `BLOCK_S`, in -1..1 but for what lossy codecs exceed it by. Broken packets
+    are skipped and counted; gaps between timestamps become silence and surplus samples are left out, so that time in
+    the samples is time in the file.
 
     Args:
         source: path, content, or open binary file of an audio or video file.
@@ -77,25 +89,36 @@ class AudioReader:
 
     Raises:
         AudioReadError: when the file is missing, empty, not audio, or has no sound track; on iteration, when none of
-            it can be decoded.
-        InputError: when the source is of another type.
+            it can be decoded, or it cannot be converted.
+        InputError: when the source is of another type, or an open file that cannot be read from its start.
         MissingExtraError: when PyAV is not installed.
     """
 
     def __init__(self, source: AudioInput) -> None:
         self._av = _load_av()
         name, target = _resolve(source)
-        try:
-            self._container: InputContainer = self._av.open(target, metadata_errors="replace")
-        except (self._av.FFmpegError, ValueError) as error:
-            raise AudioReadError(_open_error(name, error)) from None
+        self._container = self._open(name, target)
         try:
             self._stream = _audio_stream(self._container, name)
-            self.info = _describe(self._stream, name, _video_start_s(self._container))
+            video_start_s = None
+            if (video := _video_stream(self._container)) is not None:
+                video_start_s = _first_frame_s(self._av, self._container, video)
+                self._container.close()
+                self._container = self._open(name, target)
+                self._stream = _audio_stream(self._container, name)
+            self.info = _describe(self._stream, name, video_start_s)
         except BaseException:
             self._container.close()
             raise
         self.broken = 0
+
+    def _open(self, name: str, target: Any) -> InputContainer:
+        try:
+            if not isinstance(target, str):
+                target.seek(0)
+            return self._av.open(target, metadata_errors="replace")
+        except (self._av.FFmpegError, ValueError) as error:
+            raise AudioReadError(_open_error(name, error)) from None
 
     def __enter__(self) -> Self:
         return self
@@ -128,31 +151,50 @@ class AudioReader:
     def _resampled(self) -> Iterator[np.ndarray]:
         """Yield the decoded audio at `SAMPLE_RATE_HZ`; the resampler starts again after a change of the format."""
         resampler, form = None, None
-        position = 0
-        for frame in self._frames():
+        position = surplus = 0
+        for number, frame in enumerate(self._frames()):
             current = (frame.format.name, frame.layout.name, frame.sample_rate)
             if resampler is None or current != form:
-                resampler = self._av.AudioResampler(format="fltp", layout=frame.layout, rate=SAMPLE_RATE_HZ)
+                # packed samples: PyAV reads at most 8 planes
+                resampler = self._av.AudioResampler(format="flt", layout=frame.layout, rate=SAMPLE_RATE_HZ)
                 form = current
-            missing = self._missing_samples(frame, position)
-            while missing > 0:
-                silence = np.zeros(min(missing, SAMPLE_RATE_HZ), dtype=np.float32)
-                missing -= len(silence)
+            missing = self._missing_samples(frame, position, is_first=number == 0)
+            if missing:
+                surplus = max(-missing, 0)
+            for start in range(0, missing, SAMPLE_RATE_HZ):
+                silence = np.zeros(min(missing - start, SAMPLE_RATE_HZ), dtype=np.float32)
                 position += len(silence)
                 yield silence
-            frame.pts = None
-            for samples in map(_to_mono, resampler.resample(frame)):
-                position += len(samples)
-                yield samples
+            for samples in self._convert(resampler, frame):
+                rest = samples[surplus:]
+                surplus -= len(samples) - len(rest)
+                position += len(rest)
+                yield rest
         if resampler is not None:
-            yield from map(_to_mono, resampler.resample(None))
+            yield from self._convert(resampler, None)
 
-    def _missing_samples(self, frame: AudioFrame, position: int) -> int:
-        """Return the number of samples between the end of the audio so far and the timestamp of a frame."""
+    def _convert(self, resampler: AudioResampler, frame: AudioFrame | None) -> list[np.ndarray]:
+        """Return resampled blocks of a frame, or the last ones."""
+        if frame is not None:
+            frame.pts = None
+        try:
+            return [_to_mono(part) for part in resampler.resample(frame)]
+        except (self._av.FFmpegError, ValueError, MemoryError):
+            form = f"{count(self.info.channels, 'channel')}, {self.info.sample_rate_hz} Hz"
+            hint = "Convert it to a stereo WAV file first."
+            raise AudioReadError(f"{self.info.source}: its sound ({form}) cannot be converted. {hint}") from None
+
+    def _missing_samples(self, frame: AudioFrame, position: int, *, is_first: bool) -> int:
+        """Return the number of samples between the end of the audio so far and the timestamp of a frame.
+
+        It is negative for surplus samples, and 0 for a difference that is not corrected.
+        """
         if frame.pts is None or frame.time_base is None:
             return 0
         gap_s = float(frame.pts * frame.time_base) - self.info.start_s - position / SAMPLE_RATE_HZ
-        return round(gap_s * SAMPLE_RATE_HZ) if MAX_GAP_S < gap_s < MAX_SILENCE_S else 0
+        is_gap = (0 if is_first else MAX_GAP_S) < gap_s < MAX_SILENCE_S
+        is_surplus = -_CLOCK_RESET_S < gap_s < -MAX_GAP_S
+        return round(gap_s * SAMPLE_RATE_HZ) if is_gap or is_surplus else 0
 
     def _frames(self) -> Iterator[AudioFrame]:
         """Yield the decodable frames."""
@@ -199,9 +241,13 @@ def _resolve(source: AudioInput) -> tuple[str, Any]:
     if not isinstance(source, str | os.PathLike):
         name = getattr(source, "name", None)
         name = name if isinstance(name, str) else "the audio"
-        if source.seekable() and not source.seek(0, os.SEEK_END):
+        try:
+            is_empty = not source.seek(0, os.SEEK_END)
+        except (AttributeError, OSError, ValueError) as error:
+            problem = f"{name} cannot be read from its start: {str(error).lower().rstrip('.')}"
+            raise InputError(f"{problem}; pass a path, or its content as bytes.") from None
+        if is_empty:
             raise AudioReadError(f"{name} is empty (0 bytes).")
-        source.seek(0)
         return name, source
     path = Path(source)
     try:
@@ -217,25 +263,64 @@ def _resolve(source: AudioInput) -> tuple[str, Any]:
     return str(path), f"file:{path}"
 
 
-def _audio_stream(container: InputContainer, name: str) -> AudioStream:
+def decodable_audio(container: InputContainer) -> AudioStream | None:
     """Return the first sound track that can be decoded."""
     for stream in container.streams.audio:
         if stream.codec_context is not None and stream.codec_context.codec is not None:
             return stream
+    return None
+
+
+def _audio_stream(container: InputContainer, name: str) -> AudioStream:
+    """Return the first sound track that can be decoded, or raise `AudioReadError`."""
+    if (stream := decodable_audio(container)) is not None:
+        return stream
     if container.streams.audio:
         raise AudioReadError(f"{name}: this build of libav has no decoder for its sound.")
-    is_image = Path(name).suffix.lower() in IMAGE_SUFFIXES
-    content = "an image" if is_image else "a video without sound" if container.streams.video else "not audio"
+    form = container.format.name
+    content = "a video without sound" if container.streams.video else "not audio"
+    if form in TEXT_FORMATS:
+        content = "text"
+    elif form == "image2" or form.endswith("_pipe") or Path(name).suffix.lower() in IMAGE_SUFFIXES:
+        content = "an image"
     raise AudioReadError(f"{name} is {content}; expected an audio file, or a video with sound.")
 
 
-def _video_start_s(container: InputContainer) -> float | None:
-    """Return the start of the first video of a file on its clock; None without one, or where it is not stated."""
+def is_cover(stream: VideoStream) -> bool:
+    """Return whether a video stream is the cover image of a piece of music."""
+    disposition: Any = stream.disposition
+    # an enum from PyAV 17 on, a number before
+    return bool(getattr(disposition, "value", disposition) & _ATTACHED_IMAGE)
+
+
+def _video_stream(container: InputContainer) -> VideoStream | None:
+    """Return the first decodable video of a file that is not cover art."""
     for stream in container.streams.video:
-        is_cover = int(stream.disposition) & _ATTACHED_IMAGE
-        if not is_cover and stream.start_time is not None and stream.time_base is not None:
-            return float(stream.start_time * stream.time_base)
+        if not is_cover(stream) and stream.codec_context is not None:
+            return stream
     return None
+
+
+def _first_frame_s(av: Any, container: InputContainer, stream: VideoStream) -> float | None:
+    """Return the time of the first decodable frame of a video on the clock of its file, as `VideoReader` starts.
+
+    The start that the file states counts where there is no such frame; None where it states none.
+    """
+    stamp = stream.start_time
+    with suppress(av.FFmpegError, ValueError):
+        stamp = next(_frame_stamps(av, container, stream), stamp)
+    return None if stamp is None or stream.time_base is None else float(stamp * stream.time_base)
+
+
+def _frame_stamps(av: Any, container: InputContainer, stream: VideoStream) -> Iterator[int]:
+    for packet in container.demux(stream):
+        frames: list[VideoFrame] = []
+        with suppress(av.FFmpegError, ValueError):
+            frames = packet.decode()
+        for frame in frames:
+            stamp = frame.dts if frame.pts is None else frame.pts
+            if not frame.is_corrupt:
+                yield stamp or 0
 
 
 def _describe(stream: AudioStream, name: str, video_start_s: float | None) -> AudioInfo:
@@ -255,11 +340,16 @@ def _describe(stream: AudioStream, name: str, video_start_s: float | None) -> Au
 def _to_mono(frame: AudioFrame) -> np.ndarray:
     """Return the mean of the channels of a resampled frame, (N,) float32; values that are not finite become 0.
 
-    The first channel is returned where the channels cancel out, as with a microphone of inverted polarity.
+    One channel is returned where the channels cancel out, as with a microphone of inverted polarity: the first of those
+    with at least half the power of the loudest.
     """
-    channels = np.nan_to_num(frame.to_ndarray(), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    channels = np.ascontiguousarray(frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T)
+    channels = np.nan_to_num(channels, copy=False, nan=0.0, posinf=0.0, neginf=0.0).clip(-_MAX_LEVEL, _MAX_LEVEL)
     mean = channels.mean(axis=0)
-    return channels[0] if np.mean(mean**2) < _MIN_MIXED_SHARE * np.mean(channels**2) else mean
+    powers = channels.var(axis=1)
+    if mean.var() < _MIN_MIXED_SHARE * powers.mean():
+        return channels[np.argmax(powers >= powers.max() / 2)]
+    return mean
 
 
 def _open_error(name: str, error: Exception) -> str:

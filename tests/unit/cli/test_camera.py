@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 
 import pytest
@@ -87,6 +89,20 @@ def test_closing_the_window_completes_the_recording(shell, clip, tmp_path):
     rows = (tmp_path / "out" / "faces.csv").read_text(encoding="utf-8").splitlines()
     assert len(rows) == 11
     assert window.closed == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes close differently on Windows")
+def test_a_closed_pipe_completes_the_recording(shell, clip, tmp_path, monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        code, _, err = shell(clip, "-o", tmp_path / "out")
+    assert code == 141
+    assert f"wrote {tmp_path / 'out' / 'faces.csv'}" in err
+    assert "Traceback" not in err
+    rows = (tmp_path / "out" / "faces.csv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 2
 
 
 def test_closes_the_window_after_an_error(shell, clip, monkeypatch):

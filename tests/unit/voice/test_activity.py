@@ -99,6 +99,12 @@ def test_even_speech_is_divided_as_late_as_possible():
     assert second == (first[1], 280 - first[1])
 
 
+def test_end_of_divided_speech_is_not_lost():
+    # divided in the pause that ends the speech; the least probable frame is just before it
+    first, second = segments_from([0.9] * 177 + [0.4] + [0.9] * 2 + [0.0] * 40)
+    assert second == (first[1], 180 - first[1] + MARGIN_FRAMES)
+
+
 @given(st.lists(st.sampled_from([0.0, 0.3, 0.4, 0.6, 1.0]), max_size=600))
 def test_segments_are_ordered_and_bounded(probabilities):
     found = segments_from(probabilities)

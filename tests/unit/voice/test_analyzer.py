@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from mien.voice.audio import SAMPLE_RATE_HZ, read_audio
 from mien.voice.augmentation import to_telephone
 from mien.voice.classifier import VoiceClassifier
 from support.models import break_networks
-from support.sounds import RECORDINGS, music, write_audio
+from support.sounds import RECORDINGS, music, noise, write_audio
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,14 @@ def test_level_does_not_change_the_prediction(analyzer, talk):
     (loud, *_), (quiet, *_) = (list(analyzer.segments([factor * talk])) for factor in (1.0, 0.2))
     assert np.allclose(loud.probabilities, quiet.probabilities, atol=0.02)
     assert loud.prosody.level_dbfs - quiet.prosody.level_dbfs == pytest.approx(14, abs=1)
+
+
+def test_truncated_mp3_has_a_warning(tmp_path, analyzer):
+    path = write_audio(tmp_path / "a.mp3", noise(6.0), codec="mp3")
+    assert analyzer.analyze(path).warnings == ()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    (warning,) = analyzer.analyze(path).warnings
+    assert re.fullmatch(r"the sound ends at [23]\.\d s of 6\.\d s: the file is truncated", warning)
 
 
 def test_result_of_a_file(tmp_path, analyzer, talk):

@@ -1,14 +1,43 @@
 from __future__ import annotations
 
 import io
+import itertools
+import os
+import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mien.errors import AudioReadError, InputError
+from mien.video.io.decoder import first_stamp_s
+from mien.video.io.sources import resolve_source
 from mien.voice.audio import BLOCK_S, SAMPLE_RATE_HZ, AudioReader, read_audio
 from support.clips import steady, write_clip
 from support.sounds import RECORDINGS, noise, tone, write_audio
+
+
+def write_wav(path: Path, samples: np.ndarray) -> Path:
+    """Write samples (N, C) as 16-bit PCM; libav's own writer has layouts of few channels only."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((samples.shape[1], 2, SAMPLE_RATE_HZ, 0, "NONE", ""))
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    return path
+
+
+def write_timed(path: Path, parts: list[tuple[float, np.ndarray]]) -> Path:
+    """Write samples (N,) as 16-bit PCM, with the timestamp of each part in seconds."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=SAMPLE_RATE_HZ, layout="mono")
+        for start_s, samples in parts:
+            pcm = (samples * 32767).astype(np.int16)[None]
+            frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")
+            frame.sample_rate, frame.pts = SAMPLE_RATE_HZ, round(start_s * SAMPLE_RATE_HZ)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
 
 
 def peak_hz(samples: np.ndarray) -> float:
@@ -73,36 +102,90 @@ def test_values_that_are_not_finite_become_silence(tmp_path):
     assert np.array_equal(decoded[:1000], samples[:1000])
 
 
-def test_channels_of_opposite_polarity_do_not_cancel_out(tmp_path):
-    import av
+def test_values_beyond_full_scale_are_bounded(tmp_path):
+    for scale in (32767, 1e38):
+        decoded = read_audio(write_audio(tmp_path / "a.wav", tone(0.5) * np.float32(scale), codec="pcm_f32le"))
+        assert np.abs(decoded).max() == 2.0
 
-    path = tmp_path / "a.wav"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("pcm_s16le", rate=SAMPLE_RATE_HZ, layout="stereo")
-        pcm = (np.stack([tone(1.0), -tone(1.0)], axis=1).reshape(1, -1) * 32767).astype(np.int16)
-        frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="stereo")
-        frame.sample_rate = SAMPLE_RATE_HZ
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+
+@pytest.mark.parametrize(
+    "gains", [(1, -1), (0, 1, -1), (0.001, 1, -1)], ids=["opposite", "silent and opposite", "quiet and opposite"]
+)
+@pytest.mark.parametrize("offset", [0.0, 0.25])
+def test_channels_of_opposite_polarity_do_not_cancel_out(tmp_path, gains, offset):
+    path = write_wav(tmp_path / "a.wav", np.stack([gain * tone(1.0) + offset for gain in gains], axis=1))
+    assert np.allclose(read_audio(path), tone(1.0) + offset, atol=1e-3)
+
+
+@pytest.mark.parametrize("channels", [3, 6, 8, 10, 24])
+def test_any_number_of_channels_is_averaged(tmp_path, channels):
+    path = write_wav(tmp_path / "a.wav", np.repeat(tone(1.0)[:, None], channels, axis=1))
     assert np.allclose(read_audio(path), tone(1.0), atol=1e-3)
 
 
-def test_gap_between_timestamps_is_silence(tmp_path):
-    import av
+def test_sound_that_cannot_be_converted_is_an_error(tmp_path):
+    path = write_wav(tmp_path / "a.wav", np.zeros((100, 65)))
+    with pytest.raises(AudioReadError, match=r"a\.wav: its sound \(65 channels, 16000 Hz\) cannot be converted"):
+        read_audio(path)
 
-    path = tmp_path / "a.mka"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("pcm_s16le", rate=SAMPLE_RATE_HZ, layout="mono")
-        for start in (0, 3):
-            pcm = (tone(1.0) * 32767).astype(np.int16)[None]
-            frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")
-            frame.sample_rate, frame.pts = SAMPLE_RATE_HZ, start * SAMPLE_RATE_HZ
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+
+def test_gap_between_timestamps_is_silence(tmp_path):
+    path = write_timed(tmp_path / "a.mka", [(0.0, tone(1.0)), (3.0, tone(1.0))])
     samples = read_audio(path)
     assert len(samples) == 4 * SAMPLE_RATE_HZ
     assert not samples[SAMPLE_RATE_HZ : 3 * SAMPLE_RATE_HZ].any()
     assert samples[3 * SAMPLE_RATE_HZ :].any()
+
+
+def test_timestamps_slower_than_the_samples_are_followed(tmp_path):
+    starts_s = np.arange(200) * 0.05
+    path = write_timed(tmp_path / "a.mka", [(0.95 * start_s, np.full(800, start_s / 20)) for start_s in starts_s])
+    samples = read_audio(path)
+    for second in (2, 5, 9):
+        assert samples[second * SAMPLE_RATE_HZ] == pytest.approx(second / 0.95 / 20, abs=0.15 / 20)
+
+
+def test_new_clock_of_the_timestamps_keeps_all_samples(tmp_path, monkeypatch):
+    path = write_timed(tmp_path / "a.mka", [(number * 0.05, tone(0.05)) for number in range(60)])
+    expected = read_audio(path)
+    frames = AudioReader._frames
+
+    def reset_clock(reader):
+        for number, frame in enumerate(frames(reader)):
+            frame.pts -= round(1.2 / frame.time_base) if number >= 30 else 0
+            yield frame
+
+    monkeypatch.setattr(AudioReader, "_frames", reset_clock)
+    assert np.array_equal(read_audio(path), expected)
+
+
+def test_undecodable_start_is_silence(tmp_path, monkeypatch):
+    path = write_timed(tmp_path / "a.mka", [(number * 0.05, tone(0.05)) for number in range(10)])
+    expected = read_audio(path)
+    frames = AudioReader._frames
+
+    def skip_first(reader):
+        return itertools.islice(frames(reader), 1, None)
+
+    monkeypatch.setattr(AudioReader, "_frames", skip_first)
+    samples = read_audio(path)
+    assert not samples[:800].any()
+    assert np.array_equal(samples[800:], expected[800:])
+
+
+def test_offset_counts_from_the_first_decodable_frame_of_the_video(tmp_path):
+    path = write_clip(tmp_path / "a.ts", times_s=steady(30, fps=25), rate=25, sound="mp2")
+    with AudioReader(path) as reader:
+        assert reader.info.offset_s == pytest.approx(0, abs=0.06)
+    # a cut within a group of pictures: the first frames have no keyframe
+    data = path.read_bytes()
+    path.write_bytes(data[len(data) // 188 * 3 // 10 * 188 :])
+    first_frame_s = first_stamp_s(resolve_source(path))
+    for source in (path, path.read_bytes()):
+        with AudioReader(source) as reader:
+            assert reader.info.offset_s == pytest.approx(reader.info.start_s - first_frame_s)
+            assert reader.info.offset_s < -0.3
+            assert sum(map(len, reader)) > SAMPLE_RATE_HZ // 2
 
 
 def test_truncated_file_gives_the_sound_before_the_damage(tmp_path):
@@ -141,6 +224,14 @@ def test_header_without_samples_is_an_error(tmp_path):
         read_audio(path)
 
 
+@pytest.mark.parametrize(("name", "content"), [("a.txt", "text"), ("a.wav", "an image")])
+def test_names_the_content_of_other_files(tmp_path, examples, name, content):
+    path = tmp_path / name
+    path.write_bytes(b"no sound at all\n" * 40 if content == "text" else (examples / "obama.jpg").read_bytes())
+    with pytest.raises(AudioReadError, match=rf"{name} is {content}; expected an audio file"):
+        AudioReader(path)
+
+
 def test_video_without_sound_is_an_error(tmp_path):
     path = write_clip(tmp_path / "a.mp4", times_s=steady(3))
     with pytest.raises(AudioReadError, match="is a video without sound"):
@@ -154,6 +245,18 @@ def test_missing_file_and_folder_are_errors(tmp_path):
         AudioReader(tmp_path)
     with pytest.raises(AudioReadError, match="addresses are not fetched"):
         AudioReader("https://example.org/a.wav")
+
+
+def test_rejects_an_open_file_that_cannot_be_rewound(tmp_path):
+    path = write_audio(tmp_path / "a.wav", tone(0.5))
+    closed = path.open("rb")
+    closed.close()
+    reading, writing = os.pipe()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        for file in (closed, pipe):
+            with pytest.raises(InputError, match=r"cannot be read from its start: .*[^.]; pass a path"):
+                AudioReader(file)
 
 
 @pytest.mark.parametrize("source", [3, None, io.StringIO("a")])

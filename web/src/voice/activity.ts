@@ -110,7 +110,8 @@ export class SpeechSegmenter {
 
   /** Return the first part of a segment that is too long. */
   private divide(): SpeechAudio {
-    const last = this.frames.length - MIN_SPEECH_FRAMES;
+    // the speech so far makes the rest long enough: a shorter one would be lost
+    const last = this.lastSpeech + 1 - MIN_SPEECH_FRAMES;
     let cut = last;
     for (let index = last; index >= this.start + MIN_PART_FRAMES; index--) {
       if (this.frames[index].probability < this.frames[cut].probability) cut = index;

@@ -21,18 +21,20 @@ _LEAD_IN_S = 0.1
 """Audio kept before time 0 for the decoder to start on; players do not play it."""
 
 
-def add_audio(source: InputContainer, target: OutputContainer, start_s: float) -> tuple[str, Iterator[Packet]]:
-    """Add the first audio stream of a file to an MP4.
+def add_audio(
+    source: InputContainer, stream: AudioStream, target: OutputContainer, start_s: float
+) -> tuple[str, Iterator[Packet]]:
+    """Add an audio stream of a file to an MP4.
 
     Args:
-        source: the opened file, with audio.
+        source: the opened file.
+        stream: of the file, with a decoder.
         target: the MP4; its video stream comes first.
         start_s: time in the file that becomes 0.
 
     Returns:
         "copied" or "encoded", and the packets to write.
     """
-    stream = source.streams.audio[0]
     if stream.codec_context.name in COPIED_CODECS:
         return "copied", _copy_packets(source, stream, target.add_stream_from_template(stream), start_s)
     rate_hz = stream.rate if stream.rate in _AAC_RATES_HZ else 48000

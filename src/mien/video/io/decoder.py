@@ -15,6 +15,7 @@ from mien.errors import InputError, VideoReadError
 from mien.video.io.frame_converter import FrameConverter
 from mien.video.io.sampling import FrameSampler, sampled_info
 from mien.video.io.sources import DecodedFrame, VideoInfo, VideoSource, is_truncated_mp4, load_av, open_source
+from mien.voice.audio import decodable_audio
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -139,7 +140,7 @@ class ContainerFrames:
             fps=fps,
             duration_s=duration_s,
             frames=self._stream.frames or estimate,
-            has_audio=bool(self._container.streams.audio),
+            has_audio=decodable_audio(self._container) is not None,
             is_live=self._source.kind == "camera" or is_endless,
         )
 

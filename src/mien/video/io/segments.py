@@ -23,6 +23,7 @@ from mien.errors import InputError
 from mien.video.io.audio import add_audio
 from mien.video.io.decoder import first_stamp_s
 from mien.video.io.sources import load_av, resolve_source
+from mien.voice.audio import decodable_audio
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -174,8 +175,8 @@ def _write_joined(path: Path, template: VideoStream, audio_from: Path | None) ->
         audio: Iterator[Packet] = iter(())
         if audio_from is not None:
             source = stack.enter_context(av.open(f"file:{audio_from}", metadata_errors="replace"))
-            if source.streams.audio:
-                mode, audio = add_audio(source, target, first_stamp_s(resolve_source(audio_from)))
+            if (sound := decodable_audio(source)) is not None:
+                mode, audio = add_audio(source, sound, target, first_stamp_s(resolve_source(audio_from)))
         _mux(target, _timed_packets(path, stream), audio)
     return mode
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from mien.addresses import path_problem, public_name
 from mien.errors import InputError, MissingExtraError, VideoReadError
+from mien.voice.audio import TEXT_FORMATS, is_cover
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -31,12 +32,6 @@ STREAM_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "tcp
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
-_TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})
-"""Formats in which libav renders a text file as an image."""
-
-_ATTACHED_IMAGE = 0x400
-"""AV_DISPOSITION_ATTACHED_PIC of libav."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
@@ -48,7 +43,7 @@ class VideoInfo:
         fps: average frames per second, or None.
         duration_s: duration in seconds, or None.
         frames: estimated number of frames, or None.
-        has_audio: true when there is an audio stream.
+        has_audio: true when there is an audio stream that can be decoded.
         is_live: true for a camera, and for a network stream without an end.
     """
 
@@ -257,15 +252,13 @@ def open_source(
 
 def _video_stream(container: InputContainer, name: str) -> VideoStream:
     """Return the first decodable video stream that is not cover art."""
-    if container.format.name in _TEXT_FORMATS:
+    if container.format.name in TEXT_FORMATS:
         raise VideoReadError(f"{name} is not a readable video: it looks like text.")
-    for stream in container.streams.video:
-        disposition: Any = getattr(stream, "disposition", 0)
-        # An enum from PyAV 17 on, a number before.
-        is_cover = getattr(disposition, "value", disposition) & _ATTACHED_IMAGE
-        if not is_cover and stream.codec_context is not None:
+    videos = [stream for stream in container.streams.video if not is_cover(stream)]
+    for stream in videos:
+        if stream.codec_context is not None:
             return stream
-    if container.streams.video:
+    if videos:
         raise VideoReadError(f"{name} has no video stream that this build of libav can decode.")
     content = "audio but no video" if container.streams.audio else "no video"
     raise VideoReadError(f"{name} has {content}; expected a video file.")

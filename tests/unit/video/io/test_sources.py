@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import io
 import os
 import socket
 import subprocess
@@ -80,6 +81,18 @@ def test_rejects_random_bytes(tmp_path: Path):
 def test_rejects_audio_file(tmp_path: Path):
     path = write_sound(tmp_path / "voice.wav", "pcm_s16le")
     with pytest.raises(VideoReadError, match=r"voice.wav has audio but no video"):
+        read(path)
+
+
+def test_rejects_audio_with_a_cover(tmp_path: Path):
+    path = write_sound(tmp_path / "song.mp3", "mp3")
+    image = io.BytesIO()
+    Image.fromarray(numbered(0)).save(image, format="JPEG")
+    body = b"\0image/jpeg\0\3\0" + image.getvalue()
+    frame = b"APIC" + len(body).to_bytes(4, "big") + b"\0\0" + body
+    size = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))
+    path.write_bytes(b"ID3\3\0\0" + size + frame + path.read_bytes())
+    with pytest.raises(VideoReadError, match=r"song.mp3 has audio but no video"):
         read(path)
 
 

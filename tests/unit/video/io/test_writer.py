@@ -16,6 +16,7 @@ import pytest
 from mien.errors import InputError, VideoReadError
 from mien.video.io import segments
 from mien.video.io import writer as writer_module
+from mien.video.io.reader import VideoReader
 from mien.video.io.segments import TIME_BASE, _all_packets, list_segments
 from mien.video.io.writer import VideoWriter
 
@@ -215,6 +216,15 @@ def test_new_writer_removes_old_segments(tmp_path: Path):
     write(tmp_path / "out.mp4", steady(3))
     assert_written(tmp_path / "out.mp4", steady(3))
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_audio_without_a_decoder_is_left_out(tmp_path: Path):
+    source = write_clip(tmp_path / "source.mkv", sound="aac", times_s=steady(5))
+    source.write_bytes(source.read_bytes().replace(b"A_AAC", b"A_QQQ"))
+    with VideoReader(source) as reader:
+        assert not reader.info.has_audio
+    assert write(tmp_path / "out.mp4", steady(5), source).audio is None
+    assert_written(tmp_path / "out.mp4", steady(5))
 
 
 @pytest.mark.parametrize("resumed_at", [(10,), (7,), (1,), (0,), (10, 15), (15, 4), (12, 12)])
