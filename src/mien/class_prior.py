@@ -165,7 +165,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         return _parse_csv(text, path)
     try:
         record = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict):
         raise InputError(f'{path}: expected a JSON object such as {{"neutral": 0.6, "happiness": 0.4, ...}}.')
@@ -173,7 +173,10 @@ def _read_file(path: Path) -> Mapping[str, Any]:
 
 
 def _parse_csv(text: str, path: Path) -> Mapping[str, str]:
-    rows = list(csv.DictReader(text.splitlines()))
+    try:
+        rows = list(csv.DictReader(text.splitlines()))
+    except csv.Error as error:
+        raise InputError(f"{path} is not CSV ({error}); expected the columns {' and '.join(COLUMNS)}.") from None
     if not rows or not set(COLUMNS) <= set(rows[0]):
         raise InputError(f"{path}: expected the columns {' and '.join(COLUMNS)}.")
     label, frequency = COLUMNS

@@ -14,6 +14,7 @@ from mien.adaptation.model_file import write_corrected
 from mien.cli.main import main
 from mien.inference.classifier import ExpressionClassifier
 from mien.runtime import find_model
+from support.datasets import zip_folder
 from support.images import bust
 
 LABELS = {"astronaut": "surprise", "biden": "anger", "obama": "happiness"}
@@ -55,6 +56,18 @@ def test_adapts_to_a_folder_and_predicts_its_labels(photographs, tmp_path, capsy
     assert manifest["source"]["adapted_from"] == "compact, version 2"
     assert manifest["trained_on"][-1]["name"].endswith("27 faces, adaptation")
     assert set(next(iter(manifest["metrics"].values()))["labels"]) >= {"n", "accuracy", "balanced_accuracy", "ece"}
+
+
+def test_adapts_to_a_zip_archive(photographs, tmp_path, capsys):
+    archive = zip_folder(photographs / "photos", tmp_path / "photos.zip")
+    assert run_adapt("compact", archive, "-o", tmp_path / "mine.onnx") == 0, capsys.readouterr().err
+    assert "27 faces, five-fold cross-validation" in capsys.readouterr().out
+
+
+def test_images_of_the_test_split_only_are_an_error(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("image,label,split\na.png,happy,test\nb.png,sad,test\n")
+    assert run_adapt("compact", tmp_path / "t.csv", "-o", tmp_path / "mine.onnx") == 2
+    assert "all images are in the split test, which is left out" in capsys.readouterr().err
 
 
 def test_an_adapted_model_is_adapted_again(photographs, tmp_path, capsys):

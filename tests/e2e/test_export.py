@@ -1,5 +1,6 @@
 """From a folder of faces to a model file: `mien train`, `mien export`, `mien models`."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -99,6 +100,38 @@ def test_interrupted_export_leaves_the_earlier_model(run_folder, tmp_path, capsy
     assert run(capsys, "export", run_folder / "last.ckpt", "-o", path, "--weights", "float32")[0] == 130
     assert (path.read_bytes(), path.with_suffix(".json").read_bytes()) == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.json", "a.onnx"]
+
+
+def test_float16_uses_abstain_and_commit_and_reports_broken_images(run_folder, stripes, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(stripes, data)
+    (data / "valid/neutral/0.png").write_bytes(b"broken")
+    arguments = ("--dataset", "folder", "--data", data, "--abstain", "0.5", "--commit", "abc")
+    path = tmp_path / "a.onnx"
+    code, _, err = run(capsys, "export", run_folder, "-o", path, "--precision", "float16", *arguments)
+    assert code == 1
+    assert "1 missing or broken images count as errors: valid/neutral/0.png" in err
+    manifest = read_manifest(path)
+    assert manifest.source["commit"] == "abc"
+    assert manifest.abstain_below > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--precision float16 --quantize int8 --weights int8", "--weights, --quantize: no effect on onnx files in flo"),
+        ("--precision float16 --max-loss 0.1", "--max-loss: no effect on onnx files in float16"),
+        ("--format litert --weights float16", "--weights: no effect on litert files in float32"),
+        ("--precision float32 --quantize int8", "--quantize: no effect with --precision float32"),
+        ("--precision float16 --canvas 320", "--canvas: no effect without --bundle"),
+        ("--pose", "--pose: no effect without --bundle"),
+    ],
+)
+def test_options_without_effect_are_rejected(tmp_path, capsys, arguments, message):
+    code, out, err = run(capsys, "export", "mobile", "-o", tmp_path / "a.onnx", *arguments.split())
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["folder", "table"])

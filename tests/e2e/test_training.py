@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from mien.errors import CheckpointError, ConfigError, DatasetError
+from mien.errors import CheckpointError, ConfigError, DatasetError, TrainingError
 from mien.export.onnx import export_model
 from mien.training import loop
 from mien.training.checkpoint import load_checkpoint
@@ -205,6 +205,67 @@ def test_rejects_overwriting_and_other_recipes(stripes, tmp_path):
         with pytest.raises(CheckpointError, match=change.split("=")[0].replace(".", r"\.")):
             train(read_recipe(recipe, [change]), tmp_path / "run", resume=True)
     train(read_recipe(recipe, ["training.evaluate_steps=7"]), tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("target", ["valid/neutral/moved.png", "train/happiness/moved.png"])
+def test_rejects_a_resume_with_other_splits_or_labels(tmp_path, target):
+    data = write_stripes(tmp_path / "data", train=4, valid=2)
+    config = read_recipe(write_recipe(tmp_path, data, epochs=6, frozen=0), [f"data.store={tmp_path / 'store'}"])
+    train_until(config, tmp_path / "run", 4)
+    (data / "train/neutral/0.png").rename(data / target)
+    shutil.rmtree(tmp_path / "store")
+    with pytest.raises(CheckpointError, match="images, or their labels, differ from those of the checkpoint"):
+        train(config, tmp_path / "run", resume=True)
+
+
+def test_resumes_a_checkpoint_without_a_hash_of_its_samples(stripes, tmp_path):
+    config = read_recipe(write_recipe(tmp_path, stripes, epochs=1, frozen=0))
+    train_until(config, tmp_path / "run", 4)
+    path = tmp_path / "run/last.ckpt"
+    record = torch.load(path, weights_only=True)
+    assert len(record.pop("samples")) == 64
+    torch.save(record, path)
+    assert load_checkpoint(train(config, tmp_path / "run", resume=True)).samples != ""
+
+
+def test_trains_with_a_large_seed_and_reports_teachers_without_effect(stripes, tmp_path):
+    recipe = write_recipe(tmp_path, stripes, epochs=0.2, frozen=0)
+    messages = []
+    changes = [f"training.seed={2**70}", "target.teachers=['compact']"]
+    train(read_recipe(recipe, changes), tmp_path / "run", on_message=messages.append)
+    assert "target.teachers have no effect: their weight target.teacher is 0" in messages
+
+
+@pytest.mark.parametrize(("batch", "is_reported"), [(32, True), (16, False)])
+def test_reports_many_faces_that_an_epoch_leaves_out(stripes, tmp_path, batch, is_reported):
+    recipe = write_recipe(tmp_path, stripes, epochs=0.2, frozen=0)
+    messages = []
+    train(read_recipe(recipe, [f"training.batch={batch}"]), tmp_path / "run", on_message=messages.append)
+    expected = (
+        "an epoch uses 32 of 48 training faces, as the others do not fill a batch of 32: lower training.batch to use "
+        "more"
+    )
+    assert (expected in messages) == is_reported
+    assert any("an epoch uses" in message for message in messages) == is_reported
+
+
+def test_resumes_with_a_damaged_log(stripes, tmp_path):
+    config = read_recipe(write_recipe(tmp_path, stripes, epochs=1, frozen=0))
+    train_until(config, tmp_path / "run", 4)
+    log = tmp_path / "run/log.jsonl"
+    log.write_bytes(b'{"event": "step", "step": 1, "loss": 0}\n{"event": "st\xff\xfe\n')
+    train(config, tmp_path / "run", resume=True)
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [record["step"] for record in records] == [1, 6]
+
+
+def test_rejects_a_validation_loss_that_is_not_finite(stripes, tmp_path, monkeypatch):
+    config = read_recipe(write_recipe(tmp_path, stripes, epochs=1, frozen=0))
+    predict = loop._Run.predict_validation
+    monkeypatch.setattr(loop._Run, "predict_validation", lambda run: predict(run) * float("nan"))
+    with pytest.raises(TrainingError, match="the validation loss is nan: the run has diverged"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run/best.ckpt").exists()
 
 
 def test_license_and_card_of_a_finished_run_change_on_resume(stripes, tmp_path):

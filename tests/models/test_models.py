@@ -114,6 +114,7 @@ def test_build_model_converts_options():
         ("hybrid", {"classes": 3}, "unknown key model.classes."),
         ("hybrid", {"frozen": "1"}, "model.frozen: expected int, got str"),
         ("hybrid", {"dropout": 30}, "[model] has a value out of range: dropout"),
+        ("hybrid", {"upsample": -3}, "[model] has a value out of range: upsample is -3, expected 0 or more pixels"),
     ],
 )
 def test_build_model_rejects_invalid_options(name, options, message):

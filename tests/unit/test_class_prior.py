@@ -153,6 +153,8 @@ def test_reads_shares_and_counts_from_files(tmp_path, name, text):
         ("a.csv", "label,frequency\nneutral,1\nneutral,2\n", "a label occurs twice"),
         ("a.csv", "label,frequency\nneutral\n", "frequency of neutral is None"),
         ("a.csv", "\xff", "is not text"),
+        ("a.csv", f"label,frequency\n{'x' * 200_000},1\n", r"is not CSV \(field larger than field limit"),
+        ("a.json", "[" * 100_000, "expected a JSON object"),
     ],
 )
 def test_rejects_broken_files(tmp_path, name, text, problem):

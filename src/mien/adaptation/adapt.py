@@ -74,6 +74,8 @@ def adapt(
     classifier = ExpressionClassifier(model, threads=1, precision="float32")
     check_last_layer(find_model(model))
     samples = tuple(sample for sample in index.samples if sample.split != "test")
+    if not samples:
+        raise DatasetError(f"{index.root}: all images are in the split test, which is left out; expected others.")
     faces, basis, skipped = extract_features(
         classifier, select_labeled(replace(index, samples=samples)), group, progress
     )

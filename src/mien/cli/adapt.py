@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from zipfile import is_zipfile
 
 from cyclopts import Parameter
 
@@ -37,7 +38,7 @@ def adapt(
 
     Args:
         model: name of a shipped model (see mien models) or path of an .onnx file.
-        data: folder with one subfolder per class, or a .csv or .parquet table of images and labels.
+        data: folder or ZIP archive with one folder per class, or a .csv or .parquet table of images and labels.
         output: model file to write, ending in .onnx.
         crops: the images are face crops, which are used whole where no face is detected; by default they are skipped.
         group: column of the table that names the person (or session) of an image, so that no person is in two folds.
@@ -47,7 +48,8 @@ def adapt(
     from mien.datasets import read_dataset
 
     check_model_path(output, model)
-    index = replace(read_dataset("folder" if data.is_dir() else "table", data), is_cropped=crops)
+    kind = "folder" if data.is_dir() or is_zipfile(data) else "table"
+    index = replace(read_dataset(kind, data), is_cropped=crops)
     is_replaced = output.exists()
     with progress_bar("adapting", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         adaptation = fit(model, index, output, group=group, progress=progress)

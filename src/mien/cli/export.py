@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from mien.cli.export_source import WeightType, calibrate_model, write_float
+from mien.cli.export_source import DEFAULT_ABSTAIN, WeightType, calibrate_model, write_float
 from mien.cli.options import DATASET, OUTPUT_FILE, DatasetOptions, Quiet, Share, SplitName
 from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
 from mien.errors import InputError
@@ -21,7 +22,9 @@ Precision = Literal["float32", "float16", "int8"]
 QUANTIZATION = Group("Quantization", sort_key=3)
 QUANTIZATION_FACES = Parameter(group=QUANTIZATION, metavar="N")
 MAX_LOSS = Parameter(group=QUANTIZATION, metavar="SHARE")
+DEFAULT_MAX_LOSS = 0.003
 BUNDLE = Group("Phone bundle", sort_key=4)
+DEFAULT_CANVAS_PX = 640
 
 
 def export(
@@ -31,16 +34,16 @@ def export(
     output: Annotated[Path | None, OUTPUT_FILE] = None,
     data: DatasetOptions | None = None,
     split: Annotated[SplitName, Parameter(group=DATASET)] = "valid",
-    abstain: Annotated[float, Share] = 0.02,
+    abstain: Annotated[float, Share] = DEFAULT_ABSTAIN,
     commit: Annotated[str, Parameter(metavar="HASH")] = "",
     weights: WeightType | None = None,
     format: FormatName = "onnx",
     precision: Precision | None = None,
     quantize: Annotated[Literal["int8"] | None, Parameter(group=QUANTIZATION)] = None,
     calibration_faces: Annotated[int, QUANTIZATION_FACES] = 600,
-    max_loss: Annotated[float, MAX_LOSS] = 0.003,
+    max_loss: Annotated[float, MAX_LOSS] = DEFAULT_MAX_LOSS,
     bundle: Annotated[Path | None, Parameter(group=BUNDLE, metavar="FOLDER")] = None,
-    canvas: Annotated[int, Parameter(group=BUNDLE, metavar="PX")] = 640,
+    canvas: Annotated[int, Parameter(group=BUNDLE, metavar="PX")] = DEFAULT_CANVAS_PX,
     pose: Annotated[bool, Parameter(group=BUNDLE, negative="")] = False,
     quiet: Quiet = False,
 ) -> int:
@@ -67,7 +70,7 @@ def export(
         precision: float32, float16 or int8. onnx: of the arithmetic; others: of the weights, and for int8 of the
             arithmetic too, with --data for ranges from training faces [default: float32].
         quantize: compute in int8, about twice as fast on CPUs with int8 dot products (AVX512-VNNI, AVX-VNNI, Arm
-            dotprod); needs --data.
+            dotprod), 1.2 times with AVX2 only; needs --data.
         calibration_faces: number of training faces that give the ranges of feature maps.
         max_loss: largest decrease of the accuracy on validation faces; beyond it no file is written.
         bundle: write a folder for phone apps instead of a model file: detector and expression model from pixels to
@@ -83,10 +86,23 @@ def export(
         return write_bundle(
             model, bundle, canvas, format, pose=pose, is_only=not (output or data or weights or quantize or precision)
         )
+    _check_effective({"--canvas": canvas != DEFAULT_CANVAS_PX, "--pose": pose}, "without --bundle")
     if format != "onnx" or precision == "float16":
+        options = {"--weights": weights, "--quantize": quantize, "--max-loss": max_loss != DEFAULT_MAX_LOSS}
+        _check_effective(options, f"on {format} files in {precision or 'float32'}")
         return export_format(
-            model, output, format, precision or "float32", data=data, split=split, faces=calibration_faces, quiet=quiet
+            model,
+            output,
+            format,
+            precision or "float32",
+            data=data,
+            split=split,
+            abstain=abstain,
+            commit=commit,
+            faces=calibration_faces,
+            quiet=quiet,
         )
+    _check_effective({"--quantize": precision == "float32" and quantize}, "with --precision float32")
     if precision == "int8":
         quantize = "int8"
     check_model_path(output, model)
@@ -114,6 +130,12 @@ def export(
         print_message(f"replaced the model that was in {output}")
     print(f"{output}  {output.stat().st_size / 1e6:.1f} MB  {state}  from {origin}")
     return report_unreadable(unreadable)
+
+
+def _check_effective(options: Mapping[str, object], case: str) -> None:
+    """Raise `InputError` if an option is given that has no effect in this case."""
+    if names := [name for name, is_given in options.items() if is_given]:
+        raise InputError(f"{', '.join(names)}: no effect {case}; leave out the option.")
 
 
 def _check_quantization(weights: WeightType | None, data: DatasetOptions | None) -> None:

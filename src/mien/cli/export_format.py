@@ -7,7 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from mien.cli.export_source import calibrate_model, write_float
+from mien.cli.export_source import DEFAULT_ABSTAIN, calibrate_model, write_float
+from mien.cli.outputs import report_unreadable
 from mien.cli.progress import NOTHING_WRITTEN, progress_bar
 from mien.errors import InputError, MissingExtraError
 from mien.manifest import manifest_path
@@ -33,6 +34,8 @@ def export_format(
     *,
     data: DatasetOptions | None,
     split: SplitName,
+    abstain: float,
+    commit: str,
     faces: int,
     quiet: bool,
 ) -> int:
@@ -44,7 +47,9 @@ def export_format(
         format_name: format of the file.
         precision: precision of the format.
         data: data set whose training faces give the ranges of int8, and whose other faces are compared.
-        split: split of the faces to compare.
+        split: split of the faces to calibrate on and to compare.
+        abstain: share of validation faces without a label. A calibrated model keeps its calibration at the default.
+        commit: commit of the training code.
         faces: number of training faces.
         quiet: print no progress.
     """
@@ -53,11 +58,12 @@ def export_format(
         raise InputError("int8 needs --data and --dataset: training faces to measure the ranges of feature maps on.")
     index = data.read() if data else None
     output.parent.mkdir(parents=True, exist_ok=True)
+    unreadable: list[str] = []
     with TemporaryDirectory(prefix=".mien-", dir=output.parent) as folder:
         original = Path(folder) / "float32.onnx"
-        origin, manifest = write_float(model, original, "float32", "")
-        if index and manifest.temperature == 1:
-            calibrate_model(original, index.select(split), 0.02, quiet=quiet)
+        origin, manifest = write_float(model, original, "float32", commit)
+        if index and (manifest.temperature == 1 or abstain != DEFAULT_ABSTAIN):
+            _, unreadable = calibrate_model(original, index.select(split), abstain, quiet=quiet)
         draft = Path(folder) / output.name
         training = index.select("train") if index and precision == "int8" else None
         validation = index.select(split) if index else None
@@ -67,7 +73,7 @@ def export_format(
     size = sum(file.stat().st_size for file in (output, *output.rglob("*")) if file.is_file())
     print(f"{output}  {size / 1e6:.2f} MB  {format_name} {precision}  from {origin}")
     print(report)
-    return 0
+    return report_unreadable(unreadable)
 
 
 def check_format(output: Path, format_name: Format, precision: Precision) -> None:

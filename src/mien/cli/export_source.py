@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 WeightType = Literal["float32", "float16", "int8"]
 """Types of stored weights."""
+DEFAULT_ABSTAIN = 0.02
+"""Share of validation faces that a calibrated model leaves without a label."""
 
 
 def write_float(model: Path, output: Path, weights: WeightType, commit: str) -> tuple[str, Manifest]:

@@ -108,11 +108,13 @@ def prepare_faces(
 def _fingerprint(index: Index, patch: int) -> dict[str, object]:
     """Return the inputs of a store. Changed pixels under the same names are not detected."""
     annotated = sum(sample.landmarks_xy is not None for sample in index.samples)
+    # file names need not be UTF-8
+    ids = "\n".join(sample.id for sample in index.samples).encode("utf-8", "surrogateescape")
     return {
         "schema": 2,
         "data set": index.name,
         "samples": len(index.samples),
-        "ids": hashlib.sha256("\n".join(sample.id for sample in index.samples).encode()).hexdigest(),
+        "ids": hashlib.sha256(ids).hexdigest(),
         "face crops": index.is_cropped,
         "patch": patch,
         "detector": read_manifest(find_model("face-detector")).sha256,

@@ -91,46 +91,42 @@ class ZipFiles:
     def __init__(self, path: Path, prefix: str = "") -> None:
         self.path = path
         self.prefix = prefix
-        self._opened: tuple[int, threading.Lock, zipfile.ZipFile] | None = None
+        self._opened: tuple[int, threading.Lock, zipfile.ZipFile, dict[str, zipfile.ZipInfo]] | None = None
 
     def __reduce__(self) -> tuple[type[ZipFiles], tuple[Path, str]]:
         return ZipFiles, (self.path, self.prefix)
 
-    def _open(self) -> tuple[threading.Lock, zipfile.ZipFile]:
+    def _open(self) -> tuple[threading.Lock, zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+        """Return the lock, the archive, and the entries of its files by normalized name."""
         opened = self._opened
         if opened is None or opened[0] != os.getpid():
             try:
-                opened = self._opened = (os.getpid(), threading.Lock(), zipfile.ZipFile(self.path))
+                archive = zipfile.ZipFile(self.path)
             except (zipfile.BadZipFile, OSError) as error:
                 raise DatasetError(f"{self.path}: cannot be opened as a zip archive ({error}).") from error
-        return opened[1], opened[2]
+            opened = self._opened = (os.getpid(), threading.Lock(), archive, _list_entries(archive, self.path))
+        return opened[1:]
 
     def names(self) -> list[str]:
         """Return the sorted names of all files except hidden ones and those in `__MACOSX`."""
-        _, archive = self._open()
-        names = (
-            name.removeprefix(self.prefix)
-            for name in archive.namelist()
-            if name.startswith(self.prefix) and not name.endswith("/")
-        )
+        _, _, entries = self._open()
+        names = (name.removeprefix(self.prefix) for name in entries if name.startswith(self.prefix))
         return sorted(filter(_is_visible, names))
 
     def has(self, name: str) -> bool:
         """Return whether a file of this name exists."""
-        _, archive = self._open()
-        try:
-            return not archive.getinfo(self.prefix + name).is_dir()
-        except KeyError:
-            return False
+        _, _, entries = self._open()
+        return self.prefix + name in entries
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file. Raises KeyError if it does not exist."""
-        lock, archive = self._open()
+        lock, archive, entries = self._open()
+        entry = entries.get(self.prefix + name)
+        if entry is None:
+            raise KeyError(name)
         try:
             with lock:
-                return archive.read(self.prefix + name)
-        except KeyError:
-            raise KeyError(name) from None
+                return archive.read(entry)
         except Exception as error:  # zipfile raises many types: broken data, encryption, unknown compression
             raise DatasetError(f"{self.path}: {self.prefix}{name} cannot be unpacked ({error}).") from error
 
@@ -139,6 +135,24 @@ class ZipFiles:
         files = ZipFiles(self.path, f"{self.prefix}{folder}/")
         files._opened = self._opened
         return files
+
+
+def _list_entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
+    r"""Return the entries of the files of an archive by their names, without `.` parts and with `/` in place of `\\`.
+
+    Raises:
+        DatasetError: a name occurs twice, and it is unclear which of the files is meant.
+    """
+    entries: dict[str, zipfile.ZipInfo] = {}
+    for entry in archive.infolist():
+        name = entry.filename.replace("\\", "/")
+        if name.endswith("/"):
+            continue
+        name = "/".join(part for part in name.split("/") if part not in ("", "."))
+        if name in entries and _is_visible(name):
+            raise DatasetError(f"{path}: the file {name} occurs twice in the archive; create the archive again.")
+        entries[name] = entry
+    return entries
 
 
 Files = FolderFiles | ZipFiles
@@ -210,19 +224,22 @@ def read_labels(files: Files, name: str, file: Path) -> bytes:
         raise DatasetError(f"{file}: no such file; is it a broken link?") from None
 
 
-def read_csv_rows(data: bytes, file: str | Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+def read_csv_rows(
+    data: bytes, file: str | Path, delimiter: str = ",", *, errors: str = "strict"
+) -> Iterator[tuple[int, list[str]]]:
     """Yield the non-empty rows of a UTF-8 CSV file, each with the number of its first line.
 
     Args:
         data: content of the file.
         file: path of the file, for messages.
         delimiter: character between two cells.
+        errors: handling of bytes that are not UTF-8, as in `bytes.decode`.
 
     Raises:
         AnnotationError: the file is not UTF-8 or not CSV.
     """
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig", errors)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise AnnotationError(file, line, "is not UTF-8 text; save the file as UTF-8.") from None

@@ -159,7 +159,7 @@ def hold_out_validation(samples: Iterable[Sample], fraction: float) -> tuple[Sam
 def _hash_order(sample: Sample) -> tuple[bytes, str]:
     """Return a sort key from the file name, equal for the aligned and the original images of RAF-DB."""
     name = sample.id.rsplit("/", 1)[-1].rsplit(".", 1)[0].removesuffix("_aligned")
-    return hashlib.blake2b(name.encode(), digest_size=8).digest(), sample.id
+    return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest(), sample.id
 
 
 def own_title(kind: str, path: Path) -> str:

@@ -36,7 +36,7 @@ def read_leaks(path: str | Path, *, split: str | None = None) -> set[str]:
         problem = path_problem(path) or f"{path}: {error.strerror}; expected a CSV file of `Usage,Image name`."
         raise InputError(problem) from error
     leaks: set[str] = set()
-    for line, row in read_csv_rows(data, path):
+    for line, row in read_csv_rows(data, path, errors="surrogateescape"):
         if line == 1 and row[0] == HEADER[0]:
             continue
         if len(row) != 2 or row[0] not in USAGES:
@@ -64,6 +64,6 @@ def write_leaks(path: str | Path, index: Index, ids: Collection[str]) -> None:
     writer.writerow(HEADER)
     writer.writerows((usages[sample.split], sample.id) for sample in index.samples if sample.id in ids)
     try:
-        write_atomic(Path(path), text.getvalue())
+        write_atomic(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; expected a writable file.") from error

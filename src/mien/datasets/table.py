@@ -23,7 +23,7 @@ def read_table(path: str | Path, *, is_cropped: bool = False) -> Index:
     """Read a table of images; image paths are relative to the folder of the table.
 
     Labels may be spelled in any way that `mien.emotions.canonical_name` knows. Without a column `split`, every image
-    belongs to every split. Any further column is a group (gender, age ...).
+    belongs to every split. Any further column with a name is a group (gender, age ...).
 
     Args:
         path: the .csv (UTF-8; separated by commas, semicolons or tabs) or .parquet file.
@@ -101,7 +101,7 @@ def _check_header(path: Path, header: list[str]) -> list[str]:
     for required in ("image", "label"):
         if required not in columns:
             raise AnnotationError(path, 1, f"the column {required!r} is missing in {', '.join(names)}.")
-    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    repeated = sorted({name for name in columns if name and columns.count(name) > 1})
     if repeated:
         raise AnnotationError(path, 1, f"the column {repeated[0]!r} is repeated.")
     return columns
@@ -116,6 +116,8 @@ def _parse_row(path: Path, columns: list[str], line: int, cells: list[str]) -> t
     image = values.pop("image").replace("\\", "/")
     label = values.pop("label")
     split = values.pop("split", None)
+    # the index of a table that pandas has saved
+    values.pop("", None)
     if not image or "\0" in image:
         raise AnnotationError(path, line, "the column 'image' has no valid path.")
     expression = canonical_name(label)

@@ -154,8 +154,10 @@ def compare_predictions(
 
     correct_first = predicted_first == labels
     correct_second = predicted_second == labels
+    # six significant digits: rounded to six decimals, a small p value would be 0
+    p_value = float(f"{summary['mcnemar']['p_value']:.6g}")
     return Comparison(
-        summary=json_ready(summary),
+        summary={**json_ready(summary), "mcnemar": {"p_value": p_value}},
         only_first=differences(correct_first & ~correct_second, confidence_second),
         only_second=differences(correct_second & ~correct_first, confidence_first),
     )

@@ -86,6 +86,7 @@ def quantize_graph(graph: bytes, crops: np.ndarray) -> tuple[bytes, int]:
     model = read_graph(graph)
     for node in model.graph.node:
         node.name = node.output[0]
+    _separate_weights(model)
     ranges = _ranges(model, crops)
     expected = _labels(model.SerializeToString(), crops)
     quantized, layers = b"", 0
@@ -94,6 +95,24 @@ def quantize_graph(graph: bytes, crops: np.ndarray) -> tuple[bytes, int]:
         if (_labels(quantized, crops) == expected).mean() >= MIN_AGREEMENT:
             break
     return quantized, layers
+
+
+def _separate_weights(model: ModelProto) -> None:
+    """Give every convolution weights of its own.
+
+    ONNX Runtime 1.32 cannot open a graph with shared int8 weights where it converts them to unsigned ones: on x86 CPUs
+    without int8 dot products, see `mien.sessions`.
+    """
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    used: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type == "Conv" and (weights := tensors.get(node.input[1])):
+            if weights.name in used:
+                copy = model.graph.initializer.add()
+                copy.CopyFrom(weights)
+                copy.name = f"{weights.name} of {node.name}"
+                node.input[1] = copy.name
+            used.add(weights.name)
 
 
 def _batches(crops: np.ndarray) -> Iterator[dict[str, np.ndarray]]:

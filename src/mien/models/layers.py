@@ -23,6 +23,9 @@ class PixelInput(nn.Module):
             photograph as one of them.
         mean: value per channel that is subtracted from pixels 0..255.
         deviation: divisor per channel.
+
+    Raises:
+        ValueError: if `upsample` is negative.
     """
 
     def __init__(
@@ -34,6 +37,8 @@ class PixelInput(nn.Module):
         deviation: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         super().__init__()
+        if upsample < 0:
+            raise ValueError(f"upsample is {upsample}, expected 0 or more pixels")
         self.upsample = upsample
         self.grayscale = grayscale
         self.luminance: Tensor

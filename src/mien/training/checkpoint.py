@@ -11,7 +11,7 @@ from mien.atomic import open_atomic
 from mien.errors import CheckpointError, ConfigError
 from mien.manifest import TrainingSource
 from mien.models.registry import complete_options
-from mien.training.config import Config, config_from_saved
+from mien.training.config import REMOVED_KEYS, RENAMED_KEYS, Config, config_from_dict
 
 SCHEMA = 1
 
@@ -61,6 +61,8 @@ class Checkpoint:
     """State of the gradient scaler for float16; empty without one."""
     data: dict[str, str] = field(default_factory=dict)
     """Kind and license of the training data, from the data set's adapter."""
+    samples: str = ""
+    """Result of `hash_samples` for the training and validation faces; "" in checkpoints of earlier versions."""
     trained_on: tuple[TrainingSource, ...] = ()
     """Data and models behind the weights; empty in checkpoints of earlier versions."""
 
@@ -107,7 +109,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         record = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # torch's message advises to run code from the file
-        raise CheckpointError(f"{path} is not a complete checkpoint of mien; resume from another.") from None
+        other = path.with_name(LAST if path.name == BEST else BEST)
+        advice = f"remove it to use {other.name}" if path.name in (BEST, LAST) and other.is_file() else "use another"
+        raise CheckpointError(f"{path} is not a complete checkpoint of mien; {advice}.") from None
     if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:
         raise CheckpointError(f"{path} is not a checkpoint of this version of mien.")
     try:
@@ -116,6 +120,23 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except TypeError as error:
         problem = str(error).partition("() ")[2]
         raise CheckpointError(f"{path} is not a checkpoint of this version of mien ({problem}).") from None
+
+
+def config_from_saved(record: dict[str, Any]) -> Config:
+    """Build the configuration in a checkpoint, which may be of an earlier version.
+
+    Raises:
+        ConfigError: if a key is unknown to this version.
+    """
+    sections = {name: dict(values) if isinstance(values, dict) else values for name, values in record.items()}
+    for old in REMOVED_KEYS:
+        section, key = old.split(".")
+        sections.get(section, {}).pop(key, None)
+    for old, new in RENAMED_KEYS.items():
+        section, key = old.split(".")
+        if key in sections.get(section, {}):
+            sections[section][new.split(".")[1]] = sections[section].pop(key)
+    return config_from_dict(sections)
 
 
 def saved_config(checkpoint: Checkpoint, path: Path) -> Config:

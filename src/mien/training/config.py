@@ -12,13 +12,16 @@ from typing import Any, get_type_hints
 
 from mien.addresses import path_problem
 from mien.errors import ConfigError
-from mien.faces.alignment import MARGINS
+from mien.faces.alignment import MARGINS, TEMPLATES
 from mien.records import convert_record
 
 
 def _check(section: str, config: object, expected: str, is_valid: Callable[[float], bool], *names: str) -> None:
     for name in names:
-        if not is_valid(value := getattr(config, name)):
+        value = getattr(config, name)
+        if not math.isfinite(value):
+            raise ConfigError(f"{section}.{name} is {value}; expected a finite number.")
+        if not is_valid(value):
             raise ConfigError(f"{section}.{name} is {value}; expected {expected}.")
 
 
@@ -52,7 +55,8 @@ class DataConfig:
             to include the surroundings of the face.
         size: side in pixels of the crops for the network.
         template, margin: see `mien.faces.alignment`.
-        balance: 0 uses every face once per epoch. Above 0, faces are drawn with replacement, from each class in
+        balance: 0 uses every face at most once per epoch: each epoch leaves out other faces, which do not fill a batch
+            (`training.batch`). Above 0, faces are drawn with replacement, from each class in
             proportion to its size to the power of 1 - balance; at 1, all classes are equally frequent.
     """
 
@@ -72,6 +76,8 @@ class DataConfig:
         _check("data", self, "0 to 1", lambda value: 0 <= value <= 1, "balance")
         _check("data", self, f"{low} to {high}", lambda value: low <= value <= high, "margin")
         _check("data", self, "1 or more pixels", lambda value: value >= 1, "patch", "size")
+        if self.template not in TEMPLATES:
+            raise ConfigError(f"data.template is {self.template!r}; expected one of {', '.join(TEMPLATES)}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +117,12 @@ class TargetConfig:
     store: str = ""
 
     def __post_init__(self) -> None:
-        weights = (self.votes, self.teacher, self.hard)
-        if min(weights) < 0 or sum(weights) <= 0:
+        weights = ("votes", "teacher", "hard", "valence_arousal", "feature_distillation")
+        _check("target", self, "0 or more", lambda value: value >= 0, *weights)
+        if self.votes + self.teacher + self.hard == 0:
             raise ConfigError("target.votes, teacher and hard: expected 0 or more, and not all 0.")
         if self.teacher > 0 and not self.teachers:
             raise ConfigError("target.teacher is above 0: name the models, target.teachers = ['model.onnx'].")
-        _check("target", self, "0 or more", lambda value: value >= 0, "valence_arousal", "feature_distillation")
         if self.feature_distillation > 0 and not self.feature_teacher:
             raise ConfigError(
                 "target.feature_distillation is above 0: name the model, target.feature_teacher = 'model.onnx'."
@@ -176,7 +182,7 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         names = [field.name for field in dataclasses.fields(self)]
-        _check("augment", self, "0 or more", lambda value: 0 <= value < math.inf, *names)
+        _check("augment", self, "0 or more", lambda value: value >= 0, *names)
         probabilities = (*UNSCALED_PROBABILITIES, *SCALED_PROBABILITIES)
         _check("augment", self, "a probability, 0 to 1", lambda value: value <= 1, *probabilities)
 
@@ -190,7 +196,7 @@ class LoopConfig:
     """Optimization, hardware, and the intervals of checkpoints and evaluations.
 
     Attributes:
-        epochs: passes over the training split.
+        epochs: passes over the training split, each without the faces that do not fill a batch.
         batch: faces per step, over all processes.
         accumulate: number of parts into which a batch is split to save memory; their gradients are accumulated.
         lr: peak learning rate of the trunk.
@@ -198,7 +204,7 @@ class LoopConfig:
         weight_decay: weight decay of AdamW, applied to weight matrices only.
         warmup: steps from 0 to the peak.
         ema: decay of the moving average of the weights; the averaged weights are evaluated and exported.
-        clip: maximum norm of the gradient.
+        clip: maximum norm of the gradient; inf does not limit it.
         logit_adjustment: correction for rare classes, tau of `mien.losses.adjust_logits`; 0 disables it.
         sam: radius (rho) of sharpness-aware minimization, usually 0.05; 0 disables it. Doubles the time.
         consistency: weight of `mien.losses.attention_consistency_loss`; 0 disables it. Doubles the time.
@@ -242,7 +248,7 @@ class LoopConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch", "accumulate", "lr", "head_lr", "clip", "checkpoint_steps")
+        positive = ("epochs", "batch", "accumulate", "lr", "head_lr", "checkpoint_steps")
         _check("training", self, "more than 0", lambda value: value > 0, *positive)
         not_negative = (
             "weight_decay",
@@ -255,6 +261,8 @@ class LoopConfig:
             "evaluate_steps",
         )
         _check("training", self, "0 or more", lambda value: value >= 0, *not_negative)
+        if not self.clip > 0:
+            raise ConfigError(f"training.clip is {self.clip}; expected more than 0.")
         _check("training", self, "-1, 0 or more", lambda value: value >= -1, "workers")
         _check("training", self, "0 to below 1", lambda value: 0 <= value < 1, "ema")
         if self.best_metric not in BEST_METRICS:
@@ -351,23 +359,6 @@ def config_from_dict(record: dict[str, Any]) -> Config:
         own = {key: value for key, value in model.items() if key in ("name", "pretrained")}
         record["model"] = own | {"options": {key: value for key, value in model.items() if key not in own}}
     return convert_record(record, Config, error=ConfigError)
-
-
-def config_from_saved(record: dict[str, Any]) -> Config:
-    """Build the configuration in a checkpoint, which may be of an earlier version.
-
-    Raises:
-        ConfigError: if a key is unknown to this version.
-    """
-    sections = {name: dict(values) if isinstance(values, dict) else values for name, values in record.items()}
-    for old in REMOVED_KEYS:
-        section, key = old.split(".")
-        sections.get(section, {}).pop(key, None)
-    for old, new in RENAMED_KEYS.items():
-        section, key = old.split(".")
-        if key in sections.get(section, {}):
-            sections[section][new.split(".")[1]] = sections[section].pop(key)
-    return config_from_dict(sections)
 
 
 def _resolve_paths(value: Any, folder: Path) -> Any:

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -186,6 +186,16 @@ def gather_faces(index: Index, store: FaceStore, rows: Sequence[int]) -> Faces:
         valence_arousal=torch.tensor([sample.valence_arousal or (math.nan, math.nan) for sample in samples]),
         names=index.labels,
     )
+
+
+def hash_samples(index: Index, rows: Iterable[int]) -> str:
+    """Return the SHA-256 of the ids, splits, labels and targets of samples."""
+    digest = hashlib.sha256()
+    for row in rows:
+        sample = index.samples[row]
+        values = (sample.id, sample.split, sample.label, sample.label_distribution, sample.valence_arousal)
+        digest.update(repr(values).encode())
+    return digest.hexdigest()
 
 
 class Batches:

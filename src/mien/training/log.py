@@ -20,7 +20,8 @@ class RunLog:
     def __init__(self, directory: Path, *, step: int, tensorboard: bool = False) -> None:
         self.path = directory / "log.jsonl"
         if self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            # damaged bytes make the line invalid, and invalid lines are removed
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
             write_atomic(self.path, "".join(f"{line}\n" for line in lines if step and _is_until(line, step)))
         self._board = _open_board(directory / "tensorboard", step) if tensorboard else None
         self._file = self.path.open("a", encoding="utf-8")

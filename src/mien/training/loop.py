@@ -1,6 +1,7 @@
 """Training loop."""
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from mien import metrics
 from mien.datasets import Index
-from mien.errors import CheckpointError, ConfigError
+from mien.errors import CheckpointError, ConfigError, TrainingError
 from mien.losses import label_distribution_loss
 from mien.models import build_model
 from mien.progress import Progress
@@ -29,7 +30,7 @@ from mien.training.checkpoint import (
 )
 from mien.training.classes import check_classes
 from mien.training.config import Config
-from mien.training.data import Batches, Faces, evaluation_crops, load_faces, read_index
+from mien.training.data import Batches, Faces, evaluation_crops, hash_samples, load_faces, read_index
 from mien.training.distributed import ProcessGroup, process_group
 from mien.training.frozen import FrozenLayers
 from mien.training.interruption import DelayedInterruption
@@ -39,8 +40,8 @@ from mien.training.prefetch import pick_workers, prefetch
 from mien.training.pretrained import check_model, load_pretrained
 from mien.training.sampling import class_prior
 from mien.training.sources import run_sources
-from mien.training.step import TrainStep
-from mien.training.targets import Targets
+from mien.training.step import DIVERGED, TrainStep
+from mien.training.targets import Targets, describe_unused_teachers
 
 LOG_STEPS = 10
 """Steps between log records."""
@@ -48,8 +49,13 @@ EVALUATION_BATCH = 128
 """Faces per forward pass in evaluation."""
 MIN_PART = 2
 """Minimum faces of a part of a batch: batch norm has no variance of a single face."""
+SEEDS = 2**64
+"""Number of seeds that torch accepts."""
 MIN_PRIOR = 1e-4
 """Minimum class prior in logit adjustment; the logarithm of a class without faces would be infinite."""
+
+MAX_LEFT_OUT = 0.1
+"""Largest share of the training faces that an epoch leaves out without a message."""
 
 StepCallback = Callable[[int, int, float, float], None]
 """Function that is called after every step with: completed steps, all steps, loss, faces per second."""
@@ -88,7 +94,7 @@ def train(
         on_message: called with each message for the user: counts of the classes, unusable images, interruption.
 
     Raises:
-        CheckpointError: if there is a checkpoint and `resume` is false, or it is of another recipe.
+        CheckpointError: if there is a checkpoint and `resume` is false, or it is of another recipe or other data.
         ConfigError: if the recipe cannot be trained; see also `load_faces` and `load_pretrained`.
         TrainingError: if the run diverges.
     """
@@ -110,6 +116,9 @@ def train(
             check_classes(faces, validation, on_message)
             targets = Targets(faces, config, directory, on_teacher)
         batches = Batches(faces, config, targets, group)
+        _report_left_out(batches, on_message)
+        for message in describe_unused_teachers(config.target):
+            _send(on_message, message)
         run = _Run(config, batches, validation, group, checkpoint, index)
         run.best = _best_metrics(directory, config)
         if checkpoint is not None and group.is_main:
@@ -134,6 +143,17 @@ def train(
 def _send(on_message: Callable[[str], None] | None, message: str) -> None:
     if on_message:
         on_message(message)
+
+
+def _report_left_out(batches: Batches, on_message: Callable[[str], None] | None) -> None:
+    total = len(batches.faces.rows)
+    used = batches.steps_per_epoch * batches.batch
+    if total - used > MAX_LEFT_OUT * total:
+        _send(
+            on_message,
+            f"an epoch uses {used:,} of {total:,} training faces, as the others do not fill a batch of "
+            f"{batches.batch}: lower training.batch to use more",
+        )
 
 
 def _open_checkpoint(directory: Path, path: Path | None, config: Config) -> Checkpoint | None:
@@ -244,12 +264,13 @@ class _Run:
         self.validation_labels = validation.labels[validation.labels >= 0]
         rows = validation.rows[validation.labels >= 0][group.own_slice(len(self.validation_labels))]
         self.validation_crops = evaluation_crops(validation.store, rows, config.data)
-        torch.manual_seed(config.training.seed)
+        torch.manual_seed(config.training.seed % SEEDS)
         self.model = build_model(
             config.model.name, len(validation.names), config.model.options, affect=config.target.valence_arousal > 0
         )
         if checkpoint is None:
             self.pretrained = load_pretrained(self.model, config, batches.faces)
+        self.samples = hash_samples(index, np.concatenate([batches.faces.rows, validation.rows]).tolist())
         self.trained_on = tuple(run_sources(config, index, batches.faces.rows.tolist(), checkpoint))
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
         if checkpoint is not None:
@@ -269,7 +290,7 @@ class _Run:
         """Train one step on its batch; return the loss in nats."""
         options, device = self.config.training, self.group.device
         self.lr = set_learning_rate(self.update.optimizer, options, self.step, self.steps)
-        seed = options.seed * 1_000_003 + self.step
+        seed = (options.seed * 1_000_003 + self.step) % SEEDS
         loss = self.update(images.to(device), targets.to(device), self.batches.shards, seed)
         self.step += 1
         self._update_average()
@@ -296,13 +317,20 @@ class _Run:
         return self.group.all_reduce(logits)
 
     def evaluate(self) -> dict[str, float]:
-        """Evaluate the averaged weights on the validation split: loss (nats), accuracy, balanced accuracy, macro F1."""
+        """Evaluate the averaged weights on the validation split: loss (nats), accuracy, balanced accuracy, macro F1.
+
+        Raises:
+            TrainingError: if the loss is not finite.
+        """
         logits = self.logits = self.predict_validation()
         labels, predictions = self.validation_labels, logits.argmax(1).numpy()
         targets = self.validation.label_distribution[torch.from_numpy(self.validation.labels >= 0)]
         classes = len(self.validation.names)
+        loss = label_distribution_loss(logits, targets).item()
+        if not math.isfinite(loss):
+            raise TrainingError(f"the validation loss is {loss}{DIVERGED}")
         return {
-            "loss": round(label_distribution_loss(logits, targets).item(), 5),
+            "loss": round(loss, 5),
             "accuracy": round(float(np.mean(labels == predictions)), 5),
             "balanced_accuracy": round(float(metrics.balanced_accuracy(labels, predictions, classes)), 5),
             "macro_f1": round(float(metrics.macro_f1(labels, predictions, classes)), 5),
@@ -331,6 +359,7 @@ class _Run:
             metrics=self.metrics,
             scaler=self.update.scaler.state_dict(),
             data=self.data,
+            samples=self.samples,
             trained_on=self.trained_on,
         )
 
@@ -340,6 +369,11 @@ class _Run:
             raise CheckpointError(
                 f"the checkpoint has the classes {', '.join(checkpoint.labels)}, the data "
                 f"{', '.join(self.validation.names)}."
+            )
+        if checkpoint.samples not in ("", self.samples):
+            raise CheckpointError(
+                "the training or validation images, or their labels, differ from those of the checkpoint. Restore the "
+                "data to resume, or start a new run."
             )
         try:
             self.model.load_state_dict(checkpoint.model)

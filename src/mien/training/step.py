@@ -72,14 +72,14 @@ class TrainStep:
         """
         self.model.train()
         loss = self._backward(images, targets, shards, seed)
-        # with float16, the gradient scaler skips steps with an infinite gradient
-        if not (math.isfinite(loss) or self.scaler.is_enabled()):
+        if not math.isfinite(loss):
             raise TrainingError(f"the loss is {loss}{DIVERGED}")
         if self.options.sam:
             with sam_perturbation(self.model, self.options.sam):
                 self._backward(images, targets, shards, seed)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
+        # with float16, the gradient scaler skips steps with an infinite gradient
         if not (self.scaler.is_enabled() or math.isfinite(norm.item())):
             raise TrainingError(f"the gradient is {norm.item()}{DIVERGED}")
         self.scaler.step(self.optimizer)

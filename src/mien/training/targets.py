@@ -14,9 +14,19 @@ from torch import Tensor
 
 from mien.errors import ConfigError
 from mien.progress import Progress
-from mien.training.config import Config
+from mien.training.config import Config, TargetConfig
 from mien.training.data import Faces
 from mien.training.teachers import FeatureTeacher, Teacher, cached_outputs
+
+
+def describe_unused_teachers(config: TargetConfig) -> list[str]:
+    """Return a message for each kind of teacher that a recipe names and that has no effect, as its weight is 0."""
+    messages = []
+    if config.teachers and not config.teacher:
+        messages.append("target.teachers have no effect: their weight target.teacher is 0")
+    if config.feature_teacher and not config.feature_distillation:
+        messages.append("target.feature_teacher has no effect: its weight target.feature_distillation is 0")
+    return messages
 
 
 class Targets:

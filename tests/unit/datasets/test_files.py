@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from mien.datasets import check_dataset, read_dataset, read_leaks
+from mien.datasets import check_dataset, read_dataset, read_leaks, write_leaks
+from mien.datasets.face_store import prepare_faces
+from mien.datasets.index import hold_out_validation
 from mien.datasets.rafdb import LABEL_LIST
 from mien.errors import DatasetError, InputError
 from support.datasets import (
+    encode_png,
+    make_pixels,
     write_affectnet,
     write_fer2013,
     write_ferplus,
@@ -98,6 +105,52 @@ def test_broken_link_to_an_optional_annotation_counts_as_missing(tmp_path):
     break_link(tmp_path / "affectnet/val_set/annotations/3_lnd.npy")
     samples = read_dataset("affectnet", tmp_path / "affectnet").samples
     assert [sample.id for sample in samples if sample.landmarks_xy is None] == ["val_set/images/3.jpg"]
+
+
+def write_zip(path: Path, entries: dict[str, str]) -> Path:
+    """Write a zip archive with images by entry name, given the names of their pixels."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, pixels in entries.items():
+            entry = zipfile.ZipInfo()
+            entry.filename = name
+            archive.writestr(entry, encode_png(make_pixels(pixels)))
+    return path
+
+
+@pytest.mark.parametrize(
+    "names", [["happy\\1.png", "sad\\2.png"], ["happy/1.png", "sad\\2.png"], ["./happy/1.png", "./sad/./2.png"]]
+)
+def test_zip_entries_are_read_by_normalized_names(tmp_path, names):
+    path = write_zip(tmp_path / "data.zip", {"happy\\": "folder", **{name: name for name in names}})
+    index = read_dataset("folder", path)
+    assert [sample.id for sample in index.samples] == ["happy/1.png", "sad/2.png"]
+    for sample, name in zip(index.samples, names, strict=True):
+        assert index.has(sample)
+        assert index.read(sample) == encode_png(make_pixels(name))
+    assert not index.images.has("happy/3.png")
+
+
+def test_rejects_a_zip_entry_that_occurs_twice(tmp_path):
+    path = write_zip(tmp_path / "data.zip", {"happy/1.png": "a", "./happy/1.png": "b"})
+    with pytest.raises(DatasetError, match=r"data\.zip: the file happy/1\.png occurs twice in the archive"):
+        read_dataset("folder", path)
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="file names are Unicode")
+def test_file_name_that_is_not_utf8_can_be_prepared_and_excluded(tmp_path):
+    for split in ("train", "valid"):
+        write_image(
+            tmp_path / "data" / split / "happy" / os.fsdecode(f"caf\xe9-{split}.png".encode("latin-1")), "a.png"
+        )
+        write_image(tmp_path / "data" / split / "sad" / f"{split}.png")
+    index = read_dataset("folder", tmp_path / "data")
+    (tmp_path / "data/train/sad/train.png").write_bytes(b"")
+    leaked = check_dataset(index).duplicates_in_later_splits
+    write_leaks(tmp_path / "leaks.csv", index, leaked)
+    assert read_leaks(tmp_path / "leaks.csv") == set(leaked) == {index.samples[0].id}
+    assert len(hold_out_validation(index.samples, 0.1)) == 4
+    prepare_faces(index, tmp_path / "store", patch=16, workers=1)
+    assert prepare_faces(index, tmp_path / "store", patch=16).unreadable == ("train/sad/train.png",)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,12 @@ def test_reads_splits_and_groups(tmp_path):
         index.read(second)
 
 
+def test_columns_without_a_name_are_no_groups(tmp_path):
+    """The index of a table that pandas has saved, and the empty columns of a spreadsheet."""
+    index = read_table(_write(tmp_path / "t.csv", ",image,label,age,\n0,a.png,Happy,20,\n1,b.png,Sad,30,\n"))
+    assert [sample.groups for sample in index.samples] == [{"age": "20"}, {"age": "30"}]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("start", ["", "\ufeff", "\n"])

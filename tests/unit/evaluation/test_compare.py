@@ -96,6 +96,14 @@ def test_counts_do_not_depend_on_class_order(comparison):
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 
+def test_small_p_values_keep_their_digits(tmp_path):
+    index = make_index([0] * 30, tmp_path)
+    first = make_predictions(index, [0] * 30, FIRST, [1.0] * 30)
+    second = make_predictions(index, [1] * 30, SECOND, [1.0] * 30)
+    summary = compare_predictions(FIRST, SECOND, first, second).summary
+    assert summary["mcnemar"]["p_value"] == pytest.approx(2 * 0.5**30, rel=1e-5, abs=0)
+
+
 def test_differences_start_with_the_most_confident_mistake(comparison):
     assert [face.name[0] for face in comparison.only_first] == ["2", "1"]
     (face,) = comparison.only_second

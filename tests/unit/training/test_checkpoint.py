@@ -78,6 +78,16 @@ def test_finds_the_best_checkpoint_of_a_run(tmp_path):
     assert find_checkpoint(tmp_path / "last.ckpt") == tmp_path / "last.ckpt"
 
 
+@pytest.mark.parametrize(("broken", "other"), [("best.ckpt", "last.ckpt"), ("last.ckpt", "best.ckpt")])
+def test_names_the_checkpoint_to_use_in_place_of_a_truncated_one(tmp_path, broken, other):
+    (tmp_path / broken).write_bytes(b"truncated")
+    with pytest.raises(CheckpointError, match="is not a complete checkpoint of mien; use another"):
+        load_checkpoint(tmp_path / broken)
+    save_checkpoint(checkpoint_of({}), tmp_path / other)
+    with pytest.raises(CheckpointError, match=rf"is not a complete checkpoint of mien; remove it to use {other}"):
+        load_checkpoint(find_checkpoint(tmp_path) if broken == "best.ckpt" else tmp_path / broken)
+
+
 def test_options_missing_in_a_recipe_have_their_defaults():
     saved = config_from_dict({"model": {"dropout": 0.5}}).to_dict()
     with pytest.raises(CheckpointError, match=r"model\.dropout=0\.5, not 0\.2"):

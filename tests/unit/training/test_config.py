@@ -52,10 +52,11 @@ def test_resolves_paths_relative_to_the_recipe(tmp_path):
         ("[target]\nteachers = [3]", "target.teachers[0]: expected str, got int"),
         ("[target]\nteacher = 1.0", "name the models"),
         ("[target]\nvotes = 0", "not all 0"),
-        ("[target]\nhard = -1", "not all 0"),
+        ("[target]\nhard = -1", "target.hard is -1"),
         ("[target]\ntemperature = 0", "target.temperature is 0"),
         ("[target]\nsmoothing = 1", "target.smoothing is 1"),
         ("[augment]\nmixup = -0.1", "augment.mixup is -0.1"),
+        ("[data]\ntemplate = 'foo'", "data.template is 'foo'; expected one of ferplus."),
         ("[data]\nbalance = 1.5", "data.balance is 1.5"),
         ("[training]\nlogit_adjustment = -1", "training.logit_adjustment is -1"),
         ("[training]\naccumulate = 0", "training.accumulate is 0"),
@@ -72,6 +73,11 @@ def test_error_names_the_key(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ConfigError, match=re.escape(message)):
         read_recipe(path)
+
+
+def test_gradient_norm_may_be_unlimited(tmp_path):
+    (tmp_path / "r.toml").write_text("[training]\nclip = inf\n")
+    assert read_recipe(tmp_path / "r.toml").training.clip == float("inf")
 
 
 def test_rejects_missing_recipe_and_malformed_override(tmp_path):
@@ -103,6 +109,12 @@ def test_resolved_configuration_round_trips():
         "data.patch=0",
         "data.size=0",
         "data.balance=2",
+        "target.votes=nan",
+        "target.hard=inf",
+        "training.epochs=inf",
+        "training.lr=inf",
+        "training.clip=nan",
+        "training.clip=0",
     ],
 )
 def test_rejects_values_out_of_range(tmp_path, override):

@@ -70,6 +70,23 @@ def test_divergence_raises_and_leaves_the_weights_unchanged(batch):
     assert all(torch.equal(value, before[name]) for name, value in step.model.state_dict().items())
 
 
+def test_divergence_with_float16_raises(batch):
+    """The gradient scaler would skip every later step without a message."""
+    step = build()
+    step.scaler = torch.amp.GradScaler("cpu")
+    with pytest.raises(TrainingError, match="the loss is nan: the run has diverged"):
+        run(step, (batch[0] * float("nan"), batch[1]))
+
+
+def test_infinite_gradient_with_float16_skips_the_step(batch):
+    step = build()
+    step.scaler = torch.amp.GradScaler("cpu", init_scale=3e38)
+    before = copy.deepcopy(step.model.state_dict())
+    run(step, (batch[0] * 1e4, batch[1]))
+    assert step.scaler.get_scale() < 3e38
+    assert all(torch.equal(value, before[name]) for name, value in step.model.state_dict().items())
+
+
 def test_gradient_that_is_not_finite_leaves_the_weights_unchanged(batch, monkeypatch):
     """The loss alone does not show it, and the next checkpoint would contain the broken weights."""
     step = build()

@@ -12,7 +12,7 @@ from mien.metrics import softmax
 from mien.runtime import LoadedModel
 from mien.training.config import config_from_dict
 from mien.training.data import Faces
-from mien.training.targets import Targets
+from mien.training.targets import Targets, describe_unused_teachers
 from mien.training.teachers import Teacher
 from support.models import TINY_SIZE, make_explainable, make_model
 
@@ -183,6 +183,16 @@ def test_teachers_run_on_the_cpu(tiny_model, monkeypatch):
 def test_feature_distillation_needs_a_teacher():
     with pytest.raises(ConfigError, match="feature_teacher"):
         config_from_dict({"target": {"feature_distillation": 1.0}})
+
+
+def test_names_teachers_without_a_weight():
+    named = {"teachers": ["a.onnx"], "feature_teacher": "a.onnx"}
+    first, second = describe_unused_teachers(config_from_dict({"target": named}).target)
+    assert first == "target.teachers have no effect: their weight target.teacher is 0"
+    assert second == "target.feature_teacher has no effect: its weight target.feature_distillation is 0"
+    used = {**named, "teacher": 0.5, "feature_distillation": 1.0}
+    assert describe_unused_teachers(config_from_dict({"target": used}).target) == []
+    assert describe_unused_teachers(config_from_dict({}).target) == []
 
 
 def test_rejects_a_feature_teacher_without_embedding(faces, tmp_path, tiny_model):
