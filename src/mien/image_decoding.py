@@ -16,7 +16,7 @@ import numpy as np
 from mien.errors import ImageReadError, ImageTooLargeError
 from mien.image_formats import RAW_PROBLEM, describe_unsupported, is_raw
 from mien.image_metadata import without_metadata
-from mien.pixels import FULL_SCALES, to_8_bits
+from mien.pixels import FULL_SCALES, MIN_SPAN, TAILS_PERCENT, to_8_bits
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,6 +30,8 @@ _JPEG_SEGMENT = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
 _SWAPPED_BYTES = {"B": "L", "L": "B", "N": "B"}
 """Byte orders of Pillow's raw modes of 16-bit color, and those that decode the low bytes instead of the high ones."""
+_RAW_16_BITS = ("RGB;16", "RGBA;16", "LA;16")
+"""Raw modes that Pillow decodes without their low bytes."""
 _MAX_HIGH_BYTE = FULL_SCALES[-2] // 256
 """Largest high byte of 16-bit color below which its low bytes matter."""
 
@@ -102,7 +104,7 @@ def _decode(source: Image | bytes, name: str, max_pixels: int, min_side: int | N
             pixels = _to_rgb(opened)
             # Pillow rotates TIFF files while it decodes them, and reads the EXIF block of some PNG files last.
             orientation = _orientation(opened)
-            if raw_mode in ("RGB;16", "RGBA;16") and isinstance(source, bytes) and pixels.max() <= _MAX_HIGH_BYTE:
+            if raw_mode in _RAW_16_BITS and isinstance(source, bytes) and _needs_low_bytes(pixels):
                 pixels = to_8_bits(pixels.astype(np.uint16) * 256 + _decode_low_bytes(source))
     except ImageReadError:
         raise
@@ -188,20 +190,33 @@ def _raw_mode(opened: Image) -> str:
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments).rstrip("BLN")
 
 
+def _needs_low_bytes(high_bytes: np.ndarray) -> bool:
+    """Return whether `to_8_bits` may scale the pixels (H, W, 3): they have less than 16 bits, or a narrow range."""
+    if high_bytes.max() <= _MAX_HIGH_BYTE:
+        return True
+    rows, columns = (max(1, side // 1000) for side in high_bytes.shape[:2])
+    low, high = np.percentile(high_bytes[::rows, ::columns], [TAILS_PERCENT, 100 - TAILS_PERCENT])
+    return bool(high - low <= 256 * MIN_SPAN)
+
+
 def _decode_low_bytes(data: bytes) -> np.ndarray:
-    """Decode the low bytes of 16-bit color, (H, W, 3) uint8; Pillow decodes the high ones."""
+    """Decode the low bytes of 16-bit color or gray, (H, W, 3) uint8; Pillow decodes the high ones."""
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as opened:
         file: ImageFile = opened
+        is_gray = _raw_mode(file) == "LA;16"
         file.tile = [tile._replace(args=_swap_bytes(tile.args)) for tile in file.tile]
-        return np.array(file)[:, :, :3]
+        return np.array(file)[:, :, [1, 1, 1] if is_gray else [0, 1, 2]]
 
 
 def _swap_bytes(arguments: object) -> object:
     if isinstance(arguments, tuple):
         return (_swap_bytes(arguments[0]), *arguments[1:])
     mode = str(arguments)
+    if mode.startswith("LA"):
+        # Pillow cannot swap these: as four bytes they are the gray value's high and low byte, and those of alpha
+        return "RGBA"
     return mode[:-1] + _SWAPPED_BYTES[mode[-1]]
 
 

@@ -186,7 +186,7 @@ def _read_bytes(source: Any, name: str) -> bytes:
     if is_path and (problem := path_problem(name)) and not os.path.exists(name):  # noqa: PTH110 - any text
         raise ImageReadError(problem)
     if is_path and os.path.isdir(name):  # noqa: PTH112 - any text
-        raise ImageReadError(f"{name} is a directory; pass the paths of its images to analyze_many.")
+        raise ImageReadError(f"{name} is a directory; give the paths of its images.")
     try:
         if is_path:
             return Path(name).read_bytes()

@@ -313,7 +313,7 @@ class Explanation:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ExplainedFace:
     """A face with the explanation of its prediction.
 
@@ -330,11 +330,12 @@ class ExplainedFace:
     label: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values: box, detector confidence, explained class, region drops and explanation."""
+        """Return plain JSON values: box, confidence, doubt, explained class, region drops and explanation."""
         face = self.face.to_dict()
         return {
             "bbox_xyxy": face["bbox_xyxy"],
             "confidence": face["confidence"],
+            "is_face_doubtful": face["is_face_doubtful"],
             "explained": self.label,
             "region_drops": {name: round(drop, 6) for name, drop in self.explanation.region_drops(self.label).items()},
             **self.explanation.to_dict(),

@@ -86,12 +86,13 @@ class Journal(AbstractContextManager["Journal"]):
 
     Args:
         path: created, or continued with `resume` if it exists.
-        settings: JSON values that have to be equal for the run to be resumed.
+        settings: JSON values that have to be equal for the run to be resumed; `command` is the name of the command.
         resume: continue an existing journal; by default it is replaced.
         hint: how to start over, for the message when it cannot be continued.
 
     Raises:
-        InputError: the settings differ, another run uses the file, or it is damaged or cannot be written.
+        InputError: the settings differ, another run uses the file, or it is damaged, of another command, not a journal
+            or cannot be written.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Journal(AbstractContextManager["Journal"]):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = path.open("a+b")
             _lock(self._file, path)
+            self._check_owner(settings)
             length = self._read(settings) if resume else 0
             self._file.truncate(length)
             self._file.seek(length)
@@ -114,6 +116,20 @@ class Journal(AbstractContextManager["Journal"]):
         except MienError:
             self._file.close()
             raise
+
+    def _check_owner(self, settings: Mapping[str, Any]) -> None:
+        """Raise `InputError` unless the file is empty or starts with settings of the same command."""
+        self._file.seek(0)
+        line = self._file.readline()
+        try:
+            before = json.loads(line) if line else settings
+        except (ValueError, RecursionError):
+            before = None
+        if not isinstance(before, Mapping) or before.get("command") != settings.get("command"):
+            raise InputError(
+                f"{self.path} is damaged or not a journal of {settings.get('command')}; "
+                "move it away, or write to another place."
+            )
 
     def _read(self, settings: Mapping[str, Any]) -> int:
         """Read the positions of the items and return the length of the complete lines."""
@@ -126,7 +142,7 @@ class Journal(AbstractContextManager["Journal"]):
                 else:
                     self._positions[entry["item"]] = start
                 length = end
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             raise InputError(f"{self.path} is damaged; {self._hint}.") from None
         if before is not None:
             check_settings(self.path, before, settings, self._hint)

@@ -125,7 +125,7 @@ def _guarded(path: Path, rows: Iterator[Any]) -> Iterator[Any]:
         yield from rows
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {describe_error(error)}.") from None
-    except (ValueError, csv.Error) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise InputError(f"{path} is not a table of mien: {' '.join(str(error).split())}.") from None
 
 

@@ -264,3 +264,11 @@ def test_broken_tables_are_one_line(run, tmp_path, content, message):
     assert code == 2
     assert message in error
     assert "\n" not in error
+
+
+def test_deeply_nested_rows_are_one_line(run, tmp_path):
+    (tmp_path / "deep.jsonl").write_text("[" * 100_000)
+    code, error = run(tmp_path / "deep.jsonl", "-o", tmp_path / "a.srt")
+    assert code == 2
+    assert "deep.jsonl is not a table of mien: " in error
+    assert "\n" not in error

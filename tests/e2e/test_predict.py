@@ -19,7 +19,7 @@ from PIL import Image
 from mien.emotions import EXPRESSIONS
 from mien.manifest import RiskPoint
 from support.models import make_model
-from support.shell import Shell
+from support.shell import Shell, read_table
 
 FACE_KEYS = {"is_face_doubtful", "bbox_xyxy", "confidence", "landmarks_xy", "head_pose_deg", "quality", "expression"}
 
@@ -102,6 +102,20 @@ def test_reads_a_file_with_the_name_of_a_pattern(shell, photo, tmp_path):
     assert shell.records[0]["image"] == str(odd)
 
 
+def test_reads_a_file_whose_name_begins_with_a_hyphen(shell, photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(photo, "-dash.jpg")
+    assert shell("-dash.jpg", "--json") == 0
+    assert shell.records[0]["image"] == "-dash.jpg"
+    assert shell("-dush.jpg", "--json") == 2
+    assert "unknown option -dush.jpg" in shell.err
+
+
+def test_standard_input_is_read_only_once(shell):
+    assert shell("-", "-", "--json") == 2
+    assert shell.err == "mien: - is given twice; standard input can be read only once.\n"
+
+
 def test_reads_standard_input(shell, photo, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
     assert shell("-", "--json", "--output", tmp_path / "out") == 0
@@ -166,6 +180,36 @@ def test_copies_keep_the_folders_and_never_overwrite_an_image(shell, photo, exam
     assert shell(photo, "--output", photo.parent, "--json") == 0
     assert photo.read_bytes() == before
     assert (photo.parent / "photo-2.jpg").is_file()
+
+
+def test_a_copy_beside_its_image_never_overwrites_another_file(shell, photo):
+    (photo.parent / "photo-2.jpg").write_bytes(b"precious")
+    assert shell(photo, "--output", photo.parent, "--json") == 0
+    assert (photo.parent / "photo-2.jpg").read_bytes() == b"precious"
+    assert (photo.parent / "photo-3.jpg").is_file()
+
+
+def test_keeps_a_journal_of_another_command(shell, photo, tmp_path):
+    manifest = tmp_path / "run.jsonl"
+    manifest.write_text('{"command": "mien batch"}\n')
+    assert shell(photo, "--output", tmp_path, "--json") == 2
+    assert shell.err == (
+        f"mien: {manifest} is damaged or not a journal of mien predict; move it away, or write to another place.\n"
+    )
+    assert manifest.read_text() == '{"command": "mien batch"}\n'
+
+
+def test_an_error_keeps_an_existing_table(shell, photo, tmp_path):
+    table, copies = tmp_path / "old.csv", tmp_path / "out"
+    table.write_text("precious")
+    shutil.copy(photo, photo.parent / "z.jpg")
+    (copies / "z.jpg").mkdir(parents=True)
+    assert shell(photo.parent, "--table", table, "--output", copies, "--workers", "1", "--json") == 2
+    assert table.read_text() == "precious"
+    assert f"stopped after 1 of 2 images; {table}.run.jsonl has what was read" in shell.err
+    (copies / "z.jpg").rmdir()
+    assert shell(photo.parent, "--table", table, "--output", copies, "--resume", "--json") == 0
+    assert [row["image"] for row in read_table(table)] == [str(photo), str(photo.parent / "z.jpg")]
 
 
 def test_copies_are_not_read_as_images(shell, photo):
@@ -346,7 +390,7 @@ def test_reports_bad_options_in_one_line(shell, photo, options):
 def test_reports_outputs_that_cannot_be_written(shell, photo, tmp_path):
     (tmp_path / "file").write_text("")
     assert shell(photo, "--output", tmp_path / "file") == 2
-    assert "cannot be written" in shell.err
+    assert shell.err == f"mien: {tmp_path / 'file'} is a file; expected a folder.\n"
     assert shell(photo, "--table", tmp_path / "file" / "t.csv") == 2
     assert "cannot be written" in shell.err
 

@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import warnings
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -113,6 +114,40 @@ def test_scales_color_of_any_depth(image: np.ndarray, bits: int, suffix: str, al
     if alpha:
         deep = np.dstack([deep, np.full(deep.shape[:2], 65535, np.uint16)])
     assert np.abs(read_image(cv2.imencode(suffix, deep)[1].tobytes()).astype(int) - image).max() <= 1
+
+
+def test_scales_color_of_a_narrow_range_as_its_array_and_despite_hot_pixels(image: np.ndarray):
+    cv2 = pytest.importorskip("cv2")
+    deep = 30_000 + image.astype(np.uint16) * 20
+    deep[0, 0] = (0, 65535, 0)
+    decoded = read_image(cv2.imencode(".png", deep[:, :, ::-1])[1].tobytes())
+    np.testing.assert_array_equal(decoded, read_image(deep))
+    assert np.ptp(decoded) == 255
+
+
+def test_color_of_16_bits_with_a_wide_range_keeps_its_high_bytes(image: np.ndarray):
+    cv2 = pytest.importorskip("cv2")
+    deep = image[:, :, ::-1].astype(np.uint16) * 256 + 255
+    np.testing.assert_array_equal(read_image(cv2.imencode(".png", deep)[1].tobytes()), image)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_scales_gray_and_alpha_of_any_depth(image: np.ndarray, bits: int):
+    gray = image[:, :, 0]
+    deep = (gray / 255 * (2**bits - 1)).round().astype(np.uint16)
+    data = gray_alpha_png(np.dstack([deep, np.full(deep.shape, 65535, np.uint16)]))
+    assert np.abs(read_image(data).astype(int) - gray[:, :, None]).max() <= 1
+
+
+def gray_alpha_png(pixels: np.ndarray) -> bytes:
+    """Return a PNG of 16-bit gray and alpha (H, W, 2), which Pillow and OpenCV do not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, 4, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def test_reads_pfm_files():

@@ -48,6 +48,19 @@ def test_other_settings_are_refused_and_the_file_is_free_again(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize(
+    "content",
+    [b'{"command": "mien batch"}\n', b"thesis", b"\n", b"[]\n", b"\xff\n", pytest.param(b"[" * 100_000, id="nested")],
+)
+def test_a_file_of_another_command_is_refused_and_kept(tmp_path, content, resume):
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"run\.jsonl is damaged or not a journal of mien predict; move it away"):
+        Journal(path, {"command": "mien predict"}, resume=resume)
+    assert path.read_bytes() == content
+
+
 def test_a_journal_without_locks_is_written(tmp_path, monkeypatch):
     fcntl = pytest.importorskip("fcntl")
 

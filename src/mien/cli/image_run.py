@@ -81,6 +81,7 @@ class ImageRun(AbstractContextManager["ImageRun"]):
         if table is not None:
             check_table_path(table)
         settings = {
+            "command": "mien predict",
             "version": __version__,
             "model": analyzer.manifest.sha256,
             **asdict(analyzer.options),
@@ -90,7 +91,8 @@ class ImageRun(AbstractContextManager["ImageRun"]):
         self._journal = Journal(journal_path(table, output), settings, resume=resume)
         read = {key for key in self._images if key in self._journal}
         self._done = {key for key in read if self._journal[key]["file"] == _identify(self._images[key])}
-        self.changed = len(read - self._done)
+        self._changed = read - self._done
+        self.changed = len(self._changed)
 
     def __exit__(self, *error: object) -> None:
         self._journal.close()
@@ -104,6 +106,12 @@ class ImageRun(AbstractContextManager["ImageRun"]):
     def copies(self) -> list[Path]:
         """The annotated copies of the images that are done."""
         return [Path(entry["copy"]) for entry in self._entries() if entry["copy"]]
+
+    @property
+    def stale_copies(self) -> list[Path]:
+        """The annotated copies of images that have changed since."""
+        entries = (self._journal[key] for key in self._changed)
+        return [Path(entry["copy"]) for entry in entries if entry["copy"]]
 
     def counts(self) -> Counts:
         """Return the counts of the images that are done."""
@@ -138,14 +146,19 @@ class ImageRun(AbstractContextManager["ImageRun"]):
         self._write_table()
         self._journal.remove()
 
-    def stop(self) -> str:
-        """Write the table of the images that are done; return for the user what was kept and how to continue."""
+    def stop(self, *, is_error: bool) -> str:
+        """Keep the images that are done; return for the user where they are and how to continue.
+
+        Args:
+            is_error: leave an existing table as it is; by default it is replaced by the rows of these images.
+        """
         if not self._done:
             self._journal.remove()
             return "nothing was written"
-        place = self._place
+        place = self._journal.path if is_error and self._table else self._place
         try:
-            self._write_table()
+            if not is_error:
+                self._write_table()
         except (MienError, OSError):  # a full disk
             place = self._journal.path
         return f"{place} has what was read; continue with the same command and --resume"

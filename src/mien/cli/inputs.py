@@ -70,7 +70,13 @@ def find_images(arguments: Iterable[str], *, skip: Path | None = None) -> Found:
     Args:
         arguments: command-line arguments.
         skip: output folder, left out of the folders and patterns that contain it.
+
+    Raises:
+        InputError: `-` is given more than once.
     """
+    arguments = list(arguments)
+    if arguments.count("-") > 1:
+        raise InputError("- is given twice; standard input can be read only once.")
     found = Found()
     skip = Path(os.path.realpath(skip)) if skip else None
     for argument in arguments:
@@ -86,9 +92,9 @@ def find_images(arguments: Iterable[str], *, skip: Path | None = None) -> Found:
 
 
 def check_no_options(arguments: Iterable[str], command: str) -> None:
-    """Raise `InputError` for a misspelled option among the arguments; `-` is standard input."""
+    """Raise `InputError` for a misspelled option among the arguments; `-` is standard input, and a file may be `-a`."""
     for argument in arguments:
-        if argument.startswith("-") and argument != "-":
+        if argument.startswith("-") and argument != "-" and not _try_stat(Path(argument).exists):
             raise InputError(f"unknown option {argument}. Try: mien {command} --help")
 
 

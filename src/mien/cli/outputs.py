@@ -96,6 +96,7 @@ class ImageWriter:
         folder: created if it is missing.
         images: all inputs.
         copies: copies that an interrupted run has written.
+        stale_copies: copies of it that may be replaced.
         blur: faces to hide.
 
     Raises:
@@ -103,7 +104,13 @@ class ImageWriter:
     """
 
     def __init__(
-        self, folder: Path, images: Sequence[ImageInput], copies: Iterable[Path] = (), *, blur: BlurMode | None = None
+        self,
+        folder: Path,
+        images: Sequence[ImageInput],
+        copies: Iterable[Path] = (),
+        stale_copies: Iterable[Path] = (),
+        *,
+        blur: BlurMode | None = None,
     ) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -111,8 +118,9 @@ class ImageWriter:
             raise write_error(folder, error) from None
         self._folder = folder
         self._blur: BlurMode | None = blur
-        inputs = (image.source for image in images if isinstance(image.source, Path))
-        self._reserved = {_path_key(path) for path in (*inputs, *copies)}
+        self._inputs = {_path_key(image.source) for image in images if isinstance(image.source, Path)}
+        self._stale_copies = {_path_key(path) for path in stale_copies}
+        self._reserved = self._inputs | {_path_key(path) for path in copies}
 
     def add(self, item: ImageInput | None, result: Result) -> Path | None:
         """Draw and write one image, unless it could not be read; return the path of the copy.
@@ -137,15 +145,21 @@ class ImageWriter:
         return path
 
     def _free_path(self, relative: Path, side: int) -> Path:
-        """Return a path for a copy that no input and no other copy has."""
+        """Return a path for a copy that no input and no other copy has; beside an input, no other file either."""
         path = self._folder / relative
         format_name = _FORMATS.get(path.suffix.lower())
         if format_name is None or side > _MAX_SIDE_PX.get(format_name, side):
             path = path.with_suffix(".png")
         numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
-        target = next(target for target in chain([path], numbered) if _path_key(target) not in self._reserved)
+        keeps_files = _path_key(path) in self._inputs
+        target = next(target for target in chain([path], numbered) if self._is_free(target, keeps_files=keeps_files))
         self._reserved.add(_path_key(target))
         return target
+
+    def _is_free(self, target: Path, *, keeps_files: bool) -> bool:
+        key = _path_key(target)
+        is_kept = keeps_files and key not in self._stale_copies and os.path.lexists(target)
+        return key not in self._reserved and not is_kept
 
 
 def check_image_path(path: Path, *, source: Path) -> None:

@@ -132,22 +132,26 @@ def _open_outputs(
 ) -> _Outputs:
     """Open all outputs, so that a path that cannot be written fails before the analysis."""
     from mien.cli.image_run import journal_path
-    from mien.cli.outputs import ImageWriter, print_overwriting
+    from mien.cli.outputs import ImageWriter, holds_data
 
     if table is None and output is None:
         return _Outputs(images, Counts())
     journal = journal_path(table, output)
-    is_resumed = resume and journal.is_file()
-    if not is_resumed:
-        for place in (table, output):
-            print_overwriting(place, quiet=quiet)
-        if journal.is_file() and not quiet:
-            print_message("starting over; --resume would have continued it")
+    has_journal = journal.is_file()
+    is_resumed = resume and has_journal
+    overwritten = [place for place in (table, output) if place is not None and holds_data(place)]
+    if output in overwritten and not output.is_dir():
+        raise InputError(f"{output} is a file; expected a folder.")
     run = stack.enter_context(ImageRun(images, analyzer, table=table, output=output, blur=blur, resume=resume))
+    if not is_resumed and not quiet:
+        for place in overwritten:
+            print_message(f"overwriting {place}")
+        if has_journal:
+            print_message("starting over; --resume would have continued it")
     try:
-        copies = ImageWriter(output, images, run.copies, blur=blur) if output is not None else None
+        copies = ImageWriter(output, images, run.copies, run.stale_copies, blur=blur) if output is not None else None
     except MienError:
-        run.stop()
+        run.stop(is_error=True)
         raise
     outputs = _Outputs(run.remaining, run.counts(), run, copies)
     if is_resumed and not quiet:
@@ -166,7 +170,8 @@ def _complete_or_keep(outputs: _Outputs, total: int, is_stopped: Callable[[], bo
     except BaseException as error:
         state = f"stopped after {outputs.counts.images} of {count(total, 'image')}"
         if outputs.run is not None:
-            print_message(f"{state}; {outputs.run.stop()}")
+            is_error = not isinstance(error, KeyboardInterrupt)
+            print_message(f"{state}; {outputs.run.stop(is_error=is_error)}")
         elif total > 1 and isinstance(error, KeyboardInterrupt):
             print_message(f"{state}; with --table or --output an interrupted run can be continued")
         raise

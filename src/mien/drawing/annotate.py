@@ -87,11 +87,12 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face], *, blur: BlurMode | Non
 
 @dataclass(frozen=True)
 class _Layout:
-    """Enlargement, text height, panels and their positions in one image."""
+    """Enlargement, text height, panels, whether they are smaller than the image, and their positions."""
 
     enlargement: int
     unit: int
     panel: Panel
+    is_inside: bool
     faces_xyxy: np.ndarray
     placement: Placement
 
@@ -110,7 +111,8 @@ def _choose_layout(size_wh: tuple[int, int], faces: Sequence[Face]) -> _Layout:
     options += [(enlargement, share) for enlargement in enlargements for share in small_shares]
     if sum(face.expression is not None for face in faces) <= 1:
         layouts = [_make_layout(size_wh, faces, *option, BarsPanel()) for option in options]
-        return min(layouts, key=lambda layout: (not layout.is_clear, round(layout.placement.covered, 1)))
+        if any(layout.is_inside for layout in layouts):
+            return min(layouts, key=lambda layout: (not layout.is_clear, round(layout.placement.covered, 1)))
     for panel in (BarsPanel(), StripPanel()):
         for option in options:
             layout = _make_layout(size_wh, faces, *option, panel, max_covered=MAX_COVERED)
@@ -132,10 +134,17 @@ def _make_layout(
     boxes = np.array([face.bbox_xyxy for face in faces], dtype=np.float64).reshape(-1, 4) * enlargement
     boxes = np.clip(boxes, 0, [width, height, width, height]).round()
     indices = [index for index, face in enumerate(faces) if face.expression]
-    sizes = [panel.size(face, unit) for face in faces if face.expression]
-    panel_wh = sizes[0] if sizes else (1, 1)
+    panel_wh = (1, 1)
+    if indices:
+        card_width, card_height = BarsPanel().size(faces[indices[0]], unit)
+        if card_width > width or card_height > height:
+            # a long image: reduce the text until the larger panel fits with its gaps
+            scale = min(width / (card_width + 1.2 * unit), height / (card_height + 1.2 * unit))
+            unit = max(MIN_TEXT_PX, int(unit * scale))
+        panel_wh = panel.size(faces[indices[0]], unit)
+    is_inside = panel_wh[0] <= width and panel_wh[1] <= height
     placement = place_panels((width, height), boxes, indices, panel_wh, round(0.6 * unit), max_covered)
-    return _Layout(enlargement, unit, panel, boxes, placement)
+    return _Layout(enlargement, unit, panel, is_inside, boxes, placement)
 
 
 def draw_box(canvas: Image.Image, box: np.ndarray, color: Color, unit: int) -> None:
@@ -186,7 +195,8 @@ def draw_axes(canvas: Image.Image, face: Face, unit: int, enlargement: int = 1) 
         enlargement: factor from the face's pixels to the canvas.
     """
     box = face.bbox_xyxy * enlargement
-    length = 0.17 * float((box[2:] - box[:2]).min())
+    # the limit saves memory for boxes of another, larger image
+    length = 0.17 * min(float((box[2:] - box[:2]).min()), max(canvas.size))
     if face.head_pose is None or length < 4:
         return
     half = math.ceil(1.2 * length)

@@ -57,7 +57,7 @@ class Analyzer:
             are not straightened and may be misclassified.
         action_units: estimate action units, blendshapes and gaze from the mesh. See docs/action-units.md.
         flip_tta: average the logits of each face and its mirror image (test-time augmentation).
-        max_faces: number of faces to keep, the largest first; None keeps all. With 1, a large face takes less time.
+        max_faces: number of faces to keep, largest first; None keeps all. 1 is faster, and its box may differ slightly.
         min_confidence: minimum confidence of the face detector, between 0 and 1.
         max_error: abstain unless a label is so confident that at most this share of such labels was wrong on validation
             faces; None uses the model's own `abstain_below`. See docs/reliability.md.

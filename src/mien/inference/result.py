@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 from msgspec import UNSET
 
 from mien.errors import InputError, MienError, MienWarning, MissingExtraError
-from mien.imaging import MAX_PIXELS, ImageSource, read_image
+from mien.imaging import MAX_PIXELS, Color, ImageSource, read_image
 from mien.results import Face, Recordable
 from mien.schema import ErrorRecord, ResultRecord, flatten_result, table_columns, valid_text
 
@@ -116,20 +116,21 @@ class Result(Recordable):
         """
         return to_pandas([self])
 
-    def plot(self, image: ImageSource | None = None, *, blur: BlurMode | None = None) -> Image:
+    def plot(self, image: ImageSource | None = None, *, blur: BlurMode | None = None, color: Color = "rgb") -> Image:
         """Draw the faces, their labels and probabilities on the image.
 
         Args:
             image: the image to draw on; by default the one that was analyzed. A path is read again.
             blur: faces to hide, see `mien.draw_faces`.
+            color: order of the channels if `image` is an array; "bgr" for those of OpenCV.
 
         Returns:
             A Pillow image.
 
         Raises:
             ImageReadError: if the image could not be read, or cannot be read again.
-            InputError: if the image has changed since, the pixels were not kept and no image is passed, or faces are
-                to be hidden and the analysis was limited by `max_faces`.
+            InputError: if the image has changed since, the pixels were not kept and no image is passed, faces are to be
+                hidden and the analysis was limited by `max_faces`, or the order of the channels is unknown.
         """
         from PIL import Image as PillowImage
 
@@ -139,10 +140,12 @@ class Result(Recordable):
         check_blur(blur, self.max_faces)
         if self.error is not None:
             raise self.error
-        image = self.image if image is None else image
+        if image is None:
+            # kept pixels are RGB
+            image, color = self.image, "rgb"
         if image is None:
             raise InputError(f"the pixels of {self.source} were not kept; pass them: result.plot(image).")
-        pixels = read_image(image, max_pixels=max(MAX_PIXELS, self.width * self.height))
+        pixels = read_image(image, max_pixels=max(MAX_PIXELS, self.width * self.height), color=color)
         if pixels.shape[:2] != (self.height, self.width):
             raise InputError(f"{self.source} was {self.width}x{self.height} when it was analyzed; it has changed.")
         return PillowImage.fromarray(draw_faces(pixels, self.faces, blur=blur))
@@ -181,7 +184,10 @@ def to_pandas(results: Iterable[Result]) -> pd.DataFrame:
     rows = [row for record in records for row in flatten_result(record)]
     faces = (face for record in records for face in record.faces)
     action_units = next((tuple(face.action_units) for face in faces if face.action_units is not UNSET), ())
-    columns = next((result.columns for result in results if result.columns), table_columns(labels, action_units))
+    columns: dict[str, type] = {}
+    for result in sorted(results, key=lambda result: -len(result.columns)):
+        columns |= result.columns
+    columns = columns or table_columns(labels, action_units)
     table = pd.DataFrame(rows, columns=list(columns))
     kinds: dict[type, Any] = {int: "Int64", float: "float64", bool: "boolean", str: object}
     return table.astype({name: kinds[kind] for name, kind in columns.items()})

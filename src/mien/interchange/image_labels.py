@@ -44,8 +44,8 @@ def _region(number: int, face: Mapping[str, Any]) -> dict[str, Any]:
         "type": "rectanglelabels",
         "from_name": "expression",
         "to_name": "image",
-        "original_width": face["width"],
-        "original_height": face["height"],
+        "original_width": int(face["width"]),
+        "original_height": int(face["height"]),
         "image_rotation": 0,
         "score": face["confidence"],
         "value": {

@@ -68,6 +68,14 @@ def test_refuses_the_folder_of_another_run(tmp_path):
     assert (tmp_path / "run.jsonl").read_bytes() == before
 
 
+def test_refuses_a_run_of_another_command(tmp_path):
+    (tmp_path / "run.jsonl").write_text('{"command": "mien video"}\n')
+    (tmp_path / "video.partial").touch()
+    with pytest.raises(InputError, match="not a journal of mien batch"):
+        BatchRun(tmp_path, SETTINGS, SHARDS)
+    assert (tmp_path / "video.partial").exists()
+
+
 def test_refuses_the_folder_of_a_run_that_is_going_on(tmp_path):
     with BatchRun(tmp_path, SETTINGS, SHARDS), pytest.raises(InputError, match="in use by another run"):
         BatchRun(tmp_path, SETTINGS, SHARDS)

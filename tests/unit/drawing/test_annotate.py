@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from mien.drawing.annotate import MIN_SIDE_PX, axes_xyz, draw_faces
 from mien.drawing.label_placement import place_panels
@@ -95,6 +96,39 @@ def test_draws_crowds_and_faces_beyond_the_border():
     assert draw_faces(canvas(640, 480), crowd).shape[2] == 3
     partly_classified = [replace(crowd[0], expression=None), *crowd[1:3]]
     assert draw_faces(canvas(640, 480), partly_classified).shape[2] == 3
+
+
+@pytest.mark.parametrize("size", [(800, 12_000), (8000, 500), (8000, 100)])
+def test_long_images_have_panels_beside_the_face(size):
+    width, height = size
+    image = canvas(width, height)
+    drawn = draw_faces(image, [face(width // 2 - 30, height // 2 - 30, 60, head_pose=None)])
+    changed = (drawn[:height] != image).any(axis=2)
+    middle = changed[height // 2 - 15 : height // 2 + 15, width // 2 - 15 : width // 2 + 15]
+    assert not middle.any()
+    rows, columns = np.nonzero(changed)
+    assert np.ptp(rows) < 2 * min(size)
+    assert np.ptp(columns) < 2 * min(size)
+    assert drawn.shape[0] == height if height > 100 else drawn.shape[0] > height
+
+
+def test_crowds_in_long_images_have_small_panels():
+    image = canvas(8000, 500)
+    drawn = draw_faces(image, [face(3600 + 100 * (index % 6), 60 + 200 * (index // 6), 80) for index in range(12)])
+    columns = np.nonzero((drawn[:500] != image).any(axis=(0, 2)))[0]
+    assert np.ptp(columns) < 2500
+
+
+def test_axes_of_a_face_of_a_larger_image_take_little_memory(monkeypatch):
+    original = Image.new
+
+    def new(mode, size, *color):
+        assert max(size) < 2000
+        return original(mode, size, *color)
+
+    monkeypatch.setattr("mien.drawing.annotate.Image.new", new)
+    drawn = draw_faces(canvas(640, 480), [face(-4000, -4000, 5000)])
+    assert drawn.shape == (480, 640, 3)
 
 
 def test_rejects_array_that_is_not_an_image():

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mien.drawing.explanation import draw_explanations, heat_colors, overlay_heat
 from mien.errors import InputError
+from mien.imaging import read_image
 from mien.inference.analyzer import Analyzer
 from mien.inference.explain import SIDE, explain
 from mien.inference.occlusion import REGIONS, face_regions
-from support.images import no_face
+from support.images import encoded, no_face
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +50,44 @@ def test_explanation_has_the_options_of_the_analyzer(analyzer, faces, portrait):
     assert not np.allclose(probabilities, faces[0].face.expression.probabilities, rtol=0.1, atol=0)
 
 
+def test_explains_the_prediction_of_a_large_jpeg(analyzer, portrait):
+    data = encoded(Image.fromarray(portrait).resize((2048, 2048)), "JPEG")
+    (face,) = explain(data, analyzer=analyzer)
+    (expected,) = analyzer.analyze(data)
+    np.testing.assert_array_equal(face.face.bbox_xyxy, expected.bbox_xyxy)
+    probabilities = face.face.expression.probabilities
+    np.testing.assert_allclose(probabilities, expected.expression.probabilities, rtol=1e-3)
+    crop = analyzer.classifier.crop(read_image(data), face.face, size=SIDE)
+    np.testing.assert_array_equal(face.image, crop)
+
+
 def test_explains_requested_class(analyzer, portrait):
     (face,) = explain(portrait, analyzer=analyzer, label="contempt")
     assert (face.label, face.to_dict()["explained"]) == ("contempt", "contempt")
     with pytest.raises(InputError, match=r"no class 'joy'; expected one of neutral, "):
         explain(portrait, analyzer=analyzer, label="joy")
+
+
+def test_a_doubtful_face_has_no_label(analyzer, portrait, monkeypatch):
+    crop_faces = Analyzer.crop_faces
+
+    def doubt(*arguments):
+        found, crops = crop_faces(*arguments)
+        return [replace(face, is_face_doubtful=True) for face in found], crops
+
+    monkeypatch.setattr(Analyzer, "crop_faces", doubt)
+    (face,) = explain(portrait, analyzer=analyzer)
+    assert face.explanation.expression.label is face.face.expression.label is None
+    record = face.to_dict()
+    assert record["is_face_doubtful"]
+    assert record["expression"]["label"] is None
+    assert record["explained"] == face.label != ""
+
+
+def test_explained_faces_are_compared_by_identity(faces):
+    (face,) = faces
+    assert face != replace(face)
+    assert len({face, face, replace(face)}) == 2
 
 
 def test_drawing_has_one_row_per_face(faces):

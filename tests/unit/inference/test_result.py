@@ -69,6 +69,13 @@ def test_table_of_several_results_keeps_unreadable_images(analyzer, examples, tm
     assert mien.to_pandas([]).empty
 
 
+def test_table_has_the_action_units_of_every_result(analyzer, portrait):
+    plain, full = analyzer.analyze(portrait), analyzer.analyze(portrait, action_units=True)
+    table = to_pandas([plain, full])
+    assert list(table) == list(full.columns)
+    assert table["AU12"].isna().tolist() == [True, False]
+
+
 def test_plot_draws_on_a_copy(result):
     drawn = result.plot()
     assert drawn.mode == "RGB"
@@ -82,6 +89,15 @@ def test_plot_needs_pixels_that_were_not_kept(analyzer, portrait):
     assert result.plot(portrait).width >= portrait.shape[1]
     with pytest.raises(InputError, match="has changed"):
         result.plot(portrait[:-1])
+
+
+def test_plot_takes_pixels_of_opencv(analyzer, portrait):
+    bgr = np.ascontiguousarray(portrait[:, :, ::-1])
+    (result,) = analyzer.analyze_many([bgr], color="bgr")
+    np.testing.assert_array_equal(result.plot(bgr, color="bgr"), result.plot(portrait))
+    np.testing.assert_array_equal(analyzer.analyze(bgr, color="bgr").plot(color="bgr"), result.plot(portrait))
+    with pytest.raises(InputError, match="color is 'hsv'"):
+        result.plot(bgr, color="hsv")
 
 
 def test_plot_of_unreadable_image_raises_its_error(analyzer):

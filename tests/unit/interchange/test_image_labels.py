@@ -41,6 +41,12 @@ def test_label_studio_boxes_end_at_the_image_and_abstentions_are_unsure():
     assert (value["x"], value["width"], value["rectanglelabels"]) == (0, 100, ["unsure"])
 
 
+def test_label_studio_has_whole_numbers_of_pixels():
+    (task,) = json.loads(to_label_studio([face(width=200.0, height=100.0)]))
+    result = task["predictions"][0]["result"][0]
+    assert (repr(result["original_width"]), repr(result["original_height"])) == ("200", "100")
+
+
 def test_fiftyone_boxes_are_relative_to_the_image():
     document = json.loads(to_fiftyone(ROWS, LABELS))
     assert document["classes"] == ["neutral", "happiness", "unsure"]
