@@ -15,7 +15,7 @@ class ReadableDocstrings(griffe.Extension):
     """Show the value of a default, not the name of its constant, and examples as code without doctest flags."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Replace constants among the defaults of a function, and name the examples as griffe expects it."""
+        """Replace constants among the defaults of a function, and name the examples as griffe expects."""
         if obj.docstring is not None:
             # griffe renders only a section of this name as code, and deletes its flags
             obj.docstring.value = EXAMPLE.sub("Examples:", obj.docstring.value)

@@ -189,6 +189,16 @@ def test_a_copy_beside_its_image_never_overwrites_another_file(shell, photo):
     assert (photo.parent / "photo-3.jpg").is_file()
 
 
+def test_a_copy_of_another_format_beside_its_image_never_overwrites_another_file(shell, photo):
+    source, other = photo.with_suffix(".gif"), photo.with_suffix(".png")
+    with Image.open(photo) as image:
+        image.save(source)
+    other.write_bytes(b"precious")
+    assert shell(source, "--output", photo.parent, "--json") == 0
+    assert other.read_bytes() == b"precious"
+    assert (photo.parent / "photo-2.png").is_file()
+
+
 def test_keeps_a_journal_of_another_command(shell, photo, tmp_path):
     manifest = tmp_path / "run.jsonl"
     manifest.write_text('{"command": "mien batch"}\n')

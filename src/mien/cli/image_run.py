@@ -150,7 +150,7 @@ class ImageRun(AbstractContextManager["ImageRun"]):
         """Keep the images that are done; return for the user where they are and how to continue.
 
         Args:
-            is_error: leave an existing table as it is; by default it is replaced by the rows of these images.
+            is_error: true leaves an existing table as it is; false replaces it with the rows of these images.
         """
         if not self._done:
             self._journal.remove()

@@ -118,9 +118,10 @@ class ImageWriter:
             raise write_error(folder, error) from None
         self._folder = folder
         self._blur: BlurMode | None = blur
-        self._inputs = {_path_key(image.source) for image in images if isinstance(image.source, Path)}
+        inputs = [image.source for image in images if isinstance(image.source, Path)]
+        self._input_folders = {_path_key(path.parent) for path in inputs}
         self._stale_copies = {_path_key(path) for path in stale_copies}
-        self._reserved = self._inputs | {_path_key(path) for path in copies}
+        self._reserved = {_path_key(path) for path in (*inputs, *copies)}
 
     def add(self, item: ImageInput | None, result: Result) -> Path | None:
         """Draw and write one image, unless it could not be read; return the path of the copy.
@@ -145,13 +146,13 @@ class ImageWriter:
         return path
 
     def _free_path(self, relative: Path, side: int) -> Path:
-        """Return a path for a copy that no input and no other copy has; beside an input, no other file either."""
+        """Return a path for a copy that no input and no other copy has; in the folder of an input, no file at all."""
         path = self._folder / relative
         format_name = _FORMATS.get(path.suffix.lower())
         if format_name is None or side > _MAX_SIDE_PX.get(format_name, side):
             path = path.with_suffix(".png")
         numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
-        keeps_files = _path_key(path) in self._inputs
+        keeps_files = _path_key(path.parent) in self._input_folders
         target = next(target for target in chain([path], numbered) if self._is_free(target, keeps_files=keeps_files))
         self._reserved.add(_path_key(target))
         return target

@@ -104,7 +104,12 @@ class ZipFiles:
                 archive = zipfile.ZipFile(self.path)
             except (zipfile.BadZipFile, OSError) as error:
                 raise DatasetError(f"{self.path}: cannot be opened as a zip archive ({error}).") from error
-            opened = self._opened = (os.getpid(), threading.Lock(), archive, _list_entries(archive, self.path))
+            try:
+                entries = _list_entries(archive, self.path)
+            except DatasetError:
+                archive.close()
+                raise
+            opened = self._opened = (os.getpid(), threading.Lock(), archive, entries)
         return opened[1:]
 
     def names(self) -> list[str]:
@@ -138,7 +143,7 @@ class ZipFiles:
 
 
 def _list_entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
-    r"""Return the entries of the files of an archive by their names, without `.` parts and with `/` in place of `\\`.
+    r"""Return the entries of the files of an archive by their names, without `.` parts and with `/` in place of `\`.
 
     Raises:
         DatasetError: a name occurs twice, and it is unclear which of the files is meant.

@@ -22,13 +22,13 @@ from mien.faces.detection import DETECTOR_SIZE
 from mien.faces.landmarks import MAX_TILT_DEG, LandmarkMesh
 from mien.faces.movements import estimate_movements
 from mien.faces.quality import SHARPNESS_CROP, face_quality
-from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, is_array, is_repeatable, read_reduced
+from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, is_array
 from mien.inference.classifier import ExpressionClassifier
 from mien.inference.hints import find_hints
 from mien.inference.inputs import InputImage, check_images, read_inputs, without_frames
 from mien.inference.networks import Networks
 from mien.inference.options import AnalysisOptions, OptionOverrides
-from mien.inference.reduced import REDUCED_SIDE, enlarge_face, has_detail, sufficient_side
+from mien.inference.reduced import enlarge_face, read_detailed
 from mien.inference.result import Result
 from mien.manifest import Manifest
 from mien.parallel import map_in_order
@@ -252,13 +252,7 @@ class Analyzer:
         return Result(source=item.name, image=item.path, error=error, columns=self._columns(options))
 
     def _analyze(self, image: ImageSource, options: AnalysisOptions, color: Color, *, is_array: bool) -> Result:
-        min_side = round(REDUCED_SIDE * options.detector_size) if is_repeatable(image) else None
-        while True:
-            decoded = read_reduced(image, min_side, max_pixels=options.max_pixels, color=color)
-            detected = self._detect(decoded.pixels, options)
-            if decoded.scale == 1 or has_detail(detected):
-                break
-            min_side = sufficient_side(detected, decoded.pixels.shape)
+        decoded, detected = read_detailed(image, partial(self._detect, options=options), options, color=color)
         hints = find_hints(self._networks.detector, decoded.pixels, detected, options, is_array=is_array)
         measured, crops = self._prepare(decoded.pixels, detected, options)
         height, width = decoded.size_hw

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from mien.errors import InputError
-from mien.imaging import ImageSource, is_repeatable, read_image, read_reduced
+from mien.imaging import ImageSource, read_image
 from mien.inference.analyzer import Analyzer
-from mien.inference.reduced import REDUCED_SIDE, enlarge_face, has_detail, sufficient_side
-from mien.results import ExplainedFace, Face, with_expression
+from mien.inference.reduced import enlarge_face, read_detailed
+from mien.results import ExplainedFace, with_expression
 from mien.runtime import DEFAULT_MODEL
 
 SIDE = 400
@@ -49,12 +49,11 @@ def explain(
     if label is not None and label not in labels:
         raise InputError(f"the model has no class {label!r}; expected one of {', '.join(labels)}.")
     options = analyzer.options
-    pixels, scale, detected = _detect(image, analyzer)
-    faces, crops = analyzer.crop_faces(pixels, detected)
-    faces = [enlarge_face(face, scale) for face in faces]
-    if scale > 1:
-        # the displayed crops have the detail of the whole image
-        pixels = read_image(image, max_pixels=options.max_pixels)
+    decoded, detected = read_detailed(image, analyzer.detect, options, color=options.color)
+    faces, crops = analyzer.crop_faces(decoded.pixels, detected)
+    faces = [enlarge_face(face, decoded.scale) for face in faces]
+    # the displayed crops have the detail of the whole image
+    pixels = decoded.pixels if decoded.scale == 1 else read_image(image, max_pixels=options.max_pixels)
     size = classifier.manifest.input.size
     explanations = classifier.explain(
         np.array(crops, dtype=np.uint8).reshape(-1, size, size, 3),
@@ -73,15 +72,3 @@ def explain(
         )
         for face, explanation in zip(classified, explanations, strict=True)
     ]
-
-
-def _detect(image: ImageSource, analyzer: Analyzer) -> tuple[np.ndarray, int, list[Face]]:
-    """Return the pixels that `Analyzer.analyze` uses, a large JPEG at a reduced size; its reduction; and its faces."""
-    options = analyzer.options
-    min_side = round(REDUCED_SIDE * options.detector_size) if is_repeatable(image) else None
-    while True:
-        decoded = read_reduced(image, min_side, max_pixels=options.max_pixels, color=options.color)
-        detected = analyzer.detect(decoded.pixels)
-        if decoded.scale == 1 or has_detail(detected):
-            return decoded.pixels, decoded.scale, detected
-        min_side = sufficient_side(detected, decoded.pixels.shape)

@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from mien.image_decoding import DecodedImage
+from mien.imaging import Color, ImageSource, is_repeatable, read_reduced
+from mien.inference.options import AnalysisOptions
 from mien.results import Face
 
 REDUCED_SIDE = 1.5
 """Minimum long side of a reduced image, in long sides of the detector's input."""
 MIN_FACE_PX = 112.0
 """Minimum longer side of every face in a reduced image, in pixels; below it the image is decoded at a larger size."""
+
+
+def read_detailed(
+    image: ImageSource, detect: Callable[[np.ndarray], list[Face]], options: AnalysisOptions, *, color: Color
+) -> tuple[DecodedImage, list[Face]]:
+    """Read an image, a large JPEG at a reduced size at which its faces are large enough, and detect the faces.
+
+    Args:
+        image: see `read_image`.
+        detect: returns the faces of pixels.
+        options: detector size and maximum number of pixels.
+        color: see `read_image`.
+
+    Returns:
+        The image, and its faces in the coordinates of its pixels.
+    """
+    min_side = round(REDUCED_SIDE * options.detector_size) if is_repeatable(image) else None
+    while True:
+        decoded = read_reduced(image, min_side, max_pixels=options.max_pixels, color=color)
+        faces = detect(decoded.pixels)
+        if decoded.scale == 1 or has_detail(faces):
+            return decoded, faces
+        min_side = sufficient_side(faces, decoded.pixels.shape)
 
 
 def has_detail(faces: Sequence[Face]) -> bool:

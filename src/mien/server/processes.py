@@ -117,7 +117,7 @@ class _AnalysisProcess:
         self.start()
         self.wait_until_ready()
         assert self._process is not None
-        # the client has its answer by then, but a decoder that hangs would hold the process for ever
+        # the client has its answer by then, but a decoder that hangs would hold the process forever
         limit = Timer(self._settings.request_timeout_s, self._process.kill)
         limit.start()
         try:

@@ -55,8 +55,8 @@ class DataConfig:
             to include the surroundings of the face.
         size: side in pixels of the crops for the network.
         template, margin: see `mien.faces.alignment`.
-        balance: 0 uses every face at most once per epoch: each epoch leaves out other faces, which do not fill a batch
-            (`training.batch`). Above 0, faces are drawn with replacement, from each class in
+        balance: 0 uses every face at most once per epoch; faces that do not fill a batch (`training.batch`) are left
+            out, different ones in each epoch. Above 0, faces are drawn with replacement, from each class in
             proportion to its size to the power of 1 - balance; at 1, all classes are equally frequent.
     """
 

@@ -53,7 +53,6 @@ SEEDS = 2**64
 """Number of seeds that torch accepts."""
 MIN_PRIOR = 1e-4
 """Minimum class prior in logit adjustment; the logarithm of a class without faces would be infinite."""
-
 MAX_LEFT_OUT = 0.1
 """Largest share of the training faces that an epoch leaves out without a message."""
 

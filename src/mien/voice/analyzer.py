@@ -154,10 +154,10 @@ def _warnings(segments: list[VoiceSegment], info: AudioInfo, duration_s: float, 
 
 
 def _is_truncated_mp3(info: AudioInfo, duration_s: float) -> bool:
-    """Return whether an MP3 ends before the duration in its header; damage of other formats is found by decoding.
+    """Return whether an MP3 without video ends before the duration in its header; other damage is found by decoding.
 
     A header that states the duration also states a start after 0. Without one, libav estimates the duration.
     """
-    if not info.codec.startswith("mp3") or info.start_s <= 0 or info.duration_s is None:
+    if not info.codec.startswith("mp3") or info.offset_s or info.start_s <= 0 or info.duration_s is None:
         return False
     return info.duration_s - duration_s > max(MAX_MISSING_S, MAX_MISSING_SHARE * info.duration_s)

@@ -76,9 +76,9 @@ class AudioInfo:
 class AudioReader:
     """Decoder of the first sound track of a file; a context manager and an iterator of blocks.
 
-    Blocks are (N,) float32 with N of at most `BLOCK_S`, in -1..1 but for what lossy codecs exceed it by. Broken packets
-    are skipped and counted; gaps between timestamps become silence and surplus samples are left out, so that time in
-    the samples is time in the file.
+    Blocks are (N,) float32 with N of at most `BLOCK_S`, normally in -1..1; lossy codecs may exceed it, and values
+    beyond -2..2 are clipped. Broken packets are skipped and counted; gaps between timestamps become silence and surplus
+    samples are left out, so that time in the samples is time in the file.
 
     Args:
         source: path, content, or open binary file of an audio or video file.
