@@ -15,7 +15,7 @@ from PIL import Image
 
 from mien.cli.main import main
 from mien.errors import ImageReadError
-from mien.inference import analyzer
+from mien.inference import reduced
 from support.datasets import write_image
 from support.shell import Shell, read_table
 
@@ -48,7 +48,7 @@ def stop(monkeypatch):
     """Return a function that sends a signal when the image of a number is read, and undoes it."""
 
     def stop_at(name, number=signal.SIGINT, times=1):
-        original = analyzer.read_reduced
+        original = reduced.read_reduced
 
         def read(image, *rest, **options):
             if str(image).endswith(name):
@@ -57,7 +57,7 @@ def stop(monkeypatch):
             return original(image, *rest, **options)
 
         patch = pytest.MonkeyPatch()
-        patch.setattr(analyzer, "read_reduced", read)
+        patch.setattr(reduced, "read_reduced", read)
         return patch
 
     return stop_at

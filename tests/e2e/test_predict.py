@@ -442,7 +442,7 @@ def test_interrupt_prints_nothing(shell, photo, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mien.inference.analyzer.read_reduced", interrupt)
+    monkeypatch.setattr("mien.inference.reduced.read_reduced", interrupt)
     assert shell(photo) == 130
     assert shell.err == ""
 

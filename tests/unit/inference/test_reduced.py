@@ -35,17 +35,17 @@ def photo(portrait) -> Image.Image:
 @pytest.fixture
 def decoded_shapes(monkeypatch) -> list[tuple[int, ...]]:
     """Shapes of the pixels that are decoded from here on."""
-    from mien.inference import analyzer
+    from mien.inference import reduced
 
     shapes = []
-    original = analyzer.read_reduced
+    original = reduced.read_reduced
 
     def read(*arguments, **options):
         decoded = original(*arguments, **options)
         shapes.append(decoded.pixels.shape)
         return decoded
 
-    monkeypatch.setattr(analyzer, "read_reduced", read)
+    monkeypatch.setattr(reduced, "read_reduced", read)
     return shapes
 
 
