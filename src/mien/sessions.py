@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mien.cpu_features import has_int8_products
 from mien.devices import CPU, Device, find_devices, mark_failed, provider_options
 from mien.errors import DeviceError, ModelError
 
@@ -69,8 +70,9 @@ def _open(model: Path | bytes, threads: int, device: Device) -> InferenceSession
     # errors are raised; they need not be logged too
     options.log_severity_level = QUIET
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # on x86 CPUs without int8 dot products, kernels for signed weights add in 16 bits, where sums saturate
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if not has_int8_products():
+        # the x86 kernels for signed weights add in 16 bits, where sums saturate; those for unsigned ones are exact
+        options.add_session_config_entry("session.x64quantprecision", "1")
     chain = [device]
     if device.kind == "directml":
         options.enable_mem_pattern = False

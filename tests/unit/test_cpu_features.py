@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from mien import cpu_features
-from mien.cpu_features import is_int8_faster
+from mien.cpu_features import has_int8_products, is_int8_faster
 
 X86 = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -36,9 +36,9 @@ def linux_with(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "names", "is_fast"),
+    ("text", "names", "has_products"),
     [
-        (X86.format(""), ("AVX2",), True),
+        (X86.format(""), ("AVX2",), False),
         (X86.replace("avx2", "").format(""), (), False),
         (X86.format("avx512f avx512_vnni"), ("AVX2", "AVX512-VNNI"), True),
         (X86.format("avx_vnni"), ("AVX2", "AVX-VNNI"), True),
@@ -48,9 +48,10 @@ def linux_with(monkeypatch, tmp_path):
         ("", (), False),
     ],
 )
-def test_reads_flags_of_linux(linux_with, text, names, is_fast):
+def test_reads_flags_of_linux(linux_with, text, names, has_products):
     assert linux_with(text) == names
-    assert is_int8_faster() == is_fast
+    assert has_int8_products() == has_products
+    assert is_int8_faster() == bool(names)
 
 
 def test_missing_cpuinfo_means_no_known_features(linux_with):

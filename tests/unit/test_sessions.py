@@ -113,6 +113,18 @@ def test_directml_runs_one_call_at_a_time(tiny_model):
     np.testing.assert_array_equal(session.run(["logits"], input_feed={"images": GRAY})[0], expected)
 
 
+@pytest.mark.parametrize("has_products", [True, False])
+def test_unsigned_weights_replace_signed_ones_only_without_int8_dot_products(tiny_model, monkeypatch, has_products):
+    # they cost CPUs with dot products their fast kernels
+    monkeypatch.setattr(sessions, "has_int8_products", lambda: has_products)
+    options = open_session(tiny_model, 1, device="cpu").get_session_options()
+    if has_products:
+        with pytest.raises(RuntimeError, match="x64quantprecision"):
+            options.get_session_config_entry("session.x64quantprecision")
+    else:
+        assert options.get_session_config_entry("session.x64quantprecision") == "1"
+
+
 def test_sums_of_int8_products_do_not_saturate():
     """CPUs with AVX2 or AVX-512 but without VNNI add pairs of products in 16 bits unless told otherwise."""
     tensors = [
