@@ -126,7 +126,7 @@ def test_unsigned_weights_replace_signed_ones_only_without_int8_dot_products(tin
 
 
 def test_sums_of_int8_products_do_not_saturate():
-    """CPUs with AVX2 or AVX-512 but without VNNI add pairs of products in 16 bits unless told otherwise."""
+    """By default, CPUs with AVX2 or AVX-512 but without VNNI add pairs of products in 16 bits."""
     tensors = [
         helper.make_tensor("scale", onnx.TensorProto.FLOAT, [], [1.0]),
         helper.make_tensor("zero", onnx.TensorProto.UINT8, [], [0]),

@@ -304,7 +304,7 @@ def _video_stream(container: InputContainer) -> VideoStream | None:
 def _first_frame_s(av: Any, container: InputContainer, stream: VideoStream) -> float | None:
     """Return the time of the first decodable frame of a video on the clock of its file, as `VideoReader` starts.
 
-    The start that the file states counts where there is no such frame; None where it states none.
+    Without such a frame it is the start that the file states, if any.
     """
     stamp = stream.start_time
     with suppress(av.FFmpegError, ValueError):
