@@ -16,7 +16,7 @@ import numpy as np
 from mien.errors import ImageReadError, ImageTooLargeError
 from mien.image_formats import RAW_PROBLEM, describe_unsupported, is_raw
 from mien.image_metadata import without_metadata
-from mien.pixels import FULL_SCALES, MIN_SPAN, TAILS_PERCENT, to_8_bits
+from mien.pixels import FULL_SCALES, MIN_SPAN, to_8_bits, values_in_use
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -194,9 +194,8 @@ def _needs_low_bytes(high_bytes: np.ndarray) -> bool:
     """Return whether `to_8_bits` may scale the pixels (H, W, 3): they have less than 16 bits, or a narrow range."""
     if high_bytes.max() <= _MAX_HIGH_BYTE:
         return True
-    rows, columns = (max(1, side // 1000) for side in high_bytes.shape[:2])
-    low, high = np.percentile(high_bytes[::rows, ::columns], [TAILS_PERCENT, 100 - TAILS_PERCENT])
-    return bool(high - low <= 256 * MIN_SPAN)
+    in_use = values_in_use(high_bytes)
+    return in_use is not None and in_use[1] - in_use[0] <= 256 * MIN_SPAN
 
 
 def _decode_low_bytes(data: bytes) -> np.ndarray:

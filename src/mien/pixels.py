@@ -38,13 +38,22 @@ def to_8_bits(values: np.ndarray) -> np.ndarray:
     return np.nan_to_num(scaled).round().clip(0, 255).astype(np.uint8)
 
 
-def _range(values: np.ndarray, *, is_floating: bool) -> tuple[float, float]:
-    """Return the values that become 0 and 255."""
+def values_in_use(values: np.ndarray) -> tuple[float, float] | None:
+    """Return the lowest and the highest value, without `TAILS_PERCENT` at both ends; None if all are NaN."""
     sample = values.ravel()[:: max(1, values.size // _MAX_SAMPLES)]
     sample = sample[~np.isnan(sample)]
     if not len(sample):
+        return None
+    low, high = np.percentile(sample, [TAILS_PERCENT, 100 - TAILS_PERCENT])
+    return float(low), float(high)
+
+
+def _range(values: np.ndarray, *, is_floating: bool) -> tuple[float, float]:
+    """Return the values that become 0 and 255."""
+    in_use = values_in_use(values)
+    if in_use is None:
         return 0.0, 255.0
-    low, high = (float(value) for value in np.percentile(sample, [TAILS_PERCENT, 100 - TAILS_PERCENT]))
+    low, high = in_use
     minimum, maximum = float(np.nanmin(values)), float(np.nanmax(values))
     scales = (1, *FULL_SCALES) if is_floating else FULL_SCALES
     full_scale = next((scale for scale in scales if maximum <= scale), None)

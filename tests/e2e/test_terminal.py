@@ -20,6 +20,15 @@ pty = pytest.importorskip("pty")
 termios = pytest.importorskip("termios")
 
 
+def read_to_end(terminal):
+    """Return what a command prints; a full pseudo-terminal would stop it."""
+    chunks = []
+    with suppress(OSError):  # Linux: the other end was closed
+        while chunk := os.read(terminal, 65536):
+            chunks.append(chunk)
+    return b"".join(chunks)
+
+
 def run_on_terminal(columns, *arguments):
     """Run mien on a pseudo-terminal; return its output without escape codes."""
     ours, theirs = pty.openpty()
@@ -28,18 +37,10 @@ def run_on_terminal(columns, *arguments):
     command = [sys.executable, "-m", "mien", *arguments]
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
-        chunks = []
-        while True:
-            try:
-                chunk = os.read(ours, 65536)
-            except OSError:  # Linux: the other end was closed
-                break
-            if not chunk:
-                break
-            chunks.append(chunk)
+        output = read_to_end(ours)
         assert process.wait(timeout=60) == 0
     os.close(ours)
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(chunks).decode()).replace("\r", "")
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", output.decode()).replace("\r", "")
 
 
 @pytest.mark.parametrize("columns", [60, 80])
@@ -92,13 +93,6 @@ def fill(command, places, out):
     """Return a command with its places filled in."""
     words = (word.partition("/") for word in command)
     return [f"{({**places, 'OUT': out}).get(head, head)}{slash}{rest}" for head, slash, rest in words]
-
-
-def read_to_end(terminal):
-    """Read what a command prints; a full pseudo-terminal would stop it."""
-    with suppress(OSError):
-        while os.read(terminal, 65536):
-            pass
 
 
 def run_beside_terminal(command, stdout):

@@ -54,9 +54,6 @@ class ImageRun(AbstractContextManager["ImageRun"]):
         blur: faces to hide in the copies.
         resume: continue an interrupted run.
 
-    Attributes:
-        changed: number of images that the interrupted run has read, and that have changed since; they are read again.
-
     Raises:
         InputError: an output cannot be written, or the interrupted run had other options.
         MissingExtraError: for Parquet without pyarrow.
@@ -92,7 +89,6 @@ class ImageRun(AbstractContextManager["ImageRun"]):
         read = {key for key in self._images if key in self._journal}
         self._done = {key for key in read if self._journal[key]["file"] == _identify(self._images[key])}
         self._changed = read - self._done
-        self.changed = len(self._changed)
 
     def __exit__(self, *error: object) -> None:
         self._journal.close()
@@ -106,6 +102,11 @@ class ImageRun(AbstractContextManager["ImageRun"]):
     def copies(self) -> list[Path]:
         """The annotated copies of the images that are done."""
         return [Path(entry["copy"]) for entry in self._entries() if entry["copy"]]
+
+    @property
+    def changed(self) -> int:
+        """Number of images that the interrupted run has read, and that have changed since; they are read again."""
+        return len(self._changed)
 
     @property
     def stale_copies(self) -> list[Path]:

@@ -13,9 +13,9 @@ from mien.imaging import Color, ImageSource, is_repeatable, read_reduced
 from mien.inference.options import AnalysisOptions
 from mien.results import Face
 
-REDUCED_SIDE = 1.5
+_REDUCED_SIDE = 1.5
 """Minimum long side of a reduced image, in long sides of the detector's input."""
-MIN_FACE_PX = 112.0
+_MIN_FACE_PX = 112.0
 """Minimum longer side of every face in a reduced image, in pixels; below it the image is decoded at a larger size."""
 
 
@@ -33,28 +33,28 @@ def read_detailed(
     Returns:
         The image, and its faces in the coordinates of its pixels.
     """
-    min_side = round(REDUCED_SIDE * options.detector_size) if is_repeatable(image) else None
+    min_side = round(_REDUCED_SIDE * options.detector_size) if is_repeatable(image) else None
     while True:
         decoded = read_reduced(image, min_side, max_pixels=options.max_pixels, color=color)
         faces = detect(decoded.pixels)
-        if decoded.scale == 1 or has_detail(faces):
+        if decoded.scale == 1 or _has_detail(faces):
             return decoded, faces
-        min_side = sufficient_side(faces, decoded.pixels.shape)
+        min_side = _sufficient_side(faces, decoded.pixels.shape)
 
 
-def has_detail(faces: Sequence[Face]) -> bool:
+def _has_detail(faces: Sequence[Face]) -> bool:
     """Return whether a reduced image shows faces, and all of them large enough for the networks."""
-    return bool(faces) and _min_side(faces) >= MIN_FACE_PX
+    return bool(faces) and _min_side(faces) >= _MIN_FACE_PX
 
 
-def sufficient_side(faces: Sequence[Face], shape: tuple[int, ...]) -> int | None:
+def _sufficient_side(faces: Sequence[Face], shape: tuple[int, ...]) -> int | None:
     """Return the minimum long side at which all faces are large enough; None, the whole image, without faces.
 
     Args:
         faces: faces of a reduced image.
         shape: its height and width come first.
     """
-    return math.ceil(max(shape[:2]) * MIN_FACE_PX / max(_min_side(faces), 1.0)) if faces else None
+    return math.ceil(max(shape[:2]) * _MIN_FACE_PX / max(_min_side(faces), 1.0)) if faces else None
 
 
 def _min_side(faces: Sequence[Face]) -> float:

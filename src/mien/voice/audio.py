@@ -101,7 +101,7 @@ class AudioReader:
         try:
             self._stream = _audio_stream(self._container, name)
             video_start_s = None
-            if (video := _video_stream(self._container)) is not None:
+            if (video := decodable_video(self._container)) is not None:
                 video_start_s = _first_frame_s(self._av, self._container, video)
                 self._container.close()
                 self._container = self._open(name, target)
@@ -293,7 +293,7 @@ def is_cover(stream: VideoStream) -> bool:
     return bool(getattr(disposition, "value", disposition) & _ATTACHED_IMAGE)
 
 
-def _video_stream(container: InputContainer) -> VideoStream | None:
+def decodable_video(container: InputContainer) -> VideoStream | None:
     """Return the first decodable video of a file that is not cover art."""
     for stream in container.streams.video:
         if not is_cover(stream) and stream.codec_context is not None:

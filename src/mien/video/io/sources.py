@@ -18,7 +18,7 @@ import numpy as np
 
 from mien.addresses import path_problem, public_name
 from mien.errors import InputError, MissingExtraError, VideoReadError
-from mien.voice.audio import TEXT_FORMATS, is_cover
+from mien.voice.audio import TEXT_FORMATS, decodable_video, is_cover
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -254,11 +254,9 @@ def _video_stream(container: InputContainer, name: str) -> VideoStream:
     """Return the first decodable video stream that is not cover art."""
     if container.format.name in TEXT_FORMATS:
         raise VideoReadError(f"{name} is not a readable video: it looks like text.")
-    videos = [stream for stream in container.streams.video if not is_cover(stream)]
-    for stream in videos:
-        if stream.codec_context is not None:
-            return stream
-    if videos:
+    if (stream := decodable_video(container)) is not None:
+        return stream
+    if not all(map(is_cover, container.streams.video)):
         raise VideoReadError(f"{name} has no video stream that this build of libav can decode.")
     content = "audio but no video" if container.streams.audio else "no video"
     raise VideoReadError(f"{name} has {content}; expected a video file.")
