@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from queue import LifoQueue
-from threading import Lock, Timer
+from threading import Event, Lock, Thread
 from typing import IO, Self
 
 from mien.errors import MienError, ModelError
@@ -16,6 +18,8 @@ from mien.server.model_pool import Selection
 from mien.server.settings import ServerSettings
 
 _COMMAND = (sys.executable, "-m", "mien.server.analysis_process")
+_WATCH_INTERVAL_S = 0.5
+"""Interval at which processes over the time limit are looked for."""
 
 
 class AnalysisProcesses:
@@ -32,6 +36,7 @@ class AnalysisProcesses:
         self._processes = [_AnalysisProcess(settings) for _ in range(settings.worker_count)]
         # the last one first, whose data are still in the caches of a core
         self._idle: LifoQueue[_AnalysisProcess] = LifoQueue()
+        self._has_ended = Event()
 
     def analyze(self, selection: Selection, image: bytes) -> Result:
         """Analyze an encoded image in an idle process; wait for one if there is none.
@@ -47,6 +52,7 @@ class AnalysisProcesses:
 
     def end(self) -> None:
         """End the processes, also busy ones; the images in work have errors."""
+        self._has_ended.set()
         for process in self._processes:
             process.end()
 
@@ -65,15 +71,22 @@ class AnalysisProcesses:
         except BaseException:
             self.end()
             raise
+        Thread(target=self._watch, name="mien-watch", daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
         """End the processes."""
         self.end()
 
+    def _watch(self) -> None:
+        """Kill processes over the time limit; a timer thread per image would cost a twentieth of the throughput."""
+        while not self._has_ended.wait(_WATCH_INTERVAL_S):
+            for process in self._processes:
+                process.kill_if_late()
+
 
 class _AnalysisProcess:
-    """One process; all methods but `end` are called by one thread at a time.
+    """One process; all methods but `end` and `kill_if_late` are called by one thread at a time.
 
     Requests and replies are pickles in its standard input and output. It ends by itself when its input ends, as when
     the server is killed.
@@ -85,6 +98,7 @@ class _AnalysisProcess:
         self._settings = settings
         self._lock = Lock()
         self._has_ended = False
+        self._deadline_s = math.inf
 
     def start(self) -> None:
         """Start the process if it does not run, without waiting for its networks.
@@ -116,15 +130,21 @@ class _AnalysisProcess:
         """Return the result of an image; see `AnalysisProcesses.analyze`."""
         self.start()
         self.wait_until_ready()
-        assert self._process is not None
-        # the client has its answer by then, but a decoder that hangs would hold the process forever
-        limit = Timer(self._settings.request_timeout_s, self._process.kill)
-        limit.start()
+        self._deadline_s = time.monotonic() + self._settings.request_timeout_s
         try:
             self._send((selection, image))
             return self._receive()
         finally:
-            limit.cancel()
+            self._deadline_s = math.inf
+
+    def kill_if_late(self) -> None:
+        """Kill the process when its image takes longer than the time limit.
+
+        The client has its answer by then, but a decoder that hangs would hold the process forever.
+        """
+        with self._lock:
+            if self._process is not None and time.monotonic() > self._deadline_s:
+                self._process.kill()
 
     def end(self) -> None:
         """End the process; it is not started again."""
