@@ -6,6 +6,8 @@ without a traceback. `code` is a stable machine-readable identifier.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -146,6 +148,23 @@ class MissingExtraError(MienError, ImportError):
     def __init__(self, capability: str, extra: str) -> None:
         super().__init__(f"{capability} needs more packages: pip install 'mien[{extra}]'")
         self.extra = extra
+
+
+def write_error(path: str | Path, error: OSError) -> InputError:
+    """Return the exception for a file that cannot be written."""
+    return InputError(f"{path}: cannot be written: {reason(error)}.")
+
+
+def reason(error: Exception) -> str:
+    """Return the reason of an exception in one line without a full stop, to be put into the message of another.
+
+    That of a system call is in lower case and without the path that pyarrow adds.
+    """
+    number = getattr(error, "errno", 0)
+    # FFmpeg and the resolver of host names have numbers of their own
+    text = os.strerror(number) if number in errno.errorcode else getattr(error, "strerror", None)
+    line = " ".join((text.lower() if text else str(error)).split()).rstrip(".")
+    return line or type(error).__name__
 
 
 def _restore(kind: type[MienError], args: tuple[object, ...], attributes: dict[str, object]) -> MienError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from itertools import chain, islice
@@ -15,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from mien.addresses import path_problem
 from mien.atomic import open_atomic
-from mien.errors import InputError, MissingExtraError
+from mien.errors import InputError, MissingExtraError, reason, write_error
 
 if TYPE_CHECKING:
     import pyarrow.parquet
@@ -94,7 +93,7 @@ def check_table_path(path: Path) -> None:
         if path.is_dir():
             raise InputError(f"{path} is a directory; expected a file name.")
     except OSError as error:
-        raise InputError(f"{path}: {describe_error(error)}.") from None
+        raise InputError(f"{path}: {reason(error)}.") from None
     if suffix == ".parquet":
         _load_parquet()
 
@@ -124,7 +123,7 @@ def _guarded(path: Path, rows: Iterator[Any]) -> Iterator[Any]:
     try:
         yield from rows
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {describe_error(error)}.") from None
+        raise InputError(f"{path}: cannot be read: {reason(error)}.") from None
     except (ValueError, RecursionError, csv.Error) as error:
         raise InputError(f"{path} is not a table of mien: {' '.join(str(error).split())}.") from None
 
@@ -173,17 +172,6 @@ def _load_parquet() -> tuple[Any, Any]:
     except ImportError:
         raise MissingExtraError("Parquet", "table") from None
     return pa, pq
-
-
-def write_error(path: Path, error: OSError) -> InputError:
-    """Return the exception for a file that cannot be written."""
-    return InputError(f"{path}: cannot be written: {describe_error(error)}.")
-
-
-def describe_error(error: Exception) -> str:
-    """Return the message of an error in one line, without the path that pyarrow adds to that of a system call."""
-    number = getattr(error, "errno", None)
-    return os.strerror(number).lower() if number else " ".join(str(error).split()).rstrip(".")
 
 
 class _CsvWriter:

@@ -10,11 +10,10 @@ from typing import TypeAlias
 
 from mien.batch.shards import Shard
 from mien.batch.storage import open_storage, read_file
-from mien.errors import ImageReadError
+from mien.errors import ImageReadError, reason
 from mien.image_formats import IMAGE_SUFFIXES, RAW_PROBLEM, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES, is_raw
 from mien.parallel import map_in_order
 from mien.schema import valid_text
-from mien.table_files import describe_error
 
 READERS = 4
 """Number of image files of a shard that are read at a time, so that a worker does not wait for an object store."""
@@ -84,4 +83,4 @@ def _read_member(members: tarfile.TarFile, member: tarfile.TarInfo, name: str) -
 
 
 def _read_error(name: str, error: Exception) -> ImageReadError:
-    return ImageReadError(f"{name} cannot be read: {describe_error(error) or type(error).__name__}.")
+    return ImageReadError(f"{name} cannot be read: {reason(error)}.")
