@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,17 +13,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeAlias
 import numpy as np
 
 from mien.addresses import path_problem
-from mien.errors import AudioReadError, InputError, MissingExtraError
+from mien.av_streams import TEXT_FORMATS, decodable_audio, decodable_video, first_frame_s, load_av
+from mien.errors import AudioReadError, InputError
 from mien.image_formats import IMAGE_SUFFIXES
 from mien.number_format import count
 
 if TYPE_CHECKING:
-    from av import VideoFrame
     from av.audio.frame import AudioFrame
     from av.audio.resampler import AudioResampler
     from av.audio.stream import AudioStream
     from av.container import InputContainer
-    from av.video.stream import VideoStream
 
 SAMPLE_RATE_HZ = 16000
 """Sample rate of all audio inside mien."""
@@ -38,16 +36,12 @@ MAX_GAP_S = 0.1
 """Largest difference between timestamps and samples that is not corrected, in seconds, except before the first one."""
 _MIN_MIXED_SHARE = 0.01
 """Minimum power of the mean of the channels relative to theirs; below it they cancel out."""
-_ATTACHED_IMAGE = 0x400
-"""AV_DISPOSITION_ATTACHED_PIC of libav."""
 MAX_SILENCE_S = 3600.0
 """Longest gap that is filled with silence; a longer one is an error of the file."""
 _CLOCK_RESET_S = 1.0
 """A step back of the timestamps by at least this much is a new clock; the samples of a smaller one are left out."""
 _MAX_LEVEL = 2.0
 """Samples beyond it are clipped; lossy codecs exceed full scale by less."""
-TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})
-"""Formats in which libav renders a text file as an image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +89,14 @@ class AudioReader:
     """
 
     def __init__(self, source: AudioInput) -> None:
-        self._av = _load_av()
+        self._av = load_av("reading audio", "voice")
         name, target = _resolve(source)
         self._container = self._open(name, target)
         try:
             self._stream = _audio_stream(self._container, name)
             video_start_s = None
-            if (video := decodable_video(self._container)) is not None:
-                video_start_s = _first_frame_s(self._av, self._container, video)
+            if decodable_video(self._container) is not None:
+                video_start_s = first_frame_s(self._container)
                 self._container.close()
                 self._container = self._open(name, target)
                 self._stream = _audio_stream(self._container, name)
@@ -224,14 +218,6 @@ def read_audio(source: AudioInput) -> np.ndarray:
         return np.concatenate(list(reader))
 
 
-def _load_av() -> Any:
-    try:
-        import av
-    except ImportError:
-        raise MissingExtraError("reading audio", "voice") from None
-    return av
-
-
 def _resolve(source: AudioInput) -> tuple[str, Any]:
     """Return the name of a source for messages, and what PyAV opens."""
     if isinstance(source, bytes | bytearray | memoryview):
@@ -263,14 +249,6 @@ def _resolve(source: AudioInput) -> tuple[str, Any]:
     return str(path), f"file:{path}"
 
 
-def decodable_audio(container: InputContainer) -> AudioStream | None:
-    """Return the first sound track that can be decoded."""
-    for stream in container.streams.audio:
-        if stream.codec_context is not None and stream.codec_context.codec is not None:
-            return stream
-    return None
-
-
 def _audio_stream(container: InputContainer, name: str) -> AudioStream:
     """Return the first sound track that can be decoded, or raise `AudioReadError`."""
     if (stream := decodable_audio(container)) is not None:
@@ -284,43 +262,6 @@ def _audio_stream(container: InputContainer, name: str) -> AudioStream:
     elif form == "image2" or form.endswith("_pipe") or Path(name).suffix.lower() in IMAGE_SUFFIXES:
         content = "an image"
     raise AudioReadError(f"{name} is {content}; expected an audio file, or a video with sound.")
-
-
-def is_cover(stream: VideoStream) -> bool:
-    """Return whether a video stream is the cover image of a piece of music."""
-    disposition: Any = stream.disposition
-    # an enum from PyAV 17 on, a number before
-    return bool(getattr(disposition, "value", disposition) & _ATTACHED_IMAGE)
-
-
-def decodable_video(container: InputContainer) -> VideoStream | None:
-    """Return the first decodable video of a file that is not cover art."""
-    for stream in container.streams.video:
-        if not is_cover(stream) and stream.codec_context is not None:
-            return stream
-    return None
-
-
-def _first_frame_s(av: Any, container: InputContainer, stream: VideoStream) -> float | None:
-    """Return the time of the first decodable frame of a video on the clock of its file, as `VideoReader` starts.
-
-    Without such a frame it is the start that the file states, if any.
-    """
-    stamp = stream.start_time
-    with suppress(av.FFmpegError, ValueError):
-        stamp = next(_frame_stamps(av, container, stream), stamp)
-    return None if stamp is None or stream.time_base is None else float(stamp * stream.time_base)
-
-
-def _frame_stamps(av: Any, container: InputContainer, stream: VideoStream) -> Iterator[int]:
-    for packet in container.demux(stream):
-        frames: list[VideoFrame] = []
-        with suppress(av.FFmpegError, ValueError):
-            frames = packet.decode()
-        for frame in frames:
-            stamp = frame.dts if frame.pts is None else frame.pts
-            if not frame.is_corrupt:
-                yield stamp or 0
 
 
 def _describe(stream: AudioStream, name: str, video_start_s: float | None) -> AudioInfo:

@@ -6,12 +6,12 @@ import os
 import wave
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
+from mien.av_streams import first_frame_s
 from mien.errors import AudioReadError, InputError
-from mien.video.io.decoder import first_stamp_s
-from mien.video.io.sources import resolve_source
 from mien.voice.audio import BLOCK_S, SAMPLE_RATE_HZ, AudioReader, read_audio
 from support.clips import steady, write_clip
 from support.sounds import RECORDINGS, noise, tone, write_audio
@@ -27,8 +27,6 @@ def write_wav(path: Path, samples: np.ndarray) -> Path:
 
 def write_timed(path: Path, parts: list[tuple[float, np.ndarray]]) -> Path:
     """Write samples (N,) as 16-bit PCM, with the timestamp of each part in seconds."""
-    import av
-
     with av.open(str(path), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=SAMPLE_RATE_HZ, layout="mono")
         for start_s, samples in parts:
@@ -180,10 +178,11 @@ def test_offset_counts_from_the_first_decodable_frame_of_the_video(tmp_path):
     # a cut within a group of pictures: the first frames have no keyframe
     data = path.read_bytes()
     path.write_bytes(data[len(data) // 188 * 3 // 10 * 188 :])
-    first_frame_s = first_stamp_s(resolve_source(path))
+    with av.open(str(path)) as container:
+        first_s = first_frame_s(container)
     for source in (path, path.read_bytes()):
         with AudioReader(source) as reader:
-            assert reader.info.offset_s == pytest.approx(reader.info.start_s - first_frame_s)
+            assert reader.info.offset_s == pytest.approx(reader.info.start_s - first_s)
             assert reader.info.offset_s < -0.3
             assert sum(map(len, reader)) > SAMPLE_RATE_HZ // 2
 

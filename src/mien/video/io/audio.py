@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from mien.video.io.sources import load_av
+from mien.av_streams import load_av
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -44,7 +44,7 @@ def add_audio(
 
 
 def _copy_packets(source: InputContainer, stream: AudioStream, target: AudioStream, start_s: float) -> Iterator[Packet]:
-    av = load_av("writing video")
+    av = load_av("writing video", "video")
     try:
         for packet in source.demux(stream):
             if not packet.size or packet.pts is None or packet.is_corrupt:
@@ -70,7 +70,7 @@ def _encode_packets(
 
 def _decode_frames(source: InputContainer, stream: AudioStream) -> Iterator[Any]:
     """Yield the decodable audio frames."""
-    av = load_av("writing video")
+    av = load_av("writing video", "video")
     packets = source.demux(stream)
     while True:
         try:

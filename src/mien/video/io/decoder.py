@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.av_streams import MAX_FAILED_READS, decodable_audio, frame_stamp, load_av
 from mien.errors import InputError, VideoReadError
 from mien.video.io.frame_converter import FrameConverter
 from mien.video.io.sampling import FrameSampler, sampled_info
-from mien.video.io.sources import DecodedFrame, VideoInfo, VideoSource, is_truncated_mp4, load_av, open_source
-from mien.voice.audio import decodable_audio
+from mien.video.io.sources import DecodedFrame, VideoInfo, VideoSource, is_truncated_mp4, open_source
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 _DEFAULT_STEP_S = 0.04
 _CLOCK_RESET_S = 1.0
 """A step back by at least this much is a new clock; a smaller one is a frame out of order."""
-_MAX_FAILED_READS = 16
-"""Number of failed reads in a row that end a file."""
 _CAMERA_POLL_S = 0.004
 _MIN_SEEK_S = 1.0
 """Distance from which on seeking replaces decoding."""
@@ -92,7 +90,7 @@ class ContainerFrames:
     def __init__(
         self, source: VideoSource, *, threads: int, max_side: int | None, timeout_s: float, fps: float | None = None
     ) -> None:
-        self._av = load_av("reading video")
+        self._av = load_av("reading video", "video")
         self._source = source
         self._threads = threads
         self._timeout_s = timeout_s
@@ -103,7 +101,7 @@ class ContainerFrames:
             if frame is None:
                 raise VideoReadError(f"{source.name} has no frame that can be decoded.")
             self._frames = chain([(number, frame)], self._frames)
-            self._first_stamp = _stamp(frame) or 0
+            self._first_stamp = frame_stamp(frame) or 0
             self._converter = FrameConverter(frame, self._stream, max_side)
             self.info = sampled_info(self._describe(), fps)
         except BaseException:
@@ -246,7 +244,7 @@ class ContainerFrames:
 
     def _seconds(self, frame: VideoFrame) -> float | None:
         """Return the seconds since the first frame according to the file."""
-        stamp = _stamp(frame)
+        stamp = frame_stamp(frame)
         return None if stamp is None else float((stamp - self._first_stamp) * self._tick)
 
     def _decode(self) -> Iterator[tuple[int, VideoFrame]]:
@@ -272,7 +270,7 @@ class ContainerFrames:
     def _packets(self) -> Iterator[Packet | None]:
         """Yield the packets of the video stream, then None; continue after a damaged part where possible."""
         failures = 0
-        while failures < _MAX_FAILED_READS:
+        while failures < MAX_FAILED_READS:
             try:
                 for packet in self._container.demux(self._stream):
                     if packet.size:
@@ -311,14 +309,3 @@ class ContainerFrames:
         if not self._stream.duration:
             return None
         return float((self._stream.duration + (self._stream.start_time or 0)) * self._tick)
-
-
-def _stamp(frame: VideoFrame) -> int | None:
-    return frame.dts if frame.pts is None else frame.pts
-
-
-def first_stamp_s(source: VideoSource) -> float:
-    """Return the time of a file's first frame on the clock of the file, which its audio shares, in seconds."""
-    frames = ContainerFrames(source, threads=1, max_side=None, timeout_s=10.0)
-    frames.close()
-    return float(frames._first_stamp * frames._tick)

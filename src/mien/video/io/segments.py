@@ -19,11 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.atomic import open_atomic
+from mien.av_streams import decodable_audio, first_frame_s, load_av
 from mien.errors import InputError
 from mien.video.io.audio import add_audio
-from mien.video.io.decoder import first_stamp_s
-from mien.video.io.sources import load_av, resolve_source
-from mien.voice.audio import decodable_audio
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -97,7 +95,7 @@ def _check_size(segment: Path, stream: VideoStream, size_hw: tuple[int, int]) ->
 
 
 def _cut_segment(segment: Path, limit: int) -> None:
-    av = load_av("writing video")
+    av = load_av("writing video", "video")
     with ExitStack() as stack:
         # Left last: Windows does not replace a file that is open for reading.
         file = stack.enter_context(open_atomic(finished(segment)))
@@ -117,7 +115,7 @@ def _cut_segment(segment: Path, limit: int) -> None:
 
 def _packets(segment: Path) -> Generator[Any, None, None]:
     """Yield the complete packets of a segment; its stream is open meanwhile."""
-    av = load_av("writing video")
+    av = load_av("writing video", "video")
     try:
         container = av.open(f"file:{segment}", format="nut")
     except av.FFmpegError:  # killed before the first image
@@ -149,7 +147,7 @@ def join_segments(path: Path, audio_from: Path | None, *, keep: bool = False) ->
     Returns:
         "copied" or "encoded" audio, or None without readable audio.
     """
-    av = load_av("writing video")
+    av = load_av("writing video", "video")
     audio = None
     with closing(_all_packets(path)) as packets:
         if (first := next(packets, None)) is not None:
@@ -165,7 +163,7 @@ def join_segments(path: Path, audio_from: Path | None, *, keep: bool = False) ->
 
 
 def _write_joined(path: Path, template: VideoStream, audio_from: Path | None) -> str | None:
-    av = load_av("writing video")
+    av = load_av("writing video", "video")
     options = {"movie_timescale": str(TIME_BASE.denominator)}
     with ExitStack() as stack:
         file = stack.enter_context(open_atomic(path))
@@ -176,9 +174,16 @@ def _write_joined(path: Path, template: VideoStream, audio_from: Path | None) ->
         if audio_from is not None:
             source = stack.enter_context(av.open(f"file:{audio_from}", metadata_errors="replace"))
             if (sound := decodable_audio(source)) is not None:
-                mode, audio = add_audio(source, sound, target, first_stamp_s(resolve_source(audio_from)))
+                mode, audio = add_audio(source, sound, target, _video_start_s(audio_from))
         _mux(target, _timed_packets(path, stream), audio)
     return mode
+
+
+def _video_start_s(file: Path) -> float:
+    """Return the time of the first frame of a file on its clock, 0 without a video."""
+    av = load_av("writing video", "video")
+    with av.open(f"file:{file}", metadata_errors="replace") as container:
+        return first_frame_s(container) or 0.0
 
 
 def _timed_packets(path: Path, stream: VideoStream) -> Iterator[Packet]:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from mien.addresses import path_problem, public_name
-from mien.errors import InputError, MissingExtraError, VideoReadError
-from mien.voice.audio import TEXT_FORMATS, decodable_video, is_cover
+from mien.av_streams import TEXT_FORMATS, decodable_video, is_cover, load_av
+from mien.errors import InputError, VideoReadError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -99,19 +99,6 @@ def is_pipe(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def load_av(capability: str) -> Any:
-    """Import PyAV.
-
-    Raises:
-        MissingExtraError: when it is not installed.
-    """
-    try:
-        import av
-    except ImportError:
-        raise MissingExtraError(capability, "video") from None
-    return av
-
-
 def resolve_source(source: VideoInput, fps: float | None = None) -> VideoSource:
     """Return the source of a file, the content of a file, a URL (`rtsp://...`) or a camera (its number, or "camera:0").
 
@@ -159,7 +146,7 @@ def camera_source(camera: str, fps: float | None = None, *, system: str = sys.pl
 
 def _dshow_name(number: int) -> str:
     """Return the DirectShow name of a camera on Windows."""
-    load_av("reading video")
+    load_av("reading video", "video")
     try:
         from av.device import enumerate_input_devices
     except ImportError:
@@ -222,7 +209,7 @@ def open_source(
         VideoReadError: when the source cannot be opened in time, or has no video stream.
         MissingExtraError: when PyAV is not installed.
     """
-    av = load_av("reading video")
+    av = load_av("reading video", "video")
     timeout = timeout_s if source.kind == "stream" else None
     started_s = time.monotonic()
     if source.file is not None and source.file.seekable():

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from mien.av_streams import load_av
 from mien.errors import InputError
 from mien.imaging import check_image
 from mien.video.io.segments import TIME_BASE, cut_segments, finished, join_segments, next_segment, remove_segments
-from mien.video.io.sources import load_av, resolve_source
+from mien.video.io.sources import resolve_source
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -61,7 +62,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
         crf: int = 20,
         threads: int = 0,
     ) -> None:
-        av = load_av("writing video")
+        av = load_av("writing video", "video")
         from av.video.reformatter import VideoReformatter
 
         self.path = Path(path)
@@ -127,7 +128,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
     def _open_segment(self) -> OutputContainer:
         if self._is_closed:
             raise InputError(f"{self.path} is closed: no image can be added.")
-        av = load_av("writing video")
+        av = load_av("writing video", "video")
         self._segment = next_segment(self.path)
         options = {"flush_packets": "1", "write_index": "0"}
         container = av.open(f"file:{self._segment}", "w", format="nut", container_options=options)
