@@ -100,19 +100,6 @@ def test_errors_of_a_converter_name_the_format(monkeypatch, tmp_path):
         convert_two_outputs(tmp_path / "two.tflite", "litert")
 
 
-@pytest.mark.parametrize(
-    ("name", "precision", "file", "message"),
-    [
-        ("tensorrt", "float32", "a.engine", "expected one of: onnx"),
-        ("executorch", "float16", "a.pte", "expected one of: float32, int8"),
-        ("litert", "float32", "a.onnx", "must end in .tflite"),
-    ],
-)
-def test_refuses_unknown_formats_precisions_and_suffixes(name, precision, file, message, tmp_path):
-    with pytest.raises(InputError, match=message):
-        conversion.check_arguments(name, precision, tmp_path / file)
-
-
 def test_int8_needs_calibration_inputs(tmp_path):
     with pytest.raises(InputError, match="calibration inputs"):
         formats.convert(

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from mien.cli.export_source import DEFAULT_ABSTAIN, WeightType, calibrate_model, write_float
+from mien.cli.export_source import DEFAULT_ABSTAIN
 from mien.cli.options import DATASET, OUTPUT_FILE, DatasetOptions, Quiet, Share, SplitName
-from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
 from mien.errors import InputError
+from mien.export.format_spec import Format, FormatPrecision, WeightType
 
-if TYPE_CHECKING:
-    from mien.datasets import Index
-
-FormatName = Literal["onnx", "litert", "executorch", "coreml"]
-Precision = Literal["float32", "float16", "int8"]
 QUANTIZATION = Group("Quantization", sort_key=3)
 QUANTIZATION_FACES = Parameter(group=QUANTIZATION, metavar="N")
 MAX_LOSS = Parameter(group=QUANTIZATION, metavar="SHARE")
@@ -37,8 +31,8 @@ def export(
     abstain: Annotated[float, Share] = DEFAULT_ABSTAIN,
     commit: Annotated[str, Parameter(metavar="HASH")] = "",
     weights: WeightType | None = None,
-    format: FormatName = "onnx",
-    precision: Precision | None = None,
+    format: Format = "onnx",
+    precision: FormatPrecision | None = None,
     quantize: Annotated[Literal["int8"] | None, Parameter(group=QUANTIZATION)] = None,
     calibration_faces: Annotated[int, QUANTIZATION_FACES] = 600,
     max_loss: Annotated[float, MAX_LOSS] = DEFAULT_MAX_LOSS,
@@ -80,12 +74,16 @@ def export(
     """
     from mien.cli.export_bundle import write_bundle
     from mien.cli.export_format import export_format
-    from mien.cli.outputs import check_model_path, report_unreadable
+    from mien.cli.export_onnx import export_onnx
 
-    if output is None or bundle is not None:
-        return write_bundle(
-            model, bundle, canvas, format, pose=pose, is_only=not (output or data or weights or quantize or precision)
-        )
+    if bundle is not None:
+        if output or data or weights or quantize or precision:
+            raise InputError(
+                "--bundle takes a finished .onnx model and no options of --output; export first, then bundle that file."
+            )
+        return write_bundle(model, bundle, canvas, format, pose=pose)
+    if output is None:
+        raise InputError("expected --output FILE, or --bundle FOLDER for phone apps.")
     _check_effective({"--canvas": canvas != DEFAULT_CANVAS_PX, "--pose": pose}, "without --bundle")
     if format != "onnx" or precision == "float16":
         options = {"--weights": weights, "--quantize": quantize, "--max-loss": max_loss != DEFAULT_MAX_LOSS}
@@ -103,60 +101,22 @@ def export(
             quiet=quiet,
         )
     _check_effective({"--quantize": precision == "float32" and quantize}, "with --precision float32")
-    if precision == "int8":
-        quantize = "int8"
-    check_model_path(output, model)
-    if quantize:
-        _check_quantization(weights, data)
-    index = data.read() if data else None
-    output.parent.mkdir(parents=True, exist_ok=True)
-    is_replaced = output.exists()
-    unreadable: list[str] = []
-    with TemporaryDirectory(prefix=".mien-", dir=output.parent) as folder:
-        draft = Path(folder) / output.name
-        float_model = Path(folder) / "float32.onnx" if quantize else draft
-        origin, manifest = write_float(model, float_model, "float32" if quantize else weights or "float16", commit)
-        state = "uncalibrated" if manifest.temperature == 1 else "numbers of the original weights"
-        if index and quantize:
-            _quantize(float_model, draft, index.select("train"), calibration_faces, quiet=quiet)
-        if index:
-            manifest, unreadable = calibrate_model(draft, index.select(split), abstain, quiet=quiet)
-            state = f"temperature {manifest.temperature}, abstains below {manifest.abstain_below}"
-        if index and quantize:
-            _check_loss(float_model, draft, index.select(split), max_loss, quiet=quiet)
-        for path in (draft.with_suffix(".json"), draft):
-            path.replace(output.with_name(path.name))
-    if is_replaced and not quiet:
-        print_message(f"replaced the model that was in {output}")
-    print(f"{output}  {output.stat().st_size / 1e6:.1f} MB  {state}  from {origin}")
-    return report_unreadable(unreadable)
+    return export_onnx(
+        model,
+        output,
+        weights=weights,
+        is_int8="int8" in (quantize, precision),
+        data=data,
+        split=split,
+        abstain=abstain,
+        commit=commit,
+        faces=calibration_faces,
+        max_loss=max_loss,
+        quiet=quiet,
+    )
 
 
 def _check_effective(options: Mapping[str, object], case: str) -> None:
     """Raise `InputError` if an option is given that has no effect in this case."""
     if names := [name for name, is_given in options.items() if is_given]:
         raise InputError(f"{', '.join(names)}: no effect {case}; leave out the option.")
-
-
-def _check_quantization(weights: WeightType | None, data: DatasetOptions | None) -> None:
-    if weights:
-        raise InputError("--weights has no effect on a model that computes in int8; leave out --weights or --quantize.")
-    if not data:
-        raise InputError("--quantize needs --data and --dataset: faces to measure the ranges of feature maps on.")
-
-
-def _quantize(model: Path, output: Path, index: Index, faces: int, *, quiet: bool) -> None:
-    from mien.export.quantize import quantize_model
-
-    with progress_bar("quantizing", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
-        quantize_model(model, output, index, faces=faces, progress=progress)
-
-
-def _check_loss(original: Path, quantized: Path, index: Index, max_loss: float, *, quiet: bool) -> None:
-    """Compare a quantized model with its original, print the comparison, and add it to the manifest."""
-    from mien.export.parity import check_loss, measure_parity
-
-    with progress_bar("comparing", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
-        parity = measure_parity(original, quantized, index, progress=progress)
-    print_message(f"int8 against float32: {parity.describe()}")
-    check_loss(parity, quantized, max_loss)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.cli.export_format import FORMAT_EXTRAS
-from mien.errors import InputError, MissingExtraError
+from mien.errors import MissingExtraError
+from mien.export.format_spec import FORMATS
 
 if TYPE_CHECKING:
-    from mien.export.formats import Format
+    from mien.export.format_spec import Format
 
 
-def write_bundle(model: Path, folder: Path | None, canvas: int, format: Format, *, pose: bool, is_only: bool) -> int:
+def write_bundle(model: Path, folder: Path, canvas: int, format: Format, *, pose: bool) -> int:
     """Write a phone bundle and print its files; return the exit code.
 
     Args:
@@ -21,22 +21,15 @@ def write_bundle(model: Path, folder: Path | None, canvas: int, format: Format, 
         canvas: maximum side of an image in pixels.
         format: format of the graphs.
         pose: include the face mesh.
-        is_only: whether no option of a model file was given.
 
     Raises:
-        InputError: if the folder is missing, the format cannot be bundled, or options of a model file are given too.
+        InputError: if the format cannot be bundled, the canvas is out of range, or the folder contains something else.
         MissingExtraError: torch or the packages of the format are not installed.
     """
-    if folder is None:
-        raise InputError("expected --output FILE, or --bundle FOLDER for phone apps.")
-    if not is_only:
-        raise InputError(
-            "--bundle takes a finished .onnx model and no options of --output; export first, then bundle that file."
-        )
     try:
         from mien.export.bundle import write
     except ImportError as error:
-        raise MissingExtraError(f"Export ({error.name} is missing)", FORMAT_EXTRAS[format]) from None
+        raise MissingExtraError(f"Export ({error.name} is missing)", FORMATS[format].extra) from None
     contract = write.write_bundle(str(model), folder, canvas=canvas, mesh=pose, format=format)
     sizes = [f"{graph['file']} {graph['bytes'] / 1e6:.1f} MB" for graph in contract["graphs"].values()]
     print(f"{folder}  {', '.join(sizes)}  golden tests passed")

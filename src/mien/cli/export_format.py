@@ -11,15 +11,14 @@ from mien.cli.export_source import DEFAULT_ABSTAIN, calibrate_model, write_float
 from mien.cli.outputs import report_unreadable
 from mien.cli.progress import NOTHING_WRITTEN, progress_bar
 from mien.errors import InputError, MissingExtraError
+from mien.export.format_spec import FORMATS, check_arguments
 from mien.manifest import manifest_path
 
 if TYPE_CHECKING:
     from mien.cli.options import DatasetOptions, SplitName
     from mien.datasets import Index
-    from mien.export.formats import Format, Precision
+    from mien.export.format_spec import Format, FormatPrecision
 
-FORMAT_EXTRAS = {"onnx": "train", "litert": "litert", "executorch": "executorch", "coreml": "coreml"}
-"""Extras that install the packages of each format, torch included."""
 PARITY_FACES = 500
 """Faces of the data set that the formats are compared on."""
 GENERATED_FACES = 100
@@ -30,7 +29,7 @@ def export_format(
     model: Path,
     output: Path,
     format_name: Format,
-    precision: Precision,
+    precision: FormatPrecision,
     *,
     data: DatasetOptions | None,
     split: SplitName,
@@ -76,19 +75,19 @@ def export_format(
     return report_unreadable(unreadable)
 
 
-def check_format(output: Path, format_name: Format, precision: Precision) -> None:
+def check_format(output: Path, format_name: Format, precision: FormatPrecision) -> None:
     """Check the arguments of a conversion before work begins.
 
     Raises:
-        MissingExtraError: the packages of the format are not installed.
         InputError: the format does not have the precision, or the name of the file has another suffix.
+        MissingExtraError: the packages of the format are not installed.
     """
+    check_arguments(format_name, precision, output)
     try:
         from mien.export.formats import check_packages
-        from mien.export.formats.conversion import check_arguments
     except ImportError as error:
-        raise MissingExtraError(f"Format {format_name} ({error.name} is missing)", FORMAT_EXTRAS[format_name]) from None
-    check_arguments(format_name, precision, output)
+        extra = FORMATS[format_name].extra
+        raise MissingExtraError(f"Format {format_name} ({error.name} is missing)", extra) from None
     check_packages(format_name)
 
 
@@ -96,7 +95,7 @@ def _convert(
     original: Path,
     draft: Path,
     format_name: Format,
-    precision: Precision,
+    precision: FormatPrecision,
     training: Index | None,
     validation: Index | None,
     faces: int,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
 from mien.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from mien.datasets import Index
+    from mien.export.format_spec import WeightType
     from mien.manifest import Manifest
 
-WeightType = Literal["float32", "float16", "int8"]
-"""Types of stored weights."""
 DEFAULT_ABSTAIN = 0.02
 """Share of validation faces that a calibrated model leaves without a label."""
 

@@ -10,8 +10,9 @@ import torch
 
 from mien.atomic import write_atomic
 from mien.errors import CheckpointError, ConfigError, ModelError, ParityError
+from mien.export.format_spec import WeightType
 from mien.export.simplify import simplify
-from mien.export.weights import WeightType, store_weights
+from mien.export.weights import store_weights
 from mien.manifest import AlignmentSpec, InputSpec, Manifest, RegionSpec, result_license, write_manifest
 from mien.models import build_model
 from mien.models.network import ExportModule, ExpressionNetwork, trace_graph

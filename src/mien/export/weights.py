@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -11,11 +10,10 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from mien.atomic import write_atomic
 from mien.errors import ModelError
+from mien.export.format_spec import WeightType
 from mien.export.simplify import simplify
 from mien.manifest import Manifest, read_manifest, write_manifest
 
-WeightType = Literal["float32", "float16", "int8"]
-"""Types of stored weights."""
 MIN_VALUES = 256
 """Minimum number of values of a tensor that is stored in another type than float32; biases and shapes are smaller."""
 MIN_CHANNELS = 8

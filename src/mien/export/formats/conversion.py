@@ -6,15 +6,14 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
+from typing import NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 from torch import Tensor, nn
 
 from mien.errors import InputError, MienError, MissingExtraError, ModelError
+from mien.export.format_spec import FORMATS, Format, FormatPrecision, check_arguments, format_spec
 
-Format = Literal["onnx", "litert", "executorch", "coreml"]
-Precision = Literal["float32", "float16", "int8"]
 Runner: TypeAlias = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 """Run a file on one batch: input arrays in, output arrays out, in the order of the conversion."""
 
@@ -26,23 +25,6 @@ class Signature(NamedTuple):
     outputs: tuple[str, ...]
 
 
-class FormatSpec(NamedTuple):
-    """A format: end of the file name, extra that installs it, and precisions."""
-
-    suffix: str
-    extra: str
-    precisions: tuple[Precision, ...]
-
-
-FORMATS: dict[Format, FormatSpec] = {
-    "onnx": FormatSpec(".onnx", "train", ("float32", "float16", "int8")),
-    "litert": FormatSpec(".tflite", "litert", ("float32", "float16", "int8")),
-    "executorch": FormatSpec(".pte", "executorch", ("float32", "int8")),
-    "coreml": FormatSpec(".mlpackage", "coreml", ("float32", "float16", "int8")),
-}
-"""Formats by name."""
-
-
 class Backend(Protocol):
     """Module of a format."""
 
@@ -51,7 +33,7 @@ class Backend(Protocol):
         module: nn.Module,
         examples: tuple[Tensor, ...],
         path: Path,
-        precision: Precision,
+        precision: FormatPrecision,
         signature: Signature,
         calibration: Sequence[tuple[Tensor, ...]],
     ) -> None:
@@ -69,7 +51,7 @@ def convert(
     path: Path,
     *,
     format: Format,
-    precision: Precision = "float32",
+    precision: FormatPrecision = "float32",
     input_names: Sequence[str],
     output_names: Sequence[str],
     calibration: Sequence[tuple[Tensor, ...]] = (),
@@ -134,30 +116,6 @@ def check_packages(name: Format) -> None:
         ModelError: if one is installed and cannot be loaded.
     """
     _backend(name)
-
-
-def check_arguments(name: Format, precision: Precision, path: Path) -> None:
-    """Check a format, its precision and the name of the file.
-
-    Raises:
-        InputError: if one is not valid.
-    """
-    spec = format_spec(name)
-    if precision not in spec.precisions:
-        raise InputError(f"{name} has no precision {precision!r}; expected one of: {', '.join(spec.precisions)}.")
-    if path.suffix != spec.suffix:
-        raise InputError(f"{path}: the name of a file for {name} must end in {spec.suffix}.")
-
-
-def format_spec(name: Format) -> FormatSpec:
-    """Return the description of a format.
-
-    Raises:
-        InputError: if the name is unknown.
-    """
-    if name not in FORMATS:
-        raise InputError(f"format is {name!r}; expected one of: {', '.join(FORMATS)}.")
-    return FORMATS[name]
 
 
 def _backend(name: Format) -> Backend:

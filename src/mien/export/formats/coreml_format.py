@@ -14,14 +14,15 @@ from coremltools.optimize.coreml import OpLinearQuantizerConfig, OptimizationCon
 from torch import Tensor, nn
 
 from mien.errors import ModelError
-from mien.export.formats.conversion import Precision, Runner, Signature
+from mien.export.format_spec import FormatPrecision
+from mien.export.formats.conversion import Runner, Signature
 
 
 def convert(
     module: nn.Module,
     examples: tuple[Tensor, ...],
     path: Path,
-    precision: Precision,
+    precision: FormatPrecision,
     signature: Signature,
     calibration: Sequence[tuple[Tensor, ...]],
 ) -> None:

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torchao.quantization.pt2e.observer import MinMaxObserver
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from mien.export.formats.conversion import Precision, Runner, Signature
+from mien.export.format_spec import FormatPrecision
+from mien.export.formats.conversion import Runner, Signature
 
 MIN_SCALE = 2**-12
 """Minimum scale of a feature map in int8, the default of the XNNPACK quantizer."""
@@ -28,7 +29,7 @@ def convert(
     module: nn.Module,
     examples: tuple[Tensor, ...],
     path: Path,
-    precision: Precision,
+    precision: FormatPrecision,
     signature: Signature,
     calibration: Sequence[tuple[Tensor, ...]],
 ) -> None:

@@ -15,7 +15,8 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_quantizer.quantizer import AlgorithmName, Quantizer, qtyping
 from torch import Tensor, nn
 
-from mien.export.formats.conversion import Precision, Runner, Signature
+from mien.export.format_spec import FormatPrecision
+from mien.export.formats.conversion import Runner, Signature
 
 SIGNATURE = "serving_default"
 """Name of the only signature of a file."""
@@ -44,7 +45,7 @@ def convert(
     module: nn.Module,
     examples: tuple[Tensor, ...],
     path: Path,
-    precision: Precision,
+    precision: FormatPrecision,
     signature: Signature,
     calibration: Sequence[tuple[Tensor, ...]],
 ) -> None:
@@ -63,7 +64,7 @@ def convert(
 
 
 def _quantize(
-    quantizer: Quantizer, precision: Precision, signature: Signature, calibration: Sequence[tuple[Tensor, ...]]
+    quantizer: Quantizer, precision: FormatPrecision, signature: Signature, calibration: Sequence[tuple[Tensor, ...]]
 ) -> bytes:
     """Store the weights of layers as float16, or compute all operators in int8 with float32 inputs and outputs."""
     if precision == "float16":

@@ -11,7 +11,8 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from mien.errors import InputError
 from mien.export.face_crops import FaceCrops
-from mien.export.formats.conversion import Format, Precision, can_run, convert, open_runner
+from mien.export.format_spec import Format, FormatPrecision
+from mien.export.formats.conversion import can_run, convert, open_runner
 from mien.export.formats.parity import FormatParity, measure_parity
 from mien.export.quantize import quantize_graph
 from mien.export.torch_graph import load_graph
@@ -40,7 +41,7 @@ class ModelConversion:
     original: Path
     output: Path
     format: Format
-    precision: Precision
+    precision: FormatPrecision
     calibration: FaceCrops | None = None
 
     def write(self) -> None:

@@ -14,7 +14,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import Tensor, nn
 
-from mien.export.formats.conversion import Precision, Runner, Signature
+from mien.export.format_spec import FormatPrecision
+from mien.export.formats.conversion import Runner, Signature
 from mien.models.network import OPSET
 from mien.runtime import open_session
 
@@ -34,7 +35,7 @@ def convert(
     module: nn.Module,
     examples: tuple[Tensor, ...],
     path: Path,
-    precision: Precision,
+    precision: FormatPrecision,
     signature: Signature,
     calibration: Sequence[tuple[Tensor, ...]],
 ) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 from mien import metrics
 from mien.errors import ParityError
 from mien.export.face_crops import FaceCrops
-from mien.export.formats.conversion import Precision, Runner
+from mien.export.format_spec import FormatPrecision
+from mien.export.formats.conversion import Runner
 from mien.manifest import read_manifest
 from mien.runtime import open_session
 
@@ -71,7 +72,7 @@ def measure_parity(original: Path, runner: Runner, faces: FaceCrops) -> FormatPa
     )
 
 
-def check_agreement(parity: FormatParity, precision: Precision) -> None:
+def check_agreement(parity: FormatParity, precision: FormatPrecision) -> None:
     """Refuse a converted model whose labels differ from the original's on too many faces.
 
     Raises:
