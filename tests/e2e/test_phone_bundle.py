@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from mien.cli.main import main
-from mien.errors import InputError, ParityError
+from mien.errors import InputError, ModelError, ParityError
 from mien.export.bundle.check import check_bundle
 from mien.export.bundle.contract import build_contract
 from mien.export.bundle.write import write_bundle
-from mien.manifest import file_sha256, read_manifest
+from mien.manifest import file_sha256, read_manifest, write_manifest
 from mien.runtime import find_model
 
 CONSUMER = Path(__file__).parents[2] / "examples" / "phone"
@@ -94,6 +94,24 @@ def test_altered_golden_value_fails(copy):
     edit_golden(copy, lambda face: face["probabilities"].__setitem__(0, face["probabilities"][0] + 0.02))
     with pytest.raises(ParityError, match=r"pair\.rgb, face 0: probabilities differ"):
         check_bundle(copy)
+
+
+def test_graph_that_does_not_run_is_a_model_error(copy):
+    contract = read(copy, "contract.json")
+    contract["graphs"]["expression"]["inputs"][2]["name"] = "scores"
+    (copy / "contract.json").write_text(json.dumps(contract), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"expression\.onnx: .*scores"):
+        check_bundle(copy)
+
+
+def test_model_without_quality_temperature(tmp_path):
+    model = tmp_path / "adapted.onnx"
+    shutil.copyfile(find_model("mobile"), model)
+    write_manifest(replace(read_manifest(find_model("mobile")), quality_temperature=None), model)
+    contract = write_bundle(model, tmp_path / "bundle", canvas=320)
+    names = [tensor["name"] for tensor in contract["graphs"]["expression"]["inputs"]]
+    assert names == ["image", "size", "box", "landmarks"]
+    assert "quality_temperature" not in contract["inside_the_graphs"]["calibration"]
 
 
 def test_consumer_in_node_passes_the_golden_tests(bundle):

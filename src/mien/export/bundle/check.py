@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.errors import ParityError
+from mien.errors import ModelError, ParityError
 from mien.export.formats import Runner, open_runner
 
 Values = dict[str, np.ndarray]
@@ -37,9 +37,17 @@ class BundleRunner:
         self.runners = {name: open_graph(folder, contract, name) for name in contract["graphs"]}
 
     def run(self, name: str, inputs: Values) -> Values:
-        """Return the outputs of a graph by name."""
+        """Return the outputs of a graph by name.
+
+        Raises:
+            ModelError: if the runtime fails.
+        """
         graph = self.contract["graphs"][name]
-        outputs = self.runners[name]([inputs[key] for key in _names(graph["inputs"])])
+        try:
+            outputs = self.runners[name]([inputs[key] for key in _names(graph["inputs"])])
+        except Exception as error:  # the runtimes' own classes share no public base
+            problem = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{graph['file']}: {problem}") from None
         return dict(zip(_names(graph["outputs"]), outputs, strict=True))
 
     def analyze(self, pixels: np.ndarray) -> list[Values]:
@@ -88,6 +96,7 @@ def check_bundle(folder: Path) -> None:
 
     Raises:
         ParityError: if a graph differs from the expected values.
+        ModelError: if a graph cannot be run.
         MissingExtraError: if the packages of the format are not installed.
     """
     for place, name, difference, tolerance in _differences(folder):
@@ -100,6 +109,7 @@ def largest_differences(folder: Path) -> dict[str, float]:
 
     Raises:
         ParityError: if the number of faces differs.
+        ModelError: if a graph cannot be run.
         MissingExtraError: if the packages of the format are not installed.
     """
     largest: dict[str, float] = {}

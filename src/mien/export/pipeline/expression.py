@@ -64,11 +64,12 @@ class ExpressionPipeline(nn.Module):
         similarity = fit_similarity(landmarks_xy, torch.tensor(target, dtype=torch.float32))
         return crop_image(image, size_hw.float(), similarity, framing.size, has_dynamic_shapes=self.has_dynamic_shapes)
 
-    def _quality_factor(self, bbox_xyxy: Tensor, sharpness: Tensor) -> Tensor | float:
+    def _quality_factor(self, bbox_xyxy: Tensor, sharpness: Tensor) -> Tensor:
         """Return the factor of the temperature of a small or blurred face; see `QualityTemperature.factor`."""
         spec = self.manifest.quality_temperature
         if spec is None:
-            return 1.0
+            # an exporter drops an unused input, and the graph of every model has the same inputs
+            return 1.0 + 0.0 * bbox_xyxy.sum()
         size_px = (bbox_xyxy[2:] - bbox_xyxy[:2]).amin().clamp(min=spec.size_px / 2**MAX_HALVINGS)
         halvings = (math.log(spec.size_px) - size_px.log()).clamp(min=0) / math.log(2)
         blur = (1 - sharpness / spec.sharpness).clamp(min=0, max=1)
