@@ -24,25 +24,23 @@ The geometric mean of two confident distributions that contradict each other can
 """
 
 
-def face_weight(frames: int, *, frontality: float | None = None, visible: float = 1.0, ece: float = 0.0) -> float:
+def face_weight(frames: int, *, frontality: float | None = None, visible: float = 1.0) -> float:
     """Return the reliability of the mean prediction for a face during a speaking turn, 0..1.
 
     Args:
         frames: number of frames with a prediction; 0 removes the face.
         frontality: mean of `Quality.frontality`, 1 (frontal) to 0 (profile); None when unknown.
         visible: mean share of the face inside the image, 0..1.
-        ece: expected calibration error of the model, 0..1.
     """
-    return frames / (frames + HALF_FRAMES) * (1.0 if frontality is None else frontality) * visible * (1.0 - ece)
+    return frames / (frames + HALF_FRAMES) * (1.0 if frontality is None else frontality) * visible
 
 
-def voice_weight(speech_s: float, *, share: float = 1.0, clipped: float = 0.0, ece: float = 0.0) -> float:
+def voice_weight(speech_s: float, *, share: float = 1.0, clipped: float = 0.0) -> float:
     """Return the reliability of a voice during a speaking turn, 0..1.
 
     Args:
         speech_s: seconds of speech; 0 removes the voice.
         share: probability of the classes that faces have too; see `to_face_classes`.
         clipped: share of clipped samples, 0..1.
-        ece: expected calibration error of the model, 0..1.
     """
-    return VOICE_TRUST * speech_s / (speech_s + HALF_SPEECH_S) * share * (1.0 - clipped) * (1.0 - ece)
+    return VOICE_TRUST * speech_s / (speech_s + HALF_SPEECH_S) * share * (1.0 - clipped)

@@ -113,7 +113,7 @@ def join_turns(
     for segment, (start_s, end_s) in zip(sound.voice, sound.spans_s, strict=True):
         match = find_speaker(sound.voice.envelope, mouths, start_s, end_s, sound_start_s=sound.voice.offset_s)
         face = None if match.speaker is None else faces[match.speaker]
-        turns.append(_turn(segment, (start_s, end_s), match, face, face_manifest, sound.manifest))
+        turns.append(_turn(segment, (start_s, end_s), match, face, face_manifest))
     return tuple(turns)
 
 
@@ -123,7 +123,6 @@ def _turn(
     match: SpeakerMatch,
     face: _FaceSamples | None,
     face_manifest: Manifest,
-    voice_manifest: Manifest,
 ) -> SpeakingTurn:
     return SpeakingTurn(
         start_s=span_s[0],
@@ -135,16 +134,12 @@ def _turn(
         correlation=match.match.correlation if match.match else None,
         delay_s=match.match.delay_s if match.match else None,
         voice=segment,
-        fusion=_fuse(segment, span_s, face, face_manifest, voice_manifest) if face else None,
+        fusion=_fuse(segment, span_s, face, face_manifest) if face else None,
     )
 
 
 def _fuse(
-    segment: VoiceSegment,
-    span_s: tuple[float, float],
-    face: _FaceSamples,
-    face_manifest: Manifest,
-    voice_manifest: Manifest,
+    segment: VoiceSegment, span_s: tuple[float, float], face: _FaceSamples, face_manifest: Manifest
 ) -> FaceVoiceFusion:
     """Return the fusion of a voice segment with the predictions for a face during the segment."""
     inside = slice(*np.searchsorted(face.times_s, span_s).tolist())
@@ -152,9 +147,8 @@ def _fuse(
     frontality, visible = np.nan_to_num(face.quality[inside], nan=0.5).mean(axis=0).tolist()
     on_face = face.probabilities[inside].mean(axis=0)
     in_voice, share = to_face_classes(segment.labels, segment.probabilities, face_manifest.labels)
-    face_error, voice_error = calibration_error(face_manifest), calibration_error(voice_manifest)
-    on_face_weight = face_weight(count, frontality=max(frontality, MIN_FRONTALITY), visible=visible, ece=face_error)
-    in_voice_weight = voice_weight(span_s[1] - span_s[0], share=share, clipped=segment.prosody.clipped, ece=voice_error)
+    on_face_weight = face_weight(count, frontality=max(frontality, MIN_FRONTALITY), visible=visible)
+    in_voice_weight = voice_weight(span_s[1] - span_s[0], share=share, clipped=segment.prosody.clipped)
     probabilities = log_linear_pool(np.stack([on_face, in_voice]), np.array([on_face_weight, in_voice_weight]))
     pooled = _expression(probabilities, face_manifest)
     bits = conflict(on_face, in_voice) if share > 0 else None
@@ -165,17 +159,6 @@ def _fuse(
         voice_weight=in_voice_weight,
         conflict=bits,
     )
-
-
-def calibration_error(manifest: Manifest) -> float:
-    """Return the first expected calibration error in the metrics of a model, 0..1; 0 without one."""
-    pending: list[Any] = [manifest.metrics]
-    while pending:
-        values = pending.pop(0)
-        if isinstance(values.get("ece"), int | float):
-            return float(values["ece"])
-        pending = [value for value in values.values() if isinstance(value, Mapping)] + pending
-    return 0.0
 
 
 def _expression(probabilities: np.ndarray, manifest: Manifest) -> Expression:
