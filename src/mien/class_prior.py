@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mien.errors import InputError, ModelError
+from mien.errors import InputError, ModelError, reason
 from mien.manifest import Manifest
 
 UNIFORM: Literal["uniform"] = "uniform"
@@ -158,7 +158,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}; expected uniform or a file.") from None
+        raise InputError(f"{path}: {reason(error)}; expected uniform or a file.") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is not text; expected a .json or .csv file of class frequencies.") from None
     if path.suffix.lower() == ".csv":

@@ -6,8 +6,7 @@ without a traceback. `code` is a stable machine-readable identifier.
 
 from __future__ import annotations
 
-import errno
-import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -160,11 +159,9 @@ def reason(error: Exception) -> str:
 
     That of a system call is in lower case and without the path that pyarrow adds.
     """
-    number = getattr(error, "errno", 0)
-    # FFmpeg and the resolver of host names have numbers of their own
-    text = os.strerror(number) if number in errno.errorcode else getattr(error, "strerror", None)
-    line = " ".join((text.lower() if text else str(error)).split()).rstrip(".")
-    return line or type(error).__name__
+    text = getattr(error, "strerror", None)
+    system = re.sub(r".*\[(errno|Windows error) \d+\] ", "", text, flags=re.DOTALL).lower() if text else ""
+    return " ".join((system or str(error)).split()).rstrip(".") or type(error).__name__
 
 
 def _restore(kind: type[MienError], args: tuple[object, ...], attributes: dict[str, object]) -> MienError:

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 import numpy as np
 
 from mien.addresses import path_problem
-from mien.errors import ImageReadError, InputError
+from mien.errors import ImageReadError, InputError, reason
 from mien.geometry import determinant, invert
 from mien.image_decoding import DecodedImage, decode_file, decode_pillow
 from mien.image_formats import IMAGE_SUFFIXES
@@ -193,11 +193,10 @@ def _read_bytes(source: Any, name: str) -> bytes:
         read = getattr(source, "read", None)
         data = _read_from_start(source, read) if callable(read) and not isinstance(source, io.TextIOBase) else None
     except FileNotFoundError as error:
-        raise ImageReadError(f"{name}: {str(error.strerror).lower()}{_path_hint(name)}.") from None
+        raise ImageReadError(f"{name}: {reason(error)}{_path_hint(name)}.") from None
     except Exception as error:
         # ValueError: the path contains a null character, or the file is closed. Files of others raise any exception.
-        problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ImageReadError(f"{name}: {problem.lower()}.") from None
+        raise ImageReadError(f"{name}: {reason(error)}.") from None
     if inspect.iscoroutine(data):
         data.close()
         raise InputError(f"{type(source).__name__} is read asynchronously; pass its bytes: await image.read().")

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mien.errors import InputError, MienError
-from mien.table_files import json_line, write_error
+from mien.errors import InputError, MienError, write_error
+from mien.table_files import json_line
 
 
 def check_settings(place: Path, before: object, now: Mapping[str, Any], hint: str) -> None:

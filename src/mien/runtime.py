@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mien.addresses import public_name
 from mien.cpu_features import is_int8_faster
 from mien.devices import CPU, Device, Precision, check_precision
-from mien.errors import InputError, ModelError, UnknownModelError
+from mien.errors import InputError, ModelError, UnknownModelError, reason
 from mien.manifest import Manifest, read_manifest
 from mien.sessions import open_first
 
@@ -195,7 +195,7 @@ def _read_manifest(path: Path, task: str) -> Manifest:
 
 
 def _unreadable(path: Path, error: OSError) -> ModelError:
-    return ModelError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}.")
+    return ModelError(f"{path}: cannot be read: {reason(error)}.")
 
 
 def open_session(model: Path | bytes, threads: int = 0, *, device: str = "auto") -> InferenceSession:

@@ -31,7 +31,7 @@ def test_errors_can_be_pickled_and_copied(error: errors.MienError):
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (OSError(errno.ENOENT, "Failed to open local file '/a.csv'"), "no such file or directory"),
+        (OSError(2, "At /a.csv: [errno 2] No such file or directory"), "no such file or directory"),
         (OSError(1094995529, "Invalid data found when processing input"), "invalid data found when processing input"),
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "name or service not known"),
         (OSError("The server of MinIO\n  closed the connection."), "The server of MinIO closed the connection"),

@@ -11,9 +11,9 @@ from typing import Any
 from mien.atomic import write_atomic
 from mien.batch.analysis import ShardOutput
 from mien.batch.shards import Shard
-from mien.errors import InputError
+from mien.errors import InputError, write_error
 from mien.resume import Journal
-from mien.table_files import TableFile, write_error
+from mien.table_files import TableFile
 
 MANIFEST = "run.jsonl"
 """Name of the manifest in the output folder: the settings of the run, then one line for each finished shard."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mien.addresses import public_name
-from mien.errors import InputError, MissingExtraError
+from mien.errors import InputError, MissingExtraError, reason
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
@@ -113,4 +113,4 @@ def _is_hidden(path: str, root: str) -> bool:
 
 def _describe(error: Exception, source: str) -> str:
     """Return an error in one line, without the password of a source."""
-    return " ".join(str(error).split()).rstrip(".").replace(source, public_name(source))
+    return reason(error).replace(source, public_name(source))

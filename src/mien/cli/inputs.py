@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mien.addresses import path_problem, public_name
 from mien.cli.outputs import shorten
-from mien.errors import InputError, MienError
+from mien.errors import InputError, MienError, reason
 from mien.image_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
 
 
@@ -169,8 +169,8 @@ def _walk(folder: Path, root: Path, skip: Path | None, found: Found) -> None:
     """Add the images below a folder, sorted, without hidden files and folders."""
 
     def fail(error: OSError) -> None:
-        problem = (error.strerror or str(error)).lower()
-        found.failures.append((str(error.filename), InputError(f"{error.filename} cannot be searched: {problem}.")))
+        name = str(error.filename)
+        found.failures.append((name, InputError(f"{name} cannot be searched: {reason(error)}.")))
 
     for parent, folders, files in os.walk(folder, onerror=fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -18,7 +18,7 @@ from mien.addresses import path_problem
 from mien.cli.options import ARGUMENTS, OPTIONS
 from mien.cli.progress import print_message
 from mien.cli.signals import catch_stop_signals, stop_code
-from mien.errors import InputError, MienError, MienWarning
+from mien.errors import InputError, MienError, MienWarning, reason
 
 ANALYZE = Group("Analyze", sort_key=1)
 EVALUATE = Group("Evaluate", sort_key=2)
@@ -133,8 +133,7 @@ def _run(tokens: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except OSError as error:  # for example a full disk
-        problem = (error.strerror or str(error)).lower()
-        return _fail(f"{error.filename}: {problem}." if error.filename else f"{problem}.")
+        return _fail(f"{error.filename}: {reason(error)}." if error.filename else f"{reason(error)}.")
     return code if isinstance(code, int) else 0
 
 

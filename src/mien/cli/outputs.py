@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mien.atomic import open_atomic
 from mien.cli.progress import print_message
-from mien.errors import ImageReadError, InputError, MissingExtraError
+from mien.errors import ImageReadError, InputError, MissingExtraError, write_error
 from mien.manifest import check_manifest_path
 from mien.schema import valid_text
-from mien.table_files import write_error
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,7 +18,7 @@ from mien.cli.options import ANALYSIS, OUTPUT_FILE, File, Json, Quiet, Threads
 from mien.cli.progress import NOTHING_WRITTEN, ProgressBar, print_message, progress_bar
 from mien.cli.signals import deferred_stop, stop_code
 from mien.cli.voice_sources import Source, expand_sounds
-from mien.errors import InputError, MienError
+from mien.errors import InputError, MienError, write_error
 from mien.number_format import count
 from mien.theme import LIGHT
 
@@ -112,8 +112,6 @@ def _check_outputs(sources: list[Source], output: Path | None, table: Path | Non
 
 
 def _check_plot_path(output: Path) -> None:
-    from mien.table_files import write_error
-
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
@@ -205,7 +203,6 @@ def _write_plot(result: VoiceResult, output: Path, *, quiet: bool) -> None:
     from mien.atomic import write_atomic
     from mien.cli.outputs import print_overwriting, print_written
     from mien.reports.voice_chart import plot_voice
-    from mien.table_files import write_error
     from mien.voice.result import ENVELOPE_S
 
     print_overwriting(output, quiet=quiet)

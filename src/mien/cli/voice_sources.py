@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mien.addresses import path_problem
-from mien.errors import AudioReadError
+from mien.errors import AudioReadError, reason
 from mien.image_formats import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
 Source = tuple[str, AudioReadError | None]
@@ -45,9 +45,8 @@ def _search(folder: str) -> Iterator[Source]:
     errors: list[Source] = []
 
     def fail(error: OSError) -> None:
-        problem = (error.strerror or str(error)).lower()
         name = str(error.filename)
-        errors.append((name, AudioReadError(f"{name} cannot be searched: {problem}.")))
+        errors.append((name, AudioReadError(f"{name} cannot be searched: {reason(error)}.")))
 
     is_empty = True
     for parent, folders, files in os.walk(folder, onerror=fail):

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mien.atomic import write_atomic
-from mien.errors import InputError
+from mien.errors import InputError, write_error
 from mien.interchange.boris import to_boris
 from mien.interchange.checks import IMAGE_COLUMNS, VIDEO_COLUMNS, check_columns, check_image_rows, check_video_rows
 from mien.interchange.elan import to_eaf
 from mien.interchange.image_labels import to_fiftyone, to_label_studio
 from mien.interchange.subtitles import to_srt, to_vtt
-from mien.table_files import read_table, write_error
+from mien.table_files import read_table
 from mien.video.io.reader import VideoReader
 from mien.video.label_segments import label_segments
 from mien.video.table import row_columns

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mien.atomic import write_atomic
-from mien.errors import InputError
+from mien.errors import write_error
 from mien.evaluation.compare import Difference
 from mien.evaluation.evaluate import Mistake
 from mien.evaluation.groups import MIN_FACES
@@ -102,7 +102,7 @@ def write_files(directory: Path, files: Mapping[str, bytes | str | None]) -> Non
                 content = data.encode("utf-8", errors="replace") if isinstance(data, str) else data
                 write_atomic(directory / name, content)
     except OSError as error:
-        raise InputError(f"{directory}: the report cannot be written ({error.strerror}).") from None
+        raise write_error(directory, error) from None
 
 
 def encode_record(record: Mapping[str, Any]) -> str:

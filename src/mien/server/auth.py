@@ -11,7 +11,7 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from mien.errors import InputError
+from mien.errors import InputError, reason
 
 VARIABLE = "MIEN_TOKEN"
 SUBPROTOCOL = "bearer."
@@ -31,8 +31,10 @@ def read_tokens(file: Path | None) -> tuple[bytes, ...]:
     if file is not None:
         try:
             lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8'}.") from None
+        except OSError as error:
+            raise InputError(f"{file}: cannot be read: {reason(error)}.") from None
+        except UnicodeDecodeError:
+            raise InputError(f"{file} is not UTF-8.") from None
         if not lines:
             raise InputError(f"{file} has no tokens; expected one per line.")
     if value := os.environ.get(VARIABLE, ""):

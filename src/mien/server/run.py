@@ -18,7 +18,7 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
-from mien.errors import InputError
+from mien.errors import InputError, reason
 from mien.server.app import create_app
 from mien.server.connections import HTTPConnection, WebSocketConnection
 from mien.server.logs import LOGGER, configure_logs
@@ -89,9 +89,8 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except (OSError, UnicodeError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise InputError(
-            f"cannot listen on {host}, port {port}: {reason}. Choose another with --host and --port."
+            f"cannot listen on {host}, port {port}: {reason(error)}. Choose another with --host and --port."
         ) from None
     return bound
 

@@ -8,7 +8,7 @@ import torch
 
 from mien.addresses import path_problem
 from mien.atomic import open_atomic
-from mien.errors import CheckpointError, ConfigError
+from mien.errors import CheckpointError, ConfigError, reason
 from mien.manifest import TrainingSource
 from mien.models.registry import complete_options
 from mien.training.config import REMOVED_KEYS, RENAMED_KEYS, Config, config_from_dict
@@ -78,7 +78,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         with open_atomic(path) as file:
             torch.save({"schema": SCHEMA, **vars(checkpoint), "trained_on": sources}, file)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
-        problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+        problem = reason(error) if isinstance(error, OSError) else str(error).splitlines()[0]
         raise CheckpointError(
             f"{path} cannot be written ({problem}). Free disk space and add --resume; earlier checkpoints are kept."
         ) from None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from mien.addresses import path_problem
-from mien.errors import ConfigError
+from mien.errors import ConfigError, reason
 from mien.faces.alignment import MARGINS, TEMPLATES
 from mien.records import convert_record
 
@@ -334,8 +334,7 @@ def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Config:
     try:
         record = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        problem = (error.strerror or str(error)).lower()
-        raise ConfigError(path_problem(path) or f"no recipe at {path}: {problem}.") from None
+        raise ConfigError(path_problem(path) or f"no recipe at {path}: {reason(error)}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
     record = _resolve_paths(record, path.parent)
@@ -350,10 +349,10 @@ def config_from_dict(record: dict[str, Any]) -> Config:
     Raises:
         ConfigError: if a key is unknown, or a value has the wrong type.
     """
-    for old, reason in {**RENAMED_KEYS, **REMOVED_KEYS}.items():
+    for old, hint in {**RENAMED_KEYS, **REMOVED_KEYS}.items():
         section, key = old.split(".")
         if isinstance(values := record.get(section), dict) and key in values:
-            raise ConfigError(f"unknown key {old}. {reason if old in REMOVED_KEYS else f'It is now named {reason}.'}")
+            raise ConfigError(f"unknown key {old}. {hint if old in REMOVED_KEYS else f'It is now named {hint}.'}")
     record = dict(record)
     if isinstance(model := record.get("model"), dict):
         own = {key: value for key, value in model.items() if key in ("name", "pretrained")}

@@ -130,7 +130,7 @@ def test_rejects_invalid_tokens_without_printing_them(tiny_model, tmp_path, text
     with pytest.raises(InputError) as raised:
         create_app(ServerSettings(model=(str(tiny_model),), token_file=file))
     assert not text or text not in str(raised.value)
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="cannot be read: no such file or directory"):
         create_app(ServerSettings(model=(str(tiny_model),), token_file=tmp_path / "missing"))
 
 
