@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from mien import Analyzer
+from mien.faces import MeshOptions
 from mien.imaging import read_image
 from mien.results import Face
 
@@ -59,7 +60,8 @@ def cut_square(analyzer: Analyzer, image: np.ndarray) -> Image.Image:
 def read(analyzer: Analyzer, image: np.ndarray | Image.Image, rotated: bool) -> list[Face]:
     """The largest face of an image, or none."""
     pixels = np.asarray(image)
-    return analyzer.predict_faces(pixels, analyzer.detect(pixels, rotated=rotated)[:1], rotated=rotated)
+    faces = analyzer.detect(pixels, rotated=rotated)[:1]
+    return analyzer.predict_faces(pixels, faces, MeshOptions(try_rotations=rotated))
 
 
 def judge(faces: list[Face], upright: Face, turn_deg: float) -> str:

@@ -9,7 +9,7 @@ from mien.export.pipeline.graph import export_onnx
 from mien.export.pipeline.network import OnnxNetwork
 from mien.export.pipeline.phone import build_pipelines
 from mien.export.torch_graph import load_graph
-from mien.faces.landmarks import LandmarkMesh
+from mien.faces.landmarks import LandmarkMesh, MeshOptions
 from mien.faces.pose import head_pose
 from mien.imaging import read_image
 from mien.manifest import read_manifest
@@ -106,7 +106,7 @@ def test_static_shapes_have_the_same_probabilities(analyzer):
 def test_mesh_and_head_pose_are_those_of_python(sessions, analyzer):
     image = read_image(EXAMPLES / "astronaut.jpg")
     (face,) = analyzer.detect(image)
-    fitted = LandmarkMesh(threads=1).fit(image, [face], max_tilt_deg=180, rotated=False)[0]
+    fitted = LandmarkMesh(threads=1).fit(image, [face], MeshOptions(max_tilt_deg=180, try_rotations=False))[0]
     mesh, presence, rotation, pose = sessions["mesh"].run(
         None, {**on_canvas(image), "box": face.bbox_xyxy, "eyes": face.landmarks_xy[:2]}
     )

@@ -65,7 +65,7 @@ class FakeAnalyzer:
         box = np.array([50, 20, 100, 90], dtype=np.float32)
         return [Face(bbox_xyxy=box, landmarks_xy=points, confidence=0.9)]
 
-    def predict_faces(self, image, faces, **options):
+    def predict_faces(self, image, faces, mesh_options):
         glad = (float(image[0, 0, 0]) - 100) / FRAMES
         expression = Expression(
             labels=LABELS, probabilities=np.array([1 - glad, glad]), label="calm", confidence=1 - glad

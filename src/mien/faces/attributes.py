@@ -7,12 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from mien.faces.landmarks import MAX_TILT_DEG, LandmarkMesh, MeshSearch
+from mien.faces.landmarks import SINGLE_IMAGE, LandmarkMesh, MeshOptions, MeshSearch
 from mien.faces.pose import head_pose
 from mien.results import Face
-
-MAX_LANDMARK_ROTATION_DEG = 15.0
-"""Rotation between mesh and detector landmarks above which the mesh's landmarks replace the detector's in images."""
 
 DOUBTFUL_CONFIDENCE = 0.8
 """Detector confidence below which a face without a mesh is doubtful; see benchmarks/false_faces.py."""
@@ -24,11 +21,9 @@ def pose_faces(
     image: np.ndarray,
     faces: Sequence[Face],
     mesh: LandmarkMesh | None,
+    options: MeshOptions = SINGLE_IMAGE,
     *,
-    max_tilt_deg: float = MAX_TILT_DEG,
-    rotated: bool = True,
     detailed: bool = False,
-    max_landmark_rotation_deg: float = MAX_LANDMARK_ROTATION_DEG,
 ) -> list[Face]:
     """Return the faces with mesh and head pose, in order; some are marked as doubtful.
 
@@ -37,22 +32,20 @@ def pose_faces(
         faces: detected faces; one that has a head pose keeps it, unless a detailed mesh is asked for and it has no
             blendshapes.
         mesh: mesh model; None leaves poses and landmarks unchanged.
-        max_tilt_deg: as in `LandmarkMesh.fit`.
-        rotated: as in `LandmarkMesh.fit`; False also keeps the detector's landmarks.
+        options: see `MeshOptions`; without `try_rotations` the detector's landmarks are kept.
         detailed: as in `LandmarkMesh.search`.
-        max_landmark_rotation_deg: rotation of the mesh against the detector's landmarks above which it replaces them.
     """
     unposed: list[Face] = []
     searches: list[MeshSearch] = []
     if mesh:
         unposed = [face for face in faces if face.head_pose is None or (detailed and face.blendshapes is None)]
-        searches = mesh.search(image, unposed, max_tilt_deg=max_tilt_deg, rotated=rotated, detailed=detailed)
+        searches = mesh.search(image, unposed, options, detailed=detailed)
     search_by_id = {id(face): search for face, search in zip(unposed, searches, strict=True)}
     posed = []
     for face in faces:
         search = search_by_id.get(id(face))
         if search and (fit := search.mesh):
-            is_rotated = rotated and abs(fit.rotation_deg) > max_landmark_rotation_deg
+            is_rotated = options.try_rotations and abs(fit.rotation_deg) > options.max_landmark_rotation_deg
             face = replace(
                 face,
                 mesh_xyz=fit.mesh_xyz,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -20,8 +20,6 @@ DETECTOR_LANDMARKS = [468, 473, 4, 61, 291]
 """Mesh points that correspond to a detector's five landmarks: irises, nose tip, mouth corners."""
 MIN_LOGIT = 0.0
 """Minimum presence logit of a face; below it the mesh is meaningless."""
-MAX_TILT_DEG = 6.0
-"""Maximum tilt of the mesh's eyes in the crop; a face above it is fitted again, leveled by those eyes."""
 MAX_PASSES = 6
 """Maximum number of fits of one face; the tilt of a face rotated by 90 degrees is approached in steps."""
 CLEAR_LOGIT = 6.0
@@ -38,6 +36,33 @@ MIN_LOGIT_MARGIN = 3.0
 """Minimum margin, in logits, by which a rotated fit must win."""
 MIN_ROTATED_SIZE_PX = 32.0
 """Minimum longer side of a box that is fitted rotated; smaller faces, as in crowds, are unclear at any angle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshOptions:
+    """Options of a search for the mesh; the defaults are those of single images.
+
+    Attributes:
+        max_tilt_deg: maximum tilt of the mesh's eyes in the crop; a face above it is fitted again, leveled by those
+            eyes.
+        try_rotations: also try rotated crops for poor fits among the `BATCH` largest faces.
+        max_landmark_rotation_deg: rotation of the mesh against the detector's landmarks above which its own replace
+            them; see `mien.faces.attributes.pose_faces`.
+    """
+
+    max_tilt_deg: float = 6.0
+    try_rotations: bool = True
+    max_landmark_rotation_deg: float = 15.0
+
+
+SINGLE_IMAGE = MeshOptions()
+"""Options of single images."""
+VIDEO_FRAME = MeshOptions(max_tilt_deg=12.0, try_rotations=False, max_landmark_rotation_deg=60.0)
+"""Options of frames of a video.
+
+The higher tilt saves second fits and changes angles by up to 2 degrees. Only heads that are rotated by 90 or 180
+degrees are aligned by the mesh: at smaller rotations crops would jump between frames with and without a mesh.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,34 +131,20 @@ class LandmarkMesh:
             return self._detailed
 
     def fit(
-        self,
-        image: np.ndarray,
-        faces: Sequence[Face],
-        *,
-        max_tilt_deg: float = MAX_TILT_DEG,
-        rotated: bool = True,
-        detailed: bool = True,
+        self, image: np.ndarray, faces: Sequence[Face], options: MeshOptions = SINGLE_IMAGE, *, detailed: bool = True
     ) -> list[FittedMesh | None]:
         """Return the mesh of every face, in order; None where it does not fit. See `search` for the arguments."""
-        searches = self.search(image, faces, max_tilt_deg=max_tilt_deg, rotated=rotated, detailed=detailed)
-        return [search.mesh for search in searches]
+        return [search.mesh for search in self.search(image, faces, options, detailed=detailed)]
 
     def search(
-        self,
-        image: np.ndarray,
-        faces: Sequence[Face],
-        *,
-        max_tilt_deg: float = MAX_TILT_DEG,
-        rotated: bool = True,
-        detailed: bool = True,
+        self, image: np.ndarray, faces: Sequence[Face], options: MeshOptions = SINGLE_IMAGE, *, detailed: bool = True
     ) -> list[MeshSearch]:
         """Fit the mesh to every face, in order.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             faces: detected faces; their boxes and eyes are used.
-            max_tilt_deg: maximum tilt of the mesh's eyes in the crop before the face is fitted again.
-            rotated: also try rotated crops for poor fits among the `BATCH` largest faces.
+            options: when a fit is repeated or tried in rotated crops.
             detailed: fit all faces with the detailed network; otherwise only those whose presence logit in the small
                 network is below `CLEAR_LOGIT`.
         """
@@ -142,23 +153,18 @@ class LandmarkMesh:
         searches: dict[int, MeshSearch] = {}
         for start in range(0, len(faces), BATCH):
             batch = largest_first[start : start + BATCH]
-            batch_searches = self._search_batch(
-                image,
-                [faces[index] for index in batch],
-                max_tilt_deg,
-                rotated=rotated and start == 0,
-                detailed=detailed,
-            )
+            batch_searches = self._search_batch(image, [faces[index] for index in batch], options, detailed=detailed)
             searches.update(zip(batch, batch_searches, strict=True))
+            options = replace(options, try_rotations=False)
         return [searches[index] for index in range(len(faces))]
 
     def _search_batch(
-        self, image: np.ndarray, faces: Sequence[Face], max_tilt_deg: float, *, rotated: bool, detailed: bool
+        self, image: np.ndarray, faces: Sequence[Face], options: MeshOptions, *, detailed: bool
     ) -> list[MeshSearch]:
         eyes = [face.landmarks_xy[:2].astype(np.float64) for face in faces]
         searches: dict[int, MeshSearch] = {}
         if not detailed:
-            fits = _refine(self._small, image, faces, self._small.predict(image, faces, eyes), max_tilt_deg)
+            fits = _refine(self._small, image, faces, self._small.predict(image, faces, eyes), options)
             searches = {
                 index: _to_search(fit, fit.logit, eyes[index])
                 for index, fit in enumerate(fits)
@@ -171,30 +177,23 @@ class LandmarkMesh:
                 image,
                 [faces[index] for index in unclear],
                 [eyes[index] for index in unclear],
-                max_tilt_deg,
-                rotated=rotated,
+                options,
             )
             searches.update(zip(unclear, detailed_searches, strict=True))
         return [searches[index] for index in range(len(faces))]
 
 
 def _search_detailed(
-    network: MeshNetwork,
-    image: np.ndarray,
-    faces: Sequence[Face],
-    eyes: Sequence[np.ndarray],
-    max_tilt_deg: float,
-    *,
-    rotated: bool,
+    network: MeshNetwork, image: np.ndarray, faces: Sequence[Face], eyes: Sequence[np.ndarray], options: MeshOptions
 ) -> list[MeshSearch]:
     """Fit the mesh to faces, with rotated crops where the fit is poor; see `LandmarkMesh.search`."""
-    fits = _refine(network, image, faces, network.predict(image, faces, eyes), max_tilt_deg)
+    fits = _refine(network, image, faces, network.predict(image, faces, eyes), options)
     logits = [fit.logit for fit in fits]
     large = [index for index, face in enumerate(faces) if _side(face) >= MIN_ROTATED_SIZE_PX]
-    for min_logit, angles_deg in ROTATIONS if rotated else ():
+    for min_logit, angles_deg in ROTATIONS if options.try_rotations else ():
         unsure = [index for index in large if fits[index].logit < CONFIDENT_LOGIT]
         candidates = [_best_rotation(network, image, faces[index], eyes[index], angles_deg) for index in unsure]
-        refined = _refine(network, image, [faces[index] for index in unsure], candidates, max_tilt_deg)
+        refined = _refine(network, image, [faces[index] for index in unsure], candidates, options)
         for index, fit in zip(unsure, refined, strict=True):
             logits[index] = max(logits[index], fit.logit)
             if fit.logit >= max(min_logit, fits[index].logit + MIN_LOGIT_MARGIN):
@@ -211,11 +210,11 @@ def _best_rotation(
 
 
 def _refine(
-    network: MeshNetwork, image: np.ndarray, faces: Sequence[Face], fits: Sequence[CropFit], max_tilt_deg: float
+    network: MeshNetwork, image: np.ndarray, faces: Sequence[Face], fits: Sequence[CropFit], options: MeshOptions
 ) -> list[CropFit]:
     """Repeat the fits until the mesh is upright in the crop or the face is lost."""
     fits = list(fits)
-    max_tilt = math.radians(max_tilt_deg)
+    max_tilt = math.radians(options.max_tilt_deg)
     pending = list(range(len(faces)))
     for _ in range(MAX_PASSES - 1):
         pending = [index for index in pending if fits[index].logit >= MIN_LOGIT and abs(fits[index].tilt) > max_tilt]

@@ -17,9 +17,9 @@ from mien.arguments import check_integer
 from mien.class_prior import Prior, log_ratios
 from mien.devices import Precision
 from mien.errors import MienError, ModelError
-from mien.faces.attributes import MAX_LANDMARK_ROTATION_DEG, pose_faces
+from mien.faces.attributes import pose_faces
 from mien.faces.detection import DETECTOR_SIZE
-from mien.faces.landmarks import MAX_TILT_DEG, LandmarkMesh
+from mien.faces.landmarks import SINGLE_IMAGE, LandmarkMesh, MeshOptions
 from mien.faces.movements import estimate_movements
 from mien.faces.quality import SHARPNESS_CROP, face_quality
 from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, is_array
@@ -287,13 +287,7 @@ class Analyzer:
         return self._detect(image, self._options, rotated=rotated)
 
     def predict_faces(
-        self,
-        image: np.ndarray,
-        faces: Sequence[Face],
-        *,
-        max_tilt_deg: float = MAX_TILT_DEG,
-        rotated: bool = True,
-        max_landmark_rotation_deg: float = MAX_LANDMARK_ROTATION_DEG,
+        self, image: np.ndarray, faces: Sequence[Face], mesh_options: MeshOptions = SINGLE_IMAGE
     ) -> list[Face]:
         """Predict head pose, quality and expression of detected faces: the second half of `analyze`.
 
@@ -301,10 +295,8 @@ class Analyzer:
             image: (H, W, 3) uint8 RGB.
             faces: faces of that image. A face with a head pose keeps it; with `action_units=True`, one with blendshapes
                 does.
-            max_tilt_deg: see `LandmarkMesh.fit`.
-            rotated: see `LandmarkMesh.fit`. The landmarks of a face whose mesh contradicts the detector about its
-                rotation are replaced by those of the mesh.
-            max_landmark_rotation_deg: minimum rotation, in degrees, at which the landmarks are replaced.
+            mesh_options: how the mesh is fitted, and from which rotation on it replaces the landmarks of a face;
+                `mien.faces.VIDEO_FRAME` for frames of a video.
 
         Returns:
             The faces in the same order.
@@ -314,14 +306,7 @@ class Analyzer:
             ModelError: if a network fails.
         """
         check_image(image)
-        measured, crops = self._prepare(
-            image,
-            faces,
-            self._options,
-            max_tilt_deg=max_tilt_deg,
-            rotated=rotated,
-            max_landmark_rotation_deg=max_landmark_rotation_deg,
-        )
+        measured, crops = self._prepare(image, faces, self._options, mesh_options)
         return self._classify(measured, crops, self._options)
 
     def crop_faces(self, image: np.ndarray, faces: Sequence[Face]) -> tuple[list[Face], list[np.ndarray]]:
@@ -359,21 +344,10 @@ class Analyzer:
         image: np.ndarray,
         faces: Sequence[Face],
         options: AnalysisOptions,
-        *,
-        max_tilt_deg: float = MAX_TILT_DEG,
-        rotated: bool = True,
-        max_landmark_rotation_deg: float = MAX_LANDMARK_ROTATION_DEG,
+        mesh_options: MeshOptions = SINGLE_IMAGE,
     ) -> tuple[list[Face], list[np.ndarray]]:
         mesh = self._networks.mesh() if options.pose and faces else None
-        posed = pose_faces(
-            image,
-            faces,
-            mesh,
-            max_tilt_deg=max_tilt_deg,
-            rotated=rotated,
-            detailed=options.action_units,
-            max_landmark_rotation_deg=max_landmark_rotation_deg,
-        )
+        posed = pose_faces(image, faces, mesh, mesh_options, detailed=options.action_units)
         if options.action_units and posed:
             posed = estimate_movements(posed, self._networks.blendshapes())
         crops = [self.classifier.crop(image, face) for face in posed]

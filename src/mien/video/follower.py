@@ -11,6 +11,7 @@ import numpy as np
 
 from mien.errors import InputError
 from mien.faces.attributes import DOUBTFUL_CONFIDENCE
+from mien.faces.landmarks import VIDEO_FRAME
 from mien.faces.tracking import FaceTracker, appearance_descriptor
 from mien.inference.analyzer import Analyzer
 from mien.records import convert
@@ -24,15 +25,8 @@ from mien.video.smoothing import TIME_CONSTANT_S, Smoother, prediction_weight
 
 MEMORY_S = 1.0
 """Seconds out of view for which a face keeps its number at least; see `FaceTracker`."""
-MAX_TILT_DEG = 12.0
-"""Maximum tilt of a face whose mesh is not fitted again upright; 6 in images. Angles change by up to 2 degrees."""
 POSE_S = 1.0
 """Maximum age of a head pose, in seconds."""
-ROTATED_DEG = 60.0
-"""Rotation of the mesh against the detector's landmarks above which a head is rotated, by 90 or 180 degrees.
-
-Smaller tilts would make crops jump between frames with and without a mesh.
-"""
 FIRST_SEARCHES = 3
 """Number of the first predictions of a track in which rotated meshes are searched for; a single search may fail."""
 SEARCH_S = 3.0
@@ -179,11 +173,9 @@ class FaceFollower:
         tracked = self._tracker.update(now, detections, stacked, (image.shape[0], image.shape[1]))
         heads = [self._valid_head(face, now) for face in tracked]
         posed = [replace(face, head_pose=head.head_pose) for face, head in zip(tracked, heads, strict=True)]
-        rotated = any(head.head_pose is None and head.may_be_rotated(now) for head in heads)
-        predicted = self.analyzer.predict_faces(
-            image, posed, max_tilt_deg=MAX_TILT_DEG, rotated=rotated, max_landmark_rotation_deg=ROTATED_DEG
-        )
-        if rotated:
+        may_be_rotated = any(head.head_pose is None and head.may_be_rotated(now) for head in heads)
+        predicted = self.analyzer.predict_faces(image, posed, replace(VIDEO_FRAME, try_rotations=may_be_rotated))
+        if may_be_rotated:
             heads = [
                 _after_search(head, before, after, now)
                 for head, before, after in zip(heads, posed, predicted, strict=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mien.faces.landmarks import LandmarkMesh
+from mien.faces.landmarks import LandmarkMesh, MeshOptions
 from mien.faces.movements import FOREHEAD_AND_CHIN
 from mien.results import Face, VideoFrame
 
@@ -47,7 +47,7 @@ class MouthMeter:
         detected = [face for face in frame.faces if face.expression is not None]
         faces = sorted(detected, key=_area)[-MAX_FACES:]
         unfitted = [face for face in faces if face.blendshapes is None]
-        fits = self._mesh.fit(frame.image, unfitted, rotated=False) if unfitted else []
+        fits = self._mesh.fit(frame.image, unfitted, MeshOptions(try_rotations=False)) if unfitted else []
         meshes = [(face, face.mesh_xyz) for face in faces if face.blendshapes is not None]
         meshes += [(face, fit.mesh_xyz) for face, fit in zip(unfitted, fits, strict=True) if fit is not None]
         return {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
-from mien.faces import FaceDetector, FittedMesh, LandmarkMesh, head_pose
+from mien.faces import FaceDetector, FittedMesh, LandmarkMesh, MeshOptions, head_pose
 from mien.faces.mesh_network import BATCH, mesh_crop_matrix
 from mien.faces.pose import canonical_face, fit_rotation
 from mien.geometry import transform_points
@@ -129,7 +129,7 @@ def test_fits_rotated_and_upside_down_faces(detector: FaceDetector, mesh: Landma
 def test_rotated_fits_can_be_disabled(detector: FaceDetector, mesh: LandmarkMesh):
     image = rotated(bust("astronaut"), 180)
     [face] = detector.detect(image)
-    assert mesh.fit(image, [face], rotated=False) == [None]
+    assert mesh.fit(image, [face], MeshOptions(try_rotations=False)) == [None]
 
 
 @pytest.mark.parametrize("name", PORTRAITS)

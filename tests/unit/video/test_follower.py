@@ -42,7 +42,7 @@ class FakeAnalyzer:
         self.detected_in.append(int(image[0, 0, 0]))
         return [face if isinstance(face, Face) else face_at(face) for face in self.positions(self.detected_in[-1])]
 
-    def predict_faces(self, image, faces, **options):
+    def predict_faces(self, image, faces, mesh_options):
         index = int(image[0, 0, 0])
         glad = 0.5 + 0.4 * np.sin(index)
         return [
@@ -144,10 +144,10 @@ class UpsideDownAnalyzer(FakeAnalyzer):
         super().__init__(lambda index: [50])
         self.found_in, self.searched_in = found_in, []
 
-    def predict_faces(self, image, faces, *, rotated, **options):
+    def predict_faces(self, image, faces, mesh_options):
         index = int(image[0, 0, 0])
-        self.searched_in += [index] * rotated
-        is_found = rotated and index in self.found_in
+        self.searched_in += [index] * mesh_options.try_rotations
+        is_found = mesh_options.try_rotations and index in self.found_in
         glad = 0.9 if is_found else 0.1
         expression = Expression(labels=LABELS, probabilities=np.array([1 - glad, glad]), label=None, confidence=0.9)
         landmarks = faces[0].landmarks_xy[::-1].copy() if is_found else faces[0].landmarks_xy
@@ -258,7 +258,7 @@ def test_accepts_landmarks_in_one_point():
 
 def test_failing_network_raises():
     class Failing(FakeAnalyzer):
-        def predict_faces(self, image, faces, **options):
+        def predict_faces(self, image, faces, mesh_options):
             raise ModelError("no memory")
 
     with pytest.raises(ModelError, match="no memory"):
@@ -325,8 +325,8 @@ class DoubtfulAnalyzer(FakeAnalyzer):
         super().__init__(lambda index: [80])
         self.is_doubtful = is_doubtful
 
-    def predict_faces(self, image, faces, **options):
-        predicted = super().predict_faces(image, faces, **options)
+    def predict_faces(self, image, faces, mesh_options):
+        predicted = super().predict_faces(image, faces, mesh_options)
         if not self.is_doubtful(int(image[0, 0, 0])):
             return predicted
         return [replace(face, is_face_doubtful=True, head_pose=None) for face in predicted]

@@ -62,7 +62,7 @@ class SlowAnalyzer:
         time.sleep(self.seconds)
         return []
 
-    def predict_faces(self, image, faces, **options):
+    def predict_faces(self, image, faces, mesh_options):
         return []
 
 

@@ -10,7 +10,7 @@ from mien._version import __version__
 from mien.export.formats import Format
 from mien.export.pipeline import detector
 from mien.export.pipeline.graph import PipelineGraph
-from mien.faces import attributes, detection, landmarks, mesh_network
+from mien.faces import SINGLE_IMAGE, detection, landmarks, mesh_network
 from mien.faces.alignment import TEMPLATES
 from mien.faces.quality import GRAY_WEIGHTS, HALF_SHARPNESS_ENERGY, MIN_VARIANCE, SHARPNESS_CROP
 from mien.manifest import MAX_HALVINGS, Manifest, file_sha256
@@ -134,9 +134,9 @@ def _mesh() -> dict[str, Any]:
         "outer_eyes": mesh_network.OUTER_EYES,
         "detector_landmarks": landmarks.DETECTOR_LANDMARKS,
         "min_presence": 0.5,
-        "max_tilt_deg": landmarks.MAX_TILT_DEG,
+        "max_tilt_deg": SINGLE_IMAGE.max_tilt_deg,
         "max_passes": landmarks.MAX_PASSES,
-        "max_landmark_rotation_deg": attributes.MAX_LANDMARK_ROTATION_DEG,
+        "max_landmark_rotation_deg": SINGLE_IMAGE.max_landmark_rotation_deg,
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from mien.faces import FittedMesh, LandmarkMesh, head_pose
+from mien.faces import FittedMesh, LandmarkMesh, MeshOptions, head_pose
 from mien.imaging import read_image
 from mien.inference.analyzer import Analyzer
 from mien.results import Face
@@ -78,7 +78,8 @@ def expected_results(images: list[GoldenImage], analyzer: Analyzer, mesh: Landma
         height, width = image.pixels.shape[:2]
         detected = analyzer.detect(image.pixels, rotated=False)
         faces = analyzer.predict_faces(image.pixels, detected)
-        meshes = mesh.fit(image.pixels, detected, rotated=False) if mesh else [None] * len(faces)
+        upright = MeshOptions(try_rotations=False)
+        meshes = mesh.fit(image.pixels, detected, upright) if mesh else [None] * len(faces)
         entries = [
             {**_describe(found, face), **({} if fit is None else _describe_mesh(fit))}
             for found, face, fit in zip(detected, faces, meshes, strict=True)
