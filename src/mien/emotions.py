@@ -1,8 +1,4 @@
-"""Expression classes, their order, and the class numbering of each data set.
-
-mien uses the order of FER+, which is the output order of the shipped models. The other tuples list the classes in the
-order in which a data set numbers them.
-"""
+"""Expression classes in the output order of the shipped models, which is that of FER+, and the kinds of data set."""
 
 from __future__ import annotations
 
@@ -28,21 +24,6 @@ VALENCE_AROUSAL = {
 
 Contempt has no agreed position: sources give valences from -0.55 to -0.30 and arousals from 0.10 to 0.20.
 """
-
-FERPLUS_COLUMNS = (*EXPRESSIONS, "unknown", "NF")
-"""Vote columns of `fer2013new.csv`, in order (Barsoum et al. 2016)."""
-
-FER2013_CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
-"""Classes 0..6 of Kaggle's `fer2013.csv`."""
-
-RAFDB_CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
-"""Classes 1..7 of RAF-DB's label list and of the folders in which it is commonly repackaged."""
-
-AFFECTNET_CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
-"""Classes 0..7 of AffectNet (8, 9 and 10 are none, uncertain and no face)."""
-
-EFFICIENTFACE_CLASSES = AFFECTNET_CLASSES[:7]
-"""Folders 0..6 of RAF-DB as prepared for EfficientFace."""
 
 DatasetKind = Literal["ferplus", "rafdb", "affectnet", "affectnet7", "fer2013", "folder", "table", "joined"]
 """Kinds of data set, the keys of `mien.datasets.ADAPTERS`; here so that command-line help does not import numpy."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from mien.datasets.files import Files, dataset_path, open_files, read_labels
 from mien.datasets.index import Index, Sample, hold_out_validation
-from mien.emotions import AFFECTNET_CLASSES, BASIC_EXPRESSIONS, EXPRESSIONS
+from mien.emotions import BASIC_EXPRESSIONS, EXPRESSIONS
 from mien.errors import DatasetError, LayoutError
 
 FOLDERS = {"train": "train_set", "test": "val_set"}
@@ -23,6 +23,9 @@ FOLDERS = {"train": "train_set", "test": "val_set"}
 
 VALIDATION_FRACTION = 0.05
 """Fraction of the training images of each class that form the validation split."""
+
+CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
+"""Classes 0..7 of the annotations."""
 
 MAX_CLASS_NUMBER = 10
 """Largest class number in the annotations; 8, 9 and 10 are none, uncertain and no face."""
@@ -95,7 +98,7 @@ def _read_samples(path: Path, files: Files, names: list[str], labels: tuple[str,
             if not (name.startswith(prefix) and name.endswith("_exp.npy")):
                 continue
             number = _read_class_number(path, files, name)
-            expression = AFFECTNET_CLASSES[number] if number < len(AFFECTNET_CLASSES) else None
+            expression = CLASSES[number] if number < len(CLASSES) else None
             if expression in labels:
                 stem = name.removesuffix("_exp.npy")
                 sample = Sample(

@@ -15,8 +15,11 @@ import numpy as np
 
 from mien.datasets.files import Files, FolderFiles, dataset_path, open_files
 from mien.datasets.index import Index, Sample
-from mien.emotions import BASIC_EXPRESSIONS, FER2013_CLASSES
+from mien.emotions import BASIC_EXPRESSIONS
 from mien.errors import AnnotationError, LayoutError
+
+CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+"""Classes 0..6 of Kaggle's file."""
 
 USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
 """Split of each value in the column `Usage`."""
@@ -161,7 +164,7 @@ def _find_file(path: Path, files: Files) -> str:
 def _sample(row: PixelRow, number: int, path: Path) -> Sample:
     if row.usage not in USAGES:
         raise AnnotationError(path, row.line, f"Usage is {row.usage!r}, not one of {', '.join(USAGES)}.")
-    if row.emotion not in map(str, range(len(FER2013_CLASSES))):
+    if row.emotion not in map(str, range(len(CLASSES))):
         raise AnnotationError(path, row.line, f"emotion is {row.emotion!r}, not a number 0..6.")
     sample = Sample(id=f"{row.usage}/{number:05d}", split=USAGES[row.usage], line=row.line)
-    return sample.with_label(FER2013_CLASSES[int(row.emotion)], BASIC_EXPRESSIONS)
+    return sample.with_label(CLASSES[int(row.emotion)], BASIC_EXPRESSIONS)

@@ -16,11 +16,14 @@ import numpy as np
 from mien.datasets.fer2013 import USAGES, PixelTable, scan_pixel_table
 from mien.datasets.files import Files, ImageStore, dataset_path, open_files, read_csv_rows, read_labels
 from mien.datasets.index import Index, Sample
-from mien.emotions import EXPRESSIONS, FERPLUS_COLUMNS
+from mien.emotions import EXPRESSIONS
 from mien.errors import AnnotationError, InputError, LayoutError
 
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
 """Folder of each split in the official layout."""
+
+VOTE_COLUMNS = (*EXPRESSIONS, "unknown", "NF")
+"""Vote columns of `fer2013new.csv`, in order (Barsoum et al. 2016)."""
 
 KAGGLE_PAIR = ("fer2013.csv", "fer2013new.csv")
 
@@ -42,7 +45,7 @@ def majority_labels(votes: np.ndarray) -> np.ndarray:
     is unknown or NF (not a face) have no label. 3,199 validation images have one (published for test: 3,153).
 
     Args:
-        votes: (N, 10), in the order of `FERPLUS_COLUMNS`.
+        votes: (N, 10), in the order of `VOTE_COLUMNS`.
     """
     votes = _without_single_votes(votes)
     is_majority = votes.max(axis=1) > 0.5 * votes.sum(axis=1)
@@ -57,7 +60,7 @@ def argmax_labels(votes: np.ndarray) -> np.ndarray:
     a face) have no label. 3,553 validation images have one (published for test: 3,546).
 
     Args:
-        votes: (N, 10), in the order of `FERPLUS_COLUMNS`.
+        votes: (N, 10), in the order of `VOTE_COLUMNS`.
     """
     votes = _as_rows(votes)
     labels = votes.argmax(axis=1)
@@ -83,7 +86,7 @@ def vote_distributions(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return training targets: the votes for the eight expressions without votes of 1, normalized.
 
     Args:
-        votes: (N, 10), in the order of `FERPLUS_COLUMNS`.
+        votes: (N, 10), in the order of `VOTE_COLUMNS`.
 
     Returns:
         (N, 8) label distributions, and (N,) bool: whether each is usable. A row is zero and not usable if no vote
@@ -160,8 +163,8 @@ def _find_root(path: Path, names: list[str]) -> str:
 
 def _as_rows(votes: np.ndarray) -> np.ndarray:
     votes = np.asarray(votes, dtype=float)
-    if votes.ndim != 2 or votes.shape[1] != len(FERPLUS_COLUMNS):
-        raise InputError(f"votes have the shape {votes.shape}; expected (N, {len(FERPLUS_COLUMNS)}).")
+    if votes.ndim != 2 or votes.shape[1] != len(VOTE_COLUMNS):
+        raise InputError(f"votes have the shape {votes.shape}; expected (N, {len(VOTE_COLUMNS)}).")
     return votes
 
 
@@ -210,7 +213,7 @@ def _read_new_csv(path: Path, files: Files) -> list[Sample]:
 
 def _parse_row(file: Path, line: int, cells: list[str], split: str, name_column: int) -> Sample:
     """Parse a row of either file: two columns (name and box, or Usage and name), then ten votes."""
-    expected = 2 + len(FERPLUS_COLUMNS)
+    expected = 2 + len(VOTE_COLUMNS)
     if len(cells) != expected:
         raise AnnotationError(file, line, f"has {len(cells)} columns, not {expected}.")
     try:
@@ -234,7 +237,7 @@ def _deduplicate(file: Path, rows: list[Sample]) -> list[Sample]:
 
 def _samples(rows: list[Sample]) -> list[Sample]:
     """Return the rows with the official labels and the label distributions."""
-    votes = np.array([row.votes for row in rows], dtype=float).reshape(-1, len(FERPLUS_COLUMNS))
+    votes = np.array([row.votes for row in rows], dtype=float).reshape(-1, len(VOTE_COLUMNS))
     labels = map(_label_or_none, majority_labels(votes))
     distributions, is_usable = vote_distributions(votes)
     return [

@@ -15,9 +15,15 @@ import numpy as np
 
 from mien.datasets.files import Files, dataset_path, open_files, read_csv_rows, read_labels
 from mien.datasets.index import Index, Sample, check_listed_once, hold_out_validation
-from mien.emotions import BASIC_EXPRESSIONS, EFFICIENTFACE_CLASSES, RAFDB_CLASSES
+from mien.emotions import BASIC_EXPRESSIONS
 from mien.errors import AnnotationError, LayoutError
 from mien.image_formats import IMAGE_SUFFIXES
+
+CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+"""Classes 1..7 of the official label list and of the folders in which RAF-DB is commonly repackaged."""
+
+EFFICIENTFACE_CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
+"""Folders 0..6 of RAF-DB as prepared for EfficientFace."""
 
 VALIDATION_FRACTION = 0.1
 """Fraction of the training images of each class that form the validation split."""
@@ -128,7 +134,7 @@ def _parse_line(path: Path, files: Files, names: set[str], cells: list[str], lin
     groups, landmarks = _read_annotation(files, annotation) if annotation in names else ({}, None)
     landmarks_xy = None if is_aligned else landmarks
     sample = Sample(id=image, split=split, groups=groups, landmarks_xy=landmarks_xy, line=line)
-    return sample.with_label(RAFDB_CLASSES[int(cells[1]) - 1], BASIC_EXPRESSIONS)
+    return sample.with_label(CLASSES[int(cells[1]) - 1], BASIC_EXPRESSIONS)
 
 
 def _read_annotation(files: Files, name: str) -> tuple[dict[str, str], tuple[tuple[float, float], ...] | None]:
@@ -180,7 +186,7 @@ def _read_folders(path: Path, files: Files, names: list[str]) -> list[Sample]:
     if is_repacked:
         folder_of = {f"{match['split']}/{match['file']}": match["number"] for match in matches}
         _check_tables(path, files, tables, folder_of)
-        classes = dict(enumerate(RAFDB_CLASSES, start=1))
+        classes = dict(enumerate(CLASSES, start=1))
     else:
         classes = dict(enumerate(EFFICIENTFACE_CLASSES))
     return [
