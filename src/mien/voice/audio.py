@@ -14,7 +14,7 @@ import numpy as np
 
 from mien.addresses import path_problem
 from mien.av_streams import TEXT_FORMATS, decodable_audio, decodable_video, first_frame_s, load_av
-from mien.errors import AudioReadError, InputError
+from mien.errors import AudioReadError, InputError, reason
 from mien.image_formats import IMAGE_SUFFIXES
 from mien.number_format import count
 
@@ -230,7 +230,7 @@ def _resolve(source: AudioInput) -> tuple[str, Any]:
         try:
             is_empty = not source.seek(0, os.SEEK_END)
         except (AttributeError, OSError, ValueError) as error:
-            problem = f"{name} cannot be read from its start: {str(error).lower().rstrip('.')}"
+            problem = f"{name} cannot be read from its start: {reason(error)}"
             raise InputError(f"{problem}; pass a path, or its content as bytes.") from None
         if is_empty:
             raise AudioReadError(f"{name} is empty (0 bytes).")
@@ -241,7 +241,7 @@ def _resolve(source: AudioInput) -> tuple[str, Any]:
     except (OSError, ValueError) as error:  # ValueError: an invalid file name
         if not os.fspath(source) or path_problem(source):
             raise AudioReadError(str(path_problem(source))) from None
-        raise AudioReadError(f"{path}: {(getattr(error, 'strerror', None) or str(error)).lower()}.") from None
+        raise AudioReadError(f"{path}: {reason(error)}.") from None
     if not is_file:
         raise AudioReadError(f"{path} is not a file; expected an audio or video file.")
     if not size:
@@ -294,7 +294,6 @@ def _to_mono(frame: AudioFrame) -> np.ndarray:
 
 
 def _open_error(name: str, error: Exception) -> str:
-    problem = (getattr(error, "strerror", None) or str(error)).lower()
     if isinstance(error, PermissionError):
-        return f"{name}: {problem}."
+        return f"{name}: {reason(error)}."
     return f"{name} is not a readable audio or video file."

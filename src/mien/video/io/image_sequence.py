@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mien.addresses import path_problem
-from mien.errors import ImageReadError, VideoReadError
+from mien.errors import ImageReadError, VideoReadError, reason
 from mien.image_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
 from mien.imaging import read_image
 from mien.number_format import count as count_nouns
@@ -48,7 +48,7 @@ def open_images(source: str | Path, *, fps: float | None, max_side: int | None) 
         if sequence is None and not (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES):
             return None
     except OSError as error:
-        problem = f"{path} cannot be read: {(error.strerror or str(error)).lower()}."
+        problem = f"{path} cannot be read: {reason(error)}."
         raise VideoReadError(path_problem(source) or problem) from None
     if sequence is None:
         frames = lambda: _animation_frames(path, step_s)  # noqa: E731

@@ -18,7 +18,7 @@ import numpy as np
 
 from mien.addresses import path_problem, public_name
 from mien.av_streams import TEXT_FORMATS, decodable_video, is_cover, load_av
-from mien.errors import InputError, VideoReadError
+from mien.errors import InputError, VideoReadError, reason
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -179,7 +179,7 @@ def _open_file_source(file: Any) -> VideoSource:
     try:
         is_empty = file.seekable() and not file.seek(0, os.SEEK_END)
     except (AttributeError, OSError, ValueError) as error:
-        raise InputError(f"{name} cannot be read: {str(error).lower()}.") from None
+        raise InputError(f"{name} cannot be read: {reason(error)}.") from None
     if is_empty:
         raise VideoReadError(f"{name} is empty (0 bytes).")
     return VideoSource(name=name, kind="file", url=name, file=file)
@@ -192,9 +192,8 @@ def _file_source(path: Path) -> VideoSource:
     except (OSError, ValueError) as error:  # ValueError: an invalid file name
         if hint := path_problem(path):
             raise VideoReadError(hint) from None
-        problem = (getattr(error, "strerror", None) or str(error)).lower()
         hint = f" For a camera write camera:{path}." if str(path).isdigit() else ""
-        raise VideoReadError(f"{path}: {problem}.{hint}") from None
+        raise VideoReadError(f"{path}: {reason(error)}.{hint}") from None
     if is_file and not size:
         raise VideoReadError(f"{path} is empty (0 bytes).")
     return VideoSource(name=str(path), kind="file", url=f"file:{path}")
@@ -250,7 +249,7 @@ def _video_stream(container: InputContainer, name: str) -> VideoStream:
 
 
 def _open_error(source: VideoSource, error: Exception) -> str:
-    problem = (getattr(error, "strerror", None) or str(error)).lower()
+    problem = reason(error)
     if source.kind == "camera":
         return _camera_error(source, error, problem)
     if source.kind == "stream":

@@ -9,8 +9,8 @@ import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
-from mien.errors import AnnotationError, DatasetError, LayoutError
-from mien.voice.corpora.utterance import describe, read_file
+from mien.errors import AnnotationError, DatasetError, LayoutError, reason
+from mien.voice.corpora.utterance import read_file
 
 
 class CorpusFiles:
@@ -37,7 +37,7 @@ class CorpusFiles:
                 with zipfile.ZipFile(path) as archive:
                     paths = archive.namelist()
         except (OSError, zipfile.BadZipFile) as error:
-            raise DatasetError(f"{path}: cannot be read: {describe(error)}.") from None
+            raise DatasetError(f"{path}: cannot be read: {reason(error)}.") from None
         names = [PurePosixPath(item) for item in paths]
         entries = [item for item in names if not item.name.startswith("._") and "__MACOSX" not in item.parts]
         self.paths = sorted(entries, key=lambda item: (item.name, item))

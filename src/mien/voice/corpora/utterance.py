@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mien.errors import DatasetError
+from mien.errors import DatasetError, reason
 
 VOICE_CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "boredom", "calm")
 """Classes of all corpora, in the order of a voice model."""
@@ -81,9 +81,4 @@ def read_file(path: str, archive: Path | None) -> bytes:
         with zipfile.ZipFile(archive) as content:
             return content.read(path)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{path}: cannot be read: {describe(error)}.") from None
-
-
-def describe(error: Exception) -> str:
-    """Return the reason of an error of the operating system or of a .zip file."""
-    return (getattr(error, "strerror", None) or str(error)).lower()
+        raise DatasetError(f"{path}: cannot be read: {reason(error)}.") from None
