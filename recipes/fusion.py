@@ -14,7 +14,8 @@ from collections import Counter
 from pathlib import Path
 
 from mien.adaptation.fusion import fit_fusion
-from mien.adaptation.fusion_file import METRICS, check_packages, write_fusion
+from mien.adaptation.fusion_file import METRICS, write_fusion
+from mien.adaptation.model_file import check_packages
 from mien.adaptation.utterances import UtteranceReader
 from mien.inference.classifier import ExpressionClassifier
 from mien.runtime import DEFAULT_MODEL
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--voice", default="voice", help="voice model, by name or path")
     parser.add_argument("--output", "-o", type=Path, required=True)
     options = parser.parse_args()
-    check_packages()
+    check_packages("Fitting a fusion")
     reader = UtteranceReader(
         ExpressionClassifier(options.face, threads=1, precision="float32"), VoiceAnalyzer(options.voice, threads=1)
     )

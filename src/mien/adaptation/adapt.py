@@ -69,7 +69,7 @@ def adapt(
         MissingExtraError: if SciPy or onnx is not installed.
     """
     output = Path(output)
-    check_packages()
+    check_packages("Adaptation")
     check_manifest_path(output)
     classifier = ExpressionClassifier(model, threads=1, precision="float32")
     check_last_layer(find_model(model))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ import numpy as np
 
 from mien.adaptation.fusion import FusionFit
 from mien.atomic import write_atomic
-from mien.errors import MissingExtraError
 from mien.fusion.model import TASK, identify
 from mien.manifest import InputSpec, Manifest, TrainingSource, file_sha256, write_manifest
 
@@ -23,13 +21,6 @@ METRICS = "cross-validated head; trust, components and temperature in sample"
 
 _OPSET = 17
 _IR_VERSION = 8
-
-
-def check_packages() -> None:
-    """Raise `MissingExtraError` unless onnx and SciPy are installed, so that nothing is computed in vain."""
-    for package in ("onnx", "scipy"):
-        if find_spec(package) is None:
-            raise MissingExtraError(f"Fitting a fusion ({package} is missing)", "adapt")
 
 
 def write_fusion(fit: FusionFit, face: Manifest, voice: Manifest, data: TrainingSource, output: Path) -> Manifest:

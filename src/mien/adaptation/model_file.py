@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 
-def check_packages() -> None:
-    """Raise `MissingExtraError` if onnx or SciPy is not installed."""
+def check_packages(task: str) -> None:
+    """Raise `MissingExtraError` for a task unless onnx and SciPy are installed, so that nothing is computed in vain."""
     for package in ("onnx", "scipy"):
         if find_spec(package) is None:
-            raise MissingExtraError(f"Adaptation ({package} is missing)", "adapt")
+            raise MissingExtraError(f"{task} ({package} is missing)", "adapt")
 
 
 def check_last_layer(model: Path) -> None:

@@ -29,8 +29,6 @@ MAX_FACES = 32
 """Maximum number of faces that are returned, the largest first."""
 STEP = 32
 """The sides of the network's input are multiples of it, in pixels."""
-MAX_CANVAS = 2048
-"""Maximum side of the canvas in pixels; Pillow resizes larger images in other steps."""
 
 
 class DetectorPipeline(nn.Module):
