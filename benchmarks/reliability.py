@@ -191,7 +191,7 @@ def summarize(
         "faces": len(labels),
         "posed": len(clean.label),
         "copied": len(np.unique(copies.face)),
-        "area_under_risk": round(metrics.area_under_risk_coverage(curve), 5),
+        "area_under_risk": round(area_under_risk_coverage(curve), 5),
         "risk_coverage": [vars(point) for point in points],
         "curve": [
             [round(float(value), 5) for value in curve.coverage[::-8][::-1]],
@@ -207,6 +207,16 @@ def summarize(
         ],
         "quality_temperature": evaluate_quality(copies, temperature),
     }
+
+
+def area_under_risk_coverage(curve: metrics.RiskCoverage) -> float:
+    """Return the mean risk over coverage (AURC): small when wrong predictions have low confidence; nan for no points.
+
+    Source:
+        Geifman, Uziel, El-Yaniv (ICLR 2019); here rows of equal confidence form one step.
+    """
+    steps = np.diff(curve.coverage, prepend=0.0)
+    return float(np.sum(curve.risk * steps)) if steps.size else float("nan")
 
 
 def _is_copy(images: FaceImages, kind: str, amount: float) -> np.ndarray:

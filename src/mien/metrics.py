@@ -294,16 +294,6 @@ def risk_coverage(probabilities: np.ndarray, labels: np.ndarray) -> RiskCoverage
     )
 
 
-def area_under_risk_coverage(curve: RiskCoverage) -> float:
-    """Return the mean risk over coverage (AURC): small when wrong predictions have low confidence; nan for no points.
-
-    Source:
-        Geifman, Uziel, El-Yaniv (ICLR 2019); here rows of equal confidence form one step.
-    """
-    steps = np.diff(curve.coverage, prepend=0.0)
-    return float(np.sum(curve.risk * steps)) if steps.size else float("nan")
-
-
 def _golden_section(loss: Callable[[float], float], low: float, high: float, tolerance: float = 1e-6) -> float:
     """Return the minimum of a unimodal function between `low` and `high`."""
     left, right = high - _GOLDEN_RATIO * (high - low), low + _GOLDEN_RATIO * (high - low)

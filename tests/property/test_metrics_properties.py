@@ -115,13 +115,3 @@ def test_risk_at_full_coverage_is_the_error_rate(case):
     assert np.isclose(curve.risk[-1], 1 - metrics.accuracy(labels, metrics.choose_labels(probabilities)))
     assert (np.diff(curve.coverage) > 0).all()
     assert (np.diff(curve.threshold) < 0).all()
-
-
-@quick
-@given(logits_and_labels())
-def test_area_under_risk_coverage_is_the_mean_risk_over_thresholds(case):
-    logits, labels = case
-    probabilities = metrics.softmax(logits)
-    confidence, is_wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != labels
-    risks = [is_wrong[confidence >= threshold].mean() for threshold in confidence]
-    assert np.isclose(metrics.area_under_risk_coverage(metrics.risk_coverage(probabilities, labels)), np.mean(risks))

@@ -136,13 +136,6 @@ def test_risk_coverage_merges_equal_confidences():
     assert curve.risk == pytest.approx([0, 1 / 3, 0.5])
 
 
-def test_area_under_risk_coverage_of_four_rows():
-    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
-    curve = metrics.risk_coverage(probabilities, np.array([0, 1, 1, 0]))  # correct, wrong, correct, correct
-    assert metrics.area_under_risk_coverage(curve) == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
-    assert np.isnan(metrics.area_under_risk_coverage(metrics.risk_coverage(NO_ROWS, EMPTY)))
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
