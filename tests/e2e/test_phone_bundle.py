@@ -1,6 +1,7 @@
 """A phone bundle is complete, and a program in Node that reads nothing else passes its golden tests."""
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -12,7 +13,7 @@ from mien.cli.main import main
 from mien.errors import InputError, ModelError, ParityError
 from mien.export.bundle.check import check_bundle
 from mien.export.bundle.contract import build_contract
-from mien.export.bundle.write import write_bundle
+from mien.export.bundle.write import check_folder, write_bundle
 from mien.manifest import file_sha256, read_manifest, write_manifest
 from mien.runtime import find_model
 
@@ -141,6 +142,23 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path):
     with pytest.raises(InputError, match=r"contains other files and no contract\.json"):
         write_bundle("mobile", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+def test_a_folder_with_a_contract_of_something_else_is_not_replaced(tmp_path):
+    (tmp_path / "contract.json").write_text('{"parties": []}', encoding="utf-8")
+    (tmp_path / "app.kt").write_text("code", encoding="utf-8")
+    with pytest.raises(InputError, match=r"contains other files and no contract\.json"):
+        check_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["labels_de.json", "licenses/onnxruntime.txt", ".git/HEAD", "golden/more/face.rgb"])
+def test_a_bundle_with_other_files_is_not_replaced(copy, name):
+    check_folder(copy)
+    (copy / name).parent.mkdir(exist_ok=True)
+    (copy / name).write_text("own", encoding="utf-8")
+    with pytest.raises(InputError, match=rf"not of the bundle and would be deleted: {re.escape(name)};"):
+        write_bundle("mobile", copy)
+    assert (copy / name).read_text(encoding="utf-8") == "own"
 
 
 @pytest.mark.parametrize("has_bundle", [False, True])

@@ -3,7 +3,7 @@
 import json
 import shutil
 from importlib.metadata import PackageNotFoundError, files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -26,6 +26,16 @@ CONTRACT = "contract.json"
 """File that marks a folder as a phone bundle."""
 BUNDLE_FORMATS: tuple[Format, ...] = ("onnx", "litert", "executorch")
 """Formats of the graphs; Core ML runs on macOS only, so that its graphs cannot be tested elsewhere."""
+_BUNDLE_FILES = (
+    CONTRACT,
+    *(f"{graph}{FORMATS[name].suffix}" for graph in ("detector", "expression", "mesh") for name in BUNDLE_FORMATS),
+    "golden/golden.json",
+    "golden/*.rgb",
+    "manifests/*.json",
+    ".DS_Store",
+    "*/.DS_Store",
+)
+"""Patterns of the files of a bundle other than licenses, and of one that macOS leaves in folders."""
 CANVAS_STEP = 32
 """The side of the canvas is a multiple of it, in pixels."""
 CANVAS_SIDES = (320, 2048)
@@ -85,11 +95,38 @@ def write_bundle(
 
 
 def check_folder(folder: Path) -> None:
-    """Raise `InputError` unless a bundle may be written to a folder."""
-    if folder.is_dir() and (not any(folder.iterdir()) or (folder / CONTRACT).is_file()):
+    """Raise `InputError` unless a folder is new, empty, or contains a bundle and nothing else."""
+    if folder.is_dir() and not any(folder.iterdir()):
         return
-    if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder} contains other files and no {CONTRACT}; choose a new or empty folder.")
+    if not _has_contract(folder):
+        if folder.exists() or folder.is_symlink():
+            raise InputError(f"{folder} contains other files and no {CONTRACT}; choose a new or empty folder.")
+        return
+    if others := _foreign_files(folder):
+        names = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        raise InputError(
+            f"{folder} contains files that are not of the bundle and would be deleted: {names}; move them, or choose a "
+            "new or empty folder."
+        )
+
+
+def _has_contract(folder: Path) -> bool:
+    """Return whether a folder has the contract of a bundle."""
+    try:
+        record = json.loads((folder / CONTRACT).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and {"schema", "mien", "graphs"} <= record.keys()
+
+
+def _foreign_files(folder: Path) -> list[str]:
+    """Return the sorted paths in a folder, relative to it, that `write_bundle` does not write."""
+    patterns = (*_BUNDLE_FILES, *(f"licenses/{path.name}" for path in _license_files()))
+    files = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    names = (path.relative_to(folder).as_posix() for path in files)
+    return sorted(
+        name for name in names if not any(PurePosixPath("/", name).match(f"/{pattern}") for pattern in patterns)
+    )
 
 
 def _load_torch(model: Path, output_names: tuple[str, ...]) -> TorchGraph:
