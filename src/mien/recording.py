@@ -40,8 +40,8 @@ from mien.video.run_state import (
     check_table_name,
     load_state,
     mark_stopped,
+    recording_settings,
     remove_outputs,
-    run_settings,
 )
 from mien.video.schedule import DETECTION_INTERVAL_S
 from mien.video.speaking import MOUTH, SoundTrack, join_turns, speaking_rows
@@ -115,7 +115,7 @@ def record(
         raise InputError(f"{file} would be overwritten; give another --output.")
     folder.mkdir(parents=True, exist_ok=True)
     with locked_folder(folder):
-        settings = run_settings(analysis, manifest, sound, annotate=annotate, baseline=baseline)
+        settings = recording_settings(analysis, sound, annotate=annotate, baseline=baseline)
         state = load_state(folder, settings, resume=resume)
         outputs = {TURNS: sound is not None, VIDEO: annotate, REPORT: report}
         keep = [folder / name for name, is_written in outputs.items() if is_written]

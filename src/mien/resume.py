@@ -86,7 +86,8 @@ class Journal(AbstractContextManager["Journal"]):
 
     Args:
         path: created, or continued with `resume` if it exists.
-        settings: JSON values that have to be equal for the run to be resumed; `command` is the name of the command.
+        command: name of the command that writes it; the journal of another command is not replaced.
+        settings: JSON values that have to be equal for the run to be resumed.
         resume: continue an existing journal; by default it is replaced.
         hint: how to start over, for the message when it cannot be continued.
 
@@ -96,8 +97,15 @@ class Journal(AbstractContextManager["Journal"]):
     """
 
     def __init__(
-        self, path: Path, settings: Mapping[str, Any], *, resume: bool = False, hint: str = "remove it to start over"
+        self,
+        path: Path,
+        command: str,
+        settings: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        hint: str = "remove it to start over",
     ) -> None:
+        settings = {"command": command, **settings}
         self.path = path
         self._hint = hint
         self._positions: dict[str, int] = {}
@@ -105,30 +113,29 @@ class Journal(AbstractContextManager["Journal"]):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = path.open("a+b")
             _lock(self._file, path)
-            self._check_owner(settings)
+            self._check_owner(command)
             length = self._read(settings) if resume else 0
             self._file.truncate(length)
             self._file.seek(length)
             if not length:
-                self._append(dict(settings))
+                self._append(settings)
         except OSError as error:
             raise write_error(path, error) from None
         except MienError:
             self._file.close()
             raise
 
-    def _check_owner(self, settings: Mapping[str, Any]) -> None:
+    def _check_owner(self, command: str) -> None:
         """Raise `InputError` unless the file is empty or starts with settings of the same command."""
         self._file.seek(0)
         line = self._file.readline()
         try:
-            before = json.loads(line) if line else settings
+            before = json.loads(line) if line else {"command": command}
         except (ValueError, RecursionError):
             before = None
-        if not isinstance(before, Mapping) or before.get("command") != settings.get("command"):
+        if not isinstance(before, Mapping) or before.get("command") != command:
             raise InputError(
-                f"{self.path} is damaged or not a journal of {settings.get('command')}; "
-                "move it away, or write to another place."
+                f"{self.path} is damaged or not a journal of {command}; move it away, or write to another place."
             )
 
     def _read(self, settings: Mapping[str, Any]) -> int:

@@ -206,10 +206,15 @@ def test_run_killed_twice_equals_uninterrupted_run(crossing, tiny_model, shell, 
     kill_after(start(clip, killed, "--resume", *model), killed, first + 10)
 
     before = {path: path.read_bytes() for path in killed.iterdir()}
-    for options in ((), ("--resume", "--detect-every", 2), ("--resume", "--max-faces", 1), ("--resume", "--flip-tta")):
+    for options, problem in (
+        ((), "holds an unfinished run"),
+        (("--resume", "--detect-every", 2), "other settings (detect_every)"),
+        (("--resume", "--max-faces", 1), "other settings (max_faces)"),
+        (("--resume", "--flip-tta"), "other settings (flip_tta)"),
+    ):
         assert shell(clip, "--output", killed, *options) == 2
         assert shell.err.count("\n") == 1
-        assert "unfinished run" in shell.err
+        assert problem in shell.err
     assert {path: path.read_bytes() for path in killed.iterdir()} == before
 
     assert shell(clip, "--output", killed, "--resume", "--no-report") == 0

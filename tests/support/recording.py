@@ -55,7 +55,6 @@ class FakeAnalyzer:
 
     classifier = SimpleNamespace(has_affect=False)
     networks = dict.fromkeys(("face detector", "expression"), SimpleNamespace(device="cpu", precision="float32"))
-    detector_size = 640
     options = AnalysisOptions()
     manifest = SimpleNamespace(labels=LABELS, abstain_below=0.0, sha256="0", name="none", version="0")
     action_unit_names = ()

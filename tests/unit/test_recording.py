@@ -108,11 +108,16 @@ def test_refuses_to_resume_another_run(tmp_path):
         run(folder, source=clip, on_frame=kill_at(3))
     other = FakeAnalyzer()
     other.options = AnalysisOptions(min_confidence=0.9)
-    for options in ({"analyzer": other}, {"annotate": False}, {"fps": 5}, {"source": "other.mp4"}):
-        with pytest.raises(InputError, match="another video, model or option"):
+    for name, options in (
+        ("min_confidence", {"analyzer": other}),
+        ("annotate", {"annotate": False}),
+        ("fps", {"fps": 5}),
+        ("source, file", {"source": "other.mp4"}),
+    ):
+        with pytest.raises(InputError, match=rf"out belongs to a run with other settings \({name}\)"):
             run(folder, resume=True, **{"source": clip, **options})
     clip.write_bytes(b"123456")
-    with pytest.raises(InputError, match="another video"):
+    with pytest.raises(InputError, match=r"other settings \(file\); give the same as before, or give another --output"):
         run(folder, source=clip, resume=True)
     clip.write_bytes(b"12345")
     with pytest.raises(InputError, match="--resume"):
@@ -129,7 +134,7 @@ def test_refuses_to_resume_a_file_that_was_replaced(tmp_path):
         run(tmp_path / "out", source=clip, on_frame=kill_at(3))
     time_ns = clip.stat().st_mtime_ns
     os.utime(clip, ns=(time_ns, time_ns + 1_000_000))
-    with pytest.raises(InputError, match="another video"):
+    with pytest.raises(InputError, match=r"other settings \(file\); give the same as before, or give another --output"):
         run(tmp_path / "out", source=clip, resume=True)
 
 
@@ -141,7 +146,7 @@ def test_refuses_to_resume_a_folder_of_images_that_has_grown(tmp_path, monkeypat
         Image.new("RGB", (160, 120), (100, 100, 100)).save(frames / f"{index}.png")
     run(tmp_path / "out", source=frames, on_frame=stop_at(3))
     Image.new("RGB", (160, 120)).save(frames / "05.png")
-    with pytest.raises(InputError, match="another video"):
+    with pytest.raises(InputError, match=r"other settings \(file\); give the same as before, or give another --output"):
         run(tmp_path / "out", source=frames, resume=True)
     (frames / "05.png").unlink()
     assert run(tmp_path / "out", source=frames, resume=True).counts.frames == 6
@@ -154,7 +159,7 @@ def test_refuses_to_resume_on_another_device_or_with_another_precision(tmp_path,
         run(tmp_path, on_frame=kill_at(3))
     other = FakeAnalyzer()
     other.networks = {**other.networks, role: SimpleNamespace(**{**vars(other.networks[role]), **setting})}
-    with pytest.raises(InputError, match="another video, model or option"):
+    with pytest.raises(InputError, match=rf"other settings \({next(iter(setting))}\)"):
         run(tmp_path, resume=True, analyzer=other)
     assert run(tmp_path, resume=True).counts.frames == 16
 

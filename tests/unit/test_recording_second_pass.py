@@ -75,7 +75,7 @@ def test_blur_hides_a_face_in_every_frame_also_where_it_is_missed(tmp_path, monk
 def test_blur_is_part_of_the_settings_of_a_run(tmp_path):
     with pytest.raises(Killed):
         run(tmp_path, on_frame=kill_at(3))
-    with pytest.raises(InputError, match="another video, model or option"):
+    with pytest.raises(InputError, match=r"other settings \(blur\)"):
         run(tmp_path, resume=True, blur="all")
 
 

@@ -60,8 +60,7 @@ class BatchRun(AbstractContextManager["BatchRun"]):
         try:
             if folder.exists() and not manifest.is_file() and any(folder.iterdir()):
                 raise InputError(f"{folder} has other files; give a new or empty folder.")
-            marked = {"command": "mien batch", **settings}
-            self._journal = Journal(manifest, marked, resume=True, hint="give a new folder")
+            self._journal = Journal(manifest, "mien batch", settings, resume=True, hint="give a new folder")
             for partial in folder.rglob("*.partial"):
                 partial.unlink(missing_ok=True)
         except OSError as error:

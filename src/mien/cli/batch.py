@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mien._version import __version__
 from mien.addresses import public_name
 from mien.cli.options import ANALYSIS, DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, Number, Quiet
 from mien.cli.progress import print_message, progress_bar
@@ -111,6 +110,7 @@ def batch(
     from mien.batch.run import BatchRun
     from mien.batch.shards import list_shards
     from mien.cli.outputs import print_written
+    from mien.inference.run_settings import run_settings
 
     if not source:
         raise InputError("no source given; expected files, folders or URLs.")
@@ -122,14 +122,13 @@ def batch(
     analyzer = (replace(options, device="cpu") if placement.gpus_per_worker else options).open_analyzer()
     opener = _analyzer_opener(options, placement, analyzer)
     settings = {
-        "version": __version__,
+        **run_settings(analyzer),
         "source": [public_name(item) for item in source],
         "inputs": listing.digest,
         "shard_size": shard_size,
-        "model": analyzer.manifest.sha256,
+        # those of the workers
         "device": options.device,
         "precision": opener.keywords["precision"],
-        **asdict(analyzer.options),
     }
     with BatchRun(output, settings, listing.shards) as run:
         if run.counts.shards and not quiet:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien._version import __version__
 from mien.errors import MienError
+from mien.inference.run_settings import run_settings
 from mien.resume import Journal
 from mien.schema import flatten_result, table_columns
 from mien.table_files import TableFile, check_table_path
@@ -77,15 +77,8 @@ class ImageRun(AbstractContextManager["ImageRun"]):
         self._other_rows: list[Mapping[str, Any]] = []
         if table is not None:
             check_table_path(table)
-        settings = {
-            "command": "mien predict",
-            "version": __version__,
-            "model": analyzer.manifest.sha256,
-            **asdict(analyzer.options),
-            "output": str(output) if output else None,
-            "blur": blur,
-        }
-        self._journal = Journal(journal_path(table, output), settings, resume=resume)
+        settings = {**run_settings(analyzer), "output": str(output) if output else None, "blur": blur}
+        self._journal = Journal(journal_path(table, output), "mien predict", settings, resume=resume)
         read = {key for key in self._images if key in self._journal}
         self._done = {key for key in read if self._journal[key]["file"] == _identify(self._images[key])}
         self._changed = read - self._done

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from mien._version import __version__
 from mien.addresses import public_name
 from mien.cli.options import (
     DEFAULTS,
@@ -245,18 +244,10 @@ def _conclude(total: int, skipped: int, failures: int, *, quiet: bool) -> int:
 
 def _journal_settings(analyzer: Analyzer, voices: VoiceAnalyzer | None, settings: _Settings) -> dict[str, Any]:
     """Return what has to be the same when a run over several videos is resumed."""
-    from mien.video.analysis import numeric_settings
+    from mien.inference.run_settings import run_settings
 
     same = asdict(replace(settings, resume=False, quiet=False))
-    voice = voices.manifest.sha256 if voices else None
-    return {
-        "version": __version__,
-        "model": analyzer.manifest.sha256,
-        "voice": voice,
-        **numeric_settings(analyzer),
-        **asdict(analyzer.options),
-        **same,
-    }
+    return {**run_settings(analyzer), "voice": voices.manifest.sha256 if voices else None, **same}
 
 
 def _frame_callback(

@@ -35,7 +35,7 @@ class VideoFolders(AbstractContextManager["VideoFolders"]):
 
         self._items = number_names(map(public_name, sources))
         self._output = output
-        self._journal = Journal(output / JOURNAL, {"command": "mien video", **settings}, resume=resume)
+        self._journal = Journal(output / JOURNAL, "mien video", settings, resume=resume)
         known = {item: self._journal[item]["folder"] for item in self._journal}
         self._folders = name_folders(sources, self._items, known)
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from mien.addresses import public_name
 from mien.devices import Precision
 from mien.drawing.blur_mode import BlurMode, check_blur
 from mien.inference.analyzer import Analyzer
+from mien.inference.run_settings import run_settings
 from mien.results import VideoFrame
 from mien.runtime import DEFAULT_MODEL
 from mien.video.follower import FaceFollower
@@ -74,15 +75,6 @@ def analyze_video(
         source, analyzer, detect_every=detect_every, smoothing_s=smoothing_s, fps=fps, keep_images=keep_images
     ) as analysis:
         yield from analysis
-
-
-def numeric_settings(analyzer: Analyzer) -> dict[str, Any]:
-    """Return device and precision in use, of face detector and expression model: others give other numbers."""
-    networks = [analyzer.networks[role] for role in ("face detector", "expression")]
-    return {
-        "device": [network.device for network in networks],
-        "precision": [network.precision for network in networks],
-    }
 
 
 class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
@@ -188,15 +180,13 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
 
     def settings(self) -> dict[str, Any]:
         """Return the source and every option, as JSON values; an analysis with equal ones has the same results."""
-        follower, analyzer = self.follower, self.follower.analyzer
+        follower = self.follower
         return {
+            **run_settings(follower.analyzer),
             "source": public_name(str(self.source)) if self.is_path else self.info.source,
             "file": identify(self.source) if isinstance(self.source, str | os.PathLike) else None,
             "fps": self.fps,
             "size_hw": list(self.info.size_hw),
-            "detector_size": analyzer.detector_size,
-            **numeric_settings(analyzer),
-            **asdict(analyzer.options),
             "detect_every": follower.schedule.every,
             "smoothing_s": follower.smoother.time_constant_s,
             "abstain_below": follower.smoother.abstain_below,

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mien._version import __version__
 from mien.atomic import write_atomic
 from mien.errors import InputError
-from mien.manifest import Manifest
+from mien.resume import check_settings
 from mien.video.analysis import VideoAnalysis
 from mien.video.speaking import SoundTrack
 from mien.video.track_summary import SEGMENTS, TRACKS
@@ -47,13 +46,11 @@ def remove_outputs(folder: Path, keep: Iterable[Path]) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def run_settings(
-    analysis: VideoAnalysis, manifest: Manifest, sound: SoundTrack | None, *, annotate: bool, baseline: bool
+def recording_settings(
+    analysis: VideoAnalysis, sound: SoundTrack | None, *, annotate: bool, baseline: bool
 ) -> dict[str, Any]:
     """Return everything that has to be equal for a run to be resumed."""
     return {
-        "version": __version__,
-        "model": manifest.sha256,
         **analysis.settings(),
         "annotate": annotate,
         "blur": analysis.blur,
@@ -84,11 +81,7 @@ def load_state(folder: Path, settings: dict[str, Any], *, resume: bool) -> dict[
         return {"settings": settings}
     if not is_complete:
         raise InputError(f"{path} is damaged; remove it to start over.")
-    if state.get("settings") != settings:
-        raise InputError(
-            f"{folder} holds an unfinished run of another video, model or option; give the same ones, or another "
-            "--output."
-        )
+    check_settings(folder, state.get("settings"), settings, "give another --output")
     return state
 
 

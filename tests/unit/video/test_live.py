@@ -45,7 +45,6 @@ class LiveReader:
 class SlowAnalyzer:
     """An `Analyzer` without faces that sleeps in every detection."""
 
-    detector_size = 640
     options = AnalysisOptions()
     action_unit_names = ()
     classifier = SimpleNamespace(has_affect=False)
