@@ -63,6 +63,14 @@ def test_exports_the_best_checkpoint_of_a_run(run_folder, stripes, tmp_path, cap
     assert "VGGFace2" not in out
 
 
+def test_a_new_calibration_replaces_the_metrics(stripes, tmp_path, capsys):
+    path = tmp_path / "a.onnx"
+    assert run(capsys, "export", "compact", "-o", path)[0] == 0
+    assert list(read_manifest(path).metrics) == ["ferplus/valid"]
+    assert run(capsys, "export", "compact", "-o", path, "--dataset", "folder", "--data", stripes)[0] == 0
+    assert list(read_manifest(path).metrics) == ["folder/valid"]
+
+
 def test_license_of_the_result_names_what_restricts_it(run_folder, tmp_path, capsys):
     source = TrainingSource(name="VGGFace2", license="CC BY-NC 4.0")
     checkpoint = load_checkpoint(run_folder / "last.ckpt")

@@ -108,11 +108,13 @@ def test_graph_that_does_not_run_is_a_model_error(copy):
 def test_model_without_quality_temperature(tmp_path):
     model = tmp_path / "adapted.onnx"
     shutil.copyfile(find_model("mobile"), model)
-    write_manifest(replace(read_manifest(find_model("mobile")), quality_temperature=None), model)
+    manifest = replace(read_manifest(find_model("mobile")), quality_temperature=None)
+    write_manifest(manifest, model)
     contract = write_bundle(model, tmp_path / "bundle", canvas=320)
     names = [tensor["name"] for tensor in contract["graphs"]["expression"]["inputs"]]
     assert names == ["image", "size", "box", "landmarks"]
-    assert "quality_temperature" not in contract["inside_the_graphs"]["calibration"]
+    calibration = contract["inside_the_graphs"]["calibration"]
+    assert calibration == {"temperature": manifest.temperature, "formula": "softmax(logits / temperature)"}
 
 
 def test_consumer_in_node_passes_the_golden_tests(bundle):

@@ -44,6 +44,8 @@ class Calibration(NamedTuple):
 def calibrate(model: Path, index: Index, *, abstain: float = 0.02, progress: Progress | None = None) -> Calibration:
     """Fit temperatures and abstention thresholds of a model file, evaluate it, and rewrite its manifest.
 
+    The metrics in the manifest are replaced.
+
     Args:
         model: an .onnx file with its manifest.
         index: validation split of a data set.
@@ -82,8 +84,8 @@ def calibrate(model: Path, index: Index, *, abstain: float = 0.02, progress: Pro
         risk_coverage=risk_points(probabilities, labels[counted]),
     )
     summary = evaluate_predictions(fitted, predictions).summary
-    split_metrics = {f"{index.name}/{index.split}": _select_metrics(summary)}
-    calibrated = replace(fitted, metrics={**fitted.metrics, **split_metrics})
+    # numbers on other data are those of the earlier calibration
+    calibrated = replace(fitted, metrics={f"{index.name}/{index.split}": _select_metrics(summary)})
     write_manifest(calibrated, model)
     return Calibration(calibrated, summary["unreadable"], notes)
 

@@ -14,6 +14,7 @@ from mien.faces import SINGLE_IMAGE, detection, landmarks, mesh_network
 from mien.faces.alignment import TEMPLATES
 from mien.faces.quality import GRAY_WEIGHTS, HALF_SHARPNESS_ENERGY, MIN_VARIANCE, SHARPNESS_CROP
 from mien.manifest import MAX_HALVINGS, Manifest, file_sha256
+from mien.runtime import DETECTOR_SIZE, MIN_CONFIDENCE
 from mien.video.follower import MEMORY_S
 from mien.video.schedule import DETECTION_INTERVAL_S
 from mien.video.smoothing import HYSTERESIS, TIME_CONSTANT_S
@@ -90,8 +91,8 @@ def build_contract(manifest: Manifest, format: Format, canvas: int, graphs: dict
 
 def _detection() -> dict[str, Any]:
     return {
-        "scan_side": detection.DETECTOR_SIZE,
-        "min_confidence": detector.MIN_CONFIDENCE,
+        "scan_side": DETECTOR_SIZE,
+        "min_confidence": MIN_CONFIDENCE,
         "max_iou": detector.MAX_IOU,
         "max_containment": detection.MAX_CONTAINMENT,
         "max_fragment_ratio": detection.MAX_FRAGMENT_RATIO,
@@ -114,8 +115,13 @@ def _alignment(manifest: Manifest) -> dict[str, Any]:
 
 def _calibration(manifest: Manifest) -> dict[str, Any]:
     spec = manifest.quality_temperature
-    quality = {} if spec is None else {"quality_temperature": {**vars(spec), "max_halvings": MAX_HALVINGS}}
-    return {"temperature": manifest.temperature, **quality, "formula": _FORMULAS["calibration"]}
+    if spec is None:
+        return {"temperature": manifest.temperature, "formula": _FORMULAS["calibration"]}
+    return {
+        "temperature": manifest.temperature,
+        "quality_temperature": {**vars(spec), "max_halvings": MAX_HALVINGS},
+        "formula": _FORMULAS["quality_calibration"],
+    }
 
 
 def _quality() -> dict[str, Any]:
