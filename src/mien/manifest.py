@@ -191,9 +191,16 @@ class Manifest:
 
 
 def result_license(stated: str, sources: Iterable[TrainingSource]) -> str:
-    """Return the license of weights: what the user states, and the sources that do not allow every use."""
-    restrictions = [f"{source.name} ({source.license})" for source in sources if RESTRICTED.search(source.license)]
-    return (stated or UNSTATED_LICENSE) + (RESTRICTION + "; ".join(restrictions) if restrictions else "")
+    """Return the license of weights: that of their author, and the sources that do not allow every use.
+
+    Args:
+        stated: license as the author states it, or the result for the weights that the sources are added to.
+        sources: the data sets and models behind the weights, or those that are added.
+    """
+    license_name, _, known = stated.partition(RESTRICTION)
+    added = [f"{source.name} ({source.license})" for source in sources if RESTRICTED.search(source.license)]
+    restrictions = "; ".join([*([known] if known else []), *(text for text in added if text not in known)])
+    return (license_name or UNSTATED_LICENSE) + (RESTRICTION + restrictions if restrictions else "")
 
 
 def manifest_path(model_path: Path) -> Path:

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from mien.adaptation.correction import Correction
 from mien.adaptation.model_file import write_corrected
 from mien.cli.main import main
 from mien.inference.classifier import ExpressionClassifier
+from mien.manifest import read_manifest
 from mien.runtime import find_model
 from support.datasets import zip_folder
 from support.images import bust
@@ -55,7 +57,18 @@ def test_adapts_to_a_folder_and_predicts_its_labels(photographs, tmp_path, capsy
     manifest = json.loads(output.with_suffix(".json").read_text())
     assert manifest["source"]["adapted_from"] == "compact, version 2"
     assert manifest["trained_on"][-1]["name"].endswith("27 faces, adaptation")
-    assert set(next(iter(manifest["metrics"].values()))["labels"]) >= {"n", "accuracy", "balanced_accuracy", "ece"}
+    ((data, protocols),) = manifest["metrics"].items()
+    assert data.endswith("/cross-validated")
+    assert set(protocols) == {"labels", "labels, before adaptation"}
+    assert set(protocols["labels"]) >= {"n", "accuracy", "balanced_accuracy", "ece"}
+
+
+def test_license_names_restrictions_of_the_labeled_faces(photographs, tmp_path):
+    index = replace(mien.read_dataset("folder", photographs / "photos"), title="Faces", license="for research")
+    manifest = mien.adapt("compact", index, tmp_path / "mine.onnx").manifest
+    assert manifest is not None
+    before = read_manifest(find_model("compact")).license
+    assert manifest.license == f"{before}; restricted by its training data: Faces: 27 faces, adaptation (for research)"
 
 
 def test_adapts_to_a_zip_archive(photographs, tmp_path, capsys):
@@ -96,7 +109,9 @@ def test_adapts_to_a_table_with_groups(photographs, tmp_path, capsys):
     assert source["groups"] == "session"
 
 
-def test_unknown_group_names_the_columns(photographs, tmp_path, capsys):
+def test_unknown_group_names_the_columns(photographs, tmp_path, capsys, monkeypatch):
+    # before a prediction, which takes hours on large data sets
+    monkeypatch.setattr("mien.adaptation.adapt.predict_dataset", None)
     code = run_adapt("compact", photographs / "table.csv", "--group", "person", "-o", tmp_path / "mine.onnx")
     assert code == 2
     assert "session" in capsys.readouterr().err

@@ -300,3 +300,10 @@ def test_license_of_the_result_names_restrictions(license_name, is_restricted):
     )
     assert text == ("MIT" + f"; restricted by its training data: X ({license_name})" * is_restricted)
     assert result_license("", []) == "not stated"
+
+
+def test_added_sources_extend_the_restrictions_of_a_license():
+    first, second = (TrainingSource(name=name, license="research") for name in ("X", "Y"))
+    license_name = result_license("MIT", [first])
+    assert result_license(license_name, [second]) == "MIT; restricted by its training data: X (research); Y (research)"
+    assert result_license(license_name, [first, TrainingSource(name="Z", license="CC0")]) == license_name

@@ -19,7 +19,7 @@ from mien.errors import DatasetError, InputError
 from mien.evaluation.labels import official_labels, select_labeled
 from mien.evaluation.predictions import predict_dataset
 from mien.inference.classifier import ExpressionClassifier
-from mien.manifest import Manifest, TrainingSource, check_manifest_path
+from mien.manifest import Manifest, TrainingSource, check_manifest_path, result_license
 from mien.progress import Progress
 from mien.runtime import find_model
 
@@ -76,6 +76,7 @@ def adapt(
     samples = tuple(sample for sample in index.samples if sample.split != "test")
     if not samples:
         raise DatasetError(f"{index.root}: all images are in the split test, which is left out; expected others.")
+    _check_column(index, group)
     faces, basis, skipped = extract_features(
         classifier, select_labeled(replace(index, samples=samples)), group, progress
     )
@@ -85,6 +86,7 @@ def adapt(
     if choice.correction is None:
         return Adaptation(choice=choice, before=before, after=before, manifest=None, skipped=skipped, absent=absent)
     title = index.title or index.name
+    learned = TrainingSource(name=f"{title}: {len(faces)} faces, adaptation", license=index.license)
     temperature = fit_temperature(choice.logits, faces.labels)
     after = summarize(choice.logits / temperature, faces.labels)
     shares = label_shares(faces.labels, choice.logits.shape[1], choice.setting.balance)
@@ -97,11 +99,9 @@ def adapt(
         class_prior=dict(zip(classifier.manifest.labels, shares.round(6).tolist(), strict=True)),
         abstain_below=min(classifier.manifest.abstain_below, 0.5),
         risk_coverage=(),
-        trained_on=(
-            *classifier.manifest.trained_on,
-            TrainingSource(name=f"{title}: {len(faces)} faces, adaptation", license=index.license),
-        ),
-        metrics={f"{title}/cross-validated": {"labels": after}, f"{title}/before": {"labels": before}},
+        trained_on=(*classifier.manifest.trained_on, learned),
+        license=result_license(classifier.manifest.license, [learned]),
+        metrics={f"{title}/cross-validated": {"labels": after, "labels, before adaptation": before}},
         source={
             "adapted_from": f"{classifier.manifest.name}, version {classifier.manifest.version}",
             "adapted_sha256": classifier.manifest.sha256,
@@ -145,13 +145,17 @@ def extract_features(
     return faces, basis, skipped
 
 
+def _check_column(index: Index, name: str) -> None:
+    """Raise `InputError` unless a column of groups exists in the data; an empty name is none."""
+    known = sorted({column for sample in index.samples for column in sample.groups})
+    if name and name not in known:
+        raise InputError(f"no column {name!r} in the data; it has {', '.join(known) or 'no further columns'}.")
+
+
 def _group_numbers(index: Index, rows: Sequence[int] | np.ndarray, group: str) -> np.ndarray:
     """Return the number of the group of every face (N,)."""
     if not group:
         return np.arange(len(rows))
-    if not any(group in index.samples[row].groups for row in rows):
-        known = sorted({name for sample in index.samples for name in sample.groups})
-        raise InputError(f"no column {group!r} in the data; it has {', '.join(known) or 'no further columns'}.")
     # an image without a group is its own
     names = [index.samples[row].groups.get(group) or f"image {row}" for row in rows]
     return np.unique(names, return_inverse=True)[1]
