@@ -6,7 +6,7 @@ All are frozen. `to_record` converts to the structs of `mien.schema`, `to_dict` 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -182,6 +182,25 @@ class Expression(Recordable):
             arousal=None if self.arousal is None else round(self.arousal, 4),
             **({} if self.trained_affect is None else {"affect": "trained"}),
         )
+
+
+def choose_label(labels: Sequence[str], probabilities: np.ndarray, abstain_below: float) -> tuple[str | None, float]:
+    """Return the most probable class and its probability; the class is None below a threshold.
+
+    Args:
+        labels: names of the C classes.
+        probabilities: (C,), sum to 1.
+        abstain_below: minimum probability of a label, 0..1.
+
+    Example:
+        >>> choose_label(("neutral", "happiness"), np.array([0.4, 0.6]), 0.5)
+        ('happiness', 0.6)
+        >>> choose_label(("neutral", "happiness"), np.array([0.4, 0.6]), 0.7)
+        (None, 0.6)
+    """
+    best = int(probabilities.argmax())
+    confidence = float(probabilities[best])
+    return (labels[best] if confidence >= abstain_below else None), confidence
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

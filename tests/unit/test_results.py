@@ -1,10 +1,10 @@
-"""Result types: valence and arousal derived from probabilities."""
+"""Result types: choice of the label, valence and arousal derived from probabilities."""
 
 import numpy as np
 import pytest
 
 from mien.emotions import EXPRESSIONS, VALENCE_AROUSAL
-from mien.results import Expression
+from mien.results import Expression, choose_label
 
 
 def expression(labels, probabilities):
@@ -31,3 +31,8 @@ def test_own_coordinates_replace_the_defaults():
     assert own.valence_arousal({"calm": (0.2, -0.8), "excited": (0.6, 0.8)}) == pytest.approx((0.5, 0.4))
     with pytest.raises(KeyError):
         own.valence_arousal({"calm": (0.2, -0.8)})
+
+
+@pytest.mark.parametrize(("abstain_below", "label"), [(0.0, "b"), (0.5, "b"), (0.51, None)])
+def test_label_is_the_most_probable_class_from_the_threshold_on(abstain_below, label):
+    assert choose_label(("a", "b", "c"), np.array([0.25, 0.5, 0.25]), abstain_below) == (label, 0.5)

@@ -17,7 +17,7 @@ from mien.faces.alignment import MARGINS, TEMPLATES, Framing, align_face
 from mien.inference.occlusion import face_regions, hide_region
 from mien.manifest import Manifest
 from mien.metrics import softmax
-from mien.results import Explanation, Expression, Face, Quality
+from mien.results import Explanation, Expression, Face, Quality, choose_label
 from mien.runtime import DEFAULT_MODEL, LoadedModel, load_model
 
 BATCH = 32
@@ -325,9 +325,7 @@ class ExpressionClassifier:
         scaled = logits / np.asarray(factors).reshape(-1, 1) + self._manifest.temperature * shift
         expressions = []
         for probabilities, trained_affect in zip(softmax(scaled, self._manifest.temperature), values, strict=True):
-            top = int(probabilities.argmax())
-            confidence = float(probabilities[top])
-            label = self._manifest.labels[top] if confidence >= threshold else None
+            label, confidence = choose_label(self._manifest.labels, probabilities, threshold)
             expressions.append(
                 Expression(
                     labels=self._manifest.labels,

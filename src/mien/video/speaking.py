@@ -12,7 +12,7 @@ import numpy as np
 from mien.fusion import MAX_CONFLICT, conflict, face_weight, log_linear_pool, to_face_classes, voice_weight
 from mien.inference.analyzer import Analyzer
 from mien.manifest import Manifest
-from mien.results import Expression, VideoFrame
+from mien.results import Expression, VideoFrame, choose_label
 from mien.video.mouths import MouthMeter
 from mien.video.speakers import MouthSeries, SpeakerMatch, find_speaker
 from mien.video.table import frame_rows
@@ -162,14 +162,8 @@ def _fuse(
 
 
 def _expression(probabilities: np.ndarray, manifest: Manifest) -> Expression:
-    best = int(probabilities.argmax())
-    confidence = float(probabilities[best])
-    return Expression(
-        labels=manifest.labels,
-        probabilities=probabilities,
-        label=manifest.labels[best] if confidence >= manifest.abstain_below else None,
-        confidence=confidence,
-    )
+    label, confidence = choose_label(manifest.labels, probabilities, manifest.abstain_below)
+    return Expression(labels=manifest.labels, probabilities=probabilities, label=label, confidence=confidence)
 
 
 def _read_faces(rows: Iterable[Mapping[str, Any]], labels: Sequence[str]) -> list[_FaceSamples]:

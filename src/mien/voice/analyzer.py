@@ -9,6 +9,7 @@ import numpy as np
 
 from mien.arguments import check_integer
 from mien.manifest import Manifest
+from mien.results import choose_label
 from mien.voice.activity import SpeechAudio, SpeechDetector, SpeechSegmenter
 from mien.voice.audio import SAMPLE_RATE_HZ, AudioInfo, AudioInput, AudioReader
 from mien.voice.classifier import DEFAULT_VOICE_MODEL, VoiceClassifier
@@ -95,15 +96,14 @@ class VoiceAnalyzer:
     def _predict(self, audio: SpeechAudio) -> VoiceSegment:
         prediction = self._classifier.predict(audio.samples)
         manifest = self.manifest
-        best = int(prediction.probabilities.argmax())
-        is_sure = prediction.probabilities[best] >= manifest.abstain_below
+        label, _ = choose_label(manifest.labels, prediction.probabilities, manifest.abstain_below)
         return VoiceSegment(
             start_s=audio.start / SAMPLE_RATE_HZ,
             end_s=(audio.start + len(audio.samples)) / SAMPLE_RATE_HZ,
             arousal=prediction.arousal,
             labels=manifest.labels,
             probabilities=prediction.probabilities,
-            label=manifest.labels[best] if is_sure else None,
+            label=label,
             prosody=measure_prosody(audio.samples),
             embedding=prediction.embedding,
         )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from mien.errors import MienError
+from mien.results import Recordable
 from mien.schema import ErrorRecord, ProsodyRecord, VoiceRecord, VoiceSegmentRecord, valid_text
 from mien.voice.prosody import Prosody
 
@@ -19,7 +19,7 @@ ENVELOPE_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class VoiceSegment:
+class VoiceSegment(Recordable):
     """How a speech segment sounds to listeners, not what the speaker feels.
 
     Attributes:
@@ -63,7 +63,7 @@ class VoiceSegment:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class VoiceResult:
+class VoiceResult(Recordable):
     """The speech segments of one file. It behaves like a sequence of them: `len`, iteration and indexing.
 
     Attributes:
@@ -102,10 +102,6 @@ class VoiceResult:
             warnings=list(self.warnings),
             error=ErrorRecord(code=self.error.code, message=valid_text(str(self.error))) if self.error else None,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values; the keys are those of `mien.schema`."""
-        return msgspec.to_builtins(self.to_record())
 
     def to_json(self) -> str:
         """Return a line of JSON, as `mien voice --json` prints it."""

@@ -71,6 +71,7 @@ def test_result_of_a_file(tmp_path, analyzer, talk):
     assert record["error"] is None
     assert len(record["segments"]) == len(result) == len(list(result))
     assert result[0].to_record().label == "anger"
+    assert result[0].to_dict() == record["segments"][0]
     assert set(record["segments"][0]["probabilities"]) == set(analyzer.manifest.labels)
 
 
