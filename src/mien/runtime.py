@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent / "assets"
 DEFAULT_MODEL = "expression"
+DETECTOR_SIZE = 640
+"""Default maximum long side, in pixels, at which an image is scanned for faces."""
+MIN_CONFIDENCE = 0.6
+"""Default minimum confidence of the face detector."""
 INT8_SUFFIX = ".int8.onnx"
 """End of the name of a model file whose convolutions compute in int8, beside the float32 file of the same network."""
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")

@@ -12,8 +12,8 @@ from mien.cli.signals import deferred_stop
 from mien.devices import Precision
 from mien.drawing.blur_mode import BlurMode, check_blur
 from mien.emotions import CorpusKind, DatasetKind
-from mien.errors import InputError
-from mien.runtime import DEFAULT_MODEL
+from mien.errors import AnnotationError, DatasetError, InputError, LayoutError
+from mien.runtime import DEFAULT_MODEL, DETECTOR_SIZE, MIN_CONFIDENCE
 
 if TYPE_CHECKING:
     from mien.datasets import Index
@@ -52,12 +52,20 @@ Blur = Annotated[
     ),
 ]
 SplitName = Literal["train", "valid", "test"]
-DATA_HELP = "folder or .zip file; for --dataset table a .csv or .parquet file; for joined LAYOUT=PATH,LAYOUT=PATH."
-"""Description of the option for the path of a data set."""
+Data = Annotated[
+    Path,
+    Parameter(
+        help="folder or .zip file; for --dataset table a .csv or .parquet file; for joined LAYOUT=PATH,LAYOUT=PATH."
+    ),
+]
 
 
 def _analysis(text: str, metavar: str | None = None) -> Parameter:
     return Parameter(group=ANALYSIS, help=text, metavar=metavar)
+
+
+def _layout(text: str) -> Parameter:
+    return Parameter(help=f"{text}; see docs/data-sets.md [default: folder, table or joined, by the form of --data].")
 
 
 Model = Annotated[
@@ -100,14 +108,14 @@ class DetectionOptions:
     precision: Arithmetic = "auto"
     min_confidence: Annotated[
         float, Parameter(metavar="SHARE", help="minimum confidence of the face detector, between 0 and 1.")
-    ] = 0.6
+    ] = MIN_CONFIDENCE
     detector_size: Annotated[
         int,
         Parameter(
             metavar="PIXELS",
             help="long side in pixels of the face detector's input; 1280 finds smaller faces, more slowly.",
         ),
-    ] = 640
+    ] = DETECTOR_SIZE
 
     def open_analyzer(self) -> Analyzer:
         """Load the networks.
@@ -154,10 +162,10 @@ DEFAULTS = AnalyzerOptions()
 @Parameter(name="*", group=DATASET)
 @dataclass(frozen=True, kw_only=True)
 class DatasetOptions:
-    """Location and layout of a data set."""
+    """Location and layout of a data set of faces."""
 
-    data: Annotated[Path, Parameter(help=DATA_HELP)]
-    dataset: Annotated[DatasetKind, Parameter(help="layout of the data set; see docs/data-sets.md.")]
+    data: Data
+    dataset: Annotated[DatasetKind | None, _layout("layout of the data set")] = None
 
     def read(self) -> Index:
         """Read the index of the data set.
@@ -165,66 +173,25 @@ class DatasetOptions:
         Raises:
             DatasetError: the data set cannot be used.
         """
-        from mien.datasets import read_dataset
-
-        return read_dataset(self.dataset, self.data)
+        return _read_faces(self.data, self.dataset)
 
 
 @Parameter(name="*", group=DATASET)
 @dataclass(frozen=True, kw_only=True)
-class EvaluationOptions:
-    """Labeled faces or voices for an evaluation.
+class _SplitOptions:
+    """Location, layout and split of labeled data."""
 
-    Attributes:
-        split: split to evaluate; required if the data set has several.
-        without_duplicates: leave out images that are exact duplicates of an image in another split.
-        speaker_independent: for speech corpora: predict every speaker by heads that are fitted to the other speakers.
-    """
-
-    data: Annotated[Path, Parameter(help=DATA_HELP)]
-    dataset: Annotated[
-        DatasetKind | CorpusKind, Parameter(help="layout of the data set or speech corpus; see docs/data-sets.md.")
-    ]
-    split: SplitName | None = None
-    without_duplicates: bool = False
-    speaker_independent: bool = False
-
-    @property
-    def corpus(self) -> CorpusKind | None:
-        """The layout if it is that of a speech corpus."""
-        return cast("CorpusKind", self.dataset) if self.dataset in get_args(CorpusKind) else None
-
-    def faces(self) -> EvaluationData:
-        """Return the options for a data set of faces.
-
-        Raises:
-            InputError: an option for speech corpora is set.
-        """
-        if self.speaker_independent:
-            raise InputError("--speaker-independent is for speech corpora.")
-        return EvaluationData(
-            data=self.data,
-            dataset=cast("DatasetKind", self.dataset),
-            split=self.split,
-            without_duplicates=self.without_duplicates,
-        )
-
-
-@Parameter(name="*", group=DATASET)
-@dataclass(frozen=True, kw_only=True)
-class EvaluationData(DatasetOptions):
-    """Labeled faces for an evaluation.
-
-    Attributes:
-        split: split to evaluate; required if the data set has several.
-        without_duplicates: leave out images that are exact duplicates of an image in another split.
-    """
-
-    split: SplitName | None = None
-    without_duplicates: bool = False
+    data: Data
+    dataset: DatasetKind | CorpusKind | None = None
+    split: Annotated[SplitName | None, Parameter(help="split to evaluate; required if the data set has several.")] = (
+        None
+    )
+    without_duplicates: Annotated[
+        bool, Parameter(help="leave out images that are exact duplicates of an image in another split.")
+    ] = False
 
     def read_split(self, *, quiet: bool) -> Index:
-        """Read the index of the selected split, without duplicates of other splits if requested.
+        """Read the index of the selected split of faces, without duplicates of other splits if requested.
 
         Raises:
             InputError: the data set has several splits and none is selected.
@@ -233,7 +200,7 @@ class EvaluationData(DatasetOptions):
         from mien.cli.progress import NOTHING_WRITTEN, progress_bar
         from mien.datasets import without_duplicates
 
-        index = self.read()
+        index = _read_faces(self.data, self.dataset)
         split = self.split or _only_split(index)
         if not self.without_duplicates:
             return index.select(split)
@@ -246,6 +213,32 @@ class EvaluationData(DatasetOptions):
         return {"dataset": index.name, "split": split, "flip_tta": "on" if flip_tta else "off"}
 
 
+@Parameter(name="*", group=DATASET)
+@dataclass(frozen=True, kw_only=True)
+class FaceEvaluationOptions(_SplitOptions):
+    """Labeled faces for an evaluation."""
+
+    dataset: Annotated[DatasetKind | None, _layout("layout of the data set")] = None
+
+
+@Parameter(name="*", group=DATASET)
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(_SplitOptions):
+    """Labeled faces or voices for an evaluation.
+
+    Attributes:
+        speaker_independent: for speech corpora: predict every speaker by heads that are fitted to the other speakers.
+    """
+
+    dataset: Annotated[DatasetKind | CorpusKind | None, _layout("layout of the data set or speech corpus")] = None
+    speaker_independent: bool = False
+
+    @property
+    def corpus(self) -> CorpusKind | None:
+        """The layout if it is that of a speech corpus."""
+        return cast("CorpusKind", self.dataset) if self.dataset in get_args(CorpusKind) else None
+
+
 def check_blur_options(blur: BlurMode | None, output: Path | None, options: AnalyzerOptions) -> None:
     """Raise `InputError` if faces are to be hidden and nothing is written, or not all of them are detected."""
     if blur is not None and output is None:
@@ -256,6 +249,25 @@ def check_blur_options(blur: BlurMode | None, output: Path | None, options: Anal
 def network_threads(threads: int, workers: int) -> int:
     """Return the number of threads of every network: one by default if several workers share the cores."""
     return threads or int(workers > 1)
+
+
+def _read_faces(path: Path, kind: str | None) -> Index:
+    """Read the index of a data set of faces, of a guessed kind by default.
+
+    Raises:
+        DatasetError: the data set cannot be used; names --dataset if the guess can be wrong.
+    """
+    from mien.datasets import ADAPTERS, guess_kind, read_dataset
+
+    if kind is not None:
+        return read_dataset(kind, path)
+    try:
+        return read_dataset(guess_kind(path), path)
+    except DatasetError as error:
+        is_layout = isinstance(error, LayoutError) or (isinstance(error, AnnotationError) and error.line == 1)
+        if not is_layout or not path.exists():
+            raise
+        raise DatasetError(f"{error} Other layouts of faces need --dataset: {', '.join(ADAPTERS)}.") from error
 
 
 def _only_split(index: Index) -> str:

@@ -12,10 +12,8 @@ from mien.errors import InputError
 from mien.geometry import bbox_area, duplicates, non_maximum_suppression, transform_points
 from mien.imaging import average_blocks, check_image, resize
 from mien.results import Face
-from mien.runtime import load_model
+from mien.runtime import DETECTOR_SIZE, MIN_CONFIDENCE, load_model
 
-DETECTOR_SIZE = 640
-"""Default maximum long side, in pixels, at which an image is scanned."""
 SCAN_SIZES = (64, 8192)
 """Minimum and maximum long side, in pixels, at which an image is scanned."""
 STRIDES = np.array([8, 16, 32])
@@ -81,7 +79,7 @@ class FaceDetector:
         self,
         *,
         max_side: int = DETECTOR_SIZE,
-        min_confidence: float = 0.6,
+        min_confidence: float = MIN_CONFIDENCE,
         nms_iou: float = 0.3,
         threads: int = 0,
         device: str = "auto",

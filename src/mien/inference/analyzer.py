@@ -18,7 +18,6 @@ from mien.class_prior import Prior, log_ratios
 from mien.devices import Precision
 from mien.errors import MienError, ModelError
 from mien.faces.attributes import pose_faces
-from mien.faces.detection import DETECTOR_SIZE
 from mien.faces.landmarks import SINGLE_IMAGE, LandmarkMesh, MeshOptions
 from mien.faces.movements import estimate_movements
 from mien.faces.quality import SHARPNESS_CROP, face_quality
@@ -33,7 +32,7 @@ from mien.inference.result import Result
 from mien.manifest import Manifest
 from mien.parallel import map_in_order
 from mien.results import Face, with_expression
-from mien.runtime import DEFAULT_MODEL, LoadedModel, count_workers
+from mien.runtime import DEFAULT_MODEL, DETECTOR_SIZE, MIN_CONFIDENCE, LoadedModel, count_workers
 from mien.schema import table_columns
 
 
@@ -92,7 +91,7 @@ class Analyzer:
         action_units: bool = False,
         flip_tta: bool = False,
         max_faces: int | None = None,
-        min_confidence: float = 0.6,
+        min_confidence: float = MIN_CONFIDENCE,
         max_error: float | None = None,
         prior: Prior | None = None,
         max_pixels: int = MAX_PIXELS,

@@ -8,9 +8,10 @@ from typing import TypedDict, Unpack
 from mien.arguments import check_bool, check_integer, check_share
 from mien.class_prior import Prior, read_prior
 from mien.errors import InputError
-from mien.faces.detection import DETECTOR_SIZE, check_detector_size
+from mien.faces.detection import check_detector_size
 from mien.imaging import MAX_PIXELS, Color, check_color
 from mien.records import unknown_key
+from mien.runtime import DETECTOR_SIZE, MIN_CONFIDENCE
 
 
 class OptionOverrides(TypedDict, total=False):
@@ -41,7 +42,7 @@ class AnalysisOptions:
     action_units: bool = False
     flip_tta: bool = False
     max_faces: int | None = None
-    min_confidence: float = 0.6
+    min_confidence: float = MIN_CONFIDENCE
     max_error: float | None = None
     prior: Prior | None = None
     max_pixels: int = MAX_PIXELS

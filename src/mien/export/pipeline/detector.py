@@ -10,15 +10,13 @@ from mien.faces.detection import (
     COARSE_BORDER,
     COARSE_MIN_AREA,
     COARSE_SIZE,
-    DETECTOR_SIZE,
     EXPLAINING_CONFIDENCE,
     STRIDES,
     WEAK_CONFIDENCE,
     WEAK_MIN_AREA,
 )
+from mien.runtime import DETECTOR_SIZE, MIN_CONFIDENCE
 
-MIN_CONFIDENCE = 0.6
-"""Minimum confidence of a face."""
 MAX_IOU = 0.3
 """IoU above which the less confident of two boxes is dropped."""
 MAX_CANDIDATES = (192, 32)
