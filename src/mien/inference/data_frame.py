@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mien.errors import InputError
 from mien.inference.analyzer import Analyzer
-from mien.inference.result import Result
+from mien.inference.result import PANDAS_TYPES, Result
 from mien.schema import flatten_result, table_columns
 
 if TYPE_CHECKING:
@@ -81,9 +81,8 @@ def _join(frame: Any, positions: list[int], columns: dict[str, list[Any]], kinds
     """Repeat rows of a frame and append columns, typed so that missing values stay missing."""
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(frame, pandas.DataFrame):
-        names: dict[type, Any] = {int: "Int64", float: "float64", bool: "boolean", str: object}
         repeated = frame.iloc[positions]
-        types = dict(zip(columns, (names[kind] for kind in kinds), strict=True))
+        types = dict(zip(columns, (PANDAS_TYPES[kind] for kind in kinds), strict=True))
         return pandas.concat([repeated, pandas.DataFrame(columns, index=repeated.index).astype(types)], axis=1)
     polars = sys.modules["polars"]
     types = {int: polars.Int64, float: polars.Float64, bool: polars.Boolean, str: polars.String}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _REPR_FACES = 5
 _NOTEBOOK_SIDE = 960
+PANDAS_TYPES: dict[type, Any] = {int: "Int64", float: "float64", bool: "boolean", str: object}
+"""Types of pandas in which missing values stay missing, by the type of a column."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -189,8 +191,7 @@ def to_pandas(results: Iterable[Result]) -> pd.DataFrame:
         columns |= result.columns
     columns = columns or table_columns(labels, action_units)
     table = pd.DataFrame(rows, columns=list(columns))
-    kinds: dict[type, Any] = {int: "Int64", float: "float64", bool: "boolean", str: object}
-    return table.astype({name: kinds[kind] for name, kind in columns.items()})
+    return table.astype({name: PANDAS_TYPES[kind] for name, kind in columns.items()})
 
 
 def _describe(number: int, face: Face) -> str:
