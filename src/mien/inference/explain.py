@@ -22,7 +22,12 @@ SIDE = 400
 
 
 def explain(
-    image: ImageSource, *, model: str | Path = DEFAULT_MODEL, analyzer: Analyzer | None = None, label: str | None = None
+    image: ImageSource,
+    *,
+    model: str | Path = DEFAULT_MODEL,
+    analyzer: Analyzer | None = None,
+    device: str = "auto",
+    label: str | None = None,
 ) -> list[ExplainedFace]:
     """Detect the faces of an image and explain the prediction for each, the largest first.
 
@@ -31,19 +36,21 @@ def explain(
         model: name of a shipped model, or path of an `.onnx` file with class-activation maps; ignored when an analyzer
             is given.
         analyzer: the analyzer to use; by default a new one of `model`.
+        device: see `Analyzer`; ignored when an analyzer is given.
         label: the class to explain; by default the most probable class of each face.
 
     Raises:
         ImageReadError: if the file is missing, broken, too large or not an image.
         InputError: if the model has no such class.
         ModelError: if the model file has no maps.
+        DeviceError: if the named device is not available.
 
     Example:
         >>> from mien.drawing.explanation import draw_explanations
         >>> faces = explain("photo.jpg", label="anger")  # doctest: +SKIP
         >>> overlay = draw_explanations(faces)  # doctest: +SKIP
     """
-    analyzer = analyzer or Analyzer(model)
+    analyzer = analyzer or Analyzer(model, device=device)
     classifier = analyzer.classifier
     labels = classifier.manifest.labels
     if label is not None and label not in labels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -43,6 +44,8 @@ def analyze_video(
 ) -> Iterator[VideoFrame]:
     """Follow the faces of a video and classify their expressions, frame by frame.
 
+    The source is opened at once, and closed when the iterator ends or is deleted.
+
     Args:
         source: a file, a URL (rtsp, http), a camera (0 or "camera:0"), a folder of images or a pattern; the content of
             a file, as bytes or as an open binary file; an iterable of images, or of pairs (seconds, image).
@@ -57,8 +60,9 @@ def analyze_video(
             video is sampled at this rate.
         keep_images: False for frames without pixels, (0, 0, 3): all frames of a video then fit in a list.
 
-    Yields:
-        Every frame with its faces; for a live source the newest frame, without those that arrived meanwhile.
+    Returns:
+        An iterator over all frames with their faces; for a live source over the newest ones, without those that arrived
+        during an analysis.
 
     Raises:
         VideoReadError: when not a single frame can be read.
@@ -71,9 +75,17 @@ def analyze_video(
         ...     print(frame.timestamp_s, [(face.track_id, face.smoothed.label) for face in frame.faces])
     """
     analyzer = analyzer or Analyzer(model, device=device, precision=precision)
-    with VideoAnalysis(
+    analysis = VideoAnalysis(
         source, analyzer, detect_every=detect_every, smoothing_s=smoothing_s, fps=fps, keep_images=keep_images
-    ) as analysis:
+    )
+    frames = _frames(analysis)
+    # the generator itself closes nothing if it is deleted before its first frame
+    weakref.finalize(frames, analysis.close)
+    return frames
+
+
+def _frames(analysis: VideoAnalysis) -> Iterator[VideoFrame]:
+    with analysis:
         yield from analysis
 
 
