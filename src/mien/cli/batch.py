@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mien.addresses import public_name
+from mien.cli.exit_codes import SOME_FAILED, exit_code
 from mien.cli.options import ANALYSIS, DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, Number, Quiet
 from mien.cli.progress import print_message, progress_bar
 from mien.errors import InputError
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from mien.batch.shards import Shard
     from mien.inference.analyzer import Analyzer
 
-SOME_FAILED = 1
-ALL_FAILED = 2
 LOCAL = "local"
 RAY = "ray"
 
@@ -202,6 +201,6 @@ def _conclude(run: BatchRun, given_up: Sequence[Shard]) -> int:
     if given_up:
         print_message("the same command tries the missing shards again")
     counts = run.counts
-    if not counts.failures and not counts.incomplete and not given_up:
-        return 0
-    return ALL_FAILED if counts.failures >= counts.items else SOME_FAILED
+    missing = sum(len(shard.paths) for shard in given_up)
+    code = exit_code(counts.failures + missing, counts.items + missing)
+    return max(code, SOME_FAILED) if counts.incomplete else code

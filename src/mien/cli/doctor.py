@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mien.cli.options import Arithmetic, Device, Json, Model, Threads
+from mien.cli.signals import finish_before_stop
 from mien.runtime import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def doctor(
     from mien.cli.outputs import print_json
     from mien.diagnosis import diagnose
 
-    diagnosis = diagnose(model, threads=threads, device=device, precision=precision)
+    with finish_before_stop():
+        diagnosis = diagnose(model, threads=threads, device=device, precision=precision)
     if as_json:
         print_json(diagnosis.to_dict())
     else:

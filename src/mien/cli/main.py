@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter
 
 from mien._version import __version__
 from mien.addresses import path_problem
+from mien.cli.exit_codes import PIPE_CLOSED, USAGE_ERROR
 from mien.cli.options import ARGUMENTS, OPTIONS
 from mien.cli.progress import print_message
 from mien.cli.signals import catch_stop_signals, stop_code
@@ -52,10 +53,6 @@ PATH_OPTIONS = ("--output", "-o", "--table", "--data", "--leaks", "--write-page"
 
 ARGUMENT_NAMES = {"--smoothing": "smoothing_s"}
 """Options with another name than their argument in Python, which messages use."""
-
-USAGE_ERROR = 2
-PIPE_CLOSED = 141
-"""Exit codes: wrong usage or nothing could be done; the reader of standard output is gone."""
 
 
 def build_app() -> App:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from mien.cli.exit_codes import exit_code
 from mien.cli.image_run import Counts, ImageRun
 from mien.cli.options import (
     DEFAULTS,
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from mien.cli.outputs import ImageWriter, ResultPrinter
     from mien.inference.analyzer import Analyzer
     from mien.inference.result import Result
-
-SOME_FAILED = 1
-ALL_FAILED = 2
 
 
 def predict(
@@ -104,9 +102,7 @@ def predict(
         for note in (*notes, *found.notes):
             print_message(note)
     print_written(*filter(None, (output, table)), quiet=quiet)
-    if counts.failures == 0:
-        return 0
-    return ALL_FAILED if counts.failures == total else SOME_FAILED
+    return exit_code(counts.failures, total)
 
 
 @dataclass

@@ -63,6 +63,18 @@ def deferred_stop() -> Iterator[Callable[[], bool]]:
         _State.is_deferred = was_deferred
 
 
+@contextmanager
+def finish_before_stop() -> Iterator[None]:
+    """Complete a block before the first stop signal interrupts.
+
+    For the loading of networks: ONNX Runtime aborts the process when its threads are interrupted while they start.
+    """
+    with deferred_stop() as is_stopped:
+        yield
+    if is_stopped():
+        raise KeyboardInterrupt
+
+
 def was_signaled() -> bool:
     """Return whether the running command received a stop signal."""
     return _State.received is not None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from mien.addresses import public_name
+from mien.cli.exit_codes import exit_code
 from mien.cli.options import (
     DEFAULTS,
     OUTPUT_FOLDER,
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from mien.recording import Counts, OnFrame, Recording
     from mien.results import VideoFrame
     from mien.voice.analyzer import VoiceAnalyzer
-
-SOME_FAILED = 1
-ALL_FAILED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,9 +235,7 @@ def _conclude(total: int, skipped: int, failures: int, *, quiet: bool) -> int:
         earlier = f", {skipped} analyzed earlier" if skipped else ""
         problem = f", {failures} could not be read" if failures else ""
         print_message(f"{count(total, 'video')}{earlier}{problem}")
-    if failures == 0:
-        return 0
-    return ALL_FAILED if failures == total else SOME_FAILED
+    return exit_code(failures, total)
 
 
 def _journal_settings(analyzer: Analyzer, voices: VoiceAnalyzer | None, settings: _Settings) -> dict[str, Any]:

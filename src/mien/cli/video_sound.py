@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
-from mien.cli.signals import deferred_stop
+from mien.cli.signals import finish_before_stop
 from mien.errors import AudioReadError, InputError
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 def open_voices(threads: int) -> VoiceAnalyzer:
     """Load the voice models."""
-    # ONNX Runtime aborts the process when its threads are interrupted while they start
-    with deferred_stop():
+    with finish_before_stop():
         from mien.voice.analyzer import VoiceAnalyzer
 
         return VoiceAnalyzer(threads=threads)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mien.addresses import public_name
+from mien.cli.exit_codes import exit_code
 from mien.cli.options import ANALYSIS, OUTPUT_FILE, File, Json, Quiet, Threads
 from mien.cli.progress import NOTHING_WRITTEN, ProgressBar, print_message, progress_bar
-from mien.cli.signals import deferred_stop, stop_code
+from mien.cli.signals import deferred_stop, finish_before_stop, stop_code
 from mien.cli.voice_sources import Source, expand_sounds
 from mien.errors import InputError, MienError, write_error
 from mien.number_format import count
@@ -25,9 +26,6 @@ from mien.theme import LIGHT
 if TYPE_CHECKING:
     from mien.voice.analyzer import OnProgress, VoiceAnalyzer
     from mien.voice.result import VoiceResult
-
-SOME_FAILED = 1
-ALL_FAILED = 2
 
 
 def voice(
@@ -90,9 +88,7 @@ def voice(
     if not quiet and len(sources) > 1:
         problem = f", {failures} could not be read" if failures else ""
         print_message(f"{count(len(sources), 'file')}{problem}")
-    if failures == 0:
-        return 0
-    return ALL_FAILED if failures == len(sources) else SOME_FAILED
+    return exit_code(failures, len(sources))
 
 
 def _check_outputs(sources: list[Source], output: Path | None, table: Path | None) -> None:
@@ -124,14 +120,10 @@ def _check_plot_path(output: Path) -> None:
 
 
 def _open_analyzer(model: str, threads: int) -> VoiceAnalyzer:
-    # ONNX Runtime aborts the process when its threads are interrupted while they start
-    with deferred_stop() as is_stopped:
+    with finish_before_stop():
         from mien.voice.analyzer import VoiceAnalyzer
 
-        analyzer = VoiceAnalyzer(model, threads=threads)
-    if is_stopped():
-        raise KeyboardInterrupt
-    return analyzer
+        return VoiceAnalyzer(model, threads=threads)
 
 
 def _open_table(

@@ -9,6 +9,7 @@ from mien.cli.console import open_console
 from mien.cli.options import EvaluationOptions
 from mien.cli.outputs import print_json, report_unreadable
 from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
+from mien.cli.signals import finish_before_stop
 from mien.cli.table import numbers_table
 from mien.errors import InputError
 from mien.number_format import decimal, percent
@@ -36,7 +37,8 @@ def evaluate_voice(
     from mien.voice.classifier import DEFAULT_VOICE_MODEL, VoiceClassifier
     from mien.voice.corpora import READERS, SOURCES
 
-    classifier = VoiceClassifier(DEFAULT_VOICE_MODEL if model == DEFAULT_MODEL else model, threads)
+    with finish_before_stop():
+        classifier = VoiceClassifier(DEFAULT_VOICE_MODEL if model == DEFAULT_MODEL else model, threads)
     utterances = _select(READERS[corpus](data.data), data.split)
     with progress_bar("evaluating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         summary = evaluate_speech(

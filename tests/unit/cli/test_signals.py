@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from mien.cli.signals import catch_stop_signals, deferred_stop, stop_code
+from mien.cli.signals import catch_stop_signals, deferred_stop, finish_before_stop, stop_code
 
 
 def is_interrupted_by_signal():
@@ -44,3 +44,24 @@ def test_the_first_signal_interrupts_after_the_block(error):
         except ValueError:
             pass
         assert is_interrupted_by_signal()
+
+
+def test_a_signal_interrupts_after_the_networks_are_loaded():
+    is_loaded = []
+    with catch_stop_signals():
+        with pytest.raises(KeyboardInterrupt), finish_before_stop():
+            is_loaded.append(not is_interrupted_by_signal())
+        assert is_loaded == [True]
+        assert stop_code() == 130
+        assert is_interrupted_by_signal()
+
+
+def fail_after_signal():
+    with finish_before_stop():
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("no such model")
+
+
+def test_an_error_of_the_networks_is_raised_before_the_signal():
+    with catch_stop_signals(), pytest.raises(ValueError, match="no such model"):
+        fail_after_signal()
