@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from zipfile import is_zipfile
 
 from cyclopts import Parameter
 
@@ -45,11 +44,10 @@ def adapt(
     """
     from mien.adaptation.adapt import MAX_ACCURACY
     from mien.adaptation.adapt import adapt as fit
-    from mien.datasets import read_dataset
+    from mien.datasets import guess_kind, read_dataset
 
     check_model_path(output, model)
-    kind = "folder" if data.is_dir() or is_zipfile(data) else "table"
-    index = replace(read_dataset(kind, data), is_cropped=crops)
+    index = replace(read_dataset(guess_kind(data), data), is_cropped=crops)
     is_replaced = output.exists()
     with progress_bar("adapting", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         adaptation = fit(model, index, output, group=group, progress=progress)

@@ -6,10 +6,11 @@ from json import dumps
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Group
+from cyclopts import App, Group, Parameter
 
-from mien.cli.options import ARGUMENTS, OPTIONS, OUTPUT_FILE, OUTPUT_FOLDER, DatasetOptions, File, Json, Quiet
+from mien.cli.options import ARGUMENTS, DATASET, OPTIONS, OUTPUT_FILE, OUTPUT_FOLDER, DatasetOptions, File, Json, Quiet
 from mien.cli.progress import NOTHING_WRITTEN, progress_bar
+from mien.emotions import DatasetKind
 from mien.errors import MissingExtraError
 
 app = App(
@@ -92,7 +93,8 @@ def preview(
     recipe: Path,
     /,
     *overrides: str,
-    data: DatasetOptions | None = None,
+    data: Annotated[Path | None, Parameter(group=DATASET)] = None,
+    dataset: Annotated[DatasetKind | None, Parameter(group=DATASET)] = None,
     output: Annotated[Path, OUTPUT_FILE] = Path("preview.png"),
     faces: int = 8,
     views: int = 8,
@@ -102,7 +104,8 @@ def preview(
     Args:
         recipe: TOML file, as for mien train.
         overrides: settings that replace those of the recipe, as section.key=value (augment.strength=2).
-        data: data set; replaces that of the recipe.
+        data: path of a data set; replaces that of the recipe.
+        dataset: its layout; see docs/data-sets.md [default: that of the recipe].
         output: image file to write.
         faces: number of faces, the classes taking turns.
         views: variations of each face.
@@ -113,8 +116,10 @@ def preview(
     from mien.training.config import read_recipe
 
     check_image_path(output, source=recipe)
+    if dataset is not None:
+        overrides = (f"data.dataset={dataset}", *overrides)
     if data is not None:
-        overrides = (f"data.path={dumps(str(data.data))}", f"data.dataset={data.dataset}", *overrides)
+        overrides = (f"data.path={dumps(str(data))}", *overrides)
     config = read_recipe(recipe, overrides)
     try:
         from mien.training.preview import draw_preview

@@ -71,18 +71,19 @@ def evaluate(
                 "--output, --flip-tta, --prior and --without-duplicates are for faces; voices have --json."
             )
         return evaluate_voice(data, data.corpus, model=model, threads=threads, as_json=as_json, quiet=quiet)
-    faces = data.faces()
+    if data.speaker_independent:
+        raise InputError("--speaker-independent is for speech corpora.")
     check_report(output)
     workers = count_workers(workers)
     threads = network_threads(threads, workers)
     classifier = ExpressionClassifier(model, threads=threads, device=device, precision=precision)
-    index = faces.read_split(quiet=quiet)
+    index = data.read_split(quiet=quiet)
     with progress_bar("evaluating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         evaluation = evaluate_model(
             classifier, index, flip_tta=flip_tta, by_group=groups, prior=prior, workers=workers, progress=progress
         )
     name = classifier.manifest.name
-    subject = {"model": f"{name} {classifier.manifest.version}", **faces.describe(index, flip_tta=flip_tta)}
+    subject = {"model": f"{name} {classifier.manifest.version}", **data.describe(index, flip_tta=flip_tta)}
     if prior is not None:
         subject["prior"] = prior
     if as_json:

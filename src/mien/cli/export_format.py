@@ -54,7 +54,7 @@ def export_format(
     """
     check_format(output, format_name, precision)
     if precision == "int8" and not data:
-        raise InputError("int8 needs --data and --dataset: training faces to measure the ranges of feature maps on.")
+        raise InputError("int8 needs --data: training faces to measure the ranges of feature maps on.")
     index = data.read() if data else None
     output.parent.mkdir(parents=True, exist_ok=True)
     unreadable: list[str] = []

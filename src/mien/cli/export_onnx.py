@@ -82,7 +82,7 @@ def _check_quantization(weights: WeightType | None, data: DatasetOptions | None)
     if weights:
         raise InputError("--weights has no effect on a model that computes in int8; leave out --weights or --quantize.")
     if not data:
-        raise InputError("--quantize needs --data and --dataset: faces to measure the ranges of feature maps on.")
+        raise InputError("--quantize needs --data: faces to measure the ranges of feature maps on.")
 
 
 def _quantize(model: Path, output: Path, index: Index, faces: int, *, quiet: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import is_zipfile
 
 from mien.datasets.affectnet import read_affectnet, read_affectnet7
 from mien.datasets.check import (
@@ -23,6 +24,7 @@ from mien.datasets.ferplus import (
     read_ferplus,
     vote_distributions,
 )
+from mien.datasets.files import dataset_path
 from mien.datasets.folder import read_folder
 from mien.datasets.index import ANY_SPLIT, SPLITS, Index, Sample
 from mien.datasets.joined import join, parse_parts
@@ -46,6 +48,7 @@ __all__ = [
     "count_classes",
     "count_groups",
     "find_duplicates",
+    "guess_kind",
     "join",
     "majority_label",
     "majority_labels",
@@ -89,6 +92,20 @@ ADAPTERS: dict[str, Callable[[str | Path], Index]] = {
     "joined": read_joined,
 }
 """Reader of each kind of data set."""
+
+
+def guess_kind(path: str | Path) -> DatasetKind:
+    """Return the kind of a data set of one's own by its path.
+
+    "joined" for `KIND=PATH,KIND=PATH`, "table" for a file that is not a zip archive, "folder" otherwise.
+
+    Raises:
+        DatasetError: the text is empty or an address, or the path cannot be accessed.
+    """
+    path = dataset_path(path)
+    if "=" in str(path) and not path.exists():
+        return "joined"
+    return "table" if path.is_file() and not is_zipfile(path) else "folder"
 
 
 def read_dataset(kind: str, path: str | Path) -> Index:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import mien
 from mien.cli.main import COMMANDS, main
 from mien.datasets import ADAPTERS
-from support.datasets import write_ferplus, write_image
+from support.datasets import write_ferplus, write_image, zip_folder
 
 DATA_COMMANDS = ("data check", "data prepare", "data preview")
 ALL = [name for name in COMMANDS if name != "data"] + ["data", *DATA_COMMANDS]
@@ -140,20 +141,51 @@ def test_help_lists_commands_in_sections(monkeypatch, capsys):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("evaluate", "--data", "faces"),
-        ("compare", "open", "mobile", "--data", "faces"),
-        ("data", "check", "--data", "faces"),
-        ("data", "prepare", "--data", "faces", "-o", "store"),
-        ("data", "preview", "recipe.toml", "--data", "faces"),
-        ("export", "last.ckpt", "-o", "m.onnx", "--data", "faces"),
+        ("evaluate", "--model", "MODEL", "--data", "FACES"),
+        ("compare", "MODEL", "MODEL", "--data", "FACES"),
+        ("data", "check", "--data", "FACES"),
+        ("data", "check", "--data", "FACES/label.csv"),
+        ("data", "prepare", "--data", "FACES", "-o", "OUT/store"),
+        ("export", "mobile", "-o", "OUT/m.onnx", "--data", "FACES"),
     ],
 )
-def test_a_missing_dataset_option_names_the_kinds(arguments, capsys):
+def test_another_layout_without_dataset_option_names_the_kinds(arguments, tiny_model, tmp_path, capsys):
+    root = write_ferplus(tmp_path / "ferplus")
+    (root / "label.csv").write_text("image name,emotion\na.png,3\n")
+    places = {"FACES": str(root), "OUT": str(tmp_path / "out"), "MODEL": str(tiny_model)}
+    arguments = [re.sub("FACES|OUT|MODEL", lambda match: places[match[0]], argument) for argument in arguments]
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "--dataset" in error
     assert ", ".join(ADAPTERS) in error
+
+
+def test_a_missing_path_and_a_broken_row_do_not_name_other_layouts(tmp_path, capsys):
+    (tmp_path / "labels.csv").write_text("image,label\na.png,happy\nb.png,hungry\n")
+    for path, problem in (
+        (tmp_path / "none", "does not exist"),
+        (tmp_path / "labels.csv", "line 3: the label 'hungry'"),
+    ):
+        assert main(["data", "check", "--data", str(path)]) == 2
+        error = capsys.readouterr().err
+        assert problem in error
+        assert "--dataset" not in error
+
+
+def test_data_sets_of_ones_own_need_no_dataset_option(tmp_path, capsys):
+    write_image(tmp_path / "faces" / "happy" / "a.png")
+    (tmp_path / "labels.csv").write_text("image,label\nfaces/happy/a.png,happy\n")
+    archive = zip_folder(tmp_path / "faces", tmp_path / "faces.zip")
+    root = write_ferplus(tmp_path / "ferplus")
+    for path, name in (
+        (tmp_path / "faces", "folder"),
+        (archive, "folder"),
+        (tmp_path / "labels.csv", "table"),
+        (f"folder={tmp_path / 'faces'},ferplus={root}", "folder+ferplus"),
+    ):
+        assert main(["data", "check", "--data", str(path), "--json"]) in (0, 1)
+        assert json.loads(capsys.readouterr().out)["name"] == name
 
 
 def test_a_missing_split_option_names_the_splits(tiny_model, tmp_path, capsys):

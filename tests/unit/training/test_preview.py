@@ -125,10 +125,11 @@ def test_describes_settings_with_strength():
     assert describe_augmentation(AugmentConfig(strength=0.0, flip=0.0, unaligned=0.0)) == []
 
 
-def test_command_writes_an_image(tmp_path, capsys):
+@pytest.mark.parametrize("layout", [["data.dataset=rafdb"], ["--dataset", "rafdb"]])
+def test_command_draws_another_data_set_in_the_layout_of_the_recipe_or_its_own(layout, tmp_path, capsys):
     data = write_rafdb(tmp_path / "data", images="original", train=2, test=1)
-    recipe = write_recipe(tmp_path, data)
-    arguments = ["data", "preview", str(recipe), "data.dataset=rafdb", "-o", str(tmp_path / "sheet.png")]
+    recipe = write_recipe(tmp_path, tmp_path / "nowhere")
+    arguments = ["data", "preview", str(recipe), "--data", str(data), *layout, "-o", str(tmp_path / "sheet.png")]
     assert main([*arguments, "--faces", "2", "--views", "3"]) == 0
     assert "sheet.png" in capsys.readouterr().out
     with Image.open(tmp_path / "sheet.png") as sheet:
