@@ -128,7 +128,8 @@ def evaluate_predictions(
     summaries = {name: _summarize(manifest, predictions, labels[name], shift) for name in labels}
     official = next(iter(labels))
     samples = predictions.index.samples
-    unreadable = [samples[row].id for row in np.flatnonzero(~predictions.is_readable)]
+    is_counted = labels[official] >= 0
+    unreadable = [samples[row].id for row in np.flatnonzero(is_counted & ~predictions.is_readable)]
     summary = {**summaries[official], "unreadable": unreadable}
     if affect := summarize_affect(manifest, predictions):
         summary["affect"] = affect

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mien.datasets import read_folder
+from mien.datasets.index import Sample
 from mien.errors import DatasetError, UnknownModelError
 from mien.evaluation.compare import compare
 from mien.evaluation.evaluate import MAX_MISTAKES, evaluate, evaluate_predictions
@@ -92,3 +93,20 @@ def test_most_confident_mistakes_come_first(tiny_model, index):
     assert len(confidences) == MAX_MISTAKES
     assert confidences == sorted(confidences, reverse=True)
     assert confidences[0] > confidences[-1]
+
+
+def test_unreadable_images_without_a_majority_are_not_counted(tiny_model, index):
+    manifest = ExpressionClassifier(tiny_model).manifest
+    votes = ((6.0, 0, 4, 0, 0, 0, 0, 0, 0, 0), (5.0, 0, 5, 0, 0, 0, 0, 0, 0, 0), (4.0, 3, 3, 0, 0, 0, 0, 0, 0, 0))
+    samples = tuple(Sample(id=f"{row}.png", split="valid", votes=row_votes) for row, row_votes in enumerate(votes))
+    no = np.zeros(3, dtype=bool)
+    predictions = DatasetPredictions(
+        index=replace(index, samples=samples, labels=manifest.labels),
+        crop=lambda row: np.zeros((2, 2, 3), np.uint8),
+        logits=np.full((3, len(manifest.labels)), np.nan, dtype=np.float32),
+        is_found=no,
+        is_readable=no,
+    )
+    summary = evaluate_predictions(manifest, predictions).summary
+    assert (summary["n"], summary["unreadable_faces"], summary["unreadable"]) == (1, 1, ["0.png"])
+    assert summary["protocols"]["argmax"]["n"] > 1
