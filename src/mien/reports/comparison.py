@@ -72,8 +72,6 @@ def verdict(summary: Mapping[str, Any], names: tuple[str, str]) -> str:
 def _describe_difference(summary: Mapping[str, Any], names: tuple[str, str]) -> str:
     difference = summary["difference"]
     probability = summary["mcnemar"]["p_value"]
-    if not difference:
-        return f"Both models are equally accurate ({p_value(probability)})."
     if probability >= SIGNIFICANCE_LEVEL:
         return f"The difference is not significant: McNemar's test gives {p_value(probability)}."
     better = names[0] if difference > 0 else names[1]

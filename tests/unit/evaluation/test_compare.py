@@ -165,7 +165,7 @@ def test_page_shows_both_predictions_and_escapes_names(comparison, tmp_path):
         (0.0001, 0.1, "a is significantly better: McNemar's test gives p < 0.001."),
         (0.04, -0.1, "b is significantly better: McNemar's test gives p = 0.040."),
         (0.2, -0.1, "The difference is not significant: McNemar's test gives p = 0.200."),
-        (1.0, 0.0, "Both models are equally accurate (p = 1.000)."),
+        (1.0, 0.0, "The difference is not significant: McNemar's test gives p = 1.000."),
     ],
 )
 def test_verdict(p_value, difference, expected):
