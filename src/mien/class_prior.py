@@ -29,6 +29,8 @@ COLUMNS = ("label", "frequency")
 """Columns of a .csv file."""
 EXCLUDED = -700.0
 """Log ratio of a class whose frequency is 0: finite, and below every log probability."""
+SOURCE_FACES = 4.0
+"""Number of faces, with the frequencies of the calibration, that an estimate adds to those of the user."""
 TOLERANCE = 1e-7
 MAX_ITERATIONS = 10_000
 """Largest change of a share at which the estimation ends, and maximum number of its steps."""
@@ -125,8 +127,14 @@ def label_shares(labels: np.ndarray, classes: int, balance: float = 0.0) -> np.n
 def estimate_prior(probabilities: np.ndarray, source: np.ndarray) -> np.ndarray:
     """Estimate the shares of the classes among unlabeled faces by expectation-maximization.
 
+    The estimate is the maximum a posteriori: `SOURCE_FACES` faces with the frequencies of the calibration count as
+    observed, so that few faces change little and no class of the calibration is excluded.
+
     It assumes that faces of a class look like those in calibration and only their number differs; on other images
     errors of the model become part of the estimate.
+
+    Source:
+        Saerens et al. (2002), eq. 2.9, with a Dirichlet prior; theirs is the maximum of the likelihood, which can be 0.
 
     Args:
         probabilities: (N, C) calibrated probabilities; rows sum to 1.
@@ -144,9 +152,11 @@ def estimate_prior(probabilities: np.ndarray, source: np.ndarray) -> np.ndarray:
     is_used = source > 0
     likelihoods = np.where(is_used, probabilities / np.where(is_used, source, 1.0), 0.0)
     shares = np.where(is_used, source, 0.0)
+    prior = SOURCE_FACES * shares
     for _ in range(MAX_ITERATIONS):
         joint = likelihoods * shares
-        updated = (joint / joint.sum(axis=1, keepdims=True)).mean(axis=0)
+        counts = (joint / joint.sum(axis=1, keepdims=True)).sum(axis=0)
+        updated = (counts + prior) / (counts + prior).sum()
         change = float(np.abs(updated - shares).max())
         shares = updated
         if change < TOLERANCE:

@@ -213,12 +213,17 @@ def manifest_path(model_path: Path) -> Path:
 def check_manifest_path(model_path: Path) -> None:
     """Raise `InputError` if the manifest of a new model would overwrite a file that is not a manifest."""
     path = manifest_path(model_path)
-    if not path.exists():
-        return
+    if path.exists() and not is_manifest(path):
+        raise InputError(f"{path} is not a manifest and would be overwritten; give another --output.")
+
+
+def is_manifest(path: Path) -> bool:
+    """Return whether a file is a manifest of any model."""
     try:
         parse_manifest(path.read_bytes())
     except (ManifestError, OSError):
-        raise InputError(f"{path} is not a manifest and would be overwritten; give another --output.") from None
+        return False
+    return True
 
 
 def file_sha256(path: Path) -> str:

@@ -92,12 +92,38 @@ def test_prior_writes_frequencies_that_predict_reads(model, photo, tmp_path, cap
     Image.fromarray(no_face()).save(tmp_path / "wall.png")
     code, out, err = run(capsys, "prior", photo, tmp_path / "wall.png", "--model", model, "-o", output)
     assert code == 0
-    assert "1 faces are few" in err
+    assert "mien: only 1 face; take at least 200" in err
+    assert out.startswith("1 face\n")
     assert "anger" in out
     shares = json.loads(output.read_text())
     assert tuple(shares) == EXPRESSIONS
     assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
     assert run(capsys, "predict", photo, "--model", model, "--prior", output)[0] == 0
+
+
+def test_prior_counts_an_image_once(model, photo, capsys):
+    code, out, _ = run(capsys, "prior", photo, photo.parent, photo.parent / "*.png", "--model", model)
+    assert code == 0
+    assert out.startswith("1 face\n")
+
+
+def test_prior_reports_what_it_overwrites(model, photo, tmp_path, capsys):
+    output = tmp_path / "prior.json"
+    output.write_text("{}")
+    code, _, err = run(capsys, "prior", photo, "--model", model, "-o", output)
+    assert code == 0
+    assert f"mien: overwriting {output}\n" in err
+
+
+def test_prior_refuses_a_manifest_and_a_folder(model, photo, tmp_path, capsys):
+    manifest = model.with_suffix(".json")
+    before = manifest.read_bytes()
+    (tmp_path / "folder.json").mkdir()
+    for output, problem in ((manifest, "is the manifest of a model"), (tmp_path / "folder.json", "is a directory")):
+        code, out, err = run(capsys, "prior", photo, "--model", model, "-o", output)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert f"mien: {output} {problem}" in err
+    assert manifest.read_bytes() == before
 
 
 def test_prior_reports_unreadable_images(model, photo, tmp_path, capsys):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mien.class_prior import UNIFORM, estimate_prior, label_shares, log_ratios, read_prior
+from mien.class_prior import SOURCE_FACES, UNIFORM, estimate_prior, label_shares, log_ratios, read_prior
 from mien.errors import InputError, ModelError
 from mien.manifest import AlignmentSpec, InputSpec, Manifest
 from mien.metrics import softmax
@@ -75,18 +75,18 @@ def test_estimation_recovers_a_known_shift():
     assert abs(posterior(points, SOURCE).mean(axis=0) - TARGET).max() > 0.2
 
 
-def test_estimation_maximizes_the_likelihood():
+def test_estimation_maximizes_the_posterior_probability():
     points, _ = draw(TARGET, 400)
     probabilities = posterior(points, SOURCE)
 
-    def likelihood(shares):
-        return np.log((probabilities / SOURCE * shares).sum(axis=1)).mean()
+    def posterior_density(shares):
+        return np.log((probabilities / SOURCE * shares).sum(axis=1)).sum() + SOURCE_FACES * SOURCE @ np.log(shares)
 
     best = estimate_prior(probabilities, SOURCE)
     assert best.sum() == pytest.approx(1)
     for change in np.random.default_rng(1).normal(0, 0.01, (20, 3)):
         other = np.abs(best + change)
-        assert likelihood(best) >= likelihood(other / other.sum()) - 1e-9
+        assert posterior_density(best) >= posterior_density(other / other.sum()) - 1e-6
 
 
 def test_estimation_without_a_shift_stays_at_the_calibration():
@@ -94,6 +94,12 @@ def test_estimation_without_a_shift_stays_at_the_calibration():
     probabilities = posterior(points, SOURCE)
     source = label_shares(labels, 3)
     np.testing.assert_allclose(estimate_prior(probabilities, SOURCE), source, atol=0.03)
+
+
+@pytest.mark.parametrize("count", [1, 300])
+def test_estimation_excludes_no_class(count):
+    shares = estimate_prior(np.eye(3)[[0]].repeat(count, axis=0), SOURCE)
+    np.testing.assert_allclose(shares, (count * np.eye(3)[0] + SOURCE_FACES * SOURCE) / (count + SOURCE_FACES))
 
 
 def test_balanced_weights_are_part_of_the_shares():

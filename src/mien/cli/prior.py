@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +13,12 @@ from cyclopts import Parameter
 from mien.cli.options import OUTPUT_FILE, DetectionOptions, Quiet, Workers, network_threads
 from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
 from mien.errors import InputError
+from mien.manifest import is_manifest
+from mien.number_format import count
 from mien.runtime import count_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
 
@@ -46,10 +49,10 @@ def prior(
     """
     from mien.class_prior import estimate_prior, source_shares
     from mien.cli.inputs import check_no_options, find_images
-    from mien.cli.outputs import print_written
+    from mien.cli.outputs import print_overwriting, print_written
 
-    if output is not None and output.suffix != ".json":
-        raise InputError(f"{output}: the name of a file of class frequencies must end in .json.")
+    if output is not None:
+        _check_output(output)
     check_no_options(path, "prior")
     listing = find_images(path)
     if not listing.images:
@@ -60,22 +63,44 @@ def prior(
         print_message(str(error))
     for note in () if quiet else listing.notes:
         print_message(note)
-    workers = min(count_workers(workers), len(listing.images))
+    images = _distinct(listing.images)
+    workers = min(count_workers(workers), len(images))
     analyzer = replace(options, threads=network_threads(options.threads, workers)).open_analyzer()
     labels = analyzer.manifest.labels
     source = source_shares(analyzer.manifest)
-    probabilities, failures = _predict(analyzer, listing.images, workers, quiet=quiet)
+    probabilities, failures = _predict(analyzer, images, workers, quiet=quiet)
     shares = estimate_prior(probabilities, source)
     _print_shares(labels, source, probabilities, shares)
     if len(probabilities) < MIN_FACES and not quiet:
-        print_message(f"{len(probabilities)} faces are few; take at least {MIN_FACES}")
+        print_message(f"only {count(len(probabilities), 'face')}; take at least {MIN_FACES}")
     if output is not None:
         from mien.atomic import write_atomic
 
-        record = {label: round(float(share), 6) for label, share in zip(labels, shares, strict=True)}
+        # six significant digits: rounded to six decimals, a rare class would be excluded
+        record = {label: float(f"{share:.6g}") for label, share in zip(labels, shares, strict=True)}
+        print_overwriting(output, quiet=quiet)
         write_atomic(output, json.dumps(record, indent=2) + "\n")
         print_written(output, quiet=quiet)
     return int(failures > 0 or bool(listing.failures))
+
+
+def _check_output(path: Path) -> None:
+    """Raise `InputError` unless a file of class frequencies can have this path."""
+    if path.suffix != ".json":
+        raise InputError(f"{path}: the name of a file of class frequencies must end in .json.")
+    if path.is_dir():
+        raise InputError(f"{path} is a directory; expected a file name.")
+    if is_manifest(path):
+        raise InputError(f"{path} is the manifest of a model; give another --output.")
+
+
+def _distinct(images: Iterable[ImageInput]) -> list[ImageInput]:
+    """Return the images without those that an earlier argument contains."""
+    by_place: dict[str, ImageInput] = {}
+    for image in images:
+        place = os.path.realpath(image.source) if isinstance(image.source, Path) else image.name
+        by_place.setdefault(place, image)
+    return list(by_place.values())
 
 
 def _predict(analyzer: Analyzer, images: Sequence[ImageInput], workers: int, *, quiet: bool) -> tuple[np.ndarray, int]:
@@ -101,7 +126,7 @@ def _print_shares(labels: Sequence[str], source: np.ndarray, probabilities: np.n
     from mien.cli.console import open_console
     from mien.cli.table import numbers_table
 
-    print(f"{len(probabilities)} faces")
+    print(count(len(probabilities), "face"))
     table = numbers_table("expression", "in calibration", "mean probability", "estimated")
     for row in zip(labels, source, probabilities.mean(axis=0), shares, strict=True):
         table.add_row(row[0], *(f"{share:.1%}" for share in row[1:]))
