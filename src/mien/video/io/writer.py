@@ -38,7 +38,8 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
     Args:
         path: the target, named .mp4.
         size_hw: height and width of the images; an odd side is padded by repeating its last pixels.
-        audio_from: a file with the audio to include up to the end of the images; its first image is at time 0.
+        audio_from: a file with the audio to include up to the end of the images. Its first image is at time 0; without
+            images, so is the start of its clock.
         resume_at_s: keep existing segments before this time; by default they are removed.
         crf: quality of H.264, from 0 (lossless) to 51.
         threads: for encoding; 0 uses all cores.

@@ -22,7 +22,7 @@ from mien.video.io.writer import VideoWriter
 
 av = pytest.importorskip("av")
 
-from support.clips import numbered, read, steady, write_clip  # noqa: E402
+from support.clips import numbered, read, steady, write_clip, write_sound  # noqa: E402
 
 SIZE_HW = (48, 64)
 
@@ -190,6 +190,13 @@ def test_leaves_out_audio_before_the_first_image(tmp_path: Path, sound: str):
     assert_written(tmp_path / "out.mp4", steady(20))
     assert abs(audio_start_s(tmp_path / "out.mp4")) < 0.15
     assert audio_end_s(tmp_path / "out.mp4") == pytest.approx(2.0, abs=0.1)
+
+
+def test_audio_of_a_file_without_images_starts_at_time_0(tmp_path: Path):
+    source = write_sound(tmp_path / "source.m4a", "aac")
+    assert write(tmp_path / "out.mp4", steady(20), source).audio == "copied"
+    assert abs(audio_start_s(tmp_path / "out.mp4")) < 0.05
+    assert audio_end_s(tmp_path / "out.mp4") == pytest.approx(1.0, abs=0.1)
 
 
 def test_source_without_audio(tmp_path: Path):
