@@ -16,7 +16,7 @@ import numpy as np
 from mien.datasets.files import Files, dataset_path, open_files, read_labels
 from mien.datasets.index import Index, Sample, hold_out_validation
 from mien.emotions import BASIC_EXPRESSIONS, EXPRESSIONS
-from mien.errors import DatasetError, LayoutError
+from mien.errors import DatasetError, LayoutError, reason
 
 FOLDERS = {"train": "train_set", "test": "val_set"}
 """Folder of each split. The test split of AffectNet was never published; papers report `val_set`."""
@@ -148,4 +148,4 @@ def _read_values(path: Path, files: Files, name: str) -> np.ndarray:
     try:
         return np.load(io.BytesIO(read_labels(files, name, path / name)), allow_pickle=False).astype(float).reshape(-1)
     except (ValueError, TypeError, EOFError, OSError) as error:
-        raise DatasetError(f"{path / name}: not a .npy file of numbers ({error}).") from None
+        raise DatasetError(f"{path / name}: not a .npy file of numbers: {reason(error)}.") from None

@@ -24,7 +24,7 @@ import numpy as np
 from mien.atomic import write_atomic
 from mien.datasets.face_patches import chunk_path, write_chunks
 from mien.datasets.index import Index
-from mien.errors import DatasetError
+from mien.errors import DatasetError, reason
 from mien.faces.alignment import align_face, letterbox
 from mien.manifest import read_manifest
 from mien.progress import Progress
@@ -166,7 +166,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _broken_error(path: Path, error: Exception) -> DatasetError:
-    return DatasetError(f"{path} is broken ({error}). Remove the folder of the store to prepare it again.")
+    return DatasetError(f"{path} is broken: {reason(error)}. Remove the folder of the store to prepare it again.")
 
 
 def _check_fingerprint(directory: Path, actual: dict[str, Any], expected: dict[str, object]) -> None:

@@ -14,7 +14,7 @@ from typing import BinaryIO, NoReturn, Protocol
 import numpy as np
 
 from mien.addresses import path_problem
-from mien.errors import AnnotationError, DatasetError, LayoutError
+from mien.errors import AnnotationError, DatasetError, LayoutError, reason
 
 
 class ImageStore(Protocol):
@@ -50,7 +50,7 @@ class FolderFiles:
                 prefix = Path(folder).relative_to(self.path).as_posix()
                 names += [file if prefix == "." else f"{prefix}/{file}" for file in files]
         except OSError as error:
-            raise DatasetError(f"{error.filename}: cannot be searched ({error.strerror}).") from error
+            raise DatasetError(f"{error.filename}: cannot be searched: {reason(error)}.") from error
         return sorted(filter(_is_visible, names))
 
     def has(self, name: str) -> bool:
@@ -67,14 +67,14 @@ class FolderFiles:
         except (FileNotFoundError, NotADirectoryError):
             raise KeyError(name) from None
         except OSError as error:
-            raise DatasetError(f"{self.path / name}: cannot be read ({error.strerror}).") from error
+            raise DatasetError(f"{self.path / name}: cannot be read: {reason(error)}.") from error
 
     def open(self, name: str) -> BinaryIO:
         """Open a file. Raises DatasetError if it cannot be read."""
         try:
             return (self.path / name).open("rb")
         except OSError as error:
-            raise DatasetError(f"{self.path / name}: cannot be read ({error.strerror}).") from error
+            raise DatasetError(f"{self.path / name}: cannot be read: {reason(error)}.") from error
 
     def subfolder(self, folder: str) -> FolderFiles:
         """Return the files below a folder, under names relative to it."""
@@ -103,7 +103,7 @@ class ZipFiles:
             try:
                 archive = zipfile.ZipFile(self.path)
             except (zipfile.BadZipFile, OSError) as error:
-                raise DatasetError(f"{self.path}: cannot be opened as a zip archive ({error}).") from error
+                raise DatasetError(f"{self.path}: cannot be opened as a zip archive: {reason(error)}.") from error
             try:
                 entries = _list_entries(archive, self.path)
             except DatasetError:
@@ -133,7 +133,7 @@ class ZipFiles:
             with lock:
                 return archive.read(entry)
         except Exception as error:  # zipfile raises many types: broken data, encryption, unknown compression
-            raise DatasetError(f"{self.path}: {self.prefix}{name} cannot be unpacked ({error}).") from error
+            raise DatasetError(f"{self.path}: {self.prefix}{name} cannot be unpacked: {reason(error)}.") from error
 
     def subfolder(self, folder: str) -> ZipFiles:
         """Return the files below a folder, under names relative to it."""
@@ -187,7 +187,7 @@ def dataset_path(path: str | Path) -> Path:
     try:
         is_present = bool(str(path).strip()) and Path(path).exists()
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise DatasetError(f"{path}: cannot be read: {reason(error)}.") from error
     if not is_present and (problem := path_problem(path)):
         raise DatasetError(problem)
     return Path(path)
@@ -256,4 +256,4 @@ def read_csv_rows(
                 yield line, row
             line = reader.line_num + 1
     except csv.Error as error:
-        raise AnnotationError(file, line, f"is not CSV ({error}).") from None
+        raise AnnotationError(file, line, f"is not CSV: {reason(error)}.") from None

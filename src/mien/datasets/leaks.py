@@ -12,7 +12,7 @@ from mien.atomic import write_atomic
 from mien.datasets.fer2013 import USAGES
 from mien.datasets.files import read_csv_rows
 from mien.datasets.index import Index
-from mien.errors import AnnotationError, InputError
+from mien.errors import AnnotationError, InputError, reason, write_error
 
 HEADER = ("Usage", "Image name")
 """Optional first line of a leak list."""
@@ -33,7 +33,9 @@ def read_leaks(path: str | Path, *, split: str | None = None) -> set[str]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        problem = path_problem(path) or f"{path}: {error.strerror}; expected a CSV file of `Usage,Image name`."
+        problem = (
+            path_problem(path) or f"{path}: cannot be read: {reason(error)}; expected a CSV file of `Usage,Image name`."
+        )
         raise InputError(problem) from error
     leaks: set[str] = set()
     for line, row in read_csv_rows(data, path, errors="surrogateescape"):
@@ -66,4 +68,4 @@ def write_leaks(path: str | Path, index: Index, ids: Collection[str]) -> None:
     try:
         write_atomic(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; expected a writable file.") from error
+        raise write_error(path, error) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from mien.datasets.files import dataset_path, read_csv_rows
 from mien.datasets.index import ANY_SPLIT, SPLIT_NAMES, Index, Sample, check_listed_once, own_title, unique_labels
 from mien.emotions import EXPRESSIONS, canonical_name
-from mien.errors import AnnotationError, DatasetError, LayoutError, MissingExtraError
+from mien.errors import AnnotationError, DatasetError, LayoutError, MissingExtraError, reason
 from mien.manifest import UNSTATED_LICENSE
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -64,7 +64,7 @@ def _read_csv(path: Path) -> tuple[list[str], _Lines]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise DatasetError(f"{path}: cannot be read: {reason(error)}.") from error
     rows = read_csv_rows(data, path, _find_delimiter(data))
     _, header = next(rows, (1, []))
     return header, rows
@@ -86,7 +86,7 @@ def _read_parquet(path: Path) -> tuple[list[str], _Lines]:
     try:
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
-        raise DatasetError(f"{path}: cannot be read as Parquet ({error}).") from error
+        raise DatasetError(f"{path}: cannot be read as Parquet: {reason(error)}.") from error
     columns = [["" if value is None else str(value) for value in column.to_pylist()] for column in table.columns]
     rows = [list(cells) for cells in zip(*columns, strict=True)]
     return table.column_names, enumerate(rows, start=1)

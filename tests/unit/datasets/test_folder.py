@@ -132,5 +132,5 @@ def test_reports_a_folder_that_cannot_be_searched(tmp_path, monkeypatch):
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", deny)
-    with pytest.raises(DatasetError, match=r"sad: cannot be searched \(Permission denied\)"):
+    with pytest.raises(DatasetError, match=r"sad: cannot be searched: permission denied"):
         read_folder(tmp_path)
