@@ -13,7 +13,7 @@ import mien
 from mien import schema
 from mien.cli.main import build_app
 from mien.emotions import EXPRESSIONS
-from mien.video.table import row_columns
+from mien.video.table import RowSchema
 from mien.video.track_summary import AFFECT_LEVEL, summary_columns
 
 TYPES = {str: "text", int: "integer", float: "number", bool: "true or false"}
@@ -113,7 +113,8 @@ def python_names() -> str:
 def columns() -> str:
     """Return the columns of all tables with type and meaning."""
     units = ["AU01", "AU12_L"]
-    summary = summary_columns(["NAME"], units)
+    video = RowSchema(labels=("NAME",), action_units=tuple(units))
+    summary = summary_columns(video)
     parts = [
         "# Table columns",
         "Columns are the same in .csv, .jsonl and .parquet files and in DataFrames. A value that is not known is "
@@ -126,8 +127,7 @@ def columns() -> str:
         "`mien video --table`: one row per face and frame. `label`, `confidence`, `valence` and `arousal` are smoothed "
         "over time; `p_NAME` are the probabilities of this frame, empty in frames without a prediction.",
         _table(
-            row_columns(["NAME"], units),
-            *(schema.VideoFrameRecord, schema.ExpressionRecord, schema.QualityRecord, schema.FaceRecord),
+            video.columns, *(schema.VideoFrameRecord, schema.ExpressionRecord, schema.QualityRecord, schema.FaceRecord)
         ),
         "## Tracks and segments",
         "`tracks.csv` of `mien video -o` has one row per face, `segments.csv` one per stretch in which a face keeps "

@@ -45,7 +45,7 @@ from mien.video.run_state import (
 )
 from mien.video.schedule import DETECTION_INTERVAL_S
 from mien.video.speaking import MOUTH, SoundTrack, join_turns, speaking_rows
-from mien.video.table import NOSE, RowFile, add_nose, frame_rows, read_rows, write_table
+from mien.video.table import NOSE, RowFile, RowSchema, add_nose, frame_rows, read_rows, write_table
 from mien.video.timeline import Timeline, summarize_rows
 from mien.video.track_summary import write_summaries
 from mien.video.turns import TURNS, SpeakingTurn, write_turns
@@ -145,7 +145,7 @@ class _Run(AbstractContextManager["_Run"]):
         self._folder = folder
         self._settings = state["settings"]
         self._manifest = manifest
-        self._action_units = analysis.follower.analyzer.action_unit_names
+        self._schema = RowSchema.of(analysis.follower.analyzer)
         self._is_resumable = is_resumable
         self._sound = sound
         self._meter = None
@@ -173,8 +173,7 @@ class _Run(AbstractContextManager["_Run"]):
         with ExitStack() as stack:
             extra = (*([MOUTH] if self._meter else []), *(NOSE if self._is_second_pass else []))
             length = state.get("length", 0)
-            rows = RowFile(folder / ROWS, manifest.labels, self._action_units, extra=extra, length=length)
-            self._rows = stack.enter_context(rows)
+            self._rows = stack.enter_context(RowFile(folder / ROWS, self._schema, extra=extra, length=length))
             if annotate and not self._has_video and not self._is_second_pass:
                 self._video = AnnotatedVideoWriter(video, analysis, resume_at_s, hidden=self._hidden)
                 stack.callback(self._video.suspend)
@@ -261,10 +260,11 @@ class _Run(AbstractContextManager["_Run"]):
         is_resumable = self._was_stopped and mark_stopped(self._folder)
         files = [table]
         self._rows.close()
-        labels = self._manifest.labels
-        read = row_reader(rows, labels, self._action_units, baseline=self._settings["baseline"])
-        write_table(read(), table, labels, self._action_units)
-        files += write_summaries(self._folder, read, labels, self._action_units, fps=self._analysis.info.fps)
+        schema = self._schema
+        fps = self._analysis.info.fps
+        read = row_reader(rows, schema, baseline=self._settings["baseline"])
+        write_table(read(), table, schema)
+        files += write_summaries(self._folder, read, schema, fps=fps)
         if self._video is not None and self._counts.frames:
             self._video.close(keep_segments=is_resumable)
             self._has_video = True
@@ -277,7 +277,7 @@ class _Run(AbstractContextManager["_Run"]):
             is_resumable = is_resumable or (self._is_copy_stopped and mark_stopped(self._folder))
         if self._has_video:
             files.append(self._folder / VIDEO)
-        timeline = summarize_rows(read(), labels, report_columns(self._action_units), fps=self._analysis.info.fps)
+        timeline = summarize_rows(read(), schema.labels, report_columns(schema.action_units), fps=fps)
         if report:
             self._write_report(timeline, turns)
             files.append(self._folder / REPORT)

@@ -11,7 +11,7 @@ import pytest
 from mien.cli.main import main
 from mien.schema import table_columns
 from mien.table_files import TableFile
-from mien.video.table import row_columns
+from mien.video.table import RowSchema
 from support.video_rows import LABELS, face_rows
 
 ROWS = face_rows((0, 5, "neutral"), (5, 9, "happiness"))
@@ -27,7 +27,7 @@ def run(capsys):
 
 
 def video_table(path, rows=ROWS):
-    with TableFile(path, row_columns(LABELS)) as file:
+    with TableFile(path, RowSchema(labels=LABELS).columns) as file:
         file.write(rows)
     return path
 

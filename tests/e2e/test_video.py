@@ -20,7 +20,7 @@ from mien.inference.analyzer import Analyzer
 from mien.recording import record
 from mien.video.analysis import VideoAnalysis, analyze_video
 from mien.video.io.reader import VideoReader
-from mien.video.table import row_columns
+from mien.video.table import RowSchema
 from support.images import bust
 from support.shell import Shell, read_table
 from support.video import audio_seconds, crossing_frames, image_times, switching_frames, write_clip
@@ -303,7 +303,7 @@ def test_table_formats_are_equal(portrait_clip, shell, analyzer, tmp_path):
         table = tmp_path / f"faces.{kind}"
         assert shell(portrait_clip, "--table", table) == 0
         assert shell.err.endswith(f"mien: wrote {table}\n")
-    kinds = row_columns(analyzer.manifest.labels)
+    kinds = RowSchema.of(analyzer).columns
     parse = {**kinds, "is_face_doubtful": lambda text: text == "True"}
     from_csv = [
         {name: parse[name](text) if text else None for name, text in row.items()}

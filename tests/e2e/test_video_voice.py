@@ -14,7 +14,7 @@ from mien.recording import record
 from mien.video.analysis import VideoAnalysis
 from mien.video.mouths import MouthMeter
 from mien.video.speaking import SoundTrack, join_turns, speaking_rows
-from mien.video.table import RowFile, read_rows, write_table
+from mien.video.table import RowFile, RowSchema, read_rows, write_table
 from mien.voice.audio import SAMPLE_RATE_HZ, read_audio
 from support import clips
 from support.shell import Shell, read_table
@@ -115,9 +115,9 @@ def test_writes_turns_report_and_annotated_copy(written, talk):
 
 
 def test_voice_does_not_change_the_faces(written, rows, analyzer, tmp_path):
-    with RowFile(tmp_path / "rows.jsonl", analyzer.manifest.labels) as file:
+    with RowFile(tmp_path / "rows.jsonl", RowSchema.of(analyzer)) as file:
         file.add(rows)
-    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.csv", analyzer.manifest.labels)
+    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.csv", RowSchema.of(analyzer))
     assert (written / "faces.csv").read_bytes() == (tmp_path / "faces.csv").read_bytes()
 
 

@@ -20,7 +20,7 @@ from mien.inference.result import Result
 from mien.schema import flatten_result, table_columns
 from mien.table_files import FORMATS
 from mien.video.analysis import VideoAnalysis
-from mien.video.table import frame_rows, row_columns
+from mien.video.table import RowSchema, frame_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +101,7 @@ class ShardAnalyzer:
     def _analyze_video(self, shard: Shard) -> ShardOutput:
         (path,) = shard.paths
         name = shard.address(path)
-        labels, action_units = self._analyzer.manifest.labels, self._analyzer.action_unit_names
-        table = _Table({"video": str, **row_columns(labels, action_units)})
+        table = _Table({"video": str, **RowSchema.of(self._analyzer).columns})
         tracks = set()
         failures = []
         is_partial = False

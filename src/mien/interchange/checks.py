@@ -9,7 +9,7 @@ from typing import Any
 
 from mien.errors import InputError
 from mien.schema import table_columns
-from mien.video.table import row_columns
+from mien.video.table import RowSchema
 
 VIDEO_COLUMNS = ("timestamp_s", "scene", "track_id", "label")
 """Columns of a table of `mien video` that every format needs, besides those of the classes."""
@@ -39,7 +39,7 @@ def check_video_rows(
     Raises:
         InputError: a required cell is empty, or a cell is not a finite number or not text.
     """
-    kinds = row_columns(labels)
+    kinds = RowSchema(labels=tuple(labels)).columns
     for number, row in enumerate(rows, start=1):
         where = f"{table}, row {number}"
         _check_kinds(where, row, kinds)

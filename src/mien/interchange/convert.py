@@ -17,7 +17,7 @@ from mien.interchange.subtitles import to_srt, to_vtt
 from mien.table_files import read_table
 from mien.video.io.reader import VideoReader
 from mien.video.label_segments import label_segments
-from mien.video.table import row_columns
+from mien.video.table import RowSchema
 
 VIDEO_FORMATS = {"srt": ".srt", "vtt": ".vtt", "elan": ".eaf", "boris": ".boris"}
 """Formats for tables of `mien video`, and the suffix of each."""
@@ -28,7 +28,7 @@ _NOT_NUMBERS = {
     "image": str,
     "error": str,
     "message": str,
-    **{name: kind for name, kind in row_columns(()).items() if kind in (str, bool)},
+    **{name: kind for name, kind in RowSchema(labels=()).columns.items() if kind in (str, bool)},
 }
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mien.video.face_rows import FaceRows, read_faces
-from mien.video.table import read_rows
+from mien.video.table import RowSchema, read_rows
 
 NEUTRAL = "neutral"
 MIN_NEUTRAL_S = 1.0
@@ -23,9 +23,7 @@ Baselines = Mapping[tuple[int, int], Mapping[str, float]]
 """Level of each action unit by scene and track id; a face without a baseline is absent."""
 
 
-def find_baselines(
-    rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...], action_units: Sequence[str]
-) -> Baselines:
+def find_baselines(rows: Iterable[Mapping[str, Any]], schema: RowSchema) -> Baselines:
     """Return the level of each action unit in the neutral face of every person.
 
     It is the median over the time labeled neutral. A face that is labeled neutral for less than a second and in view
@@ -33,19 +31,18 @@ def find_baselines(
 
     Args:
         rows: see `mien.video.table`; in time order.
-        labels: class names in the model's order.
-        action_units: names of the action units in the rows.
+        schema: of the rows.
 
     Raises:
         InputError: when the rows are not in time order, or a row has an unknown label.
     """
-    neutral = labels.index(NEUTRAL) if NEUTRAL in labels else None
-    faces = read_faces(rows, labels, action_units)
+    neutral = schema.labels.index(NEUTRAL) if NEUTRAL in schema.labels else None
+    faces = read_faces(rows, schema.labels, schema.action_units)
     baselines = {}
     for face in faces:
         levels = _levels(face, neutral)
         if levels is not None:
-            baselines[face.scene, face.track_id] = dict(zip(action_units, levels.tolist(), strict=True))
+            baselines[face.scene, face.track_id] = dict(zip(schema.action_units, levels.tolist(), strict=True))
     return baselines
 
 
@@ -69,9 +66,7 @@ def subtract_baselines(rows: Iterable[Mapping[str, Any]], baselines: Baselines) 
         yield {**row, **{name: round(value, 4) for name, value in units.items()}}
 
 
-def row_reader(
-    path: Path, labels: tuple[str, ...], action_units: Sequence[str], *, baseline: bool
-) -> Callable[[], Iterator[dict[str, Any]]]:
+def row_reader(path: Path, schema: RowSchema, *, baseline: bool) -> Callable[[], Iterator[dict[str, Any]]]:
     """Return a function that reads the rows of a `RowFile`, with action units above the baselines on request."""
-    baselines = find_baselines(read_rows(path), labels, action_units) if baseline else {}
+    baselines = find_baselines(read_rows(path), schema) if baseline else {}
     return lambda: subtract_baselines(read_rows(path), baselines)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from mien.results import VideoFrame
 from mien.resume import read_lines
 from mien.schema import FACE_COLUMNS, flatten_face, movement_columns
 from mien.table_files import TableFile, json_line
+
+if TYPE_CHECKING:
+    from mien.inference.analyzer import Analyzer
 
 _BATCH_ROWS = 1024
 EYE_CLOSURE = "eye_closure"
@@ -23,19 +26,37 @@ NOSE = ("nose_x", "nose_y")
 _SMOOTHED = ("label", "confidence", "valence", "arousal")
 
 
-def row_columns(labels: Sequence[str], action_units: Sequence[str] = ()) -> dict[str, type]:
-    """Return names and types of the columns, in order.
+@dataclass(frozen=True, kw_only=True)
+class RowSchema:
+    """Classes and action units of the rows of a video.
 
-    `label`, `confidence`, `valence` and `arousal` are smoothed; `p_...` are the probabilities of this frame, empty in
-    frames without a prediction; `s_...` are the smoothed probabilities. Action units and gaze are smoothed;
-    `eye_closure` is AU43 of this frame.
+    Attributes:
+        labels: class names in the model's order.
+        action_units: names of the estimated action units; empty without them.
     """
-    return {
-        "frame_index": int, "timestamp_s": float, "scene": int, "track_id": int,
-        **FACE_COLUMNS, "label": str, "confidence": float, "valence": float, "arousal": float,
-        **{f"p_{name}": float for name in labels}, **{f"s_{name}": float for name in labels},
-        **movement_columns(action_units), **({EYE_CLOSURE: float} if action_units else {}),
-    }  # fmt: skip
+
+    labels: tuple[str, ...]
+    action_units: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, analyzer: Analyzer) -> Self:
+        """Return the schema of the results of an analyzer."""
+        return cls(labels=analyzer.manifest.labels, action_units=analyzer.action_unit_names)
+
+    @property
+    def columns(self) -> dict[str, type]:
+        """Names and types of the columns, in order.
+
+        `label`, `confidence`, `valence` and `arousal` are smoothed; `p_...` are the probabilities of this frame, empty
+        in frames without a prediction; `s_...` are the smoothed probabilities. Action units and gaze are smoothed;
+        `eye_closure` is AU43 of this frame.
+        """
+        return {
+            "frame_index": int, "timestamp_s": float, "scene": int, "track_id": int,
+            **FACE_COLUMNS, "label": str, "confidence": float, "valence": float, "arousal": float,
+            **{f"p_{name}": float for name in self.labels}, **{f"s_{name}": float for name in self.labels},
+            **movement_columns(self.action_units), **({EYE_CLOSURE: float} if self.action_units else {}),
+        }  # fmt: skip
 
 
 def frame_rows(frame: VideoFrame) -> list[dict[str, Any]]:
@@ -67,22 +88,13 @@ class RowFile(AbstractContextManager["RowFile"]):
 
     Args:
         path: of the file.
-        labels: class names in the model's order.
-        action_units: names of the estimated action units.
+        schema: of the rows.
         extra: columns that only the analysis needs; `write_table` leaves them out.
         length: bytes of an existing file to keep; 0 for a new one.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        labels: Sequence[str],
-        action_units: Sequence[str] = (),
-        *,
-        extra: Sequence[str] = (),
-        length: int = 0,
-    ) -> None:
-        self._columns = [*row_columns(labels, action_units), *extra]
+    def __init__(self, path: Path, schema: RowSchema, *, extra: Sequence[str] = (), length: int = 0) -> None:
+        self._columns = [*schema.columns, *extra]
         self._file = path.open("r+b" if length else "wb")
         self._file.truncate(length)
         self._file.seek(length)
@@ -111,16 +123,14 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     return (row for _, _, row in read_lines(path))
 
 
-def write_table(
-    rows: Iterable[Mapping[str, Any]], table: Path, labels: Sequence[str], action_units: Sequence[str] = ()
-) -> None:
+def write_table(rows: Iterable[Mapping[str, Any]], table: Path, schema: RowSchema) -> None:
     """Write rows as .csv, .jsonl or .parquet, without extra columns.
 
     Raises:
         InputError: when the table cannot be written.
         MissingExtraError: for Parquet without pyarrow.
     """
-    columns = row_columns(labels, action_units)
+    columns = schema.columns
     stream = ({name: row[name] for name in columns} for row in rows)
     with TableFile(table, columns) as file:
         while batch := list(islice(stream, _BATCH_ROWS)):

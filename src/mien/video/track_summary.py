@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from mien.table_files import TableFile
 from mien.video.blinks import count_blinks
 from mien.video.face_rows import FaceRows, read_faces
 from mien.video.label_segments import steady_stretches
-from mien.video.table import EYE_CLOSURE
+from mien.video.table import EYE_CLOSURE, RowSchema
 from mien.video.timeline import summarize_face
 
 AFFECT = ("valence", "arousal")
@@ -29,84 +29,64 @@ _CLASS_COLUMNS = (("share", ""), *_UNIT_COLUMNS, ("onset", "_s"))
 _AFFECT_COLUMNS = (("mean", ""), ("min", ""), ("min", "_s"), ("max", ""), ("max", "_s"), ("high", ""), ("low", ""))
 
 
-def summary_columns(labels: Sequence[str], action_units: Sequence[str] = ()) -> dict[str, type]:
-    """Return names and types of the columns of a summary table, in order; see docs/video.md.
-
-    Args:
-        labels: class names in the model's order.
-        action_units: names of the estimated action units; empty without them.
-    """
-    classes = [f"{what}_{name}{unit}" for name in labels for what, unit in _CLASS_COLUMNS]
+def summary_columns(schema: RowSchema) -> dict[str, type]:
+    """Return names and types of the columns of a summary table, in order; see docs/video.md."""
+    classes = [f"{what}_{name}{unit}" for name in schema.labels for what, unit in _CLASS_COLUMNS]
     affect = [f"{what}_{name}{unit}" for name in AFFECT for what, unit in _AFFECT_COLUMNS]
-    units = [f"{what}_{name}{unit}" for name in _means(action_units) for what, unit in _UNIT_COLUMNS]
+    units = [f"{what}_{name}{unit}" for name in _means(schema) for what, unit in _UNIT_COLUMNS]
     return {
         **{"scene": int, "track_id": int, "start_s": float, "end_s": float, "seconds": float, "label": str},
         **dict.fromkeys(["share_unsure", "share_unclassified", *classes, *affect, *units], float),
-        **({"blinks": int, "blinks_per_minute": float} if action_units else {}),
+        **({"blinks": int, "blinks_per_minute": float} if schema.action_units else {}),
     }
 
 
 def summarize_tracks(
-    rows: Iterable[Mapping[str, Any]],
-    labels: tuple[str, ...],
-    action_units: Sequence[str] = (),
-    *,
-    fps: float | None = None,
+    rows: Iterable[Mapping[str, Any]], schema: RowSchema, *, fps: float | None = None
 ) -> list[dict[str, Any]]:
     """Return a summary of each face, in the order of appearance, without unknown values; see `summary_columns`.
 
     Args:
         rows: see `mien.video.table`; in time order.
-        labels: class names in the model's order.
-        action_units: names of the action units in the rows; empty without them.
+        schema: of the rows.
         fps: see `mien.video.face_rows.read_faces`.
 
     Raises:
         InputError: when the rows are not in time order, or a row has an unknown label.
     """
-    return [_summarize(face, labels, action_units) for face in _read(rows, labels, action_units, fps)]
+    return [_summarize(face, schema) for face in _read(rows, schema, fps)]
 
 
 def summarize_segments(
-    rows: Iterable[Mapping[str, Any]],
-    labels: tuple[str, ...],
-    action_units: Sequence[str] = (),
-    *,
-    fps: float | None = None,
+    rows: Iterable[Mapping[str, Any]], schema: RowSchema, *, fps: float | None = None
 ) -> list[dict[str, Any]]:
     """Return a summary of each stretch in which a face keeps its label, by start time; see `summarize_tracks`."""
     segments = [
-        _summarize(face.select(stretch), labels, action_units)
-        for face in _read(rows, labels, action_units, fps)
+        _summarize(face.select(stretch), schema)
+        for face in _read(rows, schema, fps)
         for stretch in steady_stretches(face)
     ]
     return sorted(segments, key=lambda segment: (segment["start_s"], segment["scene"], segment["track_id"]))
 
 
 def write_summaries(
-    folder: Path,
-    read_rows: Callable[[], Iterator[Mapping[str, Any]]],
-    labels: tuple[str, ...],
-    action_units: Sequence[str] = (),
-    *,
-    fps: float | None = None,
+    folder: Path, read_rows: Callable[[], Iterator[Mapping[str, Any]]], schema: RowSchema, *, fps: float | None = None
 ) -> list[Path]:
     """Write the summaries of all faces and of all stretches into a folder; return the files.
 
     Args:
         folder: exists.
         read_rows: returns the rows; see `summarize_tracks`.
-        labels: class names in the model's order.
-        action_units: names of the action units in the rows; empty without them.
+        schema: of the rows.
         fps: see `mien.video.face_rows.read_faces`.
 
     Raises:
         InputError: when a table cannot be written.
     """
-    columns = summary_columns(labels, action_units)
+    columns = summary_columns(schema)
     summaries = {
-        TRACKS: summarize_tracks(read_rows(), labels, action_units, fps=fps),
-        SEGMENTS: summarize_segments(read_rows(), labels, action_units, fps=fps),
+        TRACKS: summarize_tracks(read_rows(), schema, fps=fps),
+        SEGMENTS: summarize_segments(read_rows(), schema, fps=fps),
     }
     for name, rows in summaries.items():
         with TableFile(folder / name, columns) as file:
@@ -114,39 +94,37 @@ def write_summaries(
     return [folder / name for name in summaries]
 
 
-def _read(
-    rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...], action_units: Sequence[str], fps: float | None
-) -> list[FaceRows]:
-    return read_faces(rows, labels, _columns(action_units), fps=fps)
+def _read(rows: Iterable[Mapping[str, Any]], schema: RowSchema, fps: float | None) -> list[FaceRows]:
+    return read_faces(rows, schema.labels, _columns(schema), fps=fps)
 
 
-def _columns(action_units: Sequence[str]) -> list[str]:
-    return [*AFFECT, *_means(action_units), *([EYE_CLOSURE] if action_units else [])]
+def _columns(schema: RowSchema) -> list[str]:
+    return [*AFFECT, *_means(schema), *([EYE_CLOSURE] if schema.action_units else [])]
 
 
-def _means(action_units: Sequence[str]) -> list[str]:
-    """Return the names of those units that are not of one side."""
-    return [unit.name for unit in ACTION_UNITS if unit.name in action_units]
+def _means(schema: RowSchema) -> list[str]:
+    """Return the names of those action units that are not of one side."""
+    return [unit.name for unit in ACTION_UNITS if unit.name in schema.action_units]
 
 
-def _summarize(face: FaceRows, labels: tuple[str, ...], action_units: Sequence[str]) -> dict[str, Any]:
-    track = summarize_face(face, labels)
+def _summarize(face: FaceRows, schema: RowSchema) -> dict[str, Any]:
+    track = summarize_face(face, schema.labels)
     summary: dict[str, Any] = {
         **{"scene": face.scene, "track_id": face.track_id, "label": track.main_label},
         **{"start_s": track.first_s, "end_s": track.last_s, "seconds": track.seconds},
         **{"share_unsure": track.unsure, "share_unclassified": track.unclassified},
         **{f"share_{name}": share for name, share in track.shares.items()},
     }
-    for index, name in enumerate(labels):
+    for index, name in enumerate(schema.labels):
         held = np.flatnonzero(face.states == index)
         summary |= _mean_and_peak(face, face.values[:, index], name)
         summary |= {f"onset_{name}_s": float(face.begin_s[held[0]])} if len(held) else {}
-    columns = dict(zip(_columns(action_units), face.columns.T, strict=True))
+    columns = dict(zip(_columns(schema), face.columns.T, strict=True))
     for name in AFFECT:
         summary |= _affect(face, columns[name], name)
-    for name in _means(action_units):
+    for name in _means(schema):
         summary |= _mean_and_peak(face, columns[name], name)
-    if action_units:
+    if schema.action_units:
         summary |= _blinks(face, columns[EYE_CLOSURE])
     return {name: round(value, DECIMALS) if isinstance(value, float) else value for name, value in summary.items()}
 

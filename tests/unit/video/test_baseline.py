@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mien.video.baseline import find_baselines, subtract_baselines
+from mien.video.table import RowSchema
 from support.video_rows import LABELS, face_rows
 
-UNITS = ("AU04", "AU12")
+SCHEMA = RowSchema(labels=LABELS, action_units=("AU04", "AU12"))
 
 
 def with_units(rows, brow, smile):
@@ -16,19 +19,19 @@ def with_units(rows, brow, smile):
 
 def test_baseline_is_the_median_of_neutral_time():
     rows = with_units(face_rows((0, 15, "neutral")), 0.6, 0.1) + with_units(face_rows((15, 60, "happiness")), 0.7, 0.9)
-    assert find_baselines(rows, LABELS, UNITS) == {(1, 1): {"AU04": 0.6, "AU12": 0.1}}
+    assert find_baselines(rows, SCHEMA) == {(1, 1): {"AU04": 0.6, "AU12": 0.1}}
 
 
 def test_baseline_without_neutral_time_is_a_low_quantile():
     rows = with_units(face_rows((0, 20, "surprise")), 0.2, 0.1) + with_units(
         face_rows((20, 120, "happiness")), 0.7, 0.9
     )
-    assert find_baselines(rows, LABELS, UNITS) == {(1, 1): {"AU04": 0.2, "AU12": 0.1}}
+    assert find_baselines(rows, SCHEMA) == {(1, 1): {"AU04": 0.2, "AU12": 0.1}}
 
 
 def test_short_track_without_neutral_time_has_no_baseline():
     rows = with_units(face_rows((0, 9, "neutral"), (9, 60, "happiness")), 0.7, 0.9)
-    assert find_baselines(rows, LABELS, UNITS) == {}
+    assert find_baselines(rows, SCHEMA) == {}
     assert list(subtract_baselines(rows, {})) == rows
 
 
@@ -36,14 +39,14 @@ def test_every_face_has_its_own_baseline():
     rows = with_units(face_rows((0, 20, "neutral")), 0.6, 0.1) + with_units(
         face_rows((20, 40, "neutral"), track=2), 0.2, 0
     )
-    baselines = find_baselines(rows, LABELS, UNITS)
+    baselines = find_baselines(rows, SCHEMA)
     assert baselines[1, 1]["AU04"] == 0.6
     assert baselines[1, 2]["AU04"] == 0.2
 
 
 def test_labels_without_neutral_use_the_quantile():
     rows = [row | {"label": None} for row in with_units(face_rows((0, 120, None)), 0.3, 0.1)]
-    assert find_baselines(rows, ("happiness",), UNITS) == {(1, 1): {"AU04": 0.3, "AU12": 0.1}}
+    assert find_baselines(rows, replace(SCHEMA, labels=("happiness",))) == {(1, 1): {"AU04": 0.3, "AU12": 0.1}}
 
 
 def test_units_are_clipped_at_zero_and_unknown_ones_stay_unknown():

@@ -9,7 +9,7 @@ import pytest
 
 from mien.fusion import voice_weight
 from mien.video.speaking import MOUTH, SoundTrack, join_turns
-from mien.video.table import NOSE, RowFile, read_rows, write_table
+from mien.video.table import NOSE, RowFile, RowSchema, read_rows, write_table
 from mien.video.turns import write_turns
 from support.mouths import (
     VOICE_LABELS,
@@ -108,12 +108,12 @@ def test_table_has_both_modalities(tmp_path):
 
 
 def test_extra_columns_stay_out_of_the_table(tmp_path):
-    with RowFile(tmp_path / "rows.jsonl", LABELS, extra=(MOUTH, *NOSE)) as file:
+    with RowFile(tmp_path / "rows.jsonl", RowSchema(labels=LABELS), extra=(MOUTH, *NOSE)) as file:
         file.add(ROWS[:2])
     assert [row["mouth_opening"] for row in read_rows(tmp_path / "rows.jsonl")] == [
         row["mouth_opening"] for row in ROWS[:2]
     ]
-    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.csv", LABELS)
+    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.csv", RowSchema(labels=LABELS))
     assert not {MOUTH, *NOSE} & {*read_table(tmp_path / "faces.csv")[0]}
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mien.results import Expression, Face, Gaze, HeadPose, Quality, VideoFrame
-from mien.video.table import RowFile, frame_rows, read_rows, row_columns, write_table
+from mien.video.table import RowFile, RowSchema, frame_rows, read_rows, write_table
 
 LABELS = ("calm", "glad")
+SCHEMA = RowSchema(labels=LABELS)
 COLUMNS = [
     *("frame_index", "timestamp_s", "scene", "track_id", "x1", "y1", "x2", "y2", "face_confidence", "is_face_doubtful"),
     *("yaw_deg", "pitch_deg", "roll_deg", "size_px", "sharpness", "frontality", "visible"),
@@ -48,7 +50,7 @@ def test_frame_without_faces_has_no_rows():
 
 
 def test_columns_are_in_order():
-    columns = row_columns(LABELS)
+    columns = SCHEMA.columns
     assert list(columns) == COLUMNS
     assert {name for name, kind in columns.items() if kind is int} == {"frame_index", "scene", "track_id"}
     assert {name for name, kind in columns.items() if kind is str} == {"label"}
@@ -61,7 +63,8 @@ def test_movements_are_smoothed_and_eye_closure_is_not():
     assert [row["AU43"] for row in rows] == [0.25, 0.25]
     assert [row["gaze_yaw_deg"] for row in rows] == [3.1, 3.1]
     assert [row.get("eye_closure") for row in rows] == [0.75, None]
-    assert list(row_columns(LABELS, ("AU43",)))[-4:] == ["AU43", "gaze_yaw_deg", "gaze_pitch_deg", "eye_closure"]
+    columns = replace(SCHEMA, action_units=("AU43",)).columns
+    assert list(columns)[-4:] == ["AU43", "gaze_yaw_deg", "gaze_pitch_deg", "eye_closure"]
 
 
 def test_label_and_confidence_are_smoothed():
@@ -95,7 +98,7 @@ def test_abstention_has_confidence_without_label():
 
 
 def test_row_file_has_every_column(tmp_path):
-    with RowFile(tmp_path / "rows.jsonl", LABELS) as file:
+    with RowFile(tmp_path / "rows.jsonl", SCHEMA) as file:
         assert file.sync() == 0
         file.add([])
         file.add(frame_rows(frame(face(1), face(2))))
@@ -108,15 +111,15 @@ def test_row_file_has_every_column(tmp_path):
 
 def test_row_file_continues_from_a_length(tmp_path):
     path = tmp_path / "rows.jsonl"
-    with RowFile(path, LABELS) as file:
+    with RowFile(path, SCHEMA) as file:
         file.add(numbered(0, 1))
         length = file.sync()
         file.add(numbered(2, 3))
-    with RowFile(path, LABELS, length=length) as file:
+    with RowFile(path, SCHEMA, length=length) as file:
         assert file.sync() == length
         file.add(numbered(9))
     assert [row["frame_index"] for row in read_rows(path)] == [0, 1, 9]
-    with RowFile(path, LABELS) as file:
+    with RowFile(path, SCHEMA) as file:
         file.add(numbered(5))
     assert [row["frame_index"] for row in read_rows(path)] == [5]
 
@@ -124,7 +127,7 @@ def test_row_file_continues_from_a_length(tmp_path):
 @pytest.mark.parametrize("cut", [1, 20, -2, -1])
 def test_ignores_incomplete_last_line(tmp_path, cut):
     path = tmp_path / "rows.jsonl"
-    with RowFile(path, LABELS) as file:
+    with RowFile(path, SCHEMA) as file:
         file.add(numbered(0, 1))
         length = file.sync()
         file.add(numbered(2))
@@ -136,22 +139,22 @@ def test_ignores_incomplete_last_line(tmp_path, cut):
 def test_empty_row_file_gives_empty_table(tmp_path):
     (tmp_path / "rows.jsonl").write_bytes(b"")
     assert list(read_rows(tmp_path / "rows.jsonl")) == []
-    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.csv", LABELS)
+    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.csv", SCHEMA)
     assert (tmp_path / "faces.csv").read_text(encoding="utf-8").split() == [",".join(COLUMNS)]
 
 
 @pytest.mark.parametrize("count", [1, 1024, 2500])
 def test_table_has_all_rows_in_order(tmp_path, count):
-    with RowFile(tmp_path / "rows.jsonl", LABELS) as file:
+    with RowFile(tmp_path / "rows.jsonl", SCHEMA) as file:
         file.add(numbered(*range(count)))
-    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.csv", LABELS)
+    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.csv", SCHEMA)
     with (tmp_path / "faces.csv").open(encoding="utf-8", newline="") as table:
         assert [int(row["frame_index"]) for row in csv.DictReader(table)] == list(range(count))
 
 
 def test_json_lines_table_equals_row_file(tmp_path):
-    with RowFile(tmp_path / "rows.jsonl", LABELS) as file:
+    with RowFile(tmp_path / "rows.jsonl", SCHEMA) as file:
         file.add(frame_rows(frame(face(smoothed=expression(0.25)))))
-    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.jsonl", LABELS)
+    write_table(read_rows(tmp_path / "rows.jsonl"), tmp_path / "faces.jsonl", SCHEMA)
     assert (tmp_path / "faces.jsonl").read_bytes() == (tmp_path / "rows.jsonl").read_bytes()
     assert json.loads((tmp_path / "faces.jsonl").read_text())["p_calm"] is None
