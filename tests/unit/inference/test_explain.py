@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mien.drawing.explanation import draw_explanations, heat_colors, overlay_heat
-from mien.errors import InputError
+from mien.errors import InputError, MienError
 from mien.imaging import read_image
 from mien.inference.analyzer import Analyzer
 from mien.inference.explain import SIDE, explain
@@ -66,6 +66,12 @@ def test_explains_requested_class(analyzer, portrait):
     assert (face.label, face.to_dict()["explained"]) == ("contempt", "contempt")
     with pytest.raises(InputError, match=r"no class 'joy'; expected one of neutral, "):
         explain(portrait, analyzer=analyzer, label="joy")
+
+
+def test_explains_on_the_given_device(explainable_model, portrait):
+    with pytest.raises(MienError, match="abacus"):
+        explain(portrait, model=explainable_model, device="abacus")
+    assert len(explain(portrait, model=explainable_model, device="cpu")) == 1
 
 
 def test_a_doubtful_face_has_no_label(analyzer, portrait, monkeypatch):
