@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import ImageReadError, ImageTooLargeError
-from mien.image_formats import RAW_PROBLEM, describe_unsupported, is_raw
 from mien.image_metadata import without_metadata
+from mien.media_formats import RAW_PROBLEM, describe_unsupported, is_raw
 from mien.pixels import FULL_SCALES, MIN_SPAN, to_8_bits, values_in_use
 
 if TYPE_CHECKING:

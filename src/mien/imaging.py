@@ -20,7 +20,7 @@ from mien.addresses import path_problem
 from mien.errors import ImageReadError, InputError, reason
 from mien.geometry import determinant, invert
 from mien.image_decoding import DecodedImage, decode_file, decode_pillow
-from mien.image_formats import IMAGE_SUFFIXES
+from mien.media_formats import IMAGE_SUFFIXES
 from mien.pixels import to_8_bits
 
 if TYPE_CHECKING:

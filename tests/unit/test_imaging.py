@@ -14,8 +14,8 @@ from PIL import Image, features
 
 from mien.errors import ImageReadError, InputError
 from mien.image_decoding import _suppress_pillow_warnings
-from mien.image_formats import IMAGE_SUFFIXES
 from mien.imaging import check_image, read_image, resize, warp
+from mien.media_formats import IMAGE_SUFFIXES
 from support.images import corrupt_files, encoded, large_png, portrait, stored_rotated
 
 IDENTITY = np.array([[1.0, 0, 0], [0, 1.0, 0]])

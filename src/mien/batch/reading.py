@@ -11,7 +11,7 @@ from typing import TypeAlias
 from mien.batch.shards import Shard
 from mien.batch.storage import open_storage, read_file
 from mien.errors import ImageReadError, reason
-from mien.image_formats import IMAGE_SUFFIXES, RAW_PROBLEM, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES, is_raw
+from mien.media_formats import IMAGE_SUFFIXES, RAW_PROBLEM, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES, is_raw
 from mien.parallel import map_in_order
 from mien.schema import valid_text
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from mien.addresses import public_name
 from mien.batch.storage import is_url, list_files
 from mien.errors import InputError
-from mien.image_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
+from mien.media_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo

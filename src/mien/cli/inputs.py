@@ -13,7 +13,7 @@ from pathlib import Path
 from mien.addresses import path_problem, public_name
 from mien.cli.outputs import shorten
 from mien.errors import InputError, MienError, reason
-from mien.image_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
+from mien.media_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)

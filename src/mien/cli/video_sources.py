@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from mien.addresses import public_name
 from mien.errors import InputError
-from mien.image_formats import IMAGE_SUFFIXES
+from mien.media_formats import IMAGE_SUFFIXES
 
 
 def expand_sources(arguments: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mien.addresses import path_problem
 from mien.errors import AudioReadError, reason
-from mien.image_formats import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from mien.media_formats import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
 Source = tuple[str, AudioReadError | None]
 """Name of a file, or of an argument without files and the reason."""

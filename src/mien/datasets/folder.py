@@ -8,8 +8,8 @@ from mien.datasets.files import dataset_path, open_files
 from mien.datasets.index import ANY_SPLIT, SPLIT_NAMES, Index, Sample, own_title, unique_labels
 from mien.emotions import EXPRESSIONS, canonical_name
 from mien.errors import LayoutError
-from mien.image_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES
 from mien.manifest import UNSTATED_LICENSE
+from mien.media_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES
 
 LAYOUT = f"images in folders named {', '.join(EXPRESSIONS)}, optionally below train, valid and test"
 

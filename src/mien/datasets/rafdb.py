@@ -17,7 +17,7 @@ from mien.datasets.files import Files, dataset_path, open_files, read_csv_rows, 
 from mien.datasets.index import Index, Sample, check_listed_once, hold_out_validation
 from mien.emotions import BASIC_EXPRESSIONS
 from mien.errors import AnnotationError, LayoutError
-from mien.image_formats import IMAGE_SUFFIXES
+from mien.media_formats import IMAGE_SUFFIXES
 
 CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 """Classes 1..7 of the official label list and of the folders in which RAF-DB is commonly repackaged."""

@@ -15,7 +15,7 @@ import numpy as np
 from mien.addresses import path_problem
 from mien.av_streams import TEXT_FORMATS, decodable_audio, decodable_video, first_frame_s, load_av
 from mien.errors import AudioReadError, InputError, reason
-from mien.image_formats import IMAGE_SUFFIXES
+from mien.media_formats import IMAGE_SUFFIXES
 from mien.number_format import count
 
 if TYPE_CHECKING:

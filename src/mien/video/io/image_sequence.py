@@ -11,8 +11,8 @@ import numpy as np
 
 from mien.addresses import path_problem
 from mien.errors import ImageReadError, VideoReadError, reason
-from mien.image_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
 from mien.imaging import read_image
+from mien.media_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
 from mien.number_format import count as count_nouns
 from mien.video.io.fitting import fit_image, limit_side
 from mien.video.io.sampling import FrameSampler, sampled_info

@@ -1,4 +1,4 @@
-"""Image and video formats by file name and content: what is read, and what to do with the others."""
+"""Image, video and audio formats by file name and content: what is read, and what to do with other images."""
 
 from __future__ import annotations
 
