@@ -12,6 +12,7 @@ import pytest
 
 from mien.errors import InputError, ModelError
 from mien.faces.alignment import TEMPLATES
+from mien.faces.landmarks import VIDEO_FRAME
 from mien.inference.options import AnalysisOptions
 from mien.results import Expression, Face, Gaze, HeadPose, Quality
 from mien.video.follower import FIRST_SEARCHES, POSE_S, FaceFollower
@@ -158,6 +159,23 @@ class UpsideDownAnalyzer(FakeAnalyzer):
 def labels_of(analyzer, count):
     follower = FaceFollower(analyzer, detect_every=3)
     return [follower.step(frame).faces[0].smoothed.label for frame in frames(count)]
+
+
+def test_meshes_are_fitted_with_the_options_of_video_frames():
+    class Recording(FakeAnalyzer):
+        options_of_fits = ()
+
+        def predict_faces(self, image, faces, mesh_options):
+            self.options_of_fits += (mesh_options,)
+            return super().predict_faces(image, faces, mesh_options)
+
+    analyzer = Recording(lambda index: [50])
+    follower = FaceFollower(analyzer, detect_every=1)
+    for frame in frames(8):
+        follower.step(frame)
+    searched = [options.try_rotations for options in analyzer.options_of_fits]
+    assert searched == [True] * FIRST_SEARCHES + [False] * (8 - FIRST_SEARCHES)
+    assert {replace(options, try_rotations=False) for options in analyzer.options_of_fits} == {VIDEO_FRAME}
 
 
 @pytest.mark.parametrize("step_s", [0.9, 1.0, 2.0])
