@@ -120,6 +120,17 @@ def test_generated_faces_are_reproducible_and_differ(tiny_model):
     assert not np.array_equal(first.crops[0], first.crops[1])
 
 
+@pytest.mark.parametrize("name", ["mobile", "open"])
+def test_generated_faces_show_errors_of_a_conversion(name):
+    """Exchanged colors and lower contrast; the probabilities of a smile do not change with them."""
+    path = find_model(name)
+    crops = faces.generate_faces(path, 40)
+    run = runner_of(path)
+    for change in (lambda images: images[:, ::-1].copy(), lambda images: 0.9 * images):
+        measured = parity.measure_parity(path, lambda inputs, change=change: run([change(inputs[0])]), crops)
+        assert measured.max_difference > 0.05
+
+
 def test_parity_counts_labels_and_refuses_too_few(tiny_model):
     crops = faces.generate_faces(tiny_model, 4)
     same = parity.measure_parity(tiny_model, runner_of(tiny_model), crops)

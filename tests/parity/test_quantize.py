@@ -58,7 +58,7 @@ def test_logits_of_faces_follow_those_of_float32():
     expected = logits_of(model.read_bytes(), crops)
     logits = logits_of(graph, crops)
     assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > 0.99
-    assert (logits.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.95
+    assert (logits.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.85
 
 
 def test_sensitive_first_layers_stay_in_float32(monkeypatch):

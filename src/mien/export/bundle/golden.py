@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
+from mien.export.face_crops import MOUTH, PHOTOGRAPH, cover
 from mien.faces import FittedMesh, LandmarkMesh, MeshOptions, head_pose
 from mien.imaging import read_image
 from mien.inference.analyzer import Analyzer
 from mien.results import Face
-from mien.runtime import ASSETS
 
 TOLERANCES = {
     "boxes": 0.5,
@@ -26,8 +26,6 @@ TOLERANCES = {
 """Maximum absolute differences of the compared outputs; in pixels, degrees or as shares."""
 MESH_OUTPUTS = ("mesh", "presence", "pose")
 """Outputs that are compared in a bundle with the mesh only."""
-MOUTH = (71, 115, 148, 155)
-"""Left, top, right, bottom of the mouth in the self-test image, in pixels."""
 BLUR = 5
 """Radius in pixels of the blur of the small face."""
 
@@ -51,13 +49,12 @@ def draw_images(canvas: int) -> list[GoldenImage]:
     One of the two is tilted and its mouth is covered, the other is small and blurred, so that their probabilities are
     far from 0 and 1 and change with the pixels.
     """
-    portrait = read_image(ASSETS / "self-test.jpg")
+    portrait = read_image(PHOTOGRAPH)
     background = np.linspace(90, 170, canvas, dtype=np.uint8)
     pair = Image.fromarray(np.broadcast_to(background[:, None], (canvas * 3 // 4, canvas, 3)).copy())
     face = Image.fromarray(portrait)
     large, small = canvas * 2 // 5, canvas // 5
-    covered = face.copy()
-    covered.paste((150, 110, 95), MOUTH)
+    covered = cover(face, MOUTH)
     pair.paste(covered.resize((large, large)).rotate(10, Image.Resampling.BICUBIC), (canvas // 10, canvas // 8))
     blurred = face.filter(ImageFilter.GaussianBlur(BLUR))
     pair.paste(blurred.resize((small, small)), (canvas * 7 // 10, canvas // 3))
