@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from mien.cli.messages import NOTHING_WRITTEN, print_message
 from mien.cli.options import OUTPUT_FILE, Quiet
 from mien.cli.outputs import check_model_path
-from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
+from mien.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from mien.adaptation.adapt import Adaptation

@@ -14,8 +14,9 @@ from cyclopts import Parameter
 
 from mien.addresses import public_name
 from mien.cli.exit_codes import SOME_FAILED, exit_code
+from mien.cli.messages import print_message, print_written
 from mien.cli.options import ANALYSIS, DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, Number, Quiet
-from mien.cli.progress import print_message, progress_bar
+from mien.cli.progress import progress_bar
 from mien.errors import InputError
 from mien.number_format import count
 from mien.runtime import usable_cores
@@ -108,7 +109,6 @@ def batch(
     from mien.batch.analysis import ShardAnalyzer
     from mien.batch.run import BatchRun
     from mien.batch.shards import list_shards
-    from mien.cli.outputs import print_written
     from mien.inference.run_settings import run_settings
 
     if not source:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from mien.cli.messages import print_overwriting
 from mien.cli.options import DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, Blur, DetectEvery, Quiet
 from mien.cli.signals import stop_code, was_signaled
 from mien.drawing.blur_mode import check_blur
@@ -76,7 +77,6 @@ def camera(
                 for frame in analysis:
                     show(frame)
             return 0
-        from mien.cli.outputs import print_overwriting
         from mien.recording import record
 
         print_overwriting(output, quiet=quiet)

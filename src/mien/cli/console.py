@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from mien.cli.outputs import shorten
-from mien.cli.progress import printable
-from mien.cli.table import Column, FittedTable, numbers_table
+from mien.cli.fitted_table import Column, FittedTable, numbers_table
+from mien.cli.messages import printable, shorten
 from mien.evaluation.summary import describe_missed_faces
 from mien.number_format import clock, decimal, interval, percent, points, signed_points, whole_percent
 from mien.theme import class_color

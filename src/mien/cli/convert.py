@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from mien.cli.messages import holds_data, print_message
 from mien.cli.options import OUTPUT_FILE, File, Quiet
-from mien.cli.progress import print_message
 
 FormatName = Literal["srt", "vtt", "elan", "boris", "label-studio", "fiftyone"]
 
@@ -34,7 +34,6 @@ def convert(
         media: the video, for ELAN and BORIS; BORIS gets its length and frame rate.
         prefix: text before the path of each image, for Label Studio, such as "/data/local-files/?d=".
     """
-    from mien.cli.outputs import holds_data
     from mien.interchange.convert import convert_table
 
     is_overwritten = holds_data(output)

@@ -8,8 +8,9 @@ from typing import Annotated
 
 from cyclopts import App, Group, Parameter
 
+from mien.cli.messages import NOTHING_WRITTEN, print_overwriting, print_written, shorten
 from mien.cli.options import ARGUMENTS, DATASET, OPTIONS, OUTPUT_FILE, OUTPUT_FOLDER, DatasetOptions, File, Json, Quiet
-from mien.cli.progress import NOTHING_WRITTEN, progress_bar
+from mien.cli.progress import progress_bar
 from mien.emotions import DatasetKind
 from mien.errors import MissingExtraError
 
@@ -35,7 +36,7 @@ def check(
             recipe.
         as_json: print one JSON object.
     """
-    from mien.cli.outputs import print_json, print_overwriting, print_written
+    from mien.cli.outputs import print_json
     from mien.datasets import check_dataset, write_leaks
 
     index = data.read()
@@ -72,7 +73,6 @@ def prepare(
         patch: side in pixels of a stored face; FER+ needs 48. A face from a photograph is stored with twice the side.
         workers: processes; 0: one per core.
     """
-    from mien.cli.outputs import shorten
     from mien.datasets.face_store import prepare_faces
 
     index = data.read()

@@ -45,7 +45,7 @@ def doctor(
 
 def _print(diagnosis: Diagnosis) -> None:
     from mien.cli.console import open_console
-    from mien.cli.table import Column, FittedTable
+    from mien.cli.fitted_table import Column, FittedTable
 
     console = open_console()
     for name, value in _facts(diagnosis).items():

@@ -13,7 +13,7 @@ PIPE_CLOSED = 141
 
 
 def exit_code(failures: int, total: int) -> int:
-    """Return the exit code of a run over `total` inputs, some of which could not be read."""
+    """Return the exit code of a run: 0 if all of `total` inputs could be read, 2 if none could, otherwise 1."""
     if failures == 0:
         return 0
     return ALL_FAILED if failures == total else SOME_FAILED

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from mien.cli.messages import NOTHING_WRITTEN, print_overwriting, print_written, printable
 from mien.cli.options import OUTPUT_FILE, DetectionOptions, Json
-from mien.cli.progress import NOTHING_WRITTEN, printable, progress_bar
+from mien.cli.progress import progress_bar
 from mien.number_format import whole_percent
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def explain(
         label: class to explain [default: the most probable class of each face].
         as_json: print the expressions, maps and drops as one JSON object.
     """
-    from mien.cli.outputs import check_image_path, print_json, print_overwriting, print_written, save_image
+    from mien.cli.outputs import check_image_path, print_json, save_image
     from mien.drawing.explanation import draw_explanations
     from mien.inference.explain import explain as explain_image
     from mien.inference.occlusion import face_regions

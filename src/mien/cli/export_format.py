@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from mien.cli.export_source import DEFAULT_ABSTAIN, calibrate_model, write_float
-from mien.cli.outputs import report_unreadable
-from mien.cli.progress import NOTHING_WRITTEN, progress_bar
+from mien.cli.messages import NOTHING_WRITTEN, report_unreadable
+from mien.cli.progress import progress_bar
 from mien.errors import InputError, MissingExtraError
 from mien.export.format_spec import FORMATS, check_arguments
 from mien.manifest import manifest_path

@@ -7,8 +7,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from mien.cli.export_source import calibrate_model, write_float
-from mien.cli.outputs import check_model_path, report_unreadable
-from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
+from mien.cli.messages import NOTHING_WRITTEN, print_message, report_unreadable
+from mien.cli.outputs import check_model_path
+from mien.cli.progress import progress_bar
 from mien.errors import InputError
 
 if TYPE_CHECKING:

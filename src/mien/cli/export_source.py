@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
+from mien.cli.messages import NOTHING_WRITTEN, print_message
+from mien.cli.progress import progress_bar
 from mien.errors import MissingExtraError
 
 if TYPE_CHECKING:

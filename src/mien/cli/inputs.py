@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from mien.addresses import path_problem, public_name
-from mien.cli.outputs import shorten
+from mien.cli.messages import shorten
 from mien.errors import InputError, MienError, reason
 from mien.media_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
 

@@ -16,8 +16,8 @@ from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter
 from mien._version import __version__
 from mien.addresses import path_problem
 from mien.cli.exit_codes import PIPE_CLOSED, USAGE_ERROR
+from mien.cli.messages import print_message
 from mien.cli.options import ARGUMENTS, OPTIONS
-from mien.cli.progress import print_message
 from mien.cli.signals import catch_stop_signals, stop_code
 from mien.errors import InputError, MienError, MienWarning, reason
 

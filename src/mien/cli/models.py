@@ -56,7 +56,7 @@ def _print_table(paths: dict[str, Path], manifests: dict[str, Manifest]) -> None
     from rich.text import Text
 
     from mien.cli.console import open_console
-    from mien.cli.table import Column, FittedTable
+    from mien.cli.fitted_table import Column, FittedTable
     from mien.number_format import decimal, percent
     from mien.runtime import DEFAULT_MODEL
 

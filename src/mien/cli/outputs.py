@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mien.atomic import open_atomic
-from mien.cli.progress import print_message
 from mien.errors import ImageReadError, InputError, MissingExtraError, write_error
 from mien.manifest import check_manifest_path
 from mien.schema import valid_text
@@ -50,26 +49,6 @@ def _valid(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_valid(key): _valid(item) for key, item in value.items()}
     return [_valid(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def print_written(*paths: Path, quiet: bool = False) -> None:
-    """Print the paths of written files and folders to standard error."""
-    for path in () if quiet else paths:
-        print_message(f"wrote {path}")
-
-
-def print_overwriting(path: Path | None, *, quiet: bool = False) -> None:
-    """Print to standard error that a path will be replaced, if it exists and is not an empty folder."""
-    if path is not None and not quiet and holds_data(path):
-        print_message(f"overwriting {path}")
-
-
-def holds_data(path: Path) -> bool:
-    """Return whether a file exists, or a folder with files."""
-    try:
-        return any(path.iterdir()) if path.is_dir() else path.is_file()
-    except OSError:
-        return False
 
 
 class ResultPrinter(Protocol):
@@ -203,19 +182,6 @@ def check_report(folder: Path | None) -> None:
     """Raise `MissingExtraError` if a report is requested and matplotlib or Jinja2 is not installed."""
     if folder and not (find_spec("matplotlib") and find_spec("jinja2")):
         raise MissingExtraError("A report", "report")
-
-
-def report_unreadable(names: list[str], noun: str = "images") -> int:
-    """Print the missing and broken images or sounds of an evaluation; return the exit code, 1 if there are any."""
-    if not names:
-        return 0
-    print_message(f"{len(names)} missing or broken {noun} count as errors: {shorten(names)}")
-    return 1
-
-
-def shorten(names: list[str]) -> str:
-    """Join the first three names of a list with commas, and an ellipsis if there are more."""
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _path_key(path: Path) -> str:

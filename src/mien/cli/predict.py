@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from mien.cli.exit_codes import exit_code
 from mien.cli.image_run import Counts, ImageRun
+from mien.cli.messages import holds_data, print_message, print_written, unreadable_note
 from mien.cli.options import (
     DEFAULTS,
     OUTPUT_FOLDER,
@@ -26,7 +27,7 @@ from mien.cli.options import (
     check_blur_options,
     network_threads,
 )
-from mien.cli.progress import ProgressBar, print_message, progress_bar
+from mien.cli.progress import ProgressBar, progress_bar
 from mien.cli.signals import deferred_stop
 from mien.drawing.blur_mode import BlurMode
 from mien.errors import ImageReadError, InputError, MienError
@@ -68,7 +69,6 @@ def predict(
         as_json: print one JSON object per image.
     """
     from mien.cli.inputs import check_no_options, find_images
-    from mien.cli.outputs import print_written
 
     if not path:
         raise InputError("no image given; expected files, folders, patterns, or - for standard input.")
@@ -97,8 +97,8 @@ def predict(
         print_message("action units are not in this table; give --json, --table or --output")
     counts = outputs.counts
     if not quiet:
-        problem = f", {counts.failures} could not be read" if counts.failures else ""
-        notes = [f"{count(total, 'image')}, {count(counts.faces, 'face')}{problem}"] if total > 1 else []
+        summary = f"{count(total, 'image')}, {count(counts.faces, 'face')}{unreadable_note(counts.failures)}"
+        notes = [summary] if total > 1 else []
         for note in (*notes, *found.notes):
             print_message(note)
     print_written(*filter(None, (output, table)), quiet=quiet)
@@ -128,7 +128,7 @@ def _open_outputs(
 ) -> _Outputs:
     """Open all outputs, so that a path that cannot be written fails before the analysis."""
     from mien.cli.image_run import journal_path
-    from mien.cli.outputs import ImageWriter, holds_data
+    from mien.cli.outputs import ImageWriter
 
     if table is None and output is None:
         return _Outputs(images, Counts())

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from mien.cli.messages import NOTHING_WRITTEN, print_message, print_overwriting, print_written
 from mien.cli.options import OUTPUT_FILE, DetectionOptions, Quiet, Workers, network_threads
-from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
+from mien.cli.progress import progress_bar
 from mien.errors import InputError
 from mien.manifest import is_manifest
 from mien.number_format import count
@@ -49,7 +50,6 @@ def prior(
     """
     from mien.class_prior import estimate_prior, source_shares
     from mien.cli.inputs import check_no_options, find_images
-    from mien.cli.outputs import print_overwriting, print_written
 
     if output is not None:
         _check_output(output)
@@ -124,7 +124,7 @@ def _predict(analyzer: Analyzer, images: Sequence[ImageInput], workers: int, *, 
 
 def _print_shares(labels: Sequence[str], source: np.ndarray, probabilities: np.ndarray, shares: np.ndarray) -> None:
     from mien.cli.console import open_console
-    from mien.cli.table import numbers_table
+    from mien.cli.fitted_table import numbers_table
 
     print(count(len(probabilities), "face"))
     table = numbers_table("expression", "in calibration", "mean probability", "estimated")

@@ -1,29 +1,16 @@
-"""Progress bar and messages on standard error."""
+"""Progress bar on standard error."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mien.schema import valid_text
+from mien.cli.messages import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-
-NOTHING_WRITTEN = "nothing was written; give the command again"
-"""Message of a stopped command without files to continue from."""
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""Control characters, and characters that change lines or the direction of writing."""
-
-
-def printable(text: str) -> str:
-    """Return text in one line, with control characters as escapes: a file name may contain any of them."""
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), valid_text(text))
 
 
 class ProgressBar:
@@ -89,8 +76,3 @@ def _draw_bar(task: str, *, is_shown: bool) -> Iterator[ProgressBar]:
     redirect = sys.stdout.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=redirect) as display:
         yield ProgressBar(task, display)
-
-
-def print_message(message: str) -> None:
-    """Print one line to standard error, with the name of the program before it."""
-    print(f"mien: {printable(message)}", file=sys.stderr)

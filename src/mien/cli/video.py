@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from mien.addresses import public_name
 from mien.cli.exit_codes import exit_code
+from mien.cli.messages import holds_data, print_message, print_written, printable, unreadable_note
 from mien.cli.options import (
     DEFAULTS,
     OUTPUT_FOLDER,
@@ -25,7 +26,7 @@ from mien.cli.options import (
     Quiet,
     check_blur_options,
 )
-from mien.cli.progress import ProgressBar, print_message, printable, progress_bar
+from mien.cli.progress import ProgressBar, progress_bar
 from mien.cli.signals import deferred_stop, stop_code
 from mien.cli.video_folders import VideoFolders
 from mien.cli.video_sound import open_voices, read_sound
@@ -141,7 +142,7 @@ def _analyze(
 ) -> Recording:
     """Analyze one video, print its faces and write its files."""
     from mien.cli.console import print_tracks, print_turns
-    from mien.cli.outputs import holds_data, print_json
+    from mien.cli.outputs import print_json
     from mien.recording import record
     from mien.video.analysis import VideoAnalysis
 
@@ -233,8 +234,7 @@ def _conclude(total: int, skipped: int, failures: int, *, quiet: bool) -> int:
     """Print the summary of several videos and return the exit code."""
     if not quiet:
         earlier = f", {skipped} analyzed earlier" if skipped else ""
-        problem = f", {failures} could not be read" if failures else ""
-        print_message(f"{count(total, 'video')}{earlier}{problem}")
+        print_message(f"{count(total, 'video')}{earlier}{unreadable_note(failures)}")
     return exit_code(failures, total)
 
 
@@ -269,8 +269,6 @@ def _frame_callback(
 
 def print_summary(recording: Recording, files: Iterable[Path]) -> None:
     """Print the counts of a run, what is missing and the written files to standard error."""
-    from mien.cli.outputs import print_written
-
     for problem in recording.problems:
         print_message(problem)
     counts = recording.counts

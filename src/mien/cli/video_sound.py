@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
+from mien.cli.messages import NOTHING_WRITTEN, print_message
+from mien.cli.progress import progress_bar
 from mien.cli.signals import finish_before_stop
 from mien.errors import AudioReadError, InputError
 

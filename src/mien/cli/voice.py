@@ -15,8 +15,9 @@ from cyclopts import Parameter
 
 from mien.addresses import public_name
 from mien.cli.exit_codes import exit_code
+from mien.cli.messages import NOTHING_WRITTEN, print_message, print_overwriting, print_written, unreadable_note
 from mien.cli.options import ANALYSIS, OUTPUT_FILE, File, Json, Quiet, Threads
-from mien.cli.progress import NOTHING_WRITTEN, ProgressBar, print_message, progress_bar
+from mien.cli.progress import ProgressBar, progress_bar
 from mien.cli.signals import deferred_stop, finish_before_stop, stop_code
 from mien.cli.voice_sources import Source, expand_sounds
 from mien.errors import InputError, MienError, write_error
@@ -86,8 +87,7 @@ def voice(
     if not quiet and table is not None:
         print_message(f"wrote {table}")
     if not quiet and len(sources) > 1:
-        problem = f", {failures} could not be read" if failures else ""
-        print_message(f"{count(len(sources), 'file')}{problem}")
+        print_message(f"{count(len(sources), 'file')}{unreadable_note(failures)}")
     return exit_code(failures, len(sources))
 
 
@@ -130,7 +130,6 @@ def _open_table(
     stack: ExitStack, analyzer: VoiceAnalyzer, table: Path | None, *, quiet: bool
 ) -> Callable[[VoiceResult], None]:
     """Return a function that writes the rows of a result."""
-    from mien.cli.outputs import print_overwriting
     from mien.schema import flatten_voice, voice_columns
     from mien.table_files import TableFile
 
@@ -193,7 +192,6 @@ def _print(result: VoiceResult, *, as_json: bool, quiet: bool) -> None:
 
 def _write_plot(result: VoiceResult, output: Path, *, quiet: bool) -> None:
     from mien.atomic import write_atomic
-    from mien.cli.outputs import print_overwriting, print_written
     from mien.reports.voice_chart import plot_voice
     from mien.voice.result import ENVELOPE_S
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mien.cli.console import open_console
+from mien.cli.fitted_table import numbers_table
+from mien.cli.messages import NOTHING_WRITTEN, print_message, report_unreadable
 from mien.cli.options import EvaluationOptions
-from mien.cli.outputs import print_json, report_unreadable
-from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
+from mien.cli.outputs import print_json
+from mien.cli.progress import progress_bar
 from mien.cli.signals import finish_before_stop
-from mien.cli.table import numbers_table
 from mien.errors import InputError
 from mien.number_format import decimal, percent
 from mien.runtime import DEFAULT_MODEL

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mien.cli import train
-from mien.cli.progress import NOTHING_WRITTEN, print_message, progress_bar
+from mien.cli.messages import NOTHING_WRITTEN, print_message
+from mien.cli.progress import progress_bar
 
 
 def stop_after(done, total):

@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from mien.cli.table import Column, FittedTable, numbers_table
+from mien.cli.fitted_table import Column, FittedTable, numbers_table
 
 
 def render(table, width):
