@@ -1,6 +1,7 @@
 """Closed standard streams, and stop signals while the networks load."""
 
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -39,4 +40,31 @@ def test_a_signal_while_networks_load_waits_for_them(examples, tiny_model, monke
     monkeypatch.setattr(networks, "ExpressionClassifier", load)
     assert main(["predict", str(examples / "biden.jpg"), "--model", str(tiny_model)]) == 128 + number
     assert len(loaded) == 1
+    assert not capsys.readouterr().out
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("command", "name", "times"),
+    [
+        ("evaluate --data nowhere --dataset folder", "mien.inference.classifier.ExpressionClassifier", 1),
+        ("evaluate --data nowhere --dataset emodb", "mien.voice.classifier.VoiceClassifier", 1),
+        ("compare mobile compact --data nowhere --dataset folder", "mien.inference.classifier.ExpressionClassifier", 2),
+        ("doctor", "mien.diagnosis.Analyzer", 1),
+    ],
+)
+def test_a_signal_waits_for_the_networks_of_every_command(monkeypatch, capsys, command, name, times):
+    loaded = []
+    original = pkgutil.resolve_name(name)
+
+    def load(*arguments, **options):
+        if not loaded:
+            os.kill(os.getpid(), signal.SIGINT)
+        network = original(*arguments, **options)
+        loaded.append(network)
+        return network
+
+    monkeypatch.setattr(name, load)
+    assert main(command.split()) == 130
+    assert len(loaded) == times
     assert not capsys.readouterr().out

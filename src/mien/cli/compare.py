@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from mien.cli.messages import NOTHING_WRITTEN, print_overwriting, print_written, report_unreadable
 from mien.cli.options import (
     OUTPUT_FOLDER,
     Arithmetic,
@@ -17,7 +18,8 @@ from mien.cli.options import (
     Workers,
     network_threads,
 )
-from mien.cli.progress import NOTHING_WRITTEN, progress_bar
+from mien.cli.progress import progress_bar
+from mien.cli.signals import finish_before_stop
 from mien.runtime import count_workers
 
 
@@ -50,7 +52,7 @@ def compare(
         output: folder for comparison.html, comparison.json and plots.
         as_json: print one JSON object.
     """
-    from mien.cli.outputs import check_report, print_json, print_overwriting, print_written, report_unreadable
+    from mien.cli.outputs import check_report, print_json
     from mien.evaluation.compare import compare as compare_models
     from mien.inference.classifier import ExpressionClassifier
     from mien.reports.comparison import verdict, write_comparison
@@ -58,7 +60,8 @@ def compare(
     check_report(output)
     workers = count_workers(workers)
     options = {"threads": network_threads(threads, workers), "device": device, "precision": precision}
-    models = [ExpressionClassifier(model, **options) for model in (first, second)]
+    with finish_before_stop():
+        models = [ExpressionClassifier(model, **options) for model in (first, second)]
     index = data.read_split(quiet=quiet)
     with progress_bar("evaluating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         comparison = compare_models(models[0], models[1], index, flip_tta=flip_tta, workers=workers, progress=progress)

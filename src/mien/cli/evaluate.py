@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from mien.cli.messages import NOTHING_WRITTEN, print_overwriting, print_written, report_unreadable
 from mien.cli.options import (
     OUTPUT_FOLDER,
     Arithmetic,
@@ -21,7 +22,8 @@ from mien.cli.options import (
     Workers,
     network_threads,
 )
-from mien.cli.progress import NOTHING_WRITTEN, progress_bar
+from mien.cli.progress import progress_bar
+from mien.cli.signals import finish_before_stop
 from mien.errors import InputError
 from mien.runtime import DEFAULT_MODEL, count_workers
 
@@ -59,7 +61,7 @@ def evaluate(
         as_json: print one JSON object.
         groups: evaluate each group (default).
     """
-    from mien.cli.outputs import check_report, print_json, print_overwriting, print_written, report_unreadable
+    from mien.cli.outputs import check_report, print_json
     from mien.cli.voice_evaluation import evaluate_voice
     from mien.evaluation.evaluate import evaluate as evaluate_model
     from mien.inference.classifier import ExpressionClassifier
@@ -76,7 +78,8 @@ def evaluate(
     check_report(output)
     workers = count_workers(workers)
     threads = network_threads(threads, workers)
-    classifier = ExpressionClassifier(model, threads=threads, device=device, precision=precision)
+    with finish_before_stop():
+        classifier = ExpressionClassifier(model, threads=threads, device=device, precision=precision)
     index = data.read_split(quiet=quiet)
     with progress_bar("evaluating", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         evaluation = evaluate_model(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 from cyclopts import Group, Parameter
 
-from mien.cli.signals import deferred_stop
+from mien.cli.messages import NOTHING_WRITTEN
+from mien.cli.signals import finish_before_stop
 from mien.devices import Precision
 from mien.drawing.blur_mode import BlurMode, check_blur
 from mien.emotions import CorpusKind, DatasetKind
@@ -124,14 +125,10 @@ class DetectionOptions:
             InputError: an option is out of its range.
             ModelError: the model is unknown or broken.
         """
-        # ONNX Runtime aborts the process when its threads are interrupted while they start
-        with deferred_stop() as is_stopped:
+        with finish_before_stop():
             from mien.inference.analyzer import Analyzer
 
-            analyzer = Analyzer(**vars(self))
-        if is_stopped():
-            raise KeyboardInterrupt
-        return analyzer
+            return Analyzer(**vars(self))
 
 
 @Parameter(name="*", group=ANALYSIS)
@@ -197,7 +194,7 @@ class _SplitOptions:
             InputError: the data set has several splits and none is selected.
             DatasetError: the data set cannot be used.
         """
-        from mien.cli.progress import NOTHING_WRITTEN, progress_bar
+        from mien.cli.progress import progress_bar
         from mien.datasets import without_duplicates
 
         index = _read_faces(self.data, self.dataset)
