@@ -120,6 +120,11 @@ def find_model(name_or_path: str | Path) -> Path:
     raise UnknownModelError(public_name(str(name_or_path)), shipped_models() or ["(none shipped)"])
 
 
+def portable_name(name_or_path: str | Path) -> str | Path:
+    """Return the name of a shipped model, or the absolute path of a file, for a process in another folder."""
+    return str(Path(name_or_path).resolve()) if Path(name_or_path).suffix == ".onnx" else name_or_path
+
+
 def load_model(
     name_or_path: str | Path,
     *,
@@ -186,6 +191,12 @@ def choose_file(
             return path
         raise ModelError(f'{path} has no int8 file: {variant.name} is missing beside it; use precision "float32".')
     return variant
+
+
+def check_float_name(path: Path) -> None:
+    """Raise `InputError` if a model that does not compute in int8 would get the name of an int8 file."""
+    if path.name.endswith(INT8_SUFFIX):
+        raise InputError(f"{path}: only the name of a model that computes in int8 ends in {INT8_SUFFIX}.")
 
 
 def _read_manifest(path: Path, task: str) -> Manifest:

@@ -13,6 +13,7 @@ import mien
 from mien.adaptation.correction import Correction
 from mien.adaptation.model_file import write_corrected
 from mien.cli.main import main
+from mien.errors import InputError
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import read_manifest
 from mien.runtime import find_model
@@ -115,6 +116,23 @@ def test_unknown_group_names_the_columns(photographs, tmp_path, capsys, monkeypa
     code = run_adapt("compact", photographs / "table.csv", "--group", "person", "-o", tmp_path / "mine.onnx")
     assert code == 2
     assert "session" in capsys.readouterr().err
+
+
+def test_output_must_not_have_the_name_of_an_int8_file(photographs, tmp_path):
+    with pytest.raises(InputError, match=r"only the name of a model that computes in int8 ends in \.int8\.onnx"):
+        mien.adapt("compact", mien.read_dataset("folder", photographs / "photos"), tmp_path / "mine.int8.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_refuses_a_model_that_computes_in_float16(photographs, tmp_path, capsys):
+    pytest.importorskip("torch")
+    half = tmp_path / "half.onnx"
+    assert main(["export", "compact", "--precision", "float16", "-o", str(half)]) == 0
+    capsys.readouterr()
+    assert run_adapt(half, photographs / "photos", "-o", tmp_path / "mine.onnx") == 2
+    assert capsys.readouterr().err == (
+        "mien: the model computes in float16; adapt the float32 model that it was made from.\n"
+    )
 
 
 def test_output_must_be_a_model_file(photographs, tmp_path, capsys):

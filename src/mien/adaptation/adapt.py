@@ -21,7 +21,7 @@ from mien.evaluation.predictions import predict_dataset
 from mien.inference.classifier import ExpressionClassifier
 from mien.manifest import Manifest, TrainingSource, check_manifest_path, result_license
 from mien.progress import Progress
-from mien.runtime import find_model
+from mien.runtime import check_float_name, find_model
 
 MAX_ACCURACY = 0.99
 """Cross-validated accuracy above which the faces are too alike, or too few, to fit a temperature."""
@@ -63,13 +63,15 @@ def adapt(
         progress: called during prediction and cross-validation.
 
     Raises:
-        InputError: if a class or the column is unknown, or the manifest would overwrite another file.
+        InputError: if a class or the column is unknown, the output has the name of an int8 file, or the manifest would
+            overwrite another file.
         DatasetError: if there are too few faces.
-        ModelError: if the model has no embedding output, or its last layer is not linear.
+        ModelError: if the model does not compute in float32, has no embedding output, or its last layer is not linear.
         MissingExtraError: if SciPy or onnx is not installed.
     """
     output = Path(output)
     check_packages("Adaptation")
+    check_float_name(output)
     check_manifest_path(output)
     classifier = ExpressionClassifier(model, threads=1, precision="float32")
     check_last_layer(find_model(model))

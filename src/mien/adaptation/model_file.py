@@ -66,6 +66,8 @@ def _producer(graph: ModelProto, output: str) -> NodeProto | None:
 def _last_layer(graph: ModelProto) -> tuple[np.ndarray, np.ndarray]:
     """Return weight (C, D) and bias (C,) of the layer that computes the logits."""
     node = _producer(graph, "logits")
+    if node is not None and node.op_type == "Cast":
+        raise ModelError("the model computes in float16; adapt the float32 model that it was made from.")
     if node is None or node.op_type != "Gemm" or len(node.input) != 3:
         raise ModelError("the last layer of the model is not linear; export it again with this version of mien.")
     weight, bias = (_constant(graph, name) for name in node.input[1:])
