@@ -23,6 +23,7 @@ conversion = pytest.importorskip("mien.export.formats.conversion")
 faces = pytest.importorskip("mien.export.face_crops")
 model_file = pytest.importorskip("mien.export.formats.model_file")
 parity = pytest.importorskip("mien.export.formats.parity")
+torch_graph = pytest.importorskip("mien.export.torch_graph")
 
 OTHERS = {"litert": "litert_torch", "executorch": "executorch", "coreml": "coremltools"}
 converters_may_warn = pytest.mark.filterwarnings("ignore")
@@ -159,6 +160,20 @@ def test_export_writes_a_file_with_a_manifest_that_states_the_parity(tiny_model,
     source = read_manifest(path).source
     assert (source["format"], source["precision"]) == ("onnx", "float16")
     assert source["parity"]["agreement"] == 1.0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["half.json", "half.onnx"]
+
+
+def test_float16_is_valid_and_not_converted_again(tmp_path, capsys):
+    half = tmp_path / "half.onnx"
+    assert main(["export", "compact", "--precision", "float16", "-o", str(half)]) == 0
+    onnx.checker.check_model(half, full_check=True)
+    capsys.readouterr()
+    for option, name in (("-o", "again.onnx"), ("--bundle", "phone")):
+        assert main(["export", str(half), option, str(tmp_path / name)]) == 2
+        error = "mien: the model computes in float16; use the float32 model that it was made from.\n"
+        assert capsys.readouterr().err == error
+    with pytest.raises(ModelError, match="computes in float16"):
+        torch_graph.load_graph(half)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["half.json", "half.onnx"]
 
 

@@ -96,7 +96,7 @@ def test_command_writes_a_measured_model(flags, stripes, tmp_path, capsys):
     assert ExpressionClassifier(path).logits(CROPS).shape == (24, 8)
     code, _, err = run(capsys, "export", path, "-o", tmp_path / "again.onnx")
     assert (code, err.count("\n")) == (2, 1)
-    assert "computes in int8 already" in err
+    assert "computes in int8; use the float32 model" in err
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_resized_images_have_the_sizes_of_onnx_runtime(side, target):
 
 
 def test_refuses_models_that_compute_in_int8():
-    with pytest.raises(ModelError, match="computes in int8 already"):
+    with pytest.raises(ModelError, match="computes in int8; use the float32 model"):
         torch_graph.load_graph(ASSETS / "expression.int8.onnx")
 
 

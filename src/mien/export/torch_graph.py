@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mien.errors import ModelError
 from mien.export.torch_operators import OPERATORS, Value, pad_kernel
+from mien.export.weights import check_float32
 
 
 class Step(NamedTuple):
@@ -84,7 +85,7 @@ def load_graph(model: Path | bytes, *output_names: str) -> TorchGraph:
         output_names: outputs to keep; all by default.
 
     Raises:
-        ModelError: if the graph computes in int8 or has an operator or output that cannot be converted.
+        ModelError: if the graph does not compute in float32, or has an operator or output that cannot be converted.
     """
     graph = _parse(model)
     constants: dict[str, Value] = {"": None}
@@ -108,9 +109,8 @@ def load_graph(model: Path | bytes, *output_names: str) -> TorchGraph:
 
 def _parse(model: Path | bytes) -> ModelProto:
     graph = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(model)
+    check_float32(graph)
     operators = {node.op_type for node in graph.graph.node}
-    if "QuantizeLinear" in operators:
-        raise ModelError("the model computes in int8 already; convert the float32 model that it was made from.")
     if unknown := operators - OPERATORS.keys():
         raise ModelError(f"operators that cannot be converted to torch: {', '.join(sorted(unknown))}.")
     return graph

@@ -51,11 +51,10 @@ def read_graph(graph: bytes) -> ModelProto:
     """Parse an ONNX graph, with weights of any type as float32, and simplify it.
 
     Raises:
-        ModelError: if the graph computes in int8.
+        ModelError: if the graph does not compute in float32.
     """
     model = onnx.load_from_string(graph)
-    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
-        raise ModelError("the model computes in int8 already; export the float32 model that it was made from.")
+    check_float32(model)
     _expand(model)
     simplify(model)
     return model
@@ -147,6 +146,16 @@ def _store_int8(model: ModelProto, tensor: TensorProto, values: np.ndarray) -> l
         helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], to=TensorProto.FLOAT),
         helper.make_node("Mul", [f"{name}.float", f"{name}.scale"], [name]),
     ]
+
+
+def check_float32(model: ModelProto) -> None:
+    """Raise `ModelError` if a graph computes in int8 or float16; its weights may be stored in any type."""
+    halves = {tensor.name for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT16}
+    for node in model.graph.node:
+        is_half = node.op_type != "Cast" and not halves.isdisjoint(node.input)
+        if is_half or node.op_type == "QuantizeLinear":
+            kind = "float16" if is_half else "int8"
+            raise ModelError(f"the model computes in {kind}; use the float32 model that it was made from.")
 
 
 def shorten_names(model: ModelProto) -> None:

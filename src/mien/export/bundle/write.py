@@ -61,7 +61,7 @@ def write_bundle(
         InputError: if the format has no bundles, the canvas is out of range, or the folder contains something else than
             a bundle.
         MissingExtraError: if the packages of the format are not installed.
-        ModelError: if the model is unknown, broken or computes in int8.
+        ModelError: if the model is unknown, broken or does not compute in float32.
         ParityError: if the graphs differ from the Python pipeline on the golden images.
     """
     if format not in BUNDLE_FORMATS:

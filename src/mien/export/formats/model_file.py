@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from mien.errors import InputError
 from mien.export.face_crops import FaceCrops
 from mien.export.format_spec import Format, FormatPrecision
 from mien.export.formats.conversion import can_run, convert, open_runner
+from mien.export.formats.onnx_format import to_float16
 from mien.export.formats.parity import FormatParity, measure_parity
 from mien.export.quantize import quantize_graph
 from mien.export.torch_graph import load_graph
@@ -73,7 +73,7 @@ class ModelConversion:
         if self.precision == "float32":
             return store_weights(graph, "float32")
         if self.precision == "float16":
-            return convert_float_to_float16(read_graph(graph), keep_io_types=True).SerializeToString()
+            return to_float16(read_graph(graph)).SerializeToString()
         if self.calibration is None:
             raise InputError("int8 needs calibration faces, which give the ranges of feature maps.")
         return quantize_graph(graph, self.calibration.crops)[0]

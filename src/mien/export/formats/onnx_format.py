@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import Tensor, nn
 
@@ -45,7 +47,16 @@ def convert(
         return
     _trace(module, examples, path, signature)
     if precision == "float16":
-        onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True), path)
+        onnx.save(to_float16(onnx.load(path)), path)
+
+
+def to_float16(model: ModelProto) -> ModelProto:
+    """Convert a graph to one that computes in float16; inputs and outputs stay float32."""
+    converted = ONNXModel(convert_float_to_float16(model, keep_io_types=True))
+    # the converter appends its casts to the end
+    converted.topological_sort()
+    onnx.checker.check_model(converted.model)
+    return converted.model
 
 
 def _trace(module: nn.Module, examples: tuple[Tensor, ...], path: Path, signature: Signature) -> None:

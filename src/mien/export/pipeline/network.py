@@ -11,6 +11,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 from torch import Tensor, nn
 
 from mien.export.simplify import needed_nodes
+from mien.export.weights import check_float32
 from mien.runtime import open_session
 
 DOMAIN = "mien"
@@ -23,11 +24,15 @@ class OnnxNetwork(nn.Module):
     Args:
         path: model file with one input.
         output_names: outputs to return, in order.
+
+    Raises:
+        ModelError: if the network does not compute in float32.
     """
 
     def __init__(self, path: Path, output_names: Sequence[str]) -> None:
         super().__init__()
         self.graph = path.read_bytes()
+        check_float32(onnx.load_from_string(self.graph))
         self.output_names = tuple(output_names)
         self.operator = path.stem.replace("-", "_").replace(".", "_")
         self._session = open_session(self.graph, device="cpu")
