@@ -160,7 +160,7 @@ def test_a_stopped_and_a_killed_run_are_continued(shell, photos, tiny_model, tmp
 
 
 def test_the_manifest_omits_the_password_of_a_source(shell, tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "list_shards", lambda *_, **__: shards.Listing(shards=(), digest=""))
+    monkeypatch.setattr("mien.cli.batch.list_shards", lambda *_, **__: shards.Listing(shards=(), digest=""))
     assert shell("s3://user:secret@bucket/photos", "photos", "-o", tmp_path) == 0
     (line,) = (tmp_path / "run.jsonl").read_text().splitlines()
     assert json.loads(line)["source"] == ["s3://bucket/photos", "photos"]

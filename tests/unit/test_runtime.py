@@ -11,7 +11,7 @@ from mien import devices, runtime
 from mien.devices import Device
 from mien.errors import DeviceError, InputError, ModelError, UnknownModelError
 from mien.faces import FaceDetector
-from mien.runtime import choose_file, find_model, load_model, open_session, shipped_models
+from mien.runtime import choose_file, find_model, load_model, open_session, portable_name, shipped_models
 from support.models import make_model
 
 GRAY = np.full((1, 3, 48, 48), 127, dtype=np.float32)
@@ -34,6 +34,13 @@ def is_faster(request, monkeypatch):
     """Pretend that int8 is faster on this CPU, or not."""
     monkeypatch.setattr(runtime, "is_int8_faster", lambda: request.param)
     return request.param
+
+
+def test_portable_name_is_valid_in_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert portable_name("compact") == "compact"
+    assert portable_name("models/own.onnx") == str(tmp_path.resolve() / "models" / "own.onnx")
+    assert portable_name(Path("own.onnx")) == str(tmp_path.resolve() / "own.onnx")
 
 
 def test_variants_are_not_listed(assets):

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mien.addresses import public_name
+from mien.batch.shards import SHARD_SIZE, list_shards
 from mien.cli.exit_codes import SOME_FAILED, exit_code
 from mien.cli.messages import print_message, print_written
 from mien.cli.options import ANALYSIS, DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, Number, Quiet
 from mien.cli.progress import progress_bar
 from mien.errors import InputError
 from mien.number_format import count
-from mien.runtime import usable_cores
+from mien.runtime import portable_name, usable_cores
 
 if TYPE_CHECKING:
     from mien.batch.analysis import ShardAnalyzer
@@ -87,7 +88,7 @@ DEFAULT_WORKERS = WorkerOptions()
 def batch(
     *source: str,
     output: Annotated[Path, OUTPUT_FOLDER],
-    shard_size: Annotated[int, Number] = 256,
+    shard_size: Annotated[int, Number] = SHARD_SIZE,
     quiet: Quiet = False,
     placement: WorkerOptions = DEFAULT_WORKERS,
     options: AnalyzerOptions = DEFAULTS,
@@ -108,7 +109,6 @@ def batch(
     """
     from mien.batch.analysis import ShardAnalyzer
     from mien.batch.run import BatchRun
-    from mien.batch.shards import list_shards
     from mien.inference.run_settings import run_settings
 
     if not source:
@@ -145,11 +145,10 @@ def _analyzer_opener(options: AnalyzerOptions, placement: WorkerOptions, analyze
     """Return a function that opens the analyzer in a worker: on a CPU with the precision of this machine."""
     from mien.inference.analyzer import Analyzer
 
-    is_file = Path(options.model).suffix == ".onnx"
     precision = options.precision if placement.gpus_per_worker else analyzer.classifier.network.precision
     return partial(
         Analyzer,
-        str(Path(options.model).resolve()) if is_file else options.model,
+        portable_name(options.model),
         threads=options.threads,
         device=options.device,
         precision=precision,

@@ -32,7 +32,7 @@ from mien.inference.result import Result
 from mien.manifest import Manifest
 from mien.parallel import map_in_order
 from mien.results import Face, with_expression
-from mien.runtime import DEFAULT_MODEL, DETECTOR_SIZE, MIN_CONFIDENCE, LoadedModel, count_workers
+from mien.runtime import DEFAULT_MODEL, DETECTOR_SIZE, MIN_CONFIDENCE, LoadedModel, count_workers, portable_name
 from mien.schema import table_columns
 
 
@@ -116,19 +116,12 @@ class Analyzer:
 
     def __reduce__(self) -> tuple[object, tuple[()]]:
         """Open the analyzer again from its arguments, when it is copied or unpickled in another process."""
-        is_file = Path(self._model).suffix == ".onnx"
-        model = str(Path(self._model).resolve()) if is_file else self._model
-        return partial(type(self), model, **self._networks.arguments, **vars(self._options)), ()
+        return partial(type(self), portable_name(self._model), **self._networks.arguments, **vars(self._options)), ()
 
     def __repr__(self) -> str:
         network = self.classifier.network
         running = f"device={network.device!r}, precision={network.precision!r}"
         return f"Analyzer({str(self._model)!r}, {running}, options={self._options})"
-
-    @property
-    def detector_size(self) -> int:
-        """Long side in pixels at which faces are detected."""
-        return self._options.detector_size
 
     @property
     def options(self) -> AnalysisOptions:
