@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from mien import Analyzer
-from mien.action_units import ACTION_UNITS
+from mien.action_units import ACTION_UNIT_NAMES, ACTION_UNITS
 from mien.imaging import read_image
 from mien.runtime import ASSETS
 from mien.schema import flatten_result, table_columns
@@ -173,6 +173,13 @@ def test_camera_results_match_python(page: Page, camera_image: Image.Image, mode
     expect(page.locator("#rate")).to_have_text(re.compile(r"^\d"))
 
 
+def download(page: Page, button: str) -> tuple[str, bytes]:
+    """Press a download button; return name and content of the file."""
+    with page.expect_download() as started:
+        page.locator(button).click()
+    return started.value.suggested_filename, Path(started.value.path()).read_bytes()
+
+
 def test_server_shows_action_units_on_request(session: PageSession) -> None:
     page = session.page
     switch = page.get_by_label("Action units")
@@ -185,6 +192,7 @@ def test_server_shows_action_units_on_request(session: PageSession) -> None:
     expect(page.locator("#faces .movements .meter").first).to_be_visible()
     [face] = Analyzer("open", action_units=True).analyze(IMAGE)
     assert face.action_units is not None
+    assert face.expression is not None
     units = {unit.name: face.action_units[unit.name] for unit in ACTION_UNITS}
     strongest = sorted(units, key=lambda name: -units[name])[:3]
     names = page.locator("#faces .movements .name").all_inner_texts()
@@ -192,6 +200,10 @@ def test_server_shows_action_units_on_request(session: PageSession) -> None:
     values = page.locator("#faces .movements .value").all_inner_texts()
     assert [float(value) for value in values[:3]] == pytest.approx([units[name] for name in strongest], abs=0.02)
     assert axe_violations(page) == []
+    _, data = download(page, "#save-csv")
+    header, row = csv.reader(io.StringIO(data.decode(), newline=""))
+    assert header == list(table_columns(face.expression.labels, ACTION_UNIT_NAMES))
+    assert float(row[header.index("AU12_L")]) == pytest.approx(face.action_units["AU12_L"], abs=0.02)
     switch.uncheck()
     expect(page.locator("#faces .movements")).to_be_hidden()
 
@@ -291,6 +303,48 @@ def test_video_file_is_analyzed_during_playback(page: Page, camera_image: Image.
     expect(page.locator("#stop-text")).to_have_text("Close the video")
 
 
+def test_results_of_a_large_video_are_in_pixels_of_the_video(
+    page: Page, camera_image: Image.Image, tmp_path: Path
+) -> None:
+    av = pytest.importorskip("av", reason="encoding a video needs the extra `video`")
+    clip = tmp_path / "large.webm"
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("libvpx", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 1920, 1440, "yuv420p"
+        stream.options = {"deadline": "realtime", "cpu-used": "8"}
+        for _ in range(5):
+            container.mux(stream.encode(av.VideoFrame.from_image(camera_image.resize((1920, 1440)))))
+        container.mux(stream.encode(None))
+    select(page, "server", "open")
+    page.set_input_files("#video-file", clip)
+    expect(page.locator("#faces h3").first).to_have_text("Face 1")
+    _, data = download(page, "#save-json")
+    [result] = json.loads(data)["results"]
+    assert (result["image"], result["width"], result["height"]) == ("large.webm", 1920, 1440)
+    [expected] = Analyzer("open").analyze(camera_image.resize((1920, 1440)))
+    assert result["faces"][0]["bbox_xyxy"] == pytest.approx(expected.bbox_xyxy.tolist(), abs=25)
+
+
+def test_a_video_whose_codec_the_browser_lacks_is_reported(page: Page, tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="encoding a video needs the extra `video`")
+    clip = tmp_path / "old.mp4"
+    with av.open(str(clip), "w") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        sound = container.add_stream("libopus", rate=48000)
+        frame = av.AudioFrame(format="s16", layout="mono", samples=48000)
+        frame.planes[0].update(bytes(2 * 48000))
+        frame.sample_rate = 48000
+        container.mux(sound.encode(frame))
+        for _ in range(10):
+            container.mux(video.encode(av.VideoFrame(320, 240, "yuv420p")))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    page.set_input_files("#video-file", clip)
+    expect(page.get_by_role("alert")).to_contain_text("old.mp4 cannot be played by this browser")
+    expect(page.locator("#empty")).to_be_visible()
+
+
 def test_all_functions_are_available_by_keyboard(page: Page) -> None:
     def tab_to(name: str) -> None:
         for _ in range(40):
@@ -332,6 +386,58 @@ def test_axe_reports_no_violations(browser: Browser, url: str, scheme: Any, size
         page.locator("#use-camera").click()
         assert axe_violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fields_have_a_visible_border(browser: Browser, url: str, scheme: Any) -> None:
+    with open_page(browser, url, color_scheme=scheme) as session:
+        page = session.page
+        page.evaluate("document.getElementById('token-form').hidden = false")
+        for field in ("#token", "#model"):
+            colors = page.locator(field).evaluate(
+                "(field) => [getComputedStyle(field).borderTopColor, getComputedStyle(document.body).backgroundColor]"
+            )
+            # WCAG 1.4.11
+            assert _contrast(*colors) >= 3, (field, colors)
+
+
+def _contrast(*colors: str) -> float:
+    """Return the contrast ratio of two CSS colors `rgb(r, g, b)`, 1..21, as WCAG defines it."""
+    lights = []
+    for color in colors:
+        channels = [int(number) / 255 for number in re.findall(r"\d+", color)[:3]]
+        linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+        lights.append(sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True)))
+    dark, light = sorted(lights)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_states_are_visible_with_forced_colors(browser: Browser, url: str) -> None:
+    with open_page(browser, url, forced_colors="active") as session:
+        page = session.page
+        backgrounds = page.locator("#mode span").evaluate_all(
+            "spans => spans.map((span) => getComputedStyle(span).backgroundColor)"
+        )
+        assert backgrounds[0] != backgrounds[1]
+        swatches = page.locator("#legend .swatch").evaluate_all(
+            "items => items.map((item) => getComputedStyle(item).backgroundColor)"
+        )
+        assert len(set(swatches)) == len(CLASS_COLORS)
+
+
+def test_model_menu_is_filled_after_a_failure(browser: Browser, url: str) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.route("**/models/index.json", lambda route: route.abort())
+        page.goto(url)
+        expect(page.get_by_role("alert")).to_contain_text(
+            "index.json could not be loaded: the server cannot be reached"
+        )
+        page.unroute("**/models/index.json")
+        page.set_input_files("#image-file", IMAGE)
+        expect(page.locator("#faces .label")).to_be_visible()
+        expect(page.locator("#model option")).not_to_have_count(0)
+        expect(page.locator("#model-card")).to_contain_text("VGGFace2")
 
 
 def test_model_card_lists_training_data(page: Page) -> None:
@@ -479,11 +585,6 @@ def test_several_files_can_be_dropped_and_pasted(page: Page) -> None:
 
 
 def test_results_are_downloaded_as_json_csv_and_annotated_image(page: Page) -> None:
-    def download(button: str) -> tuple[str, bytes]:
-        with page.expect_download() as started:
-            page.locator(button).click()
-        return started.value.suggested_filename, Path(started.value.path()).read_bytes()
-
     images = [IMAGE, EXAMPLES / "group.jpg"]
     select(page, "server", "open")
     expect(page.locator("#downloads")).to_be_hidden()
@@ -491,13 +592,13 @@ def test_results_are_downloaded_as_json_csv_and_annotated_image(page: Page) -> N
     expect(page.locator("#gallery-list .status")).to_have_text(["one face", "11 faces"])
     analyzer = Analyzer("open")
     records = [replace(analyzer.analyze(image), source=image.name).to_record() for image in images]
-    name, data = download("#save-json")
+    name, data = download(page, "#save-json")
     assert (name, json.loads(data)["model"]) == ("mien.json", "open")
     # the server classifies the faces of several images in one batch, which changes the last digits
     for result, record in zip(json.loads(data)["results"], records, strict=True):
         assert result["image"] == record.image
         assert [face["bbox_xyxy"] for face in result["faces"]] == [face.bbox_xyxy for face in record.faces]
-    name, data = download("#save-csv")
+    name, data = download(page, "#save-csv")
     assert name == "mien.csv"
     header, *rows = csv.reader(io.StringIO(data.decode(), newline=""))
     expected = [row for record in records for row in flatten_result(record)]
@@ -509,7 +610,7 @@ def test_results_are_downloaded_as_json_csv_and_annotated_image(page: Page) -> N
             assert (
                 float(text) == pytest.approx(cell, abs=2e-3) if is_number else text == str("" if cell is None else cell)
             )
-    name, data = download("#save-image")
+    name, data = download(page, "#save-image")
     annotated, original = read_image(data), read_image(IMAGE)
     assert (name, annotated.shape) == ("biden-mien.png", original.shape)
     assert 0 < (annotated != original).mean() < 0.5

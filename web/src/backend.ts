@@ -1,8 +1,19 @@
-/** The interface of an analysis backend, on this device or on the server, and the records that it returns. */
+/** The interface of an analysis backend, on this device or on the server, and the records and errors of its results. */
 
 import type { FrameResult } from '@mien/browser';
 
 export type { Expression, Face, HeadPose, Quality } from '@mien/browser';
+
+/** An error with a stable identifier for programs: `code` of an error in the results. */
+export class CodedError extends Error {
+  constructor(
+    message: string,
+    readonly code = 'error',
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
 
 /** The faces of an image or a video frame, in pixels of the image that was passed in. */
 export interface Frame extends FrameResult {

@@ -1,12 +1,20 @@
 /** Entry point of the page. */
 
 import { App } from './ui/app';
-import { connectModels, connectModes, connectSources, showCameras, showStopButton } from './ui/controls';
+import { connectModes, connectSources, showCameras, showStopButton } from './ui/controls';
 import { Listening } from './ui/listening';
+import { ModelMenu } from './ui/modelMenu';
 
-const app = new App((kind, deviceId) => {
-  showStopButton(kind);
-  void showCameras(deviceId);
+const models = new ModelMenu(
+  () => void app.restart(),
+  (message) => app.showNotice(message),
+);
+const app = new App({
+  onSourceChange: (kind, deviceId) => {
+    showStopButton(kind);
+    void showCameras(deviceId);
+  },
+  loadModel: () => models.load(),
 });
 connectSources(app);
 new Listening({
@@ -15,4 +23,4 @@ new Listening({
   faceDuring: (start_s, end_s) => app.faceDuring(start_s, end_s),
 });
 void connectModes(app);
-void connectModels(app);
+models.load().catch((error: Error) => app.showNotice(error.message));

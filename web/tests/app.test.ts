@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Backend, Frame, OpenOptions } from '../src/backend';
 import { WorkerError } from '../src/engine/workerError';
+import { TokenError } from '../src/server/errors';
 import { App } from '../src/ui/app';
 import { openCamera } from '../src/ui/camera';
 import { installDocument } from './dom';
@@ -14,7 +15,7 @@ const { engine, decodeImage, results, frames } = vi.hoisted(() => ({
     showRuntime: vi.fn(),
     start: vi.fn(),
     clear: vi.fn(),
-    interrupt: vi.fn(),
+    suspend: vi.fn(),
     showImage: vi.fn(),
     showFrame: vi.fn(),
     forgetFaces: vi.fn(),
@@ -33,6 +34,8 @@ const viewer = vi.hoisted(() => ({
   showProgress: vi.fn(),
 }));
 
+const askToSend = vi.hoisted(() => vi.fn());
+
 const { stubClass } = vi.hoisted(() => ({
   /** Return a class whose objects have the members of a stub. */
   stubClass: (stub: object) =>
@@ -44,12 +47,12 @@ const { stubClass } = vi.hoisted(() => ({
 }));
 
 vi.mock('../src/device/backend', () => ({ openDeviceBackend: (options: OpenOptions) => engine.open(options) }));
+vi.mock('../src/server/backend', () => ({ openServerBackend: (options: OpenOptions) => engine.open(options) }));
 vi.mock('../src/ui/results', () => ({ Results: stubClass(results) }));
 vi.mock('../src/ui/viewer', () => ({ Viewer: stubClass(viewer) }));
 vi.mock('../src/ui/frameSource', () => ({ FrameSource: stubClass(frames) }));
 vi.mock('../src/ui/files', () => ({ decodeImage }));
-vi.mock('../src/ui/consent', () => ({ askConsent: async () => true }));
-vi.mock('../src/ui/models', () => ({ listModels: async () => ({ default: 'expression' }) }));
+vi.mock('../src/ui/consent', () => ({ askForCamera: async () => true, askToSend: () => askToSend() }));
 vi.mock('../src/ui/camera', () => ({
   openCamera: vi.fn(),
   describeCamera: ({ id }: { id: string }) => ({ deviceId: id, isUserFacing: true }),
@@ -59,6 +62,7 @@ vi.mock('../src/ui/camera', () => ({
 const FACE = { bbox_xyxy: [1, 2, 3, 4], landmarks_xy: [[1, 2]], quality: { size_px: 2 } };
 const FRAME = { frame_index: 0, timestamp_s: 0, width: 10, height: 20, latency_ms: 1, faces: [] } as Frame;
 const onSourceChange = vi.fn();
+const loadModel = vi.fn();
 let element: ReturnType<typeof installDocument>['element'];
 
 function stubBackend(model = 'expression') {
@@ -84,6 +88,11 @@ function images(...names: string[]): File[] {
   return names.map((name) => new File([], name));
 }
 
+/** Choose an image of the gallery. */
+function select(index: number): void {
+  element('gallery-list').children[index].children[0].dispatchEvent(new Event('click'));
+}
+
 /** Return a promise and the function that resolves it. */
 function deferred<T>() {
   let resolve: (value: T) => void = () => undefined;
@@ -101,6 +110,8 @@ beforeEach(() => {
   decodeImage.mockReset().mockResolvedValue({ bitmap: {}, size: { width: 10, height: 20 }, scale: 1 });
   frames.next.mockReset().mockReturnValue(new Promise(() => undefined));
   vi.mocked(openCamera).mockReset();
+  askToSend.mockReset().mockResolvedValue(true);
+  loadModel.mockReset().mockResolvedValue('expression');
 });
 
 afterEach(() => {
@@ -109,14 +120,15 @@ afterEach(() => {
 });
 
 test('a model whose download stalls does not block the next one, and is closed when it opens late', async () => {
-  const app = new App(onSourceChange);
+  const app = new App({ onSourceChange, loadModel });
   const late = deferred<Backend>();
   engine.open.mockReturnValueOnce(late.promise);
   void app.openImages(images('a.png'));
   await vi.waitFor(() => expect(engine.open).toHaveBeenCalled());
   const { signal } = engine.open.mock.calls[0][0];
   engine.open.mockResolvedValueOnce(stubBackend('mobile'));
-  await app.setModel('mobile');
+  loadModel.mockResolvedValue('mobile');
+  await app.restart();
   expect(signal.aborted).toBe(true);
   expect(results.showImage).toHaveBeenCalledOnce();
   const backend = stubBackend();
@@ -127,7 +139,7 @@ test('a model whose download stalls does not block the next one, and is closed w
 });
 
 test('after the end of the analysis worker the next image of a gallery opens another one', async () => {
-  const app = new App(onSourceChange);
+  const app = new App({ onSourceChange, loadModel });
   const dead = stubBackend();
   dead.analyzeImage.mockRejectedValue(new WorkerError('out of memory'));
   engine.open.mockResolvedValueOnce(dead);
@@ -140,7 +152,7 @@ test('after the end of the analysis worker the next image of a gallery opens ano
 });
 
 test('a worker that ends after the run was aborted is not used again', async () => {
-  const app = new App(onSourceChange);
+  const app = new App({ onSourceChange, loadModel });
   const dead = stubBackend();
   const analysis = deferred<Frame>();
   dead.analyzeImage.mockReturnValueOnce(analysis.promise);
@@ -155,7 +167,7 @@ test('a worker that ends after the run was aborted is not used again', async () 
 });
 
 test('progress after the source was closed is not shown', async () => {
-  const app = new App(onSourceChange);
+  const app = new App({ onSourceChange, loadModel });
   engine.open.mockReturnValueOnce(new Promise(() => undefined));
   void app.openImages(images('a.png'));
   await vi.waitFor(() => expect(engine.open).toHaveBeenCalled());
@@ -165,7 +177,7 @@ test('progress after the source was closed is not shown', async () => {
 });
 
 test('the faces of a reduced image are in coordinates of the file', async () => {
-  const app = new App(onSourceChange);
+  const app = new App({ onSourceChange, loadModel });
   decodeImage.mockResolvedValue({ bitmap: {}, size: { width: 8000, height: 40 }, scale: 2 });
   const backend = stubBackend();
   backend.analyzeImage.mockResolvedValue({ ...FRAME, faces: [FACE] } as unknown as Frame);
@@ -177,7 +189,7 @@ test('the faces of a reduced image are in coordinates of the file', async () => 
 });
 
 test('a camera that opens late does not replace the file that was opened meanwhile', async () => {
-  const app = new App(onSourceChange);
+  const app = new App({ onSourceChange, loadModel });
   const camera = deferred<MediaStream>();
   vi.mocked(openCamera).mockReturnValueOnce(camera.promise);
   const opening = app.openCamera();
@@ -191,7 +203,7 @@ test('a camera that opens late does not replace the file that was opened meanwhi
 });
 
 test('the open file stays when the camera is denied', async () => {
-  const app = new App(onSourceChange);
+  const app = new App({ onSourceChange, loadModel });
   await app.openImages(images('a.png'));
   vi.mocked(openCamera).mockRejectedValueOnce(new Error('not allowed'));
   await app.openCamera();
@@ -200,7 +212,7 @@ test('the open file stays when the camera is denied', async () => {
 });
 
 test('another camera is opened after the first is released, and the controls stay meanwhile', async () => {
-  const app = new App(onSourceChange);
+  const app = new App({ onSourceChange, loadModel });
   const front = stubStream('front');
   vi.mocked(openCamera).mockResolvedValueOnce(front);
   void app.openCamera();
@@ -218,13 +230,114 @@ test('another camera is opened after the first is released, and the controls sta
 });
 
 test('the faces of a video are forgotten after a seek backwards', async () => {
-  const app = new App(onSourceChange);
+  const app = new App({ onSourceChange, loadModel });
   const times_s = [1, 2, 0.5];
   frames.next.mockImplementation(async () => {
     const time_s = times_s.shift();
-    return time_s === undefined ? new Promise(() => undefined) : { image: {}, time_s };
+    return time_s === undefined
+      ? new Promise(() => undefined)
+      : { bitmap: {}, time_s, size: { width: 1920, height: 1080 }, scale: 1.5 };
   });
   void app.openVideo(new File([], 'a.mp4'));
   await vi.waitFor(() => expect(results.showFrame).toHaveBeenCalledTimes(3));
   expect(results.forgetFaces).toHaveBeenCalledTimes(2);
+});
+
+test('the faces of a reduced video frame are in pixels of the video, and its results have the name of the file', async () => {
+  const app = new App({ onSourceChange, loadModel });
+  const backend = stubBackend();
+  backend.analyzeFrame.mockResolvedValue({ ...FRAME, faces: [FACE] } as unknown as Frame);
+  engine.open.mockResolvedValueOnce(backend);
+  frames.next.mockResolvedValueOnce({ bitmap: {}, time_s: 0, size: { width: 1920, height: 1080 }, scale: 1.5 });
+  void app.openVideo(new File([], 'clip.mp4'));
+  await vi.waitFor(() => expect(results.showFrame).toHaveBeenCalled());
+  const [frame] = results.showFrame.mock.calls[0];
+  expect(frame).toMatchObject({ width: 1920, height: 1080 });
+  expect(frame.faces[0]).toMatchObject({ bbox_xyxy: [1.5, 3, 4.5, 6], quality: { size_px: 3 } });
+  app.viewer.frame = frame;
+  expect(app.report?.images[0].name).toBe('clip.mp4');
+});
+
+test('a request that hangs ends with its run and does not delay the next one', async () => {
+  const app = new App({ onSourceChange, loadModel });
+  const hung = { ...stubBackend(), mode: 'server' as const };
+  const answer = deferred<Frame>();
+  hung.analyzeImage.mockReturnValueOnce(answer.promise);
+  hung.close.mockImplementation(() => answer.reject(new Error('closed')));
+  engine.open.mockResolvedValueOnce(hung);
+  await app.setMode('server');
+  void app.openImages(images('a.png'));
+  await vi.waitFor(() => expect(hung.analyzeImage).toHaveBeenCalled());
+  app.stop();
+  await app.setMode('device');
+  await app.openImages(images('b.png'));
+  expect(engine.open).toHaveBeenCalledTimes(2);
+  expect(results.showImage).toHaveBeenCalledOnce();
+});
+
+test('a server that has answered is used again', async () => {
+  const app = new App({ onSourceChange, loadModel });
+  engine.open.mockResolvedValueOnce({ ...stubBackend(), mode: 'server' });
+  await app.setMode('server');
+  await app.openImages(images('a.png'));
+  await app.openImages(images('b.png'));
+  expect(engine.open).toHaveBeenCalledOnce();
+});
+
+test('the message of a failed analysis and the token form stay while the user steps through the images', async () => {
+  const app = new App({ onSourceChange, loadModel });
+  engine.open.mockRejectedValue(new TokenError('needs a token'));
+  await app.openImages(images('a.png', 'b.png'));
+  viewer.showProgress.mockClear();
+  select(1);
+  await vi.waitFor(() => expect(viewer.showImage).toHaveBeenCalledTimes(2));
+  expect(element('notice').textContent).toBe('needs a token');
+  expect(element('token-form').hidden).toBe(false);
+  expect(viewer.showProgress).not.toHaveBeenCalled();
+});
+
+test('an image that is not analyzed yet is shown without the faces of another one', async () => {
+  const app = new App({ onSourceChange, loadModel });
+  const backend = stubBackend();
+  const second = deferred<Frame>();
+  backend.analyzeImage.mockResolvedValueOnce(FRAME).mockReturnValueOnce(second.promise);
+  engine.open.mockResolvedValueOnce(backend);
+  const run = app.openImages(images('a.png', 'b.png'));
+  await vi.waitFor(() => expect(backend.analyzeImage).toHaveBeenCalledTimes(2));
+  expect(results.suspend).not.toHaveBeenCalled();
+  select(1);
+  expect(results.suspend).toHaveBeenCalledWith('This image is not analyzed yet.');
+  second.resolve(FRAME);
+  await run;
+  expect(results.showImage).toHaveBeenLastCalledWith(expect.anything(), 'b.png');
+});
+
+test('an image of a gallery that cannot be decoded has the code of Python', async () => {
+  const app = new App({ onSourceChange, loadModel });
+  const backend = stubBackend();
+  backend.analyzeImage.mockRejectedValueOnce(new Error('failed'));
+  engine.open.mockResolvedValueOnce(backend);
+  decodeImage.mockReset().mockRejectedValueOnce(new Error('broken')).mockResolvedValue({ bitmap: {}, scale: 1 });
+  await app.openImages(images('a.png', 'b.png', 'c.png'));
+  app.viewer.frame = FRAME;
+  expect(app.report?.images.map(({ error }) => error)).toEqual([
+    { code: 'image_unreadable', message: 'a.png cannot be opened as an image by this browser.' },
+    { code: 'error', message: 'failed' },
+    null,
+  ]);
+  expect(results.suspend).toHaveBeenCalledWith('This image could not be analyzed.');
+  // It hides the runtime, which does not come back for the next image.
+  expect(results.clear).toHaveBeenCalledOnce();
+});
+
+test('consent to send a file does not hold for one that is opened meanwhile', async () => {
+  const app = new App({ onSourceChange, loadModel });
+  await app.openImages(images('a.png'));
+  const consent = deferred<boolean>();
+  askToSend.mockReturnValueOnce(consent.promise);
+  const change = app.setMode('server');
+  await app.openImages(images('secret.png'));
+  consent.resolve(true);
+  expect(await change).toBe('device');
+  expect(engine.open).toHaveBeenCalledOnce();
 });

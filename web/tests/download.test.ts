@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import { download, Progress, verify } from '../src/engine/download';
+import { download, downloadJson, Progress, verify } from '../src/engine/download';
 
 const FILE = 'http://page/models/some.onnx';
 const BYTES = Uint8Array.of(1, 2, 3);
@@ -36,4 +36,19 @@ test('download returns the whole file, and names a file that cannot be loaded', 
   );
   vi.stubGlobal('fetch', () => Promise.reject(new TypeError('network')));
   await expect(download(FILE, new Progress(() => undefined))).rejects.toThrow('the server cannot be reached');
+});
+
+test('a connection that is lost during a download is named with the file', async () => {
+  const body = () => new ReadableStream({ pull: (controller) => controller.error(new TypeError('network error')) });
+  vi.stubGlobal('fetch', async () => new Response(body()));
+  const message = 'some.onnx could not be loaded: the connection was lost.';
+  await expect(download(FILE, new Progress(() => undefined))).rejects.toThrow(message);
+  await expect(downloadJson(FILE)).rejects.toThrow(message);
+});
+
+test('a page instead of a JSON file is named with its address', async () => {
+  vi.stubGlobal('fetch', async () => new Response('<!doctype html>'));
+  await expect(downloadJson('http://page/models/some.json')).rejects.toThrow(
+    'some.json could not be loaded: there is no JSON file at http://page/models/some.json.',
+  );
 });

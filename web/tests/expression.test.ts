@@ -1,9 +1,11 @@
 import { expect, test } from 'vitest';
 import { threadsFor } from '../src/device/threads';
+import { toExpressionRecord } from '../src/engine/analyzer';
 import { type ExpressionManifest, predictExpressions } from '../src/engine/expression';
 import { blank } from '../src/engine/imaging';
 import type { Input } from '../src/engine/network';
 import { isSharpnessCrop } from '../src/engine/quality';
+import { Smoother } from '../src/engine/smoothing';
 
 const MANIFEST: ExpressionManifest = {
   labels: ['neutral', 'happiness'],
@@ -24,6 +26,7 @@ function crop(red: number, green: number, blue: number) {
 test('faces are predicted in passes of at most 16, in their order', async () => {
   const inputs: { values: Input; dims: readonly number[] }[] = [];
   const network = {
+    outputs: ['logits'],
     /** The logits of a face are the first values of its red and green plane. */
     async run(values: Input, dims: readonly number[]) {
       inputs.push({ values, dims });
@@ -42,8 +45,24 @@ test('faces are predicted in passes of at most 16, in their order', async () => 
   expect(expressions.map(({ label }) => label)).toEqual(crops.map((_, face) => (face % 2 ? 'happiness' : 'neutral')));
 });
 
+test('valence and arousal of a regression head replace the derived ones', async () => {
+  const run = async (_: Input, [count]: readonly number[], outputs: readonly string[] = []) => {
+    expect(outputs).toEqual(['logits', 'valence_arousal']);
+    return [new Float32Array(2 * count), Float32Array.of(0.5, -0.25, 0.125, 1)];
+  };
+  const network = { outputs: ['features', 'logits', 'valence_arousal'], run };
+  const crops = [crop(0, 0, 0), crop(0, 0, 0)];
+  const expressions = await predictExpressions(network, MANIFEST, crops, [QUALITY, QUALITY]);
+  expect(expressions[0]).toMatchObject({ valence: 0.5, arousal: -0.25, affect: 'trained' });
+  expect(toExpressionRecord(expressions[1])).toMatchObject({ valence: 0.125, arousal: 1, affect: 'trained' });
+  const smoother = new Smoother(MANIFEST.labels, 0);
+  expect(smoother.add(1, 0, expressions[0], 1)).toMatchObject({ valence: 0.5, affect: 'trained' });
+  // One time constant of the filter.
+  expect(smoother.add(1, 0.2, expressions[1], 1).valence).toBeCloseTo(0.5 - 0.375 * (1 - Math.exp(-1)));
+});
+
 test('without faces, the network does not run', async () => {
-  const network = { run: () => Promise.reject(new Error('ran')) };
+  const network = { outputs: ['logits'], run: () => Promise.reject(new Error('ran')) };
   expect(await predictExpressions(network, MANIFEST, [], [])).toEqual([]);
 });
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import geometry from '../../src/mien/assets/face-geometry.json';
+import { rotationCandidates } from '../src/engine/analyzer';
 import { appearanceDescriptor } from '../src/engine/appearance';
 import { type Detection, decode, detect, suppressNonMaxima, toInput } from '../src/engine/detection';
 import { calibrate, type ExpressionManifest } from '../src/engine/expression';
@@ -212,6 +213,19 @@ describe('faces', () => {
     const { mesh, bestLogit } = await searchMesh(withDetailed(network), image, detections[0], SINGLE_IMAGE);
     expect([mesh, bestLogit]).toEqual([null, 9]);
   });
+});
+
+test('rotated fits are tried for the 16 faces with the longest sides', () => {
+  const face = (width: number, height: number): Detection => ({
+    box: [0, 0, width, height],
+    landmarks: [],
+    confidence: 1,
+  });
+  const [wide, small] = [face(40, 10), face(30, 30)];
+  const faces = [...Array.from({ length: 15 }, () => face(50, 50)), small, wide];
+  const candidates = rotationCandidates(faces);
+  expect(candidates.size).toBe(16);
+  expect([candidates.has(wide), candidates.has(small)]).toEqual([true, false]);
 });
 
 test('calibrated expressions and smoothing weights equal those of Python', () => {

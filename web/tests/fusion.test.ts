@@ -39,7 +39,7 @@ describe('fusion equals that of Python', () => {
   });
 });
 
-test('a turn keeps the single distributions beside the fused one', () => {
+test('a turn keeps the single distributions beside the pooled one', () => {
   const face = {
     labels: ['neutral', 'anger'],
     abstainBelow: 0.5,
@@ -53,10 +53,10 @@ test('a turn keeps the single distributions beside the fused one', () => {
   const turn = fuseTurn(face, segment);
   expect(turn.face).toEqual({ neutral: 0.6, anger: 0.4 });
   expect(turn.voice).toBe(segment.probabilities);
-  expect(turn.fused.anger).toBeGreaterThan(0.5);
-  expect(turn.fused.anger).toBeLessThan(0.9);
+  expect(turn.pooled.anger).toBeGreaterThan(0.5);
+  expect(turn.pooled.anger).toBeLessThan(0.9);
   expect(turn.conflict).toBeGreaterThan(0.1);
-  expect(turn.labels).toEqual({ face: 'neutral', voice: 'anger', fused: 'anger' });
+  expect(turn.labels).toEqual({ face: 'neutral', voice: 'anger', pooled: 'anger' });
 });
 
 test('a distribution below the threshold of its model, and a contradiction, have no label', () => {
@@ -64,10 +64,10 @@ test('a distribution below the threshold of its model, and a contradiction, have
   const voice = { arousal: 0.9, label: null, confidence: 0.6, clipped: 0, start_s: 3, end_s: 6 };
   const segment = { ...voice, probabilities: { neutral: 0.4, anger: 0.6 } };
   const unsure = fuseTurn({ ...face, abstainBelow: 0.7, probabilities: [0.55, 0.45] }, segment);
-  expect(unsure.labels).toEqual({ face: null, voice: null, fused: null });
+  expect(unsure.labels).toEqual({ face: null, voice: null, pooled: null });
   const opposite = { ...segment, label: 'anger', probabilities: { neutral: 0.001, anger: 0.999 } };
   const divided = fuseTurn({ ...face, abstainBelow: 0.5, probabilities: [0.999, 0.001] }, opposite);
-  expect(divided.labels).toEqual({ face: 'neutral', voice: 'anger', fused: null });
+  expect(divided.labels).toEqual({ face: 'neutral', voice: 'anger', pooled: null });
 });
 
 describe('the face during a segment of speech', () => {

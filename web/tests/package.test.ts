@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { createAnalyzer, type OrtModule } from '../src/engine/node';
+import { ortRuntime } from '../src/engine/ort';
 import { rawPixels } from '../src/engine/pixels';
 import { Queue } from '../src/engine/queue';
 
@@ -37,6 +38,12 @@ test('a model that was changed is refused', async () => {
 test('a missing model is named', async () => {
   const models = pathToFileURL(folder);
   await expect(createAnalyzer({ model: 'nobody', models, runtime })).rejects.toThrow(/nobody\.json .* ENOENT/);
+});
+
+test('the runtime names ONNX Runtime and its provider', () => {
+  expect(ortRuntime(runtime, { provider: 'cpu' }).name).toBe('ONNX Runtime, cpu');
+  expect(ortRuntime(runtime, { provider: 'cpu', threads: 2 }).name).toBe('ONNX Runtime, cpu, 2 threads');
+  expect(ortRuntime(runtime, { provider: 'wasm', threads: 1 }).name).toBe('WebAssembly, 1 thread');
 });
 
 test('models are loaded with the given fetch', async () => {

@@ -67,6 +67,64 @@ test('a video that cannot be decoded further is reported', async () => {
   expect(onPlaybackError).toHaveBeenCalledWith(expect.stringContaining('cannot be played further'));
 });
 
+test('a video whose images cannot be decoded is not opened', async () => {
+  const { viewer, video } = await openViewer();
+  const opening = expect(viewer.showVideo(new Blob(), 'a.mov')).rejects.toThrow('a.mov cannot be played');
+  video.videoWidth = 0;
+  video.dispatchEvent(new Event('loadeddata'));
+  await opening;
+  const playable = viewer.showVideo(new Blob(), 'a.mov');
+  video.videoWidth = 640;
+  video.dispatchEvent(new Event('loadeddata'));
+  await playable;
+});
+
+test('a frame of a large video is reduced, and keeps the size of the video', async () => {
+  const { FrameSource } = await import('../src/ui/frameSource');
+  const createImageBitmap = vi.fn(async () => 'reduced');
+  vi.stubGlobal('createImageBitmap', createImageBitmap);
+  vi.stubGlobal('HTMLMediaElement', { HAVE_CURRENT_DATA: 2 });
+  const size = { videoWidth: 1920, videoHeight: 1080, readyState: 2, currentTime: 3 };
+  const video = { ...size, requestVideoFrameCallback: () => 0 } as unknown as HTMLVideoElement;
+  const frame = await new FrameSource(video, new AbortController().signal).next();
+  expect(frame).toEqual({ bitmap: 'reduced', size: { width: 1920, height: 1080 }, scale: 1.5, time_s: 3 });
+  expect(createImageBitmap).toHaveBeenCalledWith(video, expect.objectContaining({ resizeWidth: 1280 }));
+});
+
+test('the same announcement is made again', async () => {
+  const { Announcer } = await import('../src/ui/announcer');
+  const texts: string[] = [];
+  const region = {
+    set textContent(text: string) {
+      texts.push(text);
+    },
+  };
+  const announcer = new Announcer(region as unknown as HTMLElement);
+  for (let index = 0; index < 2; index++) {
+    announcer.announceImage([]);
+    vi.advanceTimersByTime(1);
+  }
+  announcer.announce('The microphone is off.');
+  announcer.clear();
+  vi.advanceTimersByTime(1);
+  expect(texts).toEqual(['', 'No face found.', '', 'No face found.', '', '']);
+});
+
+test('runtime and latency stay visible for an image that has no result', async () => {
+  vi.stubGlobal('window', { matchMedia: () => ({ matches: true }) });
+  const { Results } = await import('../src/ui/results');
+  const viewer = { draw: vi.fn(), setDescription: vi.fn(), clearFaces: vi.fn(), source: {} } as unknown as Viewer;
+  const results = new Results(viewer);
+  results.start({ labels: ['neutral'], abstainBelow: 0.5, runtime: 'WebAssembly' } as unknown as Backend, false);
+  results.showImage(FRAME, 'a.png');
+  expect(element('latency').textContent).toBe('1 ms');
+  results.suspend('This image could not be analyzed.');
+  expect(element('faces-hint').textContent).toBe('This image could not be analyzed.');
+  expect(element('downloads').hidden).toBe(true);
+  expect(element('stats').hidden).toBe(false);
+  expect(element('latency').textContent).toBe('–');
+});
+
 test('the keyboard focus leaves the token form when it is hidden', async () => {
   const { Notices } = await import('../src/ui/notices');
   const notices = new Notices(() => undefined);

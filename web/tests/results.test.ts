@@ -38,7 +38,7 @@ describe('results', () => {
       [
         { name: 'two, "faces".jpg', frame: FRAME, error: null },
         { name: 'empty.jpg', frame: empty, error: null },
-        { name: 'broken.jpg', frame: null, error: 'is broken' },
+        { name: 'broken.jpg', frame: null, error: { code: 'image_unreadable', message: 'is broken' } },
       ],
     );
     const [header, ...rows] = csv.trimEnd().split('\r\n');
@@ -50,7 +50,7 @@ describe('results', () => {
       '"two, ""faces"".jpg",10,20,1,1,2,3,4,0.9,False,,,,2,0.5,,1,,0.4,0.1,0.2,0.4,0.3,,',
       '"two, ""faces"".jpg",10,20,2,1,2,3,4,0.9,False,,,,2,0.5,,1,,0.4,0.1,0.2,0.4,0.3,,',
       `empty.jpg,10,20${','.repeat(22)}`,
-      `broken.jpg,0,0${','.repeat(21)}image,is broken`,
+      `broken.jpg,0,0${','.repeat(21)}image_unreadable,is broken`,
     ]);
     expect(toCsv([], [])).toMatch(/^image,.*message\r\n$/);
   });
@@ -58,6 +58,22 @@ describe('results', () => {
   it('names the faces of a video by their tracks', () => {
     const frame = { ...FRAME, faces: [{ ...FACE, track_id: 7 }] };
     expect(toCsv([], [{ name: 'video', frame, error: null }])).toContain('video,10,20,7,');
+  });
+
+  it('has the columns of action units and gaze where a face has them', () => {
+    const units = { AU01: 0.1, AU01_L: 0.2 };
+    const estimated = { ...FACE, action_units: units, gaze_deg: { yaw: 1, pitch: -2 } };
+    const smoothed = { ...estimated, smoothed_action_units: { AU01: 0.3, AU01_L: 0.4 }, smoothed_gaze_deg: null };
+    const frame = { ...FRAME, faces: [FACE, estimated, smoothed] };
+    const [header, ...rows] = toCsv([], [{ name: 'a.jpg', frame, error: null }])
+      .trimEnd()
+      .split('\r\n');
+    expect(header).toMatch(/,arousal,AU01,AU01_L,gaze_yaw_deg,gaze_pitch_deg,error,message$/);
+    expect(rows.map((row) => row.split(',').slice(-6))).toEqual([
+      ['', '', '', '', '', ''],
+      ['0.1', '0.2', '1', '-2', '', ''],
+      ['0.3', '0.4', '', '', '', ''],
+    ]);
   });
 
   it('has the JSON of the server', () => {
@@ -76,7 +92,7 @@ describe('gallery', () => {
     const order: string[] = [];
     for (let image = gallery.next; image; image = gallery.next) {
       order.push(image.name);
-      if (image.name === 'a') image.error = 'failed';
+      if (image.name === 'a') image.error = { code: 'error', message: 'failed' };
       else image.frame = FRAME;
     }
     expect(order).toEqual(['c', 'a', 'b']);

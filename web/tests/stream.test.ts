@@ -96,3 +96,20 @@ test('a stream that is closed during the close of the server opens no other conn
   await refused;
   expect(StubSocket.all).toEqual([socket]);
 });
+
+test('a stream is closed at once, also while the server hangs', async () => {
+  const { stream } = await openClosing();
+  const refused = expect(stream.request('frame')).rejects.toThrow('The connection was closed.');
+  stream.close();
+  await refused;
+  const fetch = vi.fn(
+    (_: unknown, { signal }: RequestInit) =>
+      new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason))),
+  );
+  vi.stubGlobal('fetch', fetch);
+  const connecting = new Stream('open', false);
+  const closed = expect(connecting.request('frame')).rejects.toThrow('The connection was closed.');
+  await vi.waitFor(() => expect(fetch).toHaveBeenCalled());
+  connecting.close();
+  await closed;
+});

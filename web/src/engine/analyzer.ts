@@ -6,14 +6,14 @@ import { type ExpressionManifest, predictExpressions } from './expression.ts';
 import type { Point } from './geometry.ts';
 import type { Pixels } from './imaging.ts';
 import { landmarksOf, type MeshNetworks, type MeshOptions, SINGLE_IMAGE, searchMesh } from './landmarks.ts';
-import type { Network } from './network.ts';
+import type { Network, OpenedNetwork } from './network.ts';
 import { type FaceGeometry, headPose } from './pose.ts';
 import { faceQuality, isSharpnessCrop } from './quality.ts';
 import type { Expression, Face, HeadPose, Quality } from './results.ts';
 import type { Stopwatch } from './stopwatch.ts';
 
-/** Maximum number of faces per image, largest first, for which rotated mesh fits are tried. */
-export const MAX_ROTATED_FACES = 16;
+/** Maximum number of faces per image for which rotated mesh fits are tried. */
+const MAX_ROTATED_FACES = 16;
 /** Detector confidence below which a face without a mesh is doubtful. */
 export const DOUBTFUL_CONFIDENCE = 0.8;
 /** Presence logit of a rotated crop from which such a face is not doubtful. */
@@ -23,7 +23,7 @@ export interface Models {
   detector: Network;
   mesh: MeshNetworks;
   geometry: FaceGeometry;
-  expression: Network;
+  expression: OpenedNetwork;
   manifest: ExpressionManifest;
 }
 
@@ -60,10 +60,11 @@ export class ImageAnalyzer {
   /** Analyze the faces of a single image, largest first. */
   async analyze(image: Pixels): Promise<Face[]> {
     const detections = await this.detect(image, true);
-    const requests = detections.map((face, index) => ({
+    const candidates = rotationCandidates(detections);
+    const requests = detections.map((face) => ({
       face,
       pose: null,
-      options: { ...SINGLE_IMAGE, tryRotations: index < MAX_ROTATED_FACES },
+      options: { ...SINGLE_IMAGE, tryRotations: candidates.has(face) },
     }));
     const predictions = await this.predict(image, requests);
     return predictions.map((prediction, index) =>
@@ -125,6 +126,12 @@ export class ImageAnalyzer {
   }
 }
 
+/** Return the faces for which rotated mesh fits are tried: those with the longest sides. */
+export function rotationCandidates(faces: readonly Detection[]): Set<Detection> {
+  const side = ({ box: [x1, y1, x2, y2] }: Detection) => Math.max(x2 - x1, y2 - y1);
+  return new Set([...faces].sort((one, other) => side(other) - side(one)).slice(0, MAX_ROTATED_FACES));
+}
+
 /** Convert a face to the page's record, rounded as by `Face.to_dict` in Python. */
 export function toFaceRecord(
   detection: Detection,
@@ -143,7 +150,8 @@ export function toFaceRecord(
   };
 }
 
-export function toExpressionRecord({ label, confidence, probabilities, valence, arousal }: Expression): Expression {
+export function toExpressionRecord(expression: Expression): Expression {
+  const { label, confidence, probabilities, valence, arousal, ...affect } = expression;
   const rounded = Object.entries(probabilities).map(([name, value]) => [name, roundTo(value, 6)]);
   return {
     label,
@@ -151,6 +159,7 @@ export function toExpressionRecord({ label, confidence, probabilities, valence, 
     probabilities: Object.fromEntries(rounded),
     valence: valence === null ? null : roundTo(valence, 4),
     arousal: arousal === null ? null : roundTo(arousal, 4),
+    ...affect,
   };
 }
 

@@ -35,7 +35,7 @@ export interface Analyzer<Image> {
   readonly labels: readonly string[];
   /** Confidence below which a face has no label. */
   readonly abstainBelow: number;
-  /** For display: "WebAssembly, 2 threads", "ONNX Runtime, cpu". */
+  /** For display: "WebAssembly, 2 threads", "ONNX Runtime, cpu, 2 threads". */
   readonly runtime: string;
   /** Analyze a single image; its faces come largest first. */
   analyze(image: Image): Promise<ImageResult>;
@@ -59,7 +59,7 @@ export interface Tracker<Image> {
    * Analyze the next frame. Faces are detected in some frames and tracked in between: there, `expression` is null and
    * `smoothed` holds.
    *
-   * Rejects when time goes backwards.
+   * Rejects when time goes backwards or is not finite.
    *
    * @param timestamp_s Presentation time of the frame in seconds, by default the current time.
    */

@@ -26,22 +26,29 @@ export interface DownloadOptions {
   fetch?: typeof fetch;
 }
 
+export interface JsonOptions {
+  fetch?: typeof fetch;
+  /** By default `JSON.parse`. */
+  parse?: (text: string) => unknown;
+}
+
 /** Download a file. Rejects with a message for the user. */
 export async function download(
   url: string | URL,
   progress: Progress,
   { size, fetch = globalThis.fetch }: DownloadOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await request(url, fetch);
-  const addBytes = progress.add(size ?? Number(response.headers.get('Content-Length')));
-  if (!response.body) return new Uint8Array(await response.arrayBuffer());
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
-  const reader = response.body.getReader();
-  for (let next = await reader.read(); !next.done; next = await reader.read()) {
-    chunks.push(next.value);
-    addBytes(next.value.length);
-  }
-  return concatenate(chunks);
+  return request(url, fetch, async (response) => {
+    const addBytes = progress.add(size ?? Number(response.headers.get('Content-Length')));
+    if (!response.body) return new Uint8Array(await response.arrayBuffer());
+    const chunks: Uint8Array<ArrayBuffer>[] = [];
+    const reader = response.body.getReader();
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      chunks.push(next.value);
+      addBytes(next.value.length);
+    }
+    return concatenate(chunks);
+  });
 }
 
 function concatenate(chunks: Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
@@ -55,18 +62,33 @@ function concatenate(chunks: Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer>
 }
 
 /** Download a JSON file. Rejects with a message for the user. */
-export async function downloadJson<T>(url: string | URL, fetch = globalThis.fetch): Promise<T> {
-  return (await request(url, fetch)).json() as Promise<T>;
+export async function downloadJson<T>(
+  url: string | URL,
+  { fetch = globalThis.fetch, parse = JSON.parse }: JsonOptions = {},
+): Promise<T> {
+  const text = await request(url, fetch, (response) => response.text());
+  try {
+    return parse(text) as T;
+  } catch (cause) {
+    // Some servers answer with a page where a file is missing.
+    throw new Error(`${nameOf(url)} could not be loaded: there is no JSON file at ${url}.`, { cause });
+  }
 }
 
-async function request(url: string | URL, fetch: typeof globalThis.fetch): Promise<Response> {
-  const response = await fetch(url).catch((cause: Error) => {
-    // By its standard, fetch rejects with a TypeError when there is no response.
-    const reason = cause instanceof TypeError ? 'the server cannot be reached' : cause.message;
+/** Request a file and read its response. */
+async function request<T>(
+  url: string | URL,
+  fetch: typeof globalThis.fetch,
+  read: (response: Response) => Promise<T>,
+): Promise<T> {
+  const fail = (problem: string) => (cause: Error) => {
+    // By their standard, both steps reject with a TypeError when the network fails.
+    const reason = cause instanceof TypeError ? problem : cause.message;
     throw new Error(`${nameOf(url)} could not be loaded: ${reason}.`, { cause });
-  });
+  };
+  const response = await fetch(url).catch(fail('the server cannot be reached'));
   if (!response.ok) throw new Error(`${nameOf(url)} could not be loaded: HTTP status ${response.status}.`);
-  return response;
+  return read(response).catch(fail('the connection was lost'));
 }
 
 /** Verify a file against the SHA-256 of its manifest. Skipped outside secure contexts, where browsers cannot hash. */

@@ -3,7 +3,7 @@
 import { VALENCE_AROUSAL } from '../generated/affect.ts';
 import type { Alignment } from './alignment.ts';
 import type { Pixels } from './imaging.ts';
-import type { Network } from './network.ts';
+import type { OpenedNetwork } from './network.ts';
 import type { Expression, Quality } from './results.ts';
 
 /** Temperature increase for small or blurred faces; see `Manifest.quality_temperature` in Python. */
@@ -29,9 +29,15 @@ const MAX_HALVINGS = 3;
 /** Maximum number of faces in one pass, which bounds its memory. */
 const MAX_BATCH = 16;
 
+/** Output of models with a regression head for valence and arousal. */
+const AFFECT = 'valence_arousal';
+
+/** Valence and arousal that a regression head of the model predicts. */
+export type TrainedAffect = [valence: number, arousal: number];
+
 /** Predict the perceived expressions of aligned faces, calibrated for their qualities. */
 export async function predictExpressions(
-  network: Network,
+  network: OpenedNetwork,
   manifest: ExpressionManifest,
   crops: readonly Pixels[],
   qualities: readonly Quality[],
@@ -41,10 +47,12 @@ export async function predictExpressions(
   const expressions: Expression[] = [];
   for (let start = 0; start < crops.length; start += MAX_BATCH) {
     const batch = crops.slice(start, start + MAX_BATCH);
-    const [logits] = await network.run(toInput(batch, size), [batch.length, 3, size, size], ['logits']);
+    const outputs = network.outputs.includes(AFFECT) ? ['logits', AFFECT] : ['logits'];
+    const [logits, affects] = await network.run(toInput(batch, size), [batch.length, 3, size, size], outputs);
     for (let face = 0; face < batch.length; face++) {
       const row = logits.subarray(count * face, count * (face + 1));
-      expressions.push(calibrate(row, manifest, qualities[start + face]));
+      const affect: TrainedAffect | null = affects ? [affects[2 * face], affects[2 * face + 1]] : null;
+      expressions.push(calibrate(row, manifest, qualities[start + face], affect));
     }
   }
   return expressions;
@@ -66,13 +74,18 @@ function toInput(crops: readonly Pixels[], size: number): Float32Array {
 }
 
 /** Convert logits to an expression with calibrated probabilities; the label is null when the model abstains. */
-export function calibrate(logits: Float32Array, manifest: ExpressionManifest, quality: Quality): Expression {
+export function calibrate(
+  logits: Float32Array,
+  manifest: ExpressionManifest,
+  quality: Quality,
+  affect: TrainedAffect | null = null,
+): Expression {
   const spec = manifest.quality_temperature;
   const temperature = manifest.temperature * (spec ? temperatureFactor(spec, quality) : 1);
   const probabilities = softmax(logits, temperature);
   const confidence = Math.max(...probabilities);
   const best = manifest.labels[probabilities.indexOf(confidence)];
-  return toExpression(manifest.labels, probabilities, confidence >= manifest.abstain_below ? best : null);
+  return toExpression(manifest.labels, probabilities, confidence >= manifest.abstain_below ? best : null, affect);
 }
 
 /** Return the probabilities of logits divided by a temperature. */
@@ -90,18 +103,20 @@ function temperatureFactor(spec: QualityTemperature, quality: Quality): number {
   return Math.exp(spec.per_halving * Math.max(halvings, 0) + spec.per_blur * Math.min(Math.max(blur, 0), 1));
 }
 
-/** Return the expression of probabilities, with its derived valence and arousal. */
+/** Return the expression of probabilities; valence and arousal are derived from them without those of the model. */
 export function toExpression(
   labels: readonly string[],
   probabilities: readonly number[],
   label: string | null,
+  affect: TrainedAffect | null,
 ): Expression {
   return {
     label,
     confidence: label === null ? Math.max(...probabilities) : probabilities[labels.indexOf(label)],
     probabilities: Object.fromEntries(labels.map((name, index) => [name, probabilities[index]])),
-    valence: meanCoordinate(labels, probabilities, 0),
-    arousal: meanCoordinate(labels, probabilities, 1),
+    valence: affect ? affect[0] : meanCoordinate(labels, probabilities, 0),
+    arousal: affect ? affect[1] : meanCoordinate(labels, probabilities, 1),
+    ...(affect && { affect: 'trained' }),
   };
 }
 

@@ -3,8 +3,8 @@
 import {
   DOUBTFUL_CONFIDENCE,
   type ImageAnalyzer,
-  MAX_ROTATED_FACES,
   type Prediction,
+  rotationCandidates,
   toExpressionRecord,
   toFaceRecord,
 } from './analyzer.ts';
@@ -87,9 +87,10 @@ export class FaceFollower {
     this.smoother = new Smoother(analyzer.manifest.labels, analyzer.manifest.abstain_below);
   }
 
-  /** Process the next frame. Throws a RangeError when time goes backwards. */
+  /** Process the next frame. Throws a RangeError when time goes backwards or is not finite. */
   async step(image: Pixels, time_s: number): Promise<Face[]> {
-    if (!(time_s >= this.last_s)) {
+    if (!Number.isFinite(time_s)) throw new RangeError(`frame at ${time_s} s: time must be finite`);
+    if (time_s < this.last_s) {
       throw new RangeError(`frame at ${time_s} s after one at ${this.last_s} s: time must not go backwards`);
     }
     this.last_s = time_s;
@@ -125,7 +126,8 @@ export class FaceFollower {
     const tracked = await this.stopwatch.time('track', () => this.track(image, detections, time_s));
     const current = tracked.map((face) => this.currentState(face, time_s));
     const isSearch = current.some((state) => state.pose === null && mayBeRotated(state, time_s));
-    const searched = new Set(isSearch ? largestUnposed(tracked, current) : []);
+    const unposed = tracked.filter((_, index) => current[index].pose === null);
+    const searched = isSearch ? rotationCandidates(unposed) : new Set();
     const predictions = await this.analyzer.predict(
       image,
       tracked.map((face, index) => ({
@@ -212,13 +214,6 @@ function mayBeRotated(state: FaceState, time_s: number): boolean {
 /** Return whether the mesh of a rotated head was fitted upright this time. */
 function isMissed(state: FaceState, time_s: number): boolean {
   return state.rotated_s !== time_s && wasRotated(state, time_s);
-}
-
-/** Return the largest faces without a pose, for which rotated fits are tried. */
-function largestUnposed(faces: readonly TrackedFace[], states: readonly FaceState[]): TrackedFace[] {
-  const side = ({ box: [x1, y1, x2, y2] }: TrackedFace) => Math.max(x2 - x1, y2 - y1);
-  const unposed = faces.filter((_, index) => states[index].pose === null);
-  return unposed.sort((one, other) => side(other) - side(one)).slice(0, MAX_ROTATED_FACES);
 }
 
 /** Return the state of a face after a search for a rotated mesh, which replaces the landmarks where it finds one. */

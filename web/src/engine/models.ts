@@ -6,7 +6,7 @@ import { download, downloadJson, Progress, verify } from './download.ts';
 import type { ExpressionManifest } from './expression.ts';
 import { loadCached } from './fileCache.ts';
 import type { MeshNetwork } from './landmarks.ts';
-import type { Input, Network, OpenRuntime, Runtime } from './network.ts';
+import type { Input, OpenedNetwork, OpenRuntime, Runtime } from './network.ts';
 import type { FaceGeometry } from './pose.ts';
 import { outputsAgree, testNumbers, testPixels } from './selfTest.ts';
 import type { Stopwatch } from './stopwatch.ts';
@@ -100,7 +100,7 @@ export class Loader {
   ) {}
 
   loadJson<T>(name: string): Promise<T> {
-    return downloadJson<T>(this.urlOf(`${name}.json`), this.options.fetch);
+    return downloadJson<T>(this.urlOf(`${name}.json`), { fetch: this.options.fetch });
   }
 
   /** Load a model for a task; its bytes match the hash in its manifest. */
@@ -160,7 +160,7 @@ async function openTested(
   model: Uint8Array,
   dims: readonly number[],
   generate: InputGenerator,
-): Promise<Network> {
+): Promise<OpenedNetwork> {
   const network = await runtime.open(model);
   const input = generate(dims);
   const outputs = await network.run(input, dims);

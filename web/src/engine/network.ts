@@ -24,11 +24,16 @@ export interface Network {
   ): Promise<Float32Array[]>;
 }
 
+/** A network with the names of its outputs. */
+export interface OpenedNetwork extends Network {
+  readonly outputs: readonly string[];
+}
+
 export interface Runtime {
   /** For display. */
   name: string;
   /** Open an ONNX model. */
-  open(model: Uint8Array): Promise<Network>;
+  open(model: Uint8Array): Promise<OpenedNetwork>;
   /** Return all outputs of an ONNX model in a trusted runtime; null when `open` uses that one. */
   reference: ((model: Uint8Array, input: Input, dims: readonly number[]) => Promise<Float32Array[]>) | null;
   /** Free all networks. */

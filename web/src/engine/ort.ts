@@ -1,7 +1,7 @@
 /** Neural networks in ONNX Runtime, with any of its builds and execution providers. */
 
 import type { Env, InferenceSession, Tensor } from 'onnxruntime-common';
-import type { Network, Runtime } from './network.ts';
+import type { OpenedNetwork, Runtime } from './network.ts';
 
 /** The parts of `onnxruntime-web`, `onnxruntime-node` and their builds that are used. */
 export interface OrtModule {
@@ -51,7 +51,7 @@ export function ortRuntime(
 
 function nameOf(provider: string, threads: number | undefined): string {
   const suffix = threads ? `, ${threads} thread${threads === 1 ? '' : 's'}` : '';
-  return `${provider === 'wasm' ? 'WebAssembly' : provider}${suffix}`;
+  return `${provider === 'wasm' ? 'WebAssembly' : `ONNX Runtime, ${provider}`}${suffix}`;
 }
 
 function openSession(
@@ -69,8 +69,9 @@ function openSession(
   });
 }
 
-function toNetwork(ort: OrtModule, session: InferenceSession): Network {
+function toNetwork(ort: OrtModule, session: InferenceSession): OpenedNetwork {
   return {
+    outputs: session.outputNames,
     async run(input, dims, outputs = session.outputNames, others = {}) {
       const isPixels = input instanceof Uint8Array;
       const tensor = isPixels ? new ort.Tensor('uint8', input, dims) : new ort.Tensor('float32', input, dims);

@@ -1,6 +1,6 @@
 /** Temporal smoothing of expressions with label hysteresis: port of `mien/video/smoothing.py`. */
 
-import { toExpression } from './expression.ts';
+import { type TrainedAffect, toExpression } from './expression.ts';
 import type { Expression, Quality } from './results.ts';
 
 const TIME_CONSTANT_S = 0.2;
@@ -20,6 +20,7 @@ interface SmoothedTrack {
   probabilities: number[];
   /** Index of the label; null when abstaining. */
   label: number | null;
+  affect: TrainedAffect | null;
 }
 
 /** Low-pass filter, in continuous time, for the expressions of each track. */
@@ -34,11 +35,12 @@ export class Smoother {
   /** Add a prediction; return the smoothed expression of its track. */
   add(number: number, time_s: number, expression: Expression, weight: number): Expression {
     const current = this.labels.map((label) => expression.probabilities[label]);
-    const last = this.tracks.get(number) ?? { time_s, probabilities: current, label: null };
+    const affect = trainedAffect(expression);
+    const last = this.tracks.get(number) ?? { time_s, probabilities: current, label: null, affect };
     const gain = -Math.expm1((-Math.max(0, time_s - last.time_s) * weight) / TIME_CONSTANT_S);
     const probabilities = last.probabilities.map((old, index) => old + gain * (current[index] - old));
     const label = this.chooseLabel(probabilities, last.label);
-    const track = { time_s, probabilities, label };
+    const track = { time_s, probabilities, label, affect: blend(last.affect, affect, gain) };
     this.tracks.set(number, track);
     return this.toExpression(track);
   }
@@ -63,7 +65,17 @@ export class Smoother {
     return max >= this.abstainBelow ? probabilities.indexOf(max) : null;
   }
 
-  private toExpression({ probabilities, label }: SmoothedTrack): Expression {
-    return toExpression(this.labels, probabilities, label === null ? null : this.labels[label]);
+  private toExpression({ probabilities, label, affect }: SmoothedTrack): Expression {
+    return toExpression(this.labels, probabilities, label === null ? null : this.labels[label], affect);
   }
+}
+
+function trainedAffect({ affect, valence, arousal }: Expression): TrainedAffect | null {
+  return affect !== undefined && valence !== null && arousal !== null ? [valence, arousal] : null;
+}
+
+/** Return valence and arousal moved by a gain towards new values; the new ones where either is missing. */
+function blend(old: TrainedAffect | null, current: TrainedAffect | null, gain: number): TrainedAffect | null {
+  if (!old || !current) return current;
+  return [old[0] + gain * (current[0] - old[0]), old[1] + gain * (current[1] - old[1])];
 }

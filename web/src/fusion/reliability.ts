@@ -1,7 +1,4 @@
-/**
- * Weights of face and voice in their pool: port of `mien/fusion/reliability.py`, without the calibration errors of the
- * models. Theirs are so small and similar that the pool hardly depends on them.
- */
+/** Weights of face and voice in their pool: port of `mien/fusion/reliability.py`. */
 
 /** Conflict from which the pool has no label: it can peak at a class that neither face nor voice has. */
 export const MAX_CONFLICT = 0.5;

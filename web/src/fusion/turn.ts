@@ -23,9 +23,9 @@ export interface FaceTurn {
 export interface FusedTurn {
   face: Record<string, number>;
   voice: Record<string, number>;
-  fused: Record<string, number>;
+  pooled: Record<string, number>;
   /** Null where the distribution is not sure. */
-  labels: Record<'face' | 'voice' | 'fused', string | null>;
+  labels: Record<'face' | 'voice' | 'pooled', string | null>;
   conflict: number;
 }
 
@@ -40,17 +40,17 @@ export function fuseTurn(face: FaceTurn, segment: VoiceSegment): FusedTurn {
     const confidence = Math.max(...values);
     return confidence >= abstainBelow ? labels[values.indexOf(confidence)] : null;
   };
-  const fused = logLinearPool([probabilities, distribution], weights);
+  const pooled = logLinearPool([probabilities, distribution], weights);
   const bits = conflict(probabilities, distribution);
   return {
     face: byLabel(probabilities),
     voice: segment.probabilities,
-    fused: byLabel(fused),
+    pooled: byLabel(pooled),
     labels: {
       face: labelOf(probabilities),
       voice: segment.label,
       // The pool of two that disagree can peak at a class that neither of them has.
-      fused: bits < MAX_CONFLICT ? labelOf(fused) : null,
+      pooled: bits < MAX_CONFLICT ? labelOf(pooled) : null,
     },
     conflict: bits,
   };

@@ -1,6 +1,6 @@
 /** The backend that sends images to the server: single images over HTTP, video frames over a WebSocket. */
 
-import type { Backend, Frame, OpenBackend } from '../backend';
+import { type Backend, CodedError, type Frame, type OpenBackend } from '../backend';
 import type { ResultRecord } from '../generated/results';
 import { scaleFace } from '../scaling';
 import { encodeFrame, encodeImage } from './encode';
@@ -9,9 +9,12 @@ import { request } from './errors';
 import { listServedModels, type ServedModel } from './health';
 import { Stream } from './stream';
 
+/** Maximum time for uploading and analyzing an image. */
+const ANALYSIS_TIMEOUT_S = 120;
+
 /** Open a backend on the server next to the page. Rejects with a `BusyError`, a `TokenError` or a message for the user. */
-export const openServerBackend: OpenBackend = async ({ model, actionUnits, progress }) => {
-  const models = await listServedModels();
+export const openServerBackend: OpenBackend = async ({ model, actionUnits, progress, signal }) => {
+  const models = await listServedModels(signal);
   const served = models.find(({ name }) => name === model);
   if (!served) throw new Error(`The server has no model “${model}”.`);
   progress?.(1);
@@ -25,6 +28,8 @@ class ServerBackend implements Backend {
   readonly labels: readonly string[];
   readonly abstainBelow: number;
   private readonly stream: Stream;
+  /** Aborted when the backend is closed. */
+  private readonly closing = new AbortController();
 
   constructor(
     { name, labels, abstain_below }: ServedModel,
@@ -44,10 +49,13 @@ class ServerBackend implements Backend {
     url.searchParams.set('model', this.model);
     if (this.actionUnits) url.searchParams.set('action_units', 'true');
     const headers = { ...authorization(), 'Content-Type': bytes.type };
-    const response = await request(url, { method: 'POST', headers, body: bytes });
-    const { results } = (await response.json()) as { results: ResultRecord[] };
+    const { results } = await request<{ results: ResultRecord[] }>(
+      url,
+      { method: 'POST', headers, body: bytes },
+      { signal: this.closing.signal, timeout_s: ANALYSIS_TIMEOUT_S },
+    );
     const [result] = results;
-    if (result.error) throw new Error(result.error.message);
+    if (result.error) throw new CodedError(result.error.message, result.error.code);
     const faces = result.faces.map((face) => scaleFace(face, scale));
     return { frame_index: 0, timestamp_s: 0, ...size, faces, latency_ms: performance.now() - start };
   }
@@ -69,6 +77,7 @@ class ServerBackend implements Backend {
   }
 
   close(): void {
+    this.closing.abort(new Error('The connection was closed.'));
     this.stream.close();
   }
 }

@@ -1,5 +1,6 @@
-/** Error responses of the server, with messages for the user. */
+/** Requests to the server, and its error responses with messages for the user. */
 
+import { CodedError } from '../backend';
 import type { ErrorRecord } from '../generated/results';
 import { hasToken } from './endpoints';
 
@@ -19,27 +20,46 @@ export class TokenError extends Error {}
 
 const MAX_RETRY_AFTER_S = 60;
 
-/** Send a request. Rejects with the error of the response, or with a `BusyError` when the server is unreachable. */
-export async function request(url: URL, options: RequestInit): Promise<Response> {
-  const response = await fetch(url, { ...options, cache: 'no-store', credentials: 'omit' }).catch(() => {
-    throw new BusyError('The server cannot be reached.');
-  });
+export interface RequestLimits {
+  /** Aborts the request. */
+  signal: AbortSignal;
+  /** Maximum time until the whole response has arrived. */
+  timeout_s: number;
+}
+
+/**
+ * Send a request and return the JSON of its response. Rejects with the error of the response, with a `BusyError` when
+ * the server is unreachable or does not respond in time, and with the reason of the signal.
+ */
+export async function request<T>(url: URL, options: RequestInit, { signal, timeout_s }: RequestLimits): Promise<T> {
+  const timeout = AbortSignal.timeout(1000 * timeout_s);
+  const settings: RequestInit = { cache: 'no-store', credentials: 'omit', signal: AbortSignal.any([signal, timeout]) };
+  const toBusy = (): never => {
+    signal.throwIfAborted();
+    throw new BusyError(timeout.aborted ? 'The server does not respond.' : 'The server cannot be reached.');
+  };
+  const response = await fetch(url, { ...options, ...settings }).catch(toBusy);
   if (!response.ok) throw await toError(response);
-  return response;
+  const text = await response.text().catch(toBusy);
+  try {
+    return JSON.parse(text) as T;
+  } catch (cause) {
+    throw new Error('Server error: the response is not JSON.', { cause });
+  }
 }
 
 async function toError(response: Response): Promise<Error> {
   const detail = await response
     .json()
-    .then((body: { error?: Partial<ErrorRecord> }) => body.error?.message)
+    .then((body: { error?: Partial<ErrorRecord> }) => body.error)
     .catch(() => undefined);
   if (response.status === 401) {
     const problem = hasToken() ? 'The server did not accept this token.' : 'This server requires an access token.';
     return new TokenError(`${problem} Ask its administrator for one and enter it below.`);
   }
-  const message = detail ? `Server error: ${detail}` : `Server error: HTTP status ${response.status}.`;
+  const message = `Server error: ${detail?.message ?? `HTTP status ${response.status}.`}`;
   const isBusy = response.status === 429 || response.status === 503;
-  return isBusy ? new BusyError(message, retryAfter(response)) : new Error(message);
+  return isBusy ? new BusyError(message, retryAfter(response)) : new CodedError(message, detail?.code);
 }
 
 function retryAfter(response: Response): number | null {

@@ -3,6 +3,8 @@
 import { authorization, endpoint } from './endpoints';
 import { request } from './errors';
 
+const TIMEOUT_S = 20;
+
 /** An entry of `GET /v1/models`. */
 export interface ServedModel {
   name: string;
@@ -26,9 +28,9 @@ export async function serverProblem(): Promise<string | null> {
   }
 }
 
-/** List the models of the server. Rejects with a `BusyError`, a `TokenError` or a message for the user. */
-export async function listServedModels(): Promise<ServedModel[]> {
-  const response = await request(endpoint('v1/models'), { headers: authorization() });
-  const body = (await response.json()) as { models: ServedModel[] };
-  return body.models;
+/** List the models of the server. Rejects as `request` does. */
+export async function listServedModels(signal: AbortSignal): Promise<ServedModel[]> {
+  const options = { headers: authorization() };
+  const limits = { signal, timeout_s: TIMEOUT_S };
+  return (await request<{ models: ServedModel[] }>(endpoint('v1/models'), options, limits)).models;
 }

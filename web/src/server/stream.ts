@@ -1,6 +1,7 @@
 /** Client of the WebSocket `v1/stream`: one request at a time, each with one response. */
 
 import type { ErrorRecord, VideoFrameRecord } from '../generated/results';
+import { unlessAborted } from '../waiting';
 import { streamEndpoint } from './endpoints';
 import { BusyError } from './errors';
 import { listServedModels } from './health';
@@ -28,7 +29,8 @@ export class Stream {
   private pending: { resolve: (message: Message) => void; reject: (error: Error) => void } | null = null;
   /** Why the connection ended between two requests; reported by the next one. */
   private failure: Error | null = null;
-  private isClosed = false;
+  /** Aborted when the stream is closed for good. */
+  private readonly closing = new AbortController();
 
   constructor(
     private readonly model: string,
@@ -53,7 +55,7 @@ export class Stream {
 
   /** End the connection for good. */
   close(): void {
-    this.isClosed = true;
+    this.closing.abort(new Error(CLOSED));
     this.disconnect();
   }
 
@@ -70,14 +72,15 @@ export class Stream {
   private async waitUntilClosed(): Promise<void> {
     const { socket } = this;
     if (socket?.readyState !== WebSocket.CLOSING) return;
-    await new Promise((resolve) => socket.addEventListener('close', resolve, { once: true }));
+    const closed = new Promise((resolve) => socket.addEventListener('close', resolve, { once: true }));
+    await unlessAborted(closed, this.closing.signal);
   }
 
   private async connect(): Promise<void> {
     this.disconnect();
     // Reports why access is denied; a failed WebSocket handshake has no details.
-    await listServedModels();
-    if (this.isClosed) throw new Error(CLOSED);
+    await listServedModels(this.closing.signal);
+    this.closing.signal.throwIfAborted();
     const { url, protocols } = streamEndpoint(this.model, this.actionUnits);
     const socket = new WebSocket(url, protocols);
     this.socket = socket;

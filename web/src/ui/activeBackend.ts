@@ -2,22 +2,15 @@
 
 import type { Backend, OpenBackend, OpenOptions } from '../backend';
 import { openServerBackend } from '../server/backend';
+import { loadPart } from './parts';
 
 export type Mode = Backend['mode'];
 
 const LOADERS: Record<Mode, () => Promise<OpenBackend>> = {
   // The engine is large; it is loaded on first use.
-  device: loadDeviceBackend,
+  device: async () => (await loadPart(import('../device/backend'))).openDeviceBackend,
   server: async () => openServerBackend,
 };
-
-async function loadDeviceBackend(): Promise<OpenBackend> {
-  try {
-    return (await import('../device/backend')).openDeviceBackend;
-  } catch (error) {
-    throw new Error('A part of this page could not be loaded. Reload the page.', { cause: error });
-  }
-}
 
 export class ActiveBackend {
   private backend: Backend | null = null;

@@ -11,11 +11,14 @@ export class Announcer {
   private announcedLabels = new Map<number, string>();
   private last_s = -Infinity;
   private lastVoice_s = -Infinity;
+  private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly region: HTMLElement) {}
 
+  /** Announce a text; the region is empty in between, as screen readers do not announce an equal text again. */
   announce(text: string): void {
-    setText(this.region, text);
+    this.clear();
+    this.timer = setTimeout(() => setText(this.region, text));
   }
 
   /** Announce the faces of a single image, the first few one by one. */
@@ -48,9 +51,15 @@ export class Announcer {
     this.announce(text);
   }
 
-  /** Forget the announced faces, before a new source. */
+  /** Forget the announced faces, so that all are announced again. */
   reset(): void {
     this.announcedLabels.clear();
     this.last_s = -Infinity;
+  }
+
+  /** Remove the last announcement. */
+  clear(): void {
+    clearTimeout(this.timer);
+    setText(this.region, '');
   }
 }

@@ -1,28 +1,33 @@
 /** Application state: source, mode, model, and the analysis loop. */
 
-import type { Backend } from '../backend';
+import { type Backend, CodedError } from '../backend';
 import { WorkerError } from '../engine/workerError';
 import type { FaceTurn } from '../fusion/turn';
-import { scaleFace } from '../scaling';
+import type { ErrorRecord } from '../generated/results';
+import { scaleFrame } from '../scaling';
 import { setToken } from '../server/endpoints';
-import { BusyError, TokenError } from '../server/errors';
-import { sleep, unlessAborted } from '../waiting';
+import { TokenError } from '../server/errors';
+import { unlessAborted } from '../waiting';
 import { ActiveBackend, type Mode } from './activeBackend';
 import { describeCamera, openCamera, stopCamera } from './camera';
-import { askConsent } from './consent';
+import { askForCamera, askToSend } from './consent';
 import type { Report } from './downloads';
 import { decodeImage } from './files';
 import { FrameSource } from './frameSource';
-import { Gallery, type GalleryImage, GalleryList } from './gallery';
-import { listModels } from './models';
+import { Gallery, type GalleryImage, GalleryList, isAnalyzed, UNREADABLE_IMAGE } from './gallery';
 import { Notices } from './notices';
 import { Results } from './results';
-import type { Source, SourceKind } from './sources';
+import { Retries } from './retries';
+import { nameOf, type Source, type SourceKind } from './sources';
 import { Viewer } from './viewer';
 
-/** Delays between retries; the last one repeats. */
-const RETRY_DELAYS_S = [1, 2, 4, 8, 15];
-const MIN_RETRY_DELAY_S = 0.5;
+/** What the rest of the page does for the application. */
+export interface AppHost {
+  /** Called with the kind of the new source, or null, and the camera's device id. */
+  onSourceChange(kind: SourceKind | null, deviceId: string): void;
+  /** Return the selected model. Rejects with a message for the user. */
+  loadModel(): Promise<string>;
+}
 
 export class App {
   readonly viewer = new Viewer((message) => this.notices.show(message));
@@ -31,6 +36,10 @@ export class App {
     setToken(token);
     void this.restart();
   });
+  private readonly retries = new Retries(
+    (message) => this.interrupt(message),
+    () => this.notices.clear(),
+  );
   private readonly backend = new ActiveBackend();
   private readonly list = new GalleryList((index) => void this.selectImage(index));
   private readonly consents = new Set<Mode>();
@@ -40,14 +49,13 @@ export class App {
   /** The backend of the results. */
   private resultBackend: Backend | null = null;
   private controller = new AbortController();
+  /** The analysis has ended with an error, whose message stays. */
+  private hasFailed = false;
   private lastRun: Promise<void> = Promise.resolve();
   private mode: Mode = 'device';
   private actionUnits = false;
-  /** Null selects the default model. */
-  private model: string | null = null;
 
-  /** @param onSourceChange called with the kind of the new source, or null, and the camera's device id. */
-  constructor(private readonly onSourceChange: (kind: SourceKind | null, deviceId: string) => void) {}
+  constructor(private readonly page: AppHost) {}
 
   /** Analyze images and show the first one. */
   async openImages(files: File[]): Promise<void> {
@@ -67,10 +75,9 @@ export class App {
     const { media } = viewer.source;
     if (!source || !this.resultBackend || !viewer.frame) return null;
     const { model, labels } = this.resultBackend;
-    const name = source.kind === 'image' ? source.gallery.current.name : source.kind;
-    const done = ({ frame, error }: GalleryImage) => frame !== null || error !== null;
-    const frame = viewer.frame;
-    const images = source.kind === 'image' ? source.gallery.images.filter(done) : [{ name, frame, error: null }];
+    const name = nameOf(source);
+    const { frame } = viewer;
+    const images = source.kind === 'image' ? source.gallery.images.filter(isAnalyzed) : [{ name, frame, error: null }];
     return { model, labels, images, shown: { media, name, frame } };
   }
 
@@ -116,12 +123,13 @@ export class App {
   /** Stop the analysis, release the camera and discard all results. */
   stop(): void {
     this.discard();
-    this.onSourceChange(null, '');
+    this.page.onSourceChange(null, '');
   }
 
   /** Discard the source and its results; the page's controls stay as they are. */
   private discard(): void {
     this.discards++;
+    this.hasFailed = false;
     this.controller.abort();
     if (this.source?.kind === 'camera') stopCamera(this.source.stream);
     this.source = null;
@@ -141,7 +149,11 @@ export class App {
    */
   async setMode(mode: Mode): Promise<Mode> {
     const { source } = this;
-    if (source && source.kind !== 'camera' && mode === 'server' && !(await this.maySend(source))) return this.mode;
+    if (source && source.kind !== 'camera' && mode === 'server') {
+      const isAllowed = await askToSend(source);
+      // The consent is for this source only.
+      if (!isAllowed || source !== this.source) return this.mode;
+    }
     this.mode = mode;
     this.notices.clear();
     if (this.source?.kind === 'camera' && !this.consents.has(mode)) {
@@ -150,11 +162,6 @@ export class App {
       void this.openCamera(deviceId);
     } else void this.restart();
     return mode;
-  }
-
-  async setModel(model: string): Promise<void> {
-    this.model = model;
-    await this.restart();
   }
 
   /** Switch the action units on or off, which the server estimates. */
@@ -170,32 +177,21 @@ export class App {
   private async hasConsent(): Promise<boolean> {
     const mode = this.mode;
     if (this.consents.has(mode)) return true;
-    const text =
-      mode === 'server'
-        ? `Camera images are sent to ${location.host}, which analyzes them and does not store them.`
-        : 'Camera images stay on this device: they are analyzed in this browser and are not sent anywhere.';
-    if (!(await askConsent('camera', text))) return false;
+    if (!(await askForCamera(mode))) return false;
     this.consents.add(mode);
     return true;
   }
 
-  /** Ask before an open file is sent to the server. */
-  private maySend(source: Exclude<Source, { kind: 'camera' }>): Promise<boolean> {
-    const count = source.kind === 'image' ? source.gallery.images.length : 1;
-    const name = source.kind === 'image' ? source.gallery.current.name : source.name;
-    const subject = count === 1 ? name : `The ${count} open images`;
-    const text = `${subject} will be sent to ${location.host}, which analyzes the faces and stores nothing.`;
-    return askConsent(source.kind, text);
-  }
-
   /** Show another image of the gallery. */
   private async selectImage(index: number): Promise<void> {
-    if (this.source?.kind !== 'image' || !this.source.gallery.select(index)) return;
-    const { gallery } = this.source;
+    const { source } = this;
+    if (source?.kind !== 'image' || !source.gallery.select(index)) return;
+    const { gallery } = source;
     this.list.update();
-    this.notices.clear();
+    if (!this.hasFailed) this.notices.clear();
+    if (!isAnalyzed(gallery.current)) this.results.suspend('This image is not analyzed yet.');
     await this.showImage(gallery);
-    if (gallery.current.frame || gallery.current.error) this.showResult(gallery);
+    if (this.source === source && isAnalyzed(gallery.current)) this.showResult(gallery);
   }
 
   /** Show the selected image. One of several that cannot be opened is marked; a single one rejects. */
@@ -205,9 +201,9 @@ export class App {
       await this.viewer.showImage(image.file, image.name);
     } catch (error) {
       if (gallery.images.length === 1) throw error;
-      if (gallery.current === image) image.error = messageOf(error);
+      if (gallery.current === image) image.error = toRecord(error);
     }
-    const isWaiting = gallery.current === image && !image.frame && image.error === null;
+    const isWaiting = gallery.current === image && !isAnalyzed(image) && !this.hasFailed;
     if (isWaiting) this.viewer.showProgress('Analyzing the image');
   }
 
@@ -216,17 +212,16 @@ export class App {
     const { frame, name, error } = gallery.current;
     this.viewer.showProgress(null);
     if (frame) this.results.showImage(frame, name);
-    else {
-      this.results.clear();
-      if (error !== null) this.notices.show(error);
-    }
+    if (!error) return;
+    this.results.suspend('This image could not be analyzed.');
+    if (!this.hasFailed) this.notices.show(error.message);
   }
 
   private async start(source: Source, show: () => Promise<void>, deviceId = ''): Promise<void> {
     this.discard();
     this.source = source;
     if (source.kind === 'image') this.list.open(source.gallery);
-    this.onSourceChange(source.kind, deviceId);
+    this.page.onSourceChange(source.kind, deviceId);
     try {
       await show();
     } catch (error) {
@@ -245,20 +240,25 @@ export class App {
   }
 
   /** Analyze the source from its start, after the running analysis has ended. */
-  private async restart(): Promise<void> {
+  async restart(): Promise<void> {
     this.controller.abort();
     this.controller = new AbortController();
+    this.hasFailed = false;
     const { signal } = this.controller;
+    // A request to a server that hangs must not delay the next analysis.
+    const interrupt = () => this.backend.current?.mode === 'server' && this.backend.close();
+    signal.addEventListener('abort', interrupt);
     this.lastRun = this.lastRun
       .then(() => this.analyze(signal))
-      .catch((error: unknown) => this.handleError(error, signal));
+      .catch((error: unknown) => this.handleError(error, signal))
+      .finally(() => signal.removeEventListener('abort', interrupt));
     await this.lastRun;
   }
 
   private async analyze(signal: AbortSignal): Promise<void> {
     const source = this.source;
     if (signal.aborted || !source) return;
-    const backend = await this.withRetries(() => this.openBackend(signal), signal);
+    const backend = await this.retries.run(() => this.openBackend(signal), signal);
     if (!backend) return;
     this.resultBackend = backend;
     this.results.start(backend, source.kind !== 'image');
@@ -275,7 +275,7 @@ export class App {
       if (!signal.aborted) this.viewer.showProgress(text, fraction);
     };
     const open = async () => {
-      const model = this.model ?? (await listModels()).default;
+      const model = await this.page.loadModel();
       return this.backend.open(mode, { model, actionUnits: this.actionUnits && !isDevice, progress, signal });
     };
     this.viewer.showProgress(text, isDevice ? 0 : null);
@@ -309,20 +309,20 @@ export class App {
   /** Analyze one image. When it is one of several, its failure is recorded instead of thrown. */
   private async analyzeImage(gallery: Gallery, image: GalleryImage, signal: AbortSignal): Promise<void> {
     try {
-      image.frame = await this.withRetries(async () => {
+      image.frame = await this.retries.run(async () => {
         const backend = this.backend.current ?? (await this.reopenBackend(signal));
         if (image === gallery.current) this.viewer.showProgress('Analyzing the image');
-        const { bitmap, size, scale } = await decodeImage(image.file).catch((cause: unknown) => {
-          throw new Error(`${image.name} cannot be opened as an image by this browser.`, { cause });
+        const decoded = await decodeImage(image.file).catch((cause: unknown) => {
+          const message = `${image.name} cannot be opened as an image by this browser.`;
+          throw new CodedError(message, UNREADABLE_IMAGE, { cause });
         });
-        const frame = await backend.analyzeImage(bitmap);
-        return { ...frame, ...size, faces: frame.faces.map((face) => scaleFace(face, scale)) };
+        return scaleFrame(await backend.analyzeImage(decoded.bitmap), decoded);
       }, signal);
     } catch (error) {
       if (gallery.images.length === 1 || error instanceof TokenError || signal.aborted) throw error;
       // The next image opens another backend.
       if (error instanceof WorkerError) this.backend.close();
-      image.error = messageOf(error);
+      image.error = toRecord(error);
     }
   }
 
@@ -332,7 +332,7 @@ export class App {
     const frames = new FrameSource(this.viewer.video, signal);
     let last_s = Infinity;
     while (!signal.aborted) {
-      const frame = await this.withRetries(async () => {
+      const frame = await this.retries.run(async () => {
         const next = await frames.next();
         if (!next) return null;
         // The first frame, or a seek backwards.
@@ -341,47 +341,31 @@ export class App {
           this.results.forgetFaces();
         }
         last_s = next.time_s;
-        return backend.analyzeFrame(next.image, next.time_s);
+        return scaleFrame(await backend.analyzeFrame(next.bitmap, next.time_s), next);
       }, signal);
       if (frame && !signal.aborted) this.results.showFrame(frame);
     }
-  }
-
-  /** Run a task, repeated while the server is busy; null when aborted. */
-  private async withRetries<T>(task: () => Promise<T>, signal: AbortSignal): Promise<T | null> {
-    for (let retries = 0; !signal.aborted; retries++) {
-      try {
-        const result = await task();
-        if (retries > 0) this.notices.clear();
-        return signal.aborted ? null : result;
-      } catch (error) {
-        if (signal.aborted || !(error instanceof BusyError)) throw error;
-        await this.waitForRetry(error, retries, signal);
-      }
-    }
-    return null;
-  }
-
-  private async waitForRetry(error: BusyError, retries: number, signal: AbortSignal): Promise<void> {
-    if (this.source?.kind !== 'image') this.results.interrupt();
-    const default_s = RETRY_DELAYS_S[Math.min(retries, RETRY_DELAYS_S.length - 1)];
-    const delay_s = Math.max(MIN_RETRY_DELAY_S, error.retryAfter_s ?? default_s);
-    this.notices.show(`${error.message} Trying again in ${Math.ceil(delay_s)} s.`);
-    await sleep(1000 * delay_s, signal);
   }
 
   private handleError(error: unknown, signal: AbortSignal): void {
     // The next run opens another backend.
     if (error instanceof WorkerError) this.backend.close();
     if (signal.aborted) return;
+    this.hasFailed = true;
     this.controller.abort();
     this.backend.close();
     this.viewer.showProgress(null);
-    if (this.source?.kind !== 'image') this.results.interrupt();
-    this.notices.showError(error);
+    this.interrupt(error);
+  }
+
+  /** Show why the analysis stops, and remove the faces of a moving image, which are no longer current. */
+  private interrupt(problem: unknown): void {
+    if (this.source?.kind !== 'image') this.results.suspend('The analysis is interrupted.');
+    this.notices.showError(problem);
   }
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+function toRecord(error: unknown): ErrorRecord {
+  if (error instanceof CodedError) return { code: error.code, message: error.message };
+  return { code: 'error', message: error instanceof Error ? error.message : String(error) };
 }

@@ -1,7 +1,8 @@
 /** Consent dialog shown before camera or microphone start, and before an open file is sent to the server. */
 
+import type { Mode } from './activeBackend';
 import { byId, setText } from './dom';
-import type { SourceKind } from './sources';
+import { nameOf, type Source, type SourceKind } from './sources';
 
 const TEXTS = {
   camera: { title: 'Before the camera starts', yes: 'Start the camera' },
@@ -9,6 +10,23 @@ const TEXTS = {
   image: { title: 'Before images are sent', yes: 'Send' },
   video: { title: 'Before the video is sent', yes: 'Send' },
 };
+
+/** Ask before a camera starts. */
+export function askForCamera(mode: Mode): Promise<boolean> {
+  const text =
+    mode === 'server'
+      ? `Camera images are sent to ${location.host}, which analyzes them and does not store them.`
+      : 'Camera images stay on this device: they are analyzed in this browser and are not sent anywhere.';
+  return askConsent('camera', text);
+}
+
+/** Ask before an open file is sent to the server. */
+export function askToSend(source: Exclude<Source, { kind: 'camera' }>): Promise<boolean> {
+  const count = source.kind === 'image' ? source.gallery.images.length : 1;
+  const subject = count === 1 ? nameOf(source) : `The ${count} open images`;
+  const text = `${subject} will be sent to ${location.host}, which analyzes the faces and stores nothing.`;
+  return askConsent(source.kind, text);
+}
 
 /** Ask for consent; resolves to true when the user agrees. Escape declines. */
 export function askConsent(kind: SourceKind | 'microphone', modeText: string): Promise<boolean> {

@@ -1,4 +1,4 @@
-/** Event handlers of the mode switch, source buttons and menus. */
+/** Event handlers of the mode switch, source buttons and camera menu. */
 
 import { serverProblem } from '../server/health';
 import type { Mode } from './activeBackend';
@@ -7,15 +7,6 @@ import { type CameraOption, listCameras } from './camera';
 import { byId, setText } from './dom';
 import { connectDownloads } from './downloads';
 import { selectFiles, watchFiles } from './files';
-import {
-  fetchModelCard,
-  formatOption,
-  formatSummary,
-  listModels,
-  type ModelCard,
-  showLegend,
-  showModelCard,
-} from './models';
 import { FILE_KINDS, type SourceKind } from './sources';
 
 const STOP_TEXTS: Record<SourceKind, string> = {
@@ -51,10 +42,10 @@ export async function showCameras(deviceId: string): Promise<void> {
 
 /** Connect the source buttons and accept dropped and pasted files. */
 export function connectSources(app: App): void {
-  const open = async (files: File[]) => {
+  const open = (files: File[]) => {
     const { notice, ...selection } = selectFiles(files);
-    if (selection.images.length > 0) await app.openImages(selection.images);
-    else if (selection.video) await app.openVideo(selection.video);
+    if (selection.images.length > 0) void app.openImages(selection.images);
+    else if (selection.video) void app.openVideo(selection.video);
     if (notice) app.showNotice(notice);
   };
   byId('use-camera', HTMLElement).addEventListener('click', () => void app.openCamera());
@@ -67,10 +58,10 @@ export function connectSources(app: App): void {
     input.addEventListener('change', () => {
       const files = [...(input.files ?? [])];
       input.value = '';
-      if (files.length > 0) void open(files);
+      if (files.length > 0) open(files);
     });
   }
-  watchFiles(byId('viewer', HTMLElement), (files) => void open(files));
+  watchFiles(byId('viewer', HTMLElement), open);
   connectDownloads(
     () => app.report,
     (error) => app.showNotice(error instanceof Error ? error.message : String(error)),
@@ -108,36 +99,4 @@ function privacyText(mode: Mode): string {
   return mode === 'device'
     ? 'Images stay on this device. Nothing is sent or stored.'
     : `Images are sent to ${location.host}, which does not store them.`;
-}
-
-/** Connect the model menu and the model card. */
-export async function connectModels(app: App): Promise<void> {
-  const menu = byId('model', HTMLSelectElement);
-  const cards = new Map<string, ModelCard>();
-  let sizes: Record<string, number> = {};
-  const show = async () => {
-    const name = menu.value;
-    const card = cards.get(name) ?? (await fetchModelCard(name));
-    showModelCard(byId('model-card', HTMLElement), name, card);
-    showLegend(byId('legend', HTMLElement), card);
-    setText(byId('model-summary', HTMLElement), formatSummary(card, sizes[name]));
-  };
-  menu.addEventListener('change', () => {
-    void app.setModel(menu.value);
-    show().catch((error: Error) => app.showNotice(error.message));
-  });
-  try {
-    const { default: preselected, models, size_bytes = {} } = await listModels();
-    sizes = size_bytes;
-    menu.replaceChildren(...models.map((name) => new Option(name, name, name === preselected, name === preselected)));
-    void app.setModel(preselected);
-    await show();
-    for (const [index, name] of models.entries()) {
-      const card = await fetchModelCard(name);
-      cards.set(name, card);
-      menu.options[index].text = formatOption(name, card);
-    }
-  } catch (error) {
-    app.showNotice(error instanceof Error ? error.message : String(error));
-  }
 }

@@ -1,7 +1,8 @@
 /** Image and video files that the user selects, drops or pastes. */
 
 import { FILE_OPTIONS } from '../engine/browserImages';
-import { reduceSize, type Size } from '../scaling';
+import { type DecodedImage, reduceSize } from '../scaling';
+import { byId } from './dom';
 import type { FileKind } from './sources';
 
 /** Maximum long side of an analyzed image; larger images are reduced. */
@@ -39,8 +40,9 @@ export function selectFiles(files: readonly File[]): Selection {
   return { images, video, notice: parts.join(' ') || null };
 }
 
-/** Call `open` with the files dropped on the page or pasted. */
+/** Call `open` with the files dropped on the page or pasted, except while a dialog asks about the open source. */
 export function watchFiles(viewer: HTMLElement, open: (files: File[]) => void): void {
+  const dialog = byId('consent', HTMLDialogElement);
   const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes('Files') ?? false;
   let depth = 0;
   const setDepth = (value: number) => {
@@ -61,23 +63,14 @@ export function watchFiles(viewer: HTMLElement, open: (files: File[]) => void): 
     event.preventDefault();
     setDepth(0);
     const files = [...(event.dataTransfer?.files ?? [])];
-    if (files.length > 0) open(files);
+    if (files.length > 0 && !dialog.open) open(files);
   });
   document.addEventListener('paste', (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
-    if (files.length === 0) return;
+    if (files.length === 0 || dialog.open) return;
     event.preventDefault();
     open(files);
   });
-}
-
-/** A decoded image, which may be reduced. */
-export interface DecodedImage {
-  bitmap: ImageBitmap;
-  /** Size of the image in the file. */
-  size: Size;
-  /** Factor from coordinates of the bitmap to those of the file. */
-  scale: number;
 }
 
 /** Decode an image upright and without color conversion, as Python does. */

@@ -1,9 +1,8 @@
 /** Latest frames of a playing video. */
 
-import { reduceSize } from '../scaling';
+import { type DecodedImage, reduceSize } from '../scaling';
 
-export interface VideoFrame {
-  image: ImageBitmap;
+export interface VideoFrame extends DecodedImage {
   /** Media time; decreases when the user seeks backwards. */
   time_s: number;
 }
@@ -37,7 +36,7 @@ export class FrameSource {
         const time_s = this.newest_s;
         this.newest_s = null;
         const image = await this.grab();
-        if (image) return { image, time_s };
+        if (image) return { ...image, time_s };
       }
       if (this.newest_s === null) {
         await new Promise<void>((resolve) => {
@@ -57,14 +56,16 @@ export class FrameSource {
   }
 
   /** Copy the current frame; null when the browser has none yet, as right before playback. */
-  private grab(): Promise<ImageBitmap | null> {
-    const { videoWidth, videoHeight } = this.video;
-    const { width, height, scale } = reduceSize({ width: videoWidth, height: videoHeight }, MAX_FRAME_SIZE);
+  private async grab(): Promise<DecodedImage | null> {
+    const size = { width: this.video.videoWidth, height: this.video.videoHeight };
+    const { width, height, scale } = reduceSize(size, MAX_FRAME_SIZE);
     const options: ImageBitmapOptions | undefined =
       scale === 1 ? undefined : { resizeWidth: width, resizeHeight: height, resizeQuality: 'medium' };
-    return createImageBitmap(this.video, options).catch((error: unknown) => {
+    try {
+      return { bitmap: await createImageBitmap(this.video, options), size, scale };
+    } catch (error) {
       if (error instanceof DOMException && error.name === 'InvalidStateError') return null;
       throw error;
-    });
+    }
   }
 }

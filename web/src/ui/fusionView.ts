@@ -9,7 +9,7 @@ import { StackedBar } from './meters';
 const ROWS = [
   ['face', 'Face'],
   ['voice', 'Voice'],
-  ['fused', 'Together'],
+  ['pooled', 'Together'],
 ] as const;
 
 export class FusionView {
@@ -19,7 +19,7 @@ export class FusionView {
   private readonly rows = ROWS.map(([key, name]) => {
     const row = { key, bar: new StackedBar(), text: create('span') };
     this.list.append(
-      create('div', key === 'fused' ? 'fused' : '', create('dt', '', name), create('dd', '', row.text, row.bar.root)),
+      create('div', key === 'pooled' ? 'pooled' : '', create('dt', '', name), create('dd', '', row.text, row.bar.root)),
     );
     return row;
   });

@@ -1,8 +1,12 @@
 /** The open images: their results, the one that is shown, and the list to step through them. */
 
 import type { Frame } from '../backend';
+import type { ErrorRecord } from '../generated/results';
 import { byId, create, setText } from './dom';
 import { formatFaceCount } from './format';
+
+/** Code of an image that cannot be decoded, as in `mien/errors.py`. */
+export const UNREADABLE_IMAGE = 'image_unreadable';
 
 export interface GalleryImage {
   readonly file: Blob;
@@ -10,7 +14,12 @@ export interface GalleryImage {
   /** Null until the image is analyzed, and when it failed. */
   frame: Frame | null;
   /** Why the image could not be analyzed, or null. */
-  error: string | null;
+  error: ErrorRecord | null;
+}
+
+/** Return whether an image has a result or has failed. */
+export function isAnalyzed({ frame, error }: GalleryImage): boolean {
+  return frame !== null || error !== null;
 }
 
 export class Gallery {
@@ -43,8 +52,8 @@ export class Gallery {
 
   /** The image to analyze next: the selected one, else the first without a result; null when all have one. */
   get next(): GalleryImage | null {
-    const isOpen = ({ frame, error }: GalleryImage) => !frame && error === null;
-    return isOpen(this.current) ? this.current : (this.images.find(isOpen) ?? null);
+    const isOpen = (image: GalleryImage) => !isAnalyzed(image);
+    return [this.current, ...this.images].find(isOpen) ?? null;
   }
 
   /** Forget all results, before an analysis with another model or elsewhere. */

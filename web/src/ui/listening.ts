@@ -8,6 +8,7 @@ import type { Announcer } from './announcer';
 import { askConsent } from './consent';
 import { byId } from './dom';
 import { formatArousal, formatPercent } from './format';
+import { loadPart } from './parts';
 import { VoicePanel } from './voicePanel';
 
 const CONSENT =
@@ -63,10 +64,9 @@ export class Listening {
   private async listen(signal: AbortSignal): Promise<void> {
     const session = this.session;
     // The voice engine is loaded on first use.
-    const [{ openMicrophone }, { VoiceClient }] = await Promise.all([
-      import('../voice/microphone'),
-      import('../voice/client'),
-    ]);
+    const [{ openMicrophone }, { VoiceClient }] = await loadPart(
+      Promise.all([import('../voice/microphone'), import('../voice/client')]),
+    );
     let client: VoiceClient | null = null;
     const microphone: Microphone = await openMicrophone(
       (samples) => {

@@ -1,5 +1,6 @@
 /** Model list, model card and legend. */
 
+import { downloadJson } from '../engine/download';
 import { create } from './dom';
 import { formatPercent } from './format';
 import { labelColor } from './palette';
@@ -14,25 +15,22 @@ export interface ModelCard {
   abstain_below: number;
 }
 
-/** Return the names of the shipped models and the default one. */
-export async function listModels(): Promise<{
+/** Contents of `models/index.json`: the names of the models, the default one, and the sizes of their files. */
+export interface ModelIndex {
   default: string;
   models: string[];
   size_bytes?: Record<string, number>;
-}> {
-  return (await fetchFile('models/index.json')).json();
 }
 
-/** Fetch a model's manifest; in schema 1 the key `license` has British spelling. */
-export async function fetchModelCard(model: string): Promise<ModelCard> {
-  const text = await (await fetchFile(`models/${model}.json`)).text();
-  return JSON.parse(text.replace(/"licen[cs]e":/g, '"license":'));
+/** List the models next to the page. Rejects with a message for the user. */
+export function listModels(): Promise<ModelIndex> {
+  return downloadJson(new URL('models/index.json', document.baseURI));
 }
 
-async function fetchFile(path: string): Promise<Response> {
-  const response = await fetch(new URL(path, document.baseURI));
-  if (!response.ok) throw new Error(`${path} could not be loaded: HTTP status ${response.status}.`);
-  return response;
+/** Download a model's manifest; in schema 1 the key `license` has British spelling. Rejects with a message for the user. */
+export function fetchModelCard(model: string): Promise<ModelCard> {
+  const parse = (text: string) => JSON.parse(text.replace(/"licen[cs]e":/g, '"license":'));
+  return downloadJson(new URL(`models/${model}.json`, document.baseURI), { parse });
 }
 
 /** Show the labels of a model with their colors. */

@@ -34,13 +34,13 @@ export class Results {
 
   /** Prepare for a new source or backend. */
   start(backend: Backend, isVideo: boolean): void {
-    this.clear();
+    this.reset();
     this.viewer.clearFaces();
     this.history = new History(backend.labels, backend.abstainBelow);
     byId('rate-item', HTMLElement).hidden = !isVideo;
     byId('stats', HTMLElement).hidden = false;
     this.showRuntime(backend);
-    for (const id of ['rate', 'latency']) setText(byId(id, HTMLElement), NO_VALUE);
+    this.clearThroughput();
   }
 
   showRuntime({ runtime }: Backend): void {
@@ -48,8 +48,12 @@ export class Results {
   }
 
   clear(): void {
+    this.reset();
+    this.announcer.clear();
+  }
+
+  private reset(): void {
     this.list.clear();
-    this.throughput.clear();
     this.announcer.reset();
     this.nextUpdates_ms = { cards: 0, timelines: 0, throughput: 0 };
     byId('stats', HTMLElement).hidden = true;
@@ -57,12 +61,14 @@ export class Results {
     showDownloads(false);
   }
 
-  /** Remove the faces that are no longer current, while the analysis of a moving image is interrupted. */
-  interrupt(): void {
+  /** Remove the faces, which are no longer those of the image, and show why there are none. */
+  suspend(reason: string): void {
     this.viewer.clearFaces();
     this.list.clear();
+    this.clearThroughput();
     this.announcer.reset();
-    this.showFaceCount('The analysis is interrupted.', 0);
+    this.announcer.clear();
+    this.showFaceCount(reason, 0);
     showDownloads(false);
   }
 
@@ -114,6 +120,11 @@ export class Results {
     const { rate, latency_ms } = this.throughput;
     if (rate !== null) setText(byId('rate', HTMLElement), rate.toFixed(rate < 10 ? 1 : 0));
     if (latency_ms !== null) setText(byId('latency', HTMLElement), formatDuration(latency_ms));
+  }
+
+  private clearThroughput(): void {
+    this.throughput.clear();
+    for (const id of ['rate', 'latency']) setText(byId(id, HTMLElement), NO_VALUE);
   }
 
   /** Show the number of faces, or a text without faces; null shows the legend too. */

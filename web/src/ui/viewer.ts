@@ -1,7 +1,8 @@
 /** Viewer of the image or video with its overlay and progress. */
 
-import type { Frame } from '../backend';
+import { CodedError, type Frame } from '../backend';
 import { byId, setText } from './dom';
+import { UNREADABLE_IMAGE } from './gallery';
 import { Overlay } from './overlay';
 
 /** Minimum time until the faces of a moving image disappear when no newer frame arrives. */
@@ -41,7 +42,7 @@ export class Viewer {
       await this.image.decode();
     } catch (error) {
       const message = `${name} cannot be opened as an image by this browser. Use JPEG, PNG or WebP.`;
-      throw new Error(message, { cause: error });
+      throw new CodedError(message, UNREADABLE_IMAGE, { cause: error });
     }
     this.setAspectRatio(this.image.naturalWidth, this.image.naturalHeight);
     this.reveal(this.image);
@@ -53,11 +54,13 @@ export class Viewer {
     this.objectUrl = URL.createObjectURL(file);
     this.video.src = this.objectUrl;
     this.video.controls = true;
+    const error = new Error(`${name} cannot be played by this browser. Use MP4 (H.264) or WebM.`);
     await new Promise<void>((resolve, reject) => {
-      const message = `${name} cannot be played by this browser. Use MP4 (H.264) or WebM.`;
       this.video.addEventListener('loadeddata', () => resolve(), { once: true });
-      this.video.addEventListener('error', () => reject(new Error(message)), { once: true });
+      this.video.addEventListener('error', () => reject(error), { once: true });
     });
+    // A browser that cannot decode the images still plays the sound.
+    if (!this.video.videoWidth) throw error;
     this.reveal(this.video);
   }
 
