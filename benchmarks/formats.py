@@ -15,11 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mien.datasets import read_dataset
-from mien.errors import MienError
+from mien.errors import MienError, ParityError
 from mien.export.face_crops import FaceCrops, draw_faces
 from mien.export.formats import FORMATS, check_packages
 from mien.export.formats.model_file import ModelConversion
-from mien.export.formats.parity import MIN_AGREEMENT
+from mien.export.formats.parity import check_parity
 from mien.runtime import find_model
 
 CALIBRATION_FACES = 600
@@ -47,7 +47,11 @@ def rows(model: str, formats: list[str], folder: Path, training: FaceCrops, vali
             if parity is None:
                 yield f"| {model} | {name} | {precision} | {size:.2f} | cannot run here | | |"
                 continue
-            verdict = "" if parity.agreement >= MIN_AGREEMENT[precision] else " (refused)"
+            try:
+                check_parity(parity, precision)
+                verdict = ""
+            except ParityError:
+                verdict = " (refused)"
             yield (
                 f"| {model} | {name} | {precision} | {size:.2f} | {parity.agreement:.2%}{verdict} | "
                 f"{parity.max_difference:.2g} | {parity.milliseconds:.2f} |"

@@ -129,14 +129,16 @@ def test_generated_faces_show_errors_of_a_conversion(name):
     run = runner_of(path)
     for change in (lambda images: images[:, ::-1].copy(), lambda images: 0.9 * images):
         measured = parity.measure_parity(path, lambda inputs, change=change: run([change(inputs[0])]), crops)
-        assert measured.max_difference > 0.05
+        for precision in ("float32", "float16"):
+            with pytest.raises(ParityError, match="a probability of the"):
+                parity.check_parity(measured, precision)
 
 
 def test_parity_counts_labels_and_refuses_too_few(tiny_model):
     crops = faces.generate_faces(tiny_model, 4)
     same = parity.measure_parity(tiny_model, runner_of(tiny_model), crops)
     assert (same.agreement, same.max_difference) == (1.0, 0.0)
-    parity.check_agreement(same, "float32")
+    parity.check_parity(same, "float32")
 
     def reverse(inputs):
         return [-runner_of(tiny_model)(inputs)[0]]
@@ -144,9 +146,13 @@ def test_parity_counts_labels_and_refuses_too_few(tiny_model):
     other = parity.measure_parity(tiny_model, reverse, crops)
     assert other.agreement == 0.0
     with pytest.raises(ParityError, match=r"0.00% of 4 variants of one photograph, expected at least 98.0%"):
-        parity.check_agreement(other, "int8")
-    with pytest.raises(ParityError, match=r"99.9%"):
-        parity.check_agreement(replace(same, agreement=0.99), "float16")
+        parity.check_parity(other, "int8")
+    with pytest.raises(ParityError, match=r"expected at least 99.0%"):
+        parity.check_parity(replace(same, agreement=0.98), "float16")
+    parity.check_parity(replace(same, max_difference=0.05), "float16")
+    for difference in (0.0011, float("nan")):
+        with pytest.raises(ParityError, match=r"a probability of the float32 file differs .*, allowed 0\.001"):
+            parity.check_parity(replace(same, max_difference=difference), "float32")
 
 
 def runner_of(path):

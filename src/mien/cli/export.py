@@ -59,8 +59,9 @@ def export(
             that --data shows. Inference computes in float32 with all of them and takes the same time
             [default: float16].
         format: onnx for mien and ONNX Runtime; litert (.tflite), executorch (.pte) and coreml (.mlpackage) for phones,
-            one face per call, compared with the .onnx model in their own runtime: refused below 99.9% equal labels,
-            98% for int8. Each needs the extra of its name. With --bundle: onnx, litert or executorch, in float32.
+            one face per call, compared with the .onnx model in their own runtime and refused if they differ: see
+            docs/export-formats.md. Each needs the extra of its name. With --bundle: onnx, litert or executorch, in
+            float32.
         precision: float32, float16 or int8. onnx: of the arithmetic; others: of the weights, and for int8 of the
             arithmetic too, with --data for ranges from training faces [default: float32].
         quantize: compute in int8, about twice as fast on CPUs with int8 dot products (AVX512-VNNI, AVX-VNNI, Arm

@@ -105,7 +105,7 @@ def _convert(
     """Write a file with its manifest and return the report."""
     from mien.export.face_crops import draw_faces, generate_faces
     from mien.export.formats.model_file import ModelConversion
-    from mien.export.formats.parity import check_agreement
+    from mien.export.formats.parity import check_parity
 
     with progress_bar("cropping", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         calibration = draw_faces(original, training, faces, progress=progress) if training else None
@@ -119,7 +119,7 @@ def _convert(
     conversion.write()
     parity = conversion.measure(compared)
     if parity:
-        check_agreement(parity, precision)
+        check_parity(parity, precision)
     conversion.write_manifest(parity)
     if parity:
         return parity.describe()
