@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { openServerBackend } from '../src/server/backend';
 import { BusyError, request } from '../src/server/errors';
 
-const URL_ = new URL('http://localhost/v1/models');
+const ADDRESS = new URL('http://localhost/v1/models');
 const never = new AbortController().signal;
 
 /** A server that accepts every request and never answers. */
@@ -21,7 +21,7 @@ afterEach(() => vi.unstubAllGlobals());
 
 test('a request that the server does not answer in time may be retried', async () => {
   vi.stubGlobal('fetch', hang);
-  const answer = request(URL_, {}, { signal: never, timeout_s: 0.01 });
+  const answer = request(ADDRESS, {}, { signal: never, timeout_s: 0.01 });
   await expect(answer).rejects.toThrow(new BusyError('The server does not respond.'));
 });
 
@@ -32,7 +32,7 @@ test('a response whose rest does not arrive in time may be retried', async () =>
     });
     return new Response(body);
   });
-  const answer = request(URL_, {}, { signal: never, timeout_s: 0.01 });
+  const answer = request(ADDRESS, {}, { signal: never, timeout_s: 0.01 });
   await expect(answer).rejects.toThrow(new BusyError('The server does not respond.'));
 });
 
@@ -41,9 +41,9 @@ test('errors of the server have its code, and a response that is not JSON is an 
   vi.stubGlobal('fetch', async () => Response.json({ error }, { status: 422 }));
   const limits = { signal: never, timeout_s: 1 };
   const expected = { code: 'image_unreadable', message: 'Server error: a.png is broken.' };
-  await expect(request(URL_, {}, limits)).rejects.toMatchObject(expected);
+  await expect(request(ADDRESS, {}, limits)).rejects.toMatchObject(expected);
   vi.stubGlobal('fetch', async () => new Response('<!doctype html>'));
-  await expect(request(URL_, {}, limits)).rejects.toThrow('Server error: the response is not JSON.');
+  await expect(request(ADDRESS, {}, limits)).rejects.toThrow('Server error: the response is not JSON.');
 });
 
 test('the request for an image ends when the backend is closed', async () => {
