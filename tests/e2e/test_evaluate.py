@@ -235,6 +235,16 @@ def test_prints_tables_and_writes_report(tiny_model, tmp_path, capsys):
     assert "not detected, whole image used" in (report / "report.html").read_text()
 
 
+@pytest.mark.parametrize("command", [["evaluate", "--model", "open"], ["compare", "open", "open"]])
+def test_report_over_a_file_is_refused_before_the_evaluation(tmp_path, capsys, monkeypatch, command):
+    monkeypatch.setattr("mien.inference.classifier.ExpressionClassifier", None)
+    (tmp_path / "a.jpg").write_bytes(b"photograph")
+    code, out, err = run(
+        capsys, *command, "--data", tmp_path, "--dataset", "folder", "--split", "train", "-o", tmp_path / "a.jpg"
+    )
+    assert (code, out, err) == (2, "", f"mien: {tmp_path / 'a.jpg'} is a file; expected a folder for the report.\n")
+
+
 def test_names_line_of_malformed_row(tiny_model, tmp_path, capsys):
     (tmp_path / "t.csv").write_text("image,label\na.png,hapiness\n")
     code, out, err = run(capsys, *evaluate_table(tiny_model, tmp_path / "t.csv"))

@@ -75,8 +75,10 @@ def test_broken_sounds_are_counted_with_exit_code_1(corpus, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--split", "test"], "--split test: the corpus has no splits"),
-        (["--flip-tta"], "are for faces"),
-        (["-o", "report"], "are for faces"),
+        (["--flip-tta"], "--flip-tta: no effect on speech corpora"),
+        (["-o", "report"], "--output: no effect on speech corpora"),
+        (["--no-groups", "--workers", "7"], "--no-groups, --workers: no effect on speech corpora"),
+        (["--device", "cuda", "--precision", "int8"], "--device, --precision: no effect on speech corpora"),
         (["--model", "mobile"], "expected one for voice-expression"),
     ],
 )

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from mien.cli.main import main
+from mien.cli.outputs import check_no_loss
+from mien.errors import InputError
 from mien.manifest import TrainingSource, read_manifest
 from mien.training.checkpoint import load_checkpoint, save_checkpoint
 from support.training import write_recipe, write_stripes
@@ -128,7 +130,11 @@ def test_float16_uses_abstain_and_commit_and_reports_broken_images(run_folder, s
     ("arguments", "message"),
     [
         ("--precision float16 --quantize int8 --weights int8", "--weights, --quantize: no effect on onnx files in flo"),
-        ("--precision float16 --max-loss 0.1", "--max-loss: no effect on onnx files in float16"),
+        ("--precision float16 --max-loss 0.1", "--max-loss: no effect without int8"),
+        ("--max-loss 0.5 --calibration-faces 3", "--calibration-faces, --max-loss: no effect without int8"),
+        ("--abstain 0.4 --split test", "--abstain, --split: no effect without --data"),
+        ("--format litert --split test", "--split: no effect without --data"),
+        ("--commit abc", "--commit: no effect on a model file, which states its own"),
         ("--format litert --weights float16", "--weights: no effect on litert files in float32"),
         ("--precision float32 --quantize int8", "--quantize: no effect with --precision float32"),
         ("--precision float16 --canvas 320", "--canvas: no effect without --bundle"),
@@ -140,6 +146,55 @@ def test_options_without_effect_are_rejected(tmp_path, capsys, arguments, messag
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--abstain 0.4", "--split test", "--commit abc", "--max-loss 0.2"])
+def test_bundle_rejects_options_of_model_files(tmp_path, capsys, option):
+    code, out, err = run(capsys, "export", "mobile", "--bundle", tmp_path / "phone", *option.split())
+    assert (code, out) == (2, "")
+    assert "--bundle takes a finished .onnx model and no options of --output" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_name_of_an_int8_file_is_for_int8(tmp_path, capsys):
+    for options in (["--weights", "int8"], ["--precision", "float16"]):
+        code, _, err = run(capsys, "export", "compact", "-o", tmp_path / "compact.int8.onnx", *options)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "only the name of a model that computes in int8 ends in .int8.onnx" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_converted_model_replaces_only_a_model(tmp_path, capsys):
+    own = tmp_path / "own.onnx"
+    assert run(capsys, "export", "compact", "-o", own)[0] == 0
+    (tmp_path / "labels.json").write_text('{"my": "labels"}')
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "folder.onnx" / "thesis.txt").write_text("precious")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for name, problem in (
+        ("own.onnx", "is the model itself"),
+        ("labels.onnx", "labels.json is not a manifest and would be overwritten"),
+        ("folder.onnx", "is a directory"),
+    ):
+        code, out, err = run(capsys, "export", own, "--precision", "float16", "-o", tmp_path / name)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert problem in err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    arguments = ("export", own, "--precision", "float16", "-o", tmp_path / "half.onnx")
+    assert "replaced" not in run(capsys, *arguments)[2]
+    assert run(capsys, *arguments)[2] == f"mien: replaced the model that was in {tmp_path / 'half.onnx'}\n"
+
+
+@pytest.mark.parametrize("is_package", [False, True])
+def test_only_a_core_ml_package_is_replaced(tmp_path, is_package):
+    package = tmp_path / "a.mlpackage"
+    package.mkdir()
+    if is_package:
+        (package / "Manifest.json").write_text("{}")
+        check_no_loss(package, "mobile")
+        return
+    with pytest.raises(InputError, match="is a directory"):
+        check_no_loss(package, "mobile")
 
 
 @pytest.mark.parametrize("kind", ["folder", "table"])

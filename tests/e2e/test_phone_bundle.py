@@ -185,6 +185,12 @@ def test_contract_states_the_data_of_the_calibration():
         assert contract["thresholds"]["meaning"].endswith(f"measured on {data}")
 
 
+def test_reports_a_replaced_bundle(copy, monkeypatch, capsys):
+    monkeypatch.setattr("mien.export.bundle.write.check_bundle", lambda _: None)
+    assert main(["export", "mobile", "--bundle", str(copy), "--canvas", "320"]) == 0
+    assert capsys.readouterr().err == f"mien: replaced the bundle that was in {copy}\n"
+
+
 @pytest.mark.parametrize("canvas", [100, 650, 4096])
 def test_refuses_a_canvas_out_of_range(canvas, tmp_path):
     with pytest.raises(InputError, match=f"canvas is {canvas}"):

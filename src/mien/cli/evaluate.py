@@ -20,6 +20,7 @@ from mien.cli.options import (
     Quiet,
     Threads,
     Workers,
+    check_effective,
     network_threads,
 )
 from mien.cli.progress import progress_bar
@@ -68,10 +69,17 @@ def evaluate(
     from mien.reports.evaluation import write_report
 
     if data.corpus is not None:
-        if output is not None or flip_tta or data.without_duplicates or prior is not None:
-            raise InputError(
-                "--output, --flip-tta, --prior and --without-duplicates are for faces; voices have --json."
-            )
+        options = {
+            "--output": output is not None,
+            "--flip-tta": flip_tta,
+            "--prior": prior is not None,
+            "--without-duplicates": data.without_duplicates,
+            "--no-groups": not groups,
+            "--workers": workers != 0,
+            "--device": device != "auto",
+            "--precision": precision != "auto",
+        }
+        check_effective(options, "on speech corpora")
         return evaluate_voice(data, data.corpus, model=model, threads=threads, as_json=as_json, quiet=quiet)
     if data.speaker_independent:
         raise InputError("--speaker-independent is for speech corpora.")

@@ -8,15 +8,17 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from mien.cli.export_source import DEFAULT_ABSTAIN
-from mien.cli.options import DATASET, OUTPUT_FILE, DatasetOptions, Quiet, Share, SplitName
+from mien.cli.export_source import DEFAULT_ABSTAIN, is_model_file
+from mien.cli.options import DATASET, OUTPUT_FILE, DatasetOptions, Quiet, Share, SplitName, check_effective
 from mien.errors import InputError
 from mien.export.format_spec import Format, FormatPrecision, WeightType
 
 QUANTIZATION = Group("Quantization", sort_key=3)
 QUANTIZATION_FACES = Parameter(group=QUANTIZATION, metavar="N")
 MAX_LOSS = Parameter(group=QUANTIZATION, metavar="SHARE")
+DEFAULT_FACES = 600
 DEFAULT_MAX_LOSS = 0.003
+DEFAULT_SPLIT: SplitName = "valid"
 BUNDLE = Group("Phone bundle", sort_key=4)
 DEFAULT_CANVAS_PX = 640
 
@@ -27,14 +29,14 @@ def export(
     *,
     output: Annotated[Path | None, OUTPUT_FILE] = None,
     data: DatasetOptions | None = None,
-    split: Annotated[SplitName, Parameter(group=DATASET)] = "valid",
+    split: Annotated[SplitName, Parameter(group=DATASET)] = DEFAULT_SPLIT,
     abstain: Annotated[float, Share] = DEFAULT_ABSTAIN,
     commit: Annotated[str, Parameter(metavar="HASH")] = "",
     weights: WeightType | None = None,
     format: Format = "onnx",
     precision: FormatPrecision | None = None,
     quantize: Annotated[Literal["int8"] | None, Parameter(group=QUANTIZATION)] = None,
-    calibration_faces: Annotated[int, QUANTIZATION_FACES] = 600,
+    calibration_faces: Annotated[int, QUANTIZATION_FACES] = DEFAULT_FACES,
     max_loss: Annotated[float, MAX_LOSS] = DEFAULT_MAX_LOSS,
     bundle: Annotated[Path | None, Parameter(group=BUNDLE, metavar="FOLDER")] = None,
     canvas: Annotated[int, Parameter(group=BUNDLE, metavar="PX")] = DEFAULT_CANVAS_PX,
@@ -77,18 +79,27 @@ def export(
     from mien.cli.export_format import export_format
     from mien.cli.export_onnx import export_onnx
 
+    details = {
+        "--abstain": abstain != DEFAULT_ABSTAIN,
+        "--split": split != DEFAULT_SPLIT,
+        "--commit": bool(commit),
+        "--calibration-faces": calibration_faces != DEFAULT_FACES,
+        "--max-loss": max_loss != DEFAULT_MAX_LOSS,
+    }
     if bundle is not None:
-        if output or data or weights or quantize or precision:
+        if output or data or weights or quantize or precision or any(details.values()):
             raise InputError(
                 "--bundle takes a finished .onnx model and no options of --output; export first, then bundle that file."
             )
-        return write_bundle(model, bundle, canvas, format, pose=pose)
+        return write_bundle(model, bundle, canvas, format, pose=pose, quiet=quiet)
     if output is None:
         raise InputError("expected --output FILE, or --bundle FOLDER for phone apps.")
-    _check_effective({"--canvas": canvas != DEFAULT_CANVAS_PX, "--pose": pose}, "without --bundle")
+    is_int8 = "int8" in (quantize, precision)
+    _check_details(details, model, has_data=data is not None, is_int8=is_int8)
+    check_effective({"--canvas": canvas != DEFAULT_CANVAS_PX, "--pose": pose}, "without --bundle")
     if format != "onnx" or precision == "float16":
-        options = {"--weights": weights, "--quantize": quantize, "--max-loss": max_loss != DEFAULT_MAX_LOSS}
-        _check_effective(options, f"on {format} files in {precision or 'float32'}")
+        options = {"--weights": weights, "--quantize": quantize, "--max-loss": details["--max-loss"]}
+        check_effective(options, f"on {format} files in {precision or 'float32'}")
         return export_format(
             model,
             output,
@@ -101,12 +112,12 @@ def export(
             faces=calibration_faces,
             quiet=quiet,
         )
-    _check_effective({"--quantize": precision == "float32" and quantize}, "with --precision float32")
+    check_effective({"--quantize": precision == "float32" and quantize}, "with --precision float32")
     return export_onnx(
         model,
         output,
         weights=weights,
-        is_int8="int8" in (quantize, precision),
+        is_int8=is_int8,
         data=data,
         split=split,
         abstain=abstain,
@@ -117,7 +128,11 @@ def export(
     )
 
 
-def _check_effective(options: Mapping[str, object], case: str) -> None:
-    """Raise `InputError` if an option is given that has no effect in this case."""
-    if names := [name for name, is_given in options.items() if is_given]:
-        raise InputError(f"{', '.join(names)}: no effect {case}; leave out the option.")
+def _check_details(details: Mapping[str, bool], model: Path, *, has_data: bool, is_int8: bool) -> None:
+    """Raise `InputError` if a given detail has no effect, whatever the format is."""
+    if not has_data:
+        check_effective({name: details[name] for name in ("--abstain", "--split")}, "without --data")
+    if not is_int8:
+        check_effective({name: details[name] for name in ("--calibration-faces", "--max-loss")}, "without int8")
+    if details["--commit"] and is_model_file(model):
+        check_effective({"--commit": True}, "on a model file, which states its own")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mien.cli.messages import print_message
 from mien.errors import MissingExtraError
 from mien.export.format_spec import FORMATS
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from mien.export.format_spec import Format
 
 
-def write_bundle(model: Path, folder: Path, canvas: int, format: Format, *, pose: bool) -> int:
+def write_bundle(model: Path, folder: Path, canvas: int, format: Format, *, pose: bool, quiet: bool) -> int:
     """Write a phone bundle and print its files; return the exit code.
 
     Args:
@@ -21,6 +22,7 @@ def write_bundle(model: Path, folder: Path, canvas: int, format: Format, *, pose
         canvas: maximum side of an image in pixels.
         format: format of the graphs.
         pose: include the face mesh.
+        quiet: do not report that a bundle was replaced.
 
     Raises:
         InputError: if the format cannot be bundled, the canvas is out of range, or the folder contains something else.
@@ -30,7 +32,10 @@ def write_bundle(model: Path, folder: Path, canvas: int, format: Format, *, pose
         from mien.export.bundle import write
     except ImportError as error:
         raise MissingExtraError(f"Export ({error.name} is missing)", FORMATS[format].extra) from None
+    is_replaced = (folder / write.CONTRACT).is_file()
     contract = write.write_bundle(str(model), folder, canvas=canvas, mesh=pose, format=format)
+    if is_replaced and not quiet:
+        print_message(f"replaced the bundle that was in {folder}")
     sizes = [f"{graph['file']} {graph['bytes'] / 1e6:.1f} MB" for graph in contract["graphs"].values()]
     print(f"{folder}  {', '.join(sizes)}  golden tests passed")
     return 0

@@ -8,11 +8,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from mien.cli.export_source import DEFAULT_ABSTAIN, calibrate_model, write_float
-from mien.cli.messages import NOTHING_WRITTEN, report_unreadable
+from mien.cli.messages import NOTHING_WRITTEN, print_message, report_unreadable
+from mien.cli.outputs import check_no_loss
 from mien.cli.progress import progress_bar
 from mien.errors import InputError, MissingExtraError
 from mien.export.format_spec import FORMATS, check_arguments
 from mien.manifest import manifest_path
+from mien.runtime import check_float_name
 
 if TYPE_CHECKING:
     from mien.cli.options import DatasetOptions, SplitName
@@ -51,12 +53,20 @@ def export_format(
         commit: commit of the training code.
         faces: number of training faces.
         quiet: print no progress.
+
+    Raises:
+        InputError: a path or an option is not valid.
+        MissingExtraError: the packages of the format are not installed.
+        ParityError: the file differs from the model.
     """
     check_format(output, format_name, precision)
+    check_float_name(output)
+    check_no_loss(output, model)
     if precision == "int8" and not data:
         raise InputError("int8 needs --data: training faces to measure the ranges of feature maps on.")
     index = data.read() if data else None
     output.parent.mkdir(parents=True, exist_ok=True)
+    is_replaced = output.exists()
     unreadable: list[str] = []
     with TemporaryDirectory(prefix=".mien-", dir=output.parent) as folder:
         original = Path(folder) / "float32.onnx"
@@ -69,6 +79,8 @@ def export_format(
         report = _convert(original, draft, format_name, precision, training, validation, faces, quiet=quiet)
         for path in (draft, manifest_path(draft)):
             _replace(path, output.with_name(path.name))
+    if is_replaced and not quiet:
+        print_message(f"replaced the model that was in {output}")
     size = sum(file.stat().st_size for file in (output, *output.rglob("*")) if file.is_file())
     print(f"{output}  {size / 1e6:.2f} MB  {format_name} {precision}  from {origin}")
     print(report)

@@ -52,7 +52,7 @@ def export_onnx(
         DatasetError: the data set cannot be used.
         ModelError: the model is unknown or broken, or loses more than `max_loss` in int8.
     """
-    check_model_path(output, model)
+    check_model_path(output, model, is_int8=is_int8)
     if is_int8:
         _check_quantization(weights, data)
     index = data.read() if data else None

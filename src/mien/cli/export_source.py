@@ -20,19 +20,26 @@ DEFAULT_ABSTAIN = 0.02
 
 def write_float(model: Path, output: Path, weights: WeightType, commit: str) -> tuple[str, Manifest]:
     """Write a model file that computes in float32; return what it was made from, and its manifest."""
-    from mien.runtime import find_model, shipped_models
+    from mien.runtime import find_model
 
     try:
         from mien.export.weights import restore_model
     except ImportError as error:
         raise MissingExtraError(f"Export ({error.name} is missing)", "adapt") from None
-    if model.suffix == ".onnx" or (str(model) in shipped_models() and not model.exists()):
+    if is_model_file(model):
         return str(model), restore_model(find_model(model), output, weights)
     checkpoint = _find_checkpoint(model)
     from mien.export.onnx import export_model
 
     manifest = export_model(checkpoint, output, weights=weights, source={"commit": commit} if commit else None)
     return f"{checkpoint}, step {manifest.source['step']}", manifest
+
+
+def is_model_file(model: Path) -> bool:
+    """Return whether a model is an .onnx file or the name of a shipped model, not a run or a checkpoint."""
+    from mien.runtime import shipped_models
+
+    return model.suffix == ".onnx" or (str(model) in shipped_models() and not model.exists())
 
 
 def calibrate_model(model: Path, index: Index, abstain: float, *, quiet: bool) -> tuple[Manifest, list[str]]:

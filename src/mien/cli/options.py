@@ -17,6 +17,8 @@ from mien.errors import AnnotationError, DatasetError, InputError, LayoutError
 from mien.runtime import DEFAULT_MODEL, DETECTOR_SIZE, MIN_CONFIDENCE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mien.datasets import Index
     from mien.inference.analyzer import Analyzer
 
@@ -234,6 +236,17 @@ class EvaluationOptions(_SplitOptions):
     def corpus(self) -> CorpusKind | None:
         """The layout if it is that of a speech corpus."""
         return cast("CorpusKind", self.dataset) if self.dataset in get_args(CorpusKind) else None
+
+
+def check_effective(options: Mapping[str, object], case: str) -> None:
+    """Raise `InputError` if an option is given that has no effect in this case.
+
+    Args:
+        options: for each name whether it is given.
+        case: when it has no effect: "without --data".
+    """
+    if names := [name for name, is_given in options.items() if is_given]:
+        raise InputError(f"{', '.join(names)}: no effect {case}; leave out the option.")
 
 
 def check_blur_options(blur: BlurMode | None, output: Path | None, options: AnalyzerOptions) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mien.atomic import open_atomic
 from mien.errors import ImageReadError, InputError, MissingExtraError, write_error
 from mien.manifest import check_manifest_path
+from mien.runtime import check_float_name
 from mien.schema import valid_text
 
 if TYPE_CHECKING:
@@ -149,11 +150,30 @@ def check_image_path(path: Path, *, source: Path) -> None:
         raise InputError(f"{path} is the image itself. Give another --output.")
 
 
-def check_model_path(path: Path, model: str | Path) -> None:
-    """Raise `InputError` unless a model and its manifest can be written without loss of another file."""
+def check_model_path(path: Path, model: str | Path, *, is_int8: bool = False) -> None:
+    """Raise `InputError` unless an .onnx file and its manifest can be written without loss of another file.
+
+    Args:
+        path: file to write.
+        model: model that it is made from.
+        is_int8: the file computes in int8, so that its name may end in .int8.onnx.
+    """
     if path.suffix != ".onnx":
         raise InputError(f"{path}: the name of a model file must end in .onnx.")
-    if path.is_dir():
+    if not is_int8:
+        check_float_name(path)
+    check_no_loss(path, model)
+
+
+def check_no_loss(path: Path, model: str | Path) -> None:
+    """Raise `InputError` if a model or its manifest would replace something else than a model and a manifest.
+
+    Args:
+        path: file to write, or folder of Core ML.
+        model: model that it is made from.
+    """
+    is_package = path.suffix == ".mlpackage" and (path / "Manifest.json").is_file()
+    if path.is_dir() and not is_package:
         raise InputError(f"{path} is a directory; expected a file name.")
     if path.exists() and path.resolve() == Path(model).resolve():
         raise InputError(f"{path} is the model itself; give another --output.")
@@ -179,8 +199,22 @@ def save_image(image: np.ndarray, path: Path) -> None:
 
 
 def check_report(folder: Path | None) -> None:
-    """Raise `MissingExtraError` if a report is requested and matplotlib or Jinja2 is not installed."""
-    if folder and not (find_spec("matplotlib") and find_spec("jinja2")):
+    """Check a requested report before work begins.
+
+    Raises:
+        MissingExtraError: matplotlib or Jinja2 is not installed.
+        InputError: the path is that of a file.
+    """
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; expected a folder for the report.")
+    check_report_packages()
+
+
+def check_report_packages() -> None:
+    """Raise `MissingExtraError` if matplotlib or Jinja2 is not installed."""
+    if not (find_spec("matplotlib") and find_spec("jinja2")):
         raise MissingExtraError("A report", "report")
 
 

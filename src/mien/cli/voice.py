@@ -93,7 +93,7 @@ def voice(
 
 def _check_outputs(sources: list[Source], output: Path | None, table: Path | None) -> None:
     """Raise `InputError` for outputs that cannot be written, before the analysis."""
-    from mien.cli.outputs import check_report
+    from mien.cli.outputs import check_report_packages
     from mien.table_files import check_table_path
 
     if output is not None:
@@ -101,7 +101,7 @@ def _check_outputs(sources: list[Source], output: Path | None, table: Path | Non
             raise InputError(f"{output}: the name of the image must end in .png.")
         if len(sources) > 1:
             raise InputError("--output takes one file; give --table or --json for several.")
-        check_report(output)
+        check_report_packages()
         _check_plot_path(output)
     if table is not None:
         check_table_path(table)
