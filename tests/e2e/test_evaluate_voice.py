@@ -68,7 +68,7 @@ def test_broken_sounds_are_counted_with_exit_code_1(corpus, tmp_path, capsys):
     assert run("--data", str(tmp_path), "--json", "--quiet") == 1
     shown = capsys.readouterr()
     assert json.loads(shown.out)["unreadable"] == ["09a01Fa"]
-    assert "1 missing or broken sounds count as errors: 09a01Fa" in shown.err
+    assert "1 missing or broken sound counts as an error: 09a01Fa" in shown.err
 
 
 @pytest.mark.parametrize(

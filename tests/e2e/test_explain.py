@@ -43,6 +43,13 @@ def test_writes_the_image_to_the_current_folder_or_to_output(
         assert drawing.format == "JPEG"
 
 
+def test_a_folder_as_output_is_refused_before_the_analysis(tmp_path, capsys):
+    (tmp_path / "a.png").mkdir()
+    for command in (["explain", "none.jpg", "-o"], ["data", "check", "--data", tmp_path, "--leaks"]):
+        code, out, err = run(capsys, *command, tmp_path / "a.png")
+        assert (code, out, err) == (2, "", f"mien: {tmp_path / 'a.png'} is a directory; expected a file name.\n")
+
+
 def test_json_prints_the_maps_and_writes_no_image(explainable_model, examples, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["explain", examples / "astronaut.jpg", "--model", explainable_model, "--label", "fear", "--json"]

@@ -120,7 +120,7 @@ def test_float16_uses_abstain_and_commit_and_reports_broken_images(run_folder, s
     path = tmp_path / "a.onnx"
     code, _, err = run(capsys, "export", run_folder, "-o", path, "--precision", "float16", *arguments)
     assert code == 1
-    assert "1 missing or broken images count as errors: valid/neutral/0.png" in err
+    assert "1 missing or broken image counts as an error: valid/neutral/0.png" in err
     manifest = read_manifest(path)
     assert manifest.source["commit"] == "abc"
     assert manifest.abstain_below > 0

@@ -12,6 +12,7 @@ from mien.cli.messages import NOTHING_WRITTEN, print_message
 from mien.cli.options import OUTPUT_FILE, Quiet
 from mien.cli.outputs import check_model_path
 from mien.cli.progress import progress_bar
+from mien.number_format import count
 
 if TYPE_CHECKING:
     from mien.adaptation.adapt import Adaptation
@@ -55,7 +56,7 @@ def adapt(
     if adaptation.absent:
         print_message(f"no face shows {', '.join(adaptation.absent)}: an adapted model rarely predicts them")
     if adaptation.skipped:
-        print_message(f"{len(adaptation.skipped)} images without a readable face were skipped")
+        print_message(f"skipped {count(len(adaptation.skipped), 'image')} without a readable face")
     if not group and not quiet:
         print_message("every image counts as another person; if people recur, name them with --group")
     _print_numbers(adaptation)

@@ -36,9 +36,11 @@ def check(
             recipe.
         as_json: print one JSON object.
     """
-    from mien.cli.outputs import print_json
+    from mien.cli.outputs import check_file_path, print_json
     from mien.datasets import check_dataset, write_leaks
 
+    if leaks is not None:
+        check_file_path(leaks)
     index = data.read()
     with progress_bar("reading images", is_shown=not quiet, on_stop=NOTHING_WRITTEN) as progress:
         report = check_dataset(index, progress=progress)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mien.cli.exit_codes import SOME_FAILED
+from mien.number_format import count
 from mien.schema import valid_text
 
 NOTHING_WRITTEN = "nothing was written; give the command again"
@@ -51,11 +52,12 @@ def unreadable_note(failures: int) -> str:
     return f", {failures} could not be read" if failures else ""
 
 
-def report_unreadable(names: list[str], noun: str = "images") -> int:
+def report_unreadable(names: list[str], noun: str = "image") -> int:
     """Print the missing and broken images or sounds of an evaluation; return the exit code, 1 if there are any."""
     if not names:
         return 0
-    print_message(f"{len(names)} missing or broken {noun} count as errors: {shorten(names)}")
+    effect = "counts as an error" if len(names) == 1 else "count as errors"
+    print_message(f"{count(len(names), f'missing or broken {noun}')} {effect}: {shorten(names)}")
     return SOME_FAILED
 
 

@@ -142,8 +142,15 @@ class ImageWriter:
         return key not in self._reserved and not is_kept
 
 
+def check_file_path(path: Path) -> None:
+    """Raise `InputError` if the path of a file to write is that of a folder."""
+    if path.is_dir():
+        raise InputError(f"{path} is a directory; expected a file name.")
+
+
 def check_image_path(path: Path, *, source: Path) -> None:
-    """Raise `InputError` unless the suffix is that of an image format and the path is not the source's."""
+    """Raise `InputError` unless an image can be written to a path that is not its source."""
+    check_file_path(path)
     if path.suffix.lower() not in _FORMATS:
         raise InputError(f"{path}: an image's name must end in {', '.join(_FORMATS)}.")
     if _path_key(path) == _path_key(source):
@@ -172,9 +179,8 @@ def check_no_loss(path: Path, model: str | Path) -> None:
         path: file to write, or folder of Core ML.
         model: model that it is made from.
     """
-    is_package = path.suffix == ".mlpackage" and (path / "Manifest.json").is_file()
-    if path.is_dir() and not is_package:
-        raise InputError(f"{path} is a directory; expected a file name.")
+    if not (path.suffix == ".mlpackage" and (path / "Manifest.json").is_file()):
+        check_file_path(path)
     if path.exists() and path.resolve() == Path(model).resolve():
         raise InputError(f"{path} is the model itself; give another --output.")
     check_manifest_path(path)

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from mien.cli.messages import NOTHING_WRITTEN, print_message, print_overwriting, print_written
 from mien.cli.options import OUTPUT_FILE, DetectionOptions, Quiet, Workers, network_threads
+from mien.cli.outputs import check_file_path
 from mien.cli.progress import progress_bar
 from mien.errors import InputError
 from mien.manifest import is_manifest
@@ -88,8 +89,7 @@ def _check_output(path: Path) -> None:
     """Raise `InputError` unless a file of class frequencies can have this path."""
     if path.suffix != ".json":
         raise InputError(f"{path}: the name of a file of class frequencies must end in .json.")
-    if path.is_dir():
-        raise InputError(f"{path} is a directory; expected a file name.")
+    check_file_path(path)
     if is_manifest(path):
         raise InputError(f"{path} is the manifest of a model; give another --output.")
 

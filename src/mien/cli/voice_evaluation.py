@@ -55,7 +55,7 @@ def evaluate_voice(
         print_json({**subject, **summary})
     else:
         print_voice_evaluation(subject, summary)
-    return report_unreadable(summary["unreadable"], "sounds")
+    return report_unreadable(summary["unreadable"], "sound")
 
 
 def _select(utterances: list[Utterance], split: str | None) -> list[Utterance]:
