@@ -100,7 +100,9 @@ def check_folder(folder: Path) -> None:
         return
     if not _has_contract(folder):
         if folder.exists() or folder.is_symlink():
-            raise InputError(f"{folder} contains other files and no {CONTRACT}; choose a new or empty folder.")
+            raise InputError(
+                f"{folder} contains other files and no {CONTRACT} of a bundle; choose a new or empty folder."
+            )
         return
     if others := _foreign_files(folder):
         names = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
