@@ -102,7 +102,7 @@ class _Stream:
         self._pending: _Frame | None = None
         self._timestamp_s: float | None = None
         self._frame_count = 0
-        self._must_reset = False
+        self._resets = 0
         self._is_ending = False
         self._close: tuple[int, str] = (status.WS_1000_NORMAL_CLOSURE, "")
 
@@ -140,6 +140,8 @@ class _Stream:
         while True:
             if self._answers.qsize() >= MAX_UNSENT:
                 await self._answers.join()
+            while self._resets >= MAX_UNSENT:
+                await asyncio.sleep(0.02)
             try:
                 async with asyncio.timeout(self._settings.stream_idle_s):
                     message = await self._websocket.receive()
@@ -169,7 +171,7 @@ class _Stream:
             self._timestamp_s = message.timestamp_s
             return
         with self._lock:
-            self._must_reset = True
+            self._resets += 1
         self._timestamp_s = None
         self._replace_pending(None)
         self._has_work.set()
@@ -191,10 +193,11 @@ class _Stream:
             self._has_work.clear()
             if self._is_ending:
                 return self._replace_pending(None)
-            if self._must_reset:
-                self._must_reset = False
+            if self._resets:
                 source = _Source(FaceFollower(analyzer), self._settings.max_faces)
+            for _ in range(self._resets):
                 self._answers.put_nowait({"type": "reset"})
+            self._resets = 0
             if self._pending is not None and (
                 answer := await self._workers.run(lambda source=source: self._analyze_pending(source))
             ):
@@ -205,7 +208,7 @@ class _Stream:
         """Return the answer to the pending image, or None if it was dropped; runs in a worker thread."""
         with self._lock:
             # an image that arrived after a reset belongs to the next source
-            if self._must_reset or (frame := self._pending) is None:
+            if self._resets or (frame := self._pending) is None:
                 return None
             self._pending = None
         try:
@@ -240,20 +243,31 @@ class _Source:
         self._follower = follower
         self._max_faces = max_faces
         self._first_s: float | None = None
+        self._is_timed = False
         self._last_s = -math.inf
 
     def step(self, frame: _Frame) -> dict[str, Any]:
         """Analyze an image and return its answer; runs in a worker thread."""
         image = read_image(frame.data, max_pixels=self._follower.analyzer.options.max_pixels)
+        is_timed = frame.timestamp_s is not None
         if self._first_s is None:
             self._first_s = frame.arrived_s
+            self._is_timed = is_timed
+        if is_timed != self._is_timed:
+            here, before = ("with", "without") if is_timed else ("without", "with")
+            raise InputError(
+                f"an image {here} timestamp_s follows one {before}; send it for all images or none, or a reset first."
+            )
         now_s = frame.arrived_s - self._first_s if frame.timestamp_s is None else frame.timestamp_s
         if now_s < self._last_s:
             raise InputError(
                 f"timestamp_s {now_s:g} is before the previous image's {self._last_s:g}; send a reset first."
             )
         self._last_s = now_s
+        started_s = time.perf_counter()
         result = self._follower.step(DecodedFrame(frame.index, now_s, image))
+        if self._follower.has_detected:
+            self._follower.schedule.slow_down(time.perf_counter() - started_s)
         largest_first = sorted(result.faces, key=lambda face: -bbox_area(face.bbox_xyxy))
         kept = {face.track_id for face in largest_first[: self._max_faces]}
         height, width = image.shape[:2]

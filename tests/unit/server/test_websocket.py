@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import pytest
 from starlette.testclient import WebSocketDenialResponse
@@ -12,6 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 from mien.errors import ModelError
 from mien.server.websocket import _Source
 from mien.video.follower import FaceFollower
+from mien.video.schedule import DetectionSchedule
 from support.server import BAD, TOKEN, create_client, jpeg
 from support.waiting import wait_until
 
@@ -48,6 +50,12 @@ def paused_analysis(monkeypatch):
     return started, resume
 
 
+@pytest.fixture
+def fast_machine(monkeypatch):
+    """Detections count as fast, however loaded this machine is."""
+    monkeypatch.setattr(DetectionSchedule, "slow_down", lambda self, duration_s: None)
+
+
 def analyze_at(stream, timestamp_s, data):
     stream.send_json({"type": "frame", "timestamp_s": timestamp_s})
     stream.send_bytes(data)
@@ -60,6 +68,7 @@ def denial(client, path="/v1/stream", **options):
     return raised.value.status_code, raised.value.json()["error"]["code"]
 
 
+@pytest.mark.usefixtures("fast_machine")
 def test_face_is_tracked_and_its_prediction_smoothed(stream):
     answers = [analyze_at(stream, index / 25, jpeg()) for index in range(4)]
     assert [answer["type"] for answer in answers] == ["frame"] * 4
@@ -74,6 +83,7 @@ def test_face_is_tracked_and_its_prediction_smoothed(stream):
     assert [face["expression"] is not None for (face,) in faces] == [True, False, False, True]
 
 
+@pytest.mark.usefixtures("fast_machine")
 def test_every_image_of_a_slow_source_is_classified(stream):
     answers = [analyze_at(stream, index / 2, jpeg()) for index in range(6)]
     assert [answer["faces"][0]["track_id"] for answer in answers] == [1] * 6
@@ -218,6 +228,52 @@ def test_reset_drops_the_pending_image(stream, paused_analysis):
     resume.set()
     assert stream.receive_json()["frame_index"] == 0
     assert stream.receive_json() == {"type": "reset"}
+
+
+def test_every_reset_is_answered(stream, paused_analysis):
+    started, resume = paused_analysis
+    stream.send_bytes(jpeg())
+    assert started.wait(20)
+    for _ in range(100):  # more than the answers that may wait
+        stream.send_json({"type": "reset"})
+    resume.set()
+    assert stream.receive_json()["frame_index"] == 0
+    assert [stream.receive_json() for _ in range(100)] == [{"type": "reset"}] * 100
+    stream.send_bytes(jpeg())
+    assert stream.receive_json()["type"] == "frame"
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.5, None), (None, 0.5)])
+def test_images_with_and_without_timestamps_need_a_reset_in_between(stream, first, second):
+    def analyze(timestamp_s):
+        if timestamp_s is not None:
+            stream.send_json({"type": "frame", "timestamp_s": timestamp_s})
+        stream.send_bytes(jpeg())
+        return stream.receive_json()
+
+    assert analyze(first)["type"] == "frame"
+    mixed = analyze(second)
+    assert (mixed["type"], mixed["code"], mixed["frame_index"]) == ("error", "input", 1)
+    here, before = ("without", "with") if second is None else ("with", "without")
+    assert mixed["message"].startswith(f"an image {here} timestamp_s follows one {before}; send it for all images")
+    assert analyze(first)["type"] == "frame"
+    stream.send_json({"type": "reset"})
+    assert stream.receive_json() == {"type": "reset"}
+    assert analyze(second)["type"] == "frame"
+
+
+def test_slow_detections_are_less_frequent(stream, monkeypatch):
+    def slow_step(self, frame):
+        result = step(self, frame)
+        if self.has_detected:
+            time.sleep(0.1)
+        return result
+
+    step = FaceFollower.step
+    monkeypatch.setattr(FaceFollower, "step", slow_step)
+    answers = [analyze_at(stream, index / 10, jpeg()) for index in range(3)]
+    # the next detection follows after 2.5 times the duration of the last one, here at least 0.25 s
+    assert [answer["faces"][0]["expression"] is not None for answer in answers] == [True, False, False]
 
 
 def test_image_after_a_reset_belongs_to_the_new_source(tiny_model, paused_analysis):
