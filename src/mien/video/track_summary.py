@@ -20,7 +20,9 @@ AFFECT = ("valence", "arousal")
 AFFECT_LEVEL = 0.2
 """Valence and arousal above this value are high, below its negative low."""
 DECIMALS = 4
-"""Decimals of all numbers."""
+"""Decimals of all numbers but times."""
+TIME_DECIMALS = 6
+"""Decimals of times, as in the table of rows: a time that is rounded up would be after its frame."""
 TRACKS = "tracks.csv"
 SEGMENTS = "segments.csv"
 """Names of the tables in an output folder."""
@@ -126,7 +128,11 @@ def _summarize(face: FaceRows, schema: RowSchema) -> dict[str, Any]:
         summary |= _mean_and_peak(face, columns[name], name)
     if schema.action_units:
         summary |= _blinks(face, columns[EYE_CLOSURE])
-    return {name: round(value, DECIMALS) if isinstance(value, float) else value for name, value in summary.items()}
+    return {name: _rounded(name, value) if isinstance(value, float) else value for name, value in summary.items()}
+
+
+def _rounded(name: str, value: float) -> float:
+    return round(value, TIME_DECIMALS if name.endswith("_s") else DECIMALS)
 
 
 def _mean_and_peak(face: FaceRows, values: np.ndarray, name: str) -> dict[str, float]:

@@ -77,6 +77,16 @@ def test_segments_are_in_time_order_and_leave_out_unsure_time():
     assert [(item["start_s"], item["end_s"]) for item in segments] == [(0.0, 1.0), (0.5, 4.0), (2.0, 4.0)]
 
 
+def test_times_are_those_of_the_rows():
+    rows = [face_row(round(index / 30, 6)) for index in range(20, 30)]
+    rows[2]["s_neutral"] = 0.95
+    for summarize in (summarize_tracks, summarize_segments):
+        (summary,) = summarize(rows, SCHEMA)
+        assert summary["start_s"] == summary["onset_neutral_s"] == rows[0]["timestamp_s"] == 0.666667
+        assert summary["peak_neutral_s"] == rows[2]["timestamp_s"] == 0.733333
+        assert summary["share_neutral"] == 1
+
+
 def test_tables_have_the_documented_columns(tmp_path):
     rows = face_rows((0, 10, "neutral"), (10, 20, "happiness"))
     files = write_summaries(tmp_path, lambda: iter(rows), SCHEMA)
