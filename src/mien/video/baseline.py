@@ -27,7 +27,7 @@ def find_baselines(rows: Iterable[Mapping[str, Any]], schema: RowSchema) -> Base
     """Return the level of each action unit in the neutral face of every person.
 
     It is the median over the time labeled neutral. A face that is labeled neutral for less than a second and in view
-    for at least ten has the 10 % quantile over its track; other faces have no baseline.
+    for at least ten has the 10 % quantile over its track; other faces have no baseline. Both are weighted by time.
 
     Args:
         rows: see `mien.video.table`; in time order.
@@ -52,10 +52,19 @@ def _levels(face: FaceRows, neutral: int | None) -> np.ndarray | None:
     seconds = face.end_s - face.begin_s
     is_neutral = is_known & (face.states == neutral)
     if seconds[is_neutral].sum() >= MIN_NEUTRAL_S:
-        return np.median(face.columns[is_neutral], axis=0)
+        return _quantile(face.columns[is_neutral], seconds[is_neutral], 0.5)
     if seconds[is_known].sum() >= MIN_TRACK_S:
-        return np.quantile(face.columns[is_known], QUANTILE, axis=0)
+        return _quantile(face.columns[is_known], seconds[is_known], QUANTILE)
     return None
+
+
+def _quantile(values: np.ndarray, seconds: np.ndarray, share: float) -> np.ndarray:
+    """Return the quantile of each column of values (N, K) over time, interpolated between the middles of the rows."""
+    order = values.argsort(axis=0)
+    ordered, durations_s = np.take_along_axis(values, order, axis=0), seconds[order]
+    middles_s = durations_s.cumsum(axis=0) - durations_s / 2
+    at_s = share * seconds.sum()
+    return np.array([np.interp(at_s, *column) for column in zip(middles_s.T, ordered.T, strict=True)])
 
 
 def subtract_baselines(rows: Iterable[Mapping[str, Any]], baselines: Baselines) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ import pytest
 
 from mien.video.baseline import find_baselines, subtract_baselines
 from mien.video.table import RowSchema
-from support.video_rows import LABELS, face_rows
+from support.video_rows import LABELS, face_row, face_rows
 
 SCHEMA = RowSchema(labels=LABELS, action_units=("AU04", "AU12"))
 
@@ -27,6 +27,22 @@ def test_baseline_without_neutral_time_is_a_low_quantile():
         face_rows((20, 120, "happiness")), 0.7, 0.9
     )
     assert find_baselines(rows, SCHEMA) == {(1, 1): {"AU04": 0.2, "AU12": 0.1}}
+
+
+@pytest.mark.parametrize("label", ["neutral", "happiness"])
+def test_rows_are_weighted_by_time(label):
+    still = [face_row(float(second), label) for second in range(20)]
+    moving = [face_row(20 + index / 30, label) for index in range(45)]
+    rows = with_units(still, 0.1, 0.6) + with_units(moving, 0.5, 0.2)
+    baseline = find_baselines(rows, SCHEMA)[1, 1]
+    assert baseline["AU04"] == pytest.approx(0.1)
+    assert baseline["AU12"] == pytest.approx(0.6)
+
+
+def test_median_of_few_rows_is_that_of_their_values():
+    slow = [face_row(float(second)) for second in range(4)]
+    rows = [row | {"AU04": value, "AU12": 0.0} for row, value in zip(slow, (0.4, 0.1, 0.2, 0.3), strict=True)]
+    assert find_baselines(rows, SCHEMA)[1, 1]["AU04"] == pytest.approx(0.25)
 
 
 def test_short_track_without_neutral_time_has_no_baseline():
