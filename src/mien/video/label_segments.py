@@ -32,17 +32,20 @@ class LabelSegment:
     confidence: float
 
 
-def label_segments(rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...]) -> list[LabelSegment]:
+def label_segments(
+    rows: Iterable[Mapping[str, Any]], labels: tuple[str, ...], *, fps: float | None = None
+) -> list[LabelSegment]:
     """Return the label segments of all faces, by start time; stretches without a label are left out.
 
     Args:
         rows: see `mien.video.table`; in time order.
         labels: class names in the model's order.
+        fps: see `mien.video.face_rows.read_faces`.
 
     Raises:
         InputError: when the rows are not in time order, or a row has an unknown label.
     """
-    segments = [segment for face in read_faces(rows, labels) for segment in _face_segments(face, labels)]
+    segments = [segment for face in read_faces(rows, labels, fps=fps) for segment in _face_segments(face, labels)]
     return sorted(segments, key=lambda segment: (segment.start_s, segment.scene, segment.track_id))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mien.video.label_segments import label_segments
-from support.video_rows import LABELS, face_rows
+from support.video_rows import LABELS, face_row, face_rows
 
 
 def spans(segments):
@@ -31,6 +31,11 @@ def test_confidence_is_the_mean_probability_of_the_label():
 def test_an_absence_splits_a_segment():
     rows = face_rows((0, 5, "neutral"), (20, 25, "neutral"))
     assert spans(label_segments(rows, LABELS)) == [(1, "neutral", 0.0, 0.5), (1, "neutral", 2.0, 2.5)]
+
+
+def test_single_frames_last_as_long_as_given():
+    rows = [face_row(0.0, track=1), face_row(2.0, track=2)]
+    assert spans(label_segments(rows, LABELS, fps=2)) == [(1, "neutral", 0.0, 0.5), (2, "neutral", 2.0, 2.5)]
 
 
 def test_faces_are_in_the_order_of_time():
