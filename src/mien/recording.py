@@ -187,7 +187,7 @@ class _Run(AbstractContextManager["_Run"]):
     def _resume(self, state: dict[str, Any]) -> float:
         """Continue after the last frame of a checkpoint; return the time from which on images are to be written."""
         self._analysis.follower.restore(state["follower"])
-        self._analysis.reader.skip_to(state["index"], state["timestamp_s"])
+        self._analysis.reader.skip_to(state["index"], state["timestamp_s"], seek=state["has_exact_times"])
         self._analysis.reader.restore_errors(state["errors"], self._counts.broken)
         return float((round(state["timestamp_s"] / TIME_BASE) + Fraction(3, 4)) * TIME_BASE)
 
@@ -246,6 +246,7 @@ class _Run(AbstractContextManager["_Run"]):
             "settings": self._settings,
             "index": frame.index,
             "timestamp_s": frame.timestamp_s,
+            "has_exact_times": self._analysis.reader.has_exact_times,
             "length": self._rows.sync(),
             "counts": asdict(self._counts),
             "errors": self._analysis.reader.errors,
@@ -294,6 +295,7 @@ class _Run(AbstractContextManager["_Run"]):
             was_stopped=self._was_stopped or self._is_copy_stopped,
             is_resumable=is_resumable,
             is_truncated=self._analysis.reader.is_truncated,
+            has_failed=self._analysis.reader.has_failed,
             is_copy_stopped=self._is_copy_stopped,
             is_copy_truncated=self._is_copy_truncated,
         )
@@ -331,7 +333,8 @@ class _Run(AbstractContextManager["_Run"]):
         info = self._analysis.info
         is_copy = not self._analysis.is_repeatable
         source = self._folder / VIDEO if is_copy else self._analysis.source
-        images: FrameReader = partial(frames_at, str(source), fps=self._analysis.fps)
+        seek = is_copy or self._analysis.reader.has_exact_times
+        images: FrameReader = partial(frames_at, str(source), fps=self._analysis.fps, seek=seek)
         images = hide_faces(images, self._hidden) if self._hidden else images
         write_report(
             self._folder / REPORT,

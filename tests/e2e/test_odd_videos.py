@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.video.io.reader import VideoReader
 from support import clips
 from support.images import bust, scaled_to_face
 from support.shell import Shell, read_table
@@ -77,6 +78,16 @@ def test_truncated_file_is_analyzed_up_to_its_end(shell, tmp_path):
     assert [int(row["frame_index"]) for row in rows] == list(range(len(rows)))
     assert len(image_times(tmp_path / "out" / "annotated.mp4")) == len(rows)
     assert "the video is truncated" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_failed_stream_is_complete_up_to_there_with_exit_code_1(shell, tmp_path, monkeypatch):
+    clip = faces_clip(tmp_path / "clip.mp4", 5)
+    problem = "rtsp://host/one sent nothing for 60 s."
+    monkeypatch.setattr(VideoReader, "has_failed", True)
+    monkeypatch.setattr(VideoReader, "problems", [problem])
+    assert shell(clip, "--output", tmp_path / "out", "--no-report") == 1
+    assert problem in shell.err
+    assert len(read_table(tmp_path / "out" / "faces.csv")) == 5
 
 
 def test_4k_video(shell, tmp_path):

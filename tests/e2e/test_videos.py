@@ -225,10 +225,12 @@ class FakeAnalysis:
     Attributes:
         calls: pairs of the names of both folders.
         stop_at: number of the video in which the run is stopped.
+        failed: names of the folders whose streams fail.
     """
 
     def __init__(self):
         self.calls = []
+        self.failed = ()
         self.stop_at = None
 
     def __call__(self, source, analyzer, voices, folder, *_):
@@ -236,7 +238,7 @@ class FakeAnalysis:
         was_stopped = len(self.calls) == self.stop_at
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "faces.csv").touch()
-        return SimpleNamespace(was_stopped=was_stopped)
+        return SimpleNamespace(was_stopped=was_stopped, has_failed=folder.name in self.failed)
 
     def take(self):
         """Return the calls and forget them."""
@@ -309,6 +311,16 @@ def test_resume_repeats_a_video_that_could_not_be_read(shell, analysis, namesake
     assert shell(first, second, "-o", out) == 1
     assert analysis.take() == [("d1", "clip-2")]
     assert shell(first, second, "-o", out, "--resume") == 0
+    assert analysis.take() == [("d0", "clip")]
+
+
+def test_resume_repeats_a_stream_that_failed(shell, analysis, namesakes, tmp_path):
+    first, second, *_ = namesakes
+    analysis.failed = ("clip",)
+    assert shell(first, second, "-o", tmp_path / "out") == 1
+    assert analysis.take() == [("d0", "clip"), ("d1", "clip-2")]
+    analysis.failed = ()
+    assert shell(first, second, "-o", tmp_path / "out", "--resume") == 0
     assert analysis.take() == [("d0", "clip")]
 
 

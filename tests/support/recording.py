@@ -27,6 +27,9 @@ class FakeReader:
         source="clip.mp4", size_hw=(120, 160), fps=10, duration_s=2, frames=FRAMES, has_audio=False, is_live=False
     )  # fmt: skip
 
+    has_exact_times = True
+    has_failed = False
+
     def __init__(self, source, fps=None, color="rgb"):
         self.info, self.broken, self.problems, self.errors, self.is_truncated = self.source_info, 0, [], [], False
         self._next = 0
@@ -39,7 +42,8 @@ class FakeReader:
                 image = np.full((120, 160, 3), 100 + index, dtype=np.uint8)
                 yield DecodedFrame(index, self.times_s[index], image)
 
-    def skip_to(self, index, timestamp_s):
+    def skip_to(self, index, timestamp_s, *, seek):
+        assert seek == self.has_exact_times
         assert self.times_s[index] == timestamp_s
         self._next = index + 1
 

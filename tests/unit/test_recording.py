@@ -63,6 +63,28 @@ def test_resumed_run_counts_as_broken_only_broken_frames_of_a_sampled_video(tmp_
     assert run(tmp_path / "out", fps=2.5, resume=True).counts.broken == 4
 
 
+@pytest.mark.parametrize("has_exact_times", [True, False])
+def test_corrected_times_are_not_used_to_seek(tmp_path, monkeypatch, has_exact_times):
+    monkeypatch.setattr(FakeReader, "has_exact_times", has_exact_times)
+    with pytest.raises(Killed):
+        run(tmp_path, on_frame=kill_at(8))
+    seeks, report_seeks = [], []
+
+    def skip_to(self, index, timestamp_s, *, seek):
+        seeks.append(seek)
+        self._next = index + 1
+
+    monkeypatch.setattr(FakeReader, "skip_to", skip_to)
+    # a new reader has not corrected any time yet
+    monkeypatch.setattr(FakeReader, "has_exact_times", True)
+    run(tmp_path, resume=True)
+    assert seeks == [has_exact_times]
+    monkeypatch.setattr(FakeReader, "has_exact_times", has_exact_times)
+    monkeypatch.setattr(recording_module, "frames_at", lambda *_, seek, **__: report_seeks.append(seek) or [])
+    run(tmp_path / "report", report=True)
+    assert set(report_seeks) == {has_exact_times}
+
+
 def test_resumes_after_the_video_was_joined(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(recording_module, "summarize_rows", fail)

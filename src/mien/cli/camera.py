@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mien.cli.messages import print_overwriting
+from mien.cli.exit_codes import SOME_FAILED
+from mien.cli.messages import print_message, print_overwriting
 from mien.cli.options import DEFAULTS, OUTPUT_FOLDER, AnalyzerOptions, Blur, DetectEvery, Quiet
 from mien.cli.signals import stop_code, was_signaled
 from mien.drawing.blur_mode import check_blur
@@ -18,6 +20,7 @@ from mien.number_format import whole_percent
 if TYPE_CHECKING:
     from mien.recording import Counts
     from mien.results import VideoFrame
+    from mien.video.analysis import VideoAnalysis
 
 PRINT_INTERVAL_S = 0.5
 """Seconds between two lines of text without a window."""
@@ -40,8 +43,8 @@ def camera(
     Inform everyone in view of the camera, and do not use it on people at work or in education: see
     docs/responsible-use.md. Nothing is stored without --output. Without a display the faces are printed.
 
-    Exit code: 0 at the end of the source and when the window is closed, 2 if the source cannot be read. Ctrl-C (130)
-    and SIGTERM (143) end the run too, and the files are complete up to there.
+    Exit code: 0 at the end of the source and when the window is closed, 1 if the camera or stream fails, 2 if the
+    source cannot be read. Ctrl-C (130) and SIGTERM (143) end the run too, and the files are complete up to there.
 
     Args:
         source: camera ("camera:0", "camera:1"), URL (rtsp, http), or video file.
@@ -73,10 +76,7 @@ def camera(
                 raise _WindowClosed
 
         if output is None:
-            with suppress(_WindowClosed):
-                for frame in analysis:
-                    show(frame)
-            return 0
+            return _show_frames(analysis, show)
         from mien.recording import record
 
         print_overwriting(output, quiet=quiet)
@@ -97,7 +97,18 @@ def camera(
     finally:
         if not quiet:
             print_summary(recording, recording.files)
-    return stop_code() if recording.was_stopped and was_signaled() else 0
+    code = SOME_FAILED if recording.has_failed else 0
+    return stop_code() if recording.was_stopped and was_signaled() else code
+
+
+def _show_frames(analysis: VideoAnalysis, show: Callable[[VideoFrame], None]) -> int:
+    """Show the frames until the source or the user ends it; return the exit code."""
+    with suppress(_WindowClosed):
+        for frame in analysis:
+            show(frame)
+    for problem in analysis.reader.problems:
+        print_message(problem)
+    return SOME_FAILED if analysis.reader.has_failed else 0
 
 
 class _WindowClosed(KeyboardInterrupt):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from mien.addresses import public_name
-from mien.cli.exit_codes import exit_code
+from mien.cli.exit_codes import SOME_FAILED, exit_code
 from mien.cli.messages import holds_data, print_message, print_written, printable, unreadable_note
 from mien.cli.options import (
     DEFAULTS,
@@ -80,8 +80,8 @@ def video(
     The prediction describes how a face appears to others, not what the person feels. Do not use it on people at work or
     in education: see docs/responsible-use.md. On a narrow terminal "visible" and "to" are left out, in this order.
 
-    Exit code: 0 if all videos could be read, 1 if some could not, 2 if none could. Ctrl-C (130) and SIGTERM (143) end
-    the analysis and complete the files; --resume continues it.
+    Exit code: 0 if all videos could be read, 1 if some could not or a stream failed, 2 if none could. Ctrl-C (130) and
+    SIGTERM (143) end the analysis and complete the files; --resume continues it.
 
     Args:
         source: files, quoted patterns ("clips/*.mp4"), a URL (rtsp, http), camera ("camera:0"), folder of images, or
@@ -128,7 +128,9 @@ def video(
         if len(sources) > 1:
             return _analyze_several(sources, options.open_analyzer(), voices, output, settings, is_stopped)
         recording = _analyze(sources[0], options.open_analyzer(), voices, output, table, settings, is_stopped)
-    return stop_code() if recording.was_stopped else 0
+    if recording.was_stopped:
+        return stop_code()
+    return SOME_FAILED if recording.has_failed else 0
 
 
 def _analyze(
@@ -205,7 +207,7 @@ def _analyze_several(
     is_stopped: Callable[[], bool],
 ) -> int:
     """Analyze several videos, each into a folder of its own; a bad one is reported and the others continue."""
-    failures = skipped = 0
+    failures = incomplete = skipped = 0
     with ExitStack() as stack:
         folders = None
         if output is not None:
@@ -225,9 +227,12 @@ def _analyze_several(
                 continue
             if recording.was_stopped:
                 return stop_code()
-            if folders is not None:
+            if recording.has_failed:
+                incomplete += 1
+            elif folders is not None:
                 folders.finish(item)
-    return _conclude(len(sources), skipped, failures, quiet=settings.quiet)
+    code = _conclude(len(sources), skipped, failures, quiet=settings.quiet)
+    return max(code, SOME_FAILED) if incomplete else code
 
 
 def _conclude(total: int, skipped: int, failures: int, *, quiet: bool) -> int:

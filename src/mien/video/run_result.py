@@ -39,10 +39,11 @@ class Recording:
         timeline: the faces over time.
         turns: the speaking turns, with a sound track; empty without speech.
         files: the files written.
-        problems: one line for each reason why images of a sequence are missing.
+        problems: one line for each reason why images of a sequence are missing, or a stream or camera failed.
         was_stopped: true when Ctrl-C ended it early.
         is_resumable: true when it was stopped and `record` can continue it.
         is_truncated: true when the video ended early.
+        has_failed: true when that was a failure of a network stream or a camera.
         is_copy_stopped: true when it was stopped in the second pass over the video, so that the copy is missing.
         is_copy_truncated: true when the second pass ended early by itself.
     """
@@ -55,5 +56,6 @@ class Recording:
     was_stopped: bool
     is_resumable: bool
     is_truncated: bool
+    has_failed: bool
     is_copy_stopped: bool
     is_copy_truncated: bool

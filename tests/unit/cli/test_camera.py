@@ -91,6 +91,16 @@ def test_closing_the_window_completes_the_recording(shell, clip, tmp_path):
     assert window.closed == 1
 
 
+@pytest.mark.parametrize("has_output", [True, False])
+def test_failed_camera_has_exit_code_1(shell, clip, tmp_path, monkeypatch, has_output):
+    monkeypatch.setattr(VideoReader, "has_failed", True)
+    monkeypatch.setattr(VideoReader, "problems", ["camera 0 failed: no such device."])
+    code, out, err = shell(clip, *(["-o", tmp_path / "out"] if has_output else []))
+    assert code == 1
+    assert "camera 0 failed: no such device." in err
+    assert out
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes close differently on Windows")
 def test_a_closed_pipe_completes_the_recording(shell, clip, tmp_path, monkeypatch):
     reading, writing = os.pipe()

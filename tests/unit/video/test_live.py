@@ -26,6 +26,7 @@ class LiveReader:
 
     def __init__(self, source, fps=None, *, color="rgb", count=60, step_s=0.005):
         self.broken, self.problems, self.is_truncated, self.is_closed = 0, [], False, False
+        self.has_failed = False
         self.info = VideoInfo(
             source="camera 0", size_hw=(48, 64), fps=1 / step_s, duration_s=None, frames=None,
             has_audio=False, is_live=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -14,8 +16,8 @@ import numpy as np
 from mien.av_streams import MAX_FAILED_READS, decodable_audio, frame_stamp, load_av
 from mien.errors import InputError, VideoReadError
 from mien.video.io.frame_converter import FrameConverter
-from mien.video.io.sampling import FrameSampler, sampled_info
-from mien.video.io.sources import DecodedFrame, VideoInfo, VideoSource, is_truncated_mp4, open_source
+from mien.video.io.sampling import ROUNDING_S, FrameSampler, sampled_info
+from mien.video.io.sources import DecodedFrame, VideoInfo, VideoSource, is_truncated_mp4, open_source, read_error
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -24,11 +26,15 @@ if TYPE_CHECKING:
 _DEFAULT_STEP_S = 0.04
 _CLOCK_RESET_S = 1.0
 """A step back by at least this much is a new clock; a smaller one is a frame out of order."""
+_REPEAT_SHARE = 0.25
+"""Place of a frame with a repeated timestamp, as a share of the time between two frames: up to four share one."""
 _CAMERA_POLL_S = 0.004
 _MIN_SEEK_S = 1.0
 """Distance from which on seeking replaces decoding."""
 _SEEK_MARGINS_S = (0.0, 2.0, 10.0)
 _MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+_PLAYLISTS = ("concat", "dash", "hls", "sdp")
+"""Formats whose file only names the streams."""
 _SEEKABLE = ("matroska,webm", _MP4)
 """Formats in which seeking ends at a keyframe with its exact time."""
 
@@ -38,16 +44,27 @@ class FrameClock:
 
     Args:
         step_s: seconds between two frames, used where a timestamp is missing.
+
+    Attributes:
+        is_exact: true while all timestamps are those of the frames.
     """
 
     def __init__(self, step_s: float) -> None:
         self._step_s = step_s
         self.reset()
 
-    def reset(self, last_s: float | None = None) -> None:
-        """Start over, or continue after a timestamp that was used without a correction."""
+    def reset(self, last_s: float | None = None, gap_s: float = math.inf) -> None:
+        """Start over, or continue after a timestamp that was used without a correction.
+
+        Args:
+            last_s: that timestamp.
+            gap_s: its distance from the one before.
+        """
         self._last_s = last_s
+        self._last_stamp_s = last_s or 0.0
+        self._gap_s = min(self._step_s, gap_s)
         self._shift_s = 0.0
+        self.is_exact = True
 
     def time_s(self, stamp_s: float | None) -> float:
         """Return the timestamp of the next frame.
@@ -58,13 +75,19 @@ class FrameClock:
         if self._last_s is None:
             self._last_s = 0.0
             return 0.0
-        time_s = self._last_s + self._step_s if stamp_s is None else stamp_s + self._shift_s
+        next_s = self._last_s + self._step_s
+        time_s = next_s if stamp_s is None else stamp_s + self._shift_s
+        is_exact = stamp_s is not None and time_s > self._last_s
         if time_s <= self._last_s - _CLOCK_RESET_S:
-            self._shift_s += self._last_s + self._step_s - time_s
-            time_s = self._last_s + self._step_s
-        elif time_s <= self._last_s:
-            time_s = self._last_s + self._step_s / 2
+            self._shift_s += next_s - time_s
+            time_s = next_s
+        if time_s > self._last_stamp_s:
+            self._gap_s = min(self._step_s, time_s - self._last_stamp_s)
+        self._last_stamp_s = time_s
+        if time_s <= self._last_s:
+            time_s = self._last_s + max(_REPEAT_SHARE * self._gap_s, 2 * ROUNDING_S)
         self._last_s = time_s
+        self.is_exact = self.is_exact and is_exact
         return time_s
 
 
@@ -82,6 +105,7 @@ class ContainerFrames:
         info: properties of the video.
         broken: number of undecodable frames so far.
         is_truncated: true when the source ended early; known after the last frame.
+        problems: the reason why a stream or a camera failed, one line.
 
     Raises:
         VideoReadError: when the source cannot be opened, or no frame can be decoded.
@@ -94,8 +118,8 @@ class ContainerFrames:
         self._source = source
         self._threads = threads
         self._timeout_s = timeout_s
-        self._sampler = FrameSampler(None if source.kind == "camera" else fps)
         self._open()
+        self._sampler = FrameSampler(None if source.kind == "camera" else fps, float(self._tick))
         try:
             number, frame = next(self._frames, (0, None))
             if frame is None:
@@ -119,6 +143,7 @@ class ContainerFrames:
         """Decode from the current position of the container."""
         self.broken = 0
         self.is_truncated = False
+        self.problems: list[str] = []
         self._number_shift = 0
         self._end_s: float | None = None
         self._frames: Iterator[tuple[int, VideoFrame]] = self._decode()
@@ -131,7 +156,6 @@ class ContainerFrames:
             duration_s = float(self._stream.duration * self._tick)
         self._step_s = 1 / fps if fps else _DEFAULT_STEP_S
         estimate = round(duration_s * fps) if duration_s and fps else None
-        is_endless = self._source.kind == "stream" and duration_s is None
         return VideoInfo(
             source=self._source.name,
             size_hw=self._converter.size_hw,
@@ -139,8 +163,14 @@ class ContainerFrames:
             duration_s=duration_s,
             frames=self._stream.frames or estimate,
             has_audio=decodable_audio(self._container) is not None,
-            is_live=self._source.kind == "camera" or is_endless,
+            is_live=self._source.kind == "camera" or (duration_s is None and self._is_endless()),
         )
+
+    def _is_endless(self) -> bool:
+        """Return True for a stream without a duration, unless it is a file of known size on a web server."""
+        if self._source.kind != "stream":
+            return False
+        return self._container.size <= 0 or self._container.format.name in _PLAYLISTS
 
     def close(self) -> None:
         """Close the source."""
@@ -158,18 +188,28 @@ class ContainerFrames:
             self.broken += 1
         raise StopIteration
 
-    def skip_to(self, index: int, timestamp_s: float) -> None:
+    @property
+    def has_exact_times(self) -> bool:
+        """True while the timestamps are those of the file, so that frames are found by them."""
+        return self._clock.is_exact
+
+    def skip_to(self, index: int, timestamp_s: float, *, seek: bool = True) -> None:
         """Continue after the frame of this index and time; see `VideoReader.skip_to`."""
         if self.info.is_live:
             raise InputError(f"{self._source.name} is live: an analysis of it cannot be resumed.")
-        if not (self._seek(timestamp_s) and self._drop_to_time(index, timestamp_s)):
+        # from an earlier frame: the clock continues with the distance of the last two
+        is_found = seek and self._seek(timestamp_s - 2.1 * self._tolerance_s)
+        if not (is_found and self._drop_to_time(index, timestamp_s)):
             self._reopen()
             self._drop_to_number(index)
         self._sampler.is_due(timestamp_s)
         self.broken = 0
 
-    def images_at(self, timestamps_s: Iterable[float]) -> Iterator[tuple[float, np.ndarray | None]]:
+    def images_at(
+        self, timestamps_s: Iterable[float], *, seek: bool = True
+    ) -> Iterator[tuple[float, np.ndarray | None]]:
         """Yield the image at each time, in time order; see `frames_at`."""
+        self._is_seekable = self._is_seekable and seek
         current, following = None, next(self._timed_frames(), None)
         for timestamp_s in sorted(timestamps_s):
             if following and timestamp_s - following[0] > _MIN_SEEK_S and self._is_seekable:
@@ -179,7 +219,7 @@ class ContainerFrames:
                 current, following = None, next(self._timed_frames(), None)
             while following and following[0] <= timestamp_s + self._tolerance_s:
                 current, following = following, next(self._timed_frames(), None)
-            if current is None or (following is None and timestamp_s > current[0] + self._step_s + 1e-6):
+            if current is None or (following is None and timestamp_s > current[0] + self._step_s + ROUNDING_S):
                 yield timestamp_s, None
             else:
                 yield timestamp_s, self._convert(current[1])
@@ -220,19 +260,20 @@ class ContainerFrames:
 
     @property
     def _tolerance_s(self) -> float:
-        # A timestamp may come from a file that rounds it to 6 places.
-        return max(float(self._tick) * 0.49, 1.1e-6)
+        return max(float(self._tick) * 0.49, ROUNDING_S)
 
     def _drop_to_time(self, index: int, timestamp_s: float) -> bool:
         """Drop frames up to a time; return False when the video ends before it."""
+        before_s = -math.inf
         for number, frame in self._frames:
             seconds = self._seconds(frame)
             if seconds is None or seconds > timestamp_s + self._tolerance_s:
                 return False
             if seconds >= timestamp_s - self._tolerance_s:
                 self._number_shift = index - number
-                self._clock.reset(seconds)
+                self._clock.reset(seconds, seconds - before_s)
                 return True
+            before_s = seconds
         return False
 
     def _drop_to_number(self, index: int) -> None:
@@ -280,12 +321,19 @@ class ContainerFrames:
                 break
             except self._av.error.BlockingIOError:  # a camera on macOS has no frame yet
                 time.sleep(_CAMERA_POLL_S)
-            except (self._av.FFmpegError, ValueError):
+            except (self._av.FFmpegError, ValueError) as error:
                 failures += 1
-                self.is_truncated = True
+                is_end = self._is_end(error)
+                self.is_truncated = self.is_truncated or not is_end
                 if self._source.kind != "file":
+                    self.problems = [] if is_end else [read_error(self._source, error)]
                     break
         yield None
+
+    def _is_end(self, error: Exception) -> bool:
+        """Return True for the error with which libav ends an HTTP response of unknown length."""
+        is_http = self._source.url.lower().startswith("http")
+        return is_http and self._is_endless() and getattr(error, "errno", None) == errno.EIO
 
     def _note_end(self, packet: Packet) -> None:
         if packet.pts is not None:

@@ -15,7 +15,7 @@ from mien.imaging import read_image
 from mien.media_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
 from mien.number_format import count as count_nouns
 from mien.video.io.fitting import fit_image, limit_side
-from mien.video.io.sampling import FrameSampler, sampled_info
+from mien.video.io.sampling import ROUNDING_S, FrameSampler, sampled_info
 from mien.video.io.sources import DecodedFrame, VideoInfo, is_address
 
 DEFAULT_FPS = 25.0
@@ -281,7 +281,7 @@ class ImageFrames:
         frames = self._open_frames()
         current = next(frames, None)
         for timestamp_s in sorted(timestamps_s):
-            while current and current[1] <= timestamp_s + 1e-9:
+            while current and current[1] <= timestamp_s + ROUNDING_S:
                 current = next(frames, None)
             try:
                 image = fit_image(current[2](), self._size_hw) if current and timestamp_s >= 0 else None

@@ -35,7 +35,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         fps: frame rate of images (25 by default), or the rate requested from a camera; other videos are sampled at this
             rate, and have their own by default.
         max_side: maximum length of the longer side in pixels; larger frames are downscaled.
-        timeout_s: for opening a network stream.
+        timeout_s: for opening a network stream; an open one ends after `READ_TIMEOUT_S` without data.
         color: order of the channels of arrays.
 
     Attributes:
@@ -84,8 +84,8 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
     @property
     def problems(self) -> list[str]:
-        """One line for each reason why images of a sequence are missing so far; empty for other sources."""
-        return self._frames.problems if isinstance(self._frames, ImageFrames) else []
+        """One line for each reason why images of a sequence are missing so far, or a stream or camera failed."""
+        return [] if isinstance(self._frames, OwnFrames) else self._frames.problems
 
     @property
     def errors(self) -> list[str]:
@@ -107,13 +107,23 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         """True when the source ended early; known after the last frame."""
         return self._frames.is_truncated
 
+    @property
+    def has_failed(self) -> bool:
+        """True when a network stream or a camera failed or sent nothing; `problems` has the reason."""
+        return isinstance(self._frames, ContainerFrames) and bool(self._frames.problems)
+
+    @property
+    def has_exact_times(self) -> bool:
+        """True while no timestamp differs from that of the file, so that frames are found by their times."""
+        return not isinstance(self._frames, ContainerFrames) or self._frames.has_exact_times
+
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> DecodedFrame:
         return next(self._frames)
 
-    def skip_to(self, index: int, timestamp_s: float) -> None:
+    def skip_to(self, index: int, timestamp_s: float, *, seek: bool = True) -> None:
         """Continue after a frame that was read before, with exactly the frames of an uninterrupted pass.
 
         MP4 and Matroska are seeked; other formats are decoded up to the frame. `broken` restarts at 0.
@@ -121,11 +131,15 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         Args:
             index: index of the frame.
             timestamp_s: its time, exact to a microsecond.
+            seek: `has_exact_times` after that frame; False decodes up to it.
 
         Raises:
             InputError: when the source is live.
         """
-        self._frames.skip_to(index, timestamp_s)
+        if isinstance(self._frames, ContainerFrames):
+            self._frames.skip_to(index, timestamp_s, seek=seek)
+        else:
+            self._frames.skip_to(index, timestamp_s)
 
     def close(self) -> None:
         """Close the source; there are no more frames."""
@@ -148,9 +162,21 @@ def _is_iterable_of_frames(source: VideoInput) -> TypeGuard[Iterable[Any]]:
 
 
 def frames_at(
-    source: str | Path, timestamps_s: Sequence[float], *, max_side: int | None = None, fps: float | None = None
+    source: str | Path,
+    timestamps_s: Sequence[float],
+    *,
+    max_side: int | None = None,
+    fps: float | None = None,
+    seek: bool = True,
 ) -> Iterator[tuple[float, np.ndarray | None]]:
     """Yield the images of a video at some times in one pass, seeking where that is faster.
+
+    Args:
+        source: see `VideoReader`.
+        timestamps_s: seconds since the first frame.
+        max_side: see `VideoReader`.
+        fps: see `VideoReader`.
+        seek: False if a reader of the video did not have `has_exact_times`.
 
     Yields:
         The time, ascending, and the image (H, W, 3) uint8 RGB on screen then; None before the start, after the end and
@@ -160,4 +186,7 @@ def frames_at(
         VideoReadError: when not a single frame can be read.
     """
     with VideoReader(source, max_side=max_side, fps=fps) as reader:
-        yield from reader._frames.images_at(timestamps_s)
+        if isinstance(reader._frames, ContainerFrames):
+            yield from reader._frames.images_at(timestamps_s, seek=seek)
+        else:
+            yield from reader._frames.images_at(timestamps_s)

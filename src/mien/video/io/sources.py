@@ -30,6 +30,9 @@ VideoInput: TypeAlias = str | os.PathLike[str] | int | bytes | BinaryIO | Iterab
 STREAM_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "tcp", "udp")
 """URL schemes of network streams."""
 
+READ_TIMEOUT_S = 60.0
+"""Seconds without data after which an open network stream ends."""
+
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
@@ -209,7 +212,7 @@ def open_source(
         MissingExtraError: when PyAV is not installed.
     """
     av = load_av("reading video", "video")
-    timeout = timeout_s if source.kind == "stream" else None
+    is_stream = source.kind == "stream"
     started_s = time.monotonic()
     if source.file is not None and source.file.seekable():
         source.file.seek(0)
@@ -219,10 +222,10 @@ def open_source(
             format=source.format,
             options=source.options,
             metadata_errors="replace",
-            timeout=timeout,
+            timeout=(timeout_s, READ_TIMEOUT_S) if is_stream else None,
         )
     except (av.FFmpegError, ValueError) as error:
-        if timeout is not None and time.monotonic() - started_s >= timeout:
+        if is_stream and time.monotonic() - started_s >= timeout_s:
             hint = "Check the address and the host."
             raise VideoReadError(f"{source.name} did not answer within {timeout_s:g} s. {hint}") from None
         raise VideoReadError(_open_error(source, error)) from None
@@ -261,6 +264,13 @@ def _open_error(source: VideoSource, error: Exception) -> str:
     if _starts_as_mp4(source):
         return f"{source.name} is truncated or damaged: its index is missing. Copy it again, or repair it first."
     return f"{source.name} is not a readable video."
+
+
+def read_error(source: VideoSource, error: Exception) -> str:
+    """Describe why an open network stream or camera failed."""
+    if type(error).__name__ == "ExitError":
+        return f"{source.name} sent nothing for {READ_TIMEOUT_S:g} s."
+    return f"{source.name} failed: {reason(error)}."
 
 
 def _can_reopen(source: VideoSource) -> bool:

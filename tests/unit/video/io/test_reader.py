@@ -226,7 +226,40 @@ def test_clock_corrects_missing_repeated_and_set_back_times():
     clock = FrameClock(0.1)
     stamps = [0.0, 0.1, None, 0.2, 0.3, 0.25, 0.4, 9.0, 0.0, 0.1]
     times_s = [clock.time_s(stamp) for stamp in stamps]
-    assert times_s == pytest.approx([0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 9.0, 9.1, 9.2])
+    assert times_s == pytest.approx([0, 0.1, 0.2, 0.225, 0.3, 0.325, 0.4, 9.0, 9.1, 9.2])
+
+
+def test_clock_moves_only_the_frame_with_a_repeated_time():
+    clock = FrameClock(0.75)  # of a file whose frames come in bursts
+    times_s = [clock.time_s(stamp) for stamp in (0, 10, 20, 20.04, 20.08, 20.08, 20.16, 20.2)]
+    assert times_s == pytest.approx([0, 10, 20, 20.04, 20.08, 20.09, 20.16, 20.2])
+
+
+def test_clock_recovers_from_a_repeated_time_at_the_start_of_a_burst():
+    clock = FrameClock(0.75)
+    stamps = [0, 10, 20, 20] + [20 + 0.04 * number for number in range(1, 50)]
+    times_s = [clock.time_s(stamp) for stamp in stamps]
+    assert all(later - earlier > 1e-3 for earlier, later in pairwise(times_s))
+    assert times_s[-40:] == pytest.approx(stamps[-40:])
+
+
+def test_clock_spreads_frames_that_share_a_tick():
+    clock = FrameClock(0.001)  # 3000 frames per second with times in milliseconds
+    times_s = [clock.time_s(number // 3 / 1000) for number in range(300)]
+    assert times_s[:5] == pytest.approx([0, 0.00025, 0.0005, 0.001, 0.00125])
+    assert times_s[-1] == pytest.approx(0.0995)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "is_exact"), [([0, 0.1, 0.5], True), ([0, 0.1, 0.1, 0.2], False), ([0, None], False), ([3, 9, 0], False)]
+)
+def test_clock_remembers_corrections(stamps: list[float | None], is_exact: bool):
+    clock = FrameClock(0.1)
+    for stamp in stamps:
+        clock.time_s(stamp)
+    assert clock.is_exact == is_exact
+    clock.reset()
+    assert clock.is_exact
 
 
 def test_clock_without_timestamps():

@@ -63,6 +63,25 @@ def test_rate_of_the_file_selects_every_frame(fps: float):
     assert all(sampler.is_due(round(index / fps, 6)) for index in np.arange(200))
 
 
+@pytest.mark.parametrize("fps", [12, 15, 24, 30, 48, 60, 120, 240])
+@pytest.mark.parametrize("divisor", [1, 2, 3])
+def test_rounded_times_are_sampled_evenly(fps: int, divisor: int):
+    sampler = FrameSampler(fps / divisor, tick_s=0.001)
+    selected = [index for index in range(600) if sampler.is_due(round(index / fps, 3))]
+    assert selected == list(range(0, 600, divisor))
+
+
+def test_long_ticks_do_not_move_frames_into_the_interval_before():
+    sampler = FrameSampler(10, tick_s=0.04)
+    assert [index for index in range(11) if sampler.is_due(index * 0.04)] == [0, 3, 5, 8, 10]
+
+
+@pytest.mark.parametrize(("fps", "step"), [(30, 1), (15, 2)])
+def test_matroska_is_sampled_at_its_rate(tmp_path: Path, fps: float, step: int):
+    path = write_clip(tmp_path / "clip.mkv", times_s=steady(60, 30), rate=30)
+    assert_same(read(path, fps=fps), read(path)[::step])
+
+
 @pytest.mark.parametrize("fps", ["2", 0, -1, float("inf"), True])
 def test_rejects_other_rates(tmp_path: Path, fps: object):
     with pytest.raises(InputError, match=r"fps is .*; expected a finite number above 0"):

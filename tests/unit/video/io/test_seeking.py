@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.video.io.decoder import ContainerFrames
 from mien.video.io.reader import VideoReader, frames_at
 
 av = pytest.importorskip("av")
@@ -92,6 +93,63 @@ def test_skip_to_after_broken_frames(tmp_path: Path):
         assert reader.broken == 1
 
 
+def write_repeated(path: Path, repeated: int) -> Path:
+    """Write bursts of frames at 25 per second; a frame has the timestamp of the one before."""
+    ticks = [0, 60_000, 120_000, *(120_000 + 40 * number for number in range(1, 60))]
+    intra = {"g": "5", "bf": "0", "tune": "zerolatency"}
+    plain = write_clip(path.with_suffix(".mkv"), times_s=[tick / 1000 for tick in ticks], options=intra)
+    ticks[repeated] = ticks[repeated - 1]
+    with av.open(str(plain)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = (packet for packet in source.demux(video=0) if packet.size)
+        for number, packet in enumerate(packets):
+            packet.pts = ticks[number] + 100
+            packet.dts = 40 * number - 60_000  # increases, unlike the timestamps
+            packet.stream = stream
+            target.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("repeated", [6, 21])
+def test_repeated_timestamp_moves_one_frame(tmp_path: Path, repeated: int):
+    path = write_repeated(tmp_path / "clip.mp4", repeated)
+    expected = read(path)
+    times_s = [0, 60, 120, *(120 + 0.04 * number for number in range(1, 60))]
+    times_s[repeated] = times_s[repeated - 1] + 0.01
+    assert [frame.timestamp_s for frame in expected] == pytest.approx(times_s)
+    places = (3, repeated - 1, repeated, repeated + 1, 40)
+    images = frames_at(path, [round(expected[place].timestamp_s, 6) for place in places])
+    for (_, image), place in zip(images, places, strict=True):
+        np.testing.assert_array_equal(image, expected[place].image)
+    for place in places:
+        with VideoReader(path) as reader:
+            for _ in range(place + 1):
+                next(reader)
+            is_exact = reader.has_exact_times
+            assert is_exact == (place < repeated)
+            reader.skip_to(place, expected[place].timestamp_s, seek=is_exact)
+            assert_same(list(reader), expected[place + 1 :])
+
+
+def test_corrected_times_are_resumed_without_seeking(tmp_path: Path):
+    # three frames share a tick: times of the file are those of other frames
+    path = write_clip(tmp_path / "clip.mkv", times_s=[number // 3 / 1000 for number in range(90)], rate=3000)
+    expected = read(path)
+    assert len(expected) == 90
+    with VideoReader(path) as reader:
+        list(reader)
+        assert not reader.has_exact_times
+        for place in (40, 44, 60):
+            reader.skip_to(place, expected[place].timestamp_s, seek=reader.has_exact_times)
+            assert_same(list(reader), expected[place + 1 :])
+
+
+def test_frames_at_seeks_only_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write_clip(tmp_path / "clip.mp4", times_s=steady(60))
+    monkeypatch.setattr(ContainerFrames, "_seek", lambda *_: pytest.fail("seeks"))
+    assert len(list(frames_at(path, [0.0, 5.0], seek=False))) == 2
+
+
 def test_skip_to_in_image_sequence(tmp_path: Path):
     for index in range(6):
         Image.fromarray(numbered(index)).save(tmp_path / f"{index}.png")
@@ -130,6 +188,15 @@ def test_frames_at_times_of_frames(tmp_path: Path, suffix: str):
 
 def test_frames_at_without_times(clip: Path):
     assert list(frames_at(clip, [])) == []
+
+
+@pytest.mark.parametrize("fps", [3, 24, 25, 30])
+def test_frames_at_rounded_times_of_an_image_sequence(tmp_path: Path, fps: float):
+    for index in range(12):
+        Image.fromarray(numbered(index)).save(tmp_path / f"{index}.png")
+    results = frames_at(tmp_path, [round(index / fps, 6) for index in range(12)], fps=fps)
+    for index, (_, image) in enumerate(results):
+        np.testing.assert_array_equal(image, numbered(index))
 
 
 def test_frames_at_of_image_sequence(tmp_path: Path):

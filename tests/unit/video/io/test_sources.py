@@ -11,6 +11,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,79 @@ def test_reads_http(tmp_path: Path, server: str):
     with VideoReader(f"{server}/clip.mkv") as reader:
         assert not reader.info.is_live
         assert_same(list(reader), read(path))
+
+
+@pytest.mark.parametrize("name", ["clip.ts", "clip.webm"])
+def test_file_on_a_web_server_without_a_duration_is_not_live(tmp_path: Path, server: str, name: str):
+    codec, options = ("libvpx", {"live": "1"}) if name == "clip.webm" else ("libx264", {})
+    path = write_clip(tmp_path / name, codec, times_s=steady(15), container_options=options)
+    with VideoReader(f"{server}/{name}") as reader:
+        assert reader.info.duration_s is None
+        assert not reader.info.is_live
+        assert_same(list(reader), read(path))
+
+
+def test_playlist_without_an_end_is_live(tmp_path: Path, server: str):
+    write_clip(tmp_path / "part.ts", times_s=steady(20))
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:2", "#EXTINF:2.0,", "part.ts", ""]
+    (tmp_path / "live.m3u8").write_text("\n".join(lines))
+    with VideoReader(f"{server}/live.m3u8", timeout_s=1) as reader:
+        assert reader.info.is_live
+        next(reader)
+
+
+@pytest.fixture
+def live_stream(tmp_path: Path) -> Iterator[tuple[str, threading.Event]]:
+    """Serve half of a transport stream, and the rest after an event."""
+    data = write_clip(tmp_path / "live.ts", times_s=steady(60)).read_bytes()
+    half = len(data) // 2
+    resume = threading.Event()
+
+    class Live(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(data[:half])
+            self.wfile.flush()
+            resume.wait(20)
+            with suppress(OSError):
+                self.wfile.write(data[half:])
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Live) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}/live.ts", resume
+        resume.set()
+        running.shutdown()
+
+
+def test_stream_without_a_size_is_live_and_ends_with_its_connection(live_stream: tuple[str, threading.Event]):
+    url, resume = live_stream
+    with VideoReader(url, timeout_s=5) as reader:
+        assert reader.info.is_live
+        resume.set()
+        assert len(list(reader)) == 60
+        assert (reader.is_truncated, reader.has_failed, reader.problems) == (False, False, [])
+
+
+def test_stream_may_pause_for_longer_than_it_takes_to_open(live_stream: tuple[str, threading.Event]):
+    url, resume = live_stream
+    with VideoReader(url, timeout_s=0.5) as reader:
+        threading.Timer(1.2, resume.set).start()
+        assert len(list(reader)) == 60
+
+
+def test_stream_that_stops_sending_has_failed(
+    live_stream: tuple[str, threading.Event], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sources, "READ_TIMEOUT_S", 0.5)
+    url, _ = live_stream
+    with VideoReader(url) as reader:
+        assert 0 < len(list(reader)) < 60
+        assert (reader.is_truncated, reader.has_failed) == (True, True)
+        assert reader.problems == [f"{url} sent nothing for 0.5 s."]
 
 
 def test_rejects_http_404(server: str):
