@@ -58,7 +58,10 @@ def test_logits_of_faces_follow_those_of_float32():
     expected = logits_of(model.read_bytes(), crops)
     logits = logits_of(graph, crops)
     assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > 0.99
-    assert (logits.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.85
+    second, first = np.sort(expected, axis=1)[:, -2:].T
+    is_clear = first - second > 0.5
+    assert is_clear.sum() > 12
+    np.testing.assert_array_equal(logits.argmax(axis=1)[is_clear], expected.argmax(axis=1)[is_clear])
 
 
 def test_sensitive_first_layers_stay_in_float32(monkeypatch):

@@ -134,12 +134,12 @@ def test_refuses_to_resume_another_run(tmp_path):
         ("min_confidence", {"analyzer": other}),
         ("annotate", {"annotate": False}),
         ("fps", {"fps": 5}),
-        ("source, file", {"source": "other.mp4"}),
+        ("source, size and time of the file", {"source": "other.mp4"}),
     ):
         with pytest.raises(InputError, match=rf"out belongs to a run with other settings \({name}\)"):
             run(folder, resume=True, **{"source": clip, **options})
     clip.write_bytes(b"123456")
-    with pytest.raises(InputError, match=r"other settings \(file\); give the same as before, or give another --output"):
+    with pytest.raises(InputError, match=r"other settings \(size and time of the file\); give the same"):
         run(folder, source=clip, resume=True)
     clip.write_bytes(b"12345")
     with pytest.raises(InputError, match="--resume"):
@@ -156,7 +156,7 @@ def test_refuses_to_resume_a_file_that_was_replaced(tmp_path):
         run(tmp_path / "out", source=clip, on_frame=kill_at(3))
     time_ns = clip.stat().st_mtime_ns
     os.utime(clip, ns=(time_ns, time_ns + 1_000_000))
-    with pytest.raises(InputError, match=r"other settings \(file\); give the same as before, or give another --output"):
+    with pytest.raises(InputError, match=r"other settings \(size and time of the file\); give the same"):
         run(tmp_path / "out", source=clip, resume=True)
 
 
@@ -168,7 +168,7 @@ def test_refuses_to_resume_a_folder_of_images_that_has_grown(tmp_path, monkeypat
         Image.new("RGB", (160, 120), (100, 100, 100)).save(frames / f"{index}.png")
     run(tmp_path / "out", source=frames, on_frame=stop_at(3))
     Image.new("RGB", (160, 120)).save(frames / "05.png")
-    with pytest.raises(InputError, match=r"other settings \(file\); give the same as before, or give another --output"):
+    with pytest.raises(InputError, match=r"other settings \(size and time of the file\); give the same"):
         run(tmp_path / "out", source=frames, resume=True)
     (frames / "05.png").unlink()
     assert run(tmp_path / "out", source=frames, resume=True).counts.frames == 6

@@ -196,7 +196,7 @@ class VideoAnalysis(AbstractContextManager["VideoAnalysis"]):
         return {
             **run_settings(follower.analyzer),
             "source": public_name(str(self.source)) if self.is_path else self.info.source,
-            "file": identify(self.source) if isinstance(self.source, str | os.PathLike) else None,
+            "size and time of the file": identify(self.source) if isinstance(self.source, str | os.PathLike) else None,
             "fps": self.fps,
             "size_hw": list(self.info.size_hw),
             "detect_every": follower.schedule.every,
