@@ -296,6 +296,16 @@ test('the message of a failed analysis and the token form stay while the user st
   expect(viewer.showProgress).not.toHaveBeenCalled();
 });
 
+test('the message of a failed analysis disappears when another model is selected', async () => {
+  const app = new App({ onSourceChange, loadModel });
+  engine.open.mockRejectedValueOnce(new Error('broken model'));
+  await app.openImages(images('a.png'));
+  expect(element('notice').textContent).toBe('broken model');
+  await app.restart();
+  expect(results.showImage).toHaveBeenCalledOnce();
+  expect(element('notice').textContent).toBe('');
+});
+
 test('an image that is not analyzed yet is shown without the faces of another one', async () => {
   const app = new App({ onSourceChange, loadModel });
   const backend = stubBackend();

@@ -91,6 +91,20 @@ test('a frame of a large video is reduced, and keeps the size of the video', asy
   expect(createImageBitmap).toHaveBeenCalledWith(video, expect.objectContaining({ resizeWidth: 1280 }));
 });
 
+test('waiting for a frame ends when aborted while the browser has none', async () => {
+  const { FrameSource } = await import('../src/ui/frameSource');
+  const controller = new AbortController();
+  vi.stubGlobal('HTMLMediaElement', { HAVE_CURRENT_DATA: 2 });
+  vi.stubGlobal('createImageBitmap', async () => {
+    controller.abort();
+    throw new DOMException('', 'InvalidStateError');
+  });
+  const state = { videoWidth: 1, videoHeight: 1, readyState: 2, currentTime: 0 };
+  const calls = { requestVideoFrameCallback: () => 0, cancelVideoFrameCallback: () => undefined };
+  const video = { ...state, ...calls } as unknown as HTMLVideoElement;
+  expect(await new FrameSource(video, controller.signal).next()).toBeNull();
+});
+
 test('the same announcement is made again', async () => {
   const { Announcer } = await import('../src/ui/announcer');
   const texts: string[] = [];

@@ -49,7 +49,7 @@ export class App {
   /** The backend of the results. */
   private resultBackend: Backend | null = null;
   private controller = new AbortController();
-  /** The analysis has ended with an error, whose message stays. */
+  /** The analysis has failed; its message stays visible. */
   private hasFailed = false;
   private lastRun: Promise<void> = Promise.resolve();
   private mode: Mode = 'device';
@@ -155,7 +155,6 @@ export class App {
       if (!isAllowed || source !== this.source) return this.mode;
     }
     this.mode = mode;
-    this.notices.clear();
     if (this.source?.kind === 'camera' && !this.consents.has(mode)) {
       const { deviceId } = describeCamera(this.source.stream);
       this.stop();
@@ -230,7 +229,7 @@ export class App {
       this.notices.showError(error);
       return;
     }
-    if (this.source === source) await this.restart();
+    if (this.source === source) await this.run();
   }
 
   private handleDisconnect(stream: MediaStream): void {
@@ -239,8 +238,14 @@ export class App {
     this.notices.show('The camera was disconnected. Reconnect it and press Camera.');
   }
 
-  /** Analyze the source from its start, after the running analysis has ended. */
+  /** Analyze the source again with other options; messages of the former analysis disappear. */
   async restart(): Promise<void> {
+    this.notices.clear();
+    await this.run();
+  }
+
+  /** Analyze the source from its start, after the running analysis has ended. */
+  private async run(): Promise<void> {
     this.controller.abort();
     this.controller = new AbortController();
     this.hasFailed = false;

@@ -38,7 +38,7 @@ export class FrameSource {
         const image = await this.grab();
         if (image) return { ...image, time_s };
       }
-      if (this.newest_s === null) {
+      if (this.newest_s === null && !this.signal.aborted) {
         await new Promise<void>((resolve) => {
           this.wake = resolve;
         });

@@ -67,6 +67,7 @@ export class Listening {
     const [{ openMicrophone }, { VoiceClient }] = await loadPart(
       Promise.all([import('../voice/microphone'), import('../voice/client')]),
     );
+    if (signal.aborted) return;
     let client: VoiceClient | null = null;
     const microphone: Microphone = await openMicrophone(
       (samples) => {
