@@ -111,7 +111,7 @@ def test_adapts_to_a_table_with_groups(photographs, tmp_path, capsys):
 
 
 def test_unknown_group_names_the_columns(photographs, tmp_path, capsys, monkeypatch):
-    # before a prediction, which takes hours on large data sets
+    # the error comes before the prediction, which takes hours on large data sets
     monkeypatch.setattr("mien.adaptation.adapt.predict_dataset", None)
     code = run_adapt("compact", photographs / "table.csv", "--group", "person", "-o", tmp_path / "mine.onnx")
     assert code == 2

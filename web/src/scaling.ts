@@ -28,7 +28,7 @@ export function reduceSize({ width, height }: Size, maxSide: number): ReducedSiz
   return { width: reduce(width), height: reduce(height), scale };
 }
 
-/** Scale a face to the coordinates of the original image, in tenths of a pixel. */
+/** Scale a face to the coordinates of the original image, rounded to tenths of a pixel. */
 export function scaleFace(face: Face, scale: number): Face {
   if (scale === 1) return face;
   const enlarge = (pixels: number) => Math.round(10 * pixels * scale) / 10;

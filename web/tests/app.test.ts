@@ -316,7 +316,7 @@ test('an image that is not analyzed yet is shown without the faces of another on
   await vi.waitFor(() => expect(backend.analyzeImage).toHaveBeenCalledTimes(2));
   expect(results.suspend).not.toHaveBeenCalled();
   select(1);
-  expect(results.suspend).toHaveBeenCalledWith('This image is not analyzed yet.');
+  expect(results.suspend).toHaveBeenCalledWith('This image has not been analyzed.');
   second.resolve(FRAME);
   await run;
   expect(results.showImage).toHaveBeenLastCalledWith(expect.anything(), 'b.png');

@@ -103,7 +103,7 @@ function temperatureFactor(spec: QualityTemperature, quality: Quality): number {
   return Math.exp(spec.per_halving * Math.max(halvings, 0) + spec.per_blur * Math.min(Math.max(blur, 0), 1));
 }
 
-/** Return the expression of probabilities; valence and arousal are derived from them without those of the model. */
+/** Return the expression of probabilities; valence and arousal are derived from them if the model predicts none. */
 export function toExpression(
   labels: readonly string[],
   probabilities: readonly number[],

@@ -15,7 +15,7 @@ export class Announcer {
 
   constructor(private readonly region: HTMLElement) {}
 
-  /** Announce a text; the region is empty in between, as screen readers do not announce an equal text again. */
+  /** Announce a text. The region is emptied first, because screen readers do not announce an unchanged text again. */
   announce(text: string): void {
     this.clear();
     this.timer = setTimeout(() => setText(this.region, text));

@@ -188,7 +188,7 @@ export class App {
     const { gallery } = source;
     this.list.update();
     if (!this.hasFailed) this.notices.clear();
-    if (!isAnalyzed(gallery.current)) this.results.suspend('This image is not analyzed yet.');
+    if (!isAnalyzed(gallery.current)) this.results.suspend('This image has not been analyzed.');
     await this.showImage(gallery);
     if (this.source === source && isAnalyzed(gallery.current)) this.showResult(gallery);
   }

@@ -40,7 +40,7 @@ export function selectFiles(files: readonly File[]): Selection {
   return { images, video, notice: parts.join(' ') || null };
 }
 
-/** Call `open` with the files dropped on the page or pasted, except while a dialog asks about the open source. */
+/** Call `open` with the files dropped on the page or pasted, except while the consent dialog is open. */
 export function watchFiles(viewer: HTMLElement, open: (files: File[]) => void): void {
   const dialog = byId('consent', HTMLDialogElement);
   const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes('Files') ?? false;
