@@ -185,14 +185,16 @@ def test_converted_model_replaces_only_a_model(tmp_path, capsys):
     assert run(capsys, *arguments)[2] == f"mien: replaced the model that was in {tmp_path / 'half.onnx'}\n"
 
 
-@pytest.mark.parametrize("is_package", [False, True])
-def test_only_a_core_ml_package_is_replaced(tmp_path, is_package):
+def test_core_ml_package_may_be_replaced(tmp_path):
     package = tmp_path / "a.mlpackage"
     package.mkdir()
-    if is_package:
-        (package / "Manifest.json").write_text("{}")
-        check_no_loss(package, "mobile")
-        return
+    (package / "Manifest.json").write_text("{}")
+    check_no_loss(package, "mobile")
+
+
+def test_other_folder_is_not_replaced_by_core_ml(tmp_path):
+    package = tmp_path / "a.mlpackage"
+    package.mkdir()
     with pytest.raises(InputError, match="is a directory"):
         check_no_loss(package, "mobile")
 

@@ -15,6 +15,12 @@ export class CodedError extends Error {
   }
 }
 
+/** Return the error of an image that the browser cannot decode; its code is that of `mien/errors.py`. */
+export function unreadableImage(name: string, cause: unknown): CodedError {
+  const message = `${name} cannot be opened as an image by this browser. Use JPEG, PNG or WebP.`;
+  return new CodedError(message, 'image_unreadable', { cause });
+}
+
 /** The faces of an image or a video frame, in pixels of the image that was passed in. */
 export interface Frame extends FrameResult {
   /** From submitting the image to receiving its faces, in milliseconds. */

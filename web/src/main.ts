@@ -7,7 +7,7 @@ import { ModelMenu } from './ui/modelMenu';
 
 const models = new ModelMenu(
   () => void app.restart(),
-  (message) => app.showNotice(message),
+  (error) => app.showNotice(error),
 );
 const app = new App({
   onSourceChange: (kind, deviceId) => {
@@ -23,4 +23,4 @@ new Listening({
   faceDuring: (start_s, end_s) => app.faceDuring(start_s, end_s),
 });
 void connectModes(app);
-models.load().catch((error: Error) => app.showNotice(error.message));
+models.load().catch((error: unknown) => app.showNotice(error));

@@ -331,7 +331,7 @@ test('an image of a gallery that cannot be decoded has the code of Python', asyn
   await app.openImages(images('a.png', 'b.png', 'c.png'));
   app.viewer.frame = FRAME;
   expect(app.report?.images.map(({ error }) => error)).toEqual([
-    { code: 'image_unreadable', message: 'a.png cannot be opened as an image by this browser.' },
+    { code: 'image_unreadable', message: 'a.png cannot be opened as an image by this browser. Use JPEG, PNG or WebP.' },
     { code: 'error', message: 'failed' },
     null,
   ]);

@@ -151,7 +151,7 @@ export function toFaceRecord(
 }
 
 export function toExpressionRecord(expression: Expression): Expression {
-  const { label, confidence, probabilities, valence, arousal, ...affect } = expression;
+  const { label, confidence, probabilities, valence, arousal, affect } = expression;
   const rounded = Object.entries(probabilities).map(([name, value]) => [name, roundTo(value, 6)]);
   return {
     label,
@@ -159,7 +159,7 @@ export function toExpressionRecord(expression: Expression): Expression {
     probabilities: Object.fromEntries(rounded),
     valence: valence === null ? null : roundTo(valence, 4),
     arousal: arousal === null ? null : roundTo(arousal, 4),
-    ...affect,
+    ...(affect !== undefined && { affect }),
   };
 }
 

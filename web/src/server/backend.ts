@@ -7,7 +7,7 @@ import { encodeFrame, encodeImage } from './encode';
 import { authorization, endpoint } from './endpoints';
 import { request } from './errors';
 import { listServedModels, type ServedModel } from './health';
-import { Stream } from './stream';
+import { CLOSED, Stream } from './stream';
 
 /** Maximum time for uploading and analyzing an image. */
 const ANALYSIS_TIMEOUT_S = 120;
@@ -77,7 +77,7 @@ class ServerBackend implements Backend {
   }
 
   close(): void {
-    this.closing.abort(new Error('The connection was closed.'));
+    this.closing.abort(new Error(CLOSED));
     this.stream.close();
   }
 }

@@ -8,7 +8,8 @@ import { listServedModels } from './health';
 
 const TIMEOUT_S = 20;
 const PAUSED = 1008;
-const CLOSED = 'The connection was closed.';
+/** Reason of requests that end because the connection is closed on this side. */
+export const CLOSED = 'The connection was closed.';
 const CLOSE_MESSAGES: Record<number, string> = {
   1001: 'The server was stopped.',
   [PAUSED]: 'The server closed the connection after a pause.',

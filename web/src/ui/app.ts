@@ -1,6 +1,6 @@
 /** Application state: source, mode, model, and the analysis loop. */
 
-import { type Backend, CodedError } from '../backend';
+import { type Backend, CodedError, unreadableImage } from '../backend';
 import { WorkerError } from '../engine/workerError';
 import type { FaceTurn } from '../fusion/turn';
 import type { ErrorRecord } from '../generated/results';
@@ -14,7 +14,7 @@ import { askForCamera, askToSend } from './consent';
 import type { Report } from './downloads';
 import { decodeImage } from './files';
 import { FrameSource } from './frameSource';
-import { Gallery, type GalleryImage, GalleryList, isAnalyzed, UNREADABLE_IMAGE } from './gallery';
+import { Gallery, type GalleryImage, GalleryList, isAnalyzed } from './gallery';
 import { Notices } from './notices';
 import { Results } from './results';
 import { Retries } from './retries';
@@ -169,8 +169,9 @@ export class App {
     await this.restart();
   }
 
-  showNotice(text: string): void {
-    this.notices.show(text);
+  /** Show a message, or that of an error. */
+  showNotice(problem: unknown): void {
+    this.notices.showError(problem);
   }
 
   private async hasConsent(): Promise<boolean> {
@@ -200,7 +201,7 @@ export class App {
       await this.viewer.showImage(image.file, image.name);
     } catch (error) {
       if (gallery.images.length === 1) throw error;
-      if (gallery.current === image) image.error = toRecord(error);
+      if (gallery.current === image) image.error = toErrorRecord(error);
     }
     const isWaiting = gallery.current === image && !isAnalyzed(image) && !this.hasFailed;
     if (isWaiting) this.viewer.showProgress('Analyzing the image');
@@ -251,12 +252,12 @@ export class App {
     this.hasFailed = false;
     const { signal } = this.controller;
     // A request to a server that hangs must not delay the next analysis.
-    const interrupt = () => this.backend.current?.mode === 'server' && this.backend.close();
-    signal.addEventListener('abort', interrupt);
+    const closeServer = () => this.backend.current?.mode === 'server' && this.backend.close();
+    signal.addEventListener('abort', closeServer);
     this.lastRun = this.lastRun
       .then(() => this.analyze(signal))
       .catch((error: unknown) => this.handleError(error, signal))
-      .finally(() => signal.removeEventListener('abort', interrupt));
+      .finally(() => signal.removeEventListener('abort', closeServer));
     await this.lastRun;
   }
 
@@ -318,8 +319,7 @@ export class App {
         const backend = this.backend.current ?? (await this.reopenBackend(signal));
         if (image === gallery.current) this.viewer.showProgress('Analyzing the image');
         const decoded = await decodeImage(image.file).catch((cause: unknown) => {
-          const message = `${image.name} cannot be opened as an image by this browser.`;
-          throw new CodedError(message, UNREADABLE_IMAGE, { cause });
+          throw unreadableImage(image.name, cause);
         });
         return scaleFrame(await backend.analyzeImage(decoded.bitmap), decoded);
       }, signal);
@@ -327,7 +327,7 @@ export class App {
       if (gallery.images.length === 1 || error instanceof TokenError || signal.aborted) throw error;
       // The next image opens another backend.
       if (error instanceof WorkerError) this.backend.close();
-      image.error = toRecord(error);
+      image.error = toErrorRecord(error);
     }
   }
 
@@ -370,7 +370,7 @@ export class App {
   }
 }
 
-function toRecord(error: unknown): ErrorRecord {
+function toErrorRecord(error: unknown): ErrorRecord {
   if (error instanceof CodedError) return { code: error.code, message: error.message };
   return { code: 'error', message: error instanceof Error ? error.message : String(error) };
 }

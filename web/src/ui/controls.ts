@@ -64,7 +64,7 @@ export function connectSources(app: App): void {
   watchFiles(byId('viewer', HTMLElement), open);
   connectDownloads(
     () => app.report,
-    (error) => app.showNotice(error instanceof Error ? error.message : String(error)),
+    (error) => app.showNotice(error),
   );
   window.addEventListener('pagehide', () => app.stop());
 }

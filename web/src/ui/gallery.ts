@@ -5,9 +5,6 @@ import type { ErrorRecord } from '../generated/results';
 import { byId, create, setText } from './dom';
 import { formatFaceCount } from './format';
 
-/** Code of an image that cannot be decoded, as in `mien/errors.py`. */
-export const UNREADABLE_IMAGE = 'image_unreadable';
-
 export interface GalleryImage {
   readonly file: Blob;
   readonly name: string;
@@ -52,8 +49,7 @@ export class Gallery {
 
   /** The image to analyze next: the selected one, else the first without a result; null when all have one. */
   get next(): GalleryImage | null {
-    const isOpen = (image: GalleryImage) => !isAnalyzed(image);
-    return [this.current, ...this.images].find(isOpen) ?? null;
+    return [this.current, ...this.images].find((image) => !isAnalyzed(image)) ?? null;
   }
 
   /** Forget all results, before an analysis with another model or elsewhere. */

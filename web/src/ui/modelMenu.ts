@@ -19,11 +19,11 @@ export class ModelMenu {
 
   /**
    * @param onSelect called when the user selects another model.
-   * @param onError called with a message for the user.
+   * @param onError called with an error for the user.
    */
   constructor(
     onSelect: () => void,
-    private readonly onError: (message: string) => void,
+    private readonly onError: (error: unknown) => void,
   ) {
     this.menu.addEventListener('change', () => {
       onSelect();
@@ -79,7 +79,7 @@ export class ModelMenu {
     try {
       await task;
     } catch (error) {
-      this.onError(error instanceof Error ? error.message : String(error));
+      this.onError(error);
     }
   }
 }

@@ -1,8 +1,7 @@
 /** Viewer of the image or video with its overlay and progress. */
 
-import { CodedError, type Frame } from '../backend';
+import { type Frame, unreadableImage } from '../backend';
 import { byId, setText } from './dom';
-import { UNREADABLE_IMAGE } from './gallery';
 import { Overlay } from './overlay';
 
 /** Minimum time until the faces of a moving image disappear when no newer frame arrives. */
@@ -41,8 +40,7 @@ export class Viewer {
     try {
       await this.image.decode();
     } catch (error) {
-      const message = `${name} cannot be opened as an image by this browser. Use JPEG, PNG or WebP.`;
-      throw new CodedError(message, UNREADABLE_IMAGE, { cause: error });
+      throw unreadableImage(name, error);
     }
     this.setAspectRatio(this.image.naturalWidth, this.image.naturalHeight);
     this.reveal(this.image);
