@@ -197,9 +197,11 @@ def result_license(stated: str, sources: Iterable[TrainingSource]) -> str:
         stated: license as the author states it, or the result for the weights that the sources are added to.
         sources: the data sets and models behind the weights, or those that are added.
     """
-    license_name, _, known = stated.partition(RESTRICTION)
+    license_name, _, before = stated.partition(RESTRICTION)
     added = [f"{source.name} ({source.license})" for source in sources if RESTRICTED.search(source.license)]
-    restrictions = "; ".join([*([known] if known else []), *(text for text in added if text not in known)])
+    restrictions = "; ".join(
+        [*([before] if before else []), *(text for text in added if f"; {text};" not in f"; {before};")]
+    )
     return (license_name or UNSTATED_LICENSE) + (RESTRICTION + restrictions if restrictions else "")
 
 

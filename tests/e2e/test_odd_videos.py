@@ -85,7 +85,7 @@ def test_failed_stream_is_complete_up_to_there_with_exit_code_1(shell, tmp_path,
     problem = "rtsp://host/one sent nothing for 60 s."
     monkeypatch.setattr(VideoReader, "has_failed", True)
     monkeypatch.setattr(VideoReader, "problems", [problem])
-    assert shell(clip, "--output", tmp_path / "out", "--no-report") == 1
+    assert shell(clip, "--output", tmp_path / "out", "--no-report", "--quiet") == 1
     assert problem in shell.err
     assert len(read_table(tmp_path / "out" / "faces.csv")) == 5
 

@@ -307,3 +307,6 @@ def test_added_sources_extend_the_restrictions_of_a_license():
     license_name = result_license("MIT", [first])
     assert result_license(license_name, [second]) == "MIT; restricted by its training data: X (research); Y (research)"
     assert result_license(license_name, [first, TrainingSource(name="Z", license="CC0")]) == license_name
+    part = TrainingSource(name="faces", license="research")
+    whole = result_license("MIT", [TrainingSource(name="my faces", license="research")])
+    assert result_license(whole, [part]).endswith("my faces (research); faces (research)")

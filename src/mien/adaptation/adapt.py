@@ -88,7 +88,7 @@ def adapt(
     if choice.correction is None:
         return Adaptation(choice=choice, before=before, after=before, manifest=None, skipped=skipped, absent=absent)
     title = index.title or index.name
-    learned = TrainingSource(name=f"{title}: {len(faces)} faces, adaptation", license=index.license)
+    source = TrainingSource(name=f"{title}: {len(faces)} faces, adaptation", license=index.license)
     temperature = fit_temperature(choice.logits, faces.labels)
     after = summarize(choice.logits / temperature, faces.labels)
     shares = label_shares(faces.labels, choice.logits.shape[1], choice.setting.balance)
@@ -101,8 +101,8 @@ def adapt(
         class_prior=dict(zip(classifier.manifest.labels, shares.round(6).tolist(), strict=True)),
         abstain_below=min(classifier.manifest.abstain_below, 0.5),
         risk_coverage=(),
-        trained_on=(*classifier.manifest.trained_on, learned),
-        license=result_license(classifier.manifest.license, [learned]),
+        trained_on=(*classifier.manifest.trained_on, source),
+        license=result_license(classifier.manifest.license, [source]),
         metrics={f"{title}/cross-validated": {"labels": after, "labels, before adaptation": before}},
         source={
             "adapted_from": f"{classifier.manifest.name}, version {classifier.manifest.version}",
@@ -149,9 +149,9 @@ def extract_features(
 
 def _check_column(index: Index, name: str) -> None:
     """Raise `InputError` unless a column of groups exists in the data; an empty name is none."""
-    known = sorted({column for sample in index.samples for column in sample.groups})
-    if name and name not in known:
-        raise InputError(f"no column {name!r} in the data; it has {', '.join(known) or 'no further columns'}.")
+    columns = sorted({column for sample in index.samples for column in sample.groups})
+    if name and name not in columns:
+        raise InputError(f"no column {name!r} in the data; it has {', '.join(columns) or 'no further columns'}.")
 
 
 def _group_numbers(index: Index, rows: Sequence[int] | np.ndarray, group: str) -> np.ndarray:

@@ -95,7 +95,7 @@ def camera(
     try:
         print_tracks(recording.timeline.tracks)
     finally:
-        if not quiet:
+        if not quiet or recording.has_failed:
             print_summary(recording, recording.files)
     code = SOME_FAILED if recording.has_failed else 0
     return stop_code() if recording.was_stopped and was_signaled() else code

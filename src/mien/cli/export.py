@@ -16,7 +16,7 @@ from mien.export.format_spec import Format, FormatPrecision, WeightType
 QUANTIZATION = Group("Quantization", sort_key=3)
 QUANTIZATION_FACES = Parameter(group=QUANTIZATION, metavar="N")
 MAX_LOSS = Parameter(group=QUANTIZATION, metavar="SHARE")
-DEFAULT_FACES = 600
+DEFAULT_CALIBRATION_FACES = 600
 DEFAULT_MAX_LOSS = 0.003
 DEFAULT_SPLIT: SplitName = "valid"
 BUNDLE = Group("Phone bundle", sort_key=4)
@@ -36,7 +36,7 @@ def export(
     format: Format = "onnx",
     precision: FormatPrecision | None = None,
     quantize: Annotated[Literal["int8"] | None, Parameter(group=QUANTIZATION)] = None,
-    calibration_faces: Annotated[int, QUANTIZATION_FACES] = DEFAULT_FACES,
+    calibration_faces: Annotated[int, QUANTIZATION_FACES] = DEFAULT_CALIBRATION_FACES,
     max_loss: Annotated[float, MAX_LOSS] = DEFAULT_MAX_LOSS,
     bundle: Annotated[Path | None, Parameter(group=BUNDLE, metavar="FOLDER")] = None,
     canvas: Annotated[int, Parameter(group=BUNDLE, metavar="PX")] = DEFAULT_CANVAS_PX,
@@ -83,7 +83,7 @@ def export(
         "--abstain": abstain != DEFAULT_ABSTAIN,
         "--split": split != DEFAULT_SPLIT,
         "--commit": bool(commit),
-        "--calibration-faces": calibration_faces != DEFAULT_FACES,
+        "--calibration-faces": calibration_faces != DEFAULT_CALIBRATION_FACES,
         "--max-loss": max_loss != DEFAULT_MAX_LOSS,
     }
     if bundle is not None:
@@ -129,7 +129,7 @@ def export(
 
 
 def _check_details(details: Mapping[str, bool], model: Path, *, has_data: bool, is_int8: bool) -> None:
-    """Raise `InputError` if a given detail has no effect, whatever the format is."""
+    """Raise `InputError` if an option has no effect in any format."""
     if not has_data:
         check_effective({name: details[name] for name in ("--abstain", "--split")}, "without --data")
     if not is_int8:

@@ -81,9 +81,9 @@ def export_onnx(
 
 def _check_quantization(weights: WeightType | None, data: DatasetOptions | None) -> None:
     if weights:
-        raise InputError("--weights has no effect on a model that computes in int8; leave out --weights or --quantize.")
+        raise InputError("--weights has no effect on a model that computes in int8; leave out the option.")
     if not data:
-        raise InputError("--quantize needs --data: faces to measure the ranges of feature maps on.")
+        raise InputError("int8 needs --data: training faces to measure the ranges of feature maps on.")
 
 
 def _quantize(model: Path, output: Path, index: Index, faces: int, *, quiet: bool) -> None:

@@ -277,7 +277,8 @@ def _read_faces(path: Path, kind: str | None) -> Index:
         is_layout = isinstance(error, LayoutError) or (isinstance(error, AnnotationError) and error.line == 1)
         if not is_layout or not path.exists():
             raise
-        raise DatasetError(f"{error} Other layouts of faces need --dataset: {', '.join(ADAPTERS)}.") from error
+        others = [name for name in ADAPTERS if name not in ("folder", "table", "joined")]
+        raise DatasetError(f"{error} Other layouts of faces need --dataset: {', '.join(others)}.") from error
 
 
 def _only_split(index: Index) -> str:

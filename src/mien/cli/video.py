@@ -193,7 +193,7 @@ def _analyze(
     else:
         print_tracks(recording.timeline.tracks)
         print_turns(recording.turns)
-    if not settings.quiet or recording.was_stopped:
+    if not settings.quiet or recording.was_stopped or recording.has_failed:
         print_summary(recording, recording.files if output else filter(None, [table]))
     return recording
 

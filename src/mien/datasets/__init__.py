@@ -30,7 +30,7 @@ from mien.datasets.index import ANY_SPLIT, SPLITS, Index, Sample
 from mien.datasets.joined import join, parse_parts
 from mien.datasets.leaks import read_leaks, write_leaks
 from mien.datasets.rafdb import read_rafdb
-from mien.datasets.table import read_table
+from mien.datasets.table import PARQUET_SUFFIXES, read_table
 from mien.emotions import DatasetKind
 from mien.errors import InputError
 
@@ -95,7 +95,7 @@ ADAPTERS: dict[str, Callable[[str | Path], Index]] = {
 
 
 def guess_kind(path: str | Path) -> DatasetKind:
-    """Return the kind of a data set of one's own by its path.
+    """Guess the layout of a user's own data set from its path.
 
     "joined" for `KIND=PATH,KIND=PATH`, "table" for a file that is not a zip archive, "folder" otherwise.
 
@@ -105,7 +105,10 @@ def guess_kind(path: str | Path) -> DatasetKind:
     path = dataset_path(path)
     if "=" in str(path) and not path.exists():
         return "joined"
-    return "table" if path.is_file() and not is_zipfile(path) else "folder"
+    if path.exists():
+        return "table" if path.is_file() and not is_zipfile(path) else "folder"
+    # the reader of the layout that was meant says that it does not exist
+    return "table" if path.suffix.lower() in (".csv", *PARQUET_SUFFIXES) else "folder"
 
 
 def read_dataset(kind: str, path: str | Path) -> Index:

@@ -21,10 +21,11 @@ from mien.runtime import ASSETS
 PHOTOGRAPH = ASSETS / "self-test.jpg"
 """Image of one face that the package contains."""
 MOUTH = (71, 115, 148, 155)
+"""Box of the mouth in `PHOTOGRAPH`: left, top, right, bottom in pixels."""
 EYES = (60, 68, 160, 98)
-"""Left, top, right, bottom of mouth and eyes in it, in pixels."""
+"""Box of the eyes in `PHOTOGRAPH`: left, top, right, bottom in pixels."""
 SKIN_RGB = (150, 110, 95)
-"""Color that covers them."""
+"""Color of the boxes that cover parts of a face."""
 BLUR = 6
 """Radius in pixels of the blur of a generated face."""
 MAX_ROTATION_DEG = 20.0

@@ -287,8 +287,8 @@ class Analyzer:
             image: (H, W, 3) uint8 RGB.
             faces: faces of that image. A face with a head pose keeps it; with `action_units=True`, one with blendshapes
                 does.
-            mesh_options: how the mesh is fitted, and from which rotation on it replaces the landmarks of a face;
-                `mien.faces.VIDEO_FRAME` for frames of a video.
+            mesh_options: how the mesh is fitted, and the rotation above which its landmarks replace those of the
+                detector; `mien.faces.VIDEO_FRAME` for frames of a video.
 
         Returns:
             The faces in the same order.

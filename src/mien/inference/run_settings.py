@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def run_settings(analyzer: Analyzer) -> dict[str, Any]:
-    """Return as JSON values what has to be equal for an analyzer to give the same numbers.
+    """Return the settings, as JSON values, that have to be equal for equal results.
 
     Device and precision are lists: those in use by the face detector and by the expression model.
     """

@@ -254,10 +254,7 @@ class _Source:
             self._first_s = frame.arrived_s
             self._is_timed = is_timed
         if is_timed != self._is_timed:
-            here, before = ("with", "without") if is_timed else ("without", "with")
-            raise InputError(
-                f"an image {here} timestamp_s follows one {before}; send it for all images or none, or a reset first."
-            )
+            raise InputError("timestamp_s is given for some images only; send it for all or none, or a reset first.")
         now_s = frame.arrived_s - self._first_s if frame.timestamp_s is None else frame.timestamp_s
         if now_s < self._last_s:
             raise InputError(

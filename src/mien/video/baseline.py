@@ -61,7 +61,8 @@ def _levels(face: FaceRows, neutral: int | None) -> np.ndarray | None:
 def _quantile(values: np.ndarray, seconds: np.ndarray, share: float) -> np.ndarray:
     """Return the quantile of each column of values (N, K) over time, interpolated between the middles of the rows."""
     order = values.argsort(axis=0)
-    ordered, durations_s = np.take_along_axis(values, order, axis=0), seconds[order]
+    ordered = np.take_along_axis(values, order, axis=0)
+    durations_s = seconds[order]
     middles_s = durations_s.cumsum(axis=0) - durations_s / 2
     at_s = share * seconds.sum()
     return np.array([np.interp(at_s, *column) for column in zip(middles_s.T, ordered.T, strict=True)])

@@ -40,7 +40,7 @@ def label_segments(
     Args:
         rows: see `mien.video.table`; in time order.
         labels: class names in the model's order.
-        fps: see `mien.video.face_rows.read_faces`.
+        fps: analyzed frames per second, if known, for faces in a single row; a table does not state it.
 
     Raises:
         InputError: when the rows are not in time order, or a row has an unknown label.

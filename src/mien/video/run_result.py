@@ -43,7 +43,7 @@ class Recording:
         was_stopped: true when Ctrl-C ended it early.
         is_resumable: true when it was stopped and `record` can continue it.
         is_truncated: true when the video ended early.
-        has_failed: true when that was a failure of a network stream or a camera.
+        has_failed: true when a network stream or a camera failed; `problems` has the reason.
         is_copy_stopped: true when it was stopped in the second pass over the video, so that the copy is missing.
         is_copy_truncated: true when the second pass ended early by itself.
     """

@@ -98,6 +98,8 @@ def check_folder(folder: Path) -> None:
     """Raise `InputError` unless a folder is new, empty, or contains a bundle and nothing else."""
     if folder.is_dir() and not any(folder.iterdir()):
         return
+    if folder.is_file():
+        raise InputError(f"{folder} is a file; expected a folder.")
     if not _has_contract(folder):
         if folder.exists() or folder.is_symlink():
             raise InputError(

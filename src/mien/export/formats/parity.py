@@ -20,7 +20,8 @@ from mien.runtime import open_session
 MIN_AGREEMENT = {"float32": 0.99, "float16": 0.99, "int8": 0.98}
 """Minimum share of faces with the same label, by precision; two classes can be equally probable."""
 MAX_DIFFERENCE = {"float32": 0.001, "float16": 0.05, "int8": 1.0}
-"""Maximum difference of a calibrated probability, by precision; int8 changes single ones by up to 0.2."""
+"""Maximum difference of a calibrated probability, by precision; unlimited for int8, which changes single
+ones by up to 0.2."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -333,7 +333,8 @@ class ContainerFrames:
     def _is_end(self, error: Exception) -> bool:
         """Return True for the error with which libav ends an HTTP response of unknown length."""
         is_http = self._source.url.lower().startswith("http")
-        return is_http and self._is_endless() and getattr(error, "errno", None) == errno.EIO
+        is_unsized = self._container.size <= 0 and self._container.format.name not in _PLAYLISTS
+        return is_http and is_unsized and getattr(error, "errno", None) == errno.EIO
 
     def _note_end(self, packet: Packet) -> None:
         if packet.pts is not None:

@@ -9,8 +9,8 @@ from mien.video.io.sources import VideoInfo
 
 ROUNDING_S = 1.1e-6
 """Maximum difference of two timestamps of one frame: tables round them to 6 decimals."""
-_TICK_SHARE = 0.51
-"""Share of a tick by which a timestamp may be rounded down."""
+_TICK_SHARE = 1.01
+"""Share of a tick by which a time may be too low: the timestamps of the frame and of the first frame are rounded."""
 _MAX_INTERVAL_SHARE = 0.15
 """Maximum tolerance, as a share of the interval: a clock with long ticks counts frames and is not rounded."""
 

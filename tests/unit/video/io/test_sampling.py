@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,14 @@ def test_rounded_times_are_sampled_evenly(fps: int, divisor: int):
     sampler = FrameSampler(fps / divisor, tick_s=0.001)
     selected = [index for index in range(600) if sampler.is_due(round(index / fps, 3))]
     assert selected == list(range(0, 600, divisor))
+
+
+@pytest.mark.parametrize("fps", [15, 24, 30, 60, 120])
+@pytest.mark.parametrize("to_tick", [round, math.floor])
+def test_times_since_a_rounded_first_time_are_sampled_evenly(fps: int, to_tick: Callable[[float], int]):
+    sampler = FrameSampler(fps, tick_s=0.001)
+    ticks = [to_tick(1000 * (0.0107 + index / fps)) for index in range(600)]
+    assert all(sampler.is_due((tick - ticks[0]) / 1000) for tick in ticks)
 
 
 def test_long_ticks_do_not_move_frames_into_the_interval_before():
