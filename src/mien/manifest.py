@@ -198,10 +198,9 @@ def result_license(stated: str, sources: Iterable[TrainingSource]) -> str:
         sources: the data sets and models behind the weights, or those that are added.
     """
     license_name, _, before = stated.partition(RESTRICTION)
-    added = [f"{source.name} ({source.license})" for source in sources if RESTRICTED.search(source.license)]
-    restrictions = "; ".join(
-        [*([before] if before else []), *(text for text in added if f"; {text};" not in f"; {before};")]
-    )
+    texts = (f"{source.name} ({source.license})" for source in sources if RESTRICTED.search(source.license))
+    added = [text for text in texts if f"; {text};" not in f"; {before};"]
+    restrictions = "; ".join([before, *added] if before else added)
     return (license_name or UNSTATED_LICENSE) + (RESTRICTION + restrictions if restrictions else "")
 
 
