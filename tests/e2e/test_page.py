@@ -324,7 +324,8 @@ def test_results_of_a_large_video_are_in_pixels_of_the_video(
     [result] = json.loads(data)["results"]
     assert (result["image"], result["width"], result["height"]) == ("large.webm", 1920, 1440)
     [expected] = Analyzer("open").analyze(camera_image.resize((1920, 1440)))
-    assert result["faces"][0]["bbox_xyxy"] == pytest.approx(expected.bbox_xyxy.tolist(), abs=25)
+    # Tracked boxes differ by up to 30 pixels, those in pixels of the reduced frame by 72 or more.
+    assert result["faces"][0]["bbox_xyxy"] == pytest.approx(expected.bbox_xyxy.tolist(), abs=50)
 
 
 def test_a_video_whose_codec_the_browser_lacks_is_reported(page: Page, tmp_path: Path) -> None:
