@@ -289,16 +289,22 @@ def test_unsupported_files_are_reported(page: Page) -> None:
     expect(page.locator("#empty")).to_be_visible()
 
 
-def test_video_file_is_analyzed_during_playback(page: Page, camera_image: Image.Image, tmp_path: Path) -> None:
+def write_webm(path: Path, image: Image.Image, *, frames: int, rate: int) -> Path:
+    """Write a video that shows one image."""
     av = pytest.importorskip("av", reason="encoding a video needs the extra `video`")
-    clip = tmp_path / "clip.webm"
-    with av.open(str(clip), "w") as container:
-        stream = container.add_stream("libvpx", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx", rate=rate)
+        stream.width, stream.height = image.size
+        stream.pix_fmt = "yuv420p"
         stream.options = {"deadline": "realtime", "cpu-used": "8"}
-        for _ in range(20):
-            container.mux(stream.encode(av.VideoFrame.from_image(camera_image)))
+        for _ in range(frames):
+            container.mux(stream.encode(av.VideoFrame.from_image(image)))
         container.mux(stream.encode(None))
+    return path
+
+
+def test_video_file_is_analyzed_during_playback(page: Page, camera_image: Image.Image, tmp_path: Path) -> None:
+    clip = write_webm(tmp_path / "clip.webm", camera_image, frames=20, rate=10)
     select(page, "server", "open")
     page.set_input_files("#video-file", clip)
     expect(page.locator("#faces h3").first).to_have_text("Face 1")
@@ -308,22 +314,15 @@ def test_video_file_is_analyzed_during_playback(page: Page, camera_image: Image.
 def test_results_of_a_large_video_are_in_pixels_of_the_video(
     page: Page, camera_image: Image.Image, tmp_path: Path
 ) -> None:
-    av = pytest.importorskip("av", reason="encoding a video needs the extra `video`")
-    clip = tmp_path / "large.webm"
-    with av.open(str(clip), "w") as container:
-        stream = container.add_stream("libvpx", rate=5)
-        stream.width, stream.height, stream.pix_fmt = 1920, 1440, "yuv420p"
-        stream.options = {"deadline": "realtime", "cpu-used": "8"}
-        for _ in range(5):
-            container.mux(stream.encode(av.VideoFrame.from_image(camera_image.resize((1920, 1440)))))
-        container.mux(stream.encode(None))
+    image = camera_image.resize((1920, 1440))
+    clip = write_webm(tmp_path / "large.webm", image, frames=5, rate=5)
     select(page, "server", "open")
     page.set_input_files("#video-file", clip)
     expect(page.locator("#faces h3").first).to_have_text("Face 1")
     _, data = download(page, "#save-json")
     [result] = json.loads(data)["results"]
     assert (result["image"], result["width"], result["height"]) == ("large.webm", 1920, 1440)
-    [expected] = Analyzer("open").analyze(camera_image.resize((1920, 1440)))
+    [expected] = Analyzer("open").analyze(image)
     # Tracked boxes differ by up to 30 pixels, those in pixels of the reduced frame by 72 or more.
     assert result["faces"][0]["bbox_xyxy"] == pytest.approx(expected.bbox_xyxy.tolist(), abs=50)
 
