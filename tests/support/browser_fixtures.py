@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mien.faces.alignment import align_face
-from mien.faces.detection import MAX_CONTAINMENT, MAX_FRAGMENT_RATIO, STRIDES, _decode, _pad
+from mien.faces.detection import MAX_CONTAINMENT, MAX_FRAGMENT_RATIO, STRIDES, FaceDetector, _decode, _pad
 from mien.faces.mesh_network import mesh_crop_matrix
 from mien.faces.pose import canonical_face, head_pose
 from mien.faces.quality import face_quality
@@ -73,6 +73,9 @@ def imaging() -> dict[str, Any]:
     return {
         "image": pack(image),
         "resized": [pack(resize(image, size_hw)) for size_hw in sizes],
+        # The first pixel of some filters has the weight 0.
+        "narrow": pack(image[:8, :77]),
+        "narrow_resized": pack(resize(np.ascontiguousarray(image[:8, :77]), (8, 55))),
         "warped": [
             {"matrix": matrix.ravel().tolist(), "pixels": pack(warp(image, matrix, size_hw))}
             for matrix, size_hw in matrices
@@ -105,6 +108,75 @@ def detection() -> dict[str, Any]:
         "candidates": rows.astype(np.float64).tolist(),
         "detections": detections.astype(np.float64).tolist(),
     }
+
+
+class _StubNetwork:
+    """Detector network with given cells, by height and width of its input; none in inputs of other sizes.
+
+    Args:
+        cells: of each size, rows of index, confidence and the 16 values of the cell.
+    """
+
+    def __init__(self, cells: dict[tuple[int, int], list[list[float]]]) -> None:
+        self.cells = cells
+        self.sizes_hw: list[list[int]] = []
+
+    def run(self, _: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        height, width = inputs["images"].shape[1:3]
+        self.sizes_hw.append([height, width])
+        count = sum((height // stride) * (width // stride) for stride in STRIDES.tolist())
+        confidences, cells = np.zeros((1, count), dtype=np.float32), np.zeros((1, count, 16), dtype=np.float32)
+        for index, confidence, *values in self.cells.get((height, width), []):
+            confidences[0, int(index)] = confidence
+            cells[0, int(index)] = values
+        return [confidences, cells]
+
+
+def _cell(width: int, left: float, top: float, side: float, confidence: float) -> list[float]:
+    """Return a row of `_StubNetwork` with a square face, in pixels of an input of that width."""
+    x, y = (left + side / 2) / 8, (top + side / 2) / 8
+    points = (
+        np.array([[-0.2, -0.2], [0.2, -0.2], [0, 0], [-0.15, 0.2], [0.15, 0.2]]) * side / 8 + [x % 1, y % 1]
+    ).ravel()
+    log_side = float(np.log(side / 8))
+    return [int(y) * (width // 8) + int(x), confidence, 0, 0, x % 1, y % 1, log_side, log_side, *points.tolist()]
+
+
+def few_faces() -> list[dict[str, Any]]:
+    """Return detections of a limited number of faces, with the sizes of all inputs of the network.
+
+    A face is large from 0.17 of the long side and certain from 0.8: it is in a reduced image, or the image is small.
+    """
+    full = [_cell(640, 100, 90, 130.3, 0.9), _cell(640, 400, 200, 118.6, 0.95), _cell(640, 520, 30, 40, 0.7)]
+    reduced = {(224, 320): [_cell(320, 50, 44, 66.1, 0.92), _cell(320, 201, 99, 58.2, 0.93)], (448, 640): full}
+    large = (1001, 1502)
+    cases: list[tuple[tuple[int, int], int | None, dict[tuple[int, int], list[list[float]]]]] = [
+        (large, 1, reduced),
+        (large, 2, reduced),
+        (large, None, reduced),
+        (large, 1, {**reduced, (224, 320): [_cell(320, 50, 44, 54.3, 0.92)]}),
+        (large, 1, {**reduced, (224, 320): [_cell(320, 50, 44, 54.5, 0.92)]}),
+        (large, 1, {**reduced, (224, 320): [_cell(320, 50, 44, 66.1, 0.79)]}),
+        ((480, 640), 1, {(256, 320): [_cell(320, 50, 44, 66.1, 0.92)]}),
+        ((480, 639), 1, {(480, 640): full}),
+        ((320, 640), 1, {(640, 320): [_cell(320, 90, 44, 66.1, 0.9), _cell(320, 90, 300, 80, 0.85)]}),
+    ]
+    detector = FaceDetector(precision="float32")
+    results = []
+    for size_hw, max_faces, cells in cases:
+        network = _StubNetwork(cells)
+        detector.network = network  # pyright: ignore[reportAttributeAccessIssue]
+        found = detector.detect(np.zeros((*size_hw, 3), dtype=np.uint8), rotated=True, max_faces=max_faces)
+        results.append(
+            {
+                "size_hw": list(size_hw),
+                "max_faces": max_faces,
+                "cells": [{"size_hw": list(size), "rows": rows} for size, rows in cells.items()],
+                "inputs_hw": network.sizes_hw,
+                "faces": [_row(face) for face in found],
+            }
+        )
+    return results
 
 
 def mesh(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -358,8 +430,9 @@ def _with_null(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
 
 
-FIXTURES: dict[str, Callable[[], dict[str, Any]]] = {
-    create.__name__: create for create in (imaging, detection, faces, expression, tracking, video, voice, fusion)
+FIXTURES: dict[str, Callable[[], Any]] = {
+    create.__name__: create
+    for create in (imaging, detection, few_faces, faces, expression, tracking, video, voice, fusion)
 }
 
 

@@ -13,6 +13,11 @@ describe('pixels equal those of Python', () => {
     expect(rgb(resize(image, expected.shape[1], expected.shape[0]))).toEqual(unpack(expected));
   });
 
+  test('resized with filters whose first pixel has no weight', () => {
+    const { height, width } = toPixels(python.narrow_resized);
+    expect(rgb(resize(toPixels(python.narrow), width, height))).toEqual(unpack(python.narrow_resized));
+  });
+
   test.each(python.warped as { matrix: Transform; pixels: PackedArray }[])(
     'warped by $matrix',
     ({ matrix, pixels }) => {

@@ -84,11 +84,11 @@ function triangleFilters(size: number, span: number, target: number): Filters {
       Math.max(0, 1 - Math.abs((first + step - center + 0.5) / support)),
     );
     const sum = triangle.reduce((total, value) => total + value, 0);
-    filters.firsts[index] = first;
-    filters.weights.set(
-      triangle.map((value) => Math.trunc(0.5 + (value / sum) * 2 ** BITS)),
-      index * taps,
-    );
+    const fixed = triangle.map((value) => Math.trunc(0.5 + (value / sum) * 2 ** BITS));
+    // By rounding, the first pixels may have no weight; a pass ends at the first weight of 0.
+    const skipped = fixed.findIndex((weight) => weight > 0);
+    filters.firsts[index] = first + skipped;
+    filters.weights.set(fixed.slice(skipped), index * taps);
   }
   return filters;
 }
