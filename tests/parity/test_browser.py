@@ -96,6 +96,35 @@ def test_other_models_match_python(chromium, examples, model):
         assert_images_match(engine, Analyzer(model, precision="float32"), read_image(examples / "group.jpg"))
 
 
+@needs_browser
+@pytest.mark.parametrize("max_faces", [1, 2])
+def test_largest_faces_match_python(chromium, analyzer, examples, max_faces):
+    limited = analyzer.with_options(max_faces=max_faces)
+    follower = FaceFollower(limited, detect_every=1)
+    with open_engine(chromium) as engine:
+        assert engine.open(max_faces=max_faces)["type"] == "opened"
+        for name in ("astronaut.jpg", "biden.jpg", "group.jpg", "obama.jpg"):
+            assert_images_match(engine, limited, read_image(examples / name))
+        # In the enlarged image, the largest face suffices for a reduced image.
+        assert_images_match(engine, limited, resize(read_image(examples / "group.jpg"), (1001, 1502)))
+        image = read_image(examples / "group.jpg")
+        # A slow machine detects faces in every one of these frames too.
+        for index, timestamp_s in enumerate((0.0, 10.0, 20.0, 30.0)):
+            frame = DecodedFrame(index=index, timestamp_s=timestamp_s, image=image)
+            expected = [face.to_dict() for face in follower.step(frame).faces]
+            faces = engine.analyze_frame(image, timestamp_s)["result"]["faces"]
+            assert [face["track_id"] for face in faces] == [face["track_id"] for face in expected]
+            assert len(faces) == max_faces
+            for face, expected_face in zip(faces, expected, strict=True):
+                assert_face_matches(face, expected_face)
+
+
+@needs_browser
+def test_rejects_a_limit_of_no_faces(chromium):
+    with open_engine(chromium) as engine:
+        assert "maxFaces is 0; expected an integer, 1 or more" in engine.open(max_faces=0)["message"]
+
+
 def assert_images_match(engine, analyzer, image):
     frame = engine.analyze_image(image)["result"]
     assert (frame["height"], frame["width"]) == image.shape[:2]

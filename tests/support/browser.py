@@ -43,7 +43,8 @@ START_WORKER = """(url) => {
     return createImageBitmap(new Blob([bytes], { type: 'image/png' }));
   };
 }"""
-OPEN = """([model, folder]) => request({ type: 'open', model, models: new URL(folder, document.baseURI).href })"""
+OPEN = """([folder, options]) =>
+  request({ type: 'open', models: new URL(folder, document.baseURI).href, ...options })"""
 STORED = """async () => {
   const keys = await (await caches.open('mien-files')).keys();
   return keys.map(({ url }) => new URL(url).pathname.split('/').pop()).sort();
@@ -103,9 +104,12 @@ class Engine:
         [worker] = (PAGE / "assets").glob("worker-*.js")
         page.evaluate(START_WORKER, f"assets/{worker.name}")
 
-    def open(self, model: str = "expression", folder: str = "models/") -> dict[str, Any]:
+    def open(
+        self, model: str = "expression", folder: str = "models/", *, max_faces: int | None = None
+    ) -> dict[str, Any]:
         """Load the models; the response names the runtime."""
-        return self._page.evaluate(OPEN, [model, folder])
+        options = {"model": model} if max_faces is None else {"model": model, "maxFaces": max_faces}
+        return self._page.evaluate(OPEN, [folder, options])
 
     def age_ms(self) -> float:
         """Return the time since the visit started."""

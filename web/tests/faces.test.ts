@@ -12,6 +12,14 @@ import { faceQuality } from '../src/engine/quality';
 import { predictionWeight } from '../src/engine/smoothing';
 import { expectClose, fixture, type PackedArray, toDetection, toPixels, unpack, withDetailed } from './fixtures';
 
+const UPRIGHT = { tryRotations: false, maxFaces: Infinity };
+
+/** Cells of the detector's outputs for inputs of a size: index, confidence and the values of the cell. */
+interface StubCells {
+  size_hw: number[];
+  rows: number[][];
+}
+
 /** Return outputs of the detector without a face for an input of shape `dims`. */
 function emptyCells([, height, width]: readonly number[]): Float32Array[] {
   const cells = [8, 16, 32].reduce((count, stride) => count + (height * width) / stride ** 2, 0);
@@ -37,6 +45,29 @@ describe('detection', () => {
     expectClose(detections, python.detections.map(toDetection), 3);
   });
 
+  test('a limited number of faces is found in the scans of Python', async () => {
+    for (const { size_hw, max_faces, cells, inputs_hw, faces } of fixture('few_faces')) {
+      const inputs: (readonly number[])[] = [];
+      const network = {
+        async run(_: Input, dims: readonly number[]) {
+          const [, height, width] = dims;
+          inputs.push([height, width]);
+          const outputs = emptyCells(dims);
+          const found = (cells as StubCells[]).find(({ size_hw }) => size_hw[0] === height && size_hw[1] === width);
+          for (const [index, confidence, ...values] of found?.rows ?? []) {
+            outputs[0][index] = confidence;
+            outputs[1].set(values, 16 * index);
+          }
+          return outputs;
+        },
+      };
+      const options = { tryRotations: true, maxFaces: max_faces ?? Infinity };
+      const detections = await detect(network, blank(size_hw[1], size_hw[0]), options);
+      expect(inputs).toEqual(inputs_hw);
+      expectClose(detections, faces, 3);
+    }
+  });
+
   test('an image is searched a second time at a small size with a border', async () => {
     const inputs: number[][] = [];
     const network = {
@@ -45,7 +76,7 @@ describe('detection', () => {
         return emptyCells(dims);
       },
     };
-    expect(await detect(network, blank(1280, 720), false)).toEqual([]);
+    expect(await detect(network, blank(1280, 720), UPRIGHT)).toEqual([]);
     expect(inputs).toEqual([
       [1, 384, 640, 3],
       [1, 192, 256, 3],
@@ -69,7 +100,7 @@ describe('detection', () => {
         return [confidences, cells];
       },
     };
-    expect(await detect(network, blank(640, 480), false)).toHaveLength(1);
+    expect(await detect(network, blank(640, 480), UPRIGHT)).toHaveLength(1);
     expect(runs).toBe(searches);
   });
 
@@ -90,8 +121,8 @@ describe('detection', () => {
     const image = blank(400, 120);
     // The upper right corner becomes the upper left after a counterclockwise rotation.
     image.data.fill(200, 4 * 399, 4 * 400);
-    expect(await detect(network, image, false)).toEqual([]);
-    const [face, ...others] = await detect(network, image, true);
+    expect(await detect(network, image, UPRIGHT)).toEqual([]);
+    const [face, ...others] = await detect(network, image, { ...UPRIGHT, tryRotations: true });
     expect(others).toEqual([]);
     expectClose(face.box, [400 - 192, 16, 400 - 128, 80], 3);
     // (40, 152) in the rotated image
@@ -99,7 +130,11 @@ describe('detection', () => {
     image.data.fill(0);
     // The lower left corner becomes the upper left after a clockwise rotation.
     image.data.fill(200, 4 * 119 * 400, 4 * 119 * 400 + 4);
-    expectClose((await detect(network, image, true))[0].box, [128, 120 - 80, 192, 120 - 16], 3);
+    expectClose(
+      (await detect(network, image, { ...UPRIGHT, tryRotations: true }))[0].box,
+      [128, 120 - 80, 192, 120 - 16],
+      3,
+    );
   });
 });
 

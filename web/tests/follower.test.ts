@@ -14,6 +14,8 @@ const HEIGHT = 256;
 let runs: { detector: number; landmarks: number; expression: number };
 /** Cell of 8 pixels in which the detector finds a face; null for none. */
 let cell: { column: number; row: number } | null;
+/** The detector finds a smaller face above it too. */
+let hasOther: boolean;
 /** Horizontal offset of the nose, in cells. */
 let noseOffset: number;
 /** Confidence of the detector. */
@@ -27,15 +29,16 @@ beforeEach(() => {
   vi.spyOn(performance, 'now').mockReturnValue(0);
   runs = { detector: 0, landmarks: 0, expression: 0 };
   cell = { column: 18, row: 14 };
+  hasOther = false;
   noseOffset = 0;
   confidence = 0.9;
   presence = () => 9;
   follower = createFollower(true);
 });
 
-function createFollower(isLive: boolean): FaceFollower {
+function createFollower(isLive: boolean, maxFaces?: number): FaceFollower {
   const stopwatch = new Stopwatch();
-  return new FaceFollower(new ImageAnalyzer(stubModels(), stopwatch), stopwatch, isLive);
+  return new FaceFollower(new ImageAnalyzer(stubModels(), stopwatch, maxFaces), stopwatch, isLive);
 }
 
 function stubModels(): Models {
@@ -69,7 +72,7 @@ function stubModels(): Models {
   };
 }
 
-/** Return detector outputs with one face of 64 pixels. */
+/** Return detector outputs with one face of 64 pixels, and perhaps one of 48. */
 function detectorOutputs([, height, width]: readonly number[]): Float32Array[] {
   const count = [8, 16, 32].reduce((total, stride) => total + (height * width) / stride ** 2, 0);
   const [confidences, cells] = [new Float32Array(count), new Float32Array(16 * count)];
@@ -78,6 +81,10 @@ function detectorOutputs([, height, width]: readonly number[]): Float32Array[] {
     confidences[index] = confidence;
     const points = [-1.5, -1, 1.5, -1, noseOffset, 0.5, -1, 2, 1, 2];
     cells.set([0, 0, 0, 0, Math.log(8), Math.log(8), ...points], 16 * index);
+    if (hasOther) {
+      confidences[4] = 0.95;
+      cells.set([0, 0, 0, 4, Math.log(6), Math.log(6), ...points.map((value) => value + 1)], 16 * 4);
+    }
   }
   return [confidences, cells];
 }
@@ -108,6 +115,20 @@ test('predicts every third frame at 30 frames per second and tracks in between',
   expect(frames.every((face) => face.smoothed?.label === 'happiness' && face.head_pose_deg && face.quality)).toBe(true);
   expect(frames[1].bbox_xyxy).toEqual([112, 80, 176, 144]);
   expect(frames[1].head_pose_deg).toEqual(frames[0].head_pose_deg);
+});
+
+test('only the largest faces of a video are predicted and tracked', async () => {
+  hasOther = true;
+  const counts = async (maxFaces?: number) => {
+    follower = createFollower(true, maxFaces);
+    const frames = [];
+    for (let frame = 0; frame < 4; frame++) frames.push(await follower.step(texturedImage(), frame / 30));
+    return frames.map((faces) => faces.map(({ bbox_xyxy: [left] }) => left));
+  };
+  expect(await counts()).toEqual(Array(4).fill([112, 8]));
+  expect(runs.landmarks).toBe(4);
+  expect(await counts(1)).toEqual(Array(4).fill([112]));
+  expect(runs.landmarks).toBe(6);
 });
 
 test('after three predictions, reuses a pose until the head turns or one second has passed', async () => {

@@ -27,7 +27,7 @@ function openAnalyzer(isLive: boolean): LocalAnalyzer<object> {
     events.push(image instanceof Blob ? 'decode' : 'grab');
     return blank(64, 64);
   };
-  return new LocalAnalyzer('open', { models, runtime: {} as Runtime }, new Stopwatch(), convert, isLive);
+  return new LocalAnalyzer('open', { models, runtime: {} as Runtime }, new Stopwatch(), convert, { live: isLive });
 }
 
 afterEach(() => {
@@ -94,6 +94,17 @@ test('files are decoded without color conversion; the pixels of an element are t
   const image = {} as HTMLImageElement;
   await toPixels(image);
   expect(createImageBitmap.mock.lastCall).toEqual([image]);
+});
+
+test.each([0, -1, 1.5, NaN, true, null, '2'])('maxFaces: %j is rejected before models are loaded', async (value) => {
+  vi.stubGlobal('document', { baseURI: 'http://localhost/' });
+  const fetch = vi.fn();
+  const options = { fetch, maxFaces: value as number };
+  const shown = typeof value === 'string' ? `"${value}"` : value;
+  const error = new RangeError(`maxFaces is ${shown}; expected an integer, 1 or more (without it, all faces are kept)`);
+  await expect(createNodeAnalyzer(options)).rejects.toThrow(error);
+  await expect(createAnalyzer(options)).rejects.toThrow(error);
+  expect(fetch).not.toHaveBeenCalled();
 });
 
 test.each([

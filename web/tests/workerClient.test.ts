@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { AnalyzerOptions } from '../src/engine/api';
 import type { Request, Response as WorkerResponse } from '../src/engine/messages';
 import { connectWorker } from '../src/engine/workerClient';
 import { WorkerError } from '../src/engine/workerError';
@@ -28,12 +29,12 @@ class StubWorker {
   }
 }
 
-async function open() {
+async function open(options: AnalyzerOptions = {}) {
   const worker = new StubWorker();
   // The response may come only once the request is pending.
   const post = worker.postMessage.bind(worker);
   worker.postMessage = (request) => queueMicrotask(() => post(request));
-  const analyzer = await connectWorker(worker as unknown as Worker);
+  const analyzer = await connectWorker(worker as unknown as Worker, options);
   worker.postMessage = post;
   return { worker, analyzer, canvas: {} as OffscreenCanvas };
 }
@@ -80,6 +81,17 @@ test('files are sent as they are, for the worker to decode when it is their turn
   void analyzer.analyze(file);
   await vi.waitFor(() => expect(worker.requests[1]).toMatchObject({ type: 'image', image: file }));
   expect(conversions).toEqual([]);
+});
+
+test.each([
+  [{}, false],
+  [{ maxFaces: 2 }, true],
+  // The worker refuses it.
+  [{ maxFaces: 0 }, true],
+])('the worker is opened with the options %j', async (options, isLimited) => {
+  const { worker } = await open(options);
+  expect('maxFaces' in worker.requests[0]).toBe(isLimited);
+  expect(worker.requests[0]).toMatchObject(options);
 });
 
 test('trackers are live by default', async () => {

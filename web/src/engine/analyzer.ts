@@ -51,6 +51,8 @@ export class ImageAnalyzer {
   constructor(
     private readonly models: Models,
     private readonly stopwatch: Stopwatch,
+    /** Number of faces to keep, the largest. */
+    private readonly maxFaces = Infinity,
   ) {}
 
   get manifest(): ExpressionManifest {
@@ -73,7 +75,8 @@ export class ImageAnalyzer {
   }
 
   detect(image: Pixels, tryRotations: boolean): Promise<Detection[]> {
-    return this.stopwatch.time('detect', () => detect(this.models.detector, image, tryRotations));
+    const options = { tryRotations, maxFaces: this.maxFaces };
+    return this.stopwatch.time('detect', () => detect(this.models.detector, image, options));
   }
 
   /** Predict pose, quality and expression of faces; the expressions in one pass. */

@@ -13,6 +13,11 @@ export interface AnalyzerOptions {
    * in Node.js by default that of ONNX Runtime.
    */
   threads?: number;
+  /**
+   * Number of faces to keep in an image or frame, largest first; by default all. 1 is faster, and its box may differ
+   * slightly.
+   */
+  maxFaces?: number;
   /** Receives the fraction that is loaded, 0..1. */
   onProgress?: (fraction: number) => void;
 }

@@ -1,7 +1,7 @@
 /** Face detection with YuNet: port of `mien/faces/detection.py`. */
 
 import { type Box, boxArea, boxInside, boxIou, type Point, round } from './geometry.ts';
-import { type Pixels, rotateQuarter } from './imaging.ts';
+import { averageBlocks, type Pixels, rotateQuarter } from './imaging.ts';
 import type { Network } from './network.ts';
 import { resize } from './resizing.ts';
 
@@ -11,6 +11,14 @@ export interface Detection {
   /** The subject's right eye, left eye, nose tip, right and left mouth corner. */
   landmarks: Point[];
   confidence: number;
+}
+
+/** How an image is searched. */
+export interface DetectionOptions {
+  /** Search an image without faces rotated by 90 degrees too. */
+  tryRotations: boolean;
+  /** Number of faces to return, the largest. One face is found in less time, where it is large. */
+  maxFaces: number;
 }
 
 /** Maximum long side of the detector's input, in pixels. */
@@ -35,24 +43,73 @@ const WEAK_MIN_AREA = 0.1;
 const EXPLAINING_CONFIDENCE = 0.8;
 /** Ratio of the two areas above which a contained box is kept: it is a person in the background. */
 const MAX_FRAGMENT_RATIO = 16;
+/** Minimum long side of a reduced image, in pixels. */
+const REDUCED_SIZE = 320;
+/** Minimum longer side of a large face, as a share of the image's long side. */
+export const LARGE_LENGTH = 0.17;
+/** Minimum confidence of a large face for which a reduced image suffices. */
+const CERTAIN_CONFIDENCE = 0.8;
 /** Minimum confidence of a face in an image rotated by 90 degrees. */
 const MIN_ROTATED_CONFIDENCE = 0.8;
 const OUTPUTS = ['confidences', 'cells'];
 /** Number of values of a cell: logits of class and objectness, box and landmarks. */
 const CELL_VALUES = 16;
 
-/** Detect all faces, largest first. With `tryRotations`, an image without faces is searched rotated by 90 degrees too. */
-export async function detect(network: Network, image: Pixels, tryRotations: boolean): Promise<Detection[]> {
-  const upright = await search(network, image);
-  if (!tryRotations || upright.length > 0) return upright;
-  const left = await searchRotated(network, image, 1);
-  const right = await searchRotated(network, image, 3);
-  return maxConfidence(right) > maxConfidence(left) ? right : left;
+/** Detect the faces of an image, largest first. */
+export async function detect(network: Network, image: Pixels, options: DetectionOptions): Promise<Detection[]> {
+  const { tryRotations, maxFaces } = options;
+  let faces = maxFaces === 1 ? await searchLargeFace(network, image) : [];
+  if (faces.length === 0) faces = await search(network, image, DETECTOR_SIZE);
+  if (tryRotations && faces.length === 0) {
+    const left = await searchRotated(network, image, 1);
+    const right = await searchRotated(network, image, 3);
+    faces = maxConfidence(right) > maxConfidence(left) ? right : left;
+  }
+  return faces.slice(0, maxFaces);
+}
+
+/**
+ * Return the largest face if it is large and certain in a reduced image, otherwise none. A face that is missed there is
+ * smaller, so full scans would return the same one.
+ */
+async function searchLargeFace(network: Network, image: Pixels): Promise<Detection[]> {
+  const k = reduction(image);
+  if (k < 2) return [];
+  const faces = await detectReduced(image, k, (reduced) => search(network, reduced, REDUCED_SIZE));
+  const largest = faces.slice(0, 1);
+  return areLarge(largest, image, LARGE_LENGTH) ? largest : [];
+}
+
+/** Return the side of the blocks of pixels that `detectReduced` averages; 1 for a small image, which is not reduced. */
+export function reduction({ width, height }: Pixels): number {
+  return Math.max(1, Math.floor(Math.max(width, height) / REDUCED_SIZE));
+}
+
+/** Return the faces of an image whose blocks of k x k pixels are averaged, in pixels of the image. */
+export async function detectReduced(
+  image: Pixels,
+  k: number,
+  detectFaces: (reduced: Pixels) => Promise<Detection[]>,
+): Promise<Detection[]> {
+  const faces = await detectFaces(averageBlocks(image, 0, 0, image.width, image.height, k));
+  return faces.map(({ box, landmarks, confidence }) => ({
+    box: box.map((value) => k * value) as Box,
+    landmarks: landmarks.map(([x, y]): Point => [k * x, k * y]),
+    confidence,
+  }));
+}
+
+/** Return whether all faces are certain, and at least as long as a share of the image's long side. */
+export function areLarge(faces: readonly Detection[], image: Pixels, minLength: number): boolean {
+  const min_px = minLength * Math.max(image.width, image.height);
+  return faces.every(
+    ({ box: [x1, y1, x2, y2], confidence }) => confidence >= CERTAIN_CONFIDENCE && Math.max(x2 - x1, y2 - y1) >= min_px,
+  );
 }
 
 /** Search an image rotated counterclockwise by one or three quarter turns; results are in pixels of the original. */
 async function searchRotated(network: Network, image: Pixels, quarterTurns: 1 | 3): Promise<Detection[]> {
-  const detections = await search(network, rotateQuarter(image, quarterTurns));
+  const detections = await search(network, rotateQuarter(image, quarterTurns), DETECTOR_SIZE);
   const unrotate = ([x, y]: Point): Point => (quarterTurns === 1 ? [image.width - y, x] : [y, image.height - x]);
   return detections
     .filter(({ confidence }) => confidence >= MIN_ROTATED_CONFIDENCE)
@@ -68,10 +125,11 @@ function maxConfidence(detections: Detection[]): number {
   return Math.max(0, ...detections.map(({ confidence }) => confidence));
 }
 
-async function search(network: Network, image: Pixels): Promise<Detection[]> {
+/** Search an image whose long side is reduced to a maximum. */
+async function search(network: Network, image: Pixels, maxSide: number): Promise<Detection[]> {
   const size = Math.max(image.width, image.height);
   const area = image.width * image.height;
-  const scaled = resizeTo(image, Math.min(size, DETECTOR_SIZE));
+  const scaled = resizeTo(image, Math.min(size, maxSide));
   const candidates = size > COARSE_SIZE ? await scan(network, scaled, 0, image, WEAK_CONFIDENCE) : [];
   const detections = candidates.filter(({ confidence }) => confidence >= MIN_CONFIDENCE);
   if (isUnexplained(candidates, detections, area)) {

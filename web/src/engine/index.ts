@@ -39,6 +39,6 @@ export async function createAnalyzer(options: LocalOptions = {}): Promise<Analyz
       stopwatch: new Stopwatch(),
     },
     toPixels,
-    { live: true },
+    { live: true, maxFaces: options.maxFaces },
   );
 }

@@ -12,13 +12,29 @@ import type { Stopwatch } from './stopwatch.ts';
 /** Convert an image to pixels. */
 type ToPixels<Image> = (image: Image) => Pixels | Promise<Pixels>;
 
-/** Load the models and open an analyzer whose trackers are `live` by default. Rejects with a message for the user. */
+/** How an analyzer of models that are loaded works. */
+interface LocalSettings {
+  /** Default of its trackers. */
+  live: boolean;
+  /** Number of faces to keep, the largest; all by default. */
+  maxFaces?: number | undefined;
+}
+
+/** Load the models and open an analyzer. Rejects with a message for the user. */
 export async function openLocalAnalyzer<Image>(
   options: LoadOptions,
   toPixels: ToPixels<Image>,
-  { live }: Required<TrackerOptions>,
+  settings: LocalSettings,
 ): Promise<Analyzer<Image>> {
-  return new LocalAnalyzer(options.model, await loadModels(options), options.stopwatch, toPixels, live);
+  checkMaxFaces(settings.maxFaces);
+  return new LocalAnalyzer(options.model, await loadModels(options), options.stopwatch, toPixels, settings);
+}
+
+/** Throw a RangeError unless a number of faces is a positive integer or left out. */
+function checkMaxFaces(maxFaces: unknown): void {
+  if (maxFaces === undefined || (Number.isSafeInteger(maxFaces) && Number(maxFaces) > 0)) return;
+  const shown = typeof maxFaces === 'string' ? `"${maxFaces}"` : maxFaces;
+  throw new RangeError(`maxFaces is ${shown}; expected an integer, 1 or more (without it, all faces are kept)`);
 }
 
 /** Analyzer of models that are loaded. */
@@ -31,9 +47,9 @@ export class LocalAnalyzer<Image> implements Analyzer<Image> {
     private readonly loaded: LoadedModels,
     private readonly stopwatch: Stopwatch,
     private readonly toPixels: ToPixels<Image>,
-    private readonly isLive: boolean,
+    private readonly settings: LocalSettings,
   ) {
-    this.analyzer = new ImageAnalyzer(loaded.models, stopwatch);
+    this.analyzer = new ImageAnalyzer(loaded.models, stopwatch, settings.maxFaces);
   }
 
   get labels(): readonly string[] {
@@ -52,7 +68,7 @@ export class LocalAnalyzer<Image> implements Analyzer<Image> {
     return this.run(image, (pixels) => this.analyzer.analyze(pixels));
   }
 
-  createTracker({ live = this.isLive }: TrackerOptions = {}): Tracker<Image> {
+  createTracker({ live = this.settings.live }: TrackerOptions = {}): Tracker<Image> {
     const start = () => ({ follower: new FaceFollower(this.analyzer, this.stopwatch, live), frames: 0 });
     let state = start();
     return {

@@ -13,7 +13,7 @@ export type WorkerImage = ImageBitmap | Blob | RawImage;
 
 export type Request =
   /** First request: loads the models from a folder URL. */
-  | { id: number; type: 'open'; models: string; model: string; threads?: number }
+  | { id: number; type: 'open'; models: string; model: string; threads?: number; maxFaces?: number }
   | { id: number; type: 'image'; image: WorkerImage }
   /** The next frame of a tracker; the first one starts it, with `live` of `TrackerOptions`. */
   | { id: number; type: 'frame'; tracker: number; image: WorkerImage; timestamp_s: number; live?: boolean }

@@ -40,7 +40,7 @@ export async function createAnalyzer(options: LocalOptions = {}): Promise<Analyz
       stopwatch: new Stopwatch(),
     },
     rawPixels,
-    { live: false },
+    { live: false, maxFaces: options.maxFaces },
   );
 }
 

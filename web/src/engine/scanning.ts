@@ -1,17 +1,10 @@
 /** Detection of the faces of a video, mostly in reduced frames: port of `mien/video/scanning.py`. */
 
-import type { Detection } from './detection.ts';
-import type { Box, Point } from './geometry.ts';
-import { averageBlocks, type Pixels } from './imaging.ts';
+import { areLarge, type Detection, detectReduced, LARGE_LENGTH, reduction } from './detection.ts';
+import type { Pixels } from './imaging.ts';
 
-/** Minimum long side of a reduced frame, in pixels. */
-const REDUCED_SIZE = 320;
-/** Minimum longer side of a large face, as a share of the frame's long side. */
-const LARGE_LENGTH = 0.17;
 /** `LARGE_LENGTH` while frames are reduced; lower, so that the kind of scan does not alternate. */
 const LARGE_LENGTH_AGAIN = 0.15;
-/** Minimum confidence of a large face for which a reduced frame suffices. */
-const CERTAIN_CONFIDENCE = 0.8;
 /** Time from one full scan to the next while frames are reduced, and from a disagreement to the next reduced frame. */
 const FULL_SCAN_S = 1;
 
@@ -25,10 +18,10 @@ export class FaceScanner {
 
   /** Return the faces of the next frame, largest first. */
   async detect(image: Pixels, time_s: number): Promise<Detection[]> {
-    const k = Math.floor(Math.max(image.width, image.height) / REDUCED_SIZE);
+    const k = reduction(image);
     const isReduced = k > 1 && this.largeCount > 0 && time_s >= this.fullUntil_s;
     const minLength = isReduced ? LARGE_LENGTH_AGAIN : LARGE_LENGTH;
-    let quick = isReduced ? await this.scanReduced(image, k) : [];
+    let quick = isReduced ? await detectReduced(image, k, this.scan) : [];
     if (!areLarge(quick, image, minLength)) quick = [];
     if (isReduced && quick.length === this.largeCount && time_s < this.full_s + FULL_SCAN_S) return quick;
     const faces = await this.scan(image);
@@ -46,22 +39,4 @@ export class FaceScanner {
     this.full_s = 0;
     this.fullUntil_s = 0;
   }
-
-  /** Return the faces of an image whose blocks of k x k pixels are averaged, in pixels of the image. */
-  private async scanReduced(image: Pixels, k: number): Promise<Detection[]> {
-    const faces = await this.scan(averageBlocks(image, 0, 0, image.width, image.height, k));
-    return faces.map(({ box, landmarks, confidence }) => ({
-      box: box.map((value) => k * value) as Box,
-      landmarks: landmarks.map(([x, y]): Point => [k * x, k * y]),
-      confidence,
-    }));
-  }
-}
-
-/** Return whether all faces are certain, and at least as long as a share of the image's long side. */
-function areLarge(faces: readonly Detection[], image: Pixels, minLength: number): boolean {
-  const min_px = minLength * Math.max(image.width, image.height);
-  return faces.every(
-    ({ box: [x1, y1, x2, y2], confidence }) => confidence >= CERTAIN_CONFIDENCE && Math.max(x2 - x1, y2 - y1) >= min_px,
-  );
 }

@@ -15,11 +15,12 @@ type Body<T = Request> = T extends { id: number } ? Omit<T, 'id'> : never;
  * Rejects with a message for the user, and once the worker has failed with a `WorkerError`.
  */
 export async function connectWorker(worker: Worker, options: AnalyzerOptions = {}): Promise<Analyzer<BrowserImage>> {
-  const { model = DEFAULT_MODEL, threads, onProgress } = options;
+  const { model = DEFAULT_MODEL, threads, maxFaces, onProgress } = options;
   const channel = new Channel(worker, onProgress);
   try {
     const models = modelFolder(options.models).href;
-    const body = { type: 'open', models, model, ...(threads && { threads }) } as const;
+    const limit = maxFaces === undefined ? {} : { maxFaces };
+    const body = { type: 'open', models, model, ...(threads && { threads }), ...limit } as const;
     return new WorkerAnalyzer(channel, model, await channel.request(body, 'opened'));
   } catch (error) {
     channel.close();

@@ -43,11 +43,11 @@ class AnalyzerServer {
     }
   }
 
-  private async open({ id, models, model, threads }: Request & { type: 'open' }): Promise<Response> {
+  private async open({ id, models, model, threads, maxFaces }: Request & { type: 'open' }): Promise<Response> {
     const { runtimes, stopwatch } = this;
     const report = (fraction: number) => postMessage({ id, type: 'progress', fraction } satisfies Response);
     const options = { folder: models, model, runtimes, threads, fetch: globalThis.fetch, report, stopwatch };
-    const analyzer = await openLocalAnalyzer<WorkerImage>(options, toPixels, { live: true });
+    const analyzer = await openLocalAnalyzer<WorkerImage>(options, toPixels, { live: true, maxFaces });
     this.analyzer = analyzer;
     this.trackers.clear();
     const { runtime, labels, abstainBelow } = analyzer;
