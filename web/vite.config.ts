@@ -145,7 +145,8 @@ export default defineConfig({
   build: {
     outDir: '../src/mien/server/page',
     emptyOutDir: true,
-    target: 'es2022',
+    // See docs/browser.md.
+    target: ['chrome111', 'edge111', 'firefox115', 'safari16.4'],
     // The content security policy does not allow data: URLs for scripts and styles.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },

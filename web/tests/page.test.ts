@@ -91,6 +91,37 @@ test('a frame of a large video is reduced, and keeps the size of the video', asy
   expect(createImageBitmap).toHaveBeenCalledWith(video, expect.objectContaining({ resizeWidth: 1280 }));
 });
 
+test('without video frame callbacks a frame is new where the time has changed, after a seek', async () => {
+  const { FrameSource } = await import('../src/ui/frameSource');
+  vi.stubGlobal('HTMLMediaElement', { HAVE_CURRENT_DATA: 2 });
+  vi.stubGlobal('createImageBitmap', async () => 'bitmap');
+  let animate: () => void = () => undefined;
+  vi.stubGlobal('requestAnimationFrame', (callback: () => void) => {
+    animate = callback;
+    return 7;
+  });
+  const cancelAnimationFrame = vi.fn();
+  vi.stubGlobal('cancelAnimationFrame', cancelAnimationFrame);
+  const video = { videoWidth: 1, videoHeight: 1, readyState: 2, currentTime: 0, seeking: false };
+  const controller = new AbortController();
+  const frames = new FrameSource(video as unknown as HTMLVideoElement, controller.signal);
+  expect((await frames.next())?.time_s).toBe(0);
+  const onFrame = vi.fn();
+  const next = frames.next().then(onFrame);
+  animate();
+  Object.assign(video, { currentTime: 5, seeking: true });
+  animate();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(onFrame).not.toHaveBeenCalled();
+  video.seeking = false;
+  animate();
+  await next;
+  expect(onFrame).toHaveBeenCalledWith(expect.objectContaining({ time_s: 5 }));
+  controller.abort();
+  expect(cancelAnimationFrame).toHaveBeenCalledWith(7);
+  expect(await frames.next()).toBeNull();
+});
+
 test('waiting for a frame ends when aborted while the browser has none', async () => {
   const { FrameSource } = await import('../src/ui/frameSource');
   const controller = new AbortController();

@@ -36,6 +36,24 @@ test('a response whose rest does not arrive in time may be retried', async () =>
   await expect(answer).rejects.toThrow(new BusyError('The server does not respond.'));
 });
 
+test('a request ends with its signal, also in browsers without AbortSignal.any, and leaves no listener', async () => {
+  vi.stubGlobal('AbortSignal', class {});
+  const controller = new AbortController();
+  const { signal } = controller;
+  const added = vi.spyOn(signal, 'addEventListener');
+  const removed = vi.spyOn(signal, 'removeEventListener');
+  const limits = { signal, timeout_s: 100 };
+  vi.stubGlobal('fetch', async () => Response.json({ models: [] }));
+  expect(await request(ADDRESS, {}, limits)).toEqual({ models: [] });
+  vi.stubGlobal('fetch', hang);
+  const answer = request(ADDRESS, {}, limits);
+  controller.abort(new Error('stopped'));
+  await expect(answer).rejects.toThrow('stopped');
+  expect(added).toHaveBeenCalledTimes(2);
+  expect(removed.mock.calls).toEqual(added.mock.calls);
+  await expect(request(ADDRESS, {}, limits)).rejects.toThrow('stopped');
+});
+
 test('errors of the server have its code, and a response that is not JSON is an error', async () => {
   const error = { code: 'image_unreadable', message: 'a.png is broken.' };
   vi.stubGlobal('fetch', async () => Response.json({ error }, { status: 422 }));

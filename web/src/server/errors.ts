@@ -32,13 +32,27 @@ export interface RequestLimits {
  * the server is unreachable or does not respond in time, and with the reason of the signal.
  */
 export async function request<T>(url: URL, options: RequestInit, { signal, timeout_s }: RequestLimits): Promise<T> {
-  const timeout = AbortSignal.timeout(1000 * timeout_s);
-  const settings: RequestInit = { cache: 'no-store', credentials: 'omit', signal: AbortSignal.any([signal, timeout]) };
+  signal.throwIfAborted();
+  // Not `AbortSignal.any`, which older browsers lack.
+  const controller = new AbortController();
+  const abort = () => controller.abort(signal.reason);
+  const expire = () => controller.abort(new BusyError('The server does not respond.'));
+  signal.addEventListener('abort', abort);
+  const timer = setTimeout(expire, 1000 * timeout_s);
+  try {
+    return await send<T>(url, options, controller.signal);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+async function send<T>(url: URL, options: RequestInit, signal: AbortSignal): Promise<T> {
   const toBusy = (): never => {
     signal.throwIfAborted();
-    throw new BusyError(timeout.aborted ? 'The server does not respond.' : 'The server cannot be reached.');
+    throw new BusyError('The server cannot be reached.');
   };
-  const response = await fetch(url, { ...options, ...settings }).catch(toBusy);
+  const response = await fetch(url, { ...options, cache: 'no-store', credentials: 'omit', signal }).catch(toBusy);
   if (!response.ok) throw await toError(response);
   const text = await response.text().catch(toBusy);
   try {

@@ -20,13 +20,16 @@ export class FrameSource {
     private readonly video: HTMLVideoElement,
     private readonly signal: AbortSignal,
   ) {
+    const hasCallbacks: boolean = 'requestVideoFrameCallback' in video;
     signal.addEventListener('abort', () => {
-      video.cancelVideoFrameCallback(this.handle);
+      if (hasCallbacks) video.cancelVideoFrameCallback(this.handle);
+      else cancelAnimationFrame(this.handle);
       this.wake();
     });
     // A paused video shows a frame without a callback.
     if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) this.newest_s = video.currentTime;
-    this.watch();
+    if (hasCallbacks) this.watch();
+    else this.poll(video.currentTime);
   }
 
   /** Return the next frame; null when aborted. */
@@ -52,6 +55,19 @@ export class FrameSource {
       this.newest_s = frame.mediaTime;
       this.wake();
       if (!this.signal.aborted) this.watch();
+    });
+  }
+
+  /** `watch` for Firefox before 132: a frame is new where the time has changed. */
+  private poll(last_s: number): void {
+    this.handle = requestAnimationFrame(() => {
+      const { currentTime, seeking } = this.video;
+      const isNew = currentTime !== last_s && !seeking;
+      if (isNew) {
+        this.newest_s = currentTime;
+        this.wake();
+      }
+      if (!this.signal.aborted) this.poll(isNew ? currentTime : last_s);
     });
   }
 
