@@ -50,10 +50,17 @@ def log_linear_pool(distributions: np.ndarray, weights: np.ndarray) -> np.ndarra
     return pooled
 
 
-def conflict(face: np.ndarray, voice: np.ndarray) -> float:
+def conflict(face: np.ndarray, voice: np.ndarray, *, share: float = 1.0) -> float:
     """Return the Jensen-Shannon divergence of two distributions (C,) in bits: 0 (equal) to 1 (no common class).
 
-    It is computed within the classes that both have; others are NaN.
+    It is computed within the classes that both have; others are NaN. Classes of the voice that faces lack, such as
+    boredom, count as agreement: the face is taken to have the same probability of them. So a voice with a small share
+    of the other classes has a small conflict, whatever that share consists of.
+
+    Args:
+        face: sums to 1.
+        voice: likewise, as of `to_face_classes`.
+        share: probability of the voice for the classes that faces have, 0..1, as of `to_face_classes`.
 
     Raises:
         InputError: if shapes disagree, one is not a distribution, or they have no class in common.
@@ -68,7 +75,7 @@ def conflict(face: np.ndarray, voice: np.ndarray) -> float:
     first, second = (_normalize(np.maximum(row[is_shared], MIN_PROBABILITY**2)) for row in rows)
     middle = (first + second) / 2
     bits = 0.5 * np.sum(first * np.log2(first / middle) + second * np.log2(second / middle))
-    return float(np.clip(bits, 0.0, 1.0))
+    return float(share * np.clip(bits, 0.0, 1.0))
 
 
 def _geometric_mean(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:

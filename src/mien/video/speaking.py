@@ -144,14 +144,18 @@ def _fuse(
     """Return the fusion of a voice segment with the predictions for a face during the segment."""
     inside = slice(*np.searchsorted(face.times_s, span_s).tolist())
     count = len(face.times_s[inside])
-    frontality, visible = np.nan_to_num(face.quality[inside], nan=0.5).mean(axis=0).tolist()
+    frontality, visible = (_known_mean(values) for values in face.quality[inside].T)
     on_face = face.probabilities[inside].mean(axis=0)
     in_voice, share = to_face_classes(segment.labels, segment.probabilities, face_manifest.labels)
-    on_face_weight = face_weight(count, frontality=max(frontality, MIN_FRONTALITY), visible=visible)
+    on_face_weight = face_weight(
+        count,
+        frontality=None if frontality is None else max(frontality, MIN_FRONTALITY),
+        visible=1.0 if visible is None else visible,
+    )
     in_voice_weight = voice_weight(span_s[1] - span_s[0], share=share, clipped=segment.prosody.clipped)
     probabilities = log_linear_pool(np.stack([on_face, in_voice]), np.array([on_face_weight, in_voice_weight]))
     pooled = _expression(probabilities, face_manifest)
-    bits = conflict(on_face, in_voice) if share > 0 else None
+    bits = conflict(on_face, in_voice, share=share) if share > 0 else None
     return FaceVoiceFusion(
         face=_expression(on_face, face_manifest),
         pooled=pooled if bits is None or bits < MAX_CONFLICT else replace(pooled, label=None),
@@ -159,6 +163,12 @@ def _fuse(
         voice_weight=in_voice_weight,
         conflict=bits,
     )
+
+
+def _known_mean(values: np.ndarray) -> float | None:
+    """Return the mean of the known values (N,), None if all are NaN."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
 
 
 def _expression(probabilities: np.ndarray, manifest: Manifest) -> Expression:

@@ -86,6 +86,12 @@ def test_conflict_is_between_nothing_and_one_bit():
     assert conflict(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == pytest.approx(1.0)
 
 
+def test_classes_that_faces_lack_count_as_agreement():
+    face, voice = np.array([0.7, 0.3]), np.array([0.1, 0.9])
+    with_boredom = conflict(np.array([0.28, 0.12, 0.6]), np.array([0.04, 0.36, 0.6]))
+    assert conflict(face, voice, share=0.4) == pytest.approx(with_boredom)
+
+
 def test_conflict_leaves_out_classes_that_one_lacks():
     face = np.array([0.05, 0.3, 0.15, 0.5])
     assert conflict(face, VOICE) == pytest.approx(0.0, abs=1e-9)

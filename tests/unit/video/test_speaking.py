@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mien.fusion import voice_weight
+from mien.fusion import face_weight, voice_weight
 from mien.video.speaking import MOUTH, SoundTrack, join_turns
 from mien.video.table import NOSE, RowFile, RowSchema, read_rows, write_table
 from mien.video.turns import write_turns
@@ -69,6 +69,26 @@ def test_bored_voice_does_not_change_the_face():
     assert turn.fusion is not None
     assert (turn.fusion.voice_weight, turn.fusion.conflict) == (0, None)
     np.testing.assert_allclose(turn.fusion.pooled.probabilities, turn.fusion.face.probabilities)
+
+
+def test_nearly_bored_voice_keeps_the_label_of_the_face():
+    # what remains without boredom is noise that contradicts the face
+    turn = join(segment=voice_segment(10.0, 13.5, (1e-7, 3e-4, 0.9996999)))
+    assert turn.fusion is not None
+    assert turn.fusion.voice_weight < 2e-4
+    assert turn.fusion.conflict == pytest.approx(0, abs=1e-3)
+    assert turn.fusion.pooled.label == turn.fusion.face.label == "neutral"
+
+
+@pytest.mark.parametrize(
+    ("frontalities", "expected"), [((None, None), None), ((0.8, None), 0.8), ((0.8, 0.4), 0.6), ((0.0, None), 0.1)]
+)
+def test_face_weight_is_that_of_the_known_frontalities(frontalities, expected):
+    rows = [row | {"frontality": frontalities[number // 2 % 2]} for number, row in enumerate(ROWS)]
+    turn = join(rows=rows)
+    assert turn.fusion is not None
+    count = sum(10.0 <= row["timestamp_s"] < 13.5 for row in rows) // 2
+    assert turn.fusion.face_weight == pytest.approx(face_weight(count, frontality=expected), rel=0.03)
 
 
 def test_voice_without_a_face_has_no_fusion():
