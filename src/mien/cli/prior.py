@@ -127,7 +127,7 @@ def _print_shares(labels: Sequence[str], source: np.ndarray, probabilities: np.n
     from mien.cli.fitted_table import numbers_table
 
     print(count(len(probabilities), "face"))
-    table = numbers_table("expression", "in calibration", "mean probability", "estimated")
+    table = numbers_table("expression", "class_prior", "mean probability", "estimated")
     for row in zip(labels, source, probabilities.mean(axis=0), shares, strict=True):
         table.add_row(row[0], *(f"{share:.1%}" for share in row[1:]))
     open_console().print(table)

@@ -1,4 +1,4 @@
-"""Calibration of a model file on validation faces: temperatures, abstention threshold, risk and coverage."""
+"""Calibration of a model file on validation faces: temperatures, class shares, abstention, risk and coverage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mien import metrics
-from mien.class_prior import label_shares
+from mien.class_prior import fit_source_shares
 from mien.datasets.index import Index
 from mien.errors import DatasetError, InputError
 from mien.evaluation.evaluate import evaluate_predictions
@@ -42,7 +42,7 @@ class Calibration(NamedTuple):
 
 
 def calibrate(model: Path, index: Index, *, abstain: float = 0.02, progress: Progress | None = None) -> Calibration:
-    """Fit temperatures and abstention thresholds of a model file, evaluate it, and rewrite its manifest.
+    """Fit temperatures, class shares and thresholds of a model file, evaluate it, and rewrite its manifest.
 
     The metrics in the manifest are replaced.
 
@@ -69,7 +69,7 @@ def calibrate(model: Path, index: Index, *, abstain: float = 0.02, progress: Pro
     temperature = fit_temperature(predictions.logits[counted], labels[counted], notes)
     probabilities = metrics.softmax(predictions.logits[counted], temperature)
     threshold = fit_threshold(probabilities.max(axis=1), abstain, notes)
-    shares = label_shares(labels[counted], len(classifier.manifest.labels))
+    shares = fit_source_shares(predictions.logits[counted] / temperature, labels[counted])
     quality_temperature = measure_quality_temperature(
         classifier, index, np.where(counted, labels, -1), temperature, progress=progress
     )

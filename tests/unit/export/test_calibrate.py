@@ -1,4 +1,4 @@
-"""Fits of temperature and abstention threshold that the validation faces do not determine."""
+"""Fits of temperature, class shares and abstention threshold, also where the validation faces do not determine them."""
 
 from pathlib import Path
 
@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from mien import metrics
-from mien.datasets import Index
-from mien.export.calibrate import describe_validation, fit_temperature, fit_threshold
+from mien.datasets import Index, Sample
+from mien.emotions import EXPRESSIONS
+from mien.evaluation.predictions import DatasetPredictions
+from mien.export.calibrate import calibrate, describe_validation, fit_temperature, fit_threshold
+from support.models import make_model
 
 LABELS = np.tile([0, 1, 2], 4)
 ONE_HOT = np.eye(3)[LABELS]
@@ -72,3 +75,29 @@ def test_describes_what_validation_faces_cannot_tell(split, labels, starts):
     notes = describe_validation(names, index, labels)
     assert len(notes) == len(starts)
     assert all(note.startswith(start) for note, start in zip(notes, starts, strict=True))
+
+
+def test_class_prior_is_that_of_a_network_trained_with_balance(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    shares = np.array([0.6, 0.3, 0.1, 0, 0, 0, 0, 0])
+    labels = rng.choice(8, 2000, p=shares)
+    points = np.eye(8)[labels] + rng.normal(0, 0.6, (2000, 8))
+    # log likelihoods of the classes: the logits of a network for which all classes are equally frequent
+    logits = (-((points[:, None] - np.eye(8)) ** 2).sum(axis=2) / (2 * 0.6**2)).astype(np.float32)
+    samples = tuple(Sample(id=f"{row}.png", split="valid", label=label) for row, label in enumerate(labels.tolist()))
+    index = Index(
+        name="x", root=tmp_path, labels=EXPRESSIONS, samples=samples, license="CC0", is_cropped=True, split="valid"
+    )
+    is_true = np.ones(len(labels), dtype=bool)
+    predictions = DatasetPredictions(
+        index=index,
+        crop=lambda _: np.zeros((48, 48, 3), np.uint8),
+        logits=logits,
+        is_found=is_true,
+        is_readable=is_true,
+    )
+    monkeypatch.setattr("mien.export.calibrate.predict_dataset", lambda *_, **__: predictions)
+    monkeypatch.setattr("mien.export.calibrate.measure_quality_temperature", lambda *_, **__: None)
+    manifest = calibrate(make_model(tmp_path / "tiny.onnx"), index).manifest
+    assert [manifest.class_prior[name] for name in EXPRESSIONS[:3]] == pytest.approx([1 / 3] * 3, abs=0.06)
+    assert sum(list(manifest.class_prior.values())[3:]) == 0
