@@ -121,8 +121,11 @@ def find_model(name_or_path: str | Path) -> Path:
 
 
 def portable_name(name_or_path: str | Path) -> str | Path:
-    """Return the name of a shipped model, or the absolute path of a file, for a process in another folder."""
-    return str(Path(name_or_path).resolve()) if Path(name_or_path).suffix == ".onnx" else name_or_path
+    """Return the name of a shipped model, or the absolute path of a file, for a process in another folder.
+
+    Links are kept, because the manifest is beside the link.
+    """
+    return str(Path(name_or_path).absolute()) if Path(name_or_path).suffix == ".onnx" else name_or_path
 
 
 def load_model(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,13 @@ def test_portable_name_is_valid_in_another_folder(tmp_path, monkeypatch):
     assert portable_name("compact") == "compact"
     assert portable_name("models/own.onnx") == str(tmp_path.resolve() / "models" / "own.onnx")
     assert portable_name(Path("own.onnx")) == str(tmp_path.resolve() / "own.onnx")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights")
+def test_portable_name_keeps_links(tmp_path):
+    (tmp_path / "blob").touch()
+    (tmp_path / "own.onnx").symlink_to(tmp_path / "blob")
+    assert portable_name(tmp_path / "own.onnx") == str(tmp_path / "own.onnx")
 
 
 def test_variants_are_not_listed(assets):

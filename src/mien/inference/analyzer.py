@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -25,14 +25,14 @@ from mien.imaging import MAX_PIXELS, Color, ImageSource, check_image, is_array
 from mien.inference.classifier import ExpressionClassifier
 from mien.inference.hints import find_hints
 from mien.inference.inputs import InputImage, check_images, read_inputs, without_frames
-from mien.inference.networks import Networks
+from mien.inference.networks import Networks, check_unchanged
 from mien.inference.options import AnalysisOptions, OptionOverrides
 from mien.inference.reduced import enlarge_face, read_detailed
 from mien.inference.result import Result
 from mien.manifest import Manifest
 from mien.parallel import map_in_order
 from mien.results import Face, with_expression
-from mien.runtime import DEFAULT_MODEL, DETECTOR_SIZE, MIN_CONFIDENCE, LoadedModel, count_workers, portable_name
+from mien.runtime import DEFAULT_MODEL, DETECTOR_SIZE, MIN_CONFIDENCE, LoadedModel, count_workers
 from mien.schema import table_columns
 
 
@@ -41,8 +41,8 @@ class Analyzer:
 
     Loading takes a moment: create one analyzer and use it for every image. It is immutable and thread-safe. All
     options but `model`, `threads`, `device` and `precision` are defaults that `analyze` and `analyze_many` override for
-    one call. A pickled analyzer loads its networks again. Start worker processes with spawn or forkserver, because
-    ONNX Runtime can hang after a fork.
+    one call. A pickled analyzer loads its networks again; `ModelError` if the `.onnx` file was replaced. Start worker
+    processes with spawn or forkserver, because ONNX Runtime can hang after a fork.
 
     Args:
         model: name of a shipped expression model, or path of an `.onnx` file with its manifest beside it.
@@ -116,7 +116,11 @@ class Analyzer:
 
     def __reduce__(self) -> tuple[object, tuple[()]]:
         """Open the analyzer again from its arguments, when it is copied or unpickled in another process."""
-        return partial(type(self), portable_name(self._model), **self._networks.arguments, **vars(self._options)), ()
+        model = self._networks.model
+        # another machine may take the other precision of a shipped model
+        manifest = self.classifier.manifest.to_json() if Path(model).suffix == ".onnx" else None
+        arguments = {**self._networks.arguments, **vars(self._options)}
+        return partial(_reopen, type(self), model, manifest, **arguments), ()
 
     def __repr__(self) -> str:
         network = self.classifier.network
@@ -210,7 +214,7 @@ class Analyzer:
 
         Raises:
             InputError: if an option or `workers` is out of range, or a single image is passed.
-            ModelError: if a network fails.
+            ModelError: if a network fails, or the model file was replaced before it is loaded a second time.
         """
         options = self._override(**overrides)
         workers = count_workers(workers)
@@ -358,3 +362,11 @@ class Analyzer:
             prior=options.prior,
         )
         return [with_expression(face, one) for face, one in zip(faces, expressions, strict=True)]
+
+
+def _reopen(kind: type[Analyzer], model: str | Path, manifest: str | None, **arguments: Any) -> Analyzer:
+    """Return an analyzer from its arguments, with the model of the JSON manifest unless it is None."""
+    analyzer = kind(model, **arguments)
+    if manifest is not None:
+        check_unchanged(analyzer.classifier.network.path, manifest, analyzer.classifier.manifest)
+    return analyzer

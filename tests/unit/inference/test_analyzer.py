@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from mien.manifest import QualityTemperature
 from mien.metrics import softmax
 from mien.parallel import ITEMS_PER_WORKER
 from support.images import PORTRAITS, bust, rotated
-from support.models import make_explainable
+from support.models import make_explainable, make_model
 
 
 @pytest.fixture(scope="module")
@@ -437,6 +438,31 @@ def test_parallel_images_have_networks_with_one_thread_by_default(tiny_model, po
         results = analyzer.analyze_many([portrait] * 3, workers=2)
         assert [len(result.faces) for result in results] == [1, 1, 1]
     assert opened == [threads] * 3 + [1] * 3 * (threads == 0)
+
+
+@pytest.mark.parametrize("changes", [{"temperature": 2.0}, {}], ids=["calibration", "network"])
+def test_parallel_images_refuse_a_model_that_was_replaced(tmp_path, portrait, monkeypatch, changes):
+    monkeypatch.chdir(tmp_path)
+    make_model(Path("mine.onnx"))
+    analyzer = Analyzer("mine.onnx", device="cpu", pose=False)
+    before = analyzer.analyze(portrait).to_dict()
+    (make_model if changes else make_explainable)(Path("mine.onnx"), **changes)
+    for _ in range(2):
+        with pytest.raises(ModelError, match=r"^mine\.onnx has changed since it was loaded; create"):
+            list(analyzer.analyze_many([portrait], workers=2))
+    (result,) = analyzer.analyze_many([portrait], workers=1)
+    assert result.to_dict()["faces"] == before["faces"]
+
+
+def test_relative_path_of_a_model_is_that_of_the_folder_in_which_it_was_opened(
+    tiny_model, portrait, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tiny_model.parent)
+    analyzer = Analyzer(tiny_model.name, device="cpu", pose=False)
+    monkeypatch.chdir(tmp_path)
+    assert [len(result) for result in analyzer.analyze_many([portrait] * 2, workers=2)] == [1, 1]
+    assert len(copy.copy(analyzer).analyze(portrait)) == 1
+    assert repr(analyzer).startswith(f"Analyzer({tiny_model.name!r}")
 
 
 def test_errors_of_analyze_many_do_not_keep_the_image_in_memory(analyzer):

@@ -12,8 +12,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from mien import Analyzer, MienError
+from mien import Analyzer, MienError, ModelError
 from mien.results import Face
+from support.models import make_model
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,22 @@ def test_pickle_of_a_missing_model_is_an_error(tiny_model, tmp_path):
     (tmp_path / "m.onnx").unlink()
     with pytest.raises(MienError, match="unknown model"):
         pickle.loads(data)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_duplicates_refuse_a_model_that_was_replaced(tmp_path, duplicate):
+    path = make_model(tmp_path / "m.onnx")
+    analyzer = Analyzer(path, pose=False)
+    make_model(path, temperature=2.0)
+    with pytest.raises(ModelError, match=r"m\.onnx has changed since it was loaded; create the Analyzer again"):
+        duplicate(analyzer)
+
+
+def test_duplicates_may_have_another_precision_of_a_shipped_model():
+    analyzer = Analyzer("expression", pose=False, precision="int8")
+    rebuild, arguments = analyzer.__reduce__()
+    rebuild.keywords["precision"] = "float32"
+    assert rebuild(*arguments).manifest.sha256 != analyzer.manifest.sha256
 
 
 def count_faces(analyzer: Analyzer, image: np.ndarray) -> int:
