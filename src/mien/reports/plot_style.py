@@ -59,8 +59,9 @@ def make_rows(rows: int, row_height: float, theme: Theme, *, right: float) -> tu
 def write_head(figure: Figure, title: str, note: str, theme: Theme) -> None:
     """Write title and note into the upper left corner; they take the first 0.85 inches."""
     width, height = figure.get_size_inches()
-    figure.text(0.3 / width, 1 - 0.42 / height, title, color=theme.ink, fontsize=15, fontweight="bold", va="center")
-    figure.text(0.3 / width, 1 - 0.7 / height, note, color=theme.quiet, fontsize=9.5, va="center")
+    style: dict[str, Any] = {"va": "center", "parse_math": False}
+    figure.text(0.3 / width, 1 - 0.42 / height, title, color=theme.ink, fontsize=15, fontweight="bold", **style)
+    figure.text(0.3 / width, 1 - 0.7 / height, note, color=theme.quiet, fontsize=9.5, **style)
 
 
 def strip_axes(axes: Axes) -> None:

@@ -91,9 +91,11 @@ def _draw_classes(axes: Axes, result: VoiceResult, theme: Theme) -> None:
         _add_bars(axes, result, tops[:, number - 1] if number else 0, tops[:, number], class_color(name))
     for row, name in enumerate(reversed(names)):
         y = (row + 0.5) / len(names)
-        style = {"transform": axes.transAxes, "clip_on": False}
-        axes.plot([1.02], [y], marker="s", ms=7, color=class_color(name), mew=0, **style)
-        axes.text(1.04, y, printable_name(name), color=theme.ink, fontsize=9, va="center", transform=axes.transAxes)
+        axes.plot(
+            [1.02], [y], marker="s", ms=7, color=class_color(name), mew=0, transform=axes.transAxes, clip_on=False
+        )
+        style = {"transform": axes.transAxes, "va": "center", "parse_math": False}
+        axes.text(1.04, y, printable_name(name), color=theme.ink, fontsize=9, **style)
 
 
 def _add_bars(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,14 @@ def test_bars_have_the_colors_of_their_classes():
     anger, neutral = rgb(voice_chart.class_color("anger")), rgb(voice_chart.class_color("neutral"))
     assert {anger, neutral} <= colors_of(speech(2))
     assert not {anger, neutral} & colors_of(speech(0))
+
+
+def test_names_are_not_read_as_formulas():
+    result = speech(1)
+    (segment,) = result.segments
+    named = replace(segment, labels=("$x^$", "neutral"))
+    assert voice_chart.plot_voice(replace(result, source="price $5_$6.wav"), LIGHT, envelope_s=0.05)
+    assert voice_chart.plot_voice(replace(result, segments=(named,)), LIGHT, envelope_s=0.05)
 
 
 def test_number_of_artists_does_not_grow_with_the_segments(monkeypatch):
