@@ -34,7 +34,7 @@ _FORMATS = {
     ".tiff": "TIFF",
 }
 _MAX_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383}
-"""Maximum side of an image file; a larger image is written as PNG."""
+"""Maximum side of an image file in pixels."""
 
 
 def print_json(record: Mapping[str, Any]) -> None:
@@ -190,11 +190,18 @@ def save_image(image: np.ndarray, path: Path) -> None:
     """Write pixels (H, W, 3) uint8 RGB atomically in the format of the suffix; creates the folder.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or the image is too large for its format.
     """
     from PIL import Image
 
     format_name = _FORMATS[path.suffix.lower()]
+    height, width = image.shape[:2]
+    limit = _MAX_SIDE_PX.get(format_name)
+    if limit is not None and max(height, width) > limit:
+        raise InputError(
+            f"{path}: cannot be written: the image has {width:,} x {height:,} pixels, and a {path.suffix} file at most "
+            f"{limit:,} per side; use a name that ends in .png."
+        )
     options = {"quality": 92} if format_name in ("JPEG", "WEBP") else {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
