@@ -75,9 +75,10 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face], *, blur: BlurMode | Non
         draw_box(canvas, box, face_color(face.expression), layout.unit)
         draw_axes(canvas, face, layout.unit, layout.enlargement)
     classified = [(face, box) for face, box in zip(faces, layout.faces_xyxy, strict=True) if face.expression]
-    for (face, box), place in zip(classified, layout.placement.boxes_xyxy, strict=True):
-        _draw_leader(canvas, box, place, face_color(face.expression), layout.unit)
+    for (face, box), space in zip(classified, layout.placement.boxes_xyxy, strict=True):
         tile = layout.panel.draw(face, layout.unit)
+        place = _fit_tile(tile, space, box)
+        _draw_leader(canvas, box, place, face_color(face.expression), layout.unit)
         canvas.paste(tile, (int(place[0]), int(place[1])), tile)
     expressions = [face.expression for face in faces if face.expression]
     if isinstance(layout.panel, StripPanel) and expressions:
@@ -136,15 +137,29 @@ def _make_layout(
     indices = [index for index, face in enumerate(faces) if face.expression]
     panel_wh = (1, 1)
     if indices:
-        card_width, card_height = BarsPanel().size(faces[indices[0]], unit)
+        classified = [faces[index] for index in indices]
+        card_width, card_height = _largest_size(BarsPanel(), classified, unit)
         if card_width > width or card_height > height:
             # a long image: reduce the text until the larger panel fits with its gaps
             scale = min(width / (card_width + 1.2 * unit), height / (card_height + 1.2 * unit))
             unit = max(MIN_TEXT_PX, int(unit * scale))
-        panel_wh = panel.size(faces[indices[0]], unit)
+        panel_wh = _largest_size(panel, classified, unit)
     is_inside = panel_wh[0] <= width and panel_wh[1] <= height
     placement = place_panels((width, height), boxes, indices, panel_wh, round(0.6 * unit), max_covered)
     return _Layout(enlargement, unit, panel, is_inside, boxes, placement)
+
+
+def _largest_size(panel: Panel, faces: Sequence[Face], unit: int) -> tuple[int, int]:
+    """Return the largest width and height of the faces' panels, because those with action units are larger."""
+    widths, heights = zip(*(panel.size(face, unit) for face in faces), strict=True)
+    return max(widths), max(heights)
+
+
+def _fit_tile(tile: Image.Image, space: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Return the box (4,) of a tile within the space for a panel, as near to a face's box as possible."""
+    size = np.array(tile.size)
+    corner = np.clip((box[:2] + box[2:] - size) // 2, space[:2], space[2:] - size)
+    return np.concatenate([corner, corner + size])
 
 
 def draw_box(canvas: Image.Image, box: np.ndarray, color: Color, unit: int) -> None:

@@ -17,6 +17,8 @@ _TEXT_SHARE = 54
 """Longer side of a frame in text heights."""
 _CARD_WIDTH = 8.6
 """Width of a card in text heights."""
+_MIN_LINES = 17
+"""Minimum height of a frame in text heights; for it, the text is reduced to no less than `MIN_TEXT_PX`."""
 _MIN_UNIT_PX = 2
 """Minimum text height of a card."""
 SPEAKING = INK
@@ -27,7 +29,8 @@ _PANEL = StripPanel()
 def draw_tracks(image: np.ndarray, faces: Sequence[Face], speakers: Collection[int] = ()) -> np.ndarray:
     """Draw each face's box, number, head axes, stable label and smoothed probabilities on a copy of a frame.
 
-    The card is placed below the face, or above it where space is missing: it follows the face and rarely jumps.
+    The card is placed below the face, or above or beside it where space is missing: it follows the face and rarely
+    jumps.
 
     Args:
         image: (H, W, 3) uint8 RGB; not modified.
@@ -52,8 +55,8 @@ def draw_tracks(image: np.ndarray, faces: Sequence[Face], speakers: Collection[i
 
 
 def _text_height(size_wh: tuple[int, int]) -> int:
-    """Return the text height in pixels, reduced in frames that are narrower than a card."""
-    height = max(MIN_TEXT_PX, round(max(size_wh) / _TEXT_SHARE))
+    """Return the text height in pixels, reduced in frames that are low or narrower than a card."""
+    height = max(MIN_TEXT_PX, min(round(max(size_wh) / _TEXT_SHARE), size_wh[1] // _MIN_LINES))
     return max(_MIN_UNIT_PX, min(height, int(size_wh[0] / _CARD_WIDTH)))
 
 
@@ -86,14 +89,18 @@ def _loudspeaker(side: int) -> Image.Image:
 
 
 def _draw_card(canvas: Image.Image, face: Face, box: np.ndarray, unit: int) -> None:
-    """Draw the card of a face with an expression below its box, or above its number."""
+    """Draw the card of a face with an expression below its box, above its number, or beside its box."""
     assert face.expression is not None
     width, height = _PANEL.size(face, unit)
     gap = round(0.35 * unit)
     x = round(float(box[0] + box[2] - width) / 2)
     y = int(box[3]) + gap
     if y + height > canvas.height:
-        y = max(0, int(box[1]) - height - 2 * gap - round(1.35 * unit))
+        y = int(box[1]) - height - 2 * gap - round(1.35 * unit)
+    if y < 0:
+        y = 0
+        beside = (int(box[2]) + gap, int(box[0]) - gap - width)
+        x = next((left for left in beside if 0 <= left <= canvas.width - width), x)
     x = max(0, min(x, canvas.width - width))
     tile = _PANEL.draw(face, unit)
     canvas.paste(tile, (x, y), tile)

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mien.drawing.annotate import MIN_SIDE_PX, axes_xyz, draw_faces
+from mien.action_units import ACTION_UNIT_NAMES
+from mien.drawing.annotate import MIN_SIDE_PX, MIN_TEXT_PX, TEXT_SHARES, axes_xyz, draw_faces
+from mien.drawing.cards import BarsPanel
 from mien.drawing.label_placement import place_panels
 from mien.emotions import EXPRESSIONS
 from mien.errors import InputError
@@ -117,6 +119,18 @@ def test_crowds_in_long_images_have_small_panels():
     drawn = draw_faces(image, [face(3600 + 100 * (index % 6), 60 + 200 * (index // 6), 80) for index in range(12)])
     columns = np.nonzero((drawn[:500] != image).any(axis=(0, 2)))[0]
     assert np.ptp(columns) < 2500
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_panels_with_and_without_action_units_cover_no_face_and_are_complete(first):
+    tall = face(582, 300, 72, head_pose=None, action_units=dict.fromkeys(ACTION_UNIT_NAMES, 0.5))
+    faces = [face(0, 50, 95, head_pose=None), tall]
+    image = canvas(700, 400)
+    drawn = draw_faces(image, faces if first == 0 else faces[::-1])
+    np.testing.assert_array_equal(drawn[320:350, 588:648], 100)
+    rows = np.nonzero((drawn != image).any(axis=2)[:, 350:580].any(axis=1))[0]
+    unit = max(MIN_TEXT_PX, round(700 / TEXT_SHARES[0]))
+    assert np.ptp(rows) + 1 == BarsPanel().size(tall, unit)[1]
 
 
 def test_axes_of_a_face_of_a_larger_image_take_little_memory(monkeypatch):

@@ -94,6 +94,17 @@ def test_card_is_below_face_or_above_at_lower_border(image):
     assert not over[475:].any()
 
 
+@pytest.mark.parametrize("left", [300, 1528])
+def test_card_is_beside_a_face_as_high_as_the_frame(left):
+    image = np.full((120, 1600, 3), 128, dtype=np.uint8)
+    box = (left, 20, left + 70, 110)
+    card = changed(image, [face(*box)]) & ~changed(image, [face(*box, is_classified=False)])
+    rows, columns = np.nonzero(card)
+    assert not card[:, left : left + 70].any()
+    assert min(abs(columns - left).min(), abs(columns - left - 70).min()) < 20
+    assert np.ptp(rows) < 40
+
+
 def test_draws_card_of_uncertain_face_and_none_of_unclassified_face(image):
     plain = changed(image, [replace(face(250, 100, 350, 200, is_classified=False), head_pose=None)])
     unsure = changed(image, [face(250, 100, 350, 200, label=None)])
