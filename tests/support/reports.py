@@ -123,7 +123,7 @@ def make_comparison() -> Comparison:
         "unreadable": ["x.png"],
     }
     faces = [
-        Difference(image=image, name=f"{name}.png", truth="neutral", predictions=predictions, confidences=(0.71, 0.94))
+        Difference(image=image, name=f"{name}.png", truth="neutral", predictions=predictions, confidences=(0.71, 0.997))
         for name, predictions in (
             ("<i>", ("neutral", "happiness")),
             ("b", ("neutral", "anger")),

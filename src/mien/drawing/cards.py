@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mien.action_units import ACTION_UNITS
+from mien.number_format import whole_percent
 from mien.results import Expression, Face, HeadPose
 from mien.theme import OVERLAY_COLORS, class_color, rgb
 
@@ -153,17 +154,16 @@ def draw_bars(
     max_length = end - 2.5 * unit - bar_start
     thickness = max(4, round(0.5 * unit))
     draw = ImageDraw.Draw(tile)
-    for number, bar in enumerate(bars):
-        middle = y + ROW * number * unit
+    for place, bar in enumerate(bars):
+        middle = y + ROW * place * unit
         color = INK if bar.share >= 0.1 else QUIET
         _draw_text(draw, (start, middle), bar.name, color, text_font(unit, 0.95), bar_start - start)
         corner = (bar_start, middle - thickness / 2)
         paste_bar(tile, corner, max_length, thickness, _TRACK)
         if bar.share >= 0.005:
             paste_bar(tile, corner, max(thickness, max_length * bar.share), thickness, (*bar.color, 255))
-            draw.text(
-                (end, middle), bar.number or f"{bar.share:.0%}", fill=color, font=text_font(unit, 0.9), anchor="rm"
-            )
+            number = bar.number or whole_percent(bar.share)
+            draw.text((end, middle), number, fill=color, font=text_font(unit, 0.9), anchor="rm")
 
 
 def draw_title(
@@ -184,7 +184,7 @@ def draw_title(
     tint = _mix(face_color(expression), INK, 0.35) if expression.label else QUIET
     _draw_text(draw, (start, y), label, tint, font, end - start - font.getlength("100% "))
     color = INK if expression.label else QUIET
-    draw.text((end, y), f"{expression.confidence:.0%}", fill=color, font=font, anchor="rm")
+    draw.text((end, y), whole_percent(expression.confidence), fill=color, font=font, anchor="rm")
 
 
 def _draw_text(

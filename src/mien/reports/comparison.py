@@ -54,7 +54,8 @@ def write_comparison(
         plots={"recalls": plot_uris(light, draw_recalls(record, names, DARK))},
         sides=[add_images(*pair) for pair in zip(record["differences"], sides, strict=True)],
     )
-    images = {"recalls.png": light, "faces.png": draw_differences(sides, names, LIGHT)}
+    totals = record["table"]["only_first"], record["table"]["only_second"]
+    images = {"recalls.png": light, "faces.png": draw_differences(sides, totals, names, LIGHT)}
     write_files(directory, {"comparison.json": encode_record(record), "comparison.html": html, **images})
     return directory / "comparison.html"
 

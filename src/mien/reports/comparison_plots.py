@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mien.evaluation.compare import Difference
-from mien.number_format import percent, signed_points
+from mien.number_format import count, signed_points, whole_percent
 from mien.reports.plot_style import (
     encode_png,
     make_figure,
@@ -46,16 +46,27 @@ def draw_recalls(summary: dict[str, Any], names: tuple[str, str], theme: Theme =
 
 
 def draw_differences(
-    sides: tuple[Sequence[Difference], Sequence[Difference]], names: tuple[str, str], theme: Theme = LIGHT
+    sides: tuple[Sequence[Difference], Sequence[Difference]],
+    totals: tuple[int, int],
+    names: tuple[str, str],
+    theme: Theme = LIGHT,
 ) -> bytes:
-    """Draw the faces that only one model predicts correctly, with both predictions below each face."""
+    """Draw faces that only one model predicts correctly, with both predictions below each face.
+
+    Args:
+        sides: faces that only the first model, and only the second model predicts correctly.
+        totals: numbers of all such faces.
+        names: display names of the models.
+        theme: colors.
+    """
     rows = [-(-len(side) // _FACES_PER_ROW) for side in sides]
     figure = make_figure(0.6 + 1.35 * _FACES_PER_ROW, 1.0 + sum(0.65 + 1.85 * n for n in rows), theme)
     width, height = figure.get_size_inches()
     top = height - 0.95
-    for number, (side, name, n_rows) in enumerate(zip(sides, names, rows, strict=True)):
+    for number, (side, total, name, n_rows) in enumerate(zip(sides, totals, names, rows, strict=True)):
         color = (theme.accent, theme.warm)[number]
-        text = f"only {printable_name(name)} is correct" + ("" if side else ": no faces")
+        shown = f"{len(side)} of {count(total, 'face')}" if side else "no faces"
+        text = f"only {printable_name(name)} is correct: {shown}"
         style: dict[str, Any] = {"fontweight": "bold", "va": "center", "parse_math": False}
         figure.text(0.3 / width, (top - 0.25) / height, text, color=color, fontsize=11.5, **style)
         top -= 0.5
@@ -90,6 +101,6 @@ def _draw_face(axes: Axes, face: Difference, *, correct_side: int, theme: Theme)
     axes.text(0, -0.05, printable_name(face.truth), color=theme.ink, fontsize=8.5, fontweight="bold", **style)
     predictions = zip(face.predictions, face.confidences, (theme.accent, theme.warm), strict=True)
     for number, (prediction, confidence, color) in enumerate(predictions):
-        text = f"{printable_name(prediction)} {percent(confidence, 0)}"
+        text = f"{printable_name(prediction)} {whole_percent(confidence)}"
         weight = "bold" if number == correct_side else "normal"
         axes.text(0, -0.19 - 0.13 * number, text, color=color, fontsize=7.5, fontweight=weight, **style)

@@ -111,7 +111,7 @@ def test_differences_start_with_the_most_confident_mistake(comparison):
     assert face.confidences[0] == pytest.approx(np.exp(4) / (np.exp(4) + 2))
 
 
-def test_differences_beyond_the_limit_are_counted_but_not_returned(tmp_path):
+def test_differences_beyond_the_limit_are_counted_but_not_returned(tmp_path, monkeypatch):
     count = MAX_DIFFERENCES + 3
     index = make_index([0] * count, tmp_path)
     logits = np.random.default_rng(0).permutation(np.linspace(1, 9, count)).tolist()
@@ -123,6 +123,11 @@ def test_differences_beyond_the_limit_are_counted_but_not_returned(tmp_path):
     confidences = [face.confidences[1] for face in comparison.only_first]
     assert confidences == sorted(confidences, reverse=True)
     assert confidences[0] == pytest.approx(np.exp(9) / (np.exp(9) + 2))
+    texts = []
+    monkeypatch.setattr("matplotlib.figure.Figure.text", lambda _, x, y, text, **style: texts.append(text))
+    path = write_comparison(tmp_path / "new", title="t", subject={}, names=("a", "b"), comparison=comparison)
+    assert f"only a is correct: {MAX_DIFFERENCES} of {count} faces" in texts
+    assert f"<p>{MAX_DIFFERENCES} of {count} faces, most confident" in path.read_text(encoding="utf-8")
 
 
 def test_extra_class_of_one_model_counts_as_a_mistake(tmp_path):
