@@ -135,12 +135,21 @@ def _read_csv(path: Path, columns: Mapping[str, type]) -> Iterator[Any]:
         if reader.fieldnames is None:
             raise ValueError("it has no header")
         yield tuple(reader.fieldnames)
-        for row in reader:
+        for number, row in enumerate(reader, start=1):
             if None in row or None in row.values():
-                raise ValueError("a row has another number of cells than the header")
+                raise ValueError(f"row {number} has another number of cells than the header")
             yield {
-                name: kinds.get(columns.get(name, float), float)(cell) if cell else None for name, cell in row.items()
+                name: kinds.get(columns.get(name), _number_or_text)(cell) if cell else None
+                for name, cell in row.items()
             }
+
+
+def _number_or_text(cell: str) -> float | str:
+    """Return a cell as a number; text stays text, because a table may have other columns than those of mien."""
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
 
 
 def _read_json_lines(path: Path, columns: Mapping[str, type]) -> Iterator[Any]:

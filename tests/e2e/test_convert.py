@@ -160,6 +160,7 @@ PROBABILITIES = [f"p_{name}" for name in LABELS]
         (drop("s_happiness"), " has no column s_happiness, which srt needs."),
         (drop(*PROBABILITIES), " has no columns p_..., the probabilities of the classes, which srt needs."),
         (put("scene", ""), ", row 2: scene is empty."),
+        (put("timestamp_s", "soon"), ", row 2: timestamp_s is 'soon'; expected a finite number."),
         (put("track_id", "inf"), ", row 2: track_id is inf; expected a finite number."),
         (put("timestamp_s", "nan"), ", row 2: timestamp_s is nan; expected a finite number."),
         (put("s_neutral", ""), ", row 2: s_neutral is empty."),
@@ -173,6 +174,18 @@ def test_missing_columns_and_cells_of_video_tables(run, tmp_path, change, messag
     assert not (tmp_path / "a.srt").exists()
 
 
+def test_a_column_of_text_that_was_added_does_not_matter(run, tmp_path):
+    def add(rows):
+        for number, row in enumerate(rows):
+            row["participant"] = "12" if number else "P01"
+
+    table = video_table(tmp_path / "faces.csv")
+    assert run(table, "-o", tmp_path / "before.srt")[0] == 0
+    edit_csv(table, add)
+    assert run(table, "-o", tmp_path / "after.srt") == (0, f"mien: wrote {tmp_path / 'after.srt'}")
+    assert (tmp_path / "after.srt").read_bytes() == (tmp_path / "before.srt").read_bytes()
+
+
 @pytest.mark.parametrize("format", ["label-studio", "fiftyone"])
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -181,6 +194,7 @@ def test_missing_columns_and_cells_of_video_tables(run, tmp_path, change, messag
         (drop("confidence"), " has no column confidence, which {} needs."),
         (drop("x2"), " has no column x2, which {} needs."),
         (put("image", ""), ", row 2: image is empty."),
+        (put("confidence", "80%"), ", row 2: confidence is '80%'; expected a finite number."),
         (put("height", ""), ", row 2: height is empty."),
         (put("height", "0"), ", row 2: height is 0; expected more than 0."),
         (put("confidence", ""), ", row 2: confidence is empty."),
@@ -253,8 +267,8 @@ def test_misuse_is_one_line_that_says_what_to_do(run, tmp_path, monkeypatch, arg
     [
         (None, "no such file or directory"),
         ("", "is not a table of mien: it has no header"),
-        ("a,b\n1\n", "is not a table of mien: a row has another number of cells than the header"),
-        ("timestamp_s\nsoon\n", "is not a table of mien: could not convert string to float: 'soon'"),
+        ("a,b\n1\n", "is not a table of mien: row 1 has another number of cells than the header"),
+        ("timestamp_s\nsoon\n", " has no column scene, which srt needs."),
     ],
 )
 def test_broken_tables_are_one_line(run, tmp_path, content, message):
