@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,15 +91,24 @@ def to_fiftyone(rows: Iterable[Mapping[str, Any]], labels: Sequence[str]) -> str
 def _images(rows: Iterable[Mapping[str, Any]], address: Callable[[str], str]) -> dict[str, list[Mapping[str, Any]]]:
     """Return the faces of each readable image by its address; a table may be sorted in any way.
 
-    Tables from Windows separate folders by backslashes.
+    A face whose number and box are already there is left out: the image was analyzed twice.
     """
-    images: dict[str, list[Mapping[str, Any]]] = {}
+    images: dict[str, dict[tuple[Any, ...], Mapping[str, Any]]] = {}
     for row in rows:
         if not row.get("error"):
-            faces = images.setdefault(address(row["image"].replace("\\", "/")), [])
+            faces = images.setdefault(address(_with_slashes(row["image"])), {})
             if row.get("x1") is not None:
-                faces.append(row)
-    return images
+                faces.setdefault(tuple(row.get(name) for name in ("face", "x1", "y1", "x2", "y2")), row)
+    return {image: list(faces.values()) for image, faces in images.items()}
+
+
+def _with_slashes(path: str) -> str:
+    """Return a path with slashes; tables from Windows separate folders by backslashes.
+
+    A backslash is a part of the name where Windows did not write the table and a file has this name.
+    """
+    is_name = os.sep == "/" and os.path.exists(path)  # noqa: PTH110 - any text
+    return path if is_name else path.replace("\\", "/")
 
 
 def _relative_box(face: Mapping[str, Any]) -> tuple[float, float, float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from html import escape
 from itertools import pairwise
 
 from mien.interchange.face_names import face_names
@@ -22,7 +23,8 @@ def to_srt(segments: Sequence[LabelSegment]) -> str:
 def to_vtt(segments: Sequence[LabelSegment]) -> str:
     """Return WebVTT subtitles: one cue for every stretch in which no label changes."""
     cues = [
-        f"{_clock(start_ms, '.')} --> {_clock(end_ms, '.')}\n{text}\n" for start_ms, end_ms, text in _cues(segments)
+        f"{_clock(start_ms, '.')} --> {_clock(end_ms, '.')}\n{escape(text, quote=False)}\n"
+        for start_ms, end_ms, text in _cues(segments)
     ]
     return "\n".join(["WEBVTT\n", *cues])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,22 @@ def test_paths_of_windows_have_slashes():
     rows = [face("photos\\a.jpg")]
     assert json.loads(to_label_studio(rows))[0]["data"]["image"] == "photos/a.jpg"
     assert list(json.loads(to_fiftyone(rows, LABELS))["labels"]) == [str(Path("photos/a.jpg").absolute())]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a backslash separates folders on Windows")
+def test_a_backslash_in_the_name_of_a_file_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a\\b.jpg").touch()
+    rows = [face("a\\b.jpg"), face("a\\c.jpg")]
+    assert [task["data"]["image"] for task in json.loads(to_label_studio(rows))] == ["a\\b.jpg", "a/c.jpg"]
+    assert list(json.loads(to_fiftyone(rows, LABELS))["labels"]) == [f"{tmp_path}/a\\b.jpg", f"{tmp_path}/a/c.jpg"]
+
+
+def test_faces_of_an_image_that_was_analyzed_twice_are_there_once():
+    rows = [face(), face(number=2, x1=90.0, x2=150.0), face(), face(number=2, x1=90.0, x2=150.0), face(number=3)]
+    (task,) = json.loads(to_label_studio(rows))
+    assert [region["id"] for region in task["predictions"][0]["result"]] == ["face1", "face2", "face3"]
+    assert [len(faces) for faces in json.loads(to_fiftyone(rows, LABELS))["labels"].values()] == [3]
 
 
 @pytest.mark.parametrize("convert", [to_label_studio, lambda rows: to_fiftyone(rows, LABELS)])

@@ -53,6 +53,10 @@ def test_vtt_starts_with_its_signature_and_names_scenes():
     )
 
 
+def test_vtt_escapes_class_names():
+    assert to_vtt([segment(0, 1, "<c>A & B-->")]).endswith("\nface 1: &lt;c&gt;A &amp; B--&gt;\n")
+
+
 def test_subtitles_without_segments_have_no_cues():
     assert to_srt([]) == ""
     assert to_vtt([]) == "WEBVTT\n"
