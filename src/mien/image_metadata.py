@@ -9,8 +9,12 @@ from collections.abc import Iterator
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_KEPT = (b"tRNS", b"eXIf")
 """Ancillary chunks that affect the decoded image: transparency and orientation."""
-_PNG_XMP = b"XML:com.adobe.xmp\0\0"
-"""Start of an uncompressed XMP chunk, which may contain the orientation."""
+_PNG_TEXT = re.compile(rb"(?:Raw profile type exif|XML:com\.adobe\.xmp)\0")
+"""Start of a text chunk that may contain the orientation."""
+_PNG_MAX_TEXTS = 8
+"""Maximum number of these chunks that are kept, because checking one decompresses it."""
+_PNG_MAX_TEXT_BYTES = 2**20
+"""Maximum length of a decompressed text; Pillow refuses longer ones."""
 _EXIF, _XMP, _ADOBE = b"Exif\0\0", b"http://ns.adobe.com/xap/", b"Adobe"
 _JPEG_START_OF_SCAN = 0xDA
 _JPEG_COMMENT = 0xFE
@@ -35,15 +39,33 @@ def without_metadata(data: bytes) -> bytes:
 def _png_chunks(data: bytes) -> Iterator[bytes]:
     """Yield the chunks to keep, ancillary ones with a valid checksum; incomplete data at the end is kept."""
     position = len(_PNG_SIGNATURE)
+    n_texts = 0
     while position < len(data):
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         kind, content = data[position + 4 : position + 8], data[position + 8 : end - 4]
         is_critical = kind[:1].isupper() or end > len(data)
+        text = _PNG_TEXT.match(content)
+        n_texts += text is not None
         if is_critical:
             yield data[position:end]
-        elif kind in _PNG_KEPT or (kind == b"iTXt" and content.startswith(_PNG_XMP)):
+        elif kind in _PNG_KEPT or (text and n_texts <= _PNG_MAX_TEXTS and _is_readable(kind, content[text.end() :])):
             yield data[position : end - 4] + zlib.crc32(kind + content).to_bytes(4, "big")
         position = end
+
+
+def _is_readable(kind: bytes, text: bytes) -> bool:
+    """Return whether Pillow can read what follows the keyword of a text chunk."""
+    if kind == b"tEXt" or (kind == b"iTXt" and text[:1] == b"\0"):
+        return True
+    if kind == b"iTXt":
+        # between the method of compression and the text are the language and the translated keyword
+        text = text[1:2] + text[2:].split(b"\0", 2)[-1]
+    decompressor = zlib.decompressobj()
+    try:
+        decompressor.decompress(text[1:], _PNG_MAX_TEXT_BYTES)
+    except zlib.error:
+        return False
+    return text[:1] == b"\0" and not decompressor.unconsumed_tail
 
 
 def _jpeg_segments(data: bytes) -> Iterator[bytes]:

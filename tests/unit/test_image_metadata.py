@@ -40,6 +40,7 @@ PNG_CHUNKS = {
     "large iTXt": [png_chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(LARGE))],
     "large XMP": [png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(LARGE))],
     "many texts": [png_chunk(b"tEXt", b"Comment%d\0" % index + LARGE) for index in range(40)],
+    "many compressed XMP": [png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(LARGE[: 2**20]))] * 70,
     "large profile": [png_chunk(b"iCCP", b"p\0\0" + zlib.compress(LARGE))],
     "profile of another method": [png_chunk(b"iCCP", b"p\0\5" + zlib.compress(b"p"))],
     "empty profile": [png_chunk(b"iCCP", b"")],
@@ -77,6 +78,29 @@ def test_keeps_orientation_and_transparency_of_png_without_metadata(name: str):
     palette.putpalette([10, 20, 30])
     data = encoded(palette, "PNG", transparency=0)
     assert read_image(data[:33] + PNG_CHUNKS[name][0] + data[33:]).min() == 255
+
+
+ROTATED = Image.Exif()
+ROTATED[0x0112] = 6
+EXIF_TEXT = (
+    b"Raw profile type exif\0",
+    b"\nexif\n%8d\n%s\n" % (len(ROTATED.tobytes()), ROTATED.tobytes().hex().encode()),
+)
+XMP_TEXT = b"XML:com.adobe.xmp\0", b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+PNG_ORIENTATIONS = {
+    "EXIF as text": png_chunk(b"tEXt", b"".join(EXIF_TEXT)),
+    "EXIF as compressed text": png_chunk(b"zTXt", EXIF_TEXT[0] + b"\0" + zlib.compress(EXIF_TEXT[1])),
+    "XMP": png_chunk(b"iTXt", XMP_TEXT[0] + bytes(4) + XMP_TEXT[1]),
+    "compressed XMP": png_chunk(b"iTXt", XMP_TEXT[0] + b"\1\0en\0\0" + zlib.compress(XMP_TEXT[1])),
+}
+
+
+@pytest.mark.parametrize("name", PNG_ORIENTATIONS)
+@pytest.mark.parametrize("other", ["large zTXt", "large XMP", "text of another method"])
+def test_keeps_orientation_in_a_text_of_png_without_metadata(name: str, other: str):
+    data = encoded(np.ascontiguousarray(np.rot90(SMALL)), "PNG")
+    for chunks in ([PNG_ORIENTATIONS[name]], [*PNG_CHUNKS[other], PNG_ORIENTATIONS[name]]):
+        np.testing.assert_array_equal(read_image(data[:33] + b"".join(chunks) + data[33:]), SMALL)
 
 
 @pytest.mark.parametrize("name", JPEG_SEGMENTS)
