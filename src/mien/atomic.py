@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +20,8 @@ def open_atomic(path: Path) -> Iterator[IO[bytes]]:
 
     The data is written to a file beside it, named by up to `MAX_PREFIX` characters of its name, random hex digits and
     `.partial`, so that concurrent writers do not mix: the last to finish wins. When the block raises, the partial file
-    is removed and `path` stays unchanged; a killed process leaves its partial file.
+    is removed and `path` stays unchanged; a killed process leaves its partial file. The permissions of an existing
+    file are kept.
 
     The target of a link is replaced, not the link. Pipes and devices are not replaced but written to.
     """
@@ -33,6 +35,7 @@ def open_atomic(path: Path) -> Iterator[IO[bytes]]:
     partial = target.with_name(f"{target.name[:MAX_PREFIX]}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("wb") as file:
+            _copy_permissions(target, partial)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -43,6 +46,15 @@ def open_atomic(path: Path) -> Iterator[IO[bytes]]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _copy_permissions(source: Path, target: Path) -> None:
+    """Give a file the permissions of another one, if that exists."""
+    # Windows would refuse to replace or remove a file without write permission
+    if sys.platform != "win32":
+        # the file does not exist, or the file system has no permissions
+        with suppress(OSError):
+            target.chmod(source.stat().st_mode & 0o777)
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

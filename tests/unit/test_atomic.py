@@ -74,6 +74,27 @@ def test_the_target_of_a_link_is_replaced(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.csv", "a.csv", "shelf"]
 
 
+@needs_posix
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
+def test_permissions_of_an_existing_file_are_kept(tmp_path, mode):
+    path, link, new = tmp_path / "a.csv", tmp_path / "link.csv", tmp_path / "new.csv"
+    path.write_text("old")
+    path.chmod(mode)
+    link.symlink_to(path)
+    for written in (path, link):
+        with open_atomic(written) as file:
+            (partial,) = tmp_path.glob("*.partial")
+            assert stat.S_IMODE(partial.stat().st_mode) == mode
+            file.write(b"new")
+        assert path.read_bytes() == b"new"
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+    new.touch()
+    default = new.stat().st_mode
+    new.unlink()
+    write_atomic(new, "new")
+    assert new.stat().st_mode == default
+
+
 def test_a_link_to_a_missing_file_creates_it(tmp_path):
     link = tmp_path / "a.csv"
     link.symlink_to("b.csv")
