@@ -13,6 +13,7 @@ import pytest
 
 from mien.batch import shards
 from mien.cli.main import main
+from support.batches import write_tar
 from support.shell import Shell
 
 pq = pytest.importorskip("pyarrow.parquet")
@@ -85,6 +86,12 @@ def test_refuses_changed_inputs(shell, photos, tmp_path):
     (photos / "3.jpg").write_bytes(b"changed")
     assert shell(photos / "3.jpg", "-o", tmp_path / "out") == 2
     assert "run.jsonl belongs to a run with other settings (inputs); give the same as before, or give" in shell.err
+
+
+def test_tar_file_without_images_fails(shell, tmp_path):
+    path = write_tar(tmp_path / "a.tar", ("a.txt", b"1"))
+    assert shell(path, "-o", tmp_path / "out") == 2
+    assert f"mien: no images found in {path}; expected JPEG, PNG or others." in shell.err.splitlines()
 
 
 @pytest.mark.parametrize(

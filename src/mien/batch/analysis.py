@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,10 +16,10 @@ from typing import Any
 from mien.batch.reading import read_images
 from mien.batch.shards import Shard
 from mien.batch.storage import is_url, open_storage
-from mien.errors import InputError, MienError, MienWarning, VideoReadError
+from mien.errors import InputError, MienError, MienWarning, VideoReadError, reason
 from mien.inference.analyzer import Analyzer
 from mien.inference.result import Result
-from mien.schema import flatten_result, table_columns
+from mien.schema import flatten_result, table_columns, valid_text
 from mien.table_files import FORMATS
 from mien.video.analysis import VideoAnalysis
 from mien.video.table import RowSchema, frame_rows
@@ -140,7 +142,7 @@ class _Table:
 
 def _open_video(source: str, path: str) -> AbstractContextManager[Any]:
     """Open a video of an object store; a local one is opened by its path."""
-    return open_storage(source)[0].open_input_file(path) if is_url(source) else nullcontext(path)
+    return open_storage(source)[0].open_input_file(os.fsencode(path)) if is_url(source) else nullcontext(path)
 
 
 def _missing_frames(analysis: VideoAnalysis) -> str:
@@ -152,5 +154,8 @@ def _missing_frames(analysis: VideoAnalysis) -> str:
 
 
 def _failure(item: str, error: Exception, *, is_partial: bool = False) -> dict[str, Any]:
-    code = error.code if isinstance(error, MienError) else "io"
-    return {"item": item, "error": code, "message": " ".join(str(error).split()), "is_partial": is_partial}
+    code, message = "io", f"{item} cannot be read: {reason(error)}."
+    if isinstance(error, MienError):
+        # a video of an object store has no name of its own
+        code, message = error.code, re.sub(r"^the video\b", lambda _: item, str(error))
+    return {"item": item, "error": code, "message": " ".join(valid_text(message).split()), "is_partial": is_partial}

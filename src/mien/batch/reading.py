@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-import tarfile
+import bz2
+import gzip
+import io
+import lzma
+import zlib
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from typing import TypeAlias
+from tarfile import (
+    EOFHeaderError,  # pyright: ignore[reportAttributeAccessIssue] - not in typeshed
+    HeaderError,
+    ReadError,
+    TarError,
+    TarFile,
+    TarInfo,
+)
+from typing import Self, TypeAlias
 
 from mien.batch.shards import Shard
-from mien.batch.storage import open_storage, read_file
+from mien.batch.storage import open_stream, read_file
 from mien.errors import ImageReadError, reason
 from mien.media_formats import IMAGE_SUFFIXES, RAW_PROBLEM, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES, is_raw
 from mien.parallel import map_in_order
@@ -17,6 +29,8 @@ from mien.schema import valid_text
 
 READERS = 4
 """Number of image files of a shard that are read at a time, so that a worker does not wait for an object store."""
+_READ_SIZE = 4 * 2**20
+"""Size in bytes of a read from a tar file: object stores charge a request for each."""
 
 Content: TypeAlias = bytes | ImageReadError
 """Encoded image, or why it could not be read."""
@@ -42,15 +56,18 @@ def _read_files(shard: Shard) -> Generator[tuple[str, Content]]:
 
 
 def _read_archive(shard: Shard) -> Generator[tuple[str, Content]]:
-    """Yield the images of a tar file; a name that occurs again gets the number of its occurrence, as in `a.jpg#2`."""
+    """Yield the images of a tar file; a name that occurs again gets the number of its occurrence, as in `a.jpg#2`.
+
+    An archive that is damaged, or has no images, is an error after them.
+    """
     (path,) = shard.paths
     archive = shard.address(path)
     times: Counter[str] = Counter()
     try:
-        system, _ = open_storage(shard.source)
         with (
-            system.open_input_stream(path, compression=None) as stream,
-            tarfile.open(fileobj=stream, mode="r|*") as members,  # type: ignore[arg-type]
+            io.BufferedReader(open_stream(shard.source, path), _READ_SIZE) as stream,  # type: ignore[arg-type]
+            _decompress(stream) as content,
+            TarFile.open(fileobj=content, mode="r|", tarinfo=_Member) as members,
         ):
             for member in members:
                 if not _is_media(member):
@@ -60,18 +77,53 @@ def _read_archive(shard: Shard) -> Generator[tuple[str, Content]]:
                 if times[name] > 1:
                     name += f"#{times[name]}"
                 yield name, _read_member(members, member, name)
-    except (OSError, EOFError, tarfile.TarError) as error:
+            _read_padding(members)
+    except (OSError, EOFError, TarError, zlib.error, lzma.LZMAError) as error:
         yield archive, _read_error(archive, error)
+        return
+    if not times:
+        yield archive, ImageReadError(f"no images found in {archive}; expected JPEG, PNG or others.")
 
 
-def _is_media(member: tarfile.TarInfo) -> bool:
+def _decompress(stream: io.BufferedReader) -> io.BufferedIOBase:
+    """Decompress a tar file as a whole; `tarfile` itself reads only the first gzip member, and checks no CRC."""
+    start = stream.peek(6)
+    if start.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=stream)
+    if start.startswith(b"BZh"):
+        return bz2.BZ2File(stream)
+    return lzma.LZMAFile(stream) if start.startswith((b"\xfd7zXZ", b"\x5d\x00\x00\x80")) else stream
+
+
+class _Member(TarInfo):
+    """Member of a tar file; a damaged header is an error, not the end of the file as by default."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile)
+        except EOFHeaderError:
+            raise
+        except HeaderError as error:
+            place = f"at byte {tarfile.offset:,}"
+            raise ReadError(f"expected a header or the end marker {place}: {error}") from None
+
+
+def _read_padding(members: TarFile) -> None:
+    """Read what is behind the end marker; raise `ReadError` if there are data, as in joined tar files."""
+    while block := members.fileobj.read(_READ_SIZE):
+        if block.strip(b"\0"):
+            raise ReadError("it has data after its end marker")
+
+
+def _is_media(member: TarInfo) -> bool:
     name = member.name.rpartition("/")[2].lower()
     is_known = name.endswith(IMAGE_SUFFIXES + UNREADABLE_SUFFIXES + VIDEO_SUFFIXES)
     is_read = member.isfile() or member.islnk() or member.issym()
     return is_read and is_known and not name.startswith(".")
 
 
-def _read_member(members: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> Content:
+def _read_member(members: TarFile, member: TarInfo, name: str) -> Content:
     if member.islnk() or member.issym():
         return ImageReadError(f"{name} is a link in a tar file; extract it.")
     if name.lower().endswith(VIDEO_SUFFIXES):

@@ -6,15 +6,12 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from mien.addresses import public_name
-from mien.batch.storage import is_url, list_files
+from mien.batch.storage import StoredFile, file_address, list_files
 from mien.errors import InputError
 from mien.media_formats import IMAGE_SUFFIXES, UNREADABLE_SUFFIXES, VIDEO_SUFFIXES
-
-if TYPE_CHECKING:
-    from pyarrow.fs import FileInfo
 
 SHARD_SIZE = 256
 """Default number of image files in a shard: the work that the loss of a worker costs."""
@@ -45,7 +42,7 @@ class Shard:
 
     def address(self, path: str) -> str:
         """Return the absolute path or the URL of a file, by which tables and messages name it."""
-        return f"{self.source.partition('://')[0]}://{path.lstrip('/')}" if is_url(self.source) else path
+        return file_address(self.source, path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,22 +73,22 @@ def list_shards(sources: Sequence[str], *, shard_size: int = SHARD_SIZE) -> List
     groups = []
     for source in sources:
         files = list_files(source)
-        kinds: dict[Kind, list[FileInfo]] = {
-            kind: [file for file in files if _kind(file.path) == kind] for kind in KINDS
-        }
+        kinds: dict[Kind, list[StoredFile]] = {kind: [file for file in files if _kind(file) == kind] for kind in KINDS}
         if not any(kinds.values()):
             name = public_name(source)
             raise InputError(f"no images or videos found in {name}; expected JPEG, PNG, tar files, MP4 or others.")
         for kind, members in kinds.items():
             for file in members:
-                digest.update(f"{source}\0{file.path}\0{file.size}\0{file.mtime_ns}\n".encode())
+                line = f"{source}\0{file.path}\0{file.size}\0{file.mtime_ns}\n"
+                digest.update(line.encode(errors="surrogatepass"))
             groups += _divide(source, kind, members, shard_size)
     return Listing(shards=tuple(_name_shards(groups)), digest=digest.hexdigest())
 
 
-def _kind(path: str) -> Kind | None:
-    name = path.lower()
-    if name.endswith(IMAGE_SUFFIXES + UNREADABLE_SUFFIXES):
+def _kind(file: StoredFile) -> Kind | None:
+    name = file.path.lower()
+    # a folder that cannot be listed may have images
+    if file.is_folder or name.endswith(IMAGE_SUFFIXES + UNREADABLE_SUFFIXES):
         return "images"
     if name.endswith(ARCHIVE_SUFFIXES):
         return "archive"
@@ -99,14 +96,14 @@ def _kind(path: str) -> Kind | None:
 
 
 def _divide(
-    source: str, kind: Kind, files: Sequence[FileInfo], shard_size: int
-) -> Iterator[tuple[str, Kind, Sequence[FileInfo]]]:
+    source: str, kind: Kind, files: Sequence[StoredFile], shard_size: int
+) -> Iterator[tuple[str, Kind, Sequence[StoredFile]]]:
     size = shard_size if kind == "images" else 1
     for start in range(0, len(files), size):
         yield source, kind, files[start : start + size]
 
 
-def _name_shards(groups: Sequence[tuple[str, Kind, Sequence[FileInfo]]]) -> Iterator[Shard]:
+def _name_shards(groups: Sequence[tuple[str, Kind, Sequence[StoredFile]]]) -> Iterator[Shard]:
     """Number the shards of images and of videos."""
     numbers = {"images": count(), "videos": count()}
     for source, kind, files in groups:
@@ -116,5 +113,5 @@ def _name_shards(groups: Sequence[tuple[str, Kind, Sequence[FileInfo]]]) -> Iter
             kind=kind,
             source=source,
             paths=tuple(file.path for file in files),
-            size=sum(file.size or 0 for file in files),
+            size=sum(file.size for file in files),
         )

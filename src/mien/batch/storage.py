@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from mien.addresses import public_name
 from mien.errors import InputError, MissingExtraError, reason
+from mien.schema import valid_text
 
 if TYPE_CHECKING:
-    from pyarrow.fs import FileInfo, FileSystem
+    from pyarrow.fs import FileSystem
+
+
+class StoredFile(NamedTuple):
+    """A file of a source.
+
+    Attributes:
+        path: path in the file system of the source.
+        size: size in bytes; 0 if it is unknown.
+        mtime_ns: time of the last modification in nanoseconds; 0 if it is unknown.
+        is_folder: true for a folder that cannot be listed.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    is_folder: bool = False
 
 
 def load_file_systems() -> Any:
@@ -57,11 +77,11 @@ def open_storage(source: str) -> tuple[FileSystem, str]:
         raise InputError(f"{public_name(source)}: {_describe(error, source)}.") from None
 
 
-def list_files(source: str) -> list[FileInfo]:
+def list_files(source: str) -> list[StoredFile]:
     """Return a file, or the files below a folder sorted by path.
 
-    Hidden files and folders are left out, and links to local folders are not followed. A link to a file that does not
-    exist is included, so that its reading reports it.
+    Hidden files and folders are left out, and links to local folders are not followed. Broken links, files without
+    permission and folders that cannot be listed are included, so that their reading reports them.
 
     Raises:
         InputError: there is no such file or folder, or it cannot be listed.
@@ -69,31 +89,80 @@ def list_files(source: str) -> list[FileInfo]:
     fs = load_file_systems()
     system, path = open_storage(source)
     try:
-        root = system.get_file_info(path)
-        if root.type == fs.FileType.File:
-            return [root]
-        if root.type == fs.FileType.NotFound:
-            raise InputError(f"{public_name(source)}: no such file or folder.")
-        is_local = isinstance(system, fs.LocalFileSystem)
-        files = system.get_file_info(list(_walk(path)) if is_local else fs.FileSelector(path, recursive=True))
-        kinds = (fs.FileType.File, fs.FileType.NotFound)
-        visible = [file for file in files if file.type in kinds and not _is_hidden(file.path, path)]
-        return sorted(visible, key=lambda file: file.path)
-    except UnicodeError:
-        raise InputError(f"{public_name(source)} has file names that are not UTF-8; rename them.") from None
+        return sorted(_list_local(path) if isinstance(system, fs.LocalFileSystem) else _list_remote(system, path))
+    except FileNotFoundError:
+        raise InputError(f"{public_name(source)}: no such file or folder.") from None
     except OSError as error:
         raise InputError(f"{public_name(source)} cannot be listed: {_describe(error, source)}.") from None
 
 
-def _walk(folder: str) -> Iterator[str]:
-    """Yield the paths of the files below a local folder, without those in hidden folders."""
+def _list_local(root: str) -> Iterator[StoredFile]:
+    info = os.stat(root)  # noqa: PTH116 - file names that are not UTF-8, and millions of them
+    if stat.S_ISREG(info.st_mode):
+        yield StoredFile(root, info.st_size, info.st_mtime_ns)
+        return
+    locked: list[str] = []
 
-    def fail(error: OSError) -> None:
-        raise error
+    def on_error(error: OSError) -> None:
+        if error.filename == root:
+            raise error
+        locked.append(error.filename)
 
-    for parent, folders, files in os.walk(folder, onerror=fail):
+    for parent, folders, names in os.walk(root, onerror=on_error):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (os.path.join(parent, name) for name in files)  # noqa: PTH118 - millions of names
+        for name in names:
+            path = os.path.join(parent, name)  # noqa: PTH118
+            if not name.startswith(".") and (file := _find_local(path)):
+                yield file
+    yield from (StoredFile(path, 0, 0, is_folder=True) for path in locked)
+
+
+def _find_local(path: str) -> StoredFile | None:
+    """Return a local file; None if it is neither a file nor a link to one."""
+    try:
+        info = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return StoredFile(path, 0, 0)
+    return StoredFile(path, info.st_size, info.st_mtime_ns) if stat.S_ISREG(info.st_mode) else None
+
+
+def _list_remote(system: FileSystem, root: str) -> Iterator[StoredFile]:
+    fs = load_file_systems()
+    info = system.get_file_info(root)
+    if info.type == fs.FileType.NotFound:
+        raise FileNotFoundError
+    is_file = info.type == fs.FileType.File
+    for file in [info] if is_file else system.get_file_info(fs.FileSelector(root, recursive=True)):
+        if file.type == fs.FileType.File and (is_file or not _is_hidden(file.path, root)):
+            yield StoredFile(file.path, file.size or 0, file.mtime_ns or 0)
+
+
+def file_address(source: str, path: str) -> str:
+    """Return the absolute path or the URL of a file, by which tables and messages name it."""
+    path = valid_text(path)
+    if not is_url(source):
+        return path
+    scheme, _, place = public_name(source).partition("://")
+    if scheme == "file":
+        return f"file:///{quote(path.lstrip('/'), safe='/:')}"
+    if not path.startswith("/"):
+        # its first part is the bucket
+        return f"{scheme}://{path}"
+    # the host, if there is one, is only in the URL
+    root = open_storage(source)[1].rstrip("/")
+    place = re.split(r"[?#]", place)[0].rstrip("/")
+    return f"{scheme}://{place}{path.removeprefix(root)}"
+
+
+def open_stream(source: str, path: str) -> Any:
+    """Open a file for reading in sequence, without decompressing it.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    system, _ = open_storage(source)
+    # bytes, because pyarrow encodes strictly
+    return system.open_input_stream(os.fsencode(path), compression=None)
 
 
 def read_file(source: str, path: str) -> bytes:
@@ -102,8 +171,7 @@ def read_file(source: str, path: str) -> bytes:
     Raises:
         OSError: the file cannot be read.
     """
-    system, _ = open_storage(source)
-    with system.open_input_stream(path) as file:
+    with open_stream(source, path) as file:
         return file.read()
 
 

@@ -21,6 +21,7 @@ from mien.cli.progress import progress_bar
 from mien.errors import InputError
 from mien.number_format import count
 from mien.runtime import portable_name, usable_cores
+from mien.schema import valid_text
 
 if TYPE_CHECKING:
     from mien.batch.analysis import ShardAnalyzer
@@ -122,7 +123,7 @@ def batch(
     opener = _analyzer_opener(options, placement, analyzer)
     settings = {
         **run_settings(analyzer),
-        "source": [public_name(item) for item in source],
+        "source": [valid_text(public_name(item)) for item in source],
         "inputs": listing.digest,
         "shard_size": shard_size,
         # those of the workers

@@ -137,6 +137,17 @@ def test_video_deleted_after_listing_is_a_failure(work):
     assert (output.items, output.faces) == (1, 0)
 
 
+def test_message_about_a_video_of_an_object_store_names_it(work):
+    pytest.importorskip("av")
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/clips/a.mp4", b"broken")
+    (shard,) = list_shards(["memory://clips"]).shards
+    (failure,) = work.analyze(shard).failures
+    memory.store.clear()
+    assert failure["message"] == "memory://clips/a.mp4 is not a readable video."
+
+
 def test_video_that_fails_after_some_frames_is_partial(work, portrait, tmp_path, monkeypatch):
     pytest.importorskip("av")
     from mien.video.analysis import VideoAnalysis
@@ -151,6 +162,7 @@ def test_video_that_fails_after_some_frames_is_partial(work, portrait, tmp_path,
     output, rows = analyze(work, write_clip(tmp_path / "clip.mp4", [portrait] * 2))
     (failure,) = output.failures
     assert (failure["error"], failure["is_partial"]) == ("io", True)
+    assert failure["message"] == f"{tmp_path / 'clip.mp4'} cannot be read: the connection was lost."
     assert rows
 
 

@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from mien.batch.storage import list_files, open_storage, read_file
+from mien.batch.storage import file_address, list_files, open_storage, read_file
 from mien.errors import InputError, MissingExtraError
+from support.permissions import deny
 
 pytest.importorskip("pyarrow")
 
@@ -58,6 +59,28 @@ def test_reads_the_file_systems_of_fsspec(memory):
     assert read_file("memory://photos", files[1].path) == b"22"
 
 
+def test_addresses_of_local_urls_open_again(tmp_path):
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "c d.jpg").write_bytes(b"1")
+    (file,) = list_files((tmp_path / "a b").as_uri())
+    address = file_address((tmp_path / "a b").as_uri(), file.path)
+    assert address == (tmp_path / "a b" / "c d.jpg").as_uri()
+    assert list_files(address) == [file]
+    url = f"local://{tmp_path}"
+    (file,) = list_files(url)
+    assert file_address(url, file.path) == f"{url}/a b/c d.jpg"
+
+
+def test_addresses_of_urls_keep_the_host_and_omit_password_and_options(memory, monkeypatch):
+    memory.pipe("/photos/a.jpg", b"1")
+    assert file_address("memory://photos", "/photos/a.jpg") == "memory://photos/a.jpg"
+    assert file_address("memory:///", "/photos/a.jpg") == "memory:///photos/a.jpg"
+    assert file_address("s3://key:secret@bucket/a?region=x", "bucket/a/b.jpg") == "s3://bucket/a/b.jpg"
+    # pyarrow gives paths without the host
+    monkeypatch.setattr("mien.batch.storage.open_storage", lambda source: (None, "/data"))
+    assert file_address("hdfs://user@host:8020/data?replication=1", "/data/a.jpg") == "hdfs://host:8020/data/a.jpg"
+
+
 def test_missing_folder(tmp_path):
     with pytest.raises(InputError, match=r"nowhere: no such file or folder\.$"):
         list_files(str(tmp_path / "nowhere"))
@@ -76,11 +99,21 @@ def test_names_the_extra_without_pyarrow(monkeypatch):
         list_files("photos")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
-def test_file_name_that_is_not_utf_8(tmp_path):
-    (tmp_path / "\udcff.jpg").write_bytes(b"1")
-    with pytest.raises(InputError, match="not UTF-8; rename them"):
-        list_files(str(tmp_path))
+def test_folders_and_files_without_permission_are_listed_to_be_reported(tmp_path, monkeypatch):
+    for name in ("a.jpg", "locked/b.jpg", "secret.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"1")
+    deny(monkeypatch, tmp_path / "locked", tmp_path / "secret.jpg")
+    files = [(file.path.removeprefix(f"{tmp_path}/"), file.is_folder) for file in list_files(str(tmp_path))]
+    assert files == [("a.jpg", False), ("locked", True), ("secret.jpg", False)]
+
+
+def test_source_without_permission_is_named(tmp_path, monkeypatch):
+    (tmp_path / "locked").mkdir()
+    deny(monkeypatch, tmp_path / "locked")
+    with pytest.raises(InputError, match=r"locked cannot be listed: permission denied\.$"):
+        list_files(str(tmp_path / "locked"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links and pipes need rights there")
