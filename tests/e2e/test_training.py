@@ -218,6 +218,21 @@ def test_rejects_a_resume_with_other_splits_or_labels(tmp_path, target):
         train(config, tmp_path / "run", resume=True)
 
 
+@pytest.mark.parametrize("changes", [["target.teacher=1"], ["target.feature_distillation=1"]])
+def test_rejects_a_resume_with_an_exchanged_teacher(stripes, trained, tmp_path, changes):
+    teacher = tmp_path / "teacher.onnx"
+    for suffix in (".onnx", ".json"):
+        shutil.copy(trained[1].with_suffix(suffix), teacher.with_suffix(suffix))
+    names = [f"target.teachers=['{teacher}']", f"target.feature_teacher={teacher}"]
+    config = read_recipe(write_recipe(tmp_path, stripes, epochs=1), [*changes, *names])
+    train_until(config, tmp_path / "run", 4)
+    before = (tmp_path / "run/last.ckpt").read_bytes()
+    export_model(tmp_path / "run/last.ckpt", teacher)
+    with pytest.raises(CheckpointError, match=r"teacher .*teacher\.onnx is another model than .* trained with"):
+        train(config, tmp_path / "run", resume=True)
+    assert (tmp_path / "run/last.ckpt").read_bytes() == before
+
+
 def test_resumes_a_checkpoint_without_a_hash_of_its_samples(stripes, tmp_path):
     config = read_recipe(write_recipe(tmp_path, stripes, epochs=1, frozen=0))
     train_until(config, tmp_path / "run", 4)

@@ -63,6 +63,8 @@ class Checkpoint:
     """Kind and license of the training data, from the data set's adapter."""
     samples: str = ""
     """Result of `hash_samples` for the training and validation faces; "" in checkpoints of earlier versions."""
+    teachers: tuple[str, ...] = ()
+    """Result of `hash_teachers`; empty without teachers, and in checkpoints of earlier versions."""
     trained_on: tuple[TrainingSource, ...] = ()
     """Data and models behind the weights; empty in checkpoints of earlier versions."""
 

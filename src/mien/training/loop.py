@@ -39,7 +39,7 @@ from mien.training.optimizer import set_learning_rate
 from mien.training.prefetch import pick_workers, prefetch
 from mien.training.pretrained import check_model, load_pretrained
 from mien.training.sampling import class_prior
-from mien.training.sources import run_sources
+from mien.training.sources import check_same_teachers, hash_teachers, run_sources
 from mien.training.step import DIVERGED, TrainStep
 from mien.training.targets import Targets, describe_unused_teachers
 
@@ -164,6 +164,7 @@ def _open_checkpoint(directory: Path, path: Path | None, config: Config) -> Chec
     checkpoint = load_checkpoint(path)
     saved_config(checkpoint, path)
     check_same_recipe(checkpoint.config, config)
+    check_same_teachers(checkpoint, config)
     return checkpoint
 
 
@@ -270,6 +271,7 @@ class _Run:
         if checkpoint is None:
             self.pretrained = load_pretrained(self.model, config, batches.faces)
         self.samples = hash_samples(index, np.concatenate([batches.faces.rows, validation.rows]).tolist())
+        self.teachers = hash_teachers(config)
         self.trained_on = tuple(run_sources(config, index, batches.faces.rows.tolist(), checkpoint))
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
         if checkpoint is not None:
@@ -359,6 +361,7 @@ class _Run:
             scaler=self.update.scaler.state_dict(),
             data=self.data,
             samples=self.samples,
+            teachers=self.teachers,
             trained_on=self.trained_on,
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.datasets import Index
-from mien.errors import ConfigError
+from mien.errors import CheckpointError, ConfigError
 from mien.manifest import RESTRICTION, UNSTATED_LICENSE, Manifest, TrainingSource, file_sha256, read_manifest
 from mien.records import convert_record
 from mien.runtime import find_model
@@ -103,12 +103,45 @@ def initial_sources(config: Config) -> tuple[TrainingSource, ...]:
 
 def teacher_sources(config: Config) -> list[TrainingSource]:
     """Return the sources of the teachers that a recipe uses."""
+    return [
+        source
+        for name in _used_teachers(config)
+        for source in model_sources(read_manifest(find_model(name)), "teacher")
+    ]
+
+
+def hash_teachers(config: Config) -> tuple[str, ...]:
+    """Return the SHA-256 of the files of the teachers that a recipe uses, the feature teacher last.
+
+    Raises:
+        ModelError: if a file cannot be read.
+    """
+    return tuple(file_sha256(find_model(name)) for name in _used_teachers(config))
+
+
+def check_same_teachers(checkpoint: Checkpoint, config: Config) -> None:
+    """Check that the teachers of a recipe are the files that a checkpoint was trained with, where it states them.
+
+    Raises:
+        CheckpointError: if a file differs; the message names the first one.
+    """
+    if not checkpoint.teachers:
+        return
+    for name, before, now in zip(_used_teachers(config), checkpoint.teachers, hash_teachers(config), strict=True):
+        if before != now:
+            raise CheckpointError(
+                f"the teacher {name} is another model than the one that the checkpoint was trained with. Restore its "
+                "file to resume, or start a new run."
+            )
+
+
+def _used_teachers(config: Config) -> list[str]:
+    """Return the names or paths of the teachers with a weight above 0, the feature teacher last."""
     target = config.target
-    names = [
+    return [
         *(target.teachers if target.teacher else ()),
         *([target.feature_teacher] * (target.feature_distillation > 0)),
     ]
-    return [source for name in names for source in model_sources(read_manifest(find_model(name)), "teacher")]
 
 
 def model_sources(manifest: Manifest, role: str) -> tuple[TrainingSource, ...]:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from mien.datasets import Index, Sample, join, read_dataset
-from mien.errors import ConfigError
+from mien.errors import CheckpointError, ConfigError
 from mien.manifest import TrainingSource, file_sha256, read_manifest
 from mien.runtime import find_model, shipped_models
-from mien.training.checkpoint import Checkpoint, save_checkpoint
+from mien.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mien.training.config import config_from_dict, read_recipe
-from mien.training.sources import IMAGENET, data_sources, run_sources
+from mien.training.sources import IMAGENET, check_same_teachers, data_sources, hash_teachers, run_sources
 from support.models import make_model
 from support.training import write_stripes
 
@@ -177,3 +177,23 @@ def test_joined_data_sets_are_listed_one_by_one_with_their_faces(index, tmp_path
 def test_known_license_cannot_be_replaced(tmp_path):
     with pytest.raises(ConfigError, match=r"data\.license is for your own data.*RAF-DB: research only"):
         data_sources(known_index(tmp_path, "RAF-DB", "research only"), [0], "MIT")
+
+
+def test_teachers_of_a_checkpoint_are_compared_where_it_states_them(tmp_path):
+    first, second = (make_model(tmp_path / name) for name in ("first.onnx", "second.onnx"))
+    target = {"teacher": 1.0, "teachers": [str(first)], "feature_distillation": 1.0, "feature_teacher": str(second)}
+    config = config_from_dict({"target": target})
+    hashes = hash_teachers(config)
+    assert hashes == (file_sha256(first), file_sha256(second))
+    earlier = load_checkpoint(write_run(tmp_path / "earlier.ckpt"))
+    current = load_checkpoint(write_run(tmp_path / "current.ckpt", teachers=hashes))
+    check_same_teachers(current, config)
+    second.write_bytes(second.read_bytes() + b"\0")
+    check_same_teachers(earlier, config)
+    with pytest.raises(CheckpointError, match=r"second\.onnx is another model"):
+        check_same_teachers(current, config)
+
+
+def test_teachers_without_weight_are_not_compared(tmp_path):
+    config = config_from_dict({"target": {"teachers": [str(tmp_path / "removed.onnx")], "feature_teacher": "removed"}})
+    assert hash_teachers(config) == ()
