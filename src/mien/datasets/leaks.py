@@ -19,7 +19,7 @@ HEADER = ("Usage", "Image name")
 
 
 def read_leaks(path: str | Path, *, split: str | None = None) -> set[str]:
-    """Read the image names of a leak list, a CSV of `Usage,Image name`.
+    """Read the image names of a leak list, a CSV of `Usage,Image name`; spaces around a cell are dropped.
 
     Args:
         path: the CSV file.
@@ -38,7 +38,8 @@ def read_leaks(path: str | Path, *, split: str | None = None) -> set[str]:
         )
         raise InputError(problem) from error
     leaks: set[str] = set()
-    for line, row in read_csv_rows(data, path, errors="surrogateescape"):
+    for line, cells in read_csv_rows(data, path, errors="surrogateescape"):
+        row = [cell.strip() for cell in cells]
         if line == 1 and row[0] == HEADER[0]:
             continue
         if len(row) != 2 or row[0] not in USAGES:

@@ -95,13 +95,14 @@ def load_faces(
         config: data section of the recipe.
         directory: folder of the run, where faces are stored if the recipe names no other folder.
         progress: called with the number of prepared faces.
-        on_message: called with a message if samples of any split cannot be used.
+        on_message: called with a message if samples of any split cannot be used, and if names in the leak list match no
+            training image.
 
     Raises:
         ConfigError: if the leak list names no training image.
         DatasetError: if a split is empty.
     """
-    excluded = read_excluded(index, config)
+    excluded = read_excluded(index, config, on_message)
     folder = Path(config.store or directory / "faces")
     store = prepare_faces(index, folder, patch=config.patch, progress=progress)
     if on_message and (message := describe_skipped(index, store)):
@@ -112,10 +113,15 @@ def load_faces(
     return gather_faces(index, store, training), gather_faces(index, store, validation)
 
 
-def read_excluded(index: Index, config: DataConfig) -> set[str]:
+def read_excluded(index: Index, config: DataConfig, on_message: Callable[[str], None] | None = None) -> set[str]:
     """Return the ids of training images that a recipe excludes.
 
     A name in the list that is an id excludes only that image, another name every image with this file name.
+
+    Args:
+        index: the data set.
+        config: data section of the recipe.
+        on_message: called with a message if names in the list match no training image.
 
     Raises:
         ConfigError: if the list names no training image of the data set.
@@ -125,14 +131,22 @@ def read_excluded(index: Index, config: DataConfig) -> set[str]:
     leaks = read_leaks(config.exclude, split="train")
     training = [sample.id for sample in index.samples if sample.split == "train"]
     file_names = leaks.difference(training)
-    excluded = {name for name in training if name in leaks or name.rsplit("/", 1)[-1] in file_names}
+    excluded = {name for name in training if name in leaks or _file_name(name) in file_names}
     if not excluded:
-        example = training[0].rsplit("/", 1)[-1] if training else "NAME"
+        example = _file_name(training[0]) if training else "NAME"
         raise ConfigError(
             f"data.exclude={config.exclude} names no training image of {index.root}. Give a list with "
             f"lines like `Training,{example}`, or leave data.exclude empty."
         )
+    unmatched = sorted(file_names.difference(map(_file_name, excluded)))
+    if unmatched and on_message:
+        shown = ", ".join(unmatched[:3]) + (", ..." if len(unmatched) > 3 else "")
+        on_message(f"{len(unmatched):,} of {len(leaks):,} names in data.exclude match no training image: {shown}")
     return excluded
+
+
+def _file_name(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
 
 
 def describe_skipped(index: Index, store: FaceStore) -> str:
@@ -168,6 +182,8 @@ def usable_rows(index: Index, split: str, excluded: Set[str], unusable: Set[str]
         and sample.id not in excluded
     ]
     if not rows:
+        if any(sample.split == split and sample.id in excluded for sample in index.samples):
+            raise DatasetError(f"{index.root}: data.exclude leaves no usable image in the {split} split.")
         raise DatasetError(
             f"{index.root}: no usable image in the {split} split. Training needs the splits train and valid: folders "
             "of these names, or a split column. Photographs without a detected face do not count."

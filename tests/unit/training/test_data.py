@@ -169,3 +169,31 @@ def test_excluded_id_does_not_exclude_other_images_of_that_file_name(tmp_path):
     assert [index.samples[row].id for row in usable_rows(index, "train", {"0.png"})] == list(ids[1:])
     leaks.write_text("Training,0.png\nTraining,1.png\n")
     assert read_excluded(index, data) == {"0.png", "a/1.png", "b/1.png"}
+
+
+def test_names_in_a_leak_list_are_stripped_and_those_without_an_image_reported(tmp_path):
+    root = write_stripes(tmp_path / "data", train=2, valid=1)
+    leaks = tmp_path / "leaks.csv"
+    leaks.write_text("Usage, Image name\nTraining, train/neutral/0.png\nTraining,1.png \n")
+    data = DataConfig(dataset="folder", path=str(root), patch=32, size=32, exclude=str(leaks))
+    messages = []
+    train, _ = load_faces(read_index(data), data, tmp_path / "run", on_message=messages.append)
+    assert (len(train.rows), messages) == (2, [])
+    with leaks.open("a") as file:
+        file.writelines(f"Training,absent-{number}.png\n" for number in range(4))
+        file.write("PrivateTest,test.png\n")
+    assert read_excluded(read_index(data), data, messages.append) == {
+        "train/neutral/0.png",
+        *(f"train/{name}/1.png" for name in ("neutral", "happiness", "surprise")),
+    }
+    assert messages == [
+        "4 of 6 names in data.exclude match no training image: absent-0.png, absent-1.png, absent-2.png, ..."
+    ]
+
+
+def test_a_leak_list_of_all_training_images_is_named(tmp_path):
+    root = write_stripes(tmp_path / "data", train=1, valid=1)
+    (tmp_path / "leaks.csv").write_text("Training,0.png\n")
+    data = DataConfig(dataset="folder", path=str(root), patch=32, size=32, exclude=str(tmp_path / "leaks.csv"))
+    with pytest.raises(DatasetError, match=r"data: data\.exclude leaves no usable image in the train split\.$"):
+        load_faces(read_index(data), data, tmp_path / "run")
