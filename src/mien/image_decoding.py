@@ -167,7 +167,8 @@ def _to_rgb(image: Image) -> np.ndarray:
     if image.mode.startswith(("I", "F")):
         return np.repeat(to_8_bits(np.asarray(image))[:, :, None], 3, axis=2)
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
+        # Pillow cannot convert premultiplied gray directly
+        layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return _to_array(image if image.mode == "RGB" else image.convert("RGB"))
 

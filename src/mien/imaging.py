@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 import numpy as np
 
 from mien.addresses import path_problem
-from mien.errors import ImageReadError, InputError, reason
+from mien.errors import ImageReadError, ImageTooLargeError, InputError, reason
 from mien.geometry import determinant, invert
 from mien.image_decoding import DecodedImage, decode_file, decode_pillow
 from mien.media_formats import IMAGE_SUFFIXES
@@ -49,8 +49,8 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, color: Colo
     Args:
         source: path, encoded bytes, open binary file (read from its start), Pillow image, or pixels: (H, W, 3) uint8
             RGB are validated and returned unchanged, other uint8 or uint16 pixels, (H, W) or (H, W, 3), are converted.
-        max_pixels: maximum width x height; larger images are rejected before decoding. Pillow's own limit also applies:
-            179 million by default, see `PIL.Image.MAX_IMAGE_PIXELS`.
+        max_pixels: maximum width x height; larger files are rejected before decoding, by Pillow's own limit too: 179
+            million by default, see `PIL.Image.MAX_IMAGE_PIXELS`.
         color: order of the channels of pixels; "bgr" for those of OpenCV. Files and Pillow images state their own.
 
     Returns:
@@ -79,7 +79,7 @@ def read_reduced(
         pixels = check_image(decode_pillow(source, "the image", max_pixels))
         return DecodedImage(pixels, pixels.shape[:2])
     if is_array(source):
-        pixels = _read_array(source, color)
+        pixels = _read_array(source, color, max_pixels)
         return DecodedImage(pixels, pixels.shape[:2])
     try:
         name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else "the image"
@@ -104,13 +104,24 @@ def check_image(image: np.ndarray) -> np.ndarray:
     """Return the image unchanged; raise `InputError` unless it is `(H, W, 3) uint8` and not empty."""
     if not isinstance(image, np.ndarray):
         raise InputError(f"expected an image (H, W, 3) uint8 RGB, got {type(image).__name__}; see `read_image`.")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(
-            f"expected an image (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}; {_conversion_hint(image)}."
-        )
+    _check_pixels(image)
+    return image
+
+
+def _check_pixels(image: np.ndarray, first_step: str = "") -> None:
+    """Raise `InputError` unless an array is `(H, W, 3) uint8` and not empty.
+
+    Args:
+        image: the array.
+        first_step: start of the hint how to convert it.
+    """
     if 0 in image.shape:
         raise InputError(f"the image is empty: {image.shape}.")
-    return image
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(
+            f"expected an image (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}; "
+            f"{first_step}{_conversion_hint(image)}."
+        )
 
 
 def is_pillow(source: object) -> TypeGuard[Image]:
@@ -136,22 +147,29 @@ def is_array(source: object) -> TypeGuard[np.ndarray]:
     return isinstance(source, np.ndarray) or is_array_like
 
 
-def _read_array(source: np.ndarray, color: Color) -> np.ndarray:
+def _read_array(source: np.ndarray, color: Color, max_pixels: int) -> np.ndarray:
     if isinstance(source, np.ma.MaskedArray):
         raise InputError("expected an image (H, W, 3) uint8 RGB, got a masked array; pass image.filled(255).")
     try:
         image = np.asarray(source)
     except Exception as error:
         # Arrays on a GPU raise exceptions of many types.
+        to_known_type = ".float()" if str(getattr(source, "dtype", "")) == "torch.bfloat16" else ""
         raise InputError(
             f"{type(source).__name__} does not convert to a numpy array: {' '.join(str(error).split())} "
-            "Pass image.detach().cpu().numpy() (torch) or image.get() (CuPy)."
+            f"Pass image.detach().cpu(){to_known_type}.numpy() (torch) or image.get() (CuPy)."
         ) from None
+    if image.ndim in (2, 3) and image.shape[0] * image.shape[1] > max_pixels:
+        height, width = image.shape[:2]
+        raise ImageTooLargeError(
+            f"the image is too large: {width} x {height} pixels, the limit is {max_pixels / 1e6:.3g} million; raise "
+            "max_pixels."
+        )
     if image.dtype.name in ("uint8", "uint16") and image.size:
         image = to_8_bits(image)
         if image.ndim == 2 or image.shape[2:] == (1,):
             image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
-    check_image(image)
+    _check_pixels(image, "" if isinstance(source, np.ndarray) else "set image = np.asarray(image), then ")
     return image if color == "rgb" else np.ascontiguousarray(image[:, :, ::-1])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from mien.errors import ImageReadError, InputError
+from mien.errors import ImageReadError, ImageTooLargeError, InputError
 from mien.image_decoding import _suppress_pillow_warnings
 from mien.imaging import check_image, read_image, resize, warp
 from mien.media_formats import IMAGE_SUFFIXES
@@ -169,6 +169,11 @@ def test_accepts_directory_entries(tmp_path):
 def test_error_states_pillows_own_limit():
     with pytest.raises(ImageReadError, match="the limit is 179 million pixels"):
         read_image(large_png(14_000, 14_000), max_pixels=300_000_000)
+
+
+def test_composites_premultiplied_gray_over_white():
+    image = Image.fromarray(np.tile(np.array([60, 128], dtype=np.uint8), (4, 5, 1)))
+    np.testing.assert_allclose(read_image(image.convert("La")), read_image(image), atol=1)
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
@@ -440,6 +445,33 @@ def test_bgr_applies_to_arrays_only(image: np.ndarray):
     np.testing.assert_array_equal(read_image(Image.fromarray(image), color="bgr"), image)
     with pytest.raises(InputError, match="expected 'rgb' or 'bgr'"):
         read_image(image, color="hsv")
+
+
+@pytest.mark.parametrize("shape", [(20, 30, 3), (20, 30)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_limits_the_pixels_of_arrays(shape, dtype):
+    array = np.zeros(shape, dtype)
+    assert read_image(array, max_pixels=600).shape == (20, 30, 3)
+    with pytest.raises(ImageTooLargeError, match=r"30 x 20 pixels, the limit is .* raise max_pixels"):
+        read_image(array, max_pixels=599)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0), (0,)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_empty_arrays_are_called_empty(shape, dtype):
+    with pytest.raises(InputError, match="the image is empty"):
+        read_image(np.zeros(shape, dtype))
+
+
+def test_hints_for_tensors_hold_after_a_conversion_to_numpy(image: np.ndarray):
+    torch = pytest.importorskip("torch")
+    tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())
+    hint = r"set image = np\.asarray\(image\), then move the channels to the end: image\.transpose\(1, 2, 0\)"
+    with pytest.raises(InputError, match=hint):
+        read_image(tensor)
+    np.testing.assert_array_equal(read_image(np.asarray(tensor).transpose(1, 2, 0)), image)
+    with pytest.raises(InputError, match=r"Pass image\.detach\(\)\.cpu\(\)\.float\(\)\.numpy\(\)"):
+        read_image(tensor.bfloat16())
 
 
 @pytest.mark.parametrize(

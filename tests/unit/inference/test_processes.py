@@ -19,7 +19,7 @@ from support.models import make_model
 
 @pytest.fixture(scope="module")
 def analyzer(tiny_model) -> Analyzer:
-    return Analyzer(tiny_model, threads=1, max_faces=3, detector_size=512, max_pixels=10**6, pose=False)
+    return Analyzer(tiny_model, threads=1, max_faces=3, detector_size=512, max_pixels=2 * 10**6, pose=False)
 
 
 def plain(faces: tuple[Face, ...]) -> list[dict]:
