@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -279,6 +279,7 @@ def parse_manifest(data: bytes, origin: Path | str = "manifest") -> Manifest:
         )
     try:
         manifest = convert_record({**record, "schema": SCHEMA}, Manifest, error=ValueError)
+        manifest = replace(manifest, sha256=manifest.sha256.lower())
         _check_values(manifest)
     except ValueError as error:
         raise ManifestError(f"{origin}: {error}") from None
@@ -298,6 +299,10 @@ def _check_values(manifest: Manifest) -> None:
         raise ValueError(f"input: expected channels {' or '.join(channels)} and layout {' or '.join(layouts)}.")
     if not 0 <= manifest.input.size <= 4096 or len(manifest.input.range) != 2:
         raise ValueError("input: expected a size of 0..4096 and a range of two numbers.")
+    if not all(map(math.isfinite, manifest.input.range)):
+        raise ValueError(f"input.range is {list(manifest.input.range)}; expected finite numbers.")
+    if manifest.alignment is not None and not math.isfinite(manifest.alignment.margin):
+        raise ValueError(f"alignment.margin is {manifest.alignment.margin}; expected a finite number.")
     if manifest.task == "expression" and (manifest.alignment is None or manifest.input.size == 0):
         raise ValueError("an expression model needs alignment and input.size.")
     if manifest.task in ("expression", "voice-expression", "fusion"):
@@ -323,8 +328,8 @@ def _check_classes(manifest: Manifest) -> None:
 
 
 def _check_quality_temperature(spec: QualityTemperature) -> None:
-    if not (spec.size_px > 0 and 0 < spec.sharpness <= 1):
-        raise ValueError("quality_temperature: expected size_px above 0 and sharpness within (0, 1].")
+    if not (0 < spec.size_px < math.inf and 0 < spec.sharpness <= 1):
+        raise ValueError("quality_temperature: expected a finite size_px above 0 and sharpness within (0, 1].")
     if not (0 <= spec.per_halving <= 5 and 0 <= spec.per_blur <= 5):
         raise ValueError("quality_temperature: expected per_halving and per_blur within 0..5.")
 

@@ -193,6 +193,8 @@ def test_rejects_values_of_another_type(changes: dict):
         {"risk_coverage": [point(1, -0.1, 0.5)]},
         {"risk_coverage": [point(1, float("nan"), 0.5)]},
         {"risk_coverage": [point(1, 0.1, 1.5)]},
+        *({"input": {"size": 112, "range": [0, value]}} for value in (float("nan"), float("inf"))),
+        *({"alignment": {"template": "ferplus", "margin": value}} for value in (float("nan"), float("-inf"))),
         {"temperature": 0},
         {"temperature": float("nan")},
         {"temperature": float("inf")},
@@ -233,6 +235,13 @@ def test_writes_and_reads_the_manifest_beside_the_model(tmp_path: Path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["small.json", "small.onnx"]
 
 
+def test_hash_may_be_in_capitals(tmp_path: Path):
+    path = model_file(tmp_path)
+    manifest = parse(record(sha256=file_sha256(path)))
+    write_manifest(replace(manifest, sha256=manifest.sha256.upper()), path)
+    assert read_manifest(path) == manifest
+
+
 def test_rejects_a_wrong_hash(tmp_path: Path):
     path = model_file(tmp_path)
     write_manifest(MANIFEST, path)
@@ -267,7 +276,15 @@ def test_quality_temperature_grows_for_small_and_blurred_faces(size_px, sharpnes
 
 
 @pytest.mark.parametrize(
-    "changes", [{"size_px": 0.0}, {"sharpness": 0.0}, {"sharpness": 1.1}, {"per_blur": -0.1}, {"per_halving": 6.0}]
+    "changes",
+    [
+        {"size_px": 0.0},
+        {"size_px": float("inf")},
+        {"sharpness": 0.0},
+        {"sharpness": 1.1},
+        {"per_blur": -0.1},
+        {"per_halving": 6.0},
+    ],
 )
 def test_rejects_invalid_quality_temperature(changes):
     spec = {"size_px": 40.0, "per_halving": 0.1, "sharpness": 0.8, "per_blur": 0.5}
