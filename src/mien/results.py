@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from mien.arguments import check_integer
 from mien.emotions import VALENCE_AROUSAL
 from mien.schema import ExpressionRecord, FaceRecord, GazeRecord, HeadPoseRecord, QualityRecord, VideoFrameRecord
 
@@ -131,13 +132,23 @@ class Expression(Recordable):
         Raises:
             KeyError: when the model has no such class.
         """
+        return float(self.probabilities[self._index(label)])
+
+    def __contains__(self, label: object) -> bool:
+        return label in self.labels
+
+    # Python would iterate by numbers because of `__getitem__`, and pandas would take an iterable for a list of values
+    __iter__ = None
+
+    def _index(self, label: str) -> int:
+        """Return the number of a class; raise `KeyError` when the model has no such class."""
         if label not in self.labels:
             raise KeyError(f"no class {label!r}; the model has {', '.join(self.labels)}")
-        return float(self.probabilities[self.labels.index(label)])
+        return self.labels.index(label)
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
         """Return the `k` most probable classes with their probabilities, in descending order."""
-        order = np.argsort(-self.probabilities, kind="stable")[:k]
+        order = np.argsort(-self.probabilities, kind="stable")[: check_integer("k", k, 0)]
         return [(self.labels[index], float(self.probabilities[index])) for index in order]
 
     @property
@@ -305,9 +316,9 @@ class Explanation:
         any of them, and the map of a class with little evidence is dark.
 
         Raises:
-            ValueError: when the model has no such class.
+            KeyError: when the model has no such class.
         """
-        index = self.expression.labels.index(label)
+        index = self.expression._index(label)
         evidence = (self.maps - self.maps.mean(axis=0)).clip(min=0)
         return evidence[index] / evidence.max() if evidence.max() > 0 else evidence[index]
 
@@ -317,9 +328,9 @@ class Explanation:
         Negative where the probability rises.
 
         Raises:
-            ValueError: when the model has no such class.
+            KeyError: when the model has no such class.
         """
-        index = self.expression.labels.index(label)
+        index = self.expression._index(label)
         probability = self.expression.probabilities[index]
         return {name: float(probability - probabilities[index]) for name, probabilities in self.hidden.items()}
 

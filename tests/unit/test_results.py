@@ -1,9 +1,12 @@
 """Result types: choice of the label, valence and arousal derived from probabilities."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
 from mien.emotions import EXPRESSIONS, VALENCE_AROUSAL
+from mien.errors import InputError
 from mien.results import Expression, choose_label
 
 
@@ -31,6 +34,27 @@ def test_own_coordinates_replace_the_defaults():
     assert own.valence_arousal({"calm": (0.2, -0.8), "excited": (0.6, 0.8)}) == pytest.approx((0.5, 0.4))
     with pytest.raises(KeyError):
         own.valence_arousal({"calm": (0.2, -0.8)})
+
+
+def test_contains_its_classes():
+    mixed = expression(["happiness", "sadness"], [0.5, 0.5])
+    assert "happiness" in mixed
+    assert "fear" not in mixed
+
+
+def test_is_one_value_to_pandas():
+    pd = pytest.importorskip("pandas")
+    mixed = expression(["happiness", "sadness"], [0.5, 0.5])
+    assert list(pd.DataFrame([mixed, mixed])) == [field.name for field in fields(mixed)]
+    assert pd.DataFrame({"expression": mixed}, index=[0])["expression"][0] is mixed
+    with pytest.raises(TypeError, match="not iterable"):
+        list(mixed)
+
+
+@pytest.mark.parametrize("k", [-1, 1.0])
+def test_top_rejects_numbers_of_no_classes(k):
+    with pytest.raises(InputError, match="k is"):
+        expression(["happiness", "sadness"], [0.5, 0.5]).top(k)
 
 
 @pytest.mark.parametrize(("abstain_below", "label"), [(0.0, "b"), (0.5, "b"), (0.51, None)])

@@ -68,6 +68,13 @@ def test_explains_requested_class(analyzer, portrait):
         explain(portrait, analyzer=analyzer, label="joy")
 
 
+def test_maps_and_drops_of_another_class_name_the_classes(faces):
+    explanation = faces[0].explanation
+    for method in (explanation.heat, explanation.region_drops):
+        with pytest.raises(KeyError, match=r"no class 'joy'; the model has .*happiness"):
+            method("joy")
+
+
 def test_explains_on_the_given_device(explainable_model, portrait):
     with pytest.raises(MienError, match="abacus"):
         explain(portrait, model=explainable_model, device="abacus")
