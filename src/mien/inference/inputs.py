@@ -68,7 +68,14 @@ def check_images(images: object) -> None:
     if hasattr(images, "columns"):
         raise InputError(f"analyze_many expects several images, got a {kind}; pass the column of its paths.")
     is_one = isinstance(images, str | bytes | bytearray | memoryview | PathLike | np.generic) or hasattr(images, "read")
-    is_pixels = is_array(images) and (images.ndim == 2 or (images.ndim == 3 and images.dtype != object))
+    is_pixels = False
+    if is_array(images):
+        is_pixels = images.ndim == 2 or (images.ndim == 3 and images.dtype != object)
+        if is_pixels and images.ndim == 3 and images.shape[2] not in (1, 3, 4):
+            raise InputError(
+                f"analyze_many expects several images, got an array {tuple(images.shape)}; pass gray images (N, H, W) "
+                "as list(images), and one image (H, W, 3) to analyze."
+            )
     if is_one or is_pixels or is_pillow(images):
         raise InputError("analyze_many expects several images, a list or a generator; use analyze for one image.")
     if isinstance(images, Mapping):

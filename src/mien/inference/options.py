@@ -58,7 +58,7 @@ class AnalysisOptions:
             "max_pixels": check_integer("max_pixels", self.max_pixels, 1),
         }
         if self.max_faces is not None:
-            values["max_faces"] = check_integer("max_faces", self.max_faces, 1, meaning="(None keeps all faces)")
+            values["max_faces"] = check_integer("max_faces", self.max_faces, 1, meaning="(by default all are kept)")
         if self.max_error is not None:
             values["max_error"] = check_share("max_error", self.max_error, example="0.05")
         if self.prior is not None:
@@ -70,7 +70,7 @@ class AnalysisOptions:
                 )
         check_color(self.color)
         if values["action_units"] and not values["pose"]:
-            raise InputError("action_units needs the face mesh; expected pose=True with it.")
+            raise InputError("action_units is not possible without pose: it needs the face mesh.")
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -82,5 +82,6 @@ class AnalysisOptions:
         """
         for name in overrides:
             if name not in OptionOverrides.__annotations__:
-                raise InputError(unknown_key(name, OptionOverrides.__annotations__))
+                problem = unknown_key(name, OptionOverrides.__annotations__)
+                raise InputError(problem.replace("unknown key", "unknown option", 1))
         return replace(self, **overrides) if overrides else self

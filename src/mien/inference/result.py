@@ -164,13 +164,13 @@ class Result(Recordable):
         return buffer.getvalue()
 
 
-def to_pandas(results: Iterable[Result]) -> pd.DataFrame:
-    """Return a table of several results, with one row per face and the columns of `mien predict --table`.
+def to_pandas(results: Result | Iterable[Result]) -> pd.DataFrame:
+    """Return a table of results, with one row per face and the columns of `mien predict --table`.
 
     An image without faces has one row; an unreadable one has its `error` and `message`.
 
     Args:
-        results: of one model, such as those of `Analyzer.analyze_many`.
+        results: one result, or several of one model such as those of `Analyzer.analyze_many`.
 
     Raises:
         MissingExtraError: if pandas is not installed.

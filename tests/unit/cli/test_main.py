@@ -97,6 +97,12 @@ def test_empty_values_are_reported_and_nothing_is_written(arguments, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
+def test_messages_on_numbers_name_the_option(examples, capsys):
+    assert main(["predict", str(examples / "obama.jpg"), "--max-faces", "0"]) == 2
+    expected = "mien: --max-faces is 0; expected an integer, 1 or more (by default all are kept).\n"
+    assert capsys.readouterr().err == expected
+
+
 @pytest.mark.parametrize("option", [["--table", "-"], ["-o", "-"], ["--output=-"]])
 def test_standard_output_is_not_a_file(option, capsys):
     assert main(["predict", "photo.jpg", *option]) == 2

@@ -157,6 +157,11 @@ def test_options(tiny_model, group, portrait):
     np.testing.assert_allclose(analyzer.analyze(portrait)[0].expression.probabilities, mirrored.probabilities, atol=0.1)
 
 
+def test_a_misspelt_option_names_the_nearest(analyzer, portrait):
+    with pytest.raises(InputError, match=r"^unknown option max_face\. Did you mean max_faces\?$"):
+        analyzer.analyze(portrait, max_face=1)
+
+
 @pytest.mark.filterwarnings("ignore::mien.MienWarning")
 def test_detector_size_of_one_call_equals_that_of_the_analyzer(tiny_model, analyzer, group):
     small = Analyzer(tiny_model, detector_size=128, threads=1).analyze(group)
@@ -319,6 +324,7 @@ class Table(dict):
     [
         *((Table(path=["a.jpg"]), "got a Table; pass the column"), ({"a": "a.jpg"}, r"images\.values\(\)")),
         *((7, "got int"), (None, "got NoneType"), (np.zeros((9, 9), np.uint8), "use analyze for one image")),
+        *((np.zeros((n, 9, 8), np.uint8), rf"\({n}, 9, 8\); pass gray images .* as list\(images\)") for n in (2, 3)),
     ],
 )
 def test_analyze_many_says_what_to_pass(analyzer, images, hint):
