@@ -332,6 +332,22 @@ def test_denied_websocket_has_a_json_error(served):
     assert json.loads(raised.value.response.body)["error"]["code"] == "model_unknown"
 
 
+def test_refused_websockets_are_logged_without_an_error(tiny_model, tmp_path):
+    with ServerProcess(tiny_model, log=tmp_path / "log") as server:
+        for path in ("/v1/stream?model=nothing", "/nowhere"):
+            with pytest.raises(InvalidStatus) as raised, connect(f"ws{server.url[4:]}{path}", proxy=None):
+                pass
+            assert raised.value.response.status_code == 404
+            assert json.loads(raised.value.response.body)["status"] == 404
+        code, log = server.stop()
+    records = [json.loads(line) for line in log.splitlines()]
+    assert code == 0
+    assert [(record["level"], record["event"]) for record in records] == [
+        ("info", "request"), ("info", "request"), ("info", "shutting down")
+    ]  # fmt: skip
+    assert [(record["path"], record["status"]) for record in records[:2]] == [("/v1/stream", 404), ("page", 404)]
+
+
 @NEEDS_PROC
 def test_shuts_down_although_the_analysis_processes_hang(tiny_model, tmp_path):
     options = ["--workers=2", "--shutdown-grace-s=1", "--device=cpu"]

@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from mien.errors import MienError
 from mien.server.admission import AccessMiddleware
@@ -113,6 +114,8 @@ def _routes(service: Service) -> list[BaseRoute]:
     return [
         Route("/v1/analyze", service.analyze, methods=["POST"]),
         WebSocketRoute("/v1/stream", service.streams.serve),
+        WebSocketRoute("/{path:path}", _no_websocket),
+        Route("/v1/stream", _need_upgrade),
         Route("/v1/models", _without_parameters(models)),
         Route("/healthz", _without_parameters(healthz)),
         Route("/readyz", _without_parameters(readyz)),
@@ -122,6 +125,18 @@ def _routes(service: Service) -> list[BaseRoute]:
         Mount("/models", ModelFiles(model_files(service.pool))),
         *([] if (PAGE / "index.html").is_file() else [Route("/", page_not_built)]),
     ]
+
+
+async def _need_upgrade(request: Request) -> Response:
+    message = f"{request.url.path} is a WebSocket; a proxy in between has to forward the Upgrade header."
+    response = HTTPProblem(426, "upgrade", message).to_response()
+    response.headers.update({"Upgrade": "websocket", "Connection": "Upgrade"})
+    return response
+
+
+async def _no_websocket(websocket: WebSocket) -> None:
+    message = f"no WebSocket is at {websocket.url.path[:64]}; connect to /v1/stream."
+    await websocket.send_denial_response(HTTPProblem(404, "not_found", message).to_response())
 
 
 def _without_parameters(endpoint: Endpoint) -> Endpoint:

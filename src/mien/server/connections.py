@@ -62,6 +62,12 @@ class _Connection(asyncio.Protocol):
 class WebSocketConnection(_Connection, WebSocketsSansIOProtocol):
     """WebSocket connection with a write timeout."""
 
+    async def send(self, message: Any) -> None:
+        """Send a message; an error response completes the handshake, which uvicorn would report as incomplete."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
+
     def data_received(self, data: bytes) -> None:
         """Process data; abort the connection when it is invalid and the handshake is not complete."""
         try:

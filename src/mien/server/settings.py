@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,8 @@ from mien.errors import InputError
 from mien.runtime import usable_cores
 
 LogFormat = Literal["auto", "text", "json"]
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d+)?/?", re.ASCII)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _ZERO_ALLOWED = frozenset({"port", "workers", "shutdown_grace_s"})
 
 
@@ -68,7 +71,7 @@ class ServerSettings:
         log_format: text or json; auto writes text to a terminal and JSON lines elsewhere.
 
     Raises:
-        InputError: when a number is out of its range.
+        InputError: when a number is out of its range, or an origin is not one that a browser sends.
     """
 
     host: Annotated[str, Parameter(group=ACCESS, metavar="ADDRESS")] = "127.0.0.1"
@@ -111,6 +114,7 @@ class ServerSettings:
                 raise InputError(f"{item.name} is {value}; expected {expected}.")
         if self.port > 65535:
             raise InputError(f"port is {self.port}; expected 0..65535.")
+        object.__setattr__(self, "allow_origin", tuple(map(_normalize_origin, self.allow_origin)))
         for smaller, larger in (("max_images", "max_waiting"), ("max_body_bytes", "max_waiting_bytes")):
             if getattr(self, smaller) > getattr(self, larger):
                 raise InputError(
@@ -132,6 +136,20 @@ class ServerSettings:
     def network_threads(self) -> int:
         """Number of threads per network, such that all workers together use every core once."""
         return max(1, usable_cores() // self.worker_count)
+
+
+def _normalize_origin(text: str) -> str:
+    """Return an origin as browsers send it: in lower case, without a slash at its end and without the default port."""
+    if text in ("*", "null"):
+        return text
+    match = _ORIGIN.fullmatch(text.lower())
+    if not match:
+        raise InputError(
+            f"allow_origin is {text!r}; expected scheme and host, with the port if it is not the default one, such as "
+            "https://example.org or http://localhost:3000."
+        )
+    scheme, host, port = match.groups(default="")
+    return f"{scheme}://{host}{'' if port == _DEFAULT_PORTS.get(scheme) else port}"
 
 
 def left_out_note(limit: int) -> str:

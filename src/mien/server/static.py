@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -18,6 +19,7 @@ from mien.atomic import write_atomic
 from mien.errors import InputError
 from mien.manifest import manifest_path
 from mien.runtime import ASSETS
+from mien.server.errors import HTTPProblem
 from mien.server.model_pool import ModelPool
 
 PAGE = Path(__file__).parent / "page"
@@ -57,7 +59,32 @@ class SecurityHeaders:
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-class PageFiles(StaticFiles):
+class _Files(StaticFiles):
+    """Files whose errors are problem details."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send a file or a range of it. A range in another unit than bytes is ignored (RFC 9110)."""
+        sent_range = Headers(scope=scope).get("range", "")
+        if not sent_range.strip().lower().startswith("bytes="):
+            scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]}
+        is_refused = False
+
+        async def forward(message: Message) -> None:
+            nonlocal is_refused
+            if message["type"] == "http.response.start" and message["status"] in (400, 416):
+                is_refused = True
+                problem = HTTPProblem(416, "range", f"the file has no such range: {sent_range[:64]!r}.")
+                response = problem.to_response()
+                if size := Headers(raw=message["headers"]).get("content-range"):
+                    response.headers["Content-Range"] = size
+                await response(scope, receive, send)
+            elif not is_refused:
+                await send(message)
+
+        await super().__call__(scope, receive, forward)
+
+
+class PageFiles(_Files):
     """Files of the built page. Names in assets/ contain a content hash, so browsers may cache those files forever.
 
     WebAssembly is stored compressed (NAME.wasm.gz) and served as NAME.wasm with `Content-Encoding: gzip`: browsers keep
@@ -81,7 +108,7 @@ class PageFiles(StaticFiles):
         return response
 
 
-class ModelFiles(StaticFiles):
+class ModelFiles(_Files):
     """Individual files from anywhere on the disk, given by the name under which they are served."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
@@ -118,10 +118,32 @@ async def _limited_stream(
         raise HTTPProblem(400, "body_cut", "the client disconnected before its body was complete.") from None
 
 
+class _FormParser(MultiPartParser):
+    """Parser that refuses a form without its closing boundary; Starlette drops the unfinished part."""
+
+    _is_complete = False
+
+    def on_end(self) -> None:
+        """Note the closing boundary."""
+        self._is_complete = True
+
+    async def parse(self) -> FormData:
+        """Parse the form; raise an HTTPProblem when it ends early."""
+        self.stream = self._check_end(self.stream)
+        return await super().parse()
+
+    async def _check_end(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for chunk in stream:
+            yield chunk
+        if not self._is_complete:
+            # inside of `parse`, which then closes the files
+            raise HTTPProblem(400, "body_cut", "the form ends before its closing boundary; send all of it.")
+
+
 async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], settings: ServerSettings) -> Body:
     # without the charset, which could name any of Python's codecs
     headers = Headers({"Content-Type": _CHARSET.sub("", request.headers["content-type"])})
-    parser = MultiPartParser(headers, stream, max_files=settings.max_images, max_fields=_MAX_TEXT_FIELDS)
+    parser = _FormParser(headers, stream, max_files=settings.max_images, max_fields=_MAX_TEXT_FIELDS)
     # Starlette writes larger files to disk
     parser.spool_max_size = settings.max_body_bytes + 1
     try:

@@ -173,6 +173,33 @@ def test_rejects_foreign_origins_by_default(tiny_model):
             assert socket.receive_json()["type"] == "ready"
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://example.org/", "https://example.org"),
+        ("HTTPS://Example.ORG", "https://example.org"),
+        ("https://example.org:443", "https://example.org"),
+        ("http://localhost:80/", "http://localhost"),
+        ("http://[::1]:5173", "http://[::1]:5173"),
+        ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+        ("*", "https://anything.test"),
+        ("null", "null"),
+    ],
+)
+def test_allowed_origins_match_those_of_browsers(tiny_model, given, sent):
+    with create_client(model=(str(tiny_model),), allow_origin=(given,)) as client:
+        assert client.get("/v1/models", headers={"Origin": sent}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["example.org", "https://example.org/app", "https://*.example.org", "https://user@example.org", "https://", ""],
+)
+def test_rejects_origins_that_no_browser_sends(given):
+    with pytest.raises(InputError, match="allow_origin is"):
+        ServerSettings(allow_origin=(given,))
+
+
 def test_rejects_settings_out_of_range():
     for settings in (
         {"port": -1},

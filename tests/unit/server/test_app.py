@@ -189,6 +189,29 @@ def test_model_files_are_served_with_revalidation(client, tiny_model):
         assert error_code(client.get(f"/models/{name}"), 404) == "not_found"
 
 
+@pytest.mark.parametrize("sent", ["bytes=99999999-", "bytes=x", "bytes=5-2"])
+def test_invalid_range_of_a_file_is_a_problem(client, tiny_model, sent):
+    response = client.get("/models/tiny.onnx", headers={"Range": sent})
+    assert error_code(response, 416) == "range"
+    if sent == "bytes=99999999-":
+        assert response.headers["Content-Range"] == f"bytes */{tiny_model.stat().st_size}"
+
+
+def test_ranges_of_a_file(client, tiny_model):
+    part = client.get("/models/tiny.onnx", headers={"Range": "bytes=5-9"})
+    assert (part.status_code, part.content) == (206, tiny_model.read_bytes()[5:10])
+    # unknown units are ignored
+    whole = client.get("/models/tiny.onnx", headers={"Range": "lines=1"})
+    assert (whole.status_code, whole.content) == (200, tiny_model.read_bytes())
+
+
+def test_stream_without_an_upgrade_names_the_header(client):
+    response = client.get("/v1/stream")
+    assert error_code(response, 426) == "upgrade"
+    assert response.headers["Upgrade"] == "websocket"
+    assert "forward the Upgrade header" in response.json()["detail"]
+
+
 def test_valid_request_ids_of_the_client_are_kept(client):
     assert client.get("/healthz", headers={"X-Request-ID": "a.b-1"}).headers["X-Request-ID"] == "a.b-1"
     for invalid in ("", "a" * 65, "a b", 'a"}', "ä".encode()):

@@ -18,13 +18,13 @@ from mien.server.run import _bind
 METHODS = {
     uvicorn.Server: ("handle_exit", "startup"),
     H11Protocol: ("data_received", "on_response_complete", "send_400_response"),
-    WebSocketsSansIOProtocol: ("data_received",),
+    WebSocketsSansIOProtocol: ("data_received", "send"),
 }
 """Methods that the server overrides."""
 ATTRIBUTES = {
     uvicorn.Server: ("config", "force_exit", "server_state", "should_exit"),
     H11Protocol: ("config", "conn", "connections", "cycle", "transport"),
-    WebSocketsSansIOProtocol: ("config", "handshake_initiated", "transport"),
+    WebSocketsSansIOProtocol: ("config", "handshake_complete", "handshake_initiated", "transport"),
 }
 """Instance attributes that the server uses."""
 
@@ -52,6 +52,7 @@ def test_uvicorn_has_every_name_that_the_server_depends_on(owner):
 def test_uvicorn_methods_have_the_expected_parameters():
     assert _parameters(uvicorn.Server.handle_exit) == ["self", "sig", "frame"]
     assert _parameters(uvicorn.Server.startup) == ["self", "sockets"]
+    assert _parameters(WebSocketsSansIOProtocol.send) == ["self", "message"]
     assert _parameters(H11Protocol.send_400_response) == ["self", "msg"]
     assert _parameters(H11Protocol.on_response_complete) == ["self"]
 

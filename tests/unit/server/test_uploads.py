@@ -116,6 +116,17 @@ def test_json_bombs_are_refused_with_little_memory(client, body):
     assert 400 <= post_json(client, body).status_code < 500
 
 
+@pytest.mark.parametrize("length", [0, 30, 150, 400, -8])
+def test_form_that_ends_early_is_refused(client, length):
+    request = client.build_request("POST", "/v1/analyze", files=form(BAD * 20, BAD * 20))
+    body = request.read()
+    response = client.post(
+        "/v1/analyze", content=body[:length], headers={"Content-Type": request.headers["Content-Type"]}
+    )
+    assert error_code(response, 400) == "body_cut"
+    assert "closing boundary" in response.json()["detail"]
+
+
 def test_compressed_body_is_refused_and_identity_accepted(client):
     for encoding in ("gzip", "deflate", "br", "GZIP", "gzip, identity"):
         headers = {**JPEG, "Content-Encoding": encoding}

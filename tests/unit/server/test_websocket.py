@@ -309,6 +309,8 @@ def test_connections_have_separate_tracks(client):
 
 def test_denies_unknown_models_and_subprotocols(client):
     assert denial(client, "/v1/stream?model=nothing") == (404, "model_unknown")
+    for path in ("/v1/streams", "/", "/models/tiny.onnx", "/v1/analyze"):
+        assert denial(client, path) == (404, "not_found")
     assert denial(client, subprotocols=["chat"]) == (400, "protocol")
     # the subprotocol is optional
     with client.websocket_connect("/v1/stream") as stream:
