@@ -156,7 +156,7 @@ def _read_array(source: np.ndarray, color: Color, max_pixels: int) -> np.ndarray
         # Arrays on a GPU raise exceptions of many types.
         to_known_type = ".float()" if str(getattr(source, "dtype", "")) == "torch.bfloat16" else ""
         raise InputError(
-            f"{type(source).__name__} does not convert to a numpy array: {' '.join(str(error).split())} "
+            f"{type(source).__name__} does not convert to a numpy array: {reason(error)}. "
             f"Pass image.detach().cpu(){to_known_type}.numpy() (torch) or image.get() (CuPy)."
         ) from None
     if image.ndim in (2, 3) and image.shape[0] * image.shape[1] > max_pixels:

@@ -470,7 +470,7 @@ def test_hints_for_tensors_hold_after_a_conversion_to_numpy(image: np.ndarray):
     with pytest.raises(InputError, match=hint):
         read_image(tensor)
     np.testing.assert_array_equal(read_image(np.asarray(tensor).transpose(1, 2, 0)), image)
-    with pytest.raises(InputError, match=r"Pass image\.detach\(\)\.cpu\(\)\.float\(\)\.numpy\(\)"):
+    with pytest.raises(InputError, match=r"BFloat16\. Pass image\.detach\(\)\.cpu\(\)\.float\(\)\.numpy\(\)"):
         read_image(tensor.bfloat16())
 
 
