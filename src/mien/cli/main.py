@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter
+from cyclopts import App, ArgumentCollection, CycloptsError, Group, MissingArgumentError, Parameter
 
 from mien._version import __version__
 from mien.addresses import path_problem
@@ -68,6 +68,7 @@ def build_app() -> App:
         group_parameters=OPTIONS,
         default_parameter=Parameter(negative="", negative_iterable="", consume_multiple=1, show_default=_show_default),
         suppress_keyboard_interrupt=False,
+        config=_check_integers,
     )
     for position, (name, (path, group, arguments)) in enumerate(COMMANDS.items()):
         usage = {"usage": f"Usage: mien {name} {arguments}"} if arguments else {}
@@ -75,6 +76,17 @@ def build_app() -> App:
     app.register_install_completion_command(help="Install completion for the current shell.", group=OTHER)
     app["--help"].group = app["--version"].group = OTHER
     return app
+
+
+def _check_integers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Raise `InputError` for a fraction where an integer is expected, which cyclopts would round."""
+    for argument in arguments:
+        if argument.hint not in (int, int | None):
+            continue
+        for token in argument.tokens:
+            # what is not a number is reported by cyclopts
+            if re.fullmatch(r"[+-]?\d*\.\d*[1-9]\d*", token.value):
+                raise InputError(f"{token.keyword or argument.name} is {token.value}; expected an integer.")
 
 
 def _show_default(value: Any) -> str | None:

@@ -103,6 +103,30 @@ def test_messages_on_numbers_name_the_option(examples, capsys):
     assert capsys.readouterr().err == expected
 
 
+@pytest.mark.parametrize(
+    ("arguments", "option", "value"),
+    [
+        (("batch", "photos", "-o", "out", "--shard-size", "99.6"), "--shard-size", "99.6"),
+        (("batch", "photos", "-o", "out", "--workers=.5"), "--workers", ".5"),
+        (("predict", "a.jpg", "--max-faces", "1.5"), "--max-faces", "1.5"),
+        (("video", "a.mp4", "--detect-every", "-2.50"), "--detect-every", "-2.50"),
+        (("serve", "--port", "80.5"), "--port", "80.5"),
+        (("data", "preview", "--data", "faces", "-o", "out", "--faces", "1.5"), "--faces", "1.5"),
+    ],
+)
+def test_fractions_are_not_rounded_to_integers(arguments, option, value, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == f"mien: {option} is {value}; expected an integer.\n"
+
+
+def test_a_fraction_of_zero_is_an_integer(monkeypatch):
+    seen = []
+    monkeypatch.setattr("mien.server.run.listen", lambda settings, on_ready: seen.append(settings.max_faces))
+    assert main(["serve", "--max-faces", "2.0", "--body-timeout-s", "1.5"]) == 0
+    assert seen == [2]
+
+
 @pytest.mark.parametrize("option", [["--table", "-"], ["-o", "-"], ["--output=-"]])
 def test_standard_output_is_not_a_file(option, capsys):
     assert main(["predict", "photo.jpg", *option]) == 2
