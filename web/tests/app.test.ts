@@ -243,6 +243,16 @@ test('the faces of a video are forgotten after a seek backwards', async () => {
   expect(results.forgetFaces).toHaveBeenCalledTimes(2);
 });
 
+test('a frame that is shown again is not a seek', async () => {
+  const app = new App({ onSourceChange, loadModel });
+  for (const time_s of [1, 1]) {
+    frames.next.mockResolvedValueOnce({ bitmap: {}, time_s, size: { width: 10, height: 20 }, scale: 1 });
+  }
+  void app.openVideo(new File([], 'a.mp4'));
+  await vi.waitFor(() => expect(results.showFrame).toHaveBeenCalledTimes(2));
+  expect(results.forgetFaces).toHaveBeenCalledOnce();
+});
+
 test('the faces of a reduced video frame are in pixels of the video, and its results have the name of the file', async () => {
   const app = new App({ onSourceChange, loadModel });
   const backend = stubBackend();

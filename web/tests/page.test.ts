@@ -91,6 +91,19 @@ test('a frame of a large video is reduced, and keeps the size of the video', asy
   expect(createImageBitmap).toHaveBeenCalledWith(video, expect.objectContaining({ resizeWidth: 1280 }));
 });
 
+test('a video that does not start by itself stays paused; another failure is an error', async () => {
+  const { viewer, video } = await openViewer();
+  for (const name of ['AbortError', 'NotAllowedError', 'NotSupportedError']) {
+    Object.assign(video, {
+      paused: true,
+      currentTime: 0,
+      play: async () => Promise.reject(new DOMException('', name)),
+    });
+    const played = expect(viewer.play());
+    await (name === 'NotSupportedError' ? played.rejects.toThrow(DOMException) : played.resolves.toBeUndefined());
+  }
+});
+
 test('without video frame callbacks a frame is new where the time has changed, after a seek', async () => {
   const { FrameSource } = await import('../src/ui/frameSource');
   vi.stubGlobal('HTMLMediaElement', { HAVE_CURRENT_DATA: 2 });

@@ -12,7 +12,11 @@ export function serveAnalyzer(runtimes: readonly OpenRuntime[]): void {
   const server = new AnalyzerServer(runtimes);
   addEventListener('message', async ({ data: request }: MessageEvent<Request>) => {
     const { id } = request;
-    const response = await server.handle(request).catch(({ message }: Error) => ({ id, type: 'error', message }));
+    const response = await server.handle(request).catch((error: unknown) => {
+      // A failure within WebAssembly is a number.
+      const message = error instanceof Error ? error.message : `The analysis failed (${error}).`;
+      return { id, type: 'error', message };
+    });
     postMessage(response);
   });
 }

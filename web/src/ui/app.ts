@@ -341,7 +341,7 @@ export class App {
         const next = await frames.next();
         if (!next) return null;
         // The first frame, or a seek backwards.
-        if (next.time_s <= last_s) {
+        if (next.time_s < last_s) {
           await backend.reset();
           this.results.forgetFaces();
         }

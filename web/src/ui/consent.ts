@@ -1,5 +1,6 @@
 /** Consent dialog shown before camera or microphone start, and before an open file is sent to the server. */
 
+import { Queue } from '../engine/queue';
 import type { Mode } from './activeBackend';
 import { byId, setText } from './dom';
 import { nameOf, type Source, type SourceKind } from './sources';
@@ -28,8 +29,15 @@ export function askToSend(source: Exclude<Source, { kind: 'camera' }>): Promise<
   return askConsent(source.kind, text);
 }
 
-/** Ask for consent; resolves to true when the user agrees. Escape declines. */
+/** One question at a time, as all have the same dialog. */
+const questions = new Queue();
+
+/** Ask for consent, after an open question; resolves to true when the user agrees. Escape declines. */
 export function askConsent(kind: SourceKind | 'microphone', modeText: string): Promise<boolean> {
+  return questions.run(() => showQuestion(kind, modeText));
+}
+
+function showQuestion(kind: SourceKind | 'microphone', modeText: string): Promise<boolean> {
   const dialog = byId('consent', HTMLDialogElement);
   setText(byId('consent-title', HTMLElement), TEXTS[kind].title);
   setText(byId('consent-yes', HTMLElement), TEXTS[kind].yes);
@@ -52,7 +60,8 @@ export function askConsent(kind: SourceKind | 'microphone', modeText: string): P
     const { signal } = listeners;
     byId('consent-yes', HTMLElement).addEventListener('click', () => close(true), { signal });
     byId('consent-no', HTMLElement).addEventListener('click', () => close(false), { signal });
-    dialog.addEventListener('cancel', () => close(false), { signal });
+    // Browsers may close a dialog without the event `cancel`; the event of the last question comes late.
+    dialog.addEventListener('close', () => dialog.open || close(false), { signal });
     dialog.showModal();
   });
 }

@@ -13,17 +13,20 @@ const THUMBNAIL_INTERVAL_S = 1;
 
 export class FaceList {
   private cards = new Map<number, FaceCard>();
+  /** Number of the highlighted face; null without one. */
+  private highlighted: number | null = null;
 
   /**
    * @param list the element that contains the cards.
-   * @param highlight called with the number of the hovered or focused face, or null.
+   * @param onHighlight called with the number of the hovered or focused face, or null.
    */
   constructor(
     private readonly list: HTMLElement,
-    private readonly highlight: (number: number | null) => void,
+    private readonly onHighlight: (number: number | null) => void,
   ) {}
 
   clear(): void {
+    this.highlight(null);
     this.cards.clear();
     this.list.replaceChildren();
   }
@@ -53,6 +56,14 @@ export class FaceList {
     if (now_s - card.lastSeen_s < LOST_CARD_S || card.root.contains(document.activeElement)) return;
     card.root.remove();
     this.cards.delete(number);
+    // A card that is removed does not notice that the pointer leaves it.
+    if (this.highlighted === number) this.highlight(null);
+  }
+
+  private highlight(number: number | null): void {
+    if (number === this.highlighted) return;
+    this.highlighted = number;
+    this.onHighlight(number);
   }
 
   private addCard(number: number): FaceCard {

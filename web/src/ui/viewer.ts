@@ -7,6 +7,8 @@ import { Overlay } from './overlay';
 /** Minimum time until the faces of a moving image disappear when no newer frame arrives. */
 const MIN_EXPIRY_MS = 2000;
 const PLAYBACK_ERROR = 'The video cannot be played further: it is damaged, or this browser does not support it.';
+/** Names of the errors of a video that is paused while it starts, or that may not start by itself. */
+const STAYS_PAUSED = ['AbortError', 'NotAllowedError'];
 
 export class Viewer {
   private readonly root = byId('viewer', HTMLElement);
@@ -62,9 +64,15 @@ export class Viewer {
     this.reveal(this.video);
   }
 
-  /** Play a video that is at its start; one that the user has moved or paused is left as it is. */
+  /**
+   * Play a video that is at its start; one that the user has moved or paused is left as it is, also one that the browser
+   * plays only when the user starts it.
+   */
   async play(): Promise<void> {
-    if (this.video.paused && this.video.currentTime === 0) await this.video.play();
+    if (!this.video.paused || this.video.currentTime !== 0) return;
+    await this.video.play().catch((error: unknown) => {
+      if (!(error instanceof DOMException && STAYS_PAUSED.includes(error.name))) throw error;
+    });
   }
 
   async showCamera(stream: MediaStream, mirrored: boolean): Promise<void> {
