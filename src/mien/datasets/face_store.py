@@ -24,7 +24,7 @@ import numpy as np
 from mien.atomic import write_atomic
 from mien.datasets.face_patches import chunk_path, write_chunks
 from mien.datasets.index import Index
-from mien.errors import DatasetError, reason
+from mien.errors import DatasetError, InputError, reason
 from mien.faces.alignment import align_face, letterbox
 from mien.manifest import read_manifest
 from mien.progress import Progress
@@ -81,14 +81,17 @@ def prepare_faces(
         progress: called after each chunk.
 
     Raises:
+        InputError: the side is below 1.
         DatasetError: the folder contains a store of another data set or other settings, or a broken one.
     """
+    if patch < 1:
+        raise InputError(f"patch is {patch}; expected 1 or more pixels.")
     patch = patch if index.is_cropped else PHOTOGRAPH_SCALE * patch
     fingerprint = _fingerprint(index, patch)
     if (directory / "store.json").is_file():
         return _open(directory, fingerprint)
     claim = directory / "chunks" / "claim.json"
-    if claim.is_file():
+    if claim.is_file() and any(claim.parent.glob("*.npz")):
         _check_fingerprint(directory, _read_json(claim), fingerprint)
     else:
         claim.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import pytest
 
 from mien.datasets import face_store, read_dataset
 from mien.datasets.face_store import prepare_faces
-from mien.errors import DatasetError
+from mien.errors import DatasetError, InputError
 from support.training import write_stripes
 
 
@@ -64,6 +64,22 @@ def test_fingerprint_contains_the_number_of_annotated_landmarks(index, tmp_path)
     annotated = replace(index, samples=tuple(replace(s, landmarks_xy=points) for s in index.samples))
     with pytest.raises(DatasetError, match="another data set or size"):
         prepare_faces(annotated, tmp_path / "store", patch=32, workers=1)
+
+
+@pytest.mark.parametrize("patch", [0, -3])
+def test_failed_calls_do_not_claim_the_folder(index, tmp_path, patch, monkeypatch):
+    with pytest.raises(InputError, match=f"patch is {patch}; expected 1 or more pixels"):
+        prepare_faces(index, tmp_path / "store", patch=patch)
+    assert not (tmp_path / "store").exists()
+
+    def fail(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(face_store, "write_chunks", fail)
+        with pytest.raises(MemoryError):
+            prepare_faces(index, tmp_path / "store", patch=64)
+    assert prepare_faces(index, tmp_path / "store", patch=32, workers=1).patches.shape == (13, 32, 32, 3)
 
 
 def test_two_processes_write_the_same_store(index, tmp_path, monkeypatch):
