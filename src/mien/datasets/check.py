@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
 from mien.datasets.index import SPLITS, Index, Sample
-from mien.errors import InputError, MienError
+from mien.errors import DatasetError, InputError, MienError
 from mien.imaging import read_image
 from mien.progress import Progress
 from mien.runtime import usable_cores
@@ -104,6 +104,7 @@ def without_duplicates(index: Index, split: str, *, progress: Progress | None = 
 
     Raises:
         InputError: the data set has no splits.
+        DatasetError: no image is left.
     """
     if not index.has_splits:
         raise InputError(f"{index.root} has no splits, so there are no duplicates in other splits.")
@@ -116,7 +117,13 @@ def without_duplicates(index: Index, split: str, *, progress: Progress | None = 
         for name in ids
     }
     selected = index.select(split)
-    return replace(selected, samples=tuple(sample for sample in selected.samples if sample.id not in excluded))
+    samples = tuple(sample for sample in selected.samples if sample.id not in excluded)
+    if selected.samples and not samples:
+        raise DatasetError(
+            f"{index.root}: every image of the split {split} has an exact duplicate in another split, so none is left "
+            "to evaluate. Include the duplicates, or choose another split."
+        )
+    return replace(selected, samples=samples)
 
 
 def count_classes(index: Index) -> dict[str, dict[str, int]]:

@@ -20,9 +20,10 @@ from mien.datasets import (
     read_ferplus,
     read_folder,
     read_leaks,
+    without_duplicates,
     write_leaks,
 )
-from mien.errors import InputError
+from mien.errors import DatasetError, InputError
 from support.datasets import write_affectnet, write_ferplus, write_image, write_rafdb, zip_folder
 
 
@@ -98,6 +99,13 @@ def test_leak_list_excludes_the_reported_leaks(tmp_path):
     assert check_dataset(read_ferplus(root, exclude=read_leaks(path))).leaks == ()
     with pytest.raises(InputError, match=r"none/leaks\.csv: cannot be written: no such file or directory\.$"):
         write_leaks(tmp_path / "none/leaks.csv", index, ())
+
+
+def test_a_split_of_duplicates_only_is_named(tmp_path):
+    write_image(tmp_path / "train" / "happy" / "a.png")
+    write_image(tmp_path / "test" / "sad" / "b.png", "a.png")
+    with pytest.raises(DatasetError, match="every image of the split test has an exact duplicate in another split"):
+        without_duplicates(read_folder(tmp_path), "test")
 
 
 def test_duplicates_without_splits_are_not_leaks(tmp_path):
