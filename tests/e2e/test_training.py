@@ -251,11 +251,12 @@ def test_trains_with_a_large_seed_and_reports_teachers_without_effect(stripes, t
     assert "target.teachers have no effect: their weight target.teacher is 0" in messages
 
 
-@pytest.mark.parametrize(("batch", "is_reported"), [(32, True), (16, False)])
-def test_reports_many_faces_that_an_epoch_leaves_out(stripes, tmp_path, batch, is_reported):
+@pytest.mark.parametrize(("batch", "balance", "is_reported"), [(32, 0, True), (16, 0, False), (32, 0.5, False)])
+def test_reports_many_faces_that_an_epoch_leaves_out(stripes, tmp_path, batch, balance, is_reported):
     recipe = write_recipe(tmp_path, stripes, epochs=0.2, frozen=0)
     messages = []
-    train(read_recipe(recipe, [f"training.batch={batch}"]), tmp_path / "run", on_message=messages.append)
+    changes = [f"training.batch={batch}", f"data.balance={balance}"]
+    train(read_recipe(recipe, changes), tmp_path / "run", on_message=messages.append)
     expected = (
         "an epoch uses 32 of 48 training faces, as the others do not fill a batch of 32: lower training.batch to use "
         "more"

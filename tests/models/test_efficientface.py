@@ -6,6 +6,7 @@ import torch
 from mien.errors import ModelError
 from mien.models import EfficientFace
 from mien.models.cost import measure_cost
+from mien.models.efficientface import MIN_WIDTH
 
 
 def test_cost_is_the_published_one():
@@ -63,6 +64,11 @@ def test_width_scales_the_channels_of_every_layer():
     assert measure_cost(EfficientFace(8, width=0.55), 96)[0] == 401_533
     shapes = shapes_of(EfficientFace(8, width=0.55), 96)
     assert [shapes[name][0] for name in ("stem", "stage2", "stage3", "stage4", "conv5")] == [16, 64, 128, 256, 560]
+
+
+def test_minimum_width_can_be_evaluated():
+    shapes = shapes_of(EfficientFace(8, width=MIN_WIDTH), 96)
+    assert shapes["stage2"][0] == 16
 
 
 def test_quadrants_share_no_weights():

@@ -1,5 +1,6 @@
 """Tests of every network in MODELS, and of their construction."""
 
+import math
 import re
 
 import pytest
@@ -115,6 +116,10 @@ def test_build_model_converts_options():
         ("hybrid", {"frozen": "1"}, "model.frozen: expected int, got str"),
         ("hybrid", {"dropout": 30}, "[model] has a value out of range: dropout"),
         ("hybrid", {"upsample": -3}, "[model] has a value out of range: upsample is -3, expected 0 or more pixels"),
+        ("efficientface", {"width": 0}, "[model] has a value out of range: width is 0.0, expected 0.11 or more."),
+        ("efficientface", {"width": -1.0}, "[model] has a value out of range: width is -1.0, expected 0.11 or more."),
+        ("efficientface", {"width": 0.1}, "width is 0.1, expected"),
+        ("efficientface", {"width": math.inf}, "width is inf, expected"),
     ],
 )
 def test_build_model_rejects_invalid_options(name, options, message):

@@ -1,5 +1,7 @@
 """EfficientFace: ShuffleNetV2 with a local feature extractor and a channel-spatial modulator."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,6 +16,8 @@ CHANNELS = (29, 116, 232, 464, 1024)
 """Channels after the stem, the three stages and the last convolution."""
 REPEATS = (4, 8, 4)
 """Blocks of the three stages."""
+MIN_WIDTH = 0.11
+"""Minimum factor of the channels: the modulator needs 16 after the first stage."""
 
 _MEAN = (127.5, 127.5, 127.5)
 _DEVIATION = (64.0, 64.0, 64.0)
@@ -29,9 +33,13 @@ class EfficientFace(ExpressionNetwork):
         upsample: side in pixels that crops are resized to inside the network; 0 keeps their size.
         grayscale: reduce color to luminance.
         dropout: dropout probability before the classifier (0 in the paper).
-        width: multiplies the channels of every layer, rounded to multiples of 8; 1.0 is the published network.
+        width: multiplies the channels of every layer, rounded to multiples of 8; at least `MIN_WIDTH`. 1.0 is the
+            published network.
         local: add the local feature extractor over quadrants.
         attention: add the channel-spatial modulator.
+
+    Raises:
+        ValueError: if `width` is out of range.
 
     Source:
         Zhao, Liu, Zhou (AAAI 2021) and their code. The trunk: Ma et al. (ECCV 2018), "ShuffleNet V2", with a stem of 29
@@ -50,6 +58,8 @@ class EfficientFace(ExpressionNetwork):
         attention: bool = True,
     ) -> None:
         super().__init__()
+        if not MIN_WIDTH <= width < math.inf:
+            raise ValueError(f"width is {width}, expected {MIN_WIDTH} or more")
         stem, first, second, third, last = _scaled_channels(width)
         self.pixels = PixelInput(upsample=upsample, grayscale=grayscale, mean=_MEAN, deviation=_DEVIATION)
         self.stem = nn.Sequential(*_unit(3, stem, kernel=3, stride=2), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1))

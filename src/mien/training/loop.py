@@ -103,7 +103,7 @@ def train(
     if saved and not resume:
         raise CheckpointError(f"{saved} exists: add --resume to continue it, or choose another --output.")
     if not saved:
-        check_model(config.model)
+        check_model(config.model, config.data.size)
     torch.set_num_threads(config.training.threads or torch.get_num_threads())
     with process_group(config.training.device) as group:
         checkpoint = _open_checkpoint(directory, saved, config)
@@ -145,6 +145,9 @@ def _send(on_message: Callable[[str], None] | None, message: str) -> None:
 
 
 def _report_left_out(batches: Batches, on_message: Callable[[str], None] | None) -> None:
+    if batches.config.data.balance > 0:
+        # faces are drawn with replacement
+        return
     total = len(batches.faces.rows)
     used = batches.steps_per_epoch * batches.batch
     if total - used > MAX_LEFT_OUT * total:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from mien.errors import CheckpointError, ConfigError
+from mien.errors import CheckpointError, ConfigError, ModelError
 from mien.models import ExpressionNetwork, build_model
 from mien.training.checkpoint import load_checkpoint
 from mien.training.config import Config, ModelConfig
@@ -14,14 +15,23 @@ STATISTICS_FACES = 256
 """Training faces from which statistics of folded batch norms are computed."""
 
 
-def check_model(config: ModelConfig) -> None:
+def check_model(config: ModelConfig, size: int) -> None:
     """Check before any work that the network can be built and its pretrained weights exist.
 
+    Args:
+        config: model section of the recipe.
+        size: side of the crops in pixels, `data.size`.
+
     Raises:
-        ConfigError: if the network or an option is unknown, the weights file is missing, or layers are frozen without
-            pretrained weights, which would leave them random.
+        ConfigError: if the network or an option is unknown, the crops are too small for it, the weights file is
+            missing, or layers are frozen without pretrained weights, which would leave them random.
     """
-    build_model(config.name, 2, config.options)
+    model = build_model(config.name, 2, config.options).eval()
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, 3, size, size))
+    except ModelError as error:
+        raise ConfigError(f"data.size is {size}: {error}") from None
     path = Path(config.pretrained)
     if path.suffix == ".onnx":
         raise ConfigError(

@@ -45,10 +45,10 @@ def test_skips_missing_tensors_and_the_classifier_of_other_classes(path):
 
 
 def test_frozen_layers_need_pretrained_weights(path):
-    check_model(ModelConfig(options={"frozen": 2}, pretrained=str(path)))
-    check_model(ModelConfig(options={"frozen": 0}))
+    check_model(ModelConfig(options={"frozen": 2}, pretrained=str(path)), 64)
+    check_model(ModelConfig(options={"frozen": 0}), 64)
     with pytest.raises(ConfigError, match=r"model\.frozen is 2, but there are no pretrained weights"):
-        check_model(ModelConfig(options={"frozen": 2}))
+        check_model(ModelConfig(options={"frozen": 2}), 64)
     assert load_matching_weights(build(blocks=4, frozen=2), path, NAMES)["missing"] > 0
     with pytest.raises(CheckpointError, match=r"lacks stages\.1\..*\(\d+ of \d+ such weights\)"):
         load_matching_weights(build(blocks=6, frozen=4), path, NAMES)
@@ -65,7 +65,14 @@ def test_frozen_layers_need_pretrained_weights(path):
 )
 def test_check_model_rejects_invalid_configurations(config, message):
     with pytest.raises(ConfigError, match=message):
-        check_model(config)
+        check_model(config, 64)
+
+
+def test_check_model_rejects_crops_that_are_too_small():
+    message = r"data\.size is 1: EfficientFace needs images of at least 32 px"
+    with pytest.raises(ConfigError, match=message):
+        check_model(ModelConfig(name="efficientface"), 1)
+    check_model(ModelConfig(name="efficientface", options={"upsample": 32}), 1)
 
 
 def test_rejects_a_checkpoint_with_only_classifier_and_vectors_in_common(path):
