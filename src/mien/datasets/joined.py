@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from mien.datasets.index import Index, Sample, unique_labels
 from mien.errors import DatasetError, InputError
 from mien.manifest import TrainingSource
 
+DATASET_COLUMN = "dataset"
+"""Group of a sample that holds the name of its data set."""
 MIN_COMMON_MASS = 0.5
 """Minimum share of the label distribution on the common expressions for a sample without a label."""
 
@@ -38,7 +41,8 @@ class JoinedImages:
 def join(indexes: Sequence[Index], labels: Sequence[str] | None = None) -> Index:
     """Join data sets into one, over one list of labels.
 
-    - Sample ids are prefixed with the name of the data set, which also becomes the group `dataset` in reports.
+    - Sample ids are prefixed with the name of the data set, which also becomes the group `dataset` in reports; a column
+      of this name in the data is renamed to `dataset-2`.
     - Samples with another label are dropped. A sample without a label needs at least half of its label distribution on
       the common labels. Distributions are restricted to these and normalized.
     - Votes are dropped, because their protocols apply to FER+ only. Its majority labels remain.
@@ -57,11 +61,12 @@ def join(indexes: Sequence[Index], labels: Sequence[str] | None = None) -> Index
     named = dict(zip(names, indexes, strict=True))
     _check_same_framing(named)
     labels = _common_labels(named) if labels is None else _check_labels(indexes, labels)
+    column = _free_column(indexes)
     samples = tuple(
         relabeled
         for name, index in named.items()
         for sample in index.samples
-        if (relabeled := _relabel(name, sample, index.labels, labels)) is not None
+        if (relabeled := _relabel(name, sample, index.labels, labels, column)) is not None
     )
     if not samples:
         raise DatasetError(f"{', '.join(names)}: no sample of {', '.join(labels)}.")
@@ -132,8 +137,22 @@ def _check_labels(indexes: Sequence[Index], labels: Sequence[str]) -> tuple[str,
     return tuple(labels)
 
 
-def _relabel(name: str, sample: Sample, old: tuple[str, ...], labels: tuple[str, ...]) -> Sample | None:
-    """Return the sample with class ids of the common labels, or None where it is dropped."""
+def _free_column(indexes: Sequence[Index]) -> str:
+    """Return the first of `dataset-2`, `dataset-3`, ... that is not a column of the data."""
+    columns = {column for index in indexes for sample in index.samples for column in sample.groups}
+    return next(name for number in itertools.count(2) if (name := f"{DATASET_COLUMN}-{number}") not in columns)
+
+
+def _relabel(name: str, sample: Sample, old: tuple[str, ...], labels: tuple[str, ...], column: str) -> Sample | None:
+    """Return the sample with class ids of the common labels, or None where it is dropped.
+
+    Args:
+        name: name of its data set.
+        sample: a sample.
+        old: labels of its data set.
+        labels: the common labels.
+        column: new name of a column `dataset` in the data.
+    """
     positions = [old.index(label) if label in old else None for label in labels]
     masses = [
         0.0 if position is None or sample.label_distribution is None else sample.label_distribution[position]
@@ -142,11 +161,12 @@ def _relabel(name: str, sample: Sample, old: tuple[str, ...], labels: tuple[str,
     total = sum(masses)
     if total < MIN_COMMON_MASS if sample.label is None else old[sample.label] not in labels:
         return None
+    groups = {column if key == DATASET_COLUMN else key: value for key, value in sample.groups.items()}
     return replace(
         sample,
         id=f"{name}/{sample.id}",
         label=None if sample.label is None else labels.index(old[sample.label]),
         label_distribution=tuple(mass / total for mass in masses) if total > 0 else None,
         votes=None,
-        groups={**sample.groups, "dataset": name},
+        groups={**groups, DATASET_COLUMN: name},
     )

@@ -114,6 +114,17 @@ def test_equal_names_get_a_suffix(tmp_path):
     assert index.read(index.samples[0]) != index.read(index.samples[1])
 
 
+def test_column_named_dataset_is_renamed(tmp_path):
+    write_image(tmp_path / "a.png")
+    (tmp_path / "one.csv").write_text("image,label,dataset,dataset-2\na.png,happy,studio,left\n")
+    (tmp_path / "two.csv").write_text("image,label\na.png,happy\n")
+    index = read_dataset("joined", f"table={tmp_path / 'one.csv'},table={tmp_path / 'two.csv'}")
+    assert [dict(sample.groups) for sample in index.samples] == [
+        {"dataset": "table", "dataset-2": "left", "dataset-3": "studio"},
+        {"dataset": "table-2"},
+    ]
+
+
 def test_leak_list_matches_joined_images_by_file_name(tmp_path, parts):
     from mien.training.config import DataConfig
     from mien.training.data import load_faces, read_index
