@@ -49,8 +49,8 @@ def read_prior(prior: Prior) -> dict[str, float] | Literal["uniform"]:
         prior: see `Prior`. A .json file holds one object, class to frequency; a .csv file has the `COLUMNS`.
 
     Raises:
-        InputError: if the prior has another type, the file cannot be read, or a frequency is negative, not a number, or
-            all are 0.
+        InputError: if the prior has another type, the file cannot be read, or a label occurs twice, or a frequency is
+            negative, not a number, or all are 0.
     """
     if not isinstance(prior, Mapping | str | PathLike):
         raise InputError(f"prior is {prior!r}; expected frequencies by class, 'uniform', or a .json or .csv file.")
@@ -62,14 +62,17 @@ def read_prior(prior: Prior) -> dict[str, float] | Literal["uniform"]:
     for name, value in frequencies.items():
         try:
             values[str(name)] = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             values[str(name)] = math.nan
         if not 0 <= values[str(name)] < math.inf:
             raise InputError(f"{place}: the frequency of {name} is {value!r}; expected a number of 0 or more.")
-    total = sum(values.values())
-    if total <= 0:
+    largest = max(values.values(), default=0.0)
+    if largest <= 0:
         raise InputError(f"{place}: expected at least one class with a frequency above 0.")
-    return {name: value / total for name, value in values.items()}
+    # the sum of the values themselves may be infinite
+    scaled = {name: value / largest for name, value in values.items()}
+    total = sum(scaled.values())
+    return {name: value / total for name, value in scaled.items()}
 
 
 def log_ratios(manifest: Manifest, prior: Prior) -> np.ndarray:
@@ -195,7 +198,8 @@ def estimate_prior(probabilities: np.ndarray, source: np.ndarray) -> np.ndarray:
         Saerens et al. (2002), eq. 2.9, with a Dirichlet prior; theirs is the maximum of the likelihood, which can be 0.
 
     Args:
-        probabilities: (N, C) calibrated probabilities; rows sum to 1.
+        probabilities: (N, C) calibrated probabilities; rows sum to 1. A face with a probability of 0 for every class
+            with a share is left out.
         source: (C,) shares of the classes for which they hold. A class with a share of 0 keeps it.
 
     Returns:
@@ -209,6 +213,7 @@ def estimate_prior(probabilities: np.ndarray, source: np.ndarray) -> np.ndarray:
         raise InputError("no face: expected faces to estimate class frequencies from.")
     is_used = source > 0
     likelihoods = np.where(is_used, probabilities / np.where(is_used, source, 1.0), 0.0)
+    likelihoods = likelihoods[likelihoods.any(axis=1)]
     shares = np.where(is_used, source, 0.0)
     prior = SOURCE_FACES * shares
     for _ in range(MAX_ITERATIONS):
@@ -232,12 +237,16 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     if path.suffix.lower() == ".csv":
         return _parse_csv(text, path)
     try:
-        record = json.loads(text)
+        # objects become tuples of pairs, in which a key may occur twice
+        record = json.loads(text, object_pairs_hook=tuple)
     except (ValueError, RecursionError):
         record = None
-    if not isinstance(record, dict):
+    if not isinstance(record, tuple):
         raise InputError(f'{path}: expected a JSON object such as {{"neutral": 0.6, "happiness": 0.4, ...}}.')
-    return record
+    frequencies = dict(record)
+    if len(frequencies) < len(record):
+        raise InputError(f"{path}: a label occurs twice.")
+    return frequencies
 
 
 def _parse_csv(text: str, path: Path) -> Mapping[str, str]:

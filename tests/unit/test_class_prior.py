@@ -163,6 +163,17 @@ def test_a_class_without_calibration_faces_keeps_a_share_of_zero():
     assert softmax(np.array([[0.0, 0.0, 20.0]]) + shift)[0, 2] < 1e-9
 
 
+def test_faces_of_a_class_without_a_share_do_not_change_the_estimate():
+    source = np.array([0.7, 0.3, 0.0])
+    points, _ = draw(source, 50)
+    probabilities = posterior(points, SOURCE)
+    excluded = np.eye(3)[[2]]
+    np.testing.assert_allclose(
+        estimate_prior(np.vstack([probabilities, excluded]), source), estimate_prior(probabilities, source)
+    )
+    np.testing.assert_allclose(estimate_prior(excluded, source), source)
+
+
 def test_no_face_is_an_error():
     with pytest.raises(InputError, match="no face"):
         estimate_prior(np.empty((0, 3)), SOURCE)
@@ -196,6 +207,10 @@ def test_reads_shares_and_counts_from_files(tmp_path, name, text):
         ("a.json", '{"neutral": "often"}', "frequency of neutral is 'often'"),
         ("a.json", '{"neutral": NaN}', "frequency of neutral is nan"),
         ("a.json", '{"neutral": 0}', "at least one class"),
+        ("a.json", "{}", "at least one class"),
+        ("a.json", '{"neutral": 1, "fear": 1, "neutral": 3}', "a label occurs twice"),
+        ("a.json", '{"neutral": {"fear": 1}}', "frequency of neutral is "),
+        ("a.json", f'{{"neutral": 1{"0" * 400}}}', "frequency of neutral is 1000"),
         ("a.csv", "class,share\nneutral,1\n", "columns label and frequency"),
         ("a.csv", "label,frequency\nneutral,1\nneutral,2\n", "a label occurs twice"),
         ("a.csv", "label,frequency\nneutral\n", "frequency of neutral is None"),
@@ -227,6 +242,10 @@ def test_names_unknown_and_missing_classes():
 def test_rejects_other_types(prior):
     with pytest.raises(InputError, match="expected frequencies by class"):
         read_prior(prior)
+
+
+def test_sum_of_frequencies_may_exceed_the_largest_number():
+    assert read_prior({"neutral": 1.5e308, "happiness": 1.5e308}) == {"neutral": 0.5, "happiness": 0.5}
 
 
 def test_suffix_may_be_in_capitals(tmp_path):
