@@ -85,4 +85,6 @@ def _difference(scores: list[float]) -> float | None:
 def _natural_order(name: str) -> list[tuple[bool, int, str]]:
     """Return a sort key that orders numbers by value: 4-19 before 20-39."""
     parts = filter(None, re.split(r"(\d+)", name))
-    return [(False, int(part), "") if part.isdecimal() else (True, 0, part.casefold()) for part in parts]
+    # digits of equal number are ordered like their values; Python converts at most 4,300 of them
+    digits = ((part.isdecimal(), part.lstrip("0") if part.isdecimal() else part.casefold()) for part in parts)
+    return [(not is_number, len(text) if is_number else 0, text) for is_number, text in digits]

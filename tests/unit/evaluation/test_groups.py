@@ -84,3 +84,10 @@ def test_sorts_ages_by_number():
     ages = ["70+", "4-19", "0-3", "20-39"]
     labels = np.zeros(4, dtype=int)
     assert list(group_results(labels, labels, {"age": ages}, 2)["age"]["groups"]) == ["0-3", "4-19", "20-39", "70+"]
+
+
+def test_sorts_numbers_of_any_length():
+    names = ["7" + "0" * 5000, "10", "6" + "9" * 5000, "0" * 5000 + "9"]
+    labels = np.zeros(4, dtype=int)
+    groups = group_results(labels, labels, {"person": names}, 2)["person"]["groups"]
+    assert list(groups) == [names[3], names[1], names[2], names[0]]
