@@ -11,6 +11,9 @@ import numpy as np
 
 from mien.errors import InputError
 
+MAX_THREADS = 1024
+"""Maximum number of threads per network; each takes memory at once."""
+
 
 def check_integer(name: str, value: Any, minimum: int, maximum: int | None = None, *, meaning: str = "") -> int:
     """Return an integer of Python or numpy as int.
@@ -30,6 +33,15 @@ def check_integer(name: str, value: Any, minimum: int, maximum: int | None = Non
         bounds = f"{minimum} or more" if maximum is None else f"{minimum} to {maximum}"
         raise InputError(f"{name} is {value!r}; expected an integer, {bounds}{meaning and ' '}{meaning}.")
     return number
+
+
+def check_threads(value: Any) -> int:
+    """Return a number of threads per network; 0 is automatic.
+
+    Raises:
+        InputError: when the value is not an integer, or out of range.
+    """
+    return check_integer("threads", value, 0, MAX_THREADS, meaning="(0 is automatic)")
 
 
 def check_share(name: str, value: Any, *, with_ends: bool = True, example: str = "0.5") -> float:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mien.arguments import check_threads
 from mien.cpu_features import has_int8_products
 from mien.devices import CPU, Device, find_devices, mark_failed, provider_options
 from mien.errors import DeviceError, ModelError
@@ -36,10 +37,11 @@ def open_first(choose: Callable[[Device], Path | bytes], threads: int, device: s
         The session and its device.
 
     Raises:
-        InputError: when the device is unknown.
+        InputError: when the device is unknown, or the number of threads is out of range.
         DeviceError: when the device is not available or cannot run the network.
         ModelError: when ONNX Runtime cannot read the model.
     """
+    threads = check_threads(threads)
     *others, last = find_devices(device)
     import onnxruntime as ort
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien.arguments import check_bool, check_integer, check_number, check_share
+from mien.arguments import check_bool, check_integer, check_number, check_share, check_threads
 from mien.errors import InputError
+from mien.sessions import open_first
 
 NOT_NUMBERS = (None, "2", b"2", [], object(), float("nan"))
 
@@ -54,3 +55,12 @@ def test_only_bools_are_bools():
     for value in (None, 1, "yes", np.int64(1)):
         with pytest.raises(InputError, match=r"pose is .*; expected True or False"):
             check_bool("pose", value)
+
+
+@pytest.mark.parametrize("value", [-1, 1025, 99999, 2.0, None])
+def test_threads_are_bounded_before_a_model_is_opened(value):
+    assert check_threads(1024) == 1024
+    with pytest.raises(InputError, match=r"threads is .*; expected an integer, 0 to 1024 \(0 is automatic\)"):
+        check_threads(value)
+    with pytest.raises(InputError, match="threads is"):
+        open_first(lambda device: pytest.fail("was opened"), value, "cpu")
