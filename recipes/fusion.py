@@ -14,9 +14,10 @@ from collections import Counter
 from pathlib import Path
 
 from mien.adaptation.fusion import fit_fusion
-from mien.adaptation.fusion_file import METRICS, write_fusion
+from mien.adaptation.fusion_file import METRICS, check_fusion_path, write_fusion
 from mien.adaptation.model_file import check_packages
 from mien.adaptation.utterances import UtteranceReader
+from mien.errors import InputError
 from mien.inference.classifier import ExpressionClassifier
 from mien.runtime import DEFAULT_MODEL
 from mien.voice.analyzer import VoiceAnalyzer
@@ -36,6 +37,10 @@ def main() -> None:
     parser.add_argument("--output", "-o", type=Path, required=True)
     options = parser.parse_args()
     check_packages("Fitting a fusion")
+    try:
+        check_fusion_path(options.output)
+    except InputError as error:
+        parser.error(str(error))
     reader = UtteranceReader(
         ExpressionClassifier(options.face, threads=1, precision="float32"), VoiceAnalyzer(options.voice, threads=1)
     )

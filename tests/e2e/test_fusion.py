@@ -45,6 +45,15 @@ def test_recipe_fits_a_data_set_in_the_layout_of_ravdess(tmp_path, recipe, reade
         assert (model.fuse(utterance.face, None) == utterance.face.probabilities).all()
 
 
+def test_recipe_refuses_an_output_before_it_measures(tmp_path, recipe, monkeypatch, capsys):
+    (tmp_path / "study.json").write_text("{}")
+    arguments = [str(tmp_path / "missing"), "-o", str(tmp_path / "study.onnx")]
+    monkeypatch.setattr(sys, "argv", ["fusion.py", *arguments])
+    with pytest.raises(SystemExit):
+        recipe()
+    assert "study.json is not a manifest" in capsys.readouterr().err
+
+
 def test_utterances_that_cannot_be_used_have_a_reason(tmp_path, reader):
     folder = tmp_path / "Actor_01"
     folder.mkdir()

@@ -10,8 +10,10 @@ import numpy as np
 
 from mien.adaptation.fusion import FusionFit
 from mien.atomic import write_atomic
+from mien.errors import InputError
 from mien.fusion.model import TASK, identify
-from mien.manifest import InputSpec, Manifest, TrainingSource, file_sha256, write_manifest
+from mien.manifest import InputSpec, Manifest, TrainingSource, check_manifest_path, file_sha256, write_manifest
+from mien.runtime import check_float_name
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -23,6 +25,16 @@ _OPSET = 17
 _IR_VERSION = 8
 
 
+def check_fusion_path(output: Path) -> None:
+    """Raise `InputError` unless a fusion model can be written and opened again without loss of another file."""
+    if output.suffix != ".onnx":
+        raise InputError(f"{output}: the name of a model file must end in .onnx.")
+    if output.is_dir():
+        raise InputError(f"{output} is a folder; expected the name of a model file.")
+    check_float_name(output)
+    check_manifest_path(output)
+
+
 def write_fusion(fit: FusionFit, face: Manifest, voice: Manifest, data: TrainingSource, output: Path) -> Manifest:
     """Write a fitted fusion as an `.onnx` file with its manifest, and return the manifest.
 
@@ -31,8 +43,12 @@ def write_fusion(fit: FusionFit, face: Manifest, voice: Manifest, data: Training
         face: manifest of the face model that measured the utterances.
         voice: likewise of the voice model.
         data: the labeled utterances.
-        output: file to write.
+        output: file to write, see `check_fusion_path`.
+
+    Raises:
+        InputError: if the file cannot be opened again, or its manifest would overwrite another file.
     """
+    check_fusion_path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(output, build_graph(fit, len(face.labels)).SerializeToString())
     manifest = Manifest(

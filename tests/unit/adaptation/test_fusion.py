@@ -7,7 +7,7 @@ import pytest
 
 from mien.adaptation.correction import FaceFeatures
 from mien.adaptation.fusion import FusionFit, choose_voice_trust, combine, fit_fusion
-from mien.adaptation.fusion_file import write_fusion
+from mien.adaptation.fusion_file import check_fusion_path, write_fusion
 from mien.adaptation.selection import choose_correction
 from mien.adaptation.utterances import AudiovisualUtterance
 from mien.errors import DatasetError, InputError, ModelError
@@ -192,3 +192,22 @@ def test_too_few_utterances_are_refused(utterances):
         fit_fusion([])
     with pytest.raises(DatasetError, match="too few"):
         fit_fusion(utterances[:8])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("fusion", "must end in .onnx"),
+        ("a.int8.onnx", "int8"),
+        ("study.onnx", r"study\.json is not a manifest"),
+        ("folder.onnx", "is a folder"),
+    ],
+)
+def test_refuses_outputs_that_lose_a_file_or_cannot_be_opened(fit, manifests, tmp_path, name, message):
+    (tmp_path / "study.json").write_text('{"participants": 40}')
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(InputError, match=message):
+        write_fusion(fit, *manifests, TrainingSource(), tmp_path / name)
+    assert (tmp_path / "study.json").read_text() == '{"participants": 40}'
+    assert {path.name for path in tmp_path.iterdir()} == {"study.json", "folder.onnx"}
+    check_fusion_path(tmp_path / "other.onnx")
