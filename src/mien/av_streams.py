@@ -9,6 +9,7 @@ from mien.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from av import VideoFrame
+    from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
@@ -19,6 +20,8 @@ TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})
 MAX_FAILED_READS = 16
 """Number of failed reads in a row that end a file."""
 
+_DEFAULT = 0x1
+"""AV_DISPOSITION_DEFAULT of libav."""
 _ATTACHED_IMAGE = 0x400
 """AV_DISPOSITION_ATTACHED_PIC of libav."""
 
@@ -41,11 +44,18 @@ def load_av(capability: str, extra: str) -> Any:
 
 
 def decodable_audio(container: InputContainer) -> AudioStream | None:
-    """Return the first sound track that can be decoded."""
-    for stream in container.streams.audio:
-        if stream.codec_context is not None and stream.codec_context.codec is not None:
-            return stream
-    return None
+    """Return the sound track that players choose: of those that can be decoded the first default one, or the first."""
+    tracks = audio_tracks(container)
+    return next((track for track in tracks if _disposition(track) & _DEFAULT), tracks[0] if tracks else None)
+
+
+def audio_tracks(container: InputContainer) -> list[AudioStream]:
+    """Return the sound tracks that can be decoded."""
+    return [
+        stream
+        for stream in container.streams.audio
+        if stream.codec_context is not None and stream.codec_context.codec is not None
+    ]
 
 
 def decodable_video(container: InputContainer) -> VideoStream | None:
@@ -58,12 +68,16 @@ def decodable_video(container: InputContainer) -> VideoStream | None:
 
 def is_cover(stream: VideoStream) -> bool:
     """Return whether a video stream is the cover image of a piece of music."""
+    return bool(_disposition(stream) & _ATTACHED_IMAGE)
+
+
+def _disposition(stream: AudioStream | VideoStream) -> int:
     disposition: Any = stream.disposition
     # an enum from PyAV 17 on, a number before
-    return bool(getattr(disposition, "value", disposition) & _ATTACHED_IMAGE)
+    return getattr(disposition, "value", disposition)
 
 
-def frame_stamp(frame: VideoFrame) -> int | None:
+def frame_stamp(frame: AudioFrame | VideoFrame) -> int | None:
     """Return the timestamp of a decoded frame in ticks of its stream, None when the file has none."""
     return frame.dts if frame.pts is None else frame.pts
 

@@ -18,7 +18,6 @@ from mien.metrics import softmax
 from mien.progress import Progress
 from mien.video.io.reader import VideoReader
 from mien.voice.analyzer import VoiceAnalyzer
-from mien.voice.audio import read_audio
 from mien.voice.corpora import Utterance
 
 FRAMES_PER_S = 4.0
@@ -118,7 +117,7 @@ class UtteranceReader:
 
     def _measure_voice(self, sound: bytes) -> Evidence | None:
         """Return the mean prediction for the segments of speech, weighted by their length."""
-        segments = list(self.analyzer.segments([read_audio(sound)]))
+        segments = self.analyzer.analyze(sound).segments
         if not segments:
             return None
         lengths_s = np.array([segment.end_s - segment.start_s for segment in segments])

@@ -27,8 +27,8 @@ class FaceVoiceFusion(Recordable):
         pooled: log-linear pool of the face and the voice, within the classes of the face.
         face_weight: weight of the face in the pool, 0..1; see `mien.fusion.face_weight`.
         voice_weight: weight of the voice, likewise.
-        conflict: Jensen-Shannon divergence of both, 0 (equal) to 1; None when they have no class in common. Classes that
-            only the voice has count as agreement; see `mien.fusion.conflict`.
+        conflict: Jensen-Shannon divergence of both, 0 (equal) to 1; None when they have no class in common. Classes
+            that only the voice has count as agreement; see `mien.fusion.conflict`.
     """
 
     face: Expression

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from mien.arguments import check_integer
+from mien.arguments import check_threads
+from mien.errors import InputError
 from mien.manifest import Manifest
 from mien.results import choose_label
-from mien.voice.activity import SpeechAudio, SpeechDetector, SpeechSegmenter
-from mien.voice.audio import SAMPLE_RATE_HZ, AudioInfo, AudioInput, AudioReader
+from mien.voice.activity import FRAME, SpeechAudio, SpeechDetector, SpeechSegmenter
+from mien.voice.audio import SAMPLE_RATE_HZ, AudioBlock, AudioInfo, AudioInput, AudioReader
 from mien.voice.classifier import DEFAULT_VOICE_MODEL, VoiceClassifier
 from mien.voice.prosody import measure_prosody
 from mien.voice.result import ENVELOPE_S, VoiceResult, VoiceSegment
@@ -21,7 +24,7 @@ MAX_CLIPPED = 0.001
 MIN_FILE_RATE_HZ = 16000
 MAX_MISSING_S = 0.5
 MAX_MISSING_SHARE = 0.05
-"""Part of the stated duration that may be missing at the end of an MP3 without a warning: the larger of the two."""
+"""Sound that may be missing at the end without a warning; in an MP3 this share of the stated duration, if longer."""
 
 OnProgress = Callable[[float, float | None], None]
 """Called with the seconds that are done and the duration of the file, None when it is unknown."""
@@ -45,7 +48,7 @@ class VoiceAnalyzer:
     """
 
     def __init__(self, model: str | Path = DEFAULT_VOICE_MODEL, *, threads: int = 0) -> None:
-        threads = check_integer("threads", threads, 0, meaning="(0 is automatic)")
+        threads = check_threads(threads)
         self._classifier = VoiceClassifier(model, threads)
         self._detector = SpeechDetector(threads)
 
@@ -69,16 +72,17 @@ class VoiceAnalyzer:
             MissingExtraError: if PyAV is not installed.
         """
         with AudioReader(source) as reader:
-            envelope = _Envelope()
-            segments = list(self.segments(envelope.watch(reader, on_progress, reader.info.duration_s)))
-            duration_s = envelope.count / SAMPLE_RATE_HZ
+            levels = _Levels()
+            samples = levels.watch(reader.blocks(), on_progress, reader.info.duration_s)
+            segments = [levels.count_clipped(segment) for segment in self.segments(samples)]
+            duration_s = levels.count / SAMPLE_RATE_HZ
             warnings = _warnings(segments, reader.info, duration_s, reader.broken)
         return VoiceResult(
             source=reader.info.source,
             duration_s=duration_s,
             offset_s=reader.info.offset_s,
             segments=tuple(segments),
-            envelope=envelope.values(),
+            envelope=levels.envelope(),
             warnings=warnings,
         )
 
@@ -86,10 +90,13 @@ class VoiceAnalyzer:
         """Yield the speech segments of a stream of audio as they end.
 
         Args:
-            blocks: consecutive samples (N,) float32, mono at 16 kHz.
+            blocks: consecutive samples (N,) float32 or float64, mono at 16 kHz, in -1..1.
+
+        Raises:
+            InputError: if a block is of another type or shape.
         """
         segmenter = SpeechSegmenter()
-        for frames, probabilities in self._detector.probabilities(blocks):
+        for frames, probabilities in self._detector.probabilities(map(_check_block, blocks)):
             yield from map(self._predict, segmenter.push(frames, probabilities))
         yield from map(self._predict, segmenter.finish())
 
@@ -109,30 +116,51 @@ class VoiceAnalyzer:
         )
 
 
-class _Envelope:
-    """Peaks of a stream of samples, one per `ENVELOPE_S`."""
+def _check_block(block: np.ndarray) -> np.ndarray:
+    """Return a block of samples as float32.
+
+    Raises:
+        InputError: if it is not one-dimensional, or not of floating-point numbers, whose scale is unknown.
+    """
+    if not isinstance(block, np.ndarray) or block.ndim != 1 or block.dtype.name not in ("float32", "float64"):
+        form = f"{block.dtype} {block.shape}" if isinstance(block, np.ndarray) else type(block).__name__
+        raise InputError(f"a block of samples is {form}; expected an array (N,) of float32, mono, in -1..1.")
+    return block.astype(np.float32, copy=False)
+
+
+class _Levels:
+    """Peaks of a stream of samples, one per `ENVELOPE_S`, and its clipped samples."""
 
     def __init__(self) -> None:
         self.count = 0
         self._peaks: list[np.ndarray] = []
         self._rest = np.zeros(0, dtype=np.float32)
+        self._clipped: Counter[int] = Counter()
 
     def watch(
-        self, blocks: Iterable[np.ndarray], on_progress: OnProgress | None, duration_s: float | None
+        self, blocks: Iterable[AudioBlock], on_progress: OnProgress | None, duration_s: float | None
     ) -> Iterator[np.ndarray]:
-        """Yield the blocks unchanged."""
+        """Yield the samples of the blocks unchanged."""
         step = round(ENVELOPE_S * SAMPLE_RATE_HZ)
         for block in blocks:
-            self.count += len(block)
-            self._rest = np.concatenate([self._rest, np.abs(block)])
+            # by frame, since speech segments consist of whole frames
+            self._clipped.update(((self.count + np.flatnonzero(block.is_clipped)) // FRAME).tolist())
+            self.count += len(block.samples)
+            self._rest = np.concatenate([self._rest, np.abs(block.samples)])
             whole = len(self._rest) // step * step
             self._peaks.append(self._rest[:whole].reshape(-1, step).max(axis=1))
             self._rest = self._rest[whole:]
-            yield block
+            yield block.samples
             if on_progress is not None:
                 on_progress(self.count / SAMPLE_RATE_HZ, duration_s)
 
-    def values(self) -> np.ndarray:
+    def count_clipped(self, segment: VoiceSegment) -> VoiceSegment:
+        """Return a segment with its clipped samples counted in all channels, where those of their mean were."""
+        start, stop = (round(time_s * SAMPLE_RATE_HZ) for time_s in (segment.start_s, segment.end_s))
+        clipped = sum(self._clipped[frame] for frame in range(start // FRAME, -(-stop // FRAME)))
+        return replace(segment, prosody=replace(segment.prosody, clipped=clipped / (stop - start)))
+
+    def envelope(self) -> np.ndarray:
         """Return the peaks (T,) float32."""
         last = [self._rest.max(keepdims=True)] if len(self._rest) else []
         return np.concatenate([np.zeros(0, dtype=np.float32), *self._peaks, *last])
@@ -141,10 +169,12 @@ class _Envelope:
 def _warnings(segments: list[VoiceSegment], info: AudioInfo, duration_s: float, broken: int) -> tuple[str, ...]:
     """Return what makes the predictions for a file unreliable."""
     warnings = []
+    if info.tracks > 1:
+        warnings.append(f"only track {info.track} of {info.tracks} sound tracks is analyzed")
     if broken:
         warnings.append(f"{broken} damaged parts of the sound were left out")
-    elif _is_truncated_mp3(info, duration_s):
-        warnings.append(f"the sound ends at {duration_s:.1f} s of {info.duration_s:.1f} s: the file is truncated")
+    if _is_truncated(info, duration_s):
+        warnings.append(f"the sound ends at {duration_s:.1f} s of {info.exact_s:.1f} s: the file is truncated")
     if segments and 0 < info.sample_rate_hz < MIN_FILE_RATE_HZ:
         warnings.append(f"{info.sample_rate_hz} Hz sound, such as over a telephone: predictions are less accurate")
     clipped = sum(segment.prosody.clipped > MAX_CLIPPED for segment in segments)
@@ -153,11 +183,9 @@ def _warnings(segments: list[VoiceSegment], info: AudioInfo, duration_s: float, 
     return tuple(warnings)
 
 
-def _is_truncated_mp3(info: AudioInfo, duration_s: float) -> bool:
-    """Return whether an MP3 without video ends before the duration in its header; other damage is found by decoding.
-
-    A header that states the duration also states a start after 0. Without one, libav estimates the duration.
-    """
-    if not info.codec.startswith("mp3") or info.offset_s or info.start_s <= 0 or info.duration_s is None:
+def _is_truncated(info: AudioInfo, duration_s: float) -> bool:
+    """Return whether a file ends before the duration in its header; other damage is found by decoding."""
+    if info.exact_s is None:
         return False
-    return info.duration_s - duration_s > max(MAX_MISSING_S, MAX_MISSING_SHARE * info.duration_s)
+    share = MAX_MISSING_SHARE if info.codec.startswith("mp3") else 0.0
+    return info.exact_s - duration_s > max(MAX_MISSING_S, share * info.exact_s)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mien.voice.audio import SAMPLE_RATE_HZ
+from mien.voice.audio import CLIPPED, SAMPLE_RATE_HZ
 
 MIN_PITCH_HZ = 75.0
 MAX_PITCH_HZ = 600.0
@@ -26,8 +26,6 @@ _VOICING_COST = 0.14
 _CANDIDATES = 6
 _SMOOTHING = np.array([1, 3, 3, 1]) / 8
 """Weights of the level of four hops, as long as the pitch window."""
-CLIPPED = 0.999
-"""Absolute value from which a sample counts as clipped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +36,7 @@ class Prosody:
         pitch_hz: median fundamental frequency of the voiced frames; None without voiced frames.
         pitch_range_semitones: distance of its 10th and 90th percentile; None without voiced frames.
         voiced: share of the frames with a pitch, 0..1.
-        level_dbfs: level (RMS) in decibels below full scale.
+        level_dbfs: level (RMS) in decibels below full scale, without a constant offset.
         syllables_per_s: estimated rate of syllables.
         clipped: share of samples at full scale, 0..1.
     """
@@ -53,6 +51,9 @@ class Prosody:
 
 def measure_prosody(samples: np.ndarray) -> Prosody:
     """Measure the prosody of a speech segment (N,) float32 at 16 kHz."""
+    clipped = float(np.mean(np.abs(samples) >= CLIPPED)) if len(samples) else 0.0
+    # a constant offset of the recording is no sound; clipping is at full scale with it
+    samples = samples - samples.mean() if len(samples) else samples
     pitch_hz = track_pitch(samples)
     voiced_hz = pitch_hz[~np.isnan(pitch_hz)]
     power = float(np.mean(samples.astype(np.float64) ** 2)) if len(samples) else 0.0
@@ -63,7 +64,7 @@ def measure_prosody(samples: np.ndarray) -> Prosody:
         voiced=len(voiced_hz) / max(len(pitch_hz), 1),
         level_dbfs=float(10 * np.log10(max(power, 1e-12))),
         syllables_per_s=_syllable_rate(samples, pitch_hz),
-        clipped=float(np.mean(np.abs(samples) >= CLIPPED)) if len(samples) else 0.0,
+        clipped=clipped,
     )
 
 

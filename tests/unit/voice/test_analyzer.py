@@ -1,17 +1,38 @@
 from __future__ import annotations
 
 import re
+import struct
+import wave
 
+import av
 import numpy as np
 import pytest
 
 from mien.errors import InputError, ModelError, UnknownModelError
 from mien.voice.analyzer import VoiceAnalyzer
-from mien.voice.audio import SAMPLE_RATE_HZ, read_audio
+from mien.voice.audio import SAMPLE_RATE_HZ, AudioReader, read_audio
 from mien.voice.augmentation import to_telephone
 from mien.voice.classifier import VoiceClassifier
 from support.models import break_networks
 from support.sounds import RECORDINGS, music, noise, write_audio
+
+
+def write_timed(path, parts, *, codec, rate_hz):
+    """Write consecutive parts (N,) of a sound, each as a packet or more."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate_hz, layout="mono")
+        resampler = av.AudioResampler(
+            format=stream.codec_context.format, layout="mono", rate=rate_hz, frame_size=stream.codec_context.frame_size
+        )
+        for part in parts:
+            frame = av.AudioFrame.from_ndarray(part[None], format="fltp", layout="mono")
+            frame.sample_rate = SAMPLE_RATE_HZ
+            for packed in resampler.resample(frame):
+                container.mux(stream.encode(packed))
+        for packed in resampler.resample(None):
+            container.mux(stream.encode(packed))
+        container.mux(stream.encode(None))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +78,72 @@ def test_truncated_mp3_has_a_warning(tmp_path, analyzer):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     (warning,) = analyzer.analyze(path).warnings
     assert re.fullmatch(r"the sound ends at [23]\.\d s of 6\.\d s: the file is truncated", warning)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate_hz"),
+    [
+        ("a.wav", "pcm_s16le", 16000),
+        ("a.wav", "pcm_mulaw", 8000),
+        ("a.aiff", "pcm_s16be", 16000),
+        ("a.mka", "pcm_s16le", 16000),
+        ("a.webm", "libopus", 48000),
+    ],
+)
+def test_truncated_sound_has_a_warning(tmp_path, analyzer, name, codec, rate_hz):
+    # blocks of a second, so that half of the file has some
+    with AudioReader(write_audio(tmp_path / "noise.wav", noise(6.0))) as reader:
+        path = write_timed(tmp_path / name, list(reader), codec=codec, rate_hz=rate_hz)
+    assert analyzer.analyze(path).warnings == ()
+    data = path.read_bytes()[: path.stat().st_size // 2 + 1]
+    path.write_bytes(data)
+    for source in (path, data):
+        truncated = [text for text in analyzer.analyze(source).warnings if "truncated" in text]
+        assert len(truncated) == 1
+        assert re.fullmatch(r"the sound ends at [23]\.\d s of 6\.0 s: the file is truncated", truncated[0])
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_wav_without_a_size_has_no_warning(tmp_path, analyzer, size):
+    path = write_audio(tmp_path / "a.wav", noise(2.0))
+    data = bytearray(path.read_bytes())
+    start = data.index(b"data") + 4
+    data[start : start + 4] = struct.pack("<I", size)
+    result = analyzer.analyze(bytes(data))
+    assert result.duration_s == pytest.approx(2.0, abs=0.01)
+    assert result.warnings == ()
+
+
+def test_warns_of_several_sound_tracks(tmp_path, analyzer):
+    path = tmp_path / "a.mka"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("pcm_s16le", rate=SAMPLE_RATE_HZ, layout="mono") for _ in range(2)]
+        for stream in streams:
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), dtype=np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts = SAMPLE_RATE_HZ, 0
+            container.mux(stream.encode(frame))
+    assert analyzer.analyze(path).warnings == ("only track 1 of 2 sound tracks is analyzed",)
+
+
+def test_clipping_of_one_channel_is_counted(tmp_path, analyzer, talk):
+    loud = np.clip(20 * talk, -1, 1)
+    path = tmp_path / "a.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, SAMPLE_RATE_HZ, 0, "NONE", ""))
+        file.writeframes((np.stack([loud, 0.5 * talk], axis=1) * 32767).astype("<i2").tobytes())
+    result = analyzer.analyze(path)
+    segments = list(analyzer.segments([loud]))
+    assert segments[0].prosody.clipped > 0.1
+    assert result[0].prosody.clipped == pytest.approx(segments[0].prosody.clipped, rel=0.1)
+    assert f"{len(result)} of {len(result)} segments are clipped (too loud for the recording)" in result.warnings
+
+
+def test_blocks_of_other_types_are_errors(analyzer, talk):
+    double, single = (list(analyzer.segments([talk.astype(form)])) for form in (np.float64, np.float32))
+    assert [segment.arousal for segment in double] == [segment.arousal for segment in single]
+    for block in ((talk * 32767).astype(np.int16), talk[:, None], talk.tolist()):
+        with pytest.raises(InputError, match=r"a block of samples is .*; expected an array \(N,\) of float32"):
+            list(analyzer.segments([block]))
 
 
 def test_result_of_a_file(tmp_path, analyzer, talk):
@@ -106,8 +193,9 @@ def test_rejects_other_models_and_threads():
         VoiceAnalyzer("voice-activity")
     with pytest.raises(UnknownModelError):
         VoiceAnalyzer("nothing")
-    with pytest.raises(InputError, match="threads"):
-        VoiceAnalyzer(threads=-1)
+    for threads in (-1, 99999):
+        with pytest.raises(InputError, match=rf"threads is {threads}; expected an integer, 0 to 1024"):
+            VoiceAnalyzer(threads=threads)
 
 
 @pytest.mark.parametrize("message", ["out of memory\nat line 3", ""])

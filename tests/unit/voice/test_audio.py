@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from mien.av_streams import first_frame_s
 from mien.errors import AudioReadError, InputError
@@ -35,6 +36,20 @@ def write_timed(path: Path, parts: list[tuple[float, np.ndarray]]) -> Path:
             frame.sample_rate, frame.pts = SAMPLE_RATE_HZ, round(start_s * SAMPLE_RATE_HZ)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    return path
+
+
+def write_tracks(path: Path, tracks: list[np.ndarray], *, default: int | None = None) -> Path:
+    """Write samples (N,) of each track as 16-bit PCM; one track is the default."""
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("pcm_s16le", rate=SAMPLE_RATE_HZ, layout="mono") for _ in tracks]
+        if default is not None:
+            streams[default].disposition = Disposition.default
+        for stream, samples in zip(streams, tracks, strict=True):
+            frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], format="s16", layout="mono")
+            frame.sample_rate, frame.pts = SAMPLE_RATE_HZ, 0
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
     return path
 
 
@@ -157,7 +172,7 @@ def test_new_clock_of_the_timestamps_keeps_all_samples(tmp_path, monkeypatch):
     assert np.array_equal(read_audio(path), expected)
 
 
-def test_undecodable_start_is_silence(tmp_path, monkeypatch):
+def test_sound_starts_at_its_first_decodable_frame(tmp_path, monkeypatch):
     path = write_timed(tmp_path / "a.mka", [(number * 0.05, tone(0.05)) for number in range(10)])
     expected = read_audio(path)
     frames = AudioReader._frames
@@ -166,9 +181,39 @@ def test_undecodable_start_is_silence(tmp_path, monkeypatch):
         return itertools.islice(frames(reader), 1, None)
 
     monkeypatch.setattr(AudioReader, "_frames", skip_first)
-    samples = read_audio(path)
-    assert not samples[:800].any()
-    assert np.array_equal(samples[800:], expected[800:])
+    with AudioReader(path) as reader:
+        assert reader.info.start_s == pytest.approx(0.05)
+        assert np.array_equal(np.concatenate(list(reader)), expected[800:])
+
+
+@pytest.mark.parametrize(
+    ("name", "sound"), [("a.mkv", "aac"), ("a.ts", "mp2"), ("a.mp4", "aac"), ("a.mov", "aac")], ids=lambda value: value
+)
+def test_sound_that_starts_after_the_video_has_no_silence_before_it(tmp_path, name, sound):
+    path = write_clip(tmp_path / name, times_s=steady(130), sound=sound, sound_starts_s=10.0, sound_lasts_s=2.0)
+    with AudioReader(path) as reader:
+        samples = np.concatenate(list(reader))
+        assert reader.info.offset_s == pytest.approx(10.0, abs=0.05)
+    assert len(samples) / SAMPLE_RATE_HZ == pytest.approx(2.0, abs=0.1)
+    assert np.abs(samples[: SAMPLE_RATE_HZ // 10]).max() > 0.01
+
+
+@pytest.mark.parametrize("default", [0, 1, 2])
+def test_default_track_is_read(tmp_path, default):
+    path = write_tracks(tmp_path / "a.mka", [tone(1.0, 200.0 * number) for number in (1, 2, 3)], default=default)
+    with AudioReader(path) as reader:
+        assert (reader.info.track, reader.info.tracks) == (default + 1, 3)
+        assert peak_hz(np.concatenate(list(reader))) == pytest.approx(200 * (default + 1), abs=3)
+
+
+def test_sample_is_clipped_where_any_channel_is(tmp_path):
+    loud = np.clip(4 * tone(1.0), -1, 1)
+    path = write_wav(tmp_path / "a.wav", np.stack([np.zeros_like(loud), loud, 0.1 * loud], axis=1))
+    with AudioReader(path) as reader:
+        blocks = list(reader.blocks())
+    assert np.abs(np.concatenate([block.samples for block in blocks])).max() < 0.5
+    is_clipped = np.concatenate([block.is_clipped for block in blocks])
+    assert np.array_equal(is_clipped, np.abs(loud) >= 0.999)
 
 
 def test_offset_counts_from_the_first_decodable_frame_of_the_video(tmp_path):

@@ -69,3 +69,11 @@ def test_counts_syllables_and_clipped_samples():
     assert measure_prosody(bursts).syllables_per_s == pytest.approx(4, abs=0.5)
     assert measure_prosody(bursts).clipped == 0
     assert measure_prosody(np.clip(bursts * 20, -1, 1)).clipped > 0.3
+
+
+def test_constant_offset_does_not_change_level_and_syllables():
+    bursts = vowel(3.0, 150.0) * (0.02 + np.sin(2 * np.pi * 2 * times(3.0)) ** 2).astype(np.float32)
+    expected, shifted = measure_prosody(0.2 * bursts), measure_prosody(0.2 * bursts + np.float32(0.1))
+    assert shifted.level_dbfs == pytest.approx(expected.level_dbfs, abs=0.01)
+    assert shifted.syllables_per_s == pytest.approx(expected.syllables_per_s) == pytest.approx(4, abs=0.5)
+    assert measure_prosody(np.minimum(bursts + np.float32(0.9), 1)).clipped > 0.1
