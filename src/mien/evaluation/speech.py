@@ -12,6 +12,7 @@ import numpy as np
 from mien import metrics
 from mien.errors import AudioReadError, DatasetError
 from mien.evaluation.summary import json_ready, summarize
+from mien.number_format import count
 from mien.progress import Progress
 from mien.voice.audio import SAMPLE_RATE_HZ, read_audio
 from mien.voice.classifier import MAX_SECONDS, VoiceClassifier
@@ -170,10 +171,12 @@ def _refit(embeddings: np.ndarray, labels: np.ndarray, speakers: np.ndarray, nam
         DatasetError: if there are too few speakers of a class.
     """
     groups = group_speakers([str(speaker) for speaker in speakers])
+    unit = "speaker" if len(set(groups)) == len(set(speakers)) else "speaker group"
     for number, name in enumerate(names):
-        count = len({group for group, label in zip(groups, labels, strict=True) if label == number})
-        if count < MIN_GROUPS:
+        present = {group for group, label in zip(groups, labels, strict=True) if label == number}
+        if len(present) < MIN_GROUPS:
             raise DatasetError(
-                f"{count} speakers of {name}: at least {MIN_GROUPS} are needed to fit heads without a speaker."
+                f"{name} has only {count(len(present), unit)}; expected at least {count(MIN_GROUPS, unit)}, to fit "
+                "heads without a speaker."
             )
     return SpeakerFolds({"clean": embeddings}, labels, groups).evaluate({"clean": embeddings})["clean"]

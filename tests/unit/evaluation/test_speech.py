@@ -125,7 +125,7 @@ def test_sound_after_the_maximum_duration_has_no_effect(tmp_path):
 
 def test_too_few_speakers_of_a_class_are_named(corpus):
     few = [item for item in corpus if item.label != "boredom" or item.speaker == "s0"]
-    with pytest.raises(DatasetError, match="1 speakers of boredom: at least 3"):
+    with pytest.raises(DatasetError, match="boredom has only 1 speaker; expected at least 3 speakers"):
         evaluate_speech(Listener(), few, speaker_independent=True)
 
 
