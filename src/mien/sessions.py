@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien.arguments import check_threads
 from mien.cpu_features import has_int8_products
 from mien.devices import CPU, Device, find_devices, mark_failed, provider_options
 from mien.errors import DeviceError, ModelError
@@ -41,6 +40,9 @@ def open_first(choose: Callable[[Device], Path | bytes], threads: int, device: s
         DeviceError: when the device is not available or cannot run the network.
         ModelError: when ONNX Runtime cannot read the model.
     """
+    # imports NumPy, which --help does without
+    from mien.arguments import check_threads
+
     threads = check_threads(threads)
     *others, last = find_devices(device)
     import onnxruntime as ort

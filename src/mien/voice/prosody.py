@@ -52,7 +52,7 @@ class Prosody:
 def measure_prosody(samples: np.ndarray) -> Prosody:
     """Measure the prosody of a speech segment (N,) float32 at 16 kHz."""
     clipped = float(np.mean(np.abs(samples) >= CLIPPED)) if len(samples) else 0.0
-    # a constant offset of the recording is no sound; clipping is at full scale with it
+    # a constant offset of the recording cannot be heard; clipping is at full scale with it
     samples = samples - samples.mean() if len(samples) else samples
     pitch_hz = track_pitch(samples)
     voiced_hz = pitch_hz[~np.isnan(pitch_hz)]
