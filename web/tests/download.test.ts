@@ -8,6 +8,7 @@ afterEach(() => vi.unstubAllGlobals());
 
 test('verify rejects a file that does not match the SHA-256 of its manifest', async () => {
   await verify(BYTES, '039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81', FILE);
+  await verify(BYTES, '039058C6F2C0CB492C533B0A4D14EF77CC0F78ABCCCED5287D84A1A2011CFB81', FILE);
   await expect(verify(BYTES, '00', FILE)).rejects.toThrow('some.onnx does not match the SHA-256 of its manifest');
 });
 

@@ -70,6 +70,20 @@ test('a distribution below the threshold of its model, and a contradiction, have
   expect(divided.labels).toEqual({ face: 'neutral', voice: 'anger', pooled: null });
 });
 
+test('a voice that is nearly all bored keeps the label of the face', () => {
+  const face = { labels: ['neutral', 'anger'], abstainBelow: 0.5, frames: 20, frontality: 1, visible: 1 };
+  const voice = { arousal: 0.1, label: 'boredom', confidence: 1, clipped: 0, start_s: 3, end_s: 6 };
+  const bored = { ...voice, probabilities: { neutral: 0, anger: 0.0002, boredom: 0.9998 } };
+  const turn = fuseTurn({ ...face, probabilities: [0.999, 0.001] }, bored);
+  expect(turn.labels.pooled).toBe('neutral');
+  expect(turn.conflict).toBeLessThan(0.001);
+  const alone = { ...voice, probabilities: { neutral: 0, anger: 0, boredom: 1 } };
+  expect(fuseTurn({ ...face, probabilities: [0.999, 0.001] }, alone)).toMatchObject({
+    conflict: null,
+    labels: { pooled: 'neutral' },
+  });
+});
+
 describe('the face during a segment of speech', () => {
   const history = new History(['neutral', 'anger'], 0.5);
   const face = (track_id: number, neutral: number) => ({

@@ -96,7 +96,7 @@ export async function verify(bytes: Uint8Array<ArrayBuffer>, sha256: string, url
   if (!globalThis.crypto.subtle) return;
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
   const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  if (hash !== sha256) throw new Error(`${nameOf(url)} does not match the SHA-256 of its manifest.`);
+  if (hash !== sha256.toLowerCase()) throw new Error(`${nameOf(url)} does not match the SHA-256 of its manifest.`);
 }
 
 function nameOf(url: string | URL): string {

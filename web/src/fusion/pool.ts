@@ -22,8 +22,11 @@ export function logLinearPool(distributions: readonly Distribution[], weights: r
   return pooled;
 }
 
-/** Return the Jensen-Shannon divergence in bits within the classes that both have: 0 (equal) to 1. */
-export function conflict(face: Distribution, voice: Distribution): number {
+/**
+ * Return the Jensen-Shannon divergence in bits within the classes that both have: 0 (equal) to 1. The other classes of
+ * the voice, which have the probability 1 - `share`, count as agreement.
+ */
+export function conflict(face: Distribution, voice: Distribution, share = 1): number {
   const shared = sharedClasses([face, voice]);
   const [first, second] = [face, voice].map((row) =>
     normalize(shared.map((index) => Math.max(row[index], MIN_PROBABILITY ** 2))),
@@ -32,7 +35,7 @@ export function conflict(face: Distribution, voice: Distribution): number {
     const middle = (value + second[index]) / 2;
     return sum + 0.5 * (value * Math.log2(value / middle) + second[index] * Math.log2(second[index] / middle));
   }, 0);
-  return Math.min(Math.max(bits, 0), 1);
+  return share * Math.min(Math.max(bits, 0), 1);
 }
 
 /** Return the indices of the classes that all rows have. */

@@ -19,14 +19,14 @@ export interface FaceTurn {
   visible: number;
 }
 
-/** Distributions by class, their labels, and how much face and voice disagree: 0 to 1. */
+/** Distributions by class, their labels, and how much face and voice disagree: 0 to 1, null without a common class. */
 export interface FusedTurn {
   face: Record<string, number>;
   voice: Record<string, number>;
   pooled: Record<string, number>;
   /** Null where the distribution is not sure. */
   labels: Record<'face' | 'voice' | 'pooled', string | null>;
-  conflict: number;
+  conflict: number | null;
 }
 
 /** Pool a face and a voice, weighted by their reliabilities. */
@@ -41,7 +41,7 @@ export function fuseTurn(face: FaceTurn, segment: VoiceSegment): FusedTurn {
     return confidence >= abstainBelow ? labels[values.indexOf(confidence)] : null;
   };
   const pooled = logLinearPool([probabilities, distribution], weights);
-  const bits = conflict(probabilities, distribution);
+  const bits = share > 0 ? conflict(probabilities, distribution, share) : null;
   return {
     face: byLabel(probabilities),
     voice: segment.probabilities,
@@ -50,7 +50,7 @@ export function fuseTurn(face: FaceTurn, segment: VoiceSegment): FusedTurn {
       face: labelOf(probabilities),
       voice: segment.label,
       // The pool of two that disagree can peak at a class that neither of them has.
-      pooled: bits < MAX_CONFLICT ? labelOf(pooled) : null,
+      pooled: bits === null || bits < MAX_CONFLICT ? labelOf(pooled) : null,
     },
     conflict: bits,
   };

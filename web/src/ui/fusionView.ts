@@ -42,15 +42,16 @@ export class FusionView {
       setText(this.note, turn);
       return;
     }
-    const isDivided = turn.conflict >= MAX_CONFLICT;
     for (const { key, bar, text } of this.rows) {
       const label = turn.labels[key];
       setText(text, label === null ? 'not sure' : `${label} ${formatPercent(turn[key][label])}`);
       bar.update(turn[key]);
     }
-    setText(
-      this.note,
-      `Face and voice ${isDivided ? 'disagree' : 'agree'}: conflict ${turn.conflict.toFixed(2)} of 1.`,
-    );
+    setText(this.note, describeConflict(turn.conflict));
   }
+}
+
+function describeConflict(conflict: number | null): string {
+  if (conflict === null) return 'Face and voice have no class in common.';
+  return `Face and voice ${conflict < MAX_CONFLICT ? 'agree' : 'disagree'}: conflict ${conflict.toFixed(2)} of 1.`;
 }

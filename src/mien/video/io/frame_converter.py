@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,12 +97,15 @@ def _orientation(frame: VideoFrame) -> tuple[bool, int, int]:
 
     # `frame.side_data` would keep the container in the frame: a cycle that holds the pixels until garbage collection.
     container_type: Any = sidedata.SideDataContainer
-    side_data = container_type(frame)
     try:
-        matrix = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), dtype=np.int32)
+        matrix = np.frombuffer(bytes(container_type(frame)["DISPLAYMATRIX"]), dtype=np.int32)
+        a, b, c, d = (int(matrix[index]) for index in (0, 1, 3, 4))
     except KeyError:
         return False, 1, 1
-    a, b, c, d = (int(matrix[index]) for index in (0, 1, 3, 4))
+    except ValueError:
+        # PyAV knows no name of a kind of side data, such as EXIF; it reads the rotation without them, but no mirroring
+        turn = math.radians(frame.rotation)
+        a, b, c, d = (round(value) for value in (math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn)))
     is_transposed = abs(b) > abs(a)
     along_x, along_y = (c, b) if is_transposed else (a, d)
     return is_transposed, -1 if along_x < 0 else 1, -1 if along_y < 0 else 1

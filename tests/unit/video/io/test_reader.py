@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mien.errors import VideoReadError
 from mien.video.io.decoder import FrameClock
@@ -97,6 +98,20 @@ def test_orientation(tmp_path: Path, matrix: tuple[int, int, int, int], corners:
         image = next(reader).image
         assert image.shape[:2] == reader.info.size_hw == ((64, 48) if matrix[0] == 0 else (48, 64))
     assert nearest_corners(image) == corners
+
+
+@pytest.mark.parametrize(
+    ("orientation", "name"), {6: "rotated right", 3: "rotated by 180 degrees", 8: "rotated left"}.items()
+)
+def test_orientation_of_a_jpeg_with_the_name_of_a_video(tmp_path: Path, orientation: int, name: str):
+    """Its frame has EXIF as side data, a kind that PyAV does not know."""
+    path = tmp_path / "photo.webm"
+    clip = write_clip(tmp_path / "clip.mp4", times_s=steady(1))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(read(clip)[0].image).save(path, "JPEG", exif=exif)
+    with VideoReader(path) as reader:
+        assert nearest_corners(next(reader).image) == ORIENTATIONS[name][1]
 
 
 def test_display_matrix_follows_libav(tmp_path: Path):
