@@ -4,10 +4,9 @@ python benchmarks/priors.py ferplus.zip [--photographs wild_valid.zip] [--write]
 
 Validation faces are resampled to other class frequencies: uniform, and draws from a Dirichlet distribution. For each,
 the accuracy and calibration of the model, of the model corrected with the known frequencies, and with frequencies
-estimated from the unlabeled faces; class shares are measured on one half of the faces and used on the other, as those
-of `fit_source_shares`, as the shares of the labels and as the mean probabilities. Photographs are corrected with the
-`class_prior` in the manifest. `--write` only writes those of `fit_source_shares` as `class_prior` into the manifests of
-the shipped models and of their int8 files. `--models` takes some of them.
+estimated from the unlabeled faces; class shares are measured on one half of the faces and used on the other, as the
+shares of the labels (as in manifests) and as the mean probabilities. `--write` only adds `class_prior`, the
+shares of the labels, to the manifests of the shipped models and of their int8 files.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from mien import metrics
-from mien.class_prior import estimate_prior, fit_share_exponent, fit_source_shares, label_shares, source_shares
+from mien.class_prior import estimate_prior, label_shares
 from mien.datasets import read_dataset
 from mien.evaluation.labels import official_labels
 from mien.evaluation.predictions import predict_dataset
@@ -59,7 +58,6 @@ def simulate(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     classes = logits.shape[1]
     is_measured = rng.permutation(len(labels)) % 2 == 0
     sources = {
-        "fitted shares": fit_source_shares(logits[is_measured], labels[is_measured]),
         "shares of labels": label_shares(labels[is_measured], classes),
         "mean probabilities": metrics.softmax(logits[is_measured]).mean(axis=0),
     }
@@ -126,23 +124,21 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--photographs", type=Path)
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--models", nargs="+", default=shipped_models())
     options = parser.parse_args()
     index = read_dataset("ferplus", options.data).select("valid")
     print("last column: half of the sum of absolute errors of the estimated shares")
-    for name in options.models:
+    for name in shipped_models():
         classifier = ExpressionClassifier(name, threads=1, precision="float32")
         labels = official_labels(classifier.manifest, index)
         rows = labels >= 0
-        logits = predict_dataset(classifier, index).logits[rows] / classifier.manifest.temperature
-        shares = fit_source_shares(logits, labels[rows])
-        print(f"{name}: exponent of the label shares {fit_share_exponent(logits, labels[rows]):.3f}")
+        shares = label_shares(labels[rows], len(classifier.manifest.labels))
         if options.write:
             write(name, shares)
             continue
+        logits = predict_dataset(classifier, index).logits[rows] / classifier.manifest.temperature
         report(name, simulate(logits, labels[rows]))
         if options.photographs:
-            photographs(options.photographs, name, source_shares(classifier.manifest))
+            photographs(options.photographs, name, shares)
 
 
 if __name__ == "__main__":

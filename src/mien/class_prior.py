@@ -2,7 +2,6 @@
 
 Source:
     Saerens, Latinne, Decaestecker (Neural Computation 2002), eq. 2.4 (known frequencies) and 2.9 (unlabeled images).
-    Menon et al. (ICLR 2021), "Long-tail learning via logit adjustment" (class shares that a network was trained for).
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mien import metrics
 from mien.errors import InputError, ModelError, reason
 from mien.manifest import Manifest
 
@@ -33,10 +31,6 @@ EXCLUDED = -700.0
 """Log ratio of a class whose frequency is 0: finite, and below every log probability."""
 SOURCE_FACES = 4.0
 """Number of faces, with the frequencies of the calibration, that an estimate adds to those of the user."""
-MAX_EXPONENT = 1.5
-"""Upper limit of `fit_share_exponent`."""
-SIGNIFICANT_RATIO = 3.841
-"""95th percentile of the chi-squared distribution with one degree of freedom, for a likelihood-ratio test at 5%."""
 TOLERANCE = 1e-7
 MAX_ITERATIONS = 10_000
 """Largest change of a share at which the estimation ends, and maximum number of its steps."""
@@ -123,6 +117,9 @@ def source_shares(manifest: Manifest) -> np.ndarray:
 def label_shares(labels: np.ndarray, classes: int, balance: float = 0.0) -> np.ndarray:
     """Return the shares (C,) of the classes among calibration faces; 0 for a class without a face.
 
+    Probabilities hold for these shares if the network was trained with the same `balance`, which a temperature cannot
+    undo.
+
     Args:
         labels: (N,) class numbers, N > 0.
         classes: number of classes C.
@@ -131,58 +128,6 @@ def label_shares(labels: np.ndarray, classes: int, balance: float = 0.0) -> np.n
     counts = np.bincount(labels, minlength=classes).astype(np.float64)
     weights = np.where(counts > 0, counts ** (1 - balance), 0.0)
     return weights / weights.sum()
-
-
-def fit_source_shares(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the shares (C,) of the classes for which the probabilities of a model hold, fitted to labeled faces.
-
-    They are the shares of the labels to the power of `fit_share_exponent`, normalized; 0 for a class without a face.
-
-    Args:
-        logits: (N, C) divided by the temperature, N > 0.
-        labels: (N,) class numbers.
-    """
-    shares = label_shares(labels, logits.shape[1])
-    powers = np.where(shares > 0, shares ** fit_share_exponent(logits, labels), 0.0)
-    return powers / powers.sum()
-
-
-def fit_share_exponent(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Fit the exponent e for which the probabilities hold for class shares proportional to (label shares) ** e.
-
-    Balanced sampling and logit adjustment train a network for flatter class frequencies than those of its data: with
-    `data.balance` b and `training.logit_adjustment` tau, e is (1 - b)(1 - tau). A temperature cannot correct this.
-
-    e maximizes the likelihood of the labels under softmax(logits + (1 - e) log(label shares)), which is concave in e,
-    within 0..`MAX_EXPONENT`. It is 1 unless a likelihood-ratio test rejects e = 1 at 5%. Classes without a face are
-    left out.
-
-    Source:
-        Saerens et al. (2002), eq. 2.4, for the correction; Menon et al. (ICLR 2021), section 4, for logit adjustment.
-        The exponent is not theirs.
-
-    Args:
-        logits: (N, C) divided by the temperature, N > 0.
-        labels: (N,) class numbers.
-    """
-    counts = np.bincount(labels, minlength=logits.shape[1])
-    present = counts > 0
-    log_shares = np.log(counts[present] / len(labels))
-    logits = np.asarray(logits, dtype=np.float64)[:, present]
-    columns = (np.cumsum(present) - 1)[labels]
-
-    def corrected(exponent: float) -> np.ndarray:
-        return metrics.softmax(logits + (1 - exponent) * log_shares)
-
-    low, high = 0.0, MAX_EXPONENT
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        # derivative of the log likelihood
-        slope = (corrected(middle) @ log_shares - log_shares[columns]).sum()
-        low, high = (middle, high) if slope > 0 else (low, middle)
-    exponent = (low + high) / 2
-    plain, fitted = (metrics.negative_log_likelihood(corrected(power), columns) for power in (1.0, exponent))
-    return exponent if 2 * len(labels) * (plain - fitted) > SIGNIFICANT_RATIO else 1.0
 
 
 def estimate_prior(probabilities: np.ndarray, source: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from mien.models import HybridNet
 from mien.models.backbones import BACKBONES
 from mien.models.network import ExpressionNetwork, NetworkOutput, Region, trace_graph
 from mien.runtime import open_session
+from mien.training.checkpoint import load_checkpoint, save_checkpoint
 from mien.training.config import read_recipe
 from mien.training.loop import train
 from support.training import write_recipe, write_stripes
@@ -59,6 +60,16 @@ def test_exports_and_calibrates_a_checkpoint(run, tmp_path):
     assert summary["accuracy"] == manifest.metrics[f"{index.name}/valid"]["labels"]["accuracy"]
     assert (summary["n"], summary["missed_faces"]) == (18, 18)
     assert first.error == pytest.approx(1 - summary["accuracy"], abs=1e-6)
+
+
+def test_states_by_how_much_the_classes_were_balanced(run, tmp_path):
+    checkpoint = load_checkpoint(run[1])
+    checkpoint.config["data"]["balance"] = 0.5
+    checkpoint.config["training"]["logit_adjustment"] = 0.2
+    save_checkpoint(checkpoint, tmp_path / "balanced.ckpt")
+    manifest = export.export_model(tmp_path / "balanced.ckpt", tmp_path / "tiny.onnx")
+    # shares of the data to the power of (1 - 0.5)(1 - 0.2)
+    assert manifest.source["balance"] == pytest.approx(0.6)
 
 
 def test_calibration_states_class_shares_and_abstains_as_requested(run, tmp_path):

@@ -7,16 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mien.class_prior import (
-    SOURCE_FACES,
-    UNIFORM,
-    estimate_prior,
-    fit_share_exponent,
-    fit_source_shares,
-    label_shares,
-    log_ratios,
-    read_prior,
-)
+from mien.class_prior import SOURCE_FACES, UNIFORM, estimate_prior, label_shares, log_ratios, read_prior
 from mien.errors import InputError, ModelError
 from mien.manifest import AlignmentSpec, InputSpec, Manifest
 from mien.metrics import softmax
@@ -103,38 +94,6 @@ def test_estimation_without_a_shift_stays_at_the_calibration():
     probabilities = posterior(points, SOURCE)
     source = label_shares(labels, 3)
     np.testing.assert_allclose(estimate_prior(probabilities, SOURCE), source, atol=0.03)
-
-
-@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.3])
-def test_shares_of_a_network_trained_for_other_frequencies_are_fitted(exponent):
-    points, labels = draw(SOURCE, 20_000)
-    trained = SOURCE**exponent / (SOURCE**exponent).sum()
-    logits = np.log(posterior(points, trained))
-    assert fit_share_exponent(logits, labels) == pytest.approx(exponent, abs=0.05)
-    np.testing.assert_allclose(fit_source_shares(logits, labels), trained, atol=0.02)
-    points, labels = draw(TARGET, 5000, seed=1)
-    logits = np.log(posterior(points, trained))
-    np.testing.assert_allclose(estimate_prior(softmax(logits), trained), label_shares(labels, 3), atol=0.03)
-
-
-@pytest.mark.parametrize("count", [300, 20_000])
-def test_shares_are_those_of_the_labels_within_noise(count):
-    points, labels = draw(SOURCE, count, seed=1)
-    logits = np.log(posterior(points, SOURCE))
-    assert fit_share_exponent(logits, labels) == 1
-    np.testing.assert_allclose(fit_source_shares(logits, labels), label_shares(labels, 3))
-
-
-def test_few_faces_do_not_change_the_shares():
-    points, labels = draw(SOURCE, 20, seed=1)
-    assert fit_share_exponent(np.log(posterior(points, SOURCE**0.5)), labels) == 1
-
-
-@pytest.mark.parametrize("labels", [[1, 1, 1], [0, 0, 2, 2]])
-def test_equal_shares_have_no_exponent(labels):
-    logits = np.random.default_rng(0).normal(size=(len(labels), 3))
-    assert fit_share_exponent(logits, np.array(labels)) == 1
-    np.testing.assert_allclose(fit_source_shares(logits, np.array(labels)), label_shares(np.array(labels), 3))
 
 
 @pytest.mark.parametrize("count", [1, 300])

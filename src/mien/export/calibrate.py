@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mien import metrics
-from mien.class_prior import fit_source_shares
+from mien.class_prior import label_shares
 from mien.datasets.index import Index
 from mien.errors import DatasetError, InputError
 from mien.evaluation.evaluate import evaluate_predictions
@@ -69,7 +69,8 @@ def calibrate(model: Path, index: Index, *, abstain: float = 0.02, progress: Pro
     temperature = fit_temperature(predictions.logits[counted], labels[counted], notes)
     probabilities = metrics.softmax(predictions.logits[counted], temperature)
     threshold = fit_threshold(probabilities.max(axis=1), abstain, notes)
-    shares = fit_source_shares(predictions.logits[counted] / temperature, labels[counted])
+    balance = classifier.manifest.source.get("balance", 0.0)
+    shares = label_shares(labels[counted], len(classifier.manifest.labels), balance)
     quality_temperature = measure_quality_temperature(
         classifier, index, np.where(counted, labels, -1), temperature, progress=progress
     )

@@ -72,11 +72,30 @@ def export_model(
         trained_on=sources,
         license=result_license(config.card.license, sources),
         sha256=hashlib.sha256(graph).hexdigest(),
-        source={"recipe": config.name, "step": checkpoint.step, "data": checkpoint.data, **(source or {})},
+        source={
+            "recipe": config.name,
+            "step": checkpoint.step,
+            "data": checkpoint.data,
+            **_balance(config),
+            **(source or {}),
+        },
     )
     write_atomic(output, graph)
     write_manifest(manifest, output)
     return manifest
+
+
+def _balance(config: Config) -> dict[str, float]:
+    """Return by how much flatter the class frequencies of the training were than those of its data, if they were.
+
+    A network that is trained with balance b and logit adjustment tau predicts as if the classes had the shares of the
+    data to the power of (1 - b)(1 - tau).
+
+    Source:
+        Menon et al. (ICLR 2021), "Long-tail learning via logit adjustment", section 4.
+    """
+    balance = 1 - (1 - config.data.balance) * (1 - config.training.logit_adjustment)
+    return {"balance": round(balance, 6)} if balance else {}
 
 
 def _build_network(checkpoint: Checkpoint, config: Config, path: Path) -> ExpressionNetwork:
