@@ -182,16 +182,25 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     if path.suffix.lower() == ".csv":
         return _parse_csv(text, path)
     try:
-        # objects become tuples of pairs, in which a key may occur twice
-        record = json.loads(text, object_pairs_hook=tuple)
+        frequencies = json.loads(text, object_pairs_hook=_unique)
+    except _RepeatedLabelError:
+        raise InputError(f"{path}: a label occurs twice.") from None
     except (ValueError, RecursionError):
-        record = None
-    if not isinstance(record, tuple):
+        frequencies = None
+    if not isinstance(frequencies, dict):
         raise InputError(f'{path}: expected a JSON object such as {{"neutral": 0.6, "happiness": 0.4, ...}}.')
-    frequencies = dict(record)
-    if len(frequencies) < len(record):
-        raise InputError(f"{path}: a label occurs twice.")
     return frequencies
+
+
+class _RepeatedLabelError(Exception):
+    """A JSON object has a label twice."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of JSON pairs."""
+    if len(dict(pairs)) < len(pairs):
+        raise _RepeatedLabelError
+    return dict(pairs)
 
 
 def _parse_csv(text: str, path: Path) -> Mapping[str, str]:

@@ -142,12 +142,16 @@ def _reduce(opened: Any, min_side: int) -> int:
     return round(max(width, height) / max(opened.size))
 
 
-def _check(opened: Image, name: str, max_pixels: int) -> None:
-    width, height = opened.size
+def check_size(width: int, height: int, name: str, max_pixels: int) -> None:
+    """Raise `ImageTooLargeError` if an image has more pixels than `max_pixels`."""
     if width * height > max_pixels:
         raise ImageTooLargeError(
             f"{name} is too large: {width} x {height} pixels, the limit is {max_pixels / 1e6:.3g} million."
         )
+
+
+def _check(opened: Image, name: str, max_pixels: int) -> None:
+    check_size(*opened.size, name, max_pixels)
     if is_raw(name) or (opened.format == "TIFF" and _is_raw_tiff(opened)):
         raise ImageReadError(f"{name} {RAW_PROBLEM}.")
     if opened.format in ("EPS", "WMF"):

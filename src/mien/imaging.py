@@ -17,9 +17,9 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 import numpy as np
 
 from mien.addresses import path_problem
-from mien.errors import ImageReadError, ImageTooLargeError, InputError, reason
+from mien.errors import ImageReadError, InputError, reason
 from mien.geometry import determinant, invert
-from mien.image_decoding import DecodedImage, decode_file, decode_pillow
+from mien.image_decoding import DecodedImage, check_size, decode_file, decode_pillow
 from mien.media_formats import IMAGE_SUFFIXES
 from mien.pixels import to_8_bits
 
@@ -49,8 +49,8 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, color: Colo
     Args:
         source: path, encoded bytes, open binary file (read from its start), Pillow image, or pixels: (H, W, 3) uint8
             RGB are validated and returned unchanged, other uint8 or uint16 pixels, (H, W) or (H, W, 3), are converted.
-        max_pixels: maximum width x height; larger files are rejected before decoding, by Pillow's own limit too: 179
-            million by default, see `PIL.Image.MAX_IMAGE_PIXELS`.
+        max_pixels: maximum width x height, also of arrays; larger files are rejected before decoding, by Pillow's own
+            limit too: 179 million by default, see `PIL.Image.MAX_IMAGE_PIXELS`.
         color: order of the channels of pixels; "bgr" for those of OpenCV. Files and Pillow images state their own.
 
     Returns:
@@ -159,12 +159,8 @@ def _read_array(source: np.ndarray, color: Color, max_pixels: int) -> np.ndarray
             f"{type(source).__name__} does not convert to a numpy array: {reason(error)}. "
             f"Pass image.detach().cpu(){to_known_type}.numpy() (torch) or image.get() (CuPy)."
         ) from None
-    if image.ndim in (2, 3) and image.shape[0] * image.shape[1] > max_pixels:
-        height, width = image.shape[:2]
-        raise ImageTooLargeError(
-            f"the image is too large: {width} x {height} pixels, the limit is {max_pixels / 1e6:.3g} million; raise "
-            "max_pixels."
-        )
+    if image.ndim in (2, 3):
+        check_size(image.shape[1], image.shape[0], "the image", max_pixels)
     if image.dtype.name in ("uint8", "uint16") and image.size:
         image = to_8_bits(image)
         if image.ndim == 2 or image.shape[2:] == (1,):

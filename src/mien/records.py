@@ -47,13 +47,13 @@ def convert_record(record: object, kind: type[T], *, where: str = "", error: typ
         raise error(_describe(str(problem), where)) from None
 
 
-def unknown_key(key: str, known: Iterable[str], where: str = "") -> str:
-    """Return the message for an unknown key, with the nearest known one."""
+def unknown_key(key: str, known: Iterable[str], where: str = "", *, noun: str = "key") -> str:
+    """Return the message for an unknown key, with the nearest known one; `noun` is what it is called."""
     known = list(known)
     nearest = difflib.get_close_matches(key, known, n=1)
     if nearest:
-        return f"unknown key {_join(where, key)}. Did you mean {_join(where, nearest[0])}?"
-    return f"unknown key {_join(where, key)}. Known: {', '.join(known)}."
+        return f"unknown {noun} {_join(where, key)}. Did you mean {_join(where, nearest[0])}?"
+    return f"unknown {noun} {_join(where, key)}. Known: {', '.join(known)}."
 
 
 def _check_keys(value: object, kind: Any, where: str, error: type[Exception]) -> None:

@@ -452,7 +452,7 @@ def test_bgr_applies_to_arrays_only(image: np.ndarray):
 def test_limits_the_pixels_of_arrays(shape, dtype):
     array = np.zeros(shape, dtype)
     assert read_image(array, max_pixels=600).shape == (20, 30, 3)
-    with pytest.raises(ImageTooLargeError, match=r"30 x 20 pixels, the limit is .* raise max_pixels"):
+    with pytest.raises(ImageTooLargeError, match=r"30 x 20 pixels, the limit is"):
         read_image(array, max_pixels=599)
 
 

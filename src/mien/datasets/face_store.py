@@ -91,7 +91,7 @@ def prepare_faces(
     if (directory / "store.json").is_file():
         return _open(directory, fingerprint)
     claim = directory / "chunks" / "claim.json"
-    if claim.is_file() and any(claim.parent.glob("*.npz")):
+    if claim.is_file():
         _check_fingerprint(directory, _read_json(claim), fingerprint)
     else:
         claim.parent.mkdir(parents=True, exist_ok=True)

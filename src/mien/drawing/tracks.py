@@ -18,7 +18,7 @@ _TEXT_SHARE = 54
 _CARD_WIDTH = 8.6
 """Width of a card in text heights."""
 _MIN_LINES = 17
-"""Minimum height of a frame in text heights; for it, the text is reduced to no less than `MIN_TEXT_PX`."""
+"""Minimum height of a frame, in text heights; in lower frames the text is smaller, at least `MIN_TEXT_PX`."""
 _MIN_UNIT_PX = 2
 """Minimum text height of a card."""
 SPEAKING = INK

@@ -62,7 +62,7 @@ class Analyzer:
             faces; None uses the model's own `abstain_below`. See docs/reliability.md.
         prior: class frequencies of your images, for which the probabilities are corrected: shares or counts by class,
             "uniform", or a .json or .csv file. See docs/class-priors.md.
-        max_pixels: maximum width x height of an image; larger images are refused before they are decoded.
+        max_pixels: maximum width x height of an image or array; larger files are refused before they are decoded.
         color: order of the channels of arrays; "bgr" for those of OpenCV, so that
             `cv2.cvtColor(image, cv2.COLOR_BGR2RGB)` is not needed. Files and Pillow images state their own.
 

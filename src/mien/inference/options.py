@@ -82,6 +82,5 @@ class AnalysisOptions:
         """
         for name in overrides:
             if name not in OptionOverrides.__annotations__:
-                problem = unknown_key(name, OptionOverrides.__annotations__)
-                raise InputError(problem.replace("unknown key", "unknown option", 1))
+                raise InputError(unknown_key(name, OptionOverrides.__annotations__, noun="option"))
         return replace(self, **overrides) if overrides else self

@@ -107,7 +107,7 @@ def _with_slashes(path: str) -> str:
 
     A backslash is a part of the name where Windows did not write the table and a file has this name.
     """
-    is_name = os.sep == "/" and os.path.exists(path)  # noqa: PTH110 - any text
+    is_name = "\\" in path and os.sep == "/" and os.path.exists(path)  # noqa: PTH110 - any text
     return path if is_name else path.replace("\\", "/")
 
 

@@ -71,7 +71,6 @@ def test_table_of_several_results_keeps_unreadable_images(analyzer, examples, tm
 
 def test_table_of_one_result_is_its_own(result):
     assert to_pandas(result).equals(result.to_pandas())
-    assert to_pandas.__annotations__["results"] == "Result | Iterable[Result]"
 
 
 def test_table_has_the_action_units_of_every_result(analyzer, portrait):

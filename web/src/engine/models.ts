@@ -4,6 +4,7 @@ import { TEMPLATES } from './alignment.ts';
 import type { Models } from './analyzer.ts';
 import { download, downloadJson, Progress, verify } from './download.ts';
 import type { ExpressionManifest } from './expression.ts';
+import { toError } from './failure.ts';
 import { loadCached } from './fileCache.ts';
 import type { MeshNetwork } from './landmarks.ts';
 import type { Input, OpenedNetwork, OpenRuntime, Runtime } from './network.ts';
@@ -89,7 +90,7 @@ async function openFirst(
       await runtime?.close();
     }
   }
-  throw failure;
+  throw toError(failure);
 }
 
 /** Loads models and their manifests from a folder. */

@@ -2,6 +2,7 @@
 
 import type { Analyzer, Tracker } from './api.ts';
 import { toPixels } from './browserImages.ts';
+import { toError } from './failure.ts';
 import { openLocalAnalyzer } from './local.ts';
 import type { Request, Response, WorkerImage } from './messages.ts';
 import type { OpenRuntime } from './network.ts';
@@ -13,9 +14,7 @@ export function serveAnalyzer(runtimes: readonly OpenRuntime[]): void {
   addEventListener('message', async ({ data: request }: MessageEvent<Request>) => {
     const { id } = request;
     const response = await server.handle(request).catch((error: unknown) => {
-      // A failure within WebAssembly is a number.
-      const message = error instanceof Error ? error.message : `The analysis failed (${error}).`;
-      return { id, type: 'error', message };
+      return { id, type: 'error', message: toError(error).message };
     });
     postMessage(response);
   });

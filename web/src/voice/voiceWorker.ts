@@ -1,5 +1,6 @@
 /** Worker that analyzes audio off the main thread; see `messages.ts` for the protocol. */
 
+import { toError } from '../engine/failure';
 import { VoiceAnalyzer } from './analyzer';
 import type { VoiceRequest, VoiceResponse } from './messages';
 import { loadVoiceModels } from './models';
@@ -11,7 +12,7 @@ let last: Promise<void> = Promise.resolve();
 addEventListener('message', ({ data: request }: MessageEvent<VoiceRequest>) => {
   last = last
     .then(() => handle(request))
-    .catch((error: Error): VoiceResponse => ({ type: 'error', message: error.message }))
+    .catch((error: unknown): VoiceResponse => ({ type: 'error', message: toError(error).message }))
     .then((response) => postMessage(response));
 });
 
