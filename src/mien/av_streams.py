@@ -44,7 +44,7 @@ def load_av(capability: str, extra: str) -> Any:
 
 
 def decodable_audio(container: InputContainer) -> AudioStream | None:
-    """Return the sound track that players choose: of those that can be decoded the first default one, or the first."""
+    """Return the first decodable default sound track, or else the first decodable one."""
     tracks = audio_tracks(container)
     return next((track for track in tracks if _disposition(track) & _DEFAULT), tracks[0] if tracks else None)
 

@@ -31,6 +31,8 @@ READERS = 4
 """Number of image files of a shard that are read at a time, so that a worker does not wait for an object store."""
 _READ_SIZE = 4 * 2**20
 """Size in bytes of a read from a tar file: object stores charge a request for each."""
+_MAGIC_SIZE = 10
+"""Number of bytes that tell how a tar file is compressed."""
 
 Content: TypeAlias = bytes | ImageReadError
 """Encoded image, or why it could not be read."""
@@ -87,10 +89,10 @@ def _read_archive(shard: Shard) -> Generator[tuple[str, Content]]:
 
 def _decompress(stream: io.BufferedReader) -> io.BufferedIOBase:
     """Decompress a tar file as a whole; `tarfile` itself reads only the first gzip member, and checks no CRC."""
-    start = stream.peek(6)
+    start = stream.peek(_MAGIC_SIZE)
     if start.startswith(b"\x1f\x8b"):
         return gzip.GzipFile(fileobj=stream)
-    if start.startswith(b"BZh"):
+    if start.startswith(b"BZh") and start[4:10] == b"1AY&SY":
         return bz2.BZ2File(stream)
     return lzma.LZMAFile(stream) if start.startswith((b"\xfd7zXZ", b"\x5d\x00\x00\x80")) else stream
 

@@ -101,12 +101,12 @@ def _list_local(root: str) -> Iterator[StoredFile]:
     if stat.S_ISREG(info.st_mode):
         yield StoredFile(root, info.st_size, info.st_mtime_ns)
         return
-    locked: list[str] = []
+    unlisted_folders: list[str] = []
 
     def on_error(error: OSError) -> None:
         if error.filename == root:
             raise error
-        locked.append(error.filename)
+        unlisted_folders.append(error.filename)
 
     for parent, folders, names in os.walk(root, onerror=on_error):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -114,7 +114,7 @@ def _list_local(root: str) -> Iterator[StoredFile]:
             path = os.path.join(parent, name)  # noqa: PTH118
             if not name.startswith(".") and (file := _find_local(path)):
                 yield file
-    yield from (StoredFile(path, 0, 0, is_folder=True) for path in locked)
+    yield from (StoredFile(path, 0, 0, is_folder=True) for path in unlisted_folders)
 
 
 def _find_local(path: str) -> StoredFile | None:

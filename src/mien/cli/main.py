@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import sys
@@ -84,8 +85,12 @@ def _check_integers(app: App, commands: tuple[str, ...], arguments: ArgumentColl
         if argument.hint not in (int, int | None):
             continue
         for token in argument.tokens:
-            # what is not a number is reported by cyclopts
-            if re.fullmatch(r"[+-]?\d*\.\d*[1-9]\d*", token.value):
+            try:
+                number = float(token.value)
+            except ValueError:
+                # reported by cyclopts
+                continue
+            if math.isfinite(number) and not number.is_integer():
                 raise InputError(f"{token.keyword or argument.name} is {token.value}; expected an integer.")
 
 

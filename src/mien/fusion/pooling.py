@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mien.arguments import check_share
 from mien.errors import InputError
 
 MIN_PROBABILITY = 1e-6
@@ -54,8 +55,7 @@ def conflict(face: np.ndarray, voice: np.ndarray, *, share: float = 1.0) -> floa
     """Return the Jensen-Shannon divergence of two distributions (C,) in bits: 0 (equal) to 1 (no common class).
 
     It is computed within the classes that both have; others are NaN. Classes of the voice that faces lack, such as
-    boredom, count as agreement: the face is taken to have the same probability of them. So a voice with a small share
-    of the other classes has a small conflict, whatever that share consists of.
+    boredom, count as agreement: the face is taken to have the same probability of them.
 
     Args:
         face: sums to 1.
@@ -68,6 +68,7 @@ def conflict(face: np.ndarray, voice: np.ndarray, *, share: float = 1.0) -> floa
     Source:
         Lin: Divergence Measures Based on the Shannon Entropy (IEEE Trans. Information Theory 1991).
     """
+    share = check_share("share", share)
     rows, _ = _check(np.stack([face, voice]), np.ones(2))
     is_shared = ~np.isnan(rows).any(axis=0)
     if not is_shared.any():

@@ -71,7 +71,7 @@ class ServerSettings:
         log_format: text or json; auto writes text to a terminal and JSON lines elsewhere.
 
     Raises:
-        InputError: when a number is out of its range, or an origin is not one that a browser sends.
+        InputError: when a number is out of its range, or an origin is not scheme and host.
     """
 
     host: Annotated[str, Parameter(group=ACCESS, metavar="ADDRESS")] = "127.0.0.1"

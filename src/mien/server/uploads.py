@@ -133,9 +133,11 @@ class _FormParser(MultiPartParser):
         return await super().parse()
 
     async def _check_end(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        has_content = False
         async for chunk in stream:
+            has_content = has_content or bool(chunk)
             yield chunk
-        if not self._is_complete:
+        if has_content and not self._is_complete:
             # inside of `parse`, which then closes the files
             raise HTTPProblem(400, "body_cut", "the form ends before its closing boundary; send all of it.")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.arguments import check_threads
 from mien.errors import InputError
 from mien.manifest import Manifest
+from mien.number_format import count
 from mien.results import choose_label
 from mien.voice.activity import FRAME, SpeechAudio, SpeechDetector, SpeechSegmenter
 from mien.voice.audio import SAMPLE_RATE_HZ, AudioBlock, AudioInfo, AudioInput, AudioReader
@@ -23,8 +23,9 @@ MAX_CLIPPED = 0.001
 """Share of clipped samples of a segment from which its result is doubtful."""
 MIN_FILE_RATE_HZ = 16000
 MAX_MISSING_S = 0.5
+"""Maximum duration that may be missing at the end of a file without a warning."""
 MAX_MISSING_SHARE = 0.05
-"""Sound that may be missing at the end without a warning; in an MP3 this share of the stated duration, if longer."""
+"""The same for MP3, as a share of the stated duration; the longer one counts."""
 
 OnProgress = Callable[[float, float | None], None]
 """Called with the seconds that are done and the duration of the file, None when it is unknown."""
@@ -48,7 +49,6 @@ class VoiceAnalyzer:
     """
 
     def __init__(self, model: str | Path = DEFAULT_VOICE_MODEL, *, threads: int = 0) -> None:
-        threads = check_threads(threads)
         self._classifier = VoiceClassifier(model, threads)
         self._detector = SpeechDetector(threads)
 
@@ -120,7 +120,7 @@ def _check_block(block: np.ndarray) -> np.ndarray:
     """Return a block of samples as float32.
 
     Raises:
-        InputError: if it is not one-dimensional, or not of floating-point numbers, whose scale is unknown.
+        InputError: if it is not one-dimensional or not floating-point. The scale of integers is unknown.
     """
     if not isinstance(block, np.ndarray) or block.ndim != 1 or block.dtype.name not in ("float32", "float64"):
         form = f"{block.dtype} {block.shape}" if isinstance(block, np.ndarray) else type(block).__name__
@@ -155,7 +155,7 @@ class _Levels:
                 on_progress(self.count / SAMPLE_RATE_HZ, duration_s)
 
     def count_clipped(self, segment: VoiceSegment) -> VoiceSegment:
-        """Return a segment with its clipped samples counted in all channels, where those of their mean were."""
+        """Return the segment with `clipped` counted over all channels."""
         start, stop = (round(time_s * SAMPLE_RATE_HZ) for time_s in (segment.start_s, segment.end_s))
         clipped = sum(self._clipped[frame] for frame in range(start // FRAME, -(-stop // FRAME)))
         return replace(segment, prosody=replace(segment.prosody, clipped=clipped / (stop - start)))
@@ -172,8 +172,8 @@ def _warnings(segments: list[VoiceSegment], info: AudioInfo, duration_s: float, 
     if info.tracks > 1:
         warnings.append(f"only track {info.track} of {info.tracks} sound tracks is analyzed")
     if broken:
-        warnings.append(f"{broken} damaged parts of the sound were left out")
-    if _is_truncated(info, duration_s):
+        warnings.append(f"{count(broken, 'damaged part')} of the sound {'was' if broken == 1 else 'were'} left out")
+    if _is_truncated(info, duration_s, broken):
         warnings.append(f"the sound ends at {duration_s:.1f} s of {info.exact_s:.1f} s: the file is truncated")
     if segments and 0 < info.sample_rate_hz < MIN_FILE_RATE_HZ:
         warnings.append(f"{info.sample_rate_hz} Hz sound, such as over a telephone: predictions are less accurate")
@@ -183,9 +183,13 @@ def _warnings(segments: list[VoiceSegment], info: AudioInfo, duration_s: float, 
     return tuple(warnings)
 
 
-def _is_truncated(info: AudioInfo, duration_s: float) -> bool:
-    """Return whether a file ends before the duration in its header; other damage is found by decoding."""
-    if info.exact_s is None:
+def _is_truncated(info: AudioInfo, duration_s: float, broken: int) -> bool:
+    """Return whether a file ends before the duration in its header; other damage is found by decoding.
+
+    Damaged parts make an MP3 shorter; in other files their timestamps leave silence.
+    """
+    is_mp3 = info.codec.startswith("mp3")
+    if info.exact_s is None or (is_mp3 and broken):
         return False
-    share = MAX_MISSING_SHARE if info.codec.startswith("mp3") else 0.0
+    share = MAX_MISSING_SHARE if is_mp3 else 0.0
     return info.exact_s - duration_s > max(MAX_MISSING_S, share * info.exact_s)

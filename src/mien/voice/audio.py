@@ -35,7 +35,7 @@ AudioInput: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 BLOCK_S = 1.0
 """Maximum duration of a block in seconds."""
 MAX_GAP_S = 0.1
-"""Largest difference between timestamps and samples that is not corrected, in seconds."""
+"""Largest difference between timestamps and samples that is not corrected, in seconds, except before the first one."""
 _MIN_MIXED_SHARE = 0.01
 """Minimum power of the mean of the channels relative to theirs; below it they cancel out."""
 MAX_SILENCE_S = 3600.0
@@ -59,7 +59,7 @@ class AudioInfo:
         channels: of the file; they are averaged, or one is taken where they cancel out.
         tracks: number of sound tracks of the file that can be decoded.
         track: number of this one among them, from 1.
-        start_s: time of the first decoded sample on the clock of the file, where a video has its own start.
+        start_s: time of the first sample on the clock of the file, where a video has its own start.
         offset_s: time of the first sample after the start of the video in the same file; 0 without a video.
         duration_s: as the file states it; None when it does not.
         exact_s: duration by a header that states it exactly, see `mien.voice.stated_duration`; otherwise None.
@@ -133,7 +133,10 @@ class AudioReader:
             frames = self._frames()
             first = next(frames, None)
             self._decoded = chain([] if first is None else [first], frames)
-            start_s = _start_s(self._stream, first)
+            start_s = _stated_start_s(self._stream)
+            if video_start_s is not None and first is not None and first.time is not None:
+                # some formats only state the start of the whole file, which is that of the video
+                start_s = first.time
             self.info = _describe(
                 self._container,
                 self._stream,
@@ -190,13 +193,13 @@ class AudioReader:
         """Yield the decoded audio at `SAMPLE_RATE_HZ`; the resampler starts again after a change of the format."""
         resampler, form = None, None
         position = surplus = 0
-        for frame in self._decoded:
+        for number, frame in enumerate(self._decoded):
             current = (frame.format.name, frame.layout.name, frame.sample_rate)
             if resampler is None or current != form:
                 # packed samples: PyAV reads at most 8 planes
                 resampler = self._av.AudioResampler(format="flt", layout=frame.layout, rate=SAMPLE_RATE_HZ)
                 form = current
-            missing = self._missing_samples(frame, position)
+            missing = self._missing_samples(frame, position, is_first=number == 0)
             if missing:
                 surplus = max(-missing, 0)
             for start in range(0, missing, SAMPLE_RATE_HZ):
@@ -222,7 +225,7 @@ class AudioReader:
             hint = "Convert it to a stereo WAV file first."
             raise AudioReadError(f"{self.info.source}: its sound ({form}) cannot be converted. {hint}") from None
 
-    def _missing_samples(self, frame: AudioFrame, position: int) -> int:
+    def _missing_samples(self, frame: AudioFrame, position: int, *, is_first: bool) -> int:
         """Return the number of samples between the end of the audio so far and the timestamp of a frame.
 
         It is negative for surplus samples, and 0 for a difference that is not corrected.
@@ -230,7 +233,7 @@ class AudioReader:
         if frame.pts is None or frame.time_base is None:
             return 0
         gap_s = float(frame.pts * frame.time_base) - self.info.start_s - position / SAMPLE_RATE_HZ
-        is_gap = MAX_GAP_S < gap_s < MAX_SILENCE_S
+        is_gap = (0 if is_first else MAX_GAP_S) < gap_s < MAX_SILENCE_S
         is_surplus = -_CLOCK_RESET_S < gap_s < -MAX_GAP_S
         return round(gap_s * SAMPLE_RATE_HZ) if is_gap or is_surplus else 0
 
@@ -308,13 +311,7 @@ def _audio_stream(container: InputContainer, name: str) -> AudioStream:
     raise AudioReadError(f"{name} is {content}; expected an audio file, or a video with sound.")
 
 
-def _start_s(stream: AudioStream, first: AudioFrame | None) -> float:
-    """Return the time of the first decoded frame, or else the start that the file states for the track.
-
-    Some formats only state the start of the whole file, which is that of a video.
-    """
-    if first is not None and first.pts is not None and first.time_base is not None:
-        return float(first.pts * first.time_base)
+def _stated_start_s(stream: AudioStream) -> float:
     return float((stream.start_time or 0) * (stream.time_base or 0))
 
 

@@ -6,19 +6,21 @@ import os
 import struct
 from typing import TYPE_CHECKING, BinaryIO
 
+from mien.av_streams import is_cover
+
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-MICROSECONDS = 1_000_000
+_MICROSECONDS_PER_S = 1_000_000
 _UNKNOWN_SIZE = 0x7FFF0000
-"""Size of WAV data from which it is a placeholder of a recorder that could not write the real one, as 0 is."""
+"""Minimum data size of a WAV header that is a placeholder; 0 is one too."""
 _MAX_CHUNKS = 64
 """Maximum number of chunks of a WAV file before its data."""
 
 
 def stated_duration(container: InputContainer, stream: AudioStream, start_s: float) -> float | None:
-    """Return the seconds of sound after its start, by the header of a file with nothing but one sound track.
+    """Return the seconds of sound after its start that the header states, for a file with one track.
 
     Without a duration in the header, libav estimates one from the bit rate. An MP3 header that states the duration also
     states a start after 0; Matroska states the duration of the file, and an estimate is also that of the track.
@@ -31,11 +33,11 @@ def stated_duration(container: InputContainer, stream: AudioStream, start_s: flo
     Returns:
         None where a header states no duration, or perhaps that of other tracks.
     """
-    if len(container.streams) > 1:
+    if len(container.streams.audio) > 1 or not all(map(is_cover, container.streams.video)):
         return None
     name = container.format.name
     if name == "matroska,webm" and container.duration and not stream.duration:
-        return container.duration / MICROSECONDS - start_s
+        return container.duration / _MICROSECONDS_PER_S - start_s
     is_stated = name == "aiff" or (name == "mp3" and stream.start_time)
     return float(stream.duration * stream.time_base) if is_stated and stream.duration and stream.time_base else None
 

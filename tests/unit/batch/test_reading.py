@@ -139,6 +139,11 @@ def test_compressed_tar_file_of_several_parts(tmp_path, compress):
     assert str(path) in read(path)
 
 
+def test_plain_tar_file_that_begins_as_bzip2(tmp_path):
+    path = write_tar(tmp_path / "a.tar", ("BZh/1.jpg", b"1"))
+    assert read(path) == {"BZh/1.jpg": b"1"}
+
+
 def test_wrong_crc_of_a_compressed_tar_file_is_an_error(tmp_path):
     data, _ = two_members(tmp_path)
     path = tmp_path / "a.tgz"

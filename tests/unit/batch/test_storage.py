@@ -59,19 +59,19 @@ def test_reads_the_file_systems_of_fsspec(memory):
     assert read_file("memory://photos", files[1].path) == b"22"
 
 
-def test_addresses_of_local_urls_open_again(tmp_path):
+def test_addresses_of_file_urls_open_again(tmp_path):
     (tmp_path / "a b").mkdir()
     (tmp_path / "a b" / "c d.jpg").write_bytes(b"1")
     (file,) = list_files((tmp_path / "a b").as_uri())
     address = file_address((tmp_path / "a b").as_uri(), file.path)
     assert address == (tmp_path / "a b" / "c d.jpg").as_uri()
     assert list_files(address) == [file]
-    url = f"local://{tmp_path}"
-    (file,) = list_files(url)
-    assert file_address(url, file.path) == f"{url}/a b/c d.jpg"
 
 
-def test_addresses_of_urls_keep_the_host_and_omit_password_and_options(memory, monkeypatch):
+def test_addresses_of_urls_keep_the_place_and_omit_password_and_options(tmp_path, memory, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    (file,) = list_files(f"local://{tmp_path}")
+    assert file_address(f"local://{tmp_path}", file.path) == f"local://{tmp_path}/a.jpg"
     memory.pipe("/photos/a.jpg", b"1")
     assert file_address("memory://photos", "/photos/a.jpg") == "memory://photos/a.jpg"
     assert file_address("memory:///", "/photos/a.jpg") == "memory:///photos/a.jpg"

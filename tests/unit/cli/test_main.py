@@ -120,11 +120,11 @@ def test_fractions_are_not_rounded_to_integers(arguments, option, value, tmp_pat
     assert capsys.readouterr().err == f"mien: {option} is {value}; expected an integer.\n"
 
 
-def test_a_fraction_of_zero_is_an_integer(monkeypatch):
-    seen = []
-    monkeypatch.setattr("mien.server.run.listen", lambda settings, on_ready: seen.append(settings.max_faces))
+def test_accepts_integers_with_decimal_zeros(monkeypatch):
+    limits = []
+    monkeypatch.setattr("mien.server.run.listen", lambda settings, on_ready: limits.append(settings.max_faces))
     assert main(["serve", "--max-faces", "2.0", "--body-timeout-s", "1.5"]) == 0
-    assert seen == [2]
+    assert limits == [2]
 
 
 @pytest.mark.parametrize("option", [["--table", "-"], ["-o", "-"], ["--output=-"]])

@@ -174,7 +174,7 @@ def test_rejects_foreign_origins_by_default(tiny_model):
 
 
 @pytest.mark.parametrize(
-    ("given", "sent"),
+    ("option", "origin"),
     [
         ("https://example.org/", "https://example.org"),
         ("HTTPS://Example.ORG", "https://example.org"),
@@ -186,18 +186,18 @@ def test_rejects_foreign_origins_by_default(tiny_model):
         ("null", "null"),
     ],
 )
-def test_allowed_origins_match_those_of_browsers(tiny_model, given, sent):
-    with create_client(model=(str(tiny_model),), allow_origin=(given,)) as client:
-        assert client.get("/v1/models", headers={"Origin": sent}).status_code == 200
+def test_allowed_origins_match_those_of_browsers(tiny_model, option, origin):
+    with create_client(model=(str(tiny_model),), allow_origin=(option,)) as client:
+        assert client.get("/v1/models", headers={"Origin": origin}).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "given",
+    "option",
     ["example.org", "https://example.org/app", "https://*.example.org", "https://user@example.org", "https://", ""],
 )
-def test_rejects_origins_that_no_browser_sends(given):
+def test_rejects_origins_that_no_browser_sends(option):
     with pytest.raises(InputError, match="allow_origin is"):
-        ServerSettings(allow_origin=(given,))
+        ServerSettings(allow_origin=(option,))
 
 
 def test_rejects_settings_out_of_range():

@@ -189,11 +189,11 @@ def test_model_files_are_served_with_revalidation(client, tiny_model):
         assert error_code(client.get(f"/models/{name}"), 404) == "not_found"
 
 
-@pytest.mark.parametrize("sent", ["bytes=99999999-", "bytes=x", "bytes=5-2"])
-def test_invalid_range_of_a_file_is_a_problem(client, tiny_model, sent):
-    response = client.get("/models/tiny.onnx", headers={"Range": sent})
+@pytest.mark.parametrize("header", ["bytes=99999999-", "bytes=x", "bytes=5-2"])
+def test_invalid_range_of_a_file_is_a_problem(client, tiny_model, header):
+    response = client.get("/models/tiny.onnx", headers={"Range": header})
     assert error_code(response, 416) == "range"
-    if sent == "bytes=99999999-":
+    if header == "bytes=99999999-":
         assert response.headers["Content-Range"] == f"bytes */{tiny_model.stat().st_size}"
 
 

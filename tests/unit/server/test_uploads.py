@@ -116,7 +116,7 @@ def test_json_bombs_are_refused_with_little_memory(client, body):
     assert 400 <= post_json(client, body).status_code < 500
 
 
-@pytest.mark.parametrize("length", [0, 30, 150, 400, -8])
+@pytest.mark.parametrize("length", [30, 150, 400, -8])
 def test_form_that_ends_early_is_refused(client, length):
     request = client.build_request("POST", "/v1/analyze", files=form(BAD * 20, BAD * 20))
     body = request.read()

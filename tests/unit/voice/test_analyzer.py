@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import re
 import struct
 import wave
@@ -7,6 +8,7 @@ import wave
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from mien.errors import InputError, ModelError, UnknownModelError
 from mien.voice.analyzer import VoiceAnalyzer
@@ -78,6 +80,26 @@ def test_truncated_mp3_has_a_warning(tmp_path, analyzer):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     (warning,) = analyzer.analyze(path).warnings
     assert re.fullmatch(r"the sound ends at [23]\.\d s of 6\.\d s: the file is truncated", warning)
+
+
+def test_truncated_mp3_with_a_cover_has_a_warning(tmp_path, analyzer):
+    cover = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(cover, "JPEG")
+    content = b"\0image/jpeg\0\x03\0" + cover.getvalue()
+    frame = b"APIC" + struct.pack(">I", len(content)) + b"\0\0" + content
+    size = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))
+    data = b"ID3\x03\0\0" + size + frame + write_audio(tmp_path / "a.mp3", noise(6.0), codec="mp3").read_bytes()
+    assert analyzer.analyze(data).warnings == ()
+    (warning,) = analyzer.analyze(data[: len(data) // 2]).warnings
+    assert warning.endswith("the file is truncated")
+
+
+def test_mp3_with_damaged_parts_is_not_called_truncated(tmp_path, analyzer):
+    data = bytearray(write_audio(tmp_path / "a.mp3", noise(20.0), codec="mp3").read_bytes())
+    start, stop = len(data) * 2 // 5, len(data) * 7 // 10
+    data[start:stop] = np.random.default_rng(0).bytes(stop - start)
+    (warning,) = analyzer.analyze(bytes(data)).warnings
+    assert re.fullmatch(r"\d+ damaged parts? of the sound w(as|ere) left out", warning)
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_new_clock_of_the_timestamps_keeps_all_samples(tmp_path, monkeypatch):
     assert np.array_equal(read_audio(path), expected)
 
 
-def test_sound_starts_at_its_first_decodable_frame(tmp_path, monkeypatch):
+def test_undecodable_start_is_silence(tmp_path, monkeypatch):
     path = write_timed(tmp_path / "a.mka", [(number * 0.05, tone(0.05)) for number in range(10)])
     expected = read_audio(path)
     frames = AudioReader._frames
@@ -181,9 +181,9 @@ def test_sound_starts_at_its_first_decodable_frame(tmp_path, monkeypatch):
         return itertools.islice(frames(reader), 1, None)
 
     monkeypatch.setattr(AudioReader, "_frames", skip_first)
-    with AudioReader(path) as reader:
-        assert reader.info.start_s == pytest.approx(0.05)
-        assert np.array_equal(np.concatenate(list(reader)), expected[800:])
+    samples = read_audio(path)
+    assert not samples[:800].any()
+    assert np.array_equal(samples[800:], expected[800:])
 
 
 @pytest.mark.parametrize(
