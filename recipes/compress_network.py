@@ -177,14 +177,14 @@ def _select(layer: nn.Module, *, outputs: Tensor | None = None, inputs: Tensor |
 
 @torch.no_grad()
 def estimate_norms(network: nn.Module, images: Tensor) -> None:
-    """Estimate the running statistics of batch norms again, on training faces (N, 3, S, S)."""
-    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    """Estimate the running statistics of batch norms again, on training faces (N, 3, S, S); frozen ones are kept."""
+    network.train()
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d) and layer.training]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         # None is the average over all batches.
         norm.momentum = None
-    network.train()
     for batch in images.split(BATCH):
         network(batch)
     for norm, momentum in zip(norms, momenta, strict=True):

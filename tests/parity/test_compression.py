@@ -53,6 +53,15 @@ def test_network_with_loaded_weights_computes_what_its_model_file_does(loaded, i
     assert np.abs(loaded(images).detach().numpy() - logits(MOBILE, images)).max() < 1e-3
 
 
+def test_statistics_of_frozen_layers_are_not_estimated_again(load, images):
+    frozen, trained = torch.nn.BatchNorm2d(3).eval(), torch.nn.BatchNorm2d(3)
+    frozen.running_mean.fill_(5)
+    frozen.train = lambda mode=True: frozen
+    load("compress_network").estimate_norms(torch.nn.Sequential(frozen, trained), images)
+    assert (frozen.running_mean == 5).all()
+    assert trained.running_mean.all()
+
+
 def test_pruning_reproduces_a_layer_whose_inputs_are_redundant(load):
     values = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
     values = torch.cat([values, 0.1 * values[:, :2]], dim=1)
