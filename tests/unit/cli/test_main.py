@@ -109,6 +109,8 @@ def test_messages_on_numbers_name_the_option(examples, capsys):
         (("batch", "photos", "-o", "out", "--shard-size", "99.6"), "--shard-size", "99.6"),
         (("batch", "photos", "-o", "out", "--workers=.5"), "--workers", ".5"),
         (("predict", "a.jpg", "--max-faces", "1.5"), "--max-faces", "1.5"),
+        (("predict", "a.jpg", "--max-faces", "9.96e1"), "--max-faces", "9.96e1"),
+        (("predict", "a.jpg", "--max-faces", "1_0.6"), "--max-faces", "1_0.6"),
         (("video", "a.mp4", "--detect-every", "-2.50"), "--detect-every", "-2.50"),
         (("serve", "--port", "80.5"), "--port", "80.5"),
         (("data", "preview", "--data", "faces", "-o", "out", "--faces", "1.5"), "--faces", "1.5"),

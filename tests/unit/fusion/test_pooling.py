@@ -92,6 +92,12 @@ def test_classes_that_faces_lack_count_as_agreement():
     assert conflict(face, voice, share=0.4) == pytest.approx(with_boredom)
 
 
+@pytest.mark.parametrize("share", [-0.1, 1.1, NAN])
+def test_conflict_rejects_a_share_out_of_range(share):
+    with pytest.raises(InputError, match="share is .*; expected a share from 0 to 1"):
+        conflict(FACE, FACE, share=share)
+
+
 def test_conflict_leaves_out_classes_that_one_lacks():
     face = np.array([0.05, 0.3, 0.15, 0.5])
     assert conflict(face, VOICE) == pytest.approx(0.0, abs=1e-9)

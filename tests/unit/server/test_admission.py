@@ -195,7 +195,7 @@ def test_allowed_origins_match_those_of_browsers(tiny_model, option, origin):
     "option",
     ["example.org", "https://example.org/app", "https://*.example.org", "https://user@example.org", "https://", ""],
 )
-def test_rejects_origins_that_no_browser_sends(option):
+def test_rejects_origins_that_are_not_scheme_and_host(option):
     with pytest.raises(InputError, match="allow_origin is"):
         ServerSettings(allow_origin=(option,))
 

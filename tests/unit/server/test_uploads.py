@@ -127,6 +127,11 @@ def test_form_that_ends_early_is_refused(client, length):
     assert "closing boundary" in response.json()["detail"]
 
 
+def test_empty_form_has_no_image(client):
+    response = client.post("/v1/analyze", content=b"", headers={"Content-Type": "multipart/form-data; boundary=a"})
+    assert error_code(response, 422) == "no_image"
+
+
 def test_compressed_body_is_refused_and_identity_accepted(client):
     for encoding in ("gzip", "deflate", "br", "GZIP", "gzip, identity"):
         headers = {**JPEG, "Content-Encoding": encoding}
