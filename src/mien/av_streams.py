@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
+    from av.stream import Stream
     from av.video.stream import VideoStream
 
 TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})
@@ -66,12 +67,12 @@ def decodable_video(container: InputContainer) -> VideoStream | None:
     return None
 
 
-def is_cover(stream: VideoStream) -> bool:
-    """Return whether a video stream is the cover image of a piece of music."""
+def is_cover(stream: Stream) -> bool:
+    """Return whether a stream is the cover image of a piece of music."""
     return bool(_disposition(stream) & _ATTACHED_IMAGE)
 
 
-def _disposition(stream: AudioStream | VideoStream) -> int:
+def _disposition(stream: Stream) -> int:
     disposition: Any = stream.disposition
     # an enum from PyAV 17 on, a number before
     return getattr(disposition, "value", disposition)

@@ -20,10 +20,11 @@ _MAX_CHUNKS = 64
 
 
 def stated_duration(container: InputContainer, stream: AudioStream, start_s: float) -> float | None:
-    """Return the seconds of sound after its start that the header states, for a file with one track.
+    """Return the duration that the header states, for a file with one track.
 
-    Without a duration in the header, libav estimates one from the bit rate. An MP3 header that states the duration also
-    states a start after 0; Matroska states the duration of the file, and an estimate is also that of the track.
+    It is in seconds from the first sample. Without it, libav estimates a duration from the bit rate. An MP3 header that
+    states the duration also states a start after 0; Matroska states the duration of the file, and an estimate is also
+    that of the track.
 
     Args:
         container: the file.
@@ -33,7 +34,7 @@ def stated_duration(container: InputContainer, stream: AudioStream, start_s: flo
     Returns:
         None where a header states no duration, or perhaps that of other tracks.
     """
-    if len(container.streams.audio) > 1 or not all(map(is_cover, container.streams.video)):
+    if sum(not is_cover(track) for track in container.streams) > 1:
         return None
     name = container.format.name
     if name == "matroska,webm" and container.duration and not stream.duration:

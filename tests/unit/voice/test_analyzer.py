@@ -4,6 +4,7 @@ import io
 import re
 import struct
 import wave
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -123,6 +124,22 @@ def test_truncated_sound_has_a_warning(tmp_path, analyzer, name, codec, rate_hz)
         truncated = [text for text in analyzer.analyze(source).warnings if "truncated" in text]
         assert len(truncated) == 1
         assert re.fullmatch(r"the sound ends at [23]\.\d s of 6\.0 s: the file is truncated", truncated[0])
+
+
+def test_sound_that_ends_before_its_subtitles_has_no_warning(tmp_path, analyzer):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=SAMPLE_RATE_HZ, layout="mono")
+        subtitles = container.add_stream("ass")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), dtype=np.int16), format="s16", layout="mono")
+        frame.sample_rate, frame.pts = SAMPLE_RATE_HZ, 0
+        container.mux(stream.encode(frame))
+        packet = av.Packet(b"la la")
+        packet.stream, packet.time_base = subtitles, Fraction(1, 1000)
+        packet.pts = packet.dts = 5000
+        packet.duration = 3000
+        container.mux(packet)
+    assert analyzer.analyze(path).warnings == ()
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
