@@ -13,7 +13,6 @@ from typing import Any, Unpack
 import numpy as np
 
 from mien.action_units import ACTION_UNIT_NAMES
-from mien.arguments import check_threads
 from mien.class_prior import Prior, log_ratios
 from mien.devices import Precision
 from mien.errors import MienError, ModelError
@@ -97,7 +96,6 @@ class Analyzer:
         max_pixels: int = MAX_PIXELS,
         color: Color = "rgb",
     ) -> None:
-        threads = check_threads(threads)
         self._options = AnalysisOptions(
             detector_size=detector_size,
             pose=pose,
