@@ -94,7 +94,7 @@ def test_classes_that_faces_lack_count_as_agreement():
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, NAN])
 def test_conflict_rejects_a_share_out_of_range(share):
-    with pytest.raises(InputError, match="share is .*; expected a share from 0 to 1"):
+    with pytest.raises(InputError, match=r"share is .*; expected a share from 0 to 1"):
         conflict(FACE, FACE, share=share)
 
 
