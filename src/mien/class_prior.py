@@ -182,25 +182,14 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     if path.suffix.lower() == ".csv":
         return _parse_csv(text, path)
     try:
-        frequencies = json.loads(text, object_pairs_hook=_unique)
-    except _RepeatedLabelError:
-        raise InputError(f"{path}: a label occurs twice.") from None
+        frequencies = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, path))
+    except InputError:
+        raise
     except (ValueError, RecursionError):
         frequencies = None
     if not isinstance(frequencies, dict):
         raise InputError(f'{path}: expected a JSON object such as {{"neutral": 0.6, "happiness": 0.4, ...}}.')
     return frequencies
-
-
-class _RepeatedLabelError(Exception):
-    """A JSON object has a label twice."""
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object of JSON pairs."""
-    if len(dict(pairs)) < len(pairs):
-        raise _RepeatedLabelError
-    return dict(pairs)
 
 
 def _parse_csv(text: str, path: Path) -> Mapping[str, str]:
@@ -211,9 +200,15 @@ def _parse_csv(text: str, path: Path) -> Mapping[str, str]:
     if not rows or not set(COLUMNS) <= set(rows[0]):
         raise InputError(f"{path}: expected the columns {' and '.join(COLUMNS)}.")
     label, frequency = COLUMNS
-    if len({row[label] for row in rows}) < len(rows):
+    return _unique([(row[label], row[frequency]) for row in rows], path)
+
+
+def _unique(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    """Return pairs of a file as a dictionary; raise `InputError` if a label occurs twice."""
+    frequencies = dict(pairs)
+    if len(frequencies) < len(pairs):
         raise InputError(f"{path}: a label occurs twice.")
-    return {row[label]: row[frequency] for row in rows}
+    return frequencies
 
 
 def _check_labels(names: set[str], labels: tuple[str, ...], model: str) -> None:
